@@ -1,0 +1,107 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Connections to PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional
+
+from .errors import ConfigurationError, DatabaseError
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
+
+#: Argument spec of the option "database".
+DATABASE_SPEC: Dict[str, Any] = {
+    "host": {"type": "str", "default": "localhost"},
+    "port": {"type": "int", "default": 5432},
+    "name": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "no_log": True},
+    "sslmode": {
+        "type": "str",
+        "default": "verify-full",
+        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "sslrootcert": {"type": "path"},
+    "connect_timeout": {"type": "int", "default": 10},
+    "statement_timeout": {"type": "int", "default": 60},
+}
+
+
+def libpq_environment(database: Dict[str, Any]) -> Dict[str, str]:
+    """The option "database" as libpq's environment variables: how programs get it without a command line.
+
+    :param database: see DATABASE_SPEC
+    """
+    pairs = {
+        "PGHOST": database["host"],
+        "PGPORT": database["port"],
+        "PGDATABASE": database["name"],
+        "PGUSER": database["user"],
+        "PGPASSWORD": database.get("password"),
+        "PGSSLMODE": database.get("sslmode"),
+        "PGSSLROOTCERT": database.get("sslrootcert"),
+        "PGCONNECT_TIMEOUT": database.get("connect_timeout"),
+        "PGAPPNAME": "tradingflow-maintenance",
+        # A passfile or service file of the user must not send us elsewhere.
+        "PGPASSFILE": "/dev/null",
+        "PGSERVICEFILE": "/dev/null",
+    }
+    return {key: str(value) for key, value in pairs.items() if value not in (None, "")}
+
+
+def describe(database: Dict[str, Any]) -> str:
+    """The database in words, for messages: name on host:port as user."""
+    return f"{database['name']} on {database['host']}:{database['port']} as {database['user']}"
+
+
+@contextmanager
+def connected(database: Dict[str, Any], *, statement_timeout: Optional[int] = None) -> Iterator[Any]:
+    """A psycopg2 connection in autocommit, closed at the end.
+
+    :param statement_timeout: in s, instead of the option's; 0 for none
+    :raises DatabaseError: unreachable, refused, or a statement failed
+    :raises ConfigurationError: psycopg2 is missing
+    """
+    if psycopg2 is None:
+        raise ConfigurationError("The Python library psycopg2 is missing.", "Install psycopg2-binary for this Python.")
+    seconds = database.get("statement_timeout", 60) if statement_timeout is None else statement_timeout
+    try:
+        connection = psycopg2.connect(
+            host=database["host"],
+            port=database["port"],
+            dbname=database["name"],
+            user=database["user"],
+            password=database.get("password"),
+            sslmode=database.get("sslmode") or "verify-full",
+            sslrootcert=database.get("sslrootcert"),
+            connect_timeout=database.get("connect_timeout", 10),
+            application_name="tradingflow-maintenance",
+            options=f"-c statement_timeout={int(seconds) * 1000} -c timezone=UTC",
+        )
+    except psycopg2.Error as error:
+        raise DatabaseError(
+            f"Cannot connect to database {describe(database)}: {one_line(error)}",
+            "Check that the server runs, the address, and the user's password in the inventory (tradingflow_database).",
+        ) from None
+    connection.autocommit = True
+    try:
+        yield connection
+    except psycopg2.Error as error:
+        raise DatabaseError(
+            f"A statement failed in database {describe(database)}: {one_line(error)}",
+            "Read the message; the maintenance user's rights are listed in docs/database.md.",
+        ) from error
+    finally:
+        connection.close()
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

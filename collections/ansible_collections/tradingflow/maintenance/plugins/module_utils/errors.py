@@ -1,0 +1,47 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Errors of this collection. Every message says what happened and what to do next; none carries a secret."""
+
+from __future__ import annotations
+
+
+class MaintenanceError(Exception):
+    """Base of all expected failures.
+
+    :param message: what happened, one sentence, no secret in it
+    :param remedy: what the operator should do next
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".rstrip()
+
+
+class ConfigurationError(MaintenanceError):
+    """A variable is missing or makes no sense."""
+
+
+class DatabaseError(MaintenanceError):
+    """The database is unreachable, refuses us or a statement failed."""
+
+
+class StorageError(MaintenanceError):
+    """The S3 store is unreachable, refuses us or lost something."""
+
+
+class BackupError(MaintenanceError):
+    """A backup could not be made or does not verify."""
+
+
+class LockedError(MaintenanceError):
+    """Another run of the same procedure is under way in this environment."""
+
+
+class EvidenceError(MaintenanceError):
+    """The ledger cannot be written or does not verify."""

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run's own folder on the controller: artifacts/<playbook>/<run id>/.
+
+Every area puts what it found into spool/<area>@<host>.json. The report is built from these files, so that
+an area that never answered is seen as missing, and nothing hangs on Ansible's memory of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+from urllib.parse import quote
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, mode 0600."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_spool(
+    directory: Path, area: str, host: str, checks: List[Dict[str, Any]], actions: List[Dict[str, Any]]
+) -> None:
+    """Hands an area's checks and actions of one host to the report.
+
+    :param directory: the run's folder
+    :param checks: contract 1, see checks.py
+    :param actions: what was done: id, title, status (ok, failed, skipped, planned), changed, message, started_at,
+        finished_at, details
+    """
+    record = {"area": area, "host": host, "checks": checks, "actions": actions}
+    name = f"{quote(area, safe='')}@{quote(host, safe='')}.json"
+    write_private(directory / "spool" / name, json.dumps(record, ensure_ascii=False))
+
+
+def read_spool(directory: Path) -> Iterator[Dict[str, Any]]:
+    """What the areas handed in, in order of their names. A file that cannot be read is skipped: the area is missing."""
+    for path in sorted((directory / "spool").glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and {"area", "host", "checks", "actions"} <= record.keys():
+            yield record

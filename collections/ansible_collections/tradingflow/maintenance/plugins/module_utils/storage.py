@@ -1,0 +1,123 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Access to the S3 store, AWS's or another."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional
+
+from .errors import ConfigurationError, StorageError
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    boto3 = None  # type: ignore[assignment]
+
+#: Argument spec of the option "storage".
+STORAGE_SPEC: Dict[str, Any] = {
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "endpoint": {"type": "str"},
+    "region": {"type": "str", "default": "us-east-1"},
+    "access_key": {"type": "str", "no_log": False},
+    "secret_key": {"type": "str", "no_log": True},
+    "session_token": {"type": "str", "no_log": True},
+    "ca_file": {"type": "path"},
+    "addressing_style": {"type": "str", "default": "auto", "choices": ["auto", "path", "virtual"]},
+    "connect_timeout": {"type": "int", "default": 5},
+    "read_timeout": {"type": "int", "default": 60},
+    "max_attempts": {"type": "int", "default": 3},
+}
+
+
+def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
+    """A boto3 S3 client. Without keys, the usual chain of the AWS SDK (role, profile, environment) is used.
+
+    :param storage: see STORAGE_SPEC
+    :param pool: connections kept open, at least the number of threads
+    """
+    if boto3 is None:
+        raise ConfigurationError("The Python library boto3 is missing.", "Install boto3 for this Python.")
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=storage.get("endpoint") or None,
+            region_name=storage.get("region") or None,
+            aws_access_key_id=storage.get("access_key") or None,
+            aws_secret_access_key=storage.get("secret_key") or None,
+            aws_session_token=storage.get("session_token") or None,
+            # The environment's CA bundle is somebody else's: a store with a certificate of its own names its CA here.
+            verify=storage.get("ca_file") or None,
+            config=Config(
+                connect_timeout=storage.get("connect_timeout", 5),
+                read_timeout=storage.get("read_timeout", 60),
+                retries={"mode": "standard", "total_max_attempts": storage.get("max_attempts", 3)},
+                max_pool_connections=pool,
+                s3={"addressing_style": storage.get("addressing_style") or "auto"},
+                # Stores other than AWS often refuse boto3's default CRC trailers; where we want a checksum we say so.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise StorageError(f"Cannot use the S3 store {describe(storage)}: {error}", "Check tradingflow_storage.") from None
+
+
+def key(storage: Dict[str, Any], *parts: str) -> str:
+    """An object key below the option's prefix."""
+    return "/".join([part.strip("/") for part in (storage.get("prefix") or "", *parts) if part.strip("/")])
+
+
+def describe(storage: Dict[str, Any]) -> str:
+    """The store in words, for messages: s3://bucket at endpoint."""
+    return f"s3://{storage['bucket']} at {storage.get('endpoint') or 'AWS ' + str(storage.get('region'))}"
+
+
+@contextmanager
+def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
+    """Turns the SDK's errors into StorageError with the next step.
+
+    :param doing: what is being done, e.g. "uploading the recovery point"
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error_code(error)
+        remedies = {
+            "NoSuchBucket": "Create the bucket or correct tradingflow_storage.bucket.",
+            "InvalidAccessKeyId": "Correct the access key (tradingflow_storage.access_key).",
+            "SignatureDoesNotMatch": "Correct the secret key (tradingflow_storage.secret_key).",
+            "AccessDenied": "Grant the key the rights listed in docs/storage.md.",
+            "403": "Correct the keys, or grant them the rights listed in docs/storage.md.",
+            "ExpiredToken": "Get new temporary credentials and run again.",
+            "RequestTimeTooSkewed": "Synchronise the clock of this machine.",
+        }
+        raise StorageError(
+            f"The S3 store {describe(storage)} refused {doing}: {code}: {error.response.get('Error', {}).get('Message', '')}",
+            remedies.get(code, "Check the bucket and the rights of the key."),
+        ) from None
+    except BotoCoreError as error:
+        raise StorageError(
+            f"The S3 store {describe(storage)} cannot be reached while {doing}: {' '.join(str(error).split())}",
+            "Check that the store runs, tradingflow_storage.endpoint, and its CA (tradingflow_storage.ca_file).",
+        ) from None
+
+
+def error_code(error: Any) -> str:
+    """The store's error code of a ClientError, e.g. NoSuchKey, 404, PreconditionFailed."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def list_keys(s3: Any, bucket: str, prefix: str, start_after: Optional[str] = None) -> Iterator[Dict[str, Any]]:
+    """All objects below a prefix as list_objects_v2 gives them (Key, Size, LastModified, ETag), in order of key."""
+    arguments: Dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+    if start_after:
+        arguments["StartAfter"] = start_after
+    for page in s3.get_paginator("list_objects_v2").paginate(**arguments):
+        contents: List[Dict[str, Any]] = page.get("Contents", [])
+        yield from contents

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action plugins of all areas share: options, the spool, and errors as findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.checks import Check, as_dicts, plain, unknown, worst
+from ..module_utils.errors import MaintenanceError
+from ..module_utils.run import write_spool
+
+#: Argument spec of the option "run", which the role "run" hands to every area.
+RUN_SPEC: dict[str, Any] = {"run": {"type": "dict"}}
+
+
+@dataclass
+class Findings:
+    """What an area found and did.
+
+    :param checks: contract 1
+    :param actions: see module_utils/run.py, write_spool
+    :param changed: whether anything outside the run's folder was changed
+    :param extra: further return values of the task
+    """
+
+    checks: list[Check] = field(default_factory=list)
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class AreaAction(ActionBase):
+    """An area of checks as one task.
+
+    Subclasses set ``area`` and ``spec`` (argument spec without "run") and define ``collect``. An expected error
+    there becomes a check that is unknown; the task never fails the host, so that the report always comes.
+    """
+
+    area = ""
+    spec: dict[str, Any] = {}
+    _supports_async = False
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        """Measures the area.
+
+        :raises MaintenanceError: the area as a whole cannot be measured
+        """
+        raise NotImplementedError
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec={**self.spec, **RUN_SPEC})
+        try:
+            findings = self.collect(args, task_vars)
+        except MaintenanceError as error:
+            findings = Findings([self.unmeasured(error)])
+        checks = as_dicts(findings.checks)
+        actions = plain(findings.actions)
+        run = args.get("run") or {}
+        if run:
+            if not run.get("directory"):
+                raise AnsibleActionFail("The option run has no directory: use what the role tradingflow.maintenance.run sets.")
+            write_spool(Path(run["directory"]), self.area, task_vars["inventory_hostname"], checks, actions)
+        result.update(
+            changed=findings.changed,
+            failed=False,
+            area=self.area,
+            worst_status=worst(check["status"] for check in checks),
+            checks=checks,
+            actions=actions,
+            **plain(findings.extra),
+        )
+        return result
+
+    def unmeasured(self, error: MaintenanceError) -> Check:
+        """The finding that the area as a whole could not be measured."""
+        return unknown(f"{self.area}.measured", f"{self.area.capitalize()} measured", error.message, error.remedy)
