@@ -1,0 +1,161 @@
+"""Fixtures of all tests. ``platform`` is a small sandbox of the tests' own, apart from the operator's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTION = ROOT / "collections/ansible_collections/tradingflow/maintenance"
+sys.path.insert(0, str(ROOT / "collections"))
+sys.path.insert(0, str(ROOT))
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox.
+
+    :param state: the parsed sandbox.json
+    :param environment: variables under which ``python -m sandbox`` and inventories/local find it
+    """
+
+    state: dict[str, Any]
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs ``python -m sandbox ARGUMENTS``."""
+        return subprocess.run(
+            [sys.executable, "-m", "sandbox", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    @property
+    def database(self) -> dict[str, Any]:
+        """The option "database" of the modules, as the maintenance user."""
+        postgres = self.state["postgres"]
+        return {
+            "host": postgres["host"],
+            "port": postgres["port"],
+            "name": postgres["database"],
+            "user": postgres["maintenance_user"],
+            "password": postgres["maintenance_password"],
+            "sslmode": "disable",
+            "connect_timeout": 5,
+            "statement_timeout": 60,
+        }
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """The option "storage" of the modules."""
+        s3 = self.state["s3"]
+        return {
+            "endpoint": s3["endpoint"],
+            "region": s3["region"],
+            "bucket": s3["bucket"],
+            "access_key": s3["access_key"],
+            "secret_key": s3["secret_key"],
+            "ca_file": s3["ca_file"],
+            "prefix": "",
+            "addressing_style": "path",
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "max_attempts": 2,
+        }
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Sandbox]:
+    """A small sandbox, up for the whole session; tests put back what they change in it."""
+    with sandbox("small") as running:
+        yield running
+
+
+class sandbox:
+    """Context manager: a sandbox of the given size, gone at the end."""
+
+    def __init__(self, size: str) -> None:
+        self.size = size
+
+    def __enter__(self) -> Sandbox:
+        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
+        environment = {
+            **os.environ,
+            "TRADINGFLOW_SANDBOX_STATE": str(self.folder / "state"),
+            "TRADINGFLOW_SANDBOX_ROOT": str(self.folder / "root"),
+        }
+        # PostgreSQL runs as another user there when the tests run as root.
+        self.folder.chmod(0o755)
+        self.running = Sandbox({}, environment)
+        done = self.running("up", "--size", self.size, check=False)
+        if done.returncode:
+            self.__exit__()
+            pytest.fail(f"The sandbox did not start:\n{done.stdout}\n{done.stderr}")
+        self.running.state = json.loads(Path(self.running("path").stdout.strip()).read_text(encoding="utf-8"))
+        return self.running
+
+    def __exit__(self, *_: object) -> None:
+        self.running("down", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
+class Playbook:
+    """A finished ansible-playbook.
+
+    :param output: stdout and stderr together
+    """
+
+    returncode: int
+    output: str
+    artifacts: Path
+
+    def report(self, name: str = "daily") -> dict[str, Any]:
+        """The newest report of a playbook."""
+        path = self.artifacts / name / "latest" / "report.json"
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return report
+
+
+@pytest.fixture
+def play(platform: Sandbox, tmp_path: Path) -> Callable[..., Playbook]:
+    """Runs a playbook on the test's sandbox: play("daily", "--tags", "health"). Artifacts go to tmp_path."""
+
+    def run(
+        name: str,
+        *arguments: str,
+        inventory: str | Path = ROOT / "inventories/local",
+        environment: dict[str, str] | None = None,
+        timeout: int = 300,
+    ) -> Playbook:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
+                *("-e", f"tradingflow_artifacts_dir={tmp_path / 'artifacts'}"),
+                *arguments,
+            ],
+            cwd=ROOT,
+            env={**platform.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        return Playbook(done.returncode, done.stdout, tmp_path / "artifacts")
+
+    return run
