@@ -34,7 +34,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_spool(
-    directory: Path, area: str, host: str, checks: List[Dict[str, Any]], actions: List[Dict[str, Any]]
+    directory: Path,
+    area: str,
+    host: str,
+    checks: List[Dict[str, Any]],
+    actions: List[Dict[str, Any]],
+    part: str = "",
 ) -> None:
     """Hands an area's checks and actions of one host to the report.
 
@@ -42,9 +47,10 @@ def write_spool(
     :param checks: contract 1, see checks.py
     :param actions: what was done: id, title, status (ok, failed, skipped, planned), changed, message, started_at,
         finished_at, details
+    :param part: keeps what is handed in beside the area's own, instead of in its place
     """
     record = {"area": area, "host": host, "checks": checks, "actions": actions}
-    name = f"{quote(area, safe='')}@{quote(host, safe='')}.json"
+    name = f"{quote(area, safe='')}@{quote(host, safe='')}{'@' + quote(part, safe='') if part else ''}.json"
     write_private(directory / "spool" / name, json.dumps(record, ensure_ascii=False))
 
 

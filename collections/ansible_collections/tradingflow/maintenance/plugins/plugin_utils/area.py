@@ -45,6 +45,7 @@ class AreaAction(ActionBase):
     """
 
     area = ""
+    part = ""
     spec: dict[str, Any] = {}
     _supports_async = False
 
@@ -69,7 +70,7 @@ class AreaAction(ActionBase):
         if run:
             if not run.get("directory"):
                 raise AnsibleActionFail("The option run has no directory: use what the role tradingflow.maintenance.run sets.")
-            write_spool(Path(run["directory"]), self.area, task_vars["inventory_hostname"], checks, actions)
+            write_spool(Path(run["directory"]), self.area, task_vars["inventory_hostname"], checks, actions, self.part)
         result.update(
             changed=findings.changed,
             failed=False,

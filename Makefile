@@ -1,0 +1,66 @@
+# TradingFlow Maintenance. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+INVENTORY ?= inventories/local
+# Relative paths throughout: the checkout may lie in a path with spaces.
+BIN := .venv/bin
+export ANSIBLE_CONFIG := ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help daily test lint bench sandbox-up sandbox-down sandbox-status build clean setup setup-dev
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+
+daily: setup ## run the daily maintenance on the embedded sandbox
+	@$(BIN)/python -m sandbox up
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml $(ARGS)
+
+test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)
+	@bash tests/ci/all.sh
+
+lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation
+	@bash tests/ci/lint.sh
+
+bench: setup-dev ## measure against what a user would run instead, into docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
+
+sandbox-up: setup ## start the embedded platform: PostgreSQL, S3, the sample application
+	@$(BIN)/python -m sandbox up
+
+sandbox-down: setup ## stop it and delete all of it
+	@$(BIN)/python -m sandbox down
+
+sandbox-status: setup ## what is where
+	@$(BIN)/python -m sandbox status
+
+build: setup ## build/tradingflow-maintenance-<version>.tar.gz, installable anywhere
+	@bash tests/ci/build.sh
+
+clean: ## sandbox, environment, artefacts and build results
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox down; fi
+	@rm -rf .venv .sandbox artifacts build .pytest_cache .mypy_cache .ruff_cache .ansible
+
+# The environment is made anew when the lock changes; each is complete only with its stamp.
+setup: .venv/run.stamp
+setup-dev: .venv/dev.stamp
+
+.venv/uv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@touch $@
+
+.venv/run.stamp: requirements/run.lock | .venv/uv.stamp
+	@echo "Installing what the lock names (once, about a minute)"
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.lock
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.lock .venv/run.stamp | .venv/uv.stamp
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@touch $@

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finish a maintenance run, on the controller."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils import ledger
+from ..module_utils.checks import Check, as_dicts, utc_now
+from ..module_utils.errors import EvidenceError, MaintenanceError
+from ..module_utils.lock import release
+from ..module_utils.run import write_private, write_spool
+from ..module_utils.storage import STORAGE_SPEC
+from ..plugin_utils import report as reports
+
+display = Display()
+
+EVIDENCE_SPEC: dict[str, Any] = {
+    "signing_key": {"type": "str", "no_log": True},
+    "signing_key_file": {"type": "path"},
+    "trusted_key_files": {"type": "list", "elements": "path", "default": []},
+    "lock_mode": {"type": "str", "default": "governance", "choices": ["none", "governance", "compliance"]},
+    "lock_days": {"type": "int", "default": 2557},
+}
+
+
+class ActionModule(ActionBase):
+    spec: dict[str, Any] = {
+        "run": {"type": "dict", "required": True},
+        "fail_on": {"type": "str", "default": "critical", "choices": ["warning", "critical", "never"]},
+        "evidence": {"type": "dict", "options": EVIDENCE_SPEC},
+        "history": {"type": "int", "default": 30},
+        "storage": {"type": "dict", "options": STORAGE_SPEC},
+    }
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=self.spec)
+        run = args["run"]
+        try:
+            result.update(changed=False, **self.finish(run, args))
+        finally:
+            if run.get("lock"):
+                release(run["lock"], storage=args["storage"])
+        return result
+
+    def finish(self, run: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+        """Report, evidence and table. The run must have left evidence, or say why not in its report."""
+        directory = Path(run["directory"])
+        root = directory.parent.parent
+        history = reports.load_history(
+            root, run["playbook"], environment=run["environment"], limit=args["history"], before=run["run_id"]
+        )
+
+        def written() -> tuple[dict[str, Any], Path]:
+            report = reports.build(directory, run, finished_at=utc_now(), fail_on=args["fail_on"], history=history)
+            return report, reports.write(report, directory, history)["json"]
+
+        report, path = written()
+        record: dict[str, Any] | None = None
+        if not run["check_mode"]:
+            try:
+                record = self.record(report, path, args, root)
+            except MaintenanceError as error:
+                finding = Check("evidence.recorded", "Run recorded in the ledger", "critical", False)
+                finding.message, finding.remedy = error.message, error.remedy
+                write_spool(directory, "evidence", "controller", as_dicts([finding]), [])
+                report, path = written()
+            reports.point_latest(directory)
+        for line in reports.table(report):
+            display.display(line)
+        display.display(f"Report: {path.with_suffix('.html')}")
+        if record:
+            display.display(f"Evidence: record {record['number']} of {run['environment']}'s ledger, {record['key']}")
+        findings = ", ".join(f"{report['counts'][status]} {status}" for status in ("critical", "unknown", "warning"))
+        return {
+            "passed": report["passed"],
+            "report": str(path),
+            "summary": reports.summary(report, directory),
+            "verdict": f"{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {path.with_suffix('.html')}",
+        }
+
+    def record(self, report: dict[str, Any], path: Path, args: dict[str, Any], root: Path) -> dict[str, Any]:
+        """Appends the run to the ledger and leaves its place in evidence.json beside the report."""
+        evidence, storage = args["evidence"], args["storage"]
+        if not evidence or not storage:
+            raise EvidenceError(
+                "This run leaves no evidence: no ledger is set up.",
+                "Set tradingflow_evidence and tradingflow_storage in the inventory (docs/evidence.md).",
+            )
+        record: dict[str, Any] = ledger.append(
+            storage,
+            report["environment"],
+            "run",
+            actor=report["actor"],
+            run_id=report["run_id"],
+            subjects=[{"name": "report.json", "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}],
+            content={key: report[key] for key in ("playbook", "started_at", "finished_at", "worst_status", "counts")},
+            signing_key=evidence["signing_key"] or evidence["signing_key_file"],
+            trusted_keys=evidence["trusted_key_files"],
+            lock_mode=evidence["lock_mode"],
+            lock_days=evidence["lock_days"],
+            witness=root / f"ledger-{report['environment']}.jsonl",
+        )
+        write_private(path.with_name("evidence.json"), json.dumps(record, indent=1))
+        return record

@@ -1,0 +1,118 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Begin a maintenance run, on the controller."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.checks import utc_now
+from ..module_utils.errors import MaintenanceError
+from ..module_utils.lock import acquire
+from ..module_utils.run import write_private
+from ..module_utils.storage import STORAGE_SPEC
+
+PLAN_SPEC = {
+    "area": {"type": "str", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "tags": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def asked_for(tags: list[str], run_tags: list[str], skip_tags: list[str]) -> bool:
+    """Whether Ansible runs something with these tags, as its own rules say."""
+    run, skip = set(run_tags or ["all"]), set(skip_tags or [])
+    wanted = bool(run & {"all", "tagged"} or run & set(tags))
+    return wanted and not skip & {*tags, "all", "tagged"}
+
+
+def expected(plan: list[dict[str, Any]], task_vars: dict[str, Any]) -> list[dict[str, str]]:
+    """The pairs of area and host that this ansible-playbook, with its tags and limit, must get an answer from."""
+    run_tags, skip_tags = task_vars.get("ansible_run_tags", []), task_vars.get("ansible_skip_tags", [])
+    within = set(task_vars.get("ansible_play_hosts_all", []))
+    return [
+        {"area": entry["area"], "host": host}
+        for entry in plan
+        if asked_for(entry["tags"], list(run_tags), list(skip_tags))
+        for host in entry["hosts"]
+        if host in within
+    ]
+
+
+class ActionModule(ActionBase):
+    spec: dict[str, Any] = {
+        "environment_name": {"type": "str", "required": True},
+        "playbook": {"type": "str", "required": True},
+        "artifacts_dir": {"type": "path", "default": "artifacts"},
+        "plan": {"type": "list", "elements": "dict", "default": [], "options": PLAN_SPEC},
+        "lock": {"type": "bool", "default": True},
+        "lock_ttl": {"type": "int", "default": 21600},
+        "storage": {"type": "dict", "options": STORAGE_SPEC},
+    }
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=self.spec)
+        root = Path(args["artifacts_dir"]).absolute()
+        moment = datetime.now(timezone.utc)
+        run_id = f"{moment:%Y%m%dT%H%M%SZ}-{args['playbook']}-{secrets.token_hex(3)}"
+        run = {
+            "run_id": run_id,
+            "directory": str(root / args["playbook"] / run_id),
+            "environment": args["environment_name"],
+            "playbook": args["playbook"],
+            "started_at": utc_now(),
+            "actor": actor(task_vars),
+            "check_mode": bool(task_vars.get("ansible_check_mode")),
+            "plan": expected(args["plan"], task_vars),
+            "notes": [],
+        }
+        try:
+            if args["lock"] and not run["check_mode"]:
+                # The action runs in a worker that ends with it; the lock is its parent's, ansible-playbook itself.
+                run["lock"] = acquire(
+                    root,
+                    run["environment"],
+                    run["playbook"],
+                    run_id=run_id,
+                    owner_pid=os.getppid(),
+                    storage=args["storage"],
+                    ttl_s=args["lock_ttl"],
+                )
+                run["notes"] = run["lock"].get("notes", [])
+            Path(run["directory"]).mkdir(parents=True, mode=0o700)
+            write_private(Path(run["directory"]) / "run.json", json.dumps(run, indent=1, ensure_ascii=False))
+        except MaintenanceError as error:
+            raise AnsibleActionFail(str(error)) from None
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"The run's folder {run['directory']} cannot be written: {error.strerror}. "
+                "Free space there or set tradingflow_artifacts_dir to another place."
+            ) from None
+        result.update(changed=False, run=run)
+        return result
+
+
+def actor(task_vars: dict[str, Any]) -> str:
+    """Who started this: AWX's user, or the user of this machine (through sudo when so)."""
+    for name in ("awx_user_name", "tower_user_name"):
+        if task_vars.get(name):
+            return f"{task_vars[name]} (AWX job {task_vars.get('awx_job_id') or task_vars.get('tower_job_id')})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    sudo = os.environ.get("SUDO_USER")
+    return f"{sudo} as {user}" if sudo and sudo != user else user

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: operator
+type: stdout
+short_description: Shows a maintenance run as an operator wants it
+version_added: "0.1.0"
+description:
+  - Area by area with its findings, progress of long work, and nothing about tasks that went well.
+  - Failures and unreachable hosts are shown in full, as the default callback does.
+  - With C(-v) and above it is the default callback.
+  - Needs no terminal. AWX and ansible-runner see the same lines.
+author: TradingFlow Maintenance contributors (@tradingflow)
+extends_documentation_fragment:
+  - ansible.builtin.default_callback
+  - ansible.builtin.result_format_callback
+"""
+
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as Default
+
+COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHABLE, "critical": C.COLOR_ERROR}
+
+
+class CallbackModule(Default):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "tradingflow.maintenance.operator"
+
+    @property
+    def _quiet(self) -> bool:
+        return self._display.verbosity == 0
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        if not self._quiet:
+            super().v2_playbook_on_play_start(play)
+            return
+        self._play = play
+        suffix = " [check mode: nothing is changed]" if play.check_mode else ""
+        self._display.display(f"== {play.get_name().strip()}{suffix}", color=C.COLOR_HIGHLIGHT)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if self._quiet:
+            # What Default needs to name the task when it fails.
+            self._last_task_name = task.get_name().strip()
+            self._last_task_banner = None
+        else:
+            super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if not self._quiet:
+            super().v2_runner_on_ok(result)
+            return
+        data = field(result, "result")
+        host = field(result, "host").get_name()
+        if "checks" in data and "area" in data:
+            self._show_area(host, data)
+        elif data.get("changed"):
+            self._display.display(f"   changed  {host}  {field(result, 'task').get_name().strip()}", color=C.COLOR_CHANGED)
+
+    def _show_area(self, host: str, data: dict[str, Any]) -> None:
+        checks = data["checks"]
+        status = data.get("worst_status", "unknown")
+        counts = [f"{sum(check['status'] == s for check in checks)} {s}" for s in COLORS]
+        counts = [count for count in counts if not count.startswith("0 ")]
+        self._display.display(
+            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or 'nothing measured'}", color=COLORS[status]
+        )
+        for action in data.get("actions", []):
+            self._display.display(f"            {action['title']}: {action['message']}")
+        # The report has them all; the screen shows the first of them.
+        bad = [check for check in checks if check["status"] != "ok"]
+        for check in bad[:10]:
+            self._display.display(f"            {check['status']}: {check['message']}", color=COLORS[check["status"]])
+        if len(bad) > 10:
+            self._display.display(f"            and {len(bad) - 10} more")
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        if not self._quiet:
+            super().v2_runner_on_skipped(result)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        if not self._quiet:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        if not self._quiet or any(stats.failures.values()) or any(stats.dark.values()):
+            super().v2_playbook_on_stats(stats)
+
+
+def field(result: Any, name: str) -> Any:
+    """A field of a task result: public since ansible-core 2.19, with an underscore before."""
+    return getattr(result, name) if hasattr(result, name) else getattr(result, f"_{name}")

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maintenance_run
+short_description: Begin a maintenance run
+version_added: "0.1.0"
+description:
+  - Gives the run its identifier and its folder on the controller, and locks out a second run of the same procedure in
+    the same environment.
+  - The lock belongs to the C(ansible-playbook) process. It is taken over when that process is gone.
+  - Works out from the tags and the limit of this C(ansible-playbook) which areas must report.
+  - Runs on the controller, whatever the host. Use it once per run, with C(run_once).
+author: TradingFlow Maintenance contributors (@tradingflow)
+options:
+  environment_name:
+    description: The environment, as the inventory calls it.
+    type: str
+    required: true
+  playbook:
+    description: Name of the cadence or procedure, for example V(daily).
+    type: str
+    required: true
+  artifacts_dir:
+    description: Folder of all runs. Relative to where C(ansible-playbook) was started.
+    type: path
+    default: artifacts
+  plan:
+    description: Which areas must report from which hosts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      area:
+        description: The area.
+        type: str
+        required: true
+      hosts:
+        description: The hosts that must report.
+        type: list
+        elements: str
+        required: true
+      tags:
+        description: The area is expected when one of these tags is asked for.
+        type: list
+        elements: str
+        default: []
+  lock:
+    description: Whether to take the lock. Not taken in check mode.
+    type: bool
+    default: true
+  lock_ttl:
+    description: Seconds after which the lock in the store is taken to be left over by a dead controller.
+    type: int
+    default: 21600
+extends_documentation_fragment:
+  - tradingflow.maintenance.storage.optional
+seealso:
+  - module: tradingflow.maintenance.maintenance_report
+"""
+
+EXAMPLES = r"""
+- name: Begin
+  tradingflow.maintenance.maintenance_run:
+    environment_name: production
+    playbook: daily
+    plan:
+      - area: database
+        hosts: [localhost]
+        tags: [health]
+  run_once: true
+  register: begun
+"""
+
+RETURN = r"""
+run:
+  description: The run, for the option O(tradingflow.maintenance.host_checks#module:run) of all areas.
+  returned: always
+  type: dict
+  contains:
+    run_id:
+      description: Its identifier.
+      type: str
+      sample: 20261123T204030Z-daily-1a2b3c
+    directory:
+      description: Its folder on the controller.
+      type: str
+    environment:
+      description: The environment.
+      type: str
+    playbook:
+      description: The cadence or procedure.
+      type: str
+    started_at:
+      description: When it began, RFC 3339 UTC.
+      type: str
+    actor:
+      description: Who started it.
+      type: str
+    check_mode:
+      description: Whether it only looks.
+      type: bool
+    plan:
+      description: The areas and hosts that must report.
+      type: list
+      elements: dict
+    notes:
+      description: What the operator should know, such as a lock that was taken over.
+      type: list
+      elements: str
+"""
