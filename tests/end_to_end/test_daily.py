@@ -1,0 +1,328 @@
+"""``playbooks/daily.yml`` as operators run it, on a real sandbox, well and in trouble."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import COLLECTION, ROOT, Playbook, Sandbox
+
+Play = Callable[..., Playbook]
+
+FORMS = {"report.json", "report.html", "report.md", "report.xml", "report.prom"}
+
+
+def ids(report: dict[str, Any], *statuses: str) -> set[str]:
+    return {check["id"] for check in report["checks"] if check["status"] in statuses}
+
+
+def assert_no_secret(platform: Sandbox, text: str) -> None:
+    postgres, s3 = platform.state["postgres"], platform.state["s3"]
+    for secret in (postgres["maintenance_password"], postgres["superuser_password"], s3["secret_key"]):
+        assert secret not in text
+
+
+def assert_no_secret_in_files(platform: Sandbox, folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert_no_secret(platform, path.read_text(encoding="utf-8", errors="replace"))
+
+
+def s3(platform: Sandbox) -> Any:
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage
+
+    return storage.client(platform.storage)
+
+
+def keys(platform: Sandbox, prefix: str) -> list[str]:
+    listing = s3(platform).list_objects_v2(Bucket=platform.state["s3"]["bucket"], Prefix=prefix)
+    return [item["Key"] for item in listing.get("Contents", [])]
+
+
+def recovery_points(platform: Sandbox) -> list[str]:
+    return [key for key in keys(platform, "backups/local/") if key.endswith("/recovery-point.json")]
+
+
+def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play: Play) -> None:
+    points, records = recovery_points(platform), keys(platform, "evidence/local/")
+    done = play("daily")
+    assert done.returncode == 0, done.output
+    latest = done.artifacts / "daily" / "latest"
+    assert {path.name for path in latest.iterdir()} >= FORMS
+    report = done.report()
+    assert report["worst_status"] == "ok"
+    assert report["passed"] is True
+    assert report["expected_missing"] == []
+    assert {check["area"] for check in report["checks"]} == {
+        "system",
+        "application",
+        "database",
+        "trading",
+        "backup",
+        "backups",
+    }
+    assert len(recovery_points(platform)) == len(points) + 1
+    # The run and its backup are in the ledger, and the ledger names this very report.
+    record = json.loads((latest / "evidence.json").read_text())
+    assert len(keys(platform, "evidence/local/")) == len(records) + 2
+    envelope = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=record["key"])["Body"].read()
+    assert hashlib.sha256(envelope).hexdigest() == record["digest"]
+    assert hashlib.sha256((latest / "report.json").read_bytes()).hexdigest() in _payload(envelope)
+    # Nothing left behind, quiet when all is well, and it says where the report is.
+    assert str(latest.resolve() / "report.html") in done.output
+    assert "TASK [" not in done.output
+    assert len(done.output.splitlines()) < 60
+    assert_no_secret(platform, done.output)
+    assert not list((done.artifacts / "daily").glob(".*"))
+
+
+def _payload(envelope: bytes) -> str:
+    import base64
+
+    return base64.b64decode(json.loads(envelope)["payload"]).decode()
+
+
+def test_check_mode_changes_nothing(platform: Sandbox, play: Play) -> None:
+    before = keys(platform, "")
+    done = play("daily", "--check")
+    assert done.returncode == 0, done.output
+    assert keys(platform, "") == before
+    assert not (done.artifacts / "daily" / "latest").exists()
+    (path,) = (done.artifacts / "daily").glob("*/report.json")
+    report = json.loads(path.read_text())
+    assert report["check_mode"] is True
+    assert {action["status"] for action in report["actions"]} == {"planned"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "areas"),
+    [
+        ("trading", {"trading"}),
+        ("health", {"system", "application", "database"}),
+        ("database", {"database"}),
+        ("backup", {"backup", "backups"}),
+        ("verify", {"backups"}),
+    ],
+)
+def test_tags_choose_areas(play: Play, tags: str, areas: set[str]) -> None:
+    done = play("daily", "--tags", tags)
+    assert done.returncode == 0, done.output
+    assert {check["area"] for check in done.report()["checks"]} == areas
+
+
+def test_secrets_stay_secret_at_vvv(platform: Sandbox, play: Play) -> None:
+    done = play("daily", "-vvv", environment={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"})
+    assert done.returncode == 0, done.output[-3000:]
+    assert_no_secret(platform, done.output)
+    assert_no_secret_in_files(platform, done.artifacts)
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Callable[..., Path]:
+    """A copy of inventories/local with changes: inventory(hosts=..., variables={...})."""
+
+    def copy(hosts: dict[str, Any] | None = None, variables: dict[str, Any] | None = None) -> Path:
+        folder = tmp_path / "inventory"
+        shutil.copytree(ROOT / "inventories/local", folder)
+        if hosts:
+            (folder / "more.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        if variables:
+            (folder / "group_vars" / "all").mkdir()
+            (folder / "group_vars" / "all.yml").rename(folder / "group_vars" / "all" / "1.yml")
+            (folder / "group_vars" / "all" / "2.yml").write_text(yaml.safe_dump(variables), encoding="utf-8")
+        return folder
+
+    return copy
+
+
+def database(**changes: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        key: "{{ local_sandbox.postgres." + source + " }}"
+        for key, source in {
+            "host": "host",
+            "port": "port",
+            "name": "database",
+            "user": "maintenance_user",
+            "password": "maintenance_password",
+        }.items()
+    }
+    return {"tradingflow_database": {**options, "sslmode": "disable", "connect_timeout": 3, **changes}}
+
+
+def storage(**changes: Any) -> dict[str, Any]:
+    names = ("endpoint", "region", "bucket", "access_key", "secret_key", "ca_file")
+    options: dict[str, Any] = {name: "{{ local_sandbox.s3." + name + " }}" for name in names}
+    return {"tradingflow_storage": {**options, "addressing_style": "path", "max_attempts": 1, **changes}}
+
+
+def test_several_hosts_one_of_them_unreachable(play: Play, inventory: Callable[..., Path]) -> None:
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_timeout": 3}
+    hosts = {"tradingflow_hosts": {"hosts": {"web1": local, "web2": local, "web3": dead}}}
+    done = play("daily", "--tags", "health", inventory=inventory(hosts=hosts))
+    report = done.report()
+    assert done.returncode != 0
+    assert {check["host"] for check in report["checks"] if check["area"] == "system"} == {
+        "localhost",
+        "web1",
+        "web2",
+        "web3",
+    }
+    assert {check["status"] for check in report["checks"] if check["host"] == "web3"} == {"unknown"}
+    assert all(check["status"] == "ok" for check in report["checks"] if check["host"] in ("web1", "web2"))
+    assert report["passed"] is False
+
+
+def test_limit_expects_only_what_is_within(play: Play, inventory: Callable[..., Path]) -> None:
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {"tradingflow_hosts": {"hosts": {"web1": local, "web2": local}}}
+    done = play("daily", "--limit", "web1", inventory=inventory(hosts=hosts))
+    assert done.returncode == 0, done.output
+    report = done.report()
+    assert {(check["area"], check["host"]) for check in report["checks"]} == {("system", "web1")}
+
+
+def test_wrong_database_password(platform: Sandbox, play: Play, inventory: Callable[..., Path]) -> None:
+    points = recovery_points(platform)
+    wrong = "wr0ng 'pass\"word% ü"
+    done = play("daily", "-vvv", inventory=inventory(variables=database(password=wrong)))
+    report = done.report()
+    assert done.returncode != 0
+    assert "database.answers" in ids(report, "critical")
+    assert not any(check["status"] == "ok" for check in report["checks"] if check["area"] in ("database", "trading"))
+    assert recovery_points(platform) == points
+    assert "password authentication failed" in done.output
+    assert wrong not in done.output
+    assert wrong not in json.dumps(report, ensure_ascii=False)
+
+
+def test_database_down(platform: Sandbox, play: Play) -> None:
+    platform("stop", "postgres")
+    try:
+        done = play("daily")
+    finally:
+        platform("start", "postgres")
+    report = done.report()
+    assert done.returncode != 0
+    assert "database.answers" in ids(report, "critical")
+    assert not any(check["status"] == "ok" for check in report["checks"] if check["area"] in ("database", "trading", "backup"))
+    assert any(check["status"] == "ok" for check in report["checks"] if check["area"] == "system")
+
+
+def test_store_down_still_gives_a_report(platform: Sandbox, play: Play) -> None:
+    platform("stop", "s3")
+    try:
+        done = play("daily")
+    finally:
+        platform("start", "s3")
+    report = done.report()
+    assert done.returncode != 0
+    bad = ids(report, "critical", "unknown")
+    assert "evidence.recorded" in bad
+    assert any(check.startswith("backup.") for check in bad)
+    assert any(check.startswith("backups.") for check in bad)
+    assert not any(check["status"] == "ok" for check in report["checks"] if check["area"] in ("backup", "backups", "evidence"))
+    assert any(check["status"] == "ok" for check in report["checks"] if check["area"] == "database")
+    assert "tradingflow_storage" in done.output
+
+
+@pytest.mark.parametrize("change", [{"bucket": "no-such-bucket"}, {"secret_key": "wr0ngwr0ngwr0ng"}])
+def test_wrong_bucket_or_keys(play: Play, inventory: Callable[..., Path], change: dict[str, str]) -> None:
+    done = play("daily", "--tags", "backup", inventory=inventory(variables=storage(**change)))
+    report = done.report()
+    assert done.returncode != 0
+    assert not ids(report, "ok")
+    assert "evidence.recorded" in ids(report, "critical")
+    assert change.get("secret_key", "-") not in done.output
+
+
+def test_object_truncated_afterwards(platform: Sandbox, play: Play) -> None:
+    assert play("daily", "--tags", "backup").returncode == 0
+    newest = max(recovery_points(platform))
+    bucket = platform.state["s3"]["bucket"]
+    point = json.loads(s3(platform).get_object(Bucket=bucket, Key=newest)["Body"].read())
+    victim = max(point["objects"], key=lambda item: item["size"])
+    body = s3(platform).get_object(Bucket=bucket, Key=victim["key"])["Body"].read()
+    s3(platform).put_object(Bucket=bucket, Key=victim["key"], Body=body[:-1])
+    try:
+        done = play("daily", "--tags", "verify")
+    finally:
+        s3(platform).put_object(Bucket=bucket, Key=victim["key"], Body=body)
+    assert done.returncode != 0
+    assert "backups.newest_intact" in ids(done.report(), "critical")
+    assert victim["key"].rsplit("/", 1)[-1] in done.output
+
+
+def start(platform: Sandbox, artifacts: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", "inventories/local", "playbooks/daily.yml"),
+            *("-e", f"tradingflow_artifacts_dir={artifacts}", *arguments),
+        ],
+        cwd=ROOT,
+        env=platform.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("did not happen in time")
+
+
+def test_second_daily_is_locked_out_and_a_killed_one_is_not_in_the_way(
+    platform: Sandbox, play: Play, tmp_path: Path
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    first = start(platform, artifacts)
+    wait_for(lambda: list(artifacts.glob("daily/*/run.json")))
+    second = play("daily")
+    assert second.returncode != 0
+    assert str(first.pid) in second.output
+    run_id = next(artifacts.glob("daily/*/run.json")).parent.name
+    assert run_id in second.output
+    # Killed half-way: the whole process group, as the kernel's OOM killer or a lost machine would.
+    assert first.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    points = recovery_points(platform)
+    third = play("daily")
+    assert third.returncode == 0, third.output
+    assert len(recovery_points(platform)) == len(points) + 1
+    assert not s3(platform).list_multipart_uploads(Bucket=platform.state["s3"]["bucket"]).get("Uploads")
+
+
+def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
+    assert play("daily", "--tags", "trading").returncode == 0
+    storage = platform.storage
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", str(COLLECTION / "scripts/ledger_verify.py"), "--s3"),
+            *("--bucket", storage["bucket"], "--endpoint", storage["endpoint"], "--ca-file", storage["ca_file"]),
+            *("--environment", "local", "--public-key", platform.state["evidence"]["public_key_file"]),
+        ],
+        env={"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": storage["access_key"], "AWS_SECRET_ACCESS_KEY": storage["secret_key"]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
