@@ -217,7 +217,9 @@ def test_database_down(platform: Sandbox, play: Play) -> None:
     report = done.report()
     assert done.returncode != 0
     assert "database.answers" in ids(report, "critical")
-    assert not any(check["status"] == "ok" for check in report["checks"] if check["area"] in ("database", "trading", "backup"))
+    assert not any(
+        check["status"] == "ok" for check in report["checks"] if check["area"] in ("database", "trading", "backup")
+    )
     assert any(check["status"] == "ok" for check in report["checks"] if check["area"] == "system")
 
 
@@ -233,7 +235,9 @@ def test_store_down_still_gives_a_report(platform: Sandbox, play: Play) -> None:
     assert "evidence.recorded" in bad
     assert any(check.startswith("backup.") for check in bad)
     assert any(check.startswith("backups.") for check in bad)
-    assert not any(check["status"] == "ok" for check in report["checks"] if check["area"] in ("backup", "backups", "evidence"))
+    assert not any(
+        check["status"] == "ok" for check in report["checks"] if check["area"] in ("backup", "backups", "evidence")
+    )
     assert any(check["status"] == "ok" for check in report["checks"] if check["area"] == "database")
     assert "tradingflow_storage" in done.output
 
@@ -321,7 +325,11 @@ def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
             *("--bucket", storage["bucket"], "--endpoint", storage["endpoint"], "--ca-file", storage["ca_file"]),
             *("--environment", "local", "--public-key", platform.state["evidence"]["public_key_file"]),
         ],
-        env={"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": storage["access_key"], "AWS_SECRET_ACCESS_KEY": storage["secret_key"]},
+        env={
+            "PATH": os.environ["PATH"],
+            "AWS_ACCESS_KEY_ID": storage["access_key"],
+            "AWS_SECRET_ACCESS_KEY": storage["secret_key"],
+        },
         capture_output=True,
         text=True,
     )

@@ -81,12 +81,13 @@ class ActionModule(ActionBase):
         display.display(f"Report: {path.with_suffix('.html')}")
         if record:
             display.display(f"Evidence: record {record['number']} of {run['environment']}'s ledger, {record['key']}")
+        html = path.with_suffix(".html")
         findings = ", ".join(f"{report['counts'][status]} {status}" for status in ("critical", "unknown", "warning"))
         return {
             "passed": report["passed"],
             "report": str(path),
             "summary": reports.summary(report, directory),
-            "verdict": f"{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {path.with_suffix('.html')}",
+            "verdict": f"{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {html}",
         }
 
     def record(self, report: dict[str, Any], path: Path, args: dict[str, Any], root: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import getpass
 import json
 import os
 import secrets
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=self.spec)
         root = Path(args["artifacts_dir"]).absolute()
-        moment = datetime.now(timezone.utc)
+        moment = datetime.now(UTC)
         run_id = f"{moment:%Y%m%dT%H%M%SZ}-{args['playbook']}-{secrets.token_hex(3)}"
         run = {
             "run_id": run_id,

@@ -35,7 +35,7 @@ class CallbackModule(Default):
 
     @property
     def _quiet(self) -> bool:
-        return self._display.verbosity == 0
+        return bool(self._display.verbosity == 0)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if not self._quiet:
@@ -62,7 +62,9 @@ class CallbackModule(Default):
         if "checks" in data and "area" in data:
             self._show_area(host, data)
         elif data.get("changed"):
-            self._display.display(f"   changed  {host}  {field(result, 'task').get_name().strip()}", color=C.COLOR_CHANGED)
+            self._display.display(
+                f"   changed  {host}  {field(result, 'task').get_name().strip()}", color=C.COLOR_CHANGED
+            )
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]
@@ -70,7 +72,8 @@ class CallbackModule(Default):
         counts = [f"{sum(check['status'] == s for check in checks)} {s}" for s in COLORS]
         counts = [count for count in counts if not count.startswith("0 ")]
         self._display.display(
-            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or 'nothing measured'}", color=COLORS[status]
+            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or 'nothing measured'}",
+            color=COLORS[status],
         )
         for action in data.get("actions", []):
             self._display.display(f"            {action['title']}: {action['message']}")

@@ -125,7 +125,9 @@ def judge(
     A value of None or NaN is unknown. A threshold of None is not applied.
     """
     if value is None or math.isnan(value):
-        return unknown(id, title, f"{title}: no value was measured", remedy, warning=warning, critical=critical, **kwargs)
+        return unknown(
+            id, title, f"{title}: no value was measured", remedy, warning=warning, critical=critical, **kwargs
+        )
 
     def reached(threshold: Optional[Number]) -> bool:
         if threshold is None or value is None:

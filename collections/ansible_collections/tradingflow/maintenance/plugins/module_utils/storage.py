@@ -65,7 +65,9 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
             ),
         )
     except (BotoCoreError, ValueError) as error:
-        raise StorageError(f"Cannot use the S3 store {describe(storage)}: {error}", "Check tradingflow_storage.") from None
+        raise StorageError(
+            f"Cannot use the S3 store {describe(storage)}: {error}", "Check tradingflow_storage."
+        ) from None
 
 
 def key(storage: Dict[str, Any], *parts: str) -> str:
@@ -87,7 +89,7 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error_code(error)
+        code, text = error_code(error), error.response.get("Error", {}).get("Message", "")
         remedies = {
             "NoSuchBucket": "Create the bucket or correct tradingflow_storage.bucket.",
             "InvalidAccessKeyId": "Correct the access key (tradingflow_storage.access_key).",
@@ -98,7 +100,7 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
             "RequestTimeTooSkewed": "Synchronise the clock of this machine.",
         }
         raise StorageError(
-            f"The S3 store {describe(storage)} refused {doing}: {code}: {error.response.get('Error', {}).get('Message', '')}",
+            f"The S3 store {describe(storage)} refused {doing}: {code}: {text}",
             remedies.get(code, "Check the bucket and the rights of the key."),
         ) from None
     except BotoCoreError as error:

@@ -69,7 +69,9 @@ class AreaAction(ActionBase):
         run = args.get("run") or {}
         if run:
             if not run.get("directory"):
-                raise AnsibleActionFail("The option run has no directory: use what the role tradingflow.maintenance.run sets.")
+                raise AnsibleActionFail(
+                    "The option run has no directory: use what the role tradingflow.maintenance.run sets."
+                )
             write_spool(Path(run["directory"]), self.area, task_vars["inventory_hostname"], checks, actions, self.part)
         result.update(
             changed=findings.changed,
