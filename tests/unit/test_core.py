@@ -1,0 +1,132 @@
+"""Checks, the spool, the plan: what all areas stand on."""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.action.maintenance_run import asked_for, expected
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import checks, run, storage
+from jsonschema import Draft202012Validator
+
+from tests.conftest import COLLECTION
+
+SCHEMA = Draft202012Validator(json.loads((COLLECTION / "schemas/check-1.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("value", "below", "status"),
+    [
+        (79, False, "ok"),
+        (80, False, "warning"),
+        (89.9, False, "warning"),
+        (90, False, "critical"),
+        (Decimal("90.0000000000000001"), False, "critical"),
+        (math.inf, False, "critical"),
+        (91, True, "ok"),
+        (90, True, "critical"),
+        (None, False, "unknown"),
+        (math.nan, False, "unknown"),
+        (Decimal("NaN"), True, "unknown"),
+    ],
+)
+def test_judge(value: Any, below: bool, status: str) -> None:
+    check = checks.judge("a.b", "Thing", value, warning=80, critical=90, message="m", remedy="r", below=below)
+    assert check.status == status
+    assert (check.remedy == "") == (status == "ok")
+    SCHEMA.validate(check.as_dict())
+
+
+def test_judge_without_thresholds_is_information() -> None:
+    assert checks.judge("a.b", "Thing", 10**9, warning=None, critical=None, message="m").status == "ok"
+
+
+def test_ok_needs_a_value() -> None:
+    with pytest.raises(ValueError, match="not measured"):
+        checks.Check("a.b", "Thing", "ok", None)
+    assert list(SCHEMA.iter_errors({**checks.Check("a.b", "T", "ok", 1).as_dict(), "value": None}))
+
+
+def test_no_digit_of_money_is_lost() -> None:
+    amount = Decimal("12345678901234567890.123456789")
+    assert checks.Check("a.b", "T", "warning", amount).as_dict()["value"] == "12345678901234567890.123456789"
+
+
+def test_worst() -> None:
+    assert checks.worst([]) == "unknown"
+    assert checks.worst(["ok"]) == "ok"
+    assert checks.worst(["ok", "warning", "unknown"]) == "unknown"
+    assert checks.worst(["unknown", "critical", "ok"]) == "critical"
+
+
+@pytest.mark.parametrize(
+    ("status", "fail_on", "fails"),
+    [
+        ("ok", "warning", False),
+        ("warning", "warning", True),
+        ("warning", "critical", False),
+        ("unknown", "critical", True),
+        ("critical", "critical", True),
+        ("critical", "never", False),
+    ],
+)
+def test_fails(status: str, fail_on: str, fails: bool) -> None:
+    assert checks.fails(status, fail_on) is fails
+
+
+def test_spool_keeps_strange_names_apart_and_private(tmp_path: Path) -> None:
+    host = "web 1/../'ü%@"
+    run.write_spool(tmp_path, "system", host, [{"id": "system.x"}], [])
+    run.write_spool(tmp_path, "system", host, [{"id": "system.y"}], [], part="finished")
+    run.write_spool(tmp_path, "system", "web", [], [])
+    (tmp_path / "spool" / "broken@x.json").write_text('{"area": "sys')
+    records = list(run.read_spool(tmp_path))
+    assert sorted((record["host"], len(record["checks"])) for record in records) == [("web", 0), (host, 1), (host, 1)]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("spool/*%*")} == {0o600}
+
+
+def test_write_private_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    run.write_private(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        run.write_private(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("run_tags", "skip_tags", "wanted"),
+    [
+        (["all"], [], True),
+        ([], [], True),
+        (["health"], [], True),
+        (["database"], [], True),
+        (["trading"], [], False),
+        (["all"], ["database"], False),
+        (["health"], ["database"], False),
+        (["tagged"], [], True),
+        (["untagged"], [], False),
+    ],
+)
+def test_tags_as_ansible_reads_them(run_tags: list[str], skip_tags: list[str], wanted: bool) -> None:
+    assert asked_for(["health", "database"], run_tags, skip_tags) is wanted
+
+
+def test_plan_keeps_to_the_limit() -> None:
+    plan = [{"area": "system", "hosts": ["a", "b"], "tags": []}]
+    assert expected(plan, {"ansible_play_hosts_all": ["b", "c"]}) == [{"area": "system", "host": "b"}]
+
+
+def test_storage_keys() -> None:
+    assert storage.key({"prefix": "/x/"}, "backups", "/local/", "") == "x/backups/local"
+    assert storage.key({"prefix": None}, "backups") == "backups"
