@@ -1,0 +1,76 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The checks of each area, one file per area. What they share is here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Optional, Tuple
+
+from ..errors import ConfigurationError
+
+#: Name of a threshold -> (warning, critical); None for none.
+Defaults = Dict[str, Tuple[Optional[float], Optional[float]]]
+
+
+def thresholds_spec(defaults: Defaults) -> Dict[str, Any]:
+    """Argument spec of an option "thresholds": {name: {warning, critical}}, where each part left out has its default."""
+    return {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {name: limit_spec(warning, critical) for name, (warning, critical) in defaults.items()},
+    }
+
+
+def limit_spec(warning: Optional[float] = None, critical: Optional[float] = None) -> Dict[str, Any]:
+    """Argument spec of one threshold."""
+    pair = {"warning": warning, "critical": critical}
+    options = {
+        key: {"type": "float"} if value is None else {"type": "float", "default": value} for key, value in pair.items()
+    }
+    return {"type": "dict", "apply_defaults": True, "options": options}
+
+
+def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Optional[float]]:
+    """One threshold as keyword arguments of judge(): {"warning": ..., "critical": ...}, whole numbers as int.
+
+    :raises ConfigurationError: NaN or infinite, which no value would ever reach
+    """
+    limit = thresholds.get(name) or {}
+    result: Dict[str, Optional[float]] = {}
+    for key in ("warning", "critical"):
+        value = limit.get(key)
+        if value is not None and not math.isfinite(value):
+            raise ConfigurationError(
+                f"The threshold {name}.{key} is not a number: {value}.", "Set a number, or null for no threshold."
+            )
+        result[key] = int(value) if value is not None and value == int(value) else value
+    return result
+
+
+def printable(name: Any, length: int = 120) -> str:
+    """A name from outside for ids and messages: control characters escaped, cut when too long, never empty."""
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))
+    if len(text) > length:
+        text = text[: length - 1] + "…"
+    return text if text.strip() else "(blank)"
+
+
+def size(count: float) -> str:
+    """Bytes for people, e.g. 3.4 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """A duration for people, e.g. 45 s, 12 min, 3.5 h, 9 days."""
+    if abs(seconds) < 120:
+        return f"{seconds:.3g} s"
+    if abs(seconds) < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if abs(seconds) < 172800 else f"{seconds / 86400:.0f} days"
