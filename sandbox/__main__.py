@@ -1,0 +1,80 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Command line: python -m sandbox up|down|status|path|start|stop."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from . import lifecycle
+from .layout import SERVICES, Layout, SandboxError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command. Returns 0, or 1 if the sandbox is not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A whole TradingFlow on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start it; nothing to do if it runs")
+    up.add_argument("--size", choices=lifecycle.SIZES, help="of the history (default: default)")
+    up.add_argument("--seed", type=int, help="of the history (default: 1)")
+    up.add_argument("--without-app", action="store_true", help="do not start the sample service")
+    commands.add_parser("down", help="stop it and delete all of it")
+    status = commands.add_parser("status", help="what is where; exit code 0 only if all is healthy")
+    status.add_argument("--json", action="store_true")
+    commands.add_parser("path", help="where its state file is")
+    for name in ("start", "stop"):
+        command = commands.add_parser(name, help=f"{name} one service; data and ports stay")
+        command.add_argument("service", choices=SERVICES)
+    options = parser.parse_args(arguments)
+    layout = Layout()
+    try:
+        if options.command == "up":
+            lines = lifecycle.up(layout, size=options.size, seed=options.seed, with_app=not options.without_app)
+            print("\n".join(lines) if lines else "The sandbox is up.")
+        elif options.command == "down":
+            print("\n".join(lifecycle.down(layout)) or "There is no sandbox.")
+        elif options.command == "path":
+            print(layout.state_file)
+        elif options.command == "status":
+            found = lifecycle.status(layout)
+            print(json.dumps(found, indent=1) if options.json else describe(found))
+            return 0 if found["healthy"] else 1
+        else:
+            getattr(lifecycle, options.command)(layout, options.service)
+    except SandboxError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(status: dict[str, Any]) -> str:
+    """The status as text."""
+    if not status["services"]:
+        return "There is no sandbox. Run: python -m sandbox up"
+    lines = []
+    for name, service in status["services"].items():
+        version = f" {service['version']}" if service["version"] else ""
+        lines.append(f"{name}{version}: {service['status']}, {service['address']}, pid {service['pid'] or '-'}")
+        if service["problem"]:
+            lines.append(f"  problem: {service['problem']}")
+        lines.append(f"  data: {service['data_dir']} ({service['size'] / 1e6:.0f} MB)")
+        lines.append(f"  log: {service['log_file']}")
+    if not status["complete"]:
+        lines.append("The last start did not finish. Run: python -m sandbox up")
+    elif status["history"]:
+        history = status["history"]
+        lines.append(
+            f"history: {sum(history['rows'].values()):,} rows, size {history['size']}, seed {history['seed']},"
+            f" up to {history['anchor']}"
+        )
+    lines.append(f"all in {status['data_root']} ({status['size'] / 1e6:.0f} MB), state in {status['state_file']}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

