@@ -78,6 +78,13 @@ class Sandbox:
         }
 
 
+def left_out(reason: str) -> None:
+    """Leaves a test out with a reason; a failure where nothing may be left out (REQUIRE_ALL=1)."""
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(f"REQUIRE_ALL=1, but: {reason}")
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Sandbox]:
     """A small sandbox, up for the whole session; tests put back what they change in it."""
