@@ -1,0 +1,285 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area application: whether each replica answers, is healthy, and how fast, and which version they run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import re
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, judge, unknown
+from ..errors import ConfigurationError
+from . import limits, printable, thresholds_spec
+from .http import Answer, Replica, context, get, replica
+
+APPLICATION_SPEC: Dict[str, Any] = {
+    "urls": {"type": "list", "elements": "str", "required": True},
+    "ca_file": {"type": "path"},
+    "health_path": {"type": "str", "default": "/health"},
+    "ready_path": {"type": "str", "default": "/ready"},
+    "version_path": {"type": "str", "default": "/version"},
+    "expected_version": {"type": "str"},
+    "probes": {"type": "int", "default": 20},
+    "timeout": {"type": "float", "default": 5},
+    "thresholds": thresholds_spec(
+        {
+            "answered": (99, 50),
+            "response_time_p50": (200, 1000),
+            "response_time_p95": (500, 2000),
+            "response_time_p99": (1000, 3000),
+        }
+    ),
+}
+
+#: What health endpoints say, in lower case.
+HEALTHY = {"ok", "okay", "healthy", "up", "pass", "passing", "ready", "alive", "live", "serving", "success", "true"}
+DEGRADED = {"degraded", "warn", "warning", "partial"}
+UNHEALTHY = {"error", "fail", "failed", "failing", "down", "unhealthy", "not ready", "notready", "unready", "starting"}
+UNHEALTHY |= {"stopping", "not_ready", "unavailable", "critical", "out_of_service", "false"}
+
+#: Failures in a row after which a replica is not asked again.
+GIVE_UP_AFTER = 3
+
+
+@dataclass
+class Probing:
+    """What asking one replica's health endpoint several times gave.
+
+    :param problem: why the last failed one failed
+    """
+
+    answers: List[Answer] = field(default_factory=list)
+    asked: int = 0
+    problem: str = ""
+
+
+def measure(options: Dict[str, Any]) -> Tuple[List[Check], Optional[str]]:
+    """All checks of the application, and its version if all replicas report the same.
+
+    :param options: see APPLICATION_SPEC
+    :raises ConfigurationError: no URL, or options that make no sense
+    """
+    for name in options["thresholds"]:
+        limits(options["thresholds"], name)
+    if not options["urls"]:
+        raise ConfigurationError("No URL of the application is known.", "Set tradingflow_application.urls.")
+    if options["probes"] < 1 or not 0 < options["timeout"] <= 300:
+        raise ConfigurationError("probes must be at least 1, timeout above 0 and at most 300 s.", "Correct them.")
+    replicas = {item.name: item for item in (replica(url, number) for number, url in enumerate(options["urls"], 1))}
+    tls = context(options["ca_file"])
+    checks: List[Check] = []
+    versions: Dict[str, Optional[str]] = {}
+    for target in replicas.values():
+        probing = probe(target, options, tls)
+        checks.append(answered(target, probing, options["thresholds"]))
+        checks.append(state(target, "healthy", "Healthy", options["health_path"], probing.answers, probing.problem))
+        checks.append(ready(target, options, tls, probing))
+        checks += response_times(target, probing, options["thresholds"])
+        versions[target.name] = version_of(target, options, tls) if probing.answers else None
+    check = version(versions, options["expected_version"], options["version_path"])
+    checks.append(check)
+    distinct = set(versions.values())
+    return checks, distinct.pop() if len(distinct) == 1 else None
+
+
+def probe(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Probing:
+    """Asks the health endpoint as often as wanted, for at most three times the timeout in all."""
+    result = Probing()
+    end = time.monotonic() + 3 * options["timeout"]
+    failures = 0
+    while result.asked < options["probes"] and failures < GIVE_UP_AFTER and (not result.asked or time.monotonic() < end):
+        result.asked += 1
+        try:
+            result.answers.append(get(target, options["health_path"], options["timeout"], tls))
+            failures = 0
+        except (OSError, http.client.HTTPException) as error:
+            failures += 1
+            result.problem = reason(error)
+    return result
+
+
+def reason(error: BaseException) -> str:
+    """Why a request failed, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no complete answer in time"
+    if isinstance(error, http.client.HTTPException):
+        return f"what it says is not HTTP ({type(error).__name__})"
+    return printable(getattr(error, "strerror", None) or error, 200)
+
+
+def answered(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> Check:
+    """The share of probes that were answered at all; none is critical whatever the thresholds."""
+    value = round(100 * len(probing.answers) / probing.asked, 1)
+    check = judge(
+        f"application.answers:{target.name}",
+        f"{target.name} answers",
+        value,
+        unit="%",
+        below=True,
+        **limits(thresholds, "answered"),
+        message=f"{len(probing.answers)} of {probing.asked} requests were answered"
+        + (f"; the last failure: {probing.problem}." if probing.problem else "."),
+        remedy="Check that the application runs and that the runner reaches it; for a certificate of your own CA set ca_file.",
+        source=target.name,
+        details={"asked": probing.asked, "answered": len(probing.answers)},
+    )
+    if not probing.answers:
+        check.status = CRITICAL
+        check.message = f"{target.name} does not answer: {probing.problem}."
+        check.remedy = check.remedy or "Check that the application runs and that the runner reaches it."
+    return check
+
+
+def state(target: Replica, name: str, title: str, path: str, answers: List[Answer], problem: str) -> Check:
+    """What a health or readiness endpoint says: the worst of several answers."""
+    id, title, source = f"application.{name}:{target.name}", f"{target.name} {title.lower()}", target.name + path
+    if not answers:
+        return unknown(id, title, f"{source} could not be asked: {problem}.", "Get it to answer first.", source=source)
+    verdicts = [verdict(answer) for answer in answers]
+    status, said = max(verdicts, key=lambda item: STATUSES.index(item[0]))
+    times = sum(1 for item in verdicts if item[0] == status)
+    again = f" ({times} of {len(verdicts)} times)" if len(verdicts) > 1 and status != OK else ""
+    remedies = {
+        OK: "",
+        UNKNOWN: f"Check that {path} is the right path, and that it answers 200 with a status such as {{\"status\": \"ok\"}}.",
+    }
+    return Check(
+        id,
+        title,
+        status,
+        None if status == UNKNOWN else said,
+        message=f"{path} says {said}{again}.",
+        remedy=remedies.get(status, "Read the application's log and its dependencies' state."),
+        source=source,
+        details={"http_status": sorted({answer.status for answer in answers})},
+    )
+
+
+def verdict(answer: Answer) -> Tuple[str, str]:
+    """Status and, in words, what was said. What is not understood is unknown."""
+    if answer.status >= 500:
+        return CRITICAL, f"{answer.status} {word(answer)[1]}".strip()
+    if not 200 <= answer.status < 300:
+        redirect = f", a redirect to {printable(answer.location.split('?')[0])}" if answer.location else ""
+        return UNKNOWN, f"{answer.status}{redirect}"
+    status, said = word(answer)
+    return status, said or "nothing that is understood"
+
+
+def word(answer: Answer) -> Tuple[str, str]:
+    """The one word of a body that tells its state, judged: plain, or "status" of a JSON object."""
+    if answer.truncated:
+        return UNKNOWN, "more than it should"
+    text = answer.body.decode("utf-8", "replace").strip()
+    if not text:
+        return OK, "nothing, with success"
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = text
+    if isinstance(data, dict):
+        data = data.get("status", data.get("state", ""))
+    said = str(data).strip().lower() if isinstance(data, (str, bool)) else ""
+    for status, words in ((OK, HEALTHY), (WARNING, DEGRADED), (CRITICAL, UNHEALTHY)):
+        if said in words:
+            return status, said
+    return UNKNOWN, ""
+
+
+def ready(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext, probing: Probing) -> Check:
+    """Whether it is ready for work. Not asked when nothing answers."""
+    answers, problem = [], probing.problem
+    if probing.answers:
+        try:
+            answers = [get(target, options["ready_path"], options["timeout"], tls)]
+        except (OSError, http.client.HTTPException) as error:
+            problem = reason(error)
+    return state(target, "ready", "Ready", options["ready_path"], answers, problem)
+
+
+def percentile(values: List[float], percent: int) -> float:
+    """The nearest-rank percentile of a list that is not empty."""
+    return sorted(values)[max(0, math.ceil(percent * len(values) / 100) - 1)]
+
+
+def response_times(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """p50, p95 and p99 of the answered probes, in ms, from resolving the name to the last byte."""
+    times = [1000 * answer.seconds for answer in probing.answers]
+    for percent in (50, 95, 99):
+        name = f"response_time_p{percent}"
+        value = round(percentile(times, percent), 1) if times else None
+        yield judge(
+            f"application.{name}:{target.name}",
+            f"Response time p{percent} of {target.name}",
+            value,
+            unit="ms",
+            **limits(thresholds, name),
+            message=f"{percent} % of {len(times)} requests took {value} ms or less.",
+            remedy="Look at the application's load, its database, and the network between it and the runner."
+            if times
+            else "Get it to answer first.",
+            source=target.name,
+            details={"probes": len(times), "wanted": probing.asked},
+        )
+
+
+def version_of(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Optional[str]:
+    """The version a replica reports, plain or as "version" of a JSON object; None when it reports none."""
+    try:
+        answer = get(target, options["version_path"], options["timeout"], tls)
+    except (OSError, http.client.HTTPException):
+        return None
+    if answer.status != 200 or answer.truncated:
+        return None
+    text = answer.body.decode("utf-8", "replace").strip()
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = text
+    if isinstance(data, dict):
+        data = data.get("version")
+    # A page of HTML is no version.
+    return data if isinstance(data, str) and re.fullmatch(r"[\w][\w.+:/@-]{0,99}", data, re.ASCII) else None
+
+
+def version(versions: Dict[str, Optional[str]], expected: Optional[str], path: str) -> Check:
+    """Whether all replicas report one version, and the expected one where there is one."""
+    title, source = "Version of the application", path
+    missing = [name for name, value in versions.items() if value is None]
+    known = sorted({value for value in versions.values() if value})
+    details = {"versions": dict(list(versions.items())[:50])}
+    if len(known) > 1 or (expected and known and known != [expected]):
+        wanted = f", expected is {printable(expected)}" if expected else ""
+        return Check(
+            "application.version",
+            title,
+            WARNING,
+            ", ".join(known[:5]),
+            message=f"The replicas report {', '.join(known[:5])}{wanted}.",
+            remedy="Finish or roll back the release: see which replicas run which version in the details.",
+            source=source,
+            details=details,
+        )
+    if missing:
+        text = f"{len(missing)} of {len(versions)} replicas report no version, the first {missing[0]}."
+        remedy = f"Check that {path} answers 200 with a version such as {{\"version\": \"1.2.0\"}}."
+        return unknown("application.version", title, text, remedy, source=source, details=details)
+    return Check(
+        "application.version",
+        title,
+        OK,
+        known[0],
+        message=f"{len(versions)} replica{'s' if len(versions) > 1 else ''}, all of version {known[0]}.",
+        source=source,
+        details=details,
+    )

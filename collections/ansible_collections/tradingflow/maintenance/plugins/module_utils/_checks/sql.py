@@ -1,0 +1,102 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks that are one statement each: what a statement cannot tell is unknown, and the others go on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+from ..checks import Check, unknown
+from ..database import connected, one_line
+from ..errors import ConfigurationError
+
+try:
+    import psycopg2
+    import psycopg2.extras
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
+
+Row = Dict[str, Any]
+
+#: View -> column -> kind: text, number, time or boolean.
+Views = Mapping[str, Mapping[str, str]]
+
+
+class NotMeasured(Exception):
+    """A check cannot tell, for a reason of its own.
+
+    :param message: why, without the check's title
+    :param remedy: what to do
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+@dataclass
+class Probe:
+    """One statement and what is judged from its rows.
+
+    :param checks: ids and titles of what is unknown when the statement fails
+    :param judge: gets the rows and the thresholds; may raise NotMeasured
+    :param views: what must be there in the schema "maintenance" first
+    """
+
+    checks: Tuple[Tuple[str, str], ...]
+    source: str
+    sql: str
+    judge: Callable[[List[Row], Dict[str, Any]], Iterator[Check]]
+    views: Views = field(default_factory=dict)
+
+    def unmeasured(self, message: str, remedy: str) -> List[Check]:
+        """Its checks as unknown."""
+        return [unknown(id, title, f"{title}: {message}", remedy, source=self.source) for id, title in self.checks]
+
+
+@contextmanager
+def reading(database: Row, timeout: int) -> Iterator[Any]:
+    """A cursor that gives rows as dictionaries, in a session that cannot write.
+
+    :param database: see DATABASE_SPEC
+    :param timeout: s that one statement may take
+    :raises DatabaseError: the database does not answer, or the connection is lost
+    :raises ConfigurationError: the timeout makes no sense, or psycopg2 is missing
+    """
+    if timeout < 1:
+        raise ConfigurationError("The option timeout must be at least 1 s.", "Raise it.")
+    with connected(database, statement_timeout=timeout) as connection:
+        connection.set_session(readonly=True, autocommit=True)
+        with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            yield cursor
+
+
+def ask(cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str) -> List[Check]:
+    """The checks of one probe.
+
+    :param no_right: remedy when the role may not read something
+    :raises psycopg2.Error: the connection is lost
+    """
+    try:
+        cursor.execute(probe.sql)
+        return list(probe.judge(cursor.fetchall(), thresholds))
+    except NotMeasured as error:
+        return probe.unmeasured(error.message, error.remedy)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        return probe.unmeasured(f"{first_line(error)}.", no_right)
+    except psycopg2.errors.QueryCanceled:
+        return probe.unmeasured("its statement ran into the timeout.", "Run again when the database is less busy.")
+    except psycopg2.Error as error:
+        if cursor.connection.closed:
+            raise
+        return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Read the message and correct what it names.")
+
+
+def first_line(error: BaseException) -> str:
+    """PostgreSQL's message without its position and context."""
+    return one_line(error).split(" LINE ")[0].split(" CONTEXT:")[0].rstrip(".")

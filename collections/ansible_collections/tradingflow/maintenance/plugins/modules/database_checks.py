@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_checks
+short_description: Check the health of a PostgreSQL database
+version_added: "0.1.0"
+description:
+  - Measures whether and how fast the database answers, connections, open transactions, locks, replication, transaction
+    ids, size and clock, as contract 1 (docs/checks.md).
+  - Runs on the controller, in one session that cannot write, with a timeout on every statement.
+  - A database that does not answer is critical, and all other checks are unknown then. What the role may not see is unknown.
+author: TradingFlow Maintenance contributors (@tradingflow)
+options:
+  timeout:
+    description: Seconds one statement of the checks may take; what takes longer is unknown.
+    type: int
+    default: 10
+  thresholds:
+    description:
+      - From which value on a check is a warning or critical. What is left out keeps its default.
+      - Null means that there is no such threshold.
+    type: dict
+    suboptions:
+      latency:
+        description: Milliseconds to connect and answer a first statement.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 250
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000
+      clock_skew:
+        description: Seconds between the server's clock and the runner's.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 2
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10
+      connections:
+        description: Connections used, in percent of those that ordinary users can have.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 80
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 90
+      longest_transaction:
+        description: Seconds the oldest open transaction of a client has lasted.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 900
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 3600
+      blocked_sessions:
+        description: Number of sessions that have waited for a lock for a second or more.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5
+      replication_slots:
+        description: Bytes of WAL that a replication slot holds back.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1000000000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10000000000
+      replication_lag:
+        description: Seconds a replica, or this standby, is behind.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 60
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 300
+      xid_age:
+        description: Age of the oldest unfrozen transaction id; the server stops at about 2147000000.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 500000000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000000
+      size:
+        description: Bytes of the database. Without thresholds it is only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+      deadlocks:
+        description: Deadlocks since the statistics of the database began. Without thresholds they are only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+extends_documentation_fragment:
+  - tradingflow.maintenance.database
+  - tradingflow.maintenance.run
+"""
+
+EXAMPLES = r"""
+- name: Check the database
+  tradingflow.maintenance.database_checks:
+    run: "{{ maintenance_run }}"
+    database: "{{ tradingflow_database }}"
+    thresholds:
+      connections: {warning: 60}
+"""
+
+RETURN = r"""
+checks:
+  description: The checks, as contract 1 (docs/checks.md).
+  returned: always
+  type: list
+  elements: dict
+worst_status:
+  description: The worst status of all, from best to worst ok, warning, unknown, critical.
+  returned: always
+  type: str
+  sample: ok
+server_version:
+  description: Version of the server.
+  returned: when the database answers
+  type: str
+  sample: "18.6"
+in_recovery:
+  description: Whether it is a standby.
+  returned: when the database answers
+  type: bool
+"""
