@@ -1,0 +1,14 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Contract 2, the report of a run (schema: schemas/report-1.json), in all its forms. No Ansible in here."""
+
+from __future__ import annotations
+
+from .build import build
+from .files import point_latest, summary, write
+from .history import load_history
+from .text import table
+
+__all__ = ["build", "load_history", "point_latest", "summary", "table", "write"]

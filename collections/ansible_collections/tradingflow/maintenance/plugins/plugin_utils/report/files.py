@@ -1,0 +1,61 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report's files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.run import write_private
+from .html import html
+from .machine import junit, openmetrics
+from .text import markdown
+
+
+def write(report: dict[str, Any], directory: Path, history: list[dict[str, Any]]) -> dict[str, Path]:
+    """Writes report.{json,md,prom,xml,html} into the run's folder, each whole or not at all, mode 0600.
+
+    :returns: the paths by form
+    """
+    # The data first: whatever becomes of the forms, it is there.
+    forms = {
+        "json": lambda: json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "md": lambda: markdown(report),
+        "prom": lambda: openmetrics(report),
+        "xml": lambda: junit(report),
+        "html": lambda: html(report, history),
+    }
+    paths = {form: directory / f"report.{form}" for form in forms}
+    for form, render in forms.items():
+        write_private(paths[form], render())
+    return paths
+
+
+def point_latest(directory: Path) -> None:
+    """Lets artifacts/<playbook>/latest point to the run's folder, replaced in one step."""
+    temporary = directory.parent / f".latest.{secrets.token_hex(4)}"
+    temporary.symlink_to(directory.name, target_is_directory=True)
+    try:
+        os.replace(temporary, directory.parent / "latest")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def summary(report: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """The run for set_stats: small, flat, with the place and digest of report.json as written."""
+    path = directory / "report.json"
+    return {
+        **{key: report[key] for key in ("run_id", "environment", "playbook", "worst_status", "passed")},
+        **report["counts"],
+        "expected_missing": len(report["expected_missing"]),
+        "report": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }

@@ -1,0 +1,231 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values, thresholds and times as people read them; text made harmless."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+#: No line break between a number and its unit.
+NBSP = "\u00a0"
+
+# Control characters but tab and newline; surrogates and non-characters, which no encoder takes; marks that reorder text.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_BYTES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def clean(text: Any, limit: int = 0, *, one_line: bool = False) -> str:
+    """Text that every form can carry: harmful characters become U+FFFD, what is beyond the limit a note.
+
+    :param limit: longest result in characters, about; 0 is no limit
+    """
+    result = text if isinstance(text, str) else str(text)
+    length = len(result)
+    if limit and length > limit:
+        result = f"{result[:limit].rstrip()} … ({length:,} characters in all)"
+    if one_line:
+        result = " ".join(result.split())
+    return _FORBIDDEN.sub("\ufffd", result)
+
+
+def scrub(value: Any, limit: int = 0) -> Any:
+    """JSON data with all its text clean."""
+    if isinstance(value, dict):
+        return {clean(key, limit): scrub(item, limit) for key, item in value.items()}
+    if isinstance(value, list):
+        return [scrub(item, limit) for item in value]
+    return clean(value, limit) if isinstance(value, str) else value
+
+
+def moment(text: Any) -> datetime | None:
+    """A time stamp as an aware datetime in UTC, None when it is none."""
+    try:
+        result = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return (result if result.tzinfo else result.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def number(value: Any, check: dict[str, Any] | None = None) -> float | None:
+    """Value as a finite number; None when it is none. True is 1.
+
+    A Decimal comes as a string: one counts as a number only where the check has a unit or a threshold,
+    so that a version is not taken for one.
+    """
+    if isinstance(value, (bool, int, float)):
+        result = float(value) if abs(value) < 1e300 else float("inf")
+    elif isinstance(value, str) and len(value) < 60 and _NUMBER.fullmatch(value):
+        if check and not (check["unit"] or check["warning"] is not None or check["critical"] is not None):
+            return None
+        result = float(value)
+    else:
+        return None
+    return result if abs(result) < 1e300 else None
+
+
+def digits(value: float) -> str:
+    """A number with three significant digits or all of its integer ones, grouped by commas."""
+    size = abs(value)
+    if size == int(size) or size >= 1000:
+        return f"{value:,.0f}"
+    places = 1 if size >= 100 else 2 if size >= 10 else 3
+    text = f"{value:.{places}f}" if size >= 0.01 else f"{value:.3g}"
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def size(value: float) -> str:
+    """Bytes, e.g. 1.25 GB (decimal units)."""
+    power = 0
+    while abs(value) >= 999.5 and power < len(_BYTES) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g}{NBSP}{_BYTES[power]}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, e.g. 0.31 s, 42 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
+    if seconds < 1:
+        # Less than a millisecond is still not nothing.
+        return f"{sign}{digits(seconds * 1000)}{NBSP}ms" if seconds else f"0{NBSP}s"
+    if seconds < 59.95:
+        return f"{sign}{seconds:.3g}{NBSP}s"
+    rest = round(seconds)
+    for large, large_unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if rest >= large:
+            first, second = divmod(rest, large)
+            second //= small
+            return f"{sign}{first:,}{NBSP}{large_unit}" + (f" {second}{NBSP}{small_unit}" if second else "")
+    return f"{sign}{rest}{NBSP}s"
+
+
+def quantity(value: Any, unit: str) -> str:
+    """A value with its unit."""
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        # A Decimal keeps the digits it came with.
+        if unit and _NUMBER.fullmatch(value):
+            return f"{grouped(value)}{NBSP}{unit}"
+        return f"{value}{NBSP}{unit}".strip() if unit else value
+    if unit in ("bytes", "B", "byte"):
+        return size(value)
+    if unit in ("bytes/s", "B/s"):
+        return f"{size(value)}/s"
+    if unit in ("s", "seconds"):
+        return duration(value)
+    if unit == "ms":
+        return duration(value / 1000)
+    return f"{digits(value)}{NBSP}{unit}" if unit else digits(value)
+
+
+def grouped(text: str) -> str:
+    """A decimal number in text with its thousands grouped and no digit lost."""
+    try:
+        return f"{Decimal(text):,f}" if len(text) < 40 and "e" not in text.lower() else text
+    except InvalidOperation:
+        return text
+
+
+def is_below(check: dict[str, Any]) -> bool:
+    """Whether the thresholds of a check are lower bounds, as far as its numbers tell."""
+    value, warning, critical = (number(check[key]) for key in ("value", "warning", "critical"))
+    if warning is not None and critical is not None and warning != critical:
+        return critical < warning
+    threshold = critical if critical is not None else warning
+    if value is None or threshold is None or value == threshold:
+        return False
+    return (value < threshold) is (check["status"] in ("warning", "critical"))
+
+
+def thresholds(check: dict[str, Any]) -> str:
+    """The thresholds of a check, the worse one first, e.g. "critical from 95 %, warning from 80 %"; empty when none."""
+    word = "at most" if is_below(check) else "from"
+    parts = []
+    for status in ("critical", "warning"):
+        bound = check[status]
+        if bound is None:
+            continue
+        if number(bound) is None or isinstance(bound, bool):
+            parts.append(f"{status}: {quantity(bound, '')}")
+        else:
+            parts.append(f"{status} {word} {quantity(bound, check['unit'])}")
+    return ", ".join(parts)
+
+
+def when(text: Any, today: datetime | None = None) -> str:
+    """A time stamp for people: 20:40:30 UTC, with its date unless it is of the given day."""
+    at = moment(text)
+    if at is None:
+        return clean(text, 40)
+    if today and at.date() == today.date():
+        return f"{at:%H:%M:%S}{NBSP}UTC"
+    return f"{at.day}{NBSP}{at:%b %Y, %H:%M}{NBSP}UTC"
+
+
+def counted(counts: dict[str, int], *, zeros: bool = False) -> str:
+    """Counts in words, worst first, e.g. "1 critical, 12 ok"."""
+    names = ("critical", "unknown", "warning", "ok")
+    return ", ".join(f"{counts[name]:,} {name}" for name in names if counts[name] or zeros)
+
+
+def plural(count: int, noun: str) -> str:
+    """1 run, 2 runs."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def facts(details: dict[str, Any]) -> list[tuple[str, str]]:
+    """The plain facts of an action's details for people: names without unit suffixes, values with units.
+
+    Nested values are left out: see phases and the report's JSON.
+    """
+    result = []
+    for key, value in details.items():
+        if value is None or isinstance(value, (dict, list)):
+            continue
+        name, unit = unit_of(key)
+        shown = quantity(value, unit) if not isinstance(value, str) or number(value) is None else grouped(value)
+        result.append((clean(name.replace("_", " "), 40), clean(shown, 200, one_line=True)))
+    return result
+
+
+def unit_of(key: str) -> tuple[str, str]:
+    """A key's name and unit: size_bytes is ("size", "bytes"), throughput_bytes_per_s ("throughput", "bytes/s")."""
+    for suffix, unit in (("bytes_per_s", "bytes/s"), ("bytes", "bytes"), ("seconds", "s"), ("percent", "%")):
+        if key == suffix:
+            return ("throughput" if unit == "bytes/s" else "size" if unit == "bytes" else "duration"), unit
+        if key.endswith(f"_{suffix}"):
+            return key[: -len(suffix) - 1], unit
+    for suffix, unit in (("_s", "s"), ("_ms", "ms")):
+        if key.endswith(suffix) and not key.endswith("_per_s"):
+            return key[: -len(suffix)], unit
+    return key, ""
+
+
+def phases(details: dict[str, Any]) -> list[tuple[str, float]]:
+    """The phases of an action with their seconds: from {"dump": 3.1} or [{"name": "dump", "duration_s": 3.1}]."""
+    given = details.get("phases")
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(given, dict):
+        pairs = [
+            (name, item.get("duration_s", item.get("seconds")) if isinstance(item, dict) else item)
+            for name, item in given.items()
+        ]
+    elif isinstance(given, list):
+        pairs = [
+            (item.get("name", item.get("phase")), item.get("duration_s", item.get("seconds")))
+            for item in given
+            if isinstance(item, dict)
+        ]
+    return [
+        (clean(name, 40, one_line=True).replace("_", " "), float(seconds))
+        for name, seconds in pairs
+        if name and isinstance(seconds, (int, float)) and seconds >= 0
+    ]
