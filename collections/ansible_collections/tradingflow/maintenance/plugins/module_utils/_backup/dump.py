@@ -1,0 +1,127 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database's part: pg_dump in its directory format, uploaded while it is written, and the globals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from ..database import libpq_environment
+from ..errors import BackupError
+from .programs import Program, compress_arguments, run_to_text
+from .scratch import Tail, Watch
+from .snapshot import Measuring, Snapshot
+from .upload import ObjectStream, Uploader
+
+#: How long a table lock may be waited for: a migration under way ends the backup instead of hanging it.
+LOCK_WAIT_MS = 60000
+
+
+class Dump:
+    """pg_dump into a directory whose files leave for the store as they grow.
+
+    :param scratch_limit: bytes written and not yet uploaded after which pg_dump is paused
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        uploader: Uploader,
+        prefix: str,
+        directory: Path,
+        *,
+        program: str,
+        major: int,
+        compression: str,
+        level: int,
+        jobs: int,
+        nice: int,
+        scratch_limit: int,
+    ) -> None:
+        self.directory = directory
+        self._snapshot = snapshot
+        self._uploader = uploader
+        self._prefix = prefix
+        self._limit = scratch_limit
+        self._nice = nice
+        self._open: Dict[str, Any] = {}
+        self.bytes_done = 0
+        self.peak = 0
+        self._arguments = [
+            program,
+            "--format=directory",
+            f"--file={directory}",
+            f"--jobs={jobs}",
+            f"--snapshot={snapshot.id}",
+            f"--lock-wait-timeout={LOCK_WAIT_MS}",
+            # Nothing is kept here: syncing to disk would only cost.
+            "--no-sync",
+            "--no-password",
+            *compress_arguments(major, compression, level),
+        ]
+
+    def run(self, tick: Callable[[], None], measuring: Measuring) -> None:
+        """Dumps and uploads everything; returns when all is handed to the uploader.
+
+        :raises BackupError: pg_dump failed
+        :raises StorageError: an upload failed
+        """
+        # pg_dump takes an empty directory; made by us it can be watched from the first file on.
+        self.directory.mkdir(mode=0o700)
+        watch = Watch(self.directory)
+        environment = libpq_environment(self._snapshot.database)
+        # pg_dump sets its own limits to 0, the pooler's or role's defaults notwithstanding.
+        messages = self.directory.parent / "pg_dump.log"
+        try:
+            with Program(self._arguments, environment, messages, self._nice) as program:
+                while True:
+                    ended = program.finished()
+                    closed = watch.closed(0.0 if ended else 0.05)
+                    self._follow(closed, ended)
+                    measuring.check()
+                    tick()
+                    waiting = sum(tail.waiting() for tail, _ in self._open.values())
+                    self.peak = max(self.peak, waiting)
+                    program.pause(waiting > self._limit)
+                    if ended:
+                        return
+        finally:
+            watch.close()
+
+    def _follow(self, closed: List[str], ended: bool) -> None:
+        for path in sorted(self.directory.iterdir()):
+            name = path.name
+            if name not in self._open and (ended or (not name.endswith(".toc") and name != "toc.dat")):
+                # Tables of contents are small and may be opened again: they go when pg_dump is done.
+                stream = self._uploader.stream(f"{self._prefix}/{name}", "table of contents" if name == "toc.dat" else "data")
+                self._open[name] = (Tail(path), stream)
+        for name in list(self._open):
+            tail, stream = self._open[name]
+            self._drain(tail, stream)
+            if ended or name in closed:
+                self._drain(tail, stream)
+                stream.close()
+                tail.remove()
+                del self._open[name]
+
+    def _drain(self, tail: Tail, stream: ObjectStream) -> None:
+        while True:
+            data = tail.read()
+            if not data:
+                return
+            stream.write(data)
+            self.bytes_done += len(data)
+
+
+def dump_globals(program: str, database: Dict[str, Any], uploader: Uploader, key: str) -> None:
+    """Uploads roles and tablespaces as SQL, without the roles' passwords: only a superuser may read these.
+
+    :raises BackupError: pg_dumpall failed
+    """
+    environment = libpq_environment(database)
+    text = run_to_text([program, "--globals-only", "--no-role-passwords", "--no-password"], environment)
+    if "CREATE ROLE" not in text:
+        raise BackupError("pg_dumpall gave no roles.", "Check that pg_dumpall belongs to the server's version.")
+    uploader.put(key, text.encode("utf-8", "surrogateescape"), "globals")

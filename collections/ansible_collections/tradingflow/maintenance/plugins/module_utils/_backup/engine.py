@@ -1,0 +1,372 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a recovery point: plan, dump, files, upload, and last the object that binds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..checks import utc_now
+from ..database import connected, describe
+from ..errors import BackupError, ConfigurationError, MaintenanceError
+from ..storage import client, storage_errors
+from . import files, programs
+from .dump import Dump, dump_globals
+from .progress import Progress
+from .scratch import Scratch, destination, locked
+from .snapshot import Measuring, Snapshot, opened
+from .store import NAME, SCHEMA_VERSION, prefix_of, run_ids
+from .upload import Uploader
+from .verify import head, verify
+
+TOOL_VERSION = "0.1.0"
+#: Unfinished uploads of runs that nobody knows any more are aborted after so long.
+ABANDONED_AFTER = timedelta(days=7)
+
+
+def new_id(now: datetime) -> str:
+    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1."""
+    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(3)}"
+
+
+class Tools:
+    """The client programs of a run, checked before any work starts.
+
+    :param options: of the module
+    """
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        directory = options.get("pg_bin_dir")
+        self.pg_dump = programs.find("pg_dump", directory)
+        self.pg_dumpall = programs.find("pg_dumpall", directory)
+        self.pg_restore = programs.find("pg_restore", directory)
+        self.major, self.minor = programs.version(self.pg_dump)
+        self.compression, self.level = programs.compression(
+            self.pg_dump, self.major, options["compression"], options.get("compression_level")
+        )
+
+    def check_server(self, server_version: int) -> None:
+        """Raises ConfigurationError when the client is older than the server."""
+        if self.major < server_version // 10000:
+            raise ConfigurationError(
+                f"pg_dump is of version {self.major}, the server of version {server_version // 10000}: it cannot dump it.",
+                "Install the client of the server's version, or point backup_pg_bin_dir to it.",
+            )
+
+
+def _application_root(options: Dict[str, Any]) -> Optional[Path]:
+    if not options.get("data_directory"):
+        return None
+    root = Path(options["data_directory"])
+    if not root.is_dir():
+        raise ConfigurationError(
+            f"The application's data directory {files.show(str(root))} does not exist on this host.",
+            "Correct backup_data_directory, or leave it empty when there are no files to back up.",
+        )
+    files.need_zstandard()
+    return root
+
+
+def plan(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What create would do: to, database, tables, estimated bytes, compression, files, free scratch. Changes nothing.
+
+    :raises MaintenanceError: something create needs is missing
+    """
+    tools = Tools(options)
+    root = _application_root(options)
+    prefix = prefix_of(options["storage"], options["environment_name"])
+    with connected(options["database"], statement_timeout=0) as connection:
+        tools.check_server(connection.server_version)
+        snapshot = Snapshot(options["database"], connection)
+        tables = snapshot.tables()
+        size = int(snapshot.value("SELECT pg_database_size(current_database())"))
+    s3 = client(options["storage"])
+    with storage_errors(options["storage"], "looking for the bucket"):
+        s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
+    count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
+    status = os.statvfs(options["scratch_directory"])
+    return {
+        "to": f"s3://{options['storage']['bucket']}/{prefix}/",
+        "database": describe(options["database"]),
+        "tables": len(tables),
+        "table_bytes": sum(table["bytes"] for table in tables),
+        "database_bytes": size,
+        "compression": f"{tools.compression}:{tools.level}",
+        "pg_dump": f"{tools.major}.{tools.minor}",
+        "jobs": options["jobs"],
+        "files": count,
+        "file_bytes": size_of_files,
+        "scratch_directory": options["scratch_directory"],
+        "scratch_free_bytes": status.f_bavail * status.f_frsize,
+        "verify": options["verify"],
+    }
+
+
+def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+    """Makes and verifies a recovery point.
+
+    :returns: recovery_point (contract 4), its key and sha256, phases (s by name), notes, verification (see verify.py; None for none)
+    :raises MaintenanceError: there is no recovery point; nothing is left behind but objects without one
+    """
+    now = datetime.now(timezone.utc)
+    run_id = new_id(now)
+    progress.phase("prepare")
+    tools = Tools(options)
+    root = _application_root(options)
+    prefix = prefix_of(options["storage"], options["environment_name"])
+    storage = options["storage"]
+    s3 = client(storage, pool=16)
+    with locked(options["scratch_directory"], destination(options["environment_name"], storage), run_id) as scratch:
+        notes = tidy(s3, storage, prefix, scratch.stale, now)
+        try:
+            point, digest, notes_of_work = _work(options, tools, root, f"{prefix}/{run_id}", run_id, now, scratch, s3, progress)
+        except OSError as error:
+            raise BackupError(f"The backup stopped: {error}", "Free space in, or correct, backup_scratch_directory.") from None
+        notes.update(notes_of_work)
+        result: Dict[str, Any] = {
+            "recovery_point": point,
+            "key": f"{prefix}/{run_id}/{NAME}",
+            "sha256": digest,
+            "notes": notes,
+            "verification": None,
+        }
+        if options["verify"] != "none":
+            result["verification"] = verify(
+                s3, storage, point, mode=options["verify"], pg_restore=tools.pg_restore, scratch=scratch.path, progress=progress
+            )
+        progress.phase("done")
+        result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
+        return result
+
+
+def _work(
+    options: Dict[str, Any],
+    tools: Tools,
+    root: Optional[Path],
+    prefix: str,
+    run_id: str,
+    now: datetime,
+    scratch: Scratch,
+    s3: Any,
+    progress: Progress,
+) -> Tuple[Dict[str, Any], str, Dict[str, Any]]:
+    with opened(options["database"]) as snapshot:
+        tools.check_server(snapshot.version)
+        description = snapshot.describe()
+        tables = snapshot.tables()
+        with Uploader(
+            s3,
+            options["storage"],
+            threads=max(2, options["jobs"]),
+            part_size=options["part_size"],
+            bandwidth_limit=options["bandwidth_limit"],
+        ) as uploader:
+            # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
+            dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
+            archive = _Application(uploader, root, options["data_excludes"], prefix, progress)
+            sessions = max(1, options["jobs"] // 2)
+            measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
+            dump = Dump(
+                snapshot,
+                uploader,
+                f"{prefix}/database",
+                scratch.path / "dump",
+                program=tools.pg_dump,
+                major=tools.major,
+                compression=tools.compression,
+                level=tools.level,
+                jobs=options["jobs"],
+                nice=options["nice"],
+                scratch_limit=min(options["scratch_limit"], max(scratch.free() // 2, 1)),
+            )
+            total = sum(table["bytes"] for table in tables) + archive.bytes_total
+
+            def state() -> Dict[str, Any]:
+                return {
+                    # What the database read for us says more about the end than what came out compressed.
+                    "bytes_done": copied.get("bytes", 0) + archive.bytes_done,
+                    "bytes_total": total,
+                    "uploaded": uploader.bytes_done,
+                }
+
+            copied = {"bytes": 0}
+            progress.phase("backup", state)
+            with _Watcher(options["database"], copied):
+                try:
+                    archive.start()
+                    dump.run(progress.tick, measuring)
+                    while not measuring.finished() or not archive.finished():
+                        uploader.check()
+                        progress.tick()
+                        time.sleep(0.02)
+                    uploader.settle()
+                except BaseException:
+                    archive.stop()
+                    measuring.cancel()
+                    raise
+            point: Dict[str, Any] = {
+                "schema_version": SCHEMA_VERSION,
+                "id": run_id,
+                "environment": options["environment_name"],
+                "created_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "finished_at": utc_now(),
+                "tool_version": TOOL_VERSION,
+                "engine": {
+                    "name": "logical",
+                    "format": "directory",
+                    "compression": tools.compression,
+                    "level": tools.level,
+                    "pg_dump": f"{tools.major}.{tools.minor}",
+                },
+                "database": {**description, "tables": measuring.results()},
+                "application": {**_application_of(options), **archive.summary()},
+                "objects": sorted(uploader.objects, key=lambda entry: str(entry["key"])),
+            }
+            point["totals"] = {
+                "objects": len(point["objects"]),
+                "bytes": sum(entry["size"] for entry in point["objects"]),
+                "rows": sum(table["rows"] for table in point["database"]["tables"]),
+            }
+            body = json.dumps(point, ensure_ascii=True, indent=1).encode("ascii")
+            progress.phase("seal")
+            # Last, at once: until it is there, nothing of this counts as a backup.
+            uploader.put(f"{prefix}/{NAME}", body, "recovery point")
+    notes = {"skipped_files": archive.skipped, "changed_files": archive.changed, "scratch_peak_bytes": dump.peak}
+    return point, hashlib.sha256(body).hexdigest(), notes
+
+
+def _application_of(options: Dict[str, Any]) -> Dict[str, Any]:
+    application = options.get("application") or {}
+    return {name: application.get(name) for name in ("name", "version", "image")}
+
+
+class _Application:
+    """The files' archive, made by a thread of its own."""
+
+    def __init__(self, uploader: Uploader, root: Optional[Path], excludes: List[str], prefix: str, progress: Progress) -> None:
+        self._uploader = uploader
+        self._prefix = prefix
+        self._stopped = threading.Event()
+        self._error: Optional[BaseException] = None
+        self._archive = files.Archive(root, excludes, self._pause) if root else None
+        self.bytes_total = files.estimate(root, excludes)[1] if root else 0
+        self._thread = threading.Thread(target=self._run, name="application", daemon=True)
+
+    def _pause(self) -> None:
+        if self._stopped.is_set():
+            raise BackupError("The backup was stopped.")
+
+    def start(self) -> None:
+        if self._archive is not None:
+            self._thread.start()
+
+    def _run(self) -> None:
+        assert self._archive is not None
+        try:
+            stream = self._uploader.stream(f"{self._prefix}/application/data.tar.zst", "application files")
+            self._archive.write(stream)
+            stream.close()
+            manifest = self._uploader.stream(f"{self._prefix}/application/manifest.json", "application manifest")
+            manifest.write(files.dump_manifest(self._archive.manifest()))
+            manifest.close()
+        except OSError as error:
+            self._error = BackupError(
+                f"The application's files cannot be read: {files.show(str(error))}",
+                "Give the backup's user the right to read them, or exclude them (backup_data_excludes).",
+            )
+        except BaseException as error:
+            self._error = error
+
+    def finished(self) -> bool:
+        """Whether it is done; raises what it failed with."""
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._uploader.stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(30)
+
+    @property
+    def bytes_done(self) -> int:
+        return self._archive.bytes_done if self._archive else 0
+
+    @property
+    def changed(self) -> List[str]:
+        if self._archive is None:
+            return []
+        return [files.show(name) for name in [*self._archive.changed, *self._archive.walk.vanished]]
+
+    @property
+    def skipped(self) -> List[str]:
+        return [files.show(name) for name in self._archive.skipped] if self._archive else []
+
+    def summary(self) -> Dict[str, Any]:
+        entries = self._archive.entries if self._archive else []
+        return {"files": sum(entry["type"] == "file" for entry in entries), "bytes": self.bytes_done}
+
+
+class _Watcher:
+    """Asks the server now and then how far its COPYs are: bytes, added up over tables."""
+
+    def __init__(self, database: Dict[str, Any], copied: Dict[str, int]) -> None:
+        self._database = database
+        self._copied = copied
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="copied", daemon=True)
+
+    def __enter__(self) -> _Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        seen: Dict[Tuple[int, int], int] = {}
+        if self._stop.wait(1):
+            return
+        try:
+            with connected(self._database) as connection, connection.cursor() as cursor:
+                while not self._stop.wait(1):
+                    cursor.execute(
+                        "SELECT pid, relid::bigint, bytes_processed FROM pg_stat_progress_copy WHERE command = 'COPY TO'"
+                        " AND datname = current_database()"
+                    )
+                    for pid, relation, done in cursor.fetchall():
+                        seen[pid, relation] = max(int(done), seen.get((pid, relation), 0))
+                    self._copied["bytes"] = sum(seen.values())
+        except MaintenanceError:
+            return  # only the display is poorer
+
+
+def tidy(s3: Any, storage: Dict[str, Any], prefix: str, dead: List[str], now: datetime) -> Dict[str, Any]:
+    """Aborts what dead runs left half uploaded, and names recovery points that were never finished.
+
+    :param dead: ids of runs that died on this host
+    :returns: aborted_uploads (number), unfinished (ids of prefixes with objects and no recovery point)
+    """
+    bucket, aborted = storage["bucket"], 0
+    with storage_errors(storage, "looking for unfinished uploads"):
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix + "/"):
+            for upload in page.get("Uploads") or []:
+                owner = upload["Key"][len(prefix) + 1 :].split("/")[0]
+                if owner in dead or now - upload["Initiated"] > ABANDONED_AFTER:
+                    s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                    aborted += 1
+    unfinished = [
+        run_id for run_id in run_ids(s3, storage, prefix)[:10] if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None
+    ]
+    return {"aborted_uploads": aborted, "unfinished": unfinished}

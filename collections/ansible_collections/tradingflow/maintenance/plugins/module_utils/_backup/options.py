@@ -1,0 +1,182 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of a backup, and what a finished one means for the report."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from ..checks import CRITICAL, OK, WARNING, Check, utc_now
+from ..database import DATABASE_SPEC
+from ..storage import STORAGE_SPEC
+
+#: Argument spec of the module recovery_point, without "run".
+SPEC: Dict[str, Any] = {
+    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+    "environment_name": {"type": "str", "required": True},
+    "application": {
+        "type": "dict",
+        "options": {"name": {"type": "str"}, "version": {"type": "str"}, "image": {"type": "str"}},
+    },
+    "data_directory": {"type": "path"},
+    "data_excludes": {"type": "list", "elements": "str", "default": []},
+    "pg_bin_dir": {"type": "path"},
+    "scratch_directory": {"type": "path", "default": "/var/tmp"},
+    "scratch_limit": {"type": "int", "default": 2 << 30},
+    "jobs": {"type": "int", "default": 2},
+    "compression": {"type": "str", "default": "auto", "choices": ["auto", "zstd", "lz4", "gzip", "none"]},
+    "compression_level": {"type": "int"},
+    "bandwidth_limit": {"type": "int", "default": 0},
+    "nice": {"type": "int", "default": 0},
+    "verify": {"type": "str", "default": "full", "choices": ["full", "checksum", "none"]},
+    "digests": {"type": "str", "default": "full", "choices": ["full", "none"]},
+    "part_size": {"type": "int", "default": 16 << 20},
+}
+
+
+def human(size: float) -> str:
+    """Bytes for people: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def summary(result: Dict[str, Any]) -> Dict[str, Any]:
+    """What the task returns as recovery_point: contract 4 without the long lists."""
+    point = result["recovery_point"]
+    return {
+        "id": point["id"],
+        "key": result["key"],
+        "sha256": result["sha256"],
+        "environment": point["environment"],
+        "created_at": point["created_at"],
+        "finished_at": point["finished_at"],
+        "size": point["totals"]["bytes"],
+        "objects": point["totals"]["objects"],
+        "tables": len(point["database"]["tables"]),
+        "rows": point["totals"]["rows"],
+        "files": point["application"]["files"],
+        "compression": point["engine"]["compression"],
+        "server_version": point["database"]["server_version"],
+        "schema_head": point["database"]["schema_head"],
+        "application_version": point["application"]["version"],
+    }
+
+
+def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
+    """Checks and the action of a backup that ran to its end.
+
+    :param result: of engine.create
+    """
+    point, size = summary(result), result["recovery_point"]["totals"]["bytes"]
+    verification, notes = result["verification"], result["notes"]
+    seconds = sum(result["phases"].values())
+    source = f"recovery point {point['id']}"
+    checks = [
+        Check(
+            "backup.completed",
+            "Backup completed",
+            OK,
+            size,
+            "bytes",
+            message=f"{point['id']}: {point['tables']} tables, {point['rows']} rows, {point['files']} files, "
+            f"{human(size)} in {seconds:.0f} s.",
+            source=source,
+            details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
+        )
+    ]
+    verified = bool(verification and verification["ok"])
+    if verification is None:
+        text = f"{point['id']} was not verified: backup_verify is none."
+        checks.append(Check("backup.verified", "Backup verified", "unknown", None, message=text, remedy="Set backup_verify to full."))
+    elif verified:
+        how = "read and compared" if verification["mode"] == "full" else "compared by the store's checksum"
+        text = f"All {verification['objects']} objects {how}; contents agree with catalogue and manifest."
+        checks.append(Check("backup.verified", "Backup verified", OK, True, message=text, source=source))
+    else:
+        problems = verification["problems"]
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        text = f"{point['id']} does not verify: {'; '.join(problems[:3])}{more}."
+        checks.append(
+            Check(
+                "backup.verified",
+                "Backup verified",
+                CRITICAL,
+                False,
+                message=text,
+                remedy="Do not rely on this recovery point. Check the store, then make another backup now.",
+                source=source,
+                details={"problems": problems[:50]},
+            )
+        )
+    changed = notes.get("changed_files") or []
+    if changed:
+        checks.append(
+            Check(
+                "backup.application_files",
+                "Application files were still",
+                WARNING,
+                len(changed),
+                message=f"{len(changed)} files changed or vanished while they were read: {', '.join(changed[:5])}.",
+                remedy="Back up when the application is quiet, or exclude files that always change (backup_data_excludes).",
+                source=source,
+                details={"files": changed[:50]},
+            )
+        )
+    ok = verified or verification is None
+    action = {
+        "id": "backup.recovery_point",
+        "title": "Daily backup",
+        "status": "ok" if ok else "failed",
+        "changed": True,
+        "message": checks[0].message if ok else checks[1].message,
+        "started_at": started_at,
+        "finished_at": utc_now(),
+        "details": {"recovery_point": point, "phases": result["phases"], "notes": _short(notes)},
+    }
+    return checks, [action]
+
+
+def failure(message: str, remedy: str, started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
+    """Check and action of a backup that failed."""
+    check = Check("backup.completed", "Backup completed", CRITICAL, False, message=message, remedy=remedy)
+    action = {
+        "id": "backup.recovery_point",
+        "title": "Daily backup",
+        "status": "failed",
+        "changed": False,
+        "message": f"{message} {remedy}".rstrip(),
+        "started_at": started_at,
+        "finished_at": utc_now(),
+        "details": {},
+    }
+    return [check], [action]
+
+
+def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
+    """The action of --check.
+
+    :param plan: of engine.plan
+    """
+    return [
+        {
+            "id": "backup.recovery_point",
+            "title": "Daily backup",
+            "status": "planned",
+            "changed": False,
+            "message": f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
+            f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}, compressed by {plan['compression']}; "
+            f"{human(plan['scratch_free_bytes'])} free in {plan['scratch_directory']}.",
+            "started_at": started_at,
+            "finished_at": utc_now(),
+            "details": {"plan": plan},
+        }
+    ]
+
+
+def _short(notes: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: value[:20] if isinstance(value, list) else value for name, value in notes.items()}

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far the work is, in a small file that the action plugin reads, and the dead man's handle it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from ..errors import BackupError
+
+#: Seconds without a touch of the handle after which the work ends itself.
+HANDLE_TIMEOUT = 30.0
+_INTERVAL = 0.5
+
+
+class Progress:
+    """Phase and bytes of the work under way.
+
+    :param directory: where state.json is kept up to date and the handle "alive" is; None: nobody watches
+    """
+
+    def __init__(self, directory: Optional[Path] = None) -> None:
+        self.directory = directory
+        self.started = time.monotonic()
+        self.phases: Dict[str, float] = {}
+        self._phase = ""
+        self._phase_started = self.started
+        self._measure: Callable[[], Dict[str, Any]] = dict
+        self._written = 0.0
+        self._touched = (0, self.started)
+
+    def phase(self, name: str, measure: Callable[[], Dict[str, Any]] = dict) -> None:
+        """Begins a phase.
+
+        :param measure: gives bytes_done and bytes_total (0 when nobody knows) when asked
+        """
+        now = time.monotonic()
+        if self._phase:
+            self.phases[self._phase] = self.phases.get(self._phase, 0.0) + now - self._phase_started
+        self._phase, self._phase_started, self._measure = name, now, measure
+        self._written = 0.0
+        self.tick()
+
+    def tick(self) -> None:
+        """Writes the state now and then.
+
+        :raises BackupError: nobody holds the handle any more
+        """
+        now = time.monotonic()
+        if now - self._written < _INTERVAL:
+            return
+        self._written = now
+        if self.directory is None:
+            return
+        self._handle()
+        state = {
+            "phase": self._phase,
+            "seconds": round(now - self._phase_started, 3),
+            "bytes_done": 0,
+            "bytes_total": 0,
+            **self._measure(),
+        }
+        try:
+            temporary = self.directory / ".state.json"
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+            os.replace(temporary, self.directory / "state.json")
+        except OSError:
+            pass  # a full disk must not end what needs none
+
+    def _handle(self) -> None:
+        if self.directory is None:
+            return
+        try:
+            mtime = (self.directory / "alive").stat().st_mtime_ns
+        except FileNotFoundError:
+            raise BackupError("The backup was told to stop.", "Run it again.") from None
+        # Changes of the time stamp are counted, not its age: clocks jump.
+        now = time.monotonic()
+        if mtime != self._touched[0]:
+            self._touched = (mtime, now)
+        silence = now - self._touched[1]
+        if silence > HANDLE_TIMEOUT:
+            raise BackupError(f"Whoever started the backup has been gone for {silence:.0f} s: it was ended.", "Run it again.")

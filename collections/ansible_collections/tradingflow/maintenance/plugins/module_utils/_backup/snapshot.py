@@ -1,0 +1,288 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the database holds in one snapshot: the catalogue, row counts and digests that a restore is compared with."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional
+
+from ..database import connected, one_line, psycopg2
+from ..errors import DatabaseError, MaintenanceError
+
+#: Sum over all rows of a 64-bit hash of each row; columns in order of their names. Types whose hash depends on OIDs
+#: or that have none (enums, json, geometry ...) go in as text.
+HASH_RECORD = "sum(hash_record_extended)"
+#: The same with the row's text, where the server has no hash_record_extended (before version 14).
+HASH_TEXT = "sum(hashtextextended(text))"
+
+#: Types whose extended hash depends on the value alone.
+_PORTABLE = ["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "char", "name", "bytea", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "uuid", "jsonb", "inet", "cidr", "macaddr", "macaddr8", "oid"]
+
+_SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
+SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
+SET SESSION DateStyle = 'ISO, MDY'; SET SESSION IntervalStyle = 'postgres'; SET SESSION TimeZone = 'UTC';
+SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex'"""
+
+# Tables whose rows pg_dump writes: ordinary ones and leaves of partitioned ones, no extension's own, no system's.
+_TABLES = """
+SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                  AND d.objsubid = 0 AND d.deptype = 'e')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid
+                  AND d.deptype = 'e')
+ORDER BY pg_table_size(c.oid) DESC, n.nspname, c.relname"""
+
+_COLUMNS = """
+WITH RECURSIVE base AS (
+  SELECT t.oid, t.oid AS top, t.typtype, t.typbasetype, t.typname, t.typnamespace, t.typelem, t.typcategory FROM pg_type t
+  UNION ALL
+  SELECT t.oid, b.top, t.typtype, t.typbasetype, t.typname, t.typnamespace, t.typelem, t.typcategory
+  FROM base b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd')
+SELECT a.attrelid, a.attname,
+  b.typnamespace = 'pg_catalog'::regnamespace AND ltrim(b.typname, '_') = ANY(%s)
+    AND coalesce(l.collisdeterministic, true)
+FROM pg_attribute a JOIN base b ON b.top = a.atttypid AND b.typtype <> 'd'
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'"""
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def digest_expression(columns: List[Dict[str, Any]], version: int) -> str:
+    """SQL of one row's hash.
+
+    :param columns: name, and portable: whether the type's own hash may be used
+    :param version: server_version_num
+    """
+    columns = sorted(columns, key=lambda column: str(column["name"]))
+    if version >= 140000:
+        terms = [f"{quoted(c['name'])}" + ("" if c["portable"] else '::text COLLATE "C"') for c in columns]
+        return f"hash_record_extended(ROW({', '.join(terms)}), 0)"
+    terms = [f'{quoted(c["name"])}::text COLLATE "C"' for c in columns]
+    return f"hashtextextended(ROW({', '.join(terms)})::text, 0)"
+
+
+def algorithm(version: int) -> str:
+    """Name of the digest a server of this version computes."""
+    return HASH_RECORD if version >= 140000 else HASH_TEXT
+
+
+class Snapshot:
+    """A read-only transaction whose snapshot others share.
+
+    :param id: what pg_dump --snapshot takes
+    :param version: server_version_num
+    """
+
+    def __init__(self, database: Dict[str, Any], connection: Any) -> None:
+        self.database = database
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._cursor.execute(_SETTINGS)
+        self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        self.id: str = self.value("SELECT pg_export_snapshot()")
+        self.version = int(connection.server_version)
+
+    def rows(self, query: str, arguments: Any = None) -> List[Any]:
+        """All rows of a query."""
+        self._cursor.execute(query, arguments)
+        result: List[Any] = self._cursor.fetchall()
+        return result
+
+    def value(self, query: str, arguments: Any = None) -> Any:
+        """The first column of the first row, None when there is none."""
+        rows = self.rows(query, arguments)
+        return rows[0][0] if rows else None
+
+    def optional(self, query: str, arguments: Any = None) -> Any:
+        """Like value, None when the user may not or the server has no such thing."""
+        self._cursor.execute("SAVEPOINT optional")
+        try:
+            return self.value(query, arguments)
+        except psycopg2.Error:
+            self._cursor.execute("ROLLBACK TO SAVEPOINT optional")
+            return None
+
+    def describe(self) -> Dict[str, Any]:
+        """The part "database" of a recovery point, without digests: see schemas/recovery-point-1.json."""
+        recovering = bool(self.value("SELECT pg_is_in_recovery()"))
+        lsn = "pg_last_wal_replay_lsn()" if recovering else "pg_current_wal_lsn()"
+        encoding, collate, ctype, size = self.rows(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype, pg_database_size(oid) FROM pg_database"
+            " WHERE datname = current_database()"
+        )[0]
+        return {
+            "name": self.value("SELECT current_database()"),
+            "server_version": self.value("SHOW server_version"),
+            "server_version_num": self.version,
+            "system_identifier": self.optional("SELECT system_identifier::text FROM pg_control_system()"),
+            "timeline": self.optional("SELECT timeline_id FROM pg_control_checkpoint()"),
+            "lsn": self.optional(f"SELECT {lsn}::text"),
+            "in_recovery": recovering,
+            "snapshot_at": self.value(
+                """SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+            ),
+            "encoding": encoding,
+            "collate": collate,
+            "ctype": ctype,
+            "size": int(size),
+            "extensions": {
+                name: version for name, version in self.rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")
+            },
+            "schema_head": self._schema_head(),
+            "heartbeat": self._heartbeat(),
+            "large_objects": int(self.value("SELECT count(*) FROM pg_largeobject_metadata")),
+        }
+
+    def _schema_head(self) -> Optional[List[str]]:
+        place = self.rows(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relname = 'alembic_version' AND c.relkind = 'r' ORDER BY n.nspname <> 'public', 1 LIMIT 1"
+        )
+        if not place:
+            return None
+        return [row[0] for row in self.rows(f"SELECT version_num FROM {quoted(place[0][0])}.alembic_version ORDER BY 1")]
+
+    def _heartbeat(self) -> Any:
+        if self.value("SELECT to_regclass('maintenance.heartbeat')") is None:
+            return None
+        return self.optional(
+            "SELECT jsonb_agg(to_jsonb(h)) FROM (SELECT * FROM maintenance.heartbeat ORDER BY 1 DESC LIMIT 20) h"
+        )
+
+    def tables(self) -> List[Dict[str, Any]]:
+        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, expression."""
+        tables = [
+            {"oid": oid, "schema": schema, "name": name, "bytes": int(size), "estimated_rows": rows, "columns": []}
+            for oid, schema, name, size, rows in self.rows(_TABLES)
+        ]
+        columns: Dict[int, List[Dict[str, Any]]] = {table["oid"]: table["columns"] for table in tables}
+        for oid, name, portable in self.rows(_COLUMNS, (_PORTABLE, list(columns))):
+            columns[oid].append({"name": name, "portable": bool(portable)})
+        for table in tables:
+            table["expression"] = digest_expression(table.pop("columns"), self.version)
+        return tables
+
+
+@contextmanager
+def opened(database: Dict[str, Any]) -> Iterator[Snapshot]:
+    """A snapshot that lasts as long as the context.
+
+    :raises DatabaseError: see database.connected
+    """
+    with connected(database, statement_timeout=0) as connection:
+        yield Snapshot(database, connection)
+
+
+def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, Any]:
+    """Row count and digest of a table in the connection's transaction: an entry of a recovery point's tables.
+
+    :param table: as Snapshot.tables gives it
+    """
+    hashed = f"sum({table['expression']})::text" if digests else "NULL"
+    source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*), {hashed} FROM ONLY {source}")
+        count, digest = cursor.fetchone()
+    return {
+        "oid": table["oid"],
+        "schema": table["schema"],
+        "name": table["name"],
+        "rows": int(count),
+        "digest": digest or ("0" if digests else None),
+        "algorithm": algorithm(connection.server_version) if digests else None,
+    }
+
+
+class Measuring:
+    """Counts and digests of all tables, computed by sessions of their own while the dump runs.
+
+    :param sessions: at a time
+    """
+
+    def __init__(self, snapshot: Snapshot, tables: List[Dict[str, Any]], *, digests: bool, sessions: int) -> None:
+        self._todo = list(reversed(tables))
+        self._done: Dict[int, Dict[str, Any]] = {}
+        self._order = [table["oid"] for table in tables]
+        self._snapshot = snapshot
+        self._digests = digests
+        self._lock = threading.Lock()
+        self._connections: List[Any] = []
+        self.bytes_done = 0
+        self.error: Optional[MaintenanceError] = None
+        self._stop = False
+        self._threads = [
+            threading.Thread(target=self._run, name="measure", daemon=True) for _ in range(min(sessions, len(tables)))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        try:
+            with connected(self._snapshot.database, statement_timeout=0) as connection:
+                with self._lock:
+                    self._connections.append(connection)
+                with connection.cursor() as cursor:
+                    cursor.execute(_SETTINGS)
+                    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    cursor.execute("SET TRANSACTION SNAPSHOT %s", (self._snapshot.id,))
+                while True:
+                    with self._lock:
+                        if not self._todo or self._stop:
+                            return
+                        table = self._todo.pop()
+                    try:
+                        result = measure(connection, table, self._digests)
+                    except psycopg2.Error as error:
+                        raise DatabaseError(
+                            f"Table {table['schema']}.{table['name']} could not be counted: {one_line(error)}",
+                            "Grant the backup's user SELECT on it; docs/backup.md lists the rights it needs.",
+                        ) from None
+                    with self._lock:
+                        self._done[table["oid"]] = result
+                        self.bytes_done += table["bytes"]
+        except MaintenanceError as error:
+            with self._lock:
+                self.error = self.error or error
+                self._stop = True
+
+    def check(self) -> None:
+        """Raises what a session failed with."""
+        if self.error is not None:
+            raise self.error
+
+    def finished(self) -> bool:
+        """Whether all tables are measured."""
+        self.check()
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def results(self) -> List[Dict[str, Any]]:
+        """Waits, and gives the entries in the order of the tables.
+
+        :raises DatabaseError: one could not be measured
+        """
+        for thread in self._threads:
+            thread.join()
+        self.check()
+        return [self._done[oid] for oid in self._order]
+
+    def cancel(self) -> None:
+        """Ends the sessions early."""
+        self._stop = True
+        with self._lock:
+            for connection in self._connections:
+                try:
+                    connection.cancel()
+                except psycopg2.Error:
+                    pass
+        for thread in self._threads:
+            thread.join(10)

@@ -1,0 +1,166 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the store says about an environment's recovery points, without reading the backups themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Optional
+
+from .._checks import limits, span, thresholds_spec
+from ..checks import CRITICAL, Check, judge, unknown
+from ..errors import ConfigurationError
+from ..storage import STORAGE_SPEC, client, key, storage_errors
+from .options import human
+from .verify import check_head, head
+
+NAME = "recovery-point.json"
+SCHEMA_VERSION = 1
+ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+#: A recovery point from further ahead says that a clock is wrong, and its age says nothing.
+CLOCK_TOLERANCE = 300
+
+#: A daily logical backup: two hours late is a warning, a day missed is critical.
+CHECKS_SPEC: Dict[str, Any] = {
+    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+    "environment_name": {"type": "str", "required": True},
+    "thresholds": thresholds_spec({"newest_age": (26 * 3600, 50 * 3600)}),
+}
+
+AGE, AGE_TITLE = "backups.newest_age", "Newest recovery point"
+INTACT, INTACT_TITLE = "backups.newest_intact", "Newest recovery point intact"
+
+
+def prefix_of(storage: Dict[str, Any], environment_name: str) -> str:
+    """Key prefix of an environment's recovery points, without a slash at the end.
+
+    :raises ConfigurationError: the environment's name cannot be part of a key
+    """
+    if not environment_name or "/" in environment_name or environment_name in (".", ".."):
+        raise ConfigurationError(
+            f"{environment_name!r} cannot be an environment's name in the store.", "Correct tradingflow_environment."
+        )
+    return key(storage, "backups", environment_name)
+
+
+def run_ids(s3: Any, storage: Dict[str, Any], prefix: str) -> List[str]:
+    """Ids of all runs that left anything, newest first by their own time.
+
+    :raises StorageError: the store does not answer
+    """
+    found: List[str] = []
+    with storage_errors(storage, "listing the recovery points"):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage["bucket"], Prefix=prefix + "/", Delimiter="/")
+        for page in pages:
+            found += [entry["Prefix"][len(prefix) + 1 : -1] for entry in page.get("CommonPrefixes") or []]
+    return sorted(filter(ID.fullmatch, found), reverse=True)
+
+
+def read(s3: Any, storage: Dict[str, Any], prefix: str, run_id: str) -> Dict[str, Any]:
+    """A recovery point.
+
+    :raises StorageError: the store does not answer
+    :raises ValueError: it is not one; the text says why
+    """
+    with storage_errors(storage, f"reading the recovery point {run_id}"):
+        body = s3.get_object(Bucket=storage["bucket"], Key=f"{prefix}/{run_id}/{NAME}")["Body"].read()
+    point = json.loads(body)
+    if not isinstance(point, dict) or point.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError("its schema version is not known")
+    if point.get("id") != run_id:
+        raise ValueError(f"it says that it is {point.get('id')}")
+    if not isinstance(point.get("objects"), list) or not point["objects"]:
+        raise ValueError("it names no objects")
+    for entry in point["objects"]:
+        if not {"key", "size", "sha256"} <= set(entry) or not str(entry["key"]).startswith(f"{prefix}/{run_id}/"):
+            raise ValueError("an object in it is incomplete or lies elsewhere")
+    datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ")
+    return point
+
+
+def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any], now: Optional[datetime] = None) -> List[Check]:
+    """Age and integrity of the newest recovery point.
+
+    :raises MaintenanceError: the store does not answer, so that nothing is known
+    """
+    now = now or datetime.now(timezone.utc)
+    prefix = prefix_of(storage, environment_name)
+    limit = limits(thresholds, "newest_age")
+    source = f"s3://{storage['bucket']}/{prefix}/"
+    s3 = client(storage, pool=8)
+    unfinished = []
+    for run_id in run_ids(s3, storage, prefix):
+        if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is not None:
+            break
+        unfinished.append(run_id)
+    else:
+        text = f"There is no recovery point of {environment_name} in {source}"
+        text += f", only {len(unfinished)} unfinished ones." if unfinished else "."
+        remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
+        return [
+            Check(AGE, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source),
+            unknown(INTACT, INTACT_TITLE, text, remedy, source=source),
+        ]
+    details = {"id": run_id, "unfinished_since": unfinished[:20]}
+    try:
+        point = read(s3, storage, prefix, run_id)
+    except (ValueError, KeyError, TypeError) as error:
+        text = f"The newest recovery point {run_id} cannot be read: {error}."
+        remedy = "Make another backup now; do not rely on this one."
+        return [
+            Check(AGE, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source, details=details),
+            Check(INTACT, INTACT_TITLE, CRITICAL, False, message=text, remedy=remedy, source=source, details=details),
+        ]
+    return [age(point, now, limit, source, details), intact(s3, storage, point, source)]
+
+
+def age(
+    point: Dict[str, Any], now: datetime, limit: Dict[str, Optional[float]], source: str, details: Dict[str, Any]
+) -> Check:
+    """How old the data of a recovery point are, in s."""
+    created = datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    seconds = int((now - created).total_seconds())
+    if seconds < -CLOCK_TOLERANCE:
+        text = f"The newest recovery point {point['id']} is {span(-seconds)} in the future: a clock is wrong."
+        return unknown(AGE, AGE_TITLE, text, "Synchronise the clocks of the runner and of the host that makes the backup.", source=source)
+    seconds = max(seconds, 0)
+    unfinished = len(details["unfinished_since"])
+    text = f"The newest recovery point {point['id']} is {span(seconds)} old"
+    text += f"; {unfinished} later ones were never finished." if unfinished else "."
+    return judge(
+        AGE,
+        AGE_TITLE,
+        seconds,
+        unit="s",
+        **limit,
+        message=text,
+        remedy="Run the backup (playbooks/daily.yml --tags backup) and find out why it did not run.",
+        source=source,
+        details=details,
+    )
+
+
+def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str) -> Check:
+    """Whether all objects of a recovery point have the size and checksum they had."""
+    with ThreadPoolExecutor(8) as pool:
+        wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), point["objects"]) if text]
+    count, size = len(point["objects"]), sum(entry["size"] for entry in point["objects"])
+    details = {"id": point["id"], "objects": count, "bytes": size, "problems": wrong[:50]}
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        return Check(
+            INTACT,
+            INTACT_TITLE,
+            CRITICAL,
+            False,
+            message=f"The newest recovery point {point['id']} is damaged: {'; '.join(wrong[:3])}{more}.",
+            remedy="Make another backup now; restore older versions of the objects if the bucket keeps versions.",
+            source=source,
+            details=details,
+        )
+    text = f"All {count} objects of {point['id']} ({human(size)}) are there with the recorded sizes and checksums."
+    return Check(INTACT, INTACT_TITLE, "ok", True, message=text, source=source, details=details)

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether what is in the store is the recovery point it says it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from ..checks import utc_now
+from ..storage import error_code, storage_errors
+from . import files
+from .programs import run_to_text
+from .progress import Progress
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    BotoCoreError = ClientError = OSError  # type: ignore[assignment,misc]
+
+_CHUNK = 1 << 20
+
+
+def head(s3: Any, storage: Dict[str, Any], key: str) -> Optional[Dict[str, Any]]:
+    """HEAD of an object with its checksum, None when there is no such object.
+
+    :raises StorageError: the store does not answer or refuses
+    """
+    with storage_errors(storage, f"looking at {key}"):
+        try:
+            answer: Dict[str, Any] = s3.head_object(Bucket=storage["bucket"], Key=key, ChecksumMode="ENABLED")
+            return answer
+        except ClientError as error:
+            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+
+
+def check_head(s3: Any, storage: Dict[str, Any], entry: Dict[str, Any]) -> Optional[str]:
+    """What is wrong with an object by its HEAD, None when size and checksum are as recorded.
+
+    :param entry: of a recovery point's objects
+    """
+    answer = head(s3, storage, entry["key"])
+    if answer is None:
+        return f"{entry['key']} is missing"
+    if answer["ContentLength"] != entry["size"]:
+        return f"{entry['key']} has {answer['ContentLength']} bytes instead of {entry['size']}"
+    # Stores that keep no SHA-256 still have the ETag that they gave at upload.
+    checksum = answer.get("ChecksumSHA256")
+    if checksum and entry.get("checksum"):
+        return None if checksum == entry["checksum"] else f"{entry['key']} has another SHA-256 than recorded"
+    if not entry.get("etag"):
+        return f"{entry['key']} has no checksum in the store"
+    return None if answer.get("ETag", "").strip('"') == entry["etag"] else f"{entry['key']} has another ETag than recorded"
+
+
+class _Hashing:
+    """A downloaded body as a file, hashed and counted while it is read."""
+
+    def __init__(self, body: Any, count: Callable[[int], None]) -> None:
+        self._body = body
+        self._count = count
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._body.read(_CHUNK if size < 0 else size)
+        self.sha256.update(data)
+        self.size += len(data)
+        self._count(len(data))
+        return data
+
+    def drain(self) -> None:
+        while self.read(_CHUNK):
+            pass
+
+
+def verify(
+    s3: Any, storage: Dict[str, Any], point: Dict[str, Any], *, mode: str, pg_restore: str, scratch: Path, progress: Progress
+) -> Dict[str, Any]:
+    """Verifies a recovery point as it lies in the store.
+
+    :param mode: full reads every object and compares its SHA-256; checksum compares by HEAD and reads only what the
+        structural checks need (the dump's table of contents)
+    :returns: mode, ok, problems (in words), bytes (read), objects, verified_at
+    :raises StorageError: the store does not answer, so that nothing is known
+    """
+    total = sum(entry["size"] for entry in point["objects"]) if mode == "full" else 0
+    done = [0]
+    stopped: List[BaseException] = []
+
+    def count(size: int) -> None:
+        done[0] += size
+        if stopped:
+            raise stopped[0]
+
+    progress.phase("verify", lambda: {"bytes_done": done[0], "bytes_total": total})
+    toc = scratch / "verify"
+    toc.mkdir(mode=0o700, exist_ok=True)
+    manifest = next((entry["key"] for entry in point["objects"] if entry["role"] == "application manifest"), None)
+
+    def check(entry: Dict[str, Any]) -> List[str]:
+        role = entry["role"]
+        if mode == "checksum" and role != "table of contents":
+            wrong = check_head(s3, storage, entry)
+            return [wrong] if wrong else []
+        found: List[str] = []
+        try:
+            with storage_errors(storage, f"reading {entry['key']}"):
+                body = _Hashing(s3.get_object(Bucket=storage["bucket"], Key=entry["key"])["Body"], count)
+                if role == "table of contents":
+                    with open(toc / "toc.dat", "wb") as target:
+                        while True:
+                            data = body.read(_CHUNK)
+                            if not data:
+                                break
+                            target.write(data)
+                elif role == "application files" and manifest:
+                    expected = json.loads(s3.get_object(Bucket=storage["bucket"], Key=manifest)["Body"].read())
+                    found += files.compare(body, expected)
+                body.drain()
+        except files.UNREADABLE as error:
+            return [f"{entry['key']} cannot be read: {error}"]
+        if body.size != entry["size"]:
+            found.append(f"{entry['key']} has {body.size} bytes instead of {entry['size']}")
+        elif body.sha256.hexdigest() != entry["sha256"]:
+            found.append(f"{entry['key']} has another SHA-256 than recorded")
+        return found
+
+    problems: List[str] = []
+    with ThreadPoolExecutor(4, thread_name_prefix="verify") as pool:
+        jobs = [pool.submit(check, entry) for entry in sorted(point["objects"], key=lambda entry: -entry["size"])]
+        try:
+            for job in jobs:
+                while not job.done():
+                    progress.tick()
+                    _wait(job)
+                problems += job.result()
+        except BaseException as error:
+            stopped.append(error)
+            for job in jobs:
+                job.cancel()
+            raise
+    if not (toc / "toc.dat").exists():
+        problems.append("the dump's table of contents (toc.dat) is missing")
+    elif not any("toc.dat" in problem for problem in problems):
+        listing = run_to_text([pg_restore, "--list", str(toc)], {})
+        problems += compare_listing(listing, point)
+    return {
+        "mode": mode,
+        "ok": not problems,
+        "problems": problems,
+        "bytes": done[0],
+        "objects": len(point["objects"]),
+        "verified_at": utc_now(),
+    }
+
+
+def _wait(job: Any) -> None:
+    try:
+        job.exception(timeout=0.1)
+    except TimeoutError:
+        pass
+    except Exception as error:  # concurrent.futures.TimeoutError is its own class before Python 3.11
+        if type(error).__name__ != "TimeoutError":
+            raise
+
+
+def compare_listing(listing: str, point: Dict[str, Any]) -> List[str]:
+    """Compares pg_restore --list with the catalogue of the snapshot and with the objects.
+
+    :returns: what differs, in words
+    """
+    # "dump id; catalogue's oid, object's oid, TABLE DATA schema name owner"; names may hold anything, oids do not.
+    entries = {
+        int(match.group(2)): match.group(1)
+        for match in re.finditer(r"^(\d+); \d+ (\d+) TABLE DATA ", listing, re.MULTILINE)
+    }
+    names = {entry["key"].rsplit("/", 1)[-1] for entry in point["objects"]}
+    problems = []
+    for table in point["database"]["tables"]:
+        label = f"{table['schema']}.{table['name']}"
+        dump_id = entries.pop(table["oid"], None)
+        if dump_id is None:
+            problems.append(f"table {label} is not in the dump")
+        elif not any(f"{dump_id}.dat{suffix}" in names for suffix in ("", ".gz", ".zst", ".lz4")):
+            problems.append(f"the data of table {label} ({dump_id}.dat) is not among the objects")
+    blobs = sum(bool(re.fullmatch(r"blob_\d+\.dat(\.\w+)?", name)) for name in names)
+    if blobs != point["database"]["large_objects"]:
+        problems.append(f"the dump has {blobs} large objects, the database {point['database']['large_objects']}")
+    return problems

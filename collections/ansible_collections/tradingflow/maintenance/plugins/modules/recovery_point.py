@@ -1,0 +1,272 @@
+#!/usr/bin/python
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: recovery_point
+short_description: Back up database and application files as one verified recovery point
+version_added: "0.1.0"
+description:
+  - Dumps a PostgreSQL database with C(pg_dump) in its directory format, its roles, and the application's files, uploads
+    all of it to S3 while it is being made, and writes the object that binds them last (contract 4).
+  - Counts and digests of every table are taken in the dump's own snapshot.
+  - Reads everything back afterwards and compares it. A backup that does not verify is a failed one.
+  - Runs on a host that has PostgreSQL's client programs and sees the application's files. Shows its progress.
+  - Deletes nothing but what runs that died left half uploaded.
+author: TradingFlow Maintenance contributors (@tradingflow)
+requirements:
+  - pg_dump, pg_dumpall and pg_restore of the server's major version or newer
+  - boto3
+  - psycopg2
+  - zstandard
+options:
+  environment_name:
+    description: Name of the environment, part of every key.
+    type: str
+    required: true
+  application:
+    description: Which application the data belong to, as the release process knows it.
+    type: dict
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+      version:
+        description: Its version.
+        type: str
+      image:
+        description: Its image, with digest.
+        type: str
+  data_directory:
+    description: The application's data directory. Without it only the database is backed up.
+    type: path
+  data_excludes:
+    description: Shell patterns of paths below O(data_directory) to leave out.
+    type: list
+    elements: str
+    default: []
+  pg_bin_dir:
+    description: Where the client programs are. Without it the PATH is searched.
+    type: path
+  scratch_directory:
+    description: Where a private folder is made for what waits to be uploaded. Nothing stays there.
+    type: path
+    default: /var/tmp
+  scratch_limit:
+    description: Bytes that may wait there before C(pg_dump) is paused. At most half of what is free is used.
+    type: int
+    default: 2147483648
+  jobs:
+    description: Tables dumped at a time.
+    type: int
+    default: 2
+  compression:
+    description: Compression of the dump. V(auto) takes the best the client has.
+    type: str
+    default: auto
+    choices: [auto, zstd, lz4, gzip, none]
+  compression_level:
+    description: Its level. Without it, zstd 3, lz4 1 or gzip 1.
+    type: int
+  bandwidth_limit:
+    description: Most bytes per second to the store; 0 for no limit.
+    type: int
+    default: 0
+  nice:
+    description: Niceness of C(pg_dump) and of the packing, 0 to 19.
+    type: int
+    default: 0
+  verify:
+    description:
+      - V(full) reads every object back and compares its SHA-256 and contents.
+      - V(checksum) compares sizes and checksums by HEAD, and reads the dump's table of contents only.
+      - V(none) leaves the backup unverified, which the report calls unknown.
+    type: str
+    default: full
+    choices: [full, checksum, none]
+  digests:
+    description: V(full) computes a digest of every table's rows besides their number.
+    type: str
+    default: full
+    choices: [full, none]
+  part_size:
+    description: Bytes per part of an upload, at least 5 MiB. Twice O(jobs) parts are held in memory.
+    type: int
+    default: 16777216
+extends_documentation_fragment:
+  - tradingflow.maintenance.database
+  - tradingflow.maintenance.storage
+  - tradingflow.maintenance.run
+attributes:
+  check_mode:
+    description: Says what would be done, with sizes, and changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+notes:
+  - With O(run), a failed backup does not fail the task but is critical in the report, which ends the run.
+    Without it, the task fails.
+  - Every call makes another recovery point.
+"""
+
+EXAMPLES = r"""
+- name: Back up
+  tradingflow.maintenance.recovery_point:
+    environment_name: production
+    database:
+      host: db.example.com
+      name: tradingflow
+      user: tradingflow_maintenance
+      password: "{{ vault_maintenance_password }}"
+    storage:
+      bucket: tradingflow-backups
+      region: eu-central-1
+    application:
+      name: tradingflow
+      version: 1.4.2
+    data_directory: /opt/tradingflow/data
+"""
+
+RETURN = r"""
+recovery_point:
+  description: The recovery point without its long lists; these are in the object at RV(recovery_point.key).
+  returned: when one was written
+  type: dict
+  contains:
+    id:
+      description: Its id, in order of time.
+      type: str
+      sample: 20261123T204030Z-3fa9c1
+    key:
+      description: Key of recovery-point.json.
+      type: str
+    sha256:
+      description: SHA-256 of recovery-point.json.
+      type: str
+    environment:
+      description: The environment.
+      type: str
+    created_at:
+      description: When it was begun, RFC 3339 UTC.
+      type: str
+    finished_at:
+      description: When all was uploaded, RFC 3339 UTC.
+      type: str
+    size:
+      description: Bytes of all objects.
+      type: int
+    objects:
+      description: Number of objects.
+      type: int
+    tables:
+      description: Number of tables.
+      type: int
+    rows:
+      description: Number of rows.
+      type: int
+    files:
+      description: Number of application files.
+      type: int
+    compression:
+      description: The dump's compression.
+      type: str
+    server_version:
+      description: The server's version.
+      type: str
+    schema_head:
+      description: Revisions of alembic, null when there is none.
+      type: list
+      elements: str
+    application_version:
+      description: As handed in.
+      type: str
+phases:
+  description: Seconds by phase.
+  returned: when one was written
+  type: dict
+checks:
+  description: What the report shows, as contract 1.
+  returned: always
+  type: list
+  elements: dict
+actions:
+  description: What was done or, in check mode, would be.
+  returned: always
+  type: list
+  elements: dict
+plan:
+  description: What would be done, with sizes in bytes.
+  returned: in check mode
+  type: dict
+"""
+
+import json
+import os
+import traceback
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
+
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, scratch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.options import SPEC
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
+
+
+def work(module: AnsibleModule, directory: Path | None) -> dict:
+    """The result as JSON data, secrets masked; an error as {"error": {kind, message, remedy}}."""
+    try:
+        if module.check_mode:
+            result = {"plan": engine.plan(module.params)}
+        else:
+            result = engine.create(module.params, Progress(directory))
+    except MaintenanceError as error:
+        result = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"Unexpected {type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {error}"
+        result = {"error": {"kind": "unexpected", "message": text, "remedy": "This is a defect: please report it."}}
+    return remove_values(result, module.no_log_values)
+
+
+def detach(module: AnsibleModule) -> None:
+    """Leaves the work to a process of its own and says where it reports: no secret is on disk for it."""
+    directory = scratch.job_directory(module.params["scratch_directory"])
+    (directory / "alive").touch(mode=0o600)
+    pid = os.fork()
+    if pid:
+        module.exit_json(changed=False, job=str(directory), pid=pid)
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for handle in (0, 1, 2):
+            os.dup2(null, handle)
+        os.closerange(3, 1024)
+        result = json.dumps(work(module, directory), ensure_ascii=True)
+        (directory / ".result.json").write_text(result, encoding="ascii")
+        os.replace(directory / ".result.json", directory / "result.json")
+    finally:
+        # Not through the interpreter's end: the parent's temporary files are not ours to remove.
+        os._exit(0)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        {**SPEC, "run": {"type": "dict"}, "_detach": {"type": "bool", "default": False}}, supports_check_mode=True
+    )
+    try:
+        if module.params["_detach"] and not module.check_mode:
+            detach(module)
+    except MaintenanceError as error:
+        module.exit_json(changed=False, error={"kind": type(error).__name__, "message": error.message, "remedy": error.remedy})
+    result = work(module, None)
+    module.exit_json(changed="recovery_point" in result, **result)
+
+
+if __name__ == "__main__":
+    main()
