@@ -36,9 +36,9 @@ class ActionModule(AreaAction):
             return Findings([self.failed(str(error))])
         after = time.time()
         if result.get("unreachable"):
-            error = AnsibleConnectionFailure(str(result.get("msg", "unreachable")))
-            self.spool_unreachable(args.get("run") or {}, task_vars["inventory_hostname"], error)
-            raise error
+            failure = AnsibleConnectionFailure(str(result.get("msg", "unreachable")))
+            self.spool_unreachable(args.get("run") or {}, task_vars["inventory_hostname"], failure)
+            raise failure
         if result.get("failed"):
             # Of a traceback the end says what happened.
             parts = str(result.get("msg") or ""), str(result.get("module_stderr") or "")[-300:]

@@ -10,8 +10,9 @@ module: application_checks
 short_description: Check the health of the application over HTTP
 version_added: "0.1.0"
 description:
-  - Asks every replica for its health, readiness and version, and measures response times, as contract 1 (docs/checks.md).
-  - Runs on the controller. Every request is bounded in time and size; proxies of the environment and redirects are not used.
+  - Asks every replica for its health, readiness and version, and measures response times (docs/checks.md).
+  - Runs on the controller. Every request is bounded in time and size.
+  - Proxies named in the environment are not used, and redirects are not followed.
   - A replica that does not answer is critical, and its other checks are unknown then.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
@@ -39,7 +40,9 @@ options:
     description: The version that all replicas should run. Without it they only must agree.
     type: str
   probes:
-    description: How often the health path of each replica is asked. All of them together take at most three times O(timeout).
+    description:
+      - How often the health path of each replica is asked.
+      - It is asked less often when that takes more than three times O(timeout).
     type: int
     default: 20
   timeout:

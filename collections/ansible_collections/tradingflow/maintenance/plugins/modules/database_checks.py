@@ -13,7 +13,8 @@ description:
   - Measures whether and how fast the database answers, connections, open transactions, locks, replication, transaction
     ids, size and clock, as contract 1 (docs/checks.md).
   - Runs on the controller, in one session that cannot write, with a timeout on every statement.
-  - A database that does not answer is critical, and all other checks are unknown then. What the role may not see is unknown.
+  - A database that does not answer is critical, and all other checks are unknown then.
+  - What the role may not see is unknown.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   timeout:

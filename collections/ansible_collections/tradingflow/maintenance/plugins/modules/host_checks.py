@@ -10,7 +10,7 @@ module: host_checks
 short_description: Check the health of a managed host
 version_added: "0.1.0"
 description:
-  - Measures disk space, inodes, memory, swap, load, read-only mounts, uptime and clock of a host, as contract 1 (docs/checks.md).
+  - Measures disk space, inodes, memory, swap, load, read-only mounts, uptime and clock of a host (docs/checks.md).
   - Reads C(/proc) and C(statvfs) only, needs no rights beyond reading them and changes nothing.
   - What cannot be measured is unknown. The task never fails because of what it finds.
   - A host that cannot be reached is put into the run's folder as unknown, and is unreachable to Ansible as ever.
@@ -109,7 +109,8 @@ options:
             default: 10
   mounts:
     description:
-      - Mounts with rules of their own. A mount named here is always checked, whatever its kind, and is unknown when missing.
+      - Mounts with rules of their own.
+      - A mount named here is always checked, whatever its kind, and is unknown when missing.
       - Others are checked unless they are pseudo file systems, loop devices, bind mounts or read-only by nature.
     type: list
     elements: dict

@@ -10,8 +10,8 @@ module: trading_checks
 short_description: Check that strategies and platform are alive
 version_added: "0.1.0"
 description:
-  - Measures heartbeats of the platform and of every strategy, and each strategy's expected against its observed state, as
-    contract 1 (docs/checks.md).
+  - Measures heartbeats of the platform and of every strategy, and each strategy's expected against its observed
+    state (docs/checks.md).
   - Reads the views C(strategies) and C(heartbeat) of the schema C(maintenance), which the platform's owner defines over
     tables of their own. A missing view, column or right makes its checks unknown, and the message says what to define.
   - Runs on the controller, in one session that cannot write. It reports and never changes anything.

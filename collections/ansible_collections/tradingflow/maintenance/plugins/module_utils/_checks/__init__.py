@@ -16,7 +16,7 @@ Defaults = Dict[str, Tuple[Optional[float], Optional[float]]]
 
 
 def thresholds_spec(defaults: Defaults) -> Dict[str, Any]:
-    """Argument spec of an option "thresholds": {name: {warning, critical}}, where each part left out has its default."""
+    """Argument spec of an option "thresholds": {name: {warning, critical}}; what is left out has its default."""
     return {
         "type": "dict",
         "apply_defaults": True,
@@ -33,13 +33,13 @@ def limit_spec(warning: Optional[float] = None, critical: Optional[float] = None
     return {"type": "dict", "apply_defaults": True, "options": options}
 
 
-def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Optional[float]]:
+def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Any]:
     """One threshold as keyword arguments of judge(): {"warning": ..., "critical": ...}, whole numbers as int.
 
     :raises ConfigurationError: NaN or infinite, which no value would ever reach
     """
     limit = thresholds.get(name) or {}
-    result: Dict[str, Optional[float]] = {}
+    result: Dict[str, Any] = {}
     for key in ("warning", "critical"):
         value = limit.get(key)
         if value is not None and not math.isfinite(value):

@@ -45,6 +45,8 @@ DEGRADED = {"degraded", "warn", "warning", "partial"}
 UNHEALTHY = {"error", "fail", "failed", "failing", "down", "unhealthy", "not ready", "notready", "unready", "starting"}
 UNHEALTHY |= {"stopping", "not_ready", "unavailable", "critical", "out_of_service", "false"}
 
+NO_ANSWER = "Check that it runs and that the runner reaches it; for a certificate of a CA of your own set ca_file."
+
 #: Failures in a row after which a replica is not asked again.
 GIVE_UP_AFTER = 3
 
@@ -95,7 +97,9 @@ def probe(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Prob
     result = Probing()
     end = time.monotonic() + 3 * options["timeout"]
     failures = 0
-    while result.asked < options["probes"] and failures < GIVE_UP_AFTER and (not result.asked or time.monotonic() < end):
+    while result.asked < options["probes"] and failures < GIVE_UP_AFTER:
+        if result.asked and time.monotonic() >= end:
+            break
         result.asked += 1
         try:
             result.answers.append(get(target, options["health_path"], options["timeout"], tls))
@@ -129,14 +133,14 @@ def answered(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> C
         **limits(thresholds, "answered"),
         message=f"{len(probing.answers)} of {probing.asked} requests were answered"
         + (f"; the last failure: {probing.problem}." if probing.problem else "."),
-        remedy="Check that the application runs and that the runner reaches it; for a certificate of your own CA set ca_file.",
+        remedy=NO_ANSWER,
         source=target.name,
         details={"asked": probing.asked, "answered": len(probing.answers)},
     )
     if not probing.answers:
         check.status = CRITICAL
         check.message = f"{target.name} does not answer: {probing.problem}."
-        check.remedy = check.remedy or "Check that the application runs and that the runner reaches it."
+        check.remedy = NO_ANSWER
     return check
 
 
@@ -151,7 +155,7 @@ def state(target: Replica, name: str, title: str, path: str, answers: List[Answe
     again = f" ({times} of {len(verdicts)} times)" if len(verdicts) > 1 and status != OK else ""
     remedies = {
         OK: "",
-        UNKNOWN: f"Check that {path} is the right path, and that it answers 200 with a status such as {{\"status\": \"ok\"}}.",
+        UNKNOWN: f'Check the path {path}, and that it answers 200 with a status such as {{"status": "ok"}}.',
     }
     return Check(
         id,
@@ -272,7 +276,7 @@ def version(versions: Dict[str, Optional[str]], expected: Optional[str], path: s
         )
     if missing:
         text = f"{len(missing)} of {len(versions)} replicas report no version, the first {missing[0]}."
-        remedy = f"Check that {path} answers 200 with a version such as {{\"version\": \"1.2.0\"}}."
+        remedy = f'Check that {path} answers 200 with a version such as {{"version": "1.2.0"}}.'
         return unknown("application.version", title, text, remedy, source=source, details=details)
     return Check(
         "application.version",

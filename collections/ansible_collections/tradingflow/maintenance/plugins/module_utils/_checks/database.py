@@ -36,6 +36,7 @@ CHECKS_SPEC: Dict[str, Any] = {
 
 READ_STATISTICS = "Grant the role the right to read statistics: GRANT pg_monitor TO the maintenance user."
 
+
 def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> Tuple[List[Check], Row]:
     """All checks of the database, and facts about it: {"server_version": str, "in_recovery": bool}, empty when down.
 
@@ -156,8 +157,8 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         value,
         unit="s",
         **limits(thresholds, "longest_transaction"),
-        message=f"The oldest open transaction began {span(value)} ago (process {row['pid']}, {printable(row['usename'], 63)}, "
-        f"{printable(row['state'])})."
+        message=f"The oldest open transaction began {span(value)} ago (process {row['pid']}, "
+        f"{printable(row['usename'], 63)}, {printable(row['state'])})."
         if row["pid"]
         else "No transaction is open.",
         remedy=f"Ask its owner, or end it: SELECT pg_terminate_backend({row['pid']}).",
@@ -227,8 +228,10 @@ def lag(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         value,
         unit="s",
         **limits(thresholds, "replication_lag"),
-        message=f"This standby is {value:g} s behind." if row["standby"] and value is not None
-        else f"{row['replicas']} replicas, the slowest {value:g} s behind." if row["replicas"] and value is not None
+        message=f"This standby is {value:g} s behind."
+        if row["standby"] and value is not None
+        else f"{row['replicas']} replicas, the slowest {value:g} s behind."
+        if row["replicas"] and value is not None
         else "No replica is connected.",
         remedy="Check the replica, the network to it and long queries on it.",
         source="pg_stat_replication",
@@ -245,8 +248,8 @@ def ages(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         "Age of the oldest transaction id",
         row["age"],
         **limits(thresholds, "xid_age"),
-        message=f"The oldest unfrozen transaction id is {row['age']:,} old, in database {printable(row['datname'], 63)}; "
-        "the server stops at about 2,147,000,000.",
+        message=f"The oldest unfrozen transaction id is {row['age']:,} old, in database "
+        f"{printable(row['datname'], 63)}; the server stops at about 2,147,000,000.",
         remedy="Find what holds vacuum back (long transactions, slots, prepared transactions), then VACUUM FREEZE the "
         "oldest tables.",
         source="pg_database",
@@ -326,7 +329,8 @@ PROBES: Tuple[Probe, ...] = (
         """
         SELECT slot_name, active, wal_status,
                pg_wal_lsn_diff(
-                   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn
+                   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
+                   restart_lsn
                )::bigint AS retained
         FROM pg_replication_slots
         """,

@@ -94,7 +94,7 @@ def ask(cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str) ->
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
-        return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Read the message and correct what it names.")
+        return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
 
 
 def first_line(error: BaseException) -> str:

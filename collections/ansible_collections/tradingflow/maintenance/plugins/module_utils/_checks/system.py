@@ -47,11 +47,11 @@ SYSTEM_SPEC: Dict[str, Any] = {
 }
 
 #: File systems that hold no one's data, or none of their own.
-PSEUDO = set(
-    "autofs binder binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fuse.gvfsd-fuse fuse.lxcfs"
-    " fuse.portal fusectl hugetlbfs mqueue none nsfs overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs"
-    " tmpfs tracefs".split()
-)
+PSEUDO = {
+    *("autofs", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs"),
+    *("efivarfs", "fuse.gvfsd-fuse", "fuse.lxcfs", "fuse.portal", "fusectl", "hugetlbfs", "mqueue", "nsfs", "overlay"),
+    *("proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs", "sysfs", "tmpfs", "tracefs"),
+}
 #: File systems that can only be read: always full, and rightly so.
 READ_ONLY = {"cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"}
 
@@ -156,9 +156,9 @@ def real_mounts(host: Host) -> List[Mount]:
             continue
         held = chosen.get(mount.device)
         # The file system's own mount before bind mounts of parts of it, then the shortest path.
-        if held is None or (mount.root != "/", len(mount.path)) < (held.root != "/", len(held.path)):
-            if held not in named:
-                chosen[mount.device] = mount
+        closer = held is None or (mount.root != "/", len(mount.path)) < (held.root != "/", len(held.path))
+        if closer and held not in named:
+            chosen[mount.device] = mount
     result = named + [mount for mount in chosen.values() if mount not in named]
     return sorted(result, key=lambda mount: mount.path)
 
@@ -284,13 +284,18 @@ def read_only_mounts(host: Host) -> Iterator[Check]:
         for mount in mounts
         if "ro" in mount.options | mount.super_options and mount.path not in expected and mount.type not in READ_ONLY
     ]
+    text = (
+        f"Read-only though they should not be: {', '.join(wrong[:5])}."
+        if wrong
+        else "All mounts are as they should be."
+    )
     yield judge(
         "system.read_only_mounts",
         "Mounts wrongly read-only",
         len(wrong) if mounts else None,
         **limits(host.thresholds, "read_only_mounts"),
-        message=f"Read-only though they should not be: {', '.join(wrong[:5])}." if wrong else "All mounts are as they should be.",
-        remedy="Read dmesg for I/O errors, then check the file system; or say in mounts that it is meant to be read_only.",
+        message=text,
+        remedy="Read dmesg for I/O errors, then check the file system; or set read_only in the option mounts.",
         source="/proc/self/mountinfo",
         details={"mounts": wrong[:20], "looked_at": len(mounts)},
     )
@@ -344,7 +349,7 @@ def load(host: Host) -> Iterator[Check]:
         "Load per core",
         value,
         **limits(host.thresholds, "load"),
-        message=f"Load over 5 minutes is {averages[1]:g} on {cores} core{'s' if cores > 1 else ''}, {value:g} per core.",
+        message=f"The load of 5 minutes is {averages[1]:g} on {cores} core{'s' if cores > 1 else ''}, {value:g} each.",
         remedy="See what runs (top) and whether it waits for disks (vmstat 1: column wa) or for processors.",
         source="/proc/loadavg",
         details={"load_1_5_15": averages, "cores": cores},
@@ -382,7 +387,7 @@ def clock_skew(thresholds: Dict[str, Any], clock: float, before: float, after: f
         skew,
         unit="s",
         **limit,
-        message=f"The clock is {skew:g} s {direction} the runner's." if skew else f"The clocks agree within {window:.1f} s.",
+        message=f"The clock is {skew:g} s {direction} the runner's." if skew else f"They agree within {window:.1f} s.",
         remedy="Check time synchronisation of both machines (timedatectl; chronyc tracking).",
         source="time of the host and of the runner",
         details={"measured_within_s": round(window, 3)},
@@ -390,7 +395,8 @@ def clock_skew(thresholds: Dict[str, Any], clock: float, before: float, after: f
     bounds = [value for value in limit.values() if value is not None]
     if check.status == "ok" and bounds and window > max(bounds):
         text = f"The host took {window:.0f} s to answer: too long to compare clocks."
-        return unknown("system.clock_skew", title, text, "Run again when host and network are less busy.", unit="s", **limit)
+        remedy = "Run again when host and network are less busy."
+        return unknown("system.clock_skew", title, text, remedy, unit="s", **limit)
     return check
 
 

@@ -101,7 +101,7 @@ def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[s
         name = f"{SCHEMA}.{view}"
         wanted = ", ".join(f"{column} ({NAMES[kind]})" for column, kind in columns.items())
         if view not in catalogue:
-            return f"there is no view {name}.", f"Define it over your own tables with the columns {wanted}: docs/checks.md."
+            return f"there is no view {name}.", f"Define it over your tables with the columns {wanted}: docs/checks.md."
         for column, kind in columns.items():
             found = catalogue[view].get(column)
             if found is None:
@@ -113,7 +113,12 @@ def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[s
     return None
 
 
-def factors(thresholds: Dict[str, Any], name: str, interval: float) -> Dict[str, Optional[float]]:
+def sensible(interval: Optional[float]) -> bool:
+    """Whether this can be the interval of a heartbeat, in s."""
+    return interval is not None and 0 < interval < math.inf
+
+
+def factors(thresholds: Dict[str, Any], name: str, interval: float) -> Dict[str, Any]:
     """Thresholds given as multiples of an interval, in s."""
     return {
         key: None if value is None else round(value * interval, 3) for key, value in limits(thresholds, name).items()
@@ -121,19 +126,20 @@ def factors(thresholds: Dict[str, Any], name: str, interval: float) -> Dict[str,
 
 
 def heartbeat(
-    id: str, title: str, name: str, age: Optional[float], interval: Any, limit: Dict[str, Optional[float]], **kwargs: Any
+    id: str, title: str, name: str, age: Optional[float], interval: float, limit: Dict[str, Any], source: str
 ) -> Check:
     """The age of a heartbeat. One from the future is unknown: its age says nothing.
 
-    :param age: s
+    :param age: s, None when there never was one
+    :param interval: s
     """
     remedy = f"See whether {name} runs and what its log says last; restart it if it hangs."
-    kwargs = {"unit": "s", "source": kwargs.pop("source"), "details": {"interval_s": interval}, **limit, **kwargs}
+    kwargs: Dict[str, Any] = {"unit": "s", "source": source, "details": {"interval_s": interval}, **limit}
     if age is None:
         return Check(id, title, CRITICAL, message=f"{name} has never sent a heartbeat.", remedy=remedy, **kwargs)
     if age < -AHEAD or not math.isfinite(age):
         text = f"The last heartbeat of {name} lies {span(-age)} in the future by the database's clock."
-        return unknown(id, title, text, "Check time synchronisation of application and database (timedatectl).", **kwargs)
+        return unknown(id, title, text, "Check time synchronisation of application and database.", **kwargs)
     value = round(max(age, 0.0), 1)
     text = f"The last heartbeat of {name} is {span(value)} old, one is due every {span(interval)}."
     return judge(id, title, value, message=text, remedy=remedy, **kwargs)
@@ -177,17 +183,18 @@ def strategy(row: Row, name: str, thresholds: Dict[str, Any]) -> Iterator[Check]
     if row["twice"]:
         text = f"Strategy {name} is there {row['twice']} times: the view must have one row per strategy."
         for kind in ("heartbeat", "state"):
-            yield unknown(f"trading.strategy_{kind}:{name}", f"{kind.capitalize()} of {name}", text, "Correct the view maintenance.strategies.")
+            remedy = "Correct the view maintenance.strategies."
+            yield unknown(
+                f"trading.strategy_{kind}:{name}", f"{kind.capitalize()} of {name}", text, remedy, source=SOURCE
+            )
         return
-    if interval is None or not math.isfinite(interval) or interval <= 0:
+    if not sensible(interval):
         text = f"The expected interval of {name} is {interval}: no number of seconds above 0."
         remedy = "Correct heartbeat_interval_seconds in the view maintenance.strategies."
         pulse = unknown(f"trading.strategy_heartbeat:{name}", title, text, remedy, source=SOURCE)
     else:
         limit = factors(thresholds, "strategy_heartbeat", interval)
-        pulse = heartbeat(
-            f"trading.strategy_heartbeat:{name}", title, name, row["age"], interval, limit, source=SOURCE
-        )
+        pulse = heartbeat(f"trading.strategy_heartbeat:{name}", title, name, row["age"], interval, limit, source=SOURCE)
     if not at_rest(row):
         yield pulse
     yield strategy_state(row, name, pulse)
@@ -199,7 +206,8 @@ def strategy_state(row: Row, name: str, pulse: Check) -> Check:
     if not row["expected_state"]:
         remedy = "Set expected_state in the view maintenance.strategies."
         return unknown(id, title, f"Nobody says in which state {name} should be.", remedy, source=SOURCE)
-    expected, observed = printable(row["expected_state"], 40), row["observed_state"] and printable(row["observed_state"], 40)
+    expected = printable(row["expected_state"], 40)
+    observed = printable(row["observed_state"], 40) if row["observed_state"] else None
     details = {"expected": expected, "observed": observed}
     if at_rest(row) and (row["age"] is None or pulse.status == CRITICAL):
         text = f"{name} should be {expected} and is silent."
@@ -223,7 +231,7 @@ def strategy_state(row: Row, name: str, pulse: Check) -> Check:
 
 def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """The freshest heartbeat of all instances of the platform: one alive is enough, others may have been replaced."""
-    rows = [row for row in rows if row["interval"] is not None and math.isfinite(row["interval"]) and row["interval"] > 0]
+    rows = [row for row in rows if sensible(row["interval"])]
     if not rows:
         raise NotMeasured(
             "no instance with an interval above 0 has sent a heartbeat.",

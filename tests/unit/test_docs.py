@@ -1,0 +1,169 @@
+"""Documentation that cannot rot: what is written equals what is accepted, for action plugins and roles."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import COLLECTION, ROOT
+
+PACKAGE = "ansible_collections.tradingflow.maintenance.plugins"
+ACTIONS = sorted(path.stem for path in (COLLECTION / "plugins/action").glob("[!_]*.py"))
+MODULES = sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("[!_]*.py"))
+ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+
+Options = dict[str, dict[str, Any]]
+
+
+def literal(path: Path, name: str) -> dict[str, Any]:
+    """The YAML in a module-level (or class-level) string of a Python file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == name for target in node.targets):
+            data: dict[str, Any] = yaml.safe_load(ast.literal_eval(node.value))
+            return data
+    raise AssertionError(f"{path} has no {name}")
+
+
+def documented(name: str) -> Options:
+    """Options of a module with its fragments expanded."""
+    documentation = literal(COLLECTION / f"plugins/modules/{name}.py", "DOCUMENTATION")
+    assert documentation["module"] == name
+    fragments = documentation.get("extends_documentation_fragment", [])
+    options: Options = {}
+    for fragment in [fragments] if isinstance(fragments, str) else fragments:
+        assert fragment.startswith("tradingflow.maintenance."), fragment
+        path = COLLECTION / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
+        options |= literal(path, "DOCUMENTATION").get("options", {})
+    return options | documentation.get("options", {})
+
+
+def from_documentation(options: Options) -> Options:
+    """Options in one form, whether from documentation or from a role's argument spec."""
+    result: Options = {}
+    for name, option in options.items():
+        assert option.get("description"), f"{name} has no description"
+        inner = option.get("suboptions", option.get("options"))
+        result[name] = entry(option, inner and from_documentation(inner))
+    return result
+
+
+def from_spec(spec: Options) -> Options:
+    """The same form from an argument spec in Python."""
+    return {name: entry(option, inner(option)) for name, option in spec.items()}
+
+
+def inner(option: dict[str, Any]) -> Options | None:
+    return from_spec(option["options"]) if option.get("options") else None
+
+
+def entry(option: dict[str, Any], options: Options | None) -> dict[str, Any]:
+    return {
+        "type": option.get("type", "str"),
+        "elements": option.get("elements"),
+        "required": bool(option.get("required", False)),
+        # false and 0, 1 and 1.0 are equal to Python, and different to a reader.
+        "default": json.dumps(option.get("default")),
+        "choices": sorted(map(str, option.get("choices") or [])),
+        "aliases": sorted(option.get("aliases", [])),
+        "options": options,
+    }
+
+
+def action(name: str) -> Any:
+    return importlib.import_module(f"{PACKAGE}.action.{name}").ActionModule
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_documentation_of_an_action_is_what_it_accepts(name: str) -> None:
+    plugin = action(name)
+    assert hasattr(plugin, "spec"), f"action/{name}.py has no attribute spec"
+    area = importlib.import_module(f"{PACKAGE}.plugin_utils.area")
+    spec = {**plugin.spec, **(area.RUN_SPEC if issubclass(plugin, area.AreaAction) else {})}
+    assert from_documentation(documented(name)) == from_spec(spec)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_options_never_contradict_themselves(name: str) -> None:
+    def walk(options: Options, where: str) -> None:
+        for key, option in options.items():
+            assert not (option["required"] and option["default"] != "null"), f"{where}{key}: required and a default"
+            assert option["type"] != "list" or option["elements"], f"{where}{key}: a list of what?"
+            walk(option["options"] or {}, f"{where}{key}.")
+
+    walk(from_documentation(documented(name)), f"{name}: ")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_use_options_that_exist(name: str) -> None:
+    options = documented(name)
+    tasks = literal(COLLECTION / f"plugins/modules/{name}.py", "EXAMPLES")
+    # Connections may come from module_defaults.
+    used = [task[f"tradingflow.maintenance.{name}"] for task in tasks if f"tradingflow.maintenance.{name}" in task]
+    assert used, "no example shows the module"
+    for arguments in used:
+        assert arguments.keys() <= options.keys()
+        assert {key for key, option in options.items() if option.get("required")} <= {*arguments, "database", "storage"}
+
+
+def test_ansible_doc_renders_every_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "doc", "-t", "module", "--json"]
+        + [f"tradingflow.maintenance.{name}" for name in MODULES],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rendered = json.loads(done.stdout)
+    for name in MODULES:
+        module = rendered[f"tradingflow.maintenance.{name}"]
+        assert module["doc"]["options"].keys() == documented(name).keys()
+        assert module["examples"]
+        assert module["return"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_argument_specs_of_a_role_are_its_defaults(role: str) -> None:
+    defaults = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text(encoding="utf-8")) or {}
+    specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    options: Options = {}
+    for entry_point in specs["argument_specs"].values():
+        options |= entry_point.get("options") or {}
+    required = {name for name, option in options.items() if option.get("required")}
+    assert not required & defaults.keys(), "required, and yet with a default"
+    assert options.keys() - required == defaults.keys()
+    assert {name: option.get("default") for name, option in options.items() if name not in required} == defaults
+    for name, option in options.items():
+        assert option.get("description"), f"{name} has no description"
+        assert name.startswith(f"{role}_"), f"{name}: public variables of the role begin with its name"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_tasks_of_a_role_use_options_that_exist(role: str) -> None:
+    for path in sorted((ROOT / f"roles/{role}").glob("tasks/*.yml")):
+        for name, arguments in module_calls(yaml.safe_load(path.read_text(encoding="utf-8")) or []):
+            assert name in MODULES, f"{path}: no module {name}"
+            assert arguments.keys() <= documented(name).keys(), f"{path}: {name}"
+
+
+def module_calls(tasks: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Calls of this collection's modules in a list of tasks, blocks included."""
+    calls = []
+    for task in tasks:
+        for key, value in task.items():
+            if key in ("block", "rescue", "always"):
+                calls += module_calls(value)
+            elif key.startswith("tradingflow.maintenance.") and isinstance(value, dict):
+                calls.append((key.split(".")[2], value))
+    return calls
