@@ -24,7 +24,7 @@ options:
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
-      - Null means that there is no such threshold.
+      - C(.inf) means that there is no such threshold.
     type: dict
     suboptions:
       strategy_heartbeat:

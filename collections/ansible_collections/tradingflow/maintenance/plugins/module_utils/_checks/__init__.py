@@ -36,17 +36,22 @@ def limit_spec(warning: Optional[float] = None, critical: Optional[float] = None
 def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Any]:
     """One threshold as keyword arguments of judge(): {"warning": ..., "critical": ...}, whole numbers as int.
 
-    :raises ConfigurationError: NaN or infinite, which no value would ever reach
+    Infinity (.inf in YAML) means that there is no threshold.
+
+    :raises ConfigurationError: NaN, which no value would ever reach
     """
     limit = thresholds.get(name) or {}
     result: Dict[str, Any] = {}
     for key in ("warning", "critical"):
         value = limit.get(key)
-        if value is not None and not math.isfinite(value):
+        if value is not None and math.isnan(value):
             raise ConfigurationError(
-                f"The threshold {name}.{key} is not a number: {value}.", "Set a number, or null for no threshold."
+                f"The threshold {name}.{key} is not a number: {value}.", "Set a number, or .inf for no threshold."
             )
-        result[key] = int(value) if value is not None and value == int(value) else value
+        if value is None or math.isinf(value):
+            result[key] = None
+        else:
+            result[key] = int(value) if value == int(value) else value
     return result
 
 
