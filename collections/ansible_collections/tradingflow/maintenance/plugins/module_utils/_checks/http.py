@@ -199,6 +199,8 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext) -> Answ
         connection.request("GET", target.path + "/" + path.lstrip("/"), headers={**headers, "Connection": "close"})
         response = connection.getresponse()
         body = response.read(MAX_BODY + 1)
+        if len(body) <= MAX_BODY and response.length:
+            raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
         return Answer(response.status, body[:MAX_BODY], len(body) > MAX_BODY, time.monotonic() - begun, location)
     finally:
