@@ -62,10 +62,12 @@ class Server:
                 path = request.split(b" ")[1].decode()
                 self.asked.append(path)
                 self.answers.get(path, reply("", "404 Not Found"))(connection, path)
-        except (OSError, IndexError):
+        except (OSError, IndexError, ValueError):
             pass
 
     def close(self) -> None:
+        if self.stopped.is_set():
+            return
         self.stopped.set()
         # shutdown wakes the thread in accept; close alone would not.
         self.socket.shutdown(socket.SHUT_RDWR)
