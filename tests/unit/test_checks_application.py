@@ -84,7 +84,7 @@ def server() -> Iterator[Server]:
 def measure(*urls: str, **options: Any) -> tuple[dict[str, Check], str | None]:
     """The checks by id without the replica, for one replica."""
     result = ArgumentSpecValidator(application.APPLICATION_SPEC).validate(
-        {"urls": list(urls), "probes": 3, "timeout": 0.4, **options}
+        {"urls": list(urls), "probes": 3, "timeout": 5, **options}
     )
     assert not result.error_messages
     checks, version = application.measure(result.validated_parameters)
@@ -130,8 +130,11 @@ def test_nothing_listens(server: Server) -> None:
 
 
 def test_no_answer_comes(server: Server) -> None:
-    server.answers["/health"] = lambda connection, path: server.stopped.wait(5) and None
-    assert_silent(measure(server.url)[0], "no complete answer in time")
+    def wait(connection: socket.socket, path: str) -> None:
+        server.stopped.wait(5)
+
+    server.answers["/health"] = wait
+    assert_silent(measure(server.url, timeout=0.15)[0], "no complete answer in time")
 
 
 @pytest.mark.parametrize("prefix", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"])
@@ -142,7 +145,7 @@ def test_answer_drips(server: Server, prefix: bytes) -> None:
             connection.sendall(b"x")
 
     server.answers["/health"] = drip
-    assert_silent(measure(server.url)[0], "no complete answer in time")
+    assert_silent(measure(server.url, timeout=0.15)[0], "no complete answer in time")
 
 
 @pytest.mark.parametrize(
@@ -404,7 +407,7 @@ def test_certificate_of_another_name(tls: Server, tmp_path: Path) -> None:
 
 
 def test_plain_server_asked_by_tls(server: Server) -> None:
-    found, _ = measure(server.url.replace("http:", "https:"))
+    found, _ = measure(server.url.replace("http:", "https:"), timeout=0.15)
     assert found["application.answers"].status == "critical"
 
 

@@ -24,12 +24,11 @@ ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/meta
 Options = dict[str, dict[str, Any]]
 
 
-def literal(path: Path, name: str) -> dict[str, Any]:
+def literal(path: Path, name: str) -> Any:
     """The YAML in a module-level (or class-level) string of a Python file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == name for target in node.targets):
-            data: dict[str, Any] = yaml.safe_load(ast.literal_eval(node.value))
-            return data
+            return yaml.safe_load(ast.literal_eval(node.value))
     raise AssertionError(f"{path} has no {name}")
 
 
@@ -43,7 +42,8 @@ def documented(name: str) -> Options:
         assert fragment.startswith("tradingflow.maintenance."), fragment
         path = COLLECTION / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
         options |= literal(path, "DOCUMENTATION").get("options", {})
-    return options | documentation.get("options", {})
+    options |= documentation.get("options", {})
+    return options
 
 
 def from_documentation(options: Options) -> Options:
