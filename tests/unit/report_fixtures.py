@@ -134,8 +134,8 @@ def application(rng: random.Random, at: datetime, bad: bool) -> Iterator[Check]:
             warning=250,
             critical=1000,
             unit="ms",
-            message=f"The 95th percentile of 20 requests is {time:.0f} ms; last month it was {typical * 1.1:.0f} ms.",
-            remedy="Look at the database's longest transaction and at the pool first; then at the release of last night.",
+            message=f"The 95th percentile of 20 requests is {time:.0f} ms; last month {typical * 1.1:.0f} ms.",
+            remedy="Look at the database's longest transaction and at the pool first; then at last night's release.",
             source=f"https://app1:8443/api/{route}",
             observed_at=stamp(at),
         )

@@ -11,6 +11,8 @@ import json
 import platform
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,37 +47,28 @@ def build(
     :param history: earlier reports, oldest first, see load_history
     """
     records = list(read_spool(directory))
-    checks: list[dict[str, Any]] = [*_unreadable(directory, len(records))]
+    checks: list[dict[str, Any]] = []
     actions: list[dict[str, Any]] = []
     for record in records:
-        area, host = (clean(record[key], 200, one_line=True) for key in ("area", "host"))
+        area, host = (_name(record[key]) for key in ("area", "host"))
         checks += [_check(item, area, host) for item in _list(record["checks"])]
         actions += [_action(item, area, host) for item in _list(record["actions"])]
 
-    answered = {(item["area"], item["host"]) for item in (*checks, *actions)}
-    missing = []
-    for area, host in sorted({(str(item["area"]), str(item["host"])) for item in run["plan"]}):
-        area, host = clean(area, 200, one_line=True), clean(host, 200, one_line=True)
-        if (area, host) not in answered:
-            missing.append(
-                {"area": area, "host": host, "message": f"{area} of {host} was expected and handed in nothing."}
-            )
-            checks.append(
-                _own(
-                    f"{slug(area)}.missing",
-                    f"{area} reported",
-                    missing[-1]["message"],
-                    f"See the run's output for {host}: was it unreachable, did the run end early? Then run again.",
-                    area,
-                    host,
-                )
-            )
-    checks += _failed(actions, checks)
-    if not checks:
+    # What the report itself has to say.
+    own = [*_unreadable(directory, len(records)), *_failed(actions, checks)]
+    answered = {(item["area"], item["host"]) for item in (*checks, *actions, *own)}
+    missing = [
+        {"area": area, "host": host, "message": f"{area} of {host} was expected and handed in nothing."}
+        for area, host in sorted({(_name(item["area"]), _name(item["host"])) for item in run["plan"]})
+        if (area, host) not in answered
+    ]
+    for item in missing:
+        remedy = f"See the run's output for {item['host']}: was it unreachable, did the run end early? Then run again."
+        own.append(_own("missing", f"{item['area']} reported", item["message"], remedy, item["area"], item["host"]))
+    if not checks and not own:
         remedy = "Check the tags and the inventory: no area was asked for."
-        checks.append(
-            _own("report.measured", "Anything measured", "Nothing was measured.", remedy, "report", "controller")
-        )
+        own.append(_own("measured", "Anything measured", "Nothing was measured.", remedy, "report", "controller"))
+    checks += [{**check, "observed_at": finished_at} for check in own]
 
     checks = sorted(_merged(checks), key=lambda check: (-STATUSES.index(check["status"]), *(check[k] for k in _ORDER)))
     worst_status = worst(check["status"] for check in checks)
@@ -118,33 +111,35 @@ def slug(text: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what made the report; those that cannot be told are left out."""
-    result = {"python": platform.python_version()}
-    for name, read in (("ansible-core", lambda: metadata.version("ansible-core")), ("tool", _tool_version)):
-        try:
-            result[name] = read()
-        except (OSError, ValueError, KeyError, metadata.PackageNotFoundError):
-            continue
+    result = {"tool": _tool_version(), "python": platform.python_version()}
+    with suppress(metadata.PackageNotFoundError):
+        result["ansible-core"] = metadata.version("ansible-core")
     return result
 
 
+@cache
 def _tool_version() -> str:
-    """Version of the collection: MANIFEST.json once it is installed, galaxy.yml before."""
-    manifest = _COLLECTION / "MANIFEST.json"
-    if manifest.exists():
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    found = re.search(r"^version:\s*(\S+)", (_COLLECTION / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    if not found:
-        raise ValueError("galaxy.yml has no version")
-    return found[1]
+    """Version of the collection: from MANIFEST.json once it is installed, from galaxy.yml before."""
+    for name, pattern in (("MANIFEST.json", r'"version":\s*"([^"]+)"'), ("galaxy.yml", r"(?m)^version:\s*(\S+)")):
+        with suppress(OSError):
+            found = re.search(pattern, (_COLLECTION / name).read_text(encoding="utf-8"))
+            if found:
+                return found[1]
+    return "unknown"
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _own(id: str, title: str, message: str, remedy: str, area: str, host: str) -> dict[str, Any]:
-    """A check that the report itself adds."""
-    check = unknown(id, title, message, remedy, source="the run's spool").as_dict()
+def _name(text: Any) -> str:
+    """An area or host as one short line."""
+    return clean(text, 200, one_line=True) or "unnamed"
+
+
+def _own(name: str, title: str, message: str, remedy: str, area: str, host: str) -> dict[str, Any]:
+    """A check that the report itself adds: unknown, and not yet observed."""
+    check = unknown(f"{slug(area)}.{name}", title, message, remedy, source="what the areas handed in").as_dict()
     return {**check, "area": area, "host": host}
 
 
@@ -161,16 +156,9 @@ def _unreadable(directory: Path, readable: int) -> Iterator[dict[str, Any]]:
         if isinstance(record, dict) and {"area", "host", "checks", "actions"} <= record.keys():
             continue
         area, _, host = path.name.removesuffix(".json").partition("@")
-        area, host = (clean(unquote(part), 200, one_line=True) or "unnamed" for part in (area, host.partition("@")[0]))
+        area, host = (_name(unquote(part)) for part in (area, host.partition("@")[0]))
         message = f"What {area} handed in for {host} cannot be read."
-        yield _own(
-            f"{slug(area)}.readable",
-            f"{area} readable",
-            message,
-            f"Look at spool/{path.name}, then run again.",
-            area,
-            host,
-        )
+        yield _own("readable", f"{area} readable", message, f"Look at spool/{path.name}, then run again.", area, host)
 
 
 def _check(given: Any, area: str, host: str) -> dict[str, Any]:
@@ -262,7 +250,7 @@ def _failed(actions: list[dict[str, Any]], checks: list[dict[str, Any]]) -> Iter
             continue
         name, _, instance = action["id"].removeprefix(f"{action['area']}.").partition(":")
         check = _own(
-            f"{slug(action['area'])}.{slug(name)}{f':{instance}' if instance else ''}",
+            slug(name) + (f":{instance}" if instance else ""),
             action["title"],
             action["message"] or f"{action['title']} failed.",
             "Read the run's output, put it right and run again.",

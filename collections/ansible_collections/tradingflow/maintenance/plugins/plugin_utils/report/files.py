@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def write(report: dict[str, Any], directory: Path, history: list[dict[str, Any]]
     :returns: the paths by form
     """
     # The data first: whatever becomes of the forms, it is there.
-    forms = {
+    forms: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "md": lambda: markdown(report),
         "prom": lambda: openmetrics(report),

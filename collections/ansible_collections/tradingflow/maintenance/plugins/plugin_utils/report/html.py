@@ -18,11 +18,19 @@ from markupsafe import Markup
 from ...module_utils.checks import STATUSES
 from . import words
 from .history import series
-from .sparkline import sparkline
-from .text import CHANGES, change_text, changed, passing, verdict
+from .sparkline import bars, sparkline
+from .text import CHANGES, RULES, change_text, changed, verdict
 
 #: What the page shows at most; the rest is counted and is in report.json.
-MOST_CARDS, MOST_BAD_ROWS, MOST_OK_ROWS, MOST_SPARKLINES, MOST_CHANGES, MOST_ACTIONS = 150, 1000, 1500, 500, 60, 60
+MOST_CARDS, MOST_BAD_ROWS, MOST_OK_ROWS, MOST_SPARKLINES, MOST_CHANGES, MOST_ACTIONS, MOST_AREAS = (
+    150,
+    1000,
+    1500,
+    500,
+    60,
+    60,
+    100,
+)
 
 RUNS = 30
 
@@ -39,6 +47,7 @@ def _environment() -> Environment:
     )
     environment.filters["quantity"] = lambda check: words.quantity(check["value"], check["unit"])
     environment.filters["thresholds"] = words.thresholds
+    environment.filters["first_threshold"] = lambda check: words.thresholds(check).rpartition(", ")[2]
     environment.filters["duration"] = words.duration
     environment.filters["counted"] = words.counted
     environment.filters["facts"] = words.facts
@@ -58,18 +67,27 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
     history = history[-(RUNS - 1) :]
     lines = _Lines(report, history)
     ended = words.moment(report["finished_at"])
-    bad = [check for check in report["checks"] if check["status"] != "ok"]
+    # What is missing has a place of its own on the page.
+    missing = {(item["area"], item["host"]) for item in report["expected_missing"]}
+    bad = [
+        check
+        for check in report["checks"]
+        if check["status"] != "ok"
+        and not (check["id"].endswith(".missing") and (check["area"], check["host"]) in missing)
+    ]
     everything = changed(report)
+    areas = _areas(report, [*history, report])
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             report=report,
             verdict=verdict(report),
-            passing=passing(report),
+            rule=RULES[report["fail_on"]],
             when=lambda text: words.when(text, ended),
             ended=words.when(report["finished_at"]),
             news={(change["host"], change["id"]): kind for kind, change in everything if change["after"]},
+            findings=len(bad),
             cards=bad[:MOST_CARDS],
             rows=bad[MOST_CARDS : MOST_CARDS + MOST_BAD_ROWS],
             more_bad=max(0, len(bad) - MOST_CARDS - MOST_BAD_ROWS),
@@ -78,7 +96,10 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             change_words=CHANGES,
             actions=sorted(report["actions"], key=lambda action: action["status"] != "failed")[:MOST_ACTIONS],
             more_actions=max(0, len(report["actions"]) - MOST_ACTIONS),
-            areas=_areas(report),
+            areas=areas[:MOST_AREAS],
+            more_areas=max(0, len(areas) - MOST_AREAS),
+            nearest=_nearest(report["checks"]),
+            hosts=len({check["host"] for check in report["checks"]}),
             line=lines,
             strip=_strip([*history, report]),
         )
@@ -100,8 +121,8 @@ class _Lines:
         return drawn
 
 
-def _areas(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Areas, worst first: name, worst status, counts, hosts, ok checks (bounded over all areas), and how many more."""
+def _areas(report: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Areas, worst first: name, worst status, counts, hosts, ok checks (bounded in all), how many more, past runs."""
     result: dict[str, dict[str, Any]] = {}
     left = MOST_OK_ROWS
     for check in report["checks"]:
@@ -117,9 +138,31 @@ def _areas(report: dict[str, Any]) -> list[dict[str, Any]]:
             else:
                 area["more"] += 1
             left -= 1
-    for area in result.values():
-        area["worst"] = next(status for status in reversed(STATUSES) if area["counts"][status])
+    past: list[dict[str, str]] = []
+    for run in runs:
+        worst: dict[str, str] = {}
+        for check in run["checks"]:
+            before = worst.setdefault(check["area"], check["status"])
+            worst[check["area"]] = max(before, check["status"], key=STATUSES.index)
+        past.append(worst)
+    for name, area in result.items():
+        area["worst"] = past[-1][name]
+        area["strip"] = bars([worst.get(name) for worst in past])
     return list(result.values())
+
+
+def _nearest(checks: list[dict[str, Any]], most: int = 6) -> list[dict[str, Any]]:
+    """The good checks that have used up most of the way to their first threshold, at least half of it."""
+    found = []
+    for check in checks:
+        bound = words.number(check["warning"] if check["warning"] is not None else check["critical"], check)
+        value = words.number(check["value"], check)
+        if check["status"] == "ok" and value and bound and value > 0 and bound > 0:
+            used = bound / value if words.is_below(check) else value / bound
+            if 0.5 <= used <= 1:
+                found.append((used, check))
+    found.sort(key=lambda pair: -pair[0])
+    return [check for _, check in found[:most]]
 
 
 def _strip(runs: Iterable[dict[str, Any]]) -> list[dict[str, str]]:

@@ -67,6 +67,25 @@ def sparkline(points: list[dict[str, Any] | None]) -> Markup:
     )
 
 
+def bars(statuses: list[str | None]) -> Markup:
+    """The worst status of each run, oldest first, as bars: the worse, the taller. Empty unless there are two."""
+    if sum(status is not None for status in statuses) < 2:
+        return Markup("")
+    marks: dict[str, str] = {}
+    for place, status in enumerate(statuses):
+        if status:
+            height = 4 * (STATUSES.index(status) + 1)
+            marks[status] = marks.get(status, "") + f"M{place * 6} 16v-{height}h4v{height}z"
+    drawn = "".join(f'<path class="{status}" d="{path}"/>' for status, path in marks.items())
+    counts = (f"{statuses.count(status)} {status}" for status in reversed(STATUSES) if status in statuses)
+    label = f"Last {plural(len(statuses), 'run')}: {', '.join(counts)}"
+    width = len(statuses) * 6 - 2
+    return Markup(  # noqa: S704 -- numbers and names of statuses
+        f'<svg class="bars" viewBox="0 0 {width} 16" width="{width}" height="16" role="img"'
+        f' aria-label="{label}"><title>{label}</title>{drawn}</svg>'
+    )
+
+
 #: Each status' form around the current point.
 _FORMS = {
     "ok": "m-2.2 0a2.2 2.2 0 1 0 4.4 0a2.2 2.2 0 1 0-4.4 0z",

@@ -45,11 +45,13 @@ def verdict(report: dict[str, Any]) -> str:
     return f"Action needed: {bad}"
 
 
+#: By which rule a run passes, by fail_on.
+RULES = {"warning": "fails on warnings too", "critical": "fails on critical and unknown", "never": "never fails"}
+
+
 def passing(report: dict[str, Any]) -> str:
     """Whether the run passed, and by which rule."""
-    rule = {"warning": "fails on warnings", "critical": "fails on critical and unknown", "never": "never fails"}
-    word = "passed" if report["passed"] else "did not pass"
-    return f"{word} ({rule[report['fail_on']]})"
+    return f"{'passed' if report['passed'] else 'did not pass'} ({RULES[report['fail_on']]})"
 
 
 def change_text(change: dict[str, Any]) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 #: No line break between a number and its unit.
 NBSP = "\u00a0"
 
-# Control characters but tab and newline; surrogates and non-characters, which no encoder takes; marks that reorder text.
+# Control characters but tab and newline; surrogates and non-characters no encoder takes; marks that reorder text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -127,11 +127,11 @@ def quantity(value: Any, unit: str) -> str:
 
 
 def grouped(text: str) -> str:
-    """A decimal number in text with its thousands grouped and no digit lost."""
-    try:
-        return f"{Decimal(text):,f}" if len(text) < 40 and "e" not in text.lower() else text
-    except InvalidOperation:
+    """A decimal number in text with its thousands grouped and no digit lost but zeros after the second decimal."""
+    if len(text) > 40 or not _NUMBER.fullmatch(text) or "e" in text.lower():
         return text
+    whole, point, rest = f"{Decimal(text):,f}".partition(".")
+    return f"{whole}{point}{rest[:2]}{rest[2:].rstrip('0')}"
 
 
 def is_below(check: dict[str, Any]) -> bool:
@@ -151,7 +151,7 @@ def thresholds(check: dict[str, Any]) -> str:
     parts = []
     for status in ("critical", "warning"):
         bound = check[status]
-        if bound is None:
+        if bound is None or (status == "warning" and bound == check["critical"]):
             continue
         if number(bound) is None or isinstance(bound, bool):
             parts.append(f"{status}: {quantity(bound, '')}")
