@@ -83,6 +83,8 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
         history = History(seed=seed, anchor=now, size=size)
         database.result()
         counts = history.load(state["postgres"])
+        postgres.stop(state)
+        postgres.start(state)
         application.create(state)
         history.write_files(Path(state["app"]["data_dir"]))
         if with_app:

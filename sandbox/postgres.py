@@ -51,6 +51,8 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 """
 
+BULK = ("-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+
 
 def _account() -> tuple[int, int] | None:
     """The user the server must run as when the caller is root: it refuses to be root itself."""
@@ -96,7 +98,7 @@ def install(root: Path) -> Path:
 
 
 def create(state: State) -> None:
-    """Makes the cluster: programs, data folder, passwords, roles and the database; leaves it running."""
+    """Makes the cluster: programs, data folder, passwords, roles and the database; leaves it running, for bulk loads."""
     root = state.layout.root
     bin_dir = install(root)
     account = _account()
@@ -151,7 +153,7 @@ def create(state: State) -> None:
         log_file=str(root / "log/postgres.log"),
         version=version.stdout.split()[2],
     )
-    start(state)
+    start(state, bulk=True)
     _create_roles(state)
 
 
@@ -200,15 +202,18 @@ def _create_roles(state: State) -> None:
         server.execute("CREATE EXTENSION pg_stat_statements")
 
 
-def start(state: State) -> None:
-    """Starts the server on its port, or on another if that was taken meanwhile."""
+def start(state: State, *, bulk: bool = False) -> None:
+    """Starts the server on its port, or on another if that was taken meanwhile.
+
+    :param bulk: with as little WAL as possible, for the first load
+    """
     section = state.data.setdefault("postgres", {})
     state.update("postgres", **free_ports(["port"], {"port": section["port"]} if "port" in section else {}))
     data_dir, log_file = Path(section["data_dir"]), Path(section["log_file"])
     # A stale pid file may name a pid that is another process's by now, and the server would then refuse to start.
     (data_dir / "postmaster.pid").unlink(missing_ok=True)
     process = spawn(
-        [Path(section["bin_dir"]) / "postgres", "-D", data_dir, "-p", str(section["port"])],
+        [Path(section["bin_dir"]) / "postgres", "-D", data_dir, "-p", str(section["port"]), *(BULK if bulk else ())],
         root=state.layout.root,
         log_file=log_file,
         environment=_environment(),
