@@ -62,24 +62,16 @@ def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> Tuple[Li
             for probe in PROBES:
                 checks += ask(cursor, probe, thresholds, READ_STATISTICS)
     except DatabaseError as error:
-        seen = {check.id for check in checks}
-        lost = [
-            Check(
-                "database.answers",
-                "Database answers",
-                CRITICAL,
-                False,
-                message=error.message,
-                remedy=error.remedy,
-                source=describe(database),
-            ),
-            unknown("database.clock_skew", CLOCK_TITLE, f"{CLOCK_TITLE}: the database does not answer.", error.remedy),
+        answer = Check("database.answers", "Database answers", CRITICAL, False, source=describe(database))
+        answer.message, answer.remedy = error.message, error.remedy
+        measured = {check.id: check for check in checks}
+        planned = [("database.latency", LATENCY_TITLE), ("database.clock_skew", CLOCK_TITLE)]
+        planned += [pair for probe in PROBES for pair in probe.checks]
+        remedy = "Get the database to answer first."
+        checks = [answer] + [
+            measured.get(id) or unknown(id, title, f"{title}: the database does not answer.", remedy)
+            for id, title in planned
         ]
-        for probe in PROBES:
-            if not seen & {id for id, _ in probe.checks}:
-                lost += probe.unmeasured("the database does not answer.", "Get the database to answer first.")
-        replaced = {check.id for check in lost}
-        checks = lost + [check for check in checks if check.id not in replaced]
     return checks, facts
 
 
@@ -97,7 +89,7 @@ def answers(database: Row, thresholds: Dict[str, Any], connect: float, query: fl
     value = round(1000 * (connect + query), 1)
     yield judge(
         "database.latency",
-        "Time to connect and answer",
+        LATENCY_TITLE,
         value,
         unit="ms",
         **limits(thresholds, "latency"),
@@ -108,6 +100,7 @@ def answers(database: Row, thresholds: Dict[str, Any], connect: float, query: fl
     )
 
 
+LATENCY_TITLE = "Time to connect and answer"
 CLOCK_TITLE = "Database's clock against the runner's"
 
 
@@ -131,6 +124,8 @@ def clock_skew(thresholds: Dict[str, Any], clock: float, before: float, after: f
 def connections(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """Client connections, in % of those that ordinary users can have."""
     row = rows[0]
+    if row["hidden"]:
+        raise NotMeasured(f"{row['hidden']} sessions of other users are hidden from this role.", READ_STATISTICS)
     free_for_all = row["max_connections"] - row["reserved"]
     value = round(100 * row["used"] / free_for_all, 1)
     yield judge(
@@ -284,17 +279,18 @@ def statistics(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
 
 
+# Of sessions that a role may not see, PostgreSQL shows only whose they are: no type, no state, no times.
 PROBES: Tuple[Probe, ...] = (
     Probe(
         (("database.connections", "Connections used"),),
         "pg_stat_activity",
         """
-        SELECT count(*)::int AS used,
+        SELECT count(*)::int AS used, count(*) FILTER (WHERE backend_type IS NULL)::int AS hidden,
                count(*) FILTER (WHERE state LIKE 'idle in transaction%')::int AS idle_in_transaction,
                current_setting('max_connections')::int AS max_connections,
                current_setting('superuser_reserved_connections')::int
                + coalesce(current_setting('reserved_connections', true), '0')::int AS reserved
-        FROM pg_stat_activity WHERE backend_type = 'client backend'
+        FROM pg_stat_activity WHERE backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL
         """,
         connections,
     ),
@@ -303,11 +299,13 @@ PROBES: Tuple[Probe, ...] = (
         "pg_stat_activity",
         """
         WITH clients AS (
-            SELECT pid, usename, state, query, extract(epoch FROM clock_timestamp() - xact_start) AS seconds
-            FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+            SELECT pid, usename, state, backend_type, extract(epoch FROM clock_timestamp() - xact_start) AS seconds
+            FROM pg_stat_activity
+            WHERE (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)
+                  AND pid <> pg_backend_pid()
         )
         SELECT hidden, pid, usename, state, seconds::float8
-        FROM (SELECT count(*) FILTER (WHERE query = '<insufficient privilege>')::int AS hidden FROM clients) AS h
+        FROM (SELECT count(*) FILTER (WHERE backend_type IS NULL)::int AS hidden FROM clients) AS h
         LEFT JOIN (SELECT * FROM clients WHERE seconds IS NOT NULL ORDER BY seconds DESC LIMIT 1) AS oldest ON true
         """,
         transactions,
