@@ -82,7 +82,7 @@ def build(
         "finished_at": finished_at,
         # A clock set back during the run gives no negative time.
         "duration_s": max(0.0, (ended - began).total_seconds()) if began and ended else 0.0,
-        "actor": run["actor"],
+        "actor": clean(run["actor"], 200, one_line=True),
         "check_mode": bool(run["check_mode"]),
         "fail_on": fail_on,
         "worst_status": worst_status,

@@ -247,5 +247,5 @@ def _md(text: str, limit: int) -> str:
 
 
 def _code(text: str, limit: int) -> str:
-    text = clean(text, one_line=True).replace("`", "'")
+    text = clean(text, one_line=True).translate({ord("`"): "'", ord("<"): "‹", ord(">"): "›", ord("@"): "@\u200b"})
     return text if len(text) <= limit else text[: limit - 1] + "…"
