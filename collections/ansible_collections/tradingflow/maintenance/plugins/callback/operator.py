@@ -26,12 +26,16 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
 
 COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHABLE, "critical": C.COLOR_ERROR}
+# Role argument validation runs whatever the tags.
+SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "meta")
 
 
 class CallbackModule(Default):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "tradingflow.maintenance.operator"
+
+    _header = ""
 
     @property
     def _quiet(self) -> bool:
@@ -43,13 +47,17 @@ class CallbackModule(Default):
             return
         self._play = play
         suffix = " [check mode: nothing is changed]" if play.check_mode else ""
-        self._display.display(f"== {play.get_name().strip()}{suffix}", color=C.COLOR_HIGHLIGHT)
+        # Shown with the first task that does something: with tags, many plays do nothing.
+        self._header = f"== {play.get_name().strip()}{suffix}"
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if self._quiet:
             # What Default needs to name the task when it fails.
             self._last_task_name = task.get_name().strip()
             self._last_task_banner = None
+            if self._header and task.action not in SILENT:
+                self._display.display(self._header, color=C.COLOR_HIGHLIGHT)
+                self._header = ""
         else:
             super().v2_playbook_on_task_start(task, is_conditional)
 
@@ -68,14 +76,17 @@ class CallbackModule(Default):
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]
-        status = data.get("worst_status", "unknown")
+        actions = data.get("actions", [])
+        planned = not checks and actions and all(action["status"] == "planned" for action in actions)
+        status = "planned" if planned else data.get("worst_status", "unknown")
         counts = [f"{sum(check['status'] == s for check in checks)} {s}" for s in COLORS]
         counts = [count for count in counts if not count.startswith("0 ")]
+        nothing = "" if planned else "nothing measured"
         self._display.display(
-            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or 'nothing measured'}",
-            color=COLORS[status],
+            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or nothing}".rstrip(),
+            color=COLORS.get(status),
         )
-        for action in data.get("actions", []):
+        for action in actions:
             self._display.display(f"            {action['title']}: {action['message']}")
         # The report has them all; the screen shows the first of them.
         bad = [check for check in checks if check["status"] != "ok"]
