@@ -1,0 +1,73 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Append a record to the evidence ledger, from the controller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils import ledger
+from ..module_utils.errors import MaintenanceError
+from ..module_utils.storage import STORAGE_SPEC
+
+SUBJECT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "digest": {"type": "dict", "required": True, "options": {"sha256": {"type": "str", "required": True}}},
+}
+
+
+class ActionModule(ActionBase):
+    spec: dict[str, Any] = {
+        "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+        "environment_name": {"type": "str", "required": True},
+        "kind": {"type": "str", "required": True, "choices": list(ledger.KINDS)},
+        "run_id": {"type": "str", "required": True},
+        "actor": {"type": "str", "required": True},
+        "subjects": {"type": "list", "elements": "dict", "default": [], "options": SUBJECT_SPEC},
+        "content": {"type": "dict", "default": {}},
+        "signing_key_file": {"type": "path"},
+        "signing_key": {"type": "str", "no_log": True},
+        "trusted_key_files": {"type": "list", "elements": "path", "default": []},
+        "lock_mode": {"type": "str", "default": "none", "choices": ["none", "governance", "compliance"]},
+        "lock_days": {"type": "int", "default": 2557},
+        "witness": {"type": "path"},
+    }
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(
+            argument_spec=self.spec,
+            mutually_exclusive=[["signing_key", "signing_key_file"]],
+            required_one_of=[["signing_key", "signing_key_file"]],
+        )
+        try:
+            record = ledger.append(
+                args["storage"],
+                args["environment_name"],
+                args["kind"],
+                actor=args["actor"],
+                run_id=args["run_id"],
+                subjects=args["subjects"],
+                content=args["content"],
+                signing_key=args["signing_key"] or args["signing_key_file"],
+                trusted_keys=args["trusted_key_files"],
+                lock_mode=args["lock_mode"],
+                lock_days=args["lock_days"],
+                witness=Path(args["witness"]) if args["witness"] else None,
+                check_mode=self._task.check_mode,
+            )
+        except MaintenanceError as error:
+            raise AnsibleActionFail(str(error)) from None
+        if self._task.diff:
+            shown = {name: args[name] for name in ("kind", "run_id", "actor", "subjects", "content")}
+            after = json.dumps(shown, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            result["diff"] = {"before": "", "after": after, "after_header": record["key"]}
+        result.update(changed=True, **record)
+        return result
