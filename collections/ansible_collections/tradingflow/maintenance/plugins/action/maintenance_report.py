@@ -109,7 +109,7 @@ class ActionModule(ActionBase):
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],
             trusted_keys=evidence["trusted_key_files"],
             lock_mode=evidence["lock_mode"],
-            lock_days=evidence["lock_days"],
+            lock_days=int(evidence["lock_days"]),
             witness=root / f"ledger-{report['environment']}.jsonl",
         )
         write_private(path.with_name("evidence.json"), json.dumps(record, indent=1))
