@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from typing import Any
@@ -73,7 +74,9 @@ class ActionModule(AreaAction):
         return result
 
     def _work(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        started = self._checked(self._module({**options, "_detach": True}, task_vars))
+        # On the same machine the work sees us die; elsewhere it misses our touch of its handle.
+        watched = [os.getpid(), os.getppid()] if self._connection.transport == "local" else []
+        started = self._checked(self._module({**options, "_detach": True, "_watched": watched}, task_vars))
         job, pid = shlex.quote(started["job"]), int(started["pid"])
         ended = False
         try:
@@ -147,5 +150,3 @@ def line(host: str, progress: dict[str, Any]) -> str:
     elif seconds:
         words.append(f"{seconds:.0f} s")
     return " ".join(words)
-
-

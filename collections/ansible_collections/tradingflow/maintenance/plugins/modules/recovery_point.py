@@ -208,30 +208,36 @@ import json
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.options import SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
 
-def work(module: AnsibleModule, directory: Path | None) -> dict:
+def described(error: MaintenanceError) -> dict[str, Any]:
+    """An expected error as JSON data."""
+    return {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+
+
+def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
     """The result as JSON data, secrets masked; an error as {"error": {kind, message, remedy}}."""
     try:
         if module.check_mode:
             result = {"plan": engine.plan(module.params)}
         else:
-            result = engine.create(module.params, Progress(directory))
+            result = engine.create(module.params, Progress(directory, module.params["_watched"]))
     except MaintenanceError as error:
-        result = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
+        result = {"error": described(error)}
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"Unexpected {type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {error}"
         result = {"error": {"kind": "unexpected", "message": text, "remedy": "This is a defect: please report it."}}
-    return remove_values(result, module.no_log_values)
+    masked: dict[str, Any] = remove_values(result, module.no_log_values)
+    return masked
 
 
 def detach(module: AnsibleModule) -> None:
@@ -257,13 +263,19 @@ def detach(module: AnsibleModule) -> None:
 
 def main() -> None:
     module = AnsibleModule(
-        {**SPEC, "run": {"type": "dict"}, "_detach": {"type": "bool", "default": False}}, supports_check_mode=True
+        {
+            **SPEC,
+            "run": {"type": "dict"},
+            "_detach": {"type": "bool", "default": False},
+            "_watched": {"type": "list", "elements": "int", "default": []},
+        },
+        supports_check_mode=True,
     )
     try:
         if module.params["_detach"] and not module.check_mode:
             detach(module)
     except MaintenanceError as error:
-        module.exit_json(changed=False, error={"kind": type(error).__name__, "message": error.message, "remedy": error.remedy})
+        module.exit_json(changed=False, error=described(error))
     result = work(module, None)
     module.exit_json(changed="recovery_point" in result, **result)
 

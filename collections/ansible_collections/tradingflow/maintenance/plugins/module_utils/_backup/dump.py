@@ -72,10 +72,8 @@ class Dump:
         self.directory.mkdir(mode=0o700)
         watch = Watch(self.directory)
         environment = libpq_environment(self._snapshot.database)
-        # pg_dump sets its own limits to 0, the pooler's or role's defaults notwithstanding.
-        messages = self.directory.parent / "pg_dump.log"
         try:
-            with Program(self._arguments, environment, messages, self._nice) as program:
+            with Program(self._arguments, environment, self._nice) as program:
                 while True:
                     ended = program.finished()
                     closed = watch.closed(0.0 if ended else 0.05)
@@ -93,10 +91,11 @@ class Dump:
     def _follow(self, closed: List[str], ended: bool) -> None:
         for path in sorted(self.directory.iterdir()):
             name = path.name
-            if name not in self._open and (ended or (not name.endswith(".toc") and name != "toc.dat")):
-                # Tables of contents are small and may be opened again: they go when pg_dump is done.
-                stream = self._uploader.stream(f"{self._prefix}/{name}", "table of contents" if name == "toc.dat" else "data")
-                self._open[name] = (Tail(path), stream)
+            contents = name == "toc.dat" or name.endswith(".toc")
+            # Tables of contents are small and may be opened again: they go when pg_dump is done.
+            if name not in self._open and (ended or not contents):
+                role = "table of contents" if name == "toc.dat" else "data"
+                self._open[name] = (Tail(path), self._uploader.stream(f"{self._prefix}/{name}", role))
         for name in list(self._open):
             tail, stream = self._open[name]
             self._drain(tail, stream)

@@ -57,8 +57,9 @@ class Tools:
     def check_server(self, server_version: int) -> None:
         """Raises ConfigurationError when the client is older than the server."""
         if self.major < server_version // 10000:
+            server = server_version // 10000
             raise ConfigurationError(
-                f"pg_dump is of version {self.major}, the server of version {server_version // 10000}: it cannot dump it.",
+                f"pg_dump is of version {self.major}, the server of version {server}: it cannot dump it.",
                 "Install the client of the server's version, or point backup_pg_bin_dir to it.",
             )
 
@@ -114,7 +115,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
 def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     """Makes and verifies a recovery point.
 
-    :returns: recovery_point (contract 4), its key and sha256, phases (s by name), notes, verification (see verify.py; None for none)
+    :returns: recovery_point (contract 4), its key and sha256, phases (s by name), notes, and verification as verify.py
+        gives it, None for none
     :raises MaintenanceError: there is no recovery point; nothing is left behind but objects without one
     """
     now = datetime.now(timezone.utc)
@@ -125,12 +127,17 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     prefix = prefix_of(options["storage"], options["environment_name"])
     storage = options["storage"]
     s3 = client(storage, pool=16)
-    with locked(options["scratch_directory"], destination(options["environment_name"], storage), run_id) as scratch:
+    place = destination(options["environment_name"], storage)
+    with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)
         try:
-            point, digest, notes_of_work = _work(options, tools, root, f"{prefix}/{run_id}", run_id, now, scratch, s3, progress)
+            point, digest, notes_of_work = _work(
+                options, tools, root, f"{prefix}/{run_id}", run_id, now, scratch, s3, progress
+            )
         except OSError as error:
-            raise BackupError(f"The backup stopped: {error}", "Free space in, or correct, backup_scratch_directory.") from None
+            raise BackupError(
+                f"The backup stopped: {error}", "Free space in, or correct, backup_scratch_directory."
+            ) from None
         notes.update(notes_of_work)
         result: Dict[str, Any] = {
             "recovery_point": point,
@@ -141,7 +148,13 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         }
         if options["verify"] != "none":
             result["verification"] = verify(
-                s3, storage, point, mode=options["verify"], pg_restore=tools.pg_restore, scratch=scratch.path, progress=progress
+                s3,
+                storage,
+                point,
+                mode=options["verify"],
+                pg_restore=tools.pg_restore,
+                scratch=scratch.path,
+                progress=progress,
             )
         progress.phase("done")
         result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
@@ -172,7 +185,7 @@ def _work(
         ) as uploader:
             # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
             dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
-            archive = _Application(uploader, root, options["data_excludes"], prefix, progress)
+            archive = _Application(uploader, root, options["data_excludes"], prefix)
             sessions = max(1, options["jobs"] // 2)
             measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
             dump = Dump(
@@ -204,11 +217,9 @@ def _work(
                 try:
                     archive.start()
                     dump.run(progress.tick, measuring)
-                    while not measuring.finished() or not archive.finished():
-                        uploader.check()
+                    while not (measuring.finished() and archive.finished() and uploader.settled()):
                         progress.tick()
                         time.sleep(0.02)
-                    uploader.settle()
                 except BaseException:
                     archive.stop()
                     measuring.cancel()
@@ -252,14 +263,14 @@ def _application_of(options: Dict[str, Any]) -> Dict[str, Any]:
 class _Application:
     """The files' archive, made by a thread of its own."""
 
-    def __init__(self, uploader: Uploader, root: Optional[Path], excludes: List[str], prefix: str, progress: Progress) -> None:
+    def __init__(self, uploader: Uploader, root: Optional[Path], excludes: List[str], prefix: str) -> None:
         self._uploader = uploader
         self._prefix = prefix
         self._stopped = threading.Event()
         self._error: Optional[BaseException] = None
         self._archive = files.Archive(root, excludes, self._pause) if root else None
         self.bytes_total = files.estimate(root, excludes)[1] if root else 0
-        self._thread = threading.Thread(target=self._run, name="application", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=[self._archive], name="application", daemon=True)
 
     def _pause(self) -> None:
         if self._stopped.is_set():
@@ -269,14 +280,13 @@ class _Application:
         if self._archive is not None:
             self._thread.start()
 
-    def _run(self) -> None:
-        assert self._archive is not None
+    def _run(self, archive: files.Archive) -> None:
         try:
             stream = self._uploader.stream(f"{self._prefix}/application/data.tar.zst", "application files")
-            self._archive.write(stream)
+            archive.write(stream)
             stream.close()
             manifest = self._uploader.stream(f"{self._prefix}/application/manifest.json", "application manifest")
-            manifest.write(files.dump_manifest(self._archive.manifest()))
+            manifest.write(files.dump_manifest(archive.manifest()))
             manifest.close()
         except OSError as error:
             self._error = BackupError(
@@ -342,8 +352,8 @@ class _Watcher:
             with connected(self._database) as connection, connection.cursor() as cursor:
                 while not self._stop.wait(1):
                     cursor.execute(
-                        "SELECT pid, relid::bigint, bytes_processed FROM pg_stat_progress_copy WHERE command = 'COPY TO'"
-                        " AND datname = current_database()"
+                        "SELECT pid, relid::bigint, bytes_processed FROM pg_stat_progress_copy"
+                        " WHERE command = 'COPY TO' AND datname = current_database()"
                     )
                     for pid, relation, done in cursor.fetchall():
                         seen[pid, relation] = max(int(done), seen.get((pid, relation), 0))

@@ -65,7 +65,7 @@ class Walk:
         except OSError as error:
             raise BackupError(
                 f"The application's files cannot be read: {show(str(error))}",
-                "Give the backup's user the right to read all of backup_data_directory, or exclude it (backup_data_excludes).",
+                "Give the backup's user the right to read it, or exclude it (backup_data_excludes).",
             ) from None
 
     def _below(self, folder: str) -> Iterator[Tuple[str, os.stat_result]]:
@@ -123,19 +123,18 @@ class Archive:
         """
         need_zstandard()
         packer = zstandard.ZstdCompressor(level=level, write_checksum=True)
-        with packer.stream_writer(target, closefd=False) as packed:
-            # PAX keeps names of any bytes, long names, and times below a second.
-            with tarfile.open(
-                mode="w|",
-                fileobj=packed,
-                format=tarfile.PAX_FORMAT,
-                errors="surrogateescape",
-                bufsize=_CHUNK,
-                copybufsize=_CHUNK,
-            ) as tar:
-                for path, status in self.walk:
-                    self._pause()
-                    self._add(tar, path, status)
+        # PAX keeps names of any bytes, long names, and times below a second.
+        form: Dict[str, Any] = {
+            "mode": "w|",
+            "format": tarfile.PAX_FORMAT,
+            "errors": "surrogateescape",
+            "bufsize": _CHUNK,
+            "copybufsize": _CHUNK,
+        }
+        with packer.stream_writer(target, closefd=False) as packed, tarfile.open(fileobj=packed, **form) as tar:
+            for path, status in self.walk:
+                self._pause()
+                self._add(tar, path, status)
 
     def _add(self, tar: tarfile.TarFile, path: str, status: os.stat_result) -> None:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "unknown")
@@ -206,8 +205,8 @@ class _Exactly:
         self.sha256 = hashlib.sha256()
         self.short = False
 
-    def read(self, size: int) -> bytes:
-        size = min(size, self._left)
+    def read(self, size: int = -1, /) -> bytes:
+        size = self._left if size < 0 else min(size, self._left)
         data = self._stream.read(size) if size else b""
         while size and len(data) < size:
             more = self._stream.read(size - len(data))
@@ -225,7 +224,7 @@ def dump_manifest(manifest: Dict[str, Any]) -> bytes:
     return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-def compare(packed: BinaryIO, manifest: Dict[str, Any], tick: Callable[[], None] = lambda: None) -> List[str]:
+def compare(packed: Any, manifest: Dict[str, Any], tick: Callable[[], None] = lambda: None) -> List[str]:
     """Reads a tar.zst as a stream and compares it with its manifest.
 
     :returns: what differs, in words; nothing when all agrees
@@ -234,9 +233,10 @@ def compare(packed: BinaryIO, manifest: Dict[str, Any], tick: Callable[[], None]
     expected = {entry["path"]: entry for entry in manifest["entries"]}
     wrong: List[str] = []
     try:
-        with zstandard.ZstdDecompressor().stream_reader(packed) as plain, tarfile.open(
-            mode="r|", fileobj=plain, errors="surrogateescape", bufsize=_CHUNK
-        ) as tar:
+        with (
+            zstandard.ZstdDecompressor().stream_reader(packed) as plain,
+            tarfile.open(mode="r|", fileobj=plain, errors="surrogateescape", bufsize=_CHUNK) as tar,
+        ):
             for info in tar:
                 tick()
                 entry = expected.pop(info.name, None)
@@ -256,7 +256,12 @@ def compare(packed: BinaryIO, manifest: Dict[str, Any], tick: Callable[[], None]
 
 
 def _kind(info: tarfile.TarInfo) -> str:
-    kinds = {tarfile.REGTYPE: "file", tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.LNKTYPE: "hardlink"}
+    kinds = {
+        tarfile.REGTYPE: "file",
+        tarfile.DIRTYPE: "directory",
+        tarfile.SYMTYPE: "symlink",
+        tarfile.LNKTYPE: "hardlink",
+    }
     return kinds.get(info.type, "unknown")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from ..checks import CRITICAL, OK, WARNING, Check, utc_now
+from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
 
@@ -23,7 +23,8 @@ SPEC: Dict[str, Any] = {
     "data_directory": {"type": "path"},
     "data_excludes": {"type": "list", "elements": "str", "default": []},
     "pg_bin_dir": {"type": "path"},
-    "scratch_directory": {"type": "path", "default": "/var/tmp"},
+    # Not /tmp, which may live in memory; a private folder is made in it.
+    "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
     "scratch_limit": {"type": "int", "default": 2 << 30},
     "jobs": {"type": "int", "default": 2},
     "compression": {"type": "str", "default": "auto", "choices": ["auto", "zstd", "lz4", "gzip", "none"]},
@@ -92,7 +93,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     verified = bool(verification and verification["ok"])
     if verification is None:
         text = f"{point['id']} was not verified: backup_verify is none."
-        checks.append(Check("backup.verified", "Backup verified", "unknown", None, message=text, remedy="Set backup_verify to full."))
+        checks.append(unknown("backup.verified", "Backup verified", text, "Set backup_verify to full.", source=source))
     elif verified:
         how = "read and compared" if verification["mode"] == "full" else "compared by the store's checksum"
         text = f"All {verification['objects']} objects {how}; contents agree with catalogue and manifest."
@@ -122,7 +123,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
                 WARNING,
                 len(changed),
                 message=f"{len(changed)} files changed or vanished while they were read: {', '.join(changed[:5])}.",
-                remedy="Back up when the application is quiet, or exclude files that always change (backup_data_excludes).",
+                remedy="Back up when the application is quiet, or exclude such files (backup_data_excludes).",
                 source=source,
                 details={"files": changed[:50]},
             )
@@ -169,7 +170,7 @@ def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
             "status": "planned",
             "changed": False,
             "message": f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
-            f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}, compressed by {plan['compression']}; "
+            f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}, by {plan['compression']}; "
             f"{human(plan['scratch_free_bytes'])} free in {plan['scratch_directory']}.",
             "started_at": started_at,
             "finished_at": utc_now(),

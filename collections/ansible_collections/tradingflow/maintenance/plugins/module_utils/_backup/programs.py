@@ -13,12 +13,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from pathlib import Path
+import threading
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import BackupError, ConfigurationError
 
 _PR_SET_PDEATHSIG = 1
+#: Bytes of a program's messages that are kept.
+_SAID = 8192
 try:
     _libc: Any = ctypes.CDLL(None, use_errno=True)
 except OSError:  # no dynamic libc
@@ -115,24 +118,29 @@ def child_setup(nice: int) -> Callable[[], None]:
 
 
 class Program:
-    """A running client program; leaving the context kills what still runs of it.
+    """A running client program; leaving the context kills what still runs of it."""
 
-    :param stderr: file its messages go to
-    """
-
-    def __init__(self, arguments: List[str], environment: Dict[str, str], stderr: Path, nice: int = 0) -> None:
+    def __init__(self, arguments: List[str], environment: Dict[str, str], nice: int = 0) -> None:
         self.name = os.path.basename(arguments[0])
-        self.stderr = stderr
         self._stopped = False
-        with open(stderr, "wb") as messages:
-            self.process = subprocess.Popen(
-                arguments,
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=messages,
-                preexec_fn=child_setup(nice),
-            )
+        self._said = b""
+        self.process = subprocess.Popen(
+            arguments,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=child_setup(nice),
+        )
+        # Kept in memory: the disk may be what is full.
+        self._listener = threading.Thread(target=self._listen, name="messages", daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        if self.process.stderr is not None:
+            with self.process.stderr as messages:
+                for line in messages:
+                    self._said = (self._said + line)[-_SAID:]
 
     def __enter__(self) -> Program:
         return self
@@ -151,26 +159,13 @@ class Program:
         if code is None:
             return False
         if code:
-            said = last_words(self.stderr)
+            self._listener.join(5)
+            said = last_words(self._said)
             remedy = "Read the message; docs/backup.md lists the rights the database user needs."
             if "No space left" in said:
                 remedy = "Free space in backup_scratch_directory, or choose another."
             raise BackupError(f"{self.name} failed with exit status {code}: {said}", remedy)
         return True
-
-    def wait(self, timeout: float) -> None:
-        """Waits for its end.
-
-        :param timeout: in s
-        :raises BackupError: it ended badly or not in time
-        """
-        try:
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise BackupError(
-                f"{self.name} did not end within {timeout:.0f} s.", "Look for locks in the database."
-            ) from None
-        self.finished()
 
     def pause(self, on: bool) -> None:
         """Stops or continues the whole group: the only brake pg_dump has.
@@ -182,19 +177,13 @@ class Program:
             self._stopped = on
 
     def _signal(self, number: int) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
 
-def last_words(path: Path, limit: int = 600) -> str:
+def last_words(said: bytes, limit: int = 600) -> str:
     """The end of a program's messages, on one line."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return " ".join(text.split())[-limit:] or "(it said nothing)"
+    return " ".join(said.decode("utf-8", "replace").split())[-limit:] or "(it said nothing)"
 
 
 def run_to_text(arguments: List[str], environment: Dict[str, str], timeout: float = 300) -> str:
@@ -216,9 +205,8 @@ def run_to_text(arguments: List[str], environment: Dict[str, str], timeout: floa
             f"{os.path.basename(arguments[0])} did not run: {error}", "Check backup_pg_bin_dir."
         ) from None
     if done.returncode:
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())[-600:]
         raise BackupError(
-            f"{os.path.basename(arguments[0])} failed with exit status {done.returncode}: {said}",
+            f"{os.path.basename(arguments[0])} failed with exit status {done.returncode}: {last_words(done.stderr)}",
             "Read the message; docs/backup.md lists the rights the database user needs.",
         )
     return done.stdout.decode("utf-8", "surrogateescape")

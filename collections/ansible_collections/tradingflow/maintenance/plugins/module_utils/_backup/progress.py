@@ -9,7 +9,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Iterable, Optional
 
 from ..errors import BackupError
 
@@ -22,10 +22,12 @@ class Progress:
     """Phase and bytes of the work under way.
 
     :param directory: where state.json is kept up to date and the handle "alive" is; None: nobody watches
+    :param watched: ids of processes on this host without which the work ends itself
     """
 
-    def __init__(self, directory: Optional[Path] = None) -> None:
+    def __init__(self, directory: Optional[Path] = None, watched: Iterable[int] = ()) -> None:
         self.directory = directory
+        self._watched = list(watched)
         self.started = time.monotonic()
         self.phases: Dict[str, float] = {}
         self._phase = ""
@@ -79,10 +81,14 @@ class Progress:
             mtime = (self.directory / "alive").stat().st_mtime_ns
         except FileNotFoundError:
             raise BackupError("The backup was told to stop.", "Run it again.") from None
+        if not all(os.path.exists(f"/proc/{pid}") for pid in self._watched):
+            raise BackupError("Whoever started the backup is gone: it was ended.", "Run it again.")
         # Changes of the time stamp are counted, not its age: clocks jump.
         now = time.monotonic()
         if mtime != self._touched[0]:
             self._touched = (mtime, now)
         silence = now - self._touched[1]
         if silence > HANDLE_TIMEOUT:
-            raise BackupError(f"Whoever started the backup has been gone for {silence:.0f} s: it was ended.", "Run it again.")
+            raise BackupError(
+                f"Whoever started the backup has been gone for {silence:.0f} s: it was ended.", "Run it again."
+            )

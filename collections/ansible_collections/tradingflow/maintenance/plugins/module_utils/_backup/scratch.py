@@ -19,9 +19,11 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
+from ..checks import utc_now
 from ..errors import ConfigurationError, LockedError
+from .progress import HANDLE_TIMEOUT
 
 _IN_CLOSE_WRITE = 0x8
 _IN_CREATE = 0x100
@@ -46,7 +48,8 @@ def base(directory: str) -> Path:
         ) from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise ConfigurationError(
-            f"{path} belongs to somebody else or is open to others.", "Remove it, or choose another backup_scratch_directory."
+            f"{path} belongs to somebody else or is open to others.",
+            "Remove it, or choose another backup_scratch_directory.",
         )
     return path
 
@@ -88,9 +91,12 @@ class Scratch:
 
 
 @contextmanager
-def locked(directory: str, name: str, run_id: str) -> Iterator[Scratch]:
+def locked(directory: str, name: str, run_id: str, job: Optional[Path] = None) -> Iterator[Scratch]:
     """Locks a destination on this host for as long as the context lasts.
 
+    A run that nobody holds the handle of any more ends itself soon; it is waited for.
+
+    :param job: our folder with the handle, told to others who find the lock taken
     :raises LockedError: another run holds it
     """
     home = base(directory) / name
@@ -100,21 +106,27 @@ def locked(directory: str, name: str, run_id: str) -> Iterator[Scratch]:
     except OSError as error:
         raise ConfigurationError(f"The scratch directory cannot be used: {error}", "Free space there.") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"Another backup of this environment is under way on this host: {_holder(handle)}.",
-                "Wait for it to end; it shows its own progress.",
-            ) from None
+        seen, deadline = None, time.monotonic() + HANDLE_TIMEOUT + 10
+        while not _flock(handle):
+            holder = _holder(handle)
+            touched = _touched(holder.get("job"))
+            # Touched again between two looks, or by nobody at all: somebody is at work.
+            if not touched or (seen and touched != seen) or time.monotonic() > deadline:
+                raise LockedError(
+                    f"Another backup of this environment is under way on this host: process {holder.get('pid')}, "
+                    f"recovery point {holder.get('id')}, started {holder.get('started_at')}.",
+                    "Wait for it to end; it shows its own progress.",
+                )
+            seen = touched
+            time.sleep(1.5)
         # The lock is ours, so every other folder here is a dead run's.
         stale = sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False))
         for old in stale:
             shutil.rmtree(home / old, ignore_errors=True)
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        holder = {"pid": os.getpid(), "id": run_id, "started_at": utc_now(), "job": str(job) if job else None}
         try:
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps({"pid": os.getpid(), "id": run_id, "started_at": started}).encode(), 0)
+            os.pwrite(handle, json.dumps(holder).encode(), 0)
             (home / run_id).mkdir(mode=0o700)
         except OSError as error:
             raise ConfigurationError(f"The scratch directory cannot be used: {error}", "Free space there.") from None
@@ -127,12 +139,30 @@ def locked(directory: str, name: str, run_id: str) -> Iterator[Scratch]:
         os.close(handle)
 
 
-def _holder(handle: int) -> str:
+def _flock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(handle: int) -> Dict[str, Any]:
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
-        return f"process {holder['pid']}, recovery point {holder['id']}, started {holder['started_at']}"
-    except (OSError, ValueError, KeyError):
-        return "it has just started"
+        return holder if isinstance(holder, dict) else {}
+    except (OSError, ValueError):
+        return {}  # it has just started
+
+
+def _touched(job: Optional[str]) -> Optional[int]:
+    """When the handle of a job was last touched; -1 when it was taken away; None when there is no job to ask."""
+    if not job:
+        return None
+    try:
+        return (Path(job) / "alive").stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 class Watch:
@@ -143,9 +173,10 @@ class Watch:
         try:
             libc: Any = ctypes.CDLL(None, use_errno=True)
             self._handle = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            if self._handle >= 0 and libc.inotify_add_watch(
-                self._handle, os.fsencode(directory), _IN_CLOSE_WRITE | _IN_CREATE
-            ) < 0:
+            if (
+                self._handle >= 0
+                and libc.inotify_add_watch(self._handle, os.fsencode(directory), _IN_CLOSE_WRITE | _IN_CREATE) < 0
+            ):
                 self.close()
         except (OSError, AttributeError):
             pass

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, Optional
 
-from ..database import connected, one_line, psycopg2
+from ..database import connected, one_line
 from ..errors import DatabaseError, MaintenanceError
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
 
 #: Sum over all rows of a 64-bit hash of each row; columns in order of their names. Types whose hash depends on OIDs
 #: or that have none (enums, json, geometry ...) go in as text.
@@ -19,7 +24,11 @@ HASH_RECORD = "sum(hash_record_extended)"
 HASH_TEXT = "sum(hashtextextended(text))"
 
 #: Types whose extended hash depends on the value alone.
-_PORTABLE = ["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "char", "name", "bytea", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "uuid", "jsonb", "inet", "cidr", "macaddr", "macaddr8", "oid"]
+_PORTABLE = (
+    *("bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "char", "name"),
+    *("bytea", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "uuid", "jsonb", "inet", "cidr"),
+    *("macaddr", "macaddr8", "oid"),
+)
 
 _SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
 SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
@@ -40,9 +49,9 @@ ORDER BY pg_table_size(c.oid) DESC, n.nspname, c.relname"""
 
 _COLUMNS = """
 WITH RECURSIVE base AS (
-  SELECT t.oid, t.oid AS top, t.typtype, t.typbasetype, t.typname, t.typnamespace, t.typelem, t.typcategory FROM pg_type t
+  SELECT t.oid, t.oid AS top, t.typtype, t.typbasetype, t.typname, t.typnamespace FROM pg_type t
   UNION ALL
-  SELECT t.oid, b.top, t.typtype, t.typbasetype, t.typname, t.typnamespace, t.typelem, t.typcategory
+  SELECT t.oid, b.top, t.typtype, t.typbasetype, t.typname, t.typnamespace
   FROM base b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd')
 SELECT a.attrelid, a.attname,
   b.typnamespace = 'pg_catalog'::regnamespace AND ltrim(b.typname, '_') = ANY(%s)
@@ -128,16 +137,12 @@ class Snapshot:
             "timeline": self.optional("SELECT timeline_id FROM pg_control_checkpoint()"),
             "lsn": self.optional(f"SELECT {lsn}::text"),
             "in_recovery": recovering,
-            "snapshot_at": self.value(
-                """SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-            ),
+            "snapshot_at": self.value("""SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
             "encoding": encoding,
             "collate": collate,
             "ctype": ctype,
             "size": int(size),
-            "extensions": {
-                name: version for name, version in self.rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")
-            },
+            "extensions": dict(self.rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")),
             "schema_head": self._schema_head(),
             "heartbeat": self._heartbeat(),
             "large_objects": int(self.value("SELECT count(*) FROM pg_largeobject_metadata")),
@@ -150,7 +155,8 @@ class Snapshot:
         )
         if not place:
             return None
-        return [row[0] for row in self.rows(f"SELECT version_num FROM {quoted(place[0][0])}.alembic_version ORDER BY 1")]
+        source = f"{quoted(place[0][0])}.alembic_version"
+        return [row[0] for row in self.rows(f"SELECT version_num FROM {source} ORDER BY 1")]  # noqa: S608 quoted
 
     def _heartbeat(self) -> Any:
         if self.value("SELECT to_regclass('maintenance.heartbeat')") is None:
@@ -166,7 +172,7 @@ class Snapshot:
             for oid, schema, name, size, rows in self.rows(_TABLES)
         ]
         columns: Dict[int, List[Dict[str, Any]]] = {table["oid"]: table["columns"] for table in tables}
-        for oid, name, portable in self.rows(_COLUMNS, (_PORTABLE, list(columns))):
+        for oid, name, portable in self.rows(_COLUMNS, (list(_PORTABLE), list(columns))):
             columns[oid].append({"name": name, "portable": bool(portable)})
         for table in tables:
             table["expression"] = digest_expression(table.pop("columns"), self.version)
@@ -191,7 +197,7 @@ def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, 
     hashed = f"sum({table['expression']})::text" if digests else "NULL"
     source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*), {hashed} FROM ONLY {source}")
+        cursor.execute(f"SELECT count(*), {hashed} FROM ONLY {source}")  # noqa: S608 quoted
         count, digest = cursor.fetchone()
     return {
         "oid": table["oid"],
@@ -280,9 +286,7 @@ class Measuring:
         self._stop = True
         with self._lock:
             for connection in self._connections:
-                try:
+                with suppress(psycopg2.Error):
                     connection.cancel()
-                except psycopg2.Error:
-                    pass
         for thread in self._threads:
             thread.join(10)

@@ -54,7 +54,9 @@ def run_ids(s3: Any, storage: Dict[str, Any], prefix: str) -> List[str]:
     """
     found: List[str] = []
     with storage_errors(storage, "listing the recovery points"):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=storage["bucket"], Prefix=prefix + "/", Delimiter="/")
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=storage["bucket"], Prefix=prefix + "/", Delimiter="/"
+        )
         for page in pages:
             found += [entry["Prefix"][len(prefix) + 1 : -1] for entry in page.get("CommonPrefixes") or []]
     return sorted(filter(ID.fullmatch, found), reverse=True)
@@ -82,14 +84,16 @@ def read(s3: Any, storage: Dict[str, Any], prefix: str, run_id: str) -> Dict[str
     return point
 
 
-def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any], now: Optional[datetime] = None) -> List[Check]:
+def measure(
+    storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any], now: Optional[datetime] = None
+) -> List[Check]:
     """Age and integrity of the newest recovery point.
 
     :raises MaintenanceError: the store does not answer, so that nothing is known
     """
     now = now or datetime.now(timezone.utc)
     prefix = prefix_of(storage, environment_name)
-    limit = limits(thresholds, "newest_age")
+    limit: Dict[str, Any] = dict(limits(thresholds, "newest_age"))
     source = f"s3://{storage['bucket']}/{prefix}/"
     s3 = client(storage, pool=8)
     unfinished = []
@@ -112,21 +116,36 @@ def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str
         text = f"The newest recovery point {run_id} cannot be read: {error}."
         remedy = "Make another backup now; do not rely on this one."
         return [
-            Check(AGE, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source, details=details),
+            Check(
+                AGE,
+                AGE_TITLE,
+                CRITICAL,
+                None,
+                "s",
+                **limit,
+                message=text,
+                remedy=remedy,
+                source=source,
+                details=details,
+            ),
             Check(INTACT, INTACT_TITLE, CRITICAL, False, message=text, remedy=remedy, source=source, details=details),
         ]
     return [age(point, now, limit, source, details), intact(s3, storage, point, source)]
 
 
-def age(
-    point: Dict[str, Any], now: datetime, limit: Dict[str, Optional[float]], source: str, details: Dict[str, Any]
-) -> Check:
+def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str, details: Dict[str, Any]) -> Check:
     """How old the data of a recovery point are, in s."""
     created = datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     seconds = int((now - created).total_seconds())
     if seconds < -CLOCK_TOLERANCE:
         text = f"The newest recovery point {point['id']} is {span(-seconds)} in the future: a clock is wrong."
-        return unknown(AGE, AGE_TITLE, text, "Synchronise the clocks of the runner and of the host that makes the backup.", source=source)
+        return unknown(
+            AGE,
+            AGE_TITLE,
+            text,
+            "Synchronise the clocks of the runner and of the host that makes the backup.",
+            source=source,
+        )
     seconds = max(seconds, 0)
     unfinished = len(details["unfinished_since"])
     text = f"The newest recovery point {point['id']} is {span(seconds)} old"

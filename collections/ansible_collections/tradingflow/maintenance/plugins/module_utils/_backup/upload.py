@@ -11,6 +11,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Dict, List, Optional
 
 from ..errors import BackupError
@@ -112,10 +113,9 @@ class Uploader:
             self.stop.set()
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
         for key, upload in list(self._open.items()):
-            try:
+            # Where the store is gone, the next run aborts it.
+            with suppress(BotoCoreError, ClientError):
                 self.s3.abort_multipart_upload(Bucket=self.storage["bucket"], Key=key, UploadId=upload)
-            except (BotoCoreError, ClientError):
-                pass  # the store is gone; the next run aborts it
 
     def stream(self, key: str, role: str) -> ObjectStream:
         """A new object to write to. Its entry appears in objects when it is complete."""
@@ -158,12 +158,15 @@ class Uploader:
         if self._error is not None:
             raise self._error
 
-    def settle(self) -> None:
-        """Waits until everything submitted is uploaded, and raises the first error."""
-        while self._unfinished:
-            self.check()
-            time.sleep(0.01)
+    def settled(self) -> bool:
+        """Whether everything begun is uploaded; raises the first error."""
         self.check()
+        return not self._unfinished
+
+    def settle(self) -> None:
+        """Waits until everything begun is uploaded, and raises the first error."""
+        while not self.settled():
+            time.sleep(0.01)
 
 
 class ObjectStream:

@@ -24,6 +24,7 @@ except ImportError:
     BotoCoreError = ClientError = OSError  # type: ignore[assignment,misc]
 
 _CHUNK = 1 << 20
+_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 def head(s3: Any, storage: Dict[str, Any], key: str) -> Optional[Dict[str, Any]]:
@@ -36,9 +37,19 @@ def head(s3: Any, storage: Dict[str, Any], key: str) -> Optional[Dict[str, Any]]
             answer: Dict[str, Any] = s3.head_object(Bucket=storage["bucket"], Key=key, ChecksumMode="ENABLED")
             return answer
         except ClientError as error:
-            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+            if error_code(error) in _ABSENT:
                 return None
             raise
+
+
+def fetch(s3: Any, storage: Dict[str, Any], key: str) -> Any:
+    """An object's body to read from, None when there is no such object."""
+    try:
+        return s3.get_object(Bucket=storage["bucket"], Key=key)["Body"]
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            return None
+        raise
 
 
 def check_head(s3: Any, storage: Dict[str, Any], entry: Dict[str, Any]) -> Optional[str]:
@@ -57,7 +68,9 @@ def check_head(s3: Any, storage: Dict[str, Any], entry: Dict[str, Any]) -> Optio
         return None if checksum == entry["checksum"] else f"{entry['key']} has another SHA-256 than recorded"
     if not entry.get("etag"):
         return f"{entry['key']} has no checksum in the store"
-    return None if answer.get("ETag", "").strip('"') == entry["etag"] else f"{entry['key']} has another ETag than recorded"
+    return (
+        None if answer.get("ETag", "").strip('"') == entry["etag"] else f"{entry['key']} has another ETag than recorded"
+    )
 
 
 class _Hashing:
@@ -82,7 +95,14 @@ class _Hashing:
 
 
 def verify(
-    s3: Any, storage: Dict[str, Any], point: Dict[str, Any], *, mode: str, pg_restore: str, scratch: Path, progress: Progress
+    s3: Any,
+    storage: Dict[str, Any],
+    point: Dict[str, Any],
+    *,
+    mode: str,
+    pg_restore: str,
+    scratch: Path,
+    progress: Progress,
 ) -> Dict[str, Any]:
     """Verifies a recovery point as it lies in the store.
 
@@ -113,7 +133,10 @@ def verify(
         found: List[str] = []
         try:
             with storage_errors(storage, f"reading {entry['key']}"):
-                body = _Hashing(s3.get_object(Bucket=storage["bucket"], Key=entry["key"])["Body"], count)
+                source = fetch(s3, storage, entry["key"])
+                if source is None:
+                    return [f"{entry['key']} is missing"]
+                body = _Hashing(source, count)
                 if role == "table of contents":
                     with open(toc / "toc.dat", "wb") as target:
                         while True:
@@ -122,8 +145,10 @@ def verify(
                                 break
                             target.write(data)
                 elif role == "application files" and manifest:
-                    expected = json.loads(s3.get_object(Bucket=storage["bucket"], Key=manifest)["Body"].read())
-                    found += files.compare(body, expected)
+                    expected = fetch(s3, storage, manifest)
+                    # A manifest that is missing or broken is found on its own.
+                    if expected is not None:
+                        found += files.compare(body, json.loads(expected.read()))
                 body.drain()
         except files.UNREADABLE as error:
             return [f"{entry['key']} cannot be read: {error}"]
