@@ -19,7 +19,7 @@ from ..module_utils.checks import Check, as_dicts, utc_now
 from ..module_utils.errors import EvidenceError, MaintenanceError
 from ..module_utils.lock import release
 from ..module_utils.run import write_private, write_spool
-from ..module_utils.storage import STORAGE_SPEC
+from ..module_utils.storage import STORAGE_SPEC, client, key, storage_errors
 from ..plugin_utils import report as reports
 
 display = Display()
@@ -91,20 +91,21 @@ class ActionModule(ActionBase):
         }
 
     def record(self, report: dict[str, Any], path: Path, args: dict[str, Any], root: Path) -> dict[str, Any]:
-        """Appends the run to the ledger and leaves its place in evidence.json beside the report."""
+        """Puts the report into the store, appends the run to the ledger, and leaves its place in evidence.json."""
         evidence, storage = args["evidence"], args["storage"]
         if not evidence or not storage:
             raise EvidenceError(
                 "This run leaves no evidence: no ledger is set up.",
                 "Set tradingflow_evidence and tradingflow_storage in the inventory (docs/evidence.md).",
             )
+        subject = keep(report, path, storage)
         record: dict[str, Any] = ledger.append(
             storage,
             report["environment"],
             "run",
             actor=report["actor"],
             run_id=report["run_id"],
-            subjects=[{"name": "report.json", "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}],
+            subjects=[subject],
             content={key: report[key] for key in ("playbook", "started_at", "finished_at", "worst_status", "counts")},
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],
             trusted_keys=evidence["trusted_key_files"],
@@ -114,3 +115,19 @@ class ActionModule(ActionBase):
         )
         write_private(path.with_name("evidence.json"), json.dumps(record, indent=1))
         return record
+
+
+def keep(report: dict[str, Any], path: Path, storage: dict[str, Any]) -> dict[str, Any]:
+    """Copies the report into the store, where it outlives the controller. Returns it as the subject of a record."""
+    s3 = client(storage)
+    folder = key(storage, "reports", report["environment"], report["playbook"], report["run_id"])
+    with storage_errors(storage, "keeping the report"):
+        for name, kind in (("report.html", "text/html; charset=utf-8"), ("report.json", "application/json")):
+            s3.put_object(
+                Bucket=storage["bucket"],
+                Key=f"{folder}/{name}",
+                Body=path.with_name(name).read_bytes(),
+                ContentType=kind,
+                ChecksumAlgorithm="SHA256",
+            )
+    return {"name": f"{folder}/report.json", "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
