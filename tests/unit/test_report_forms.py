@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.run import write_private
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import report as reports
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import words
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.actions import facts, spent
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.sparkline import sparkline
 
 from tests.unit import report_fixtures as days
@@ -205,7 +206,12 @@ class TestHtml:
         told = text[text.index("What needs you") : text.index("Changed since")]
         places = [
             told.index(title)
-            for title in ("critical Recovery point", "Longest transaction", "Heartbeat of carry-fx", "Response time of")
+            for title in (
+                "critical Backup completed",
+                "Longest transaction",
+                "Heartbeat of carry-fx",
+                "Response time of",
+            )
         ]
         assert places == sorted(places)
         for part in (
@@ -223,8 +229,13 @@ class TestHtml:
         assert "system of db2" in text
         assert "new Longest transaction ok → critical, 39.6 s → 1 h 7 min" in text
         assert "503 SlowDown after 5 attempts" in text
-        assert "size 7.33 GB" in text
-        assert "database dump 1 min 50 s" in text
+
+    def test_what_was_done(self, good: tuple[dict[str, Any], Path, Any]) -> None:
+        text = self.page(good[1])[1].text
+        assert "ok Daily backup" in text
+        for fact in ("objects 1,872", "rows 61,204,117", "schema head 0042_fees"):
+            assert fact in text
+        assert re.search(r"Phases prepare 1.4 s backup 1 min \d+ s seal 800 ms verify 1\d(\.\d)? s", text)
 
     def test_hostile_text_stays_text(self, hostile: tuple[dict[str, Any], Path]) -> None:
         text, page = self.page(hostile[1])
@@ -289,7 +300,7 @@ class TestMarkdown:
         order = [text.index(f"**{status}**") for status in ("critical", "unknown", "warning")]
         assert order == sorted(order)
         assert "→ Ask its owner; then" in text
-        assert "failed: Recovery point" in text
+        assert "failed: Daily backup" in text
 
     def test_fits_a_chat_message_and_says_how_many_more(self, many: tuple[dict[str, Any], Path]) -> None:
         text = (many[1] / "report.md").read_text(encoding="utf-8")
@@ -388,12 +399,12 @@ class TestTable:
         assert "1 h 7 min (critical from 1 h, warning from 5 min)" in text
         assert "-> Ask its owner" in text
         assert any(re.fullmatch(r"system +app1 +4 ok", line) for line in lines)
-        assert "size 7.33 GB" in text
         assert "daily of production: CRITICAL, did not pass (fails on critical and unknown)" in text
         assert lines[-1] == "3 critical, 2 unknown, 1 warning, 24 ok, 1 area missing, took 2 min 22 s"
 
     def test_a_good_day_is_short(self, good: tuple[dict[str, Any], Path, Any]) -> None:
         lines = reports.table(good[0])
+        assert any("size 20" in line for line in lines)
         assert len(lines) < 25
         assert not any("Findings" in line for line in lines)
 
@@ -442,3 +453,34 @@ def test_quantity(value: Any, unit: str, text: str) -> None:
 )
 def test_thresholds(given: dict[str, Any], text: str) -> None:
     assert words.thresholds(check("a.x", **given)).replace(words.NBSP, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("details", "brief", "told"),
+    [
+        (
+            {
+                "recovery_point": {"id": "p", "size": 10**9, "objects": 7, "environment": "x"},
+                "phases": {"a": 9},
+                "notes": {},
+            },
+            False,
+            {"duration": "10 s", "size": "1 GB", "throughput": "100 MB/s", "objects": "7", "id": "p"},
+        ),
+        ({"id": "p", "rows": 5, "rows_per_s": 2.5}, True, {"duration": "10 s", "rows": "5", "rows per second": "2.5"}),
+        ({"seconds": 4, "bytes": 2000}, True, {"duration": "4 s", "size": "2 kB", "throughput": "500 B/s"}),
+        ({"wal_bytes": 2000, "lag_ms": 3, "used_percent": 4}, True, {"wal": "2 kB", "lag": "3 ms", "used": "4 %"}),
+        ({"at": "2026-11-23T20:40:30Z", "none": None}, False, {"at": "23 Nov 2026, 20:40 UTC"}),
+    ],
+)
+def test_facts(details: dict[str, Any], brief: bool, told: dict[str, str]) -> None:
+    given = action(details=details, started_at="2026-11-23T20:40:30Z", finished_at="2026-11-23T20:40:40Z")
+    shown = {name: value.replace(words.NBSP, " ") for name, value in facts(given, brief=brief)}
+    assert {name: shown.get(name) for name in told} == told
+
+
+def test_a_short_action_took_as_long_as_its_phases() -> None:
+    given = action(details={"phases": {"a": 0.5, "b": 1.25}}, started_at="2026-11-23T20:40:30Z")
+    assert spent({**given, "finished_at": "2026-11-23T20:40:31Z"}) == 1.75
+    assert spent({**given, "finished_at": None}) == 1.75
+    assert spent({**given, "details": {}, "finished_at": "2026-11-23T20:40:30Z"}) is None

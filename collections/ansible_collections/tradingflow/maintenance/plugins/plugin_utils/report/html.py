@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ...module_utils.checks import STATUSES
 from . import words
+from .actions import facts, phases
 from .history import series
 from .sparkline import bars, sparkline
 from .text import CHANGES, RULES, change_text, changed, verdict
@@ -50,8 +51,8 @@ def _environment() -> Environment:
     environment.filters["first_threshold"] = lambda check: words.thresholds(check).rpartition(", ")[2]
     environment.filters["duration"] = words.duration
     environment.filters["counted"] = words.counted
-    environment.filters["facts"] = words.facts
-    environment.filters["phases"] = words.phases
+    environment.filters["facts"] = facts
+    environment.filters["phases"] = phases
     environment.filters["changed"] = change_text
     environment.filters["plural"] = words.plural
     environment.filters["evidence"] = _evidence

@@ -12,7 +12,8 @@ import unicodedata
 from typing import Any
 
 from ...module_utils.checks import STATUSES
-from .words import NBSP, clean, counted, duration, facts, phases, plural, quantity, thresholds, when
+from .actions import facts, phases
+from .words import NBSP, clean, counted, duration, plural, quantity, thresholds, when
 
 #: Most findings, changes and areas that the table lists.
 MOST_FINDINGS, MOST_CHANGES, MOST_AREAS, MOST_ACTIONS = 40, 12, 40, 20
@@ -113,7 +114,7 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
         add(f"{action['status']:<10}{action['title']}  ·  {action['host']}", 0, 10)
         if action["message"]:
             add(clean(action["message"], 600, one_line=True), 10)
-        told = [f"{name} {value}" for name, value in facts(action["details"])]
+        told = [f"{name} {value}" for name, value in facts(action, brief=True)]
         if told:
             add(", ".join(told), 10)
         spent = [f"{name} {duration(seconds)}" for name, seconds in phases(action["details"])]
@@ -205,7 +206,7 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     # Actions first find their room: a failed backup is among the findings as well, a good one is what people look for.
     tail: list[str] = []
     for action in sorted(report["actions"], key=lambda action: action["status"] != "failed")[:5]:
-        told = ", ".join(f"{_md(name, 30)} {_md(value, 60)}" for name, value in facts(action["details"])[:6])
+        told = ", ".join(f"{_md(name, 30)} {_md(value, 60)}" for name, value in facts(action, brief=True)[:6])
         message = _md(action["message"], 160)
         host = _code(action["host"], 40)
         tail.append(f"- {action['status']}: {_md(action['title'], 60)} (`{host}`) {message} {told}".rstrip())
