@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parts of the evidence ledger. Nobody outside ledger.py and scripts/ledger_verify.py uses them directly."""
+"""The parts of the evidence ledger. Private to ledger.py, lock.py and scripts/ledger_verify.py."""

@@ -119,7 +119,7 @@ class Store:
                 page = self.s3.list_objects_v2(
                     Bucket=self.bucket, Prefix=self.prefix, MaxKeys=min(1000, max(10, count)), **token
                 )
-                self.clock = _date(page) or self.clock
+                self.clock = store_date(page) or self.clock
                 found += [each for entry in page.get("Contents", []) if (each := self.number(entry["Key"]))]
                 if not page.get("IsTruncated"):
                     break
@@ -277,7 +277,7 @@ class Folder:
         return History(note="a folder keeps no versions")
 
 
-def _date(answer: dict[str, Any]) -> Optional[datetime]:
+def store_date(answer: dict[str, Any]) -> Optional[datetime]:
     """The store's clock in an answer; None when it does not say."""
     try:
         found = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])

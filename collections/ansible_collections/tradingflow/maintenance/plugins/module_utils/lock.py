@@ -1,0 +1,314 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lock of a run: one run of a procedure at a time in an environment.
+
+Two layers: a file in the controller's folder of runs, which knows whether its owner still lives, and an object in the
+store, which also keeps other controllers out and ends by itself after a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Iterator, Optional
+from urllib.parse import quote
+
+from ._ledger.places import BotoCoreError, ClientError, store_date
+from .checks import utc_now
+from .errors import LockedError, MaintenanceError, StorageError
+from .run import write_private
+from .storage import client, describe, error_code, key, storage_errors
+
+_TRIES = 10
+#: A lock is no reason to wait long for a store.
+_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "max_attempts": 2}
+_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+_IDENTITY = ("host", "machine", "boot_id", "pid_namespace")
+
+
+def acquire(
+    root: Path,
+    environment: str,
+    procedure: str,
+    *,
+    run_id: str,
+    owner_pid: int,
+    storage: Optional[dict[str, Any]],
+    ttl_s: int,
+) -> dict[str, Any]:
+    """Takes the lock, or says who has it. A lock whose owner is gone is taken over, with a note.
+
+    :param root: folder of all runs on the controller
+    :param owner_pid: the process whose end also ends the lock
+    :param storage: see storage.STORAGE_SPEC; None, or a store that does not answer: only this controller is locked
+    :param ttl_s: seconds after which a lock that another controller left in the store ends, by the store's clock
+    :returns: JSON data for release(): run_id, host, pid, started_at ..., and notes (what the operator should know)
+    :raises LockedError: another run has it
+    :raises OSError: root cannot be written
+    """
+    notes: list[str] = []
+    lock: dict[str, Any] = {
+        "environment": environment,
+        "procedure": procedure,
+        "run_id": run_id,
+        **_machine(),
+        "pid": owner_pid,
+        "start_ticks": _start_ticks(owner_pid),
+        "started_at": utc_now(),
+        "ttl_s": ttl_s,
+    }
+    path = root / "locks" / f"{quote(environment, safe='')}@{quote(procedure, safe='')}.json"
+    _acquire_file(path, lock, notes)
+    remote = None
+    if storage:
+        try:
+            remote = _Remote({**storage, **_TIMEOUTS}, environment, procedure).acquire(lock, notes)
+        except LockedError:
+            _release_file(path, run_id)
+            raise
+        except MaintenanceError as error:
+            notes.append(f"Only this controller is locked against a second {procedure}: {error.message}")
+    return {**lock, "file": str(path), "remote": remote, "notes": notes}
+
+
+def release(lock: dict[str, Any], *, storage: Optional[dict[str, Any]]) -> list[str]:
+    """Gives the lock back, if it is still ours. Never raises: what could not be done is in the notes returned."""
+    notes: list[str] = []
+    try:
+        _release_file(Path(lock["file"]), lock["run_id"])
+    except OSError as error:
+        notes.append(f"The lock {lock['file']} cannot be removed ({error.strerror}): it ends with this process.")
+    if storage and lock.get("remote"):
+        try:
+            _Remote({**storage, **_TIMEOUTS}, lock["environment"], lock["procedure"]).release(lock["remote"])
+        except MaintenanceError as error:
+            notes.append(f"The lock {lock['remote']['key']} was left in the store: {error.message}")
+    return notes
+
+
+def _machine() -> dict[str, Optional[str]]:
+    """What says whether two processes can see each other's process ids."""
+
+    def read(path: str) -> Optional[str]:
+        try:
+            return Path(path).read_text(encoding="ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    machine, namespace = read("/etc/machine-id"), None
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return {
+        "host": socket.gethostname(),
+        # Its own manual asks not to hand the id itself around.
+        "machine": machine and hashlib.sha256(f"tradingflow {machine}".encode()).hexdigest()[:32],
+        "boot_id": read("/proc/sys/kernel/random/boot_id"),
+        "pid_namespace": namespace,
+    }
+
+
+def _start_ticks(pid: int) -> Optional[int]:
+    """When a process began, in clock ticks since boot; tells it from a later one of the same id. None when it ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The name in brackets may hold anything, also spaces and brackets.
+        fields = text.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _alive(holder: dict[str, Any]) -> Optional[bool]:
+    """Whether the owner of a lock lives; None when that cannot be seen from here."""
+    here = _machine()
+    if all(holder.get(name) == here[name] for name in _IDENTITY):
+        try:
+            pid = int(holder["pid"])
+            os.kill(pid, 0)
+        except PermissionError:
+            # Somebody else's, who may hide it from us (hidepid).
+            return _start_ticks(pid) in (None, holder.get("start_ticks"))
+        except (OSError, KeyError, TypeError, ValueError, OverflowError):
+            return False
+        return _start_ticks(pid) == holder.get("start_ticks")
+    if here["machine"] and all(holder.get(name) == here[name] for name in ("host", "machine")):
+        # The same machine, started anew since: nothing of before lives. In another container nobody knows.
+        return False if holder.get("boot_id") != here["boot_id"] else None
+    return None
+
+
+def _ttl(holder: dict[str, Any], lock: dict[str, Any]) -> int:
+    """How long the holder wanted it, or we would, when it does not say."""
+    found = holder.get("ttl_s")
+    return found if isinstance(found, int) else int(lock["ttl_s"])
+
+
+def _who(holder: dict[str, Any]) -> str:
+    return (
+        f"run {holder.get('run_id')} on {holder.get('host')}, process {holder.get('pid')}, "
+        f"since {holder.get('started_at')}"
+    )
+
+
+def _locked(lock: dict[str, Any], holder: dict[str, Any], until: str, place: str) -> LockedError:
+    return LockedError(
+        f"Another {lock['procedure']} of {lock['environment']} is under way: {_who(holder)}; its lock ends {until}.",
+        f"Wait until it is done. Only if it surely is dead, remove {place} and run again.",
+    )
+
+
+def _left_over(holder: dict[str, Any], why: str) -> str:
+    return f"Took over the lock that {_who(holder)} left behind: {why}. That run may have stopped half-way."
+
+
+# The file
+
+
+@contextmanager
+def _guard(path: Path) -> Iterator[None]:
+    """One process at a time looks at the lock files of a folder and changes them."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path.parent / "guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read_file(path: Path) -> Optional[dict[str, Any]]:
+    """The lock in a file; None when there is none, empty when it is damaged."""
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _acquire_file(path: Path, lock: dict[str, Any], notes: list[str]) -> None:
+    with _guard(path):
+        holder = _read_file(path)
+        if holder is not None:
+            alive = _alive(holder) if holder else False
+            # A folder that several machines share: only time tells.
+            age = datetime.now(timezone.utc).timestamp() - path.stat().st_mtime
+            ttl = _ttl(holder, lock)
+            if alive or (alive is None and age < ttl):
+                end = path.stat().st_mtime + ttl
+                until = "with that process" if alive else f"at {_text(datetime.fromtimestamp(end, timezone.utc))}"
+                raise _locked(lock, holder, until, str(path))
+            why = "its process is gone" if alive is False else "its time is over"
+            notes.append(_left_over(holder, why) if holder else f"The lock {path} was damaged and is made anew.")
+        write_private(path, json.dumps(lock, indent=1))
+
+
+def _release_file(path: Path, run_id: str) -> None:
+    with _guard(path):
+        if (_read_file(path) or {}).get("run_id") == run_id:
+            path.unlink()
+
+
+# The object
+
+
+class _Remote:
+    """The lock object. Methods raise StorageError when the store does not answer."""
+
+    def __init__(self, storage: dict[str, Any], environment: str, procedure: str) -> None:
+        self.storage, self.s3 = storage, client(storage)
+        self.place = {"Bucket": storage["bucket"], "Key": key(storage, "locks", environment, f"{procedure}.json")}
+
+    def acquire(self, lock: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+        """Takes the lock; returns what release needs."""
+        body = json.dumps(lock, sort_keys=True).encode()
+        condition = {"IfNoneMatch": "*"}
+        left_over: Optional[tuple[str, Optional[str]]] = None
+        with storage_errors(self.storage, "locking the procedure"):
+            for _ in range(_TRIES):
+                try:
+                    answer = self.s3.put_object(**self.place, Body=body, ContentType="application/json", **condition)
+                    if left_over:
+                        notes += [left_over[0]] if left_over[0] not in notes else []
+                        self._drop(left_over[1])
+                    return self._ours(answer)
+                except ClientError as error:
+                    if "IfMatch" in condition and error_code(error) in ("NotImplemented", "501"):
+                        # Without conditional replacement, somebody else may get in between; then they have it.
+                        self.s3.delete_object(**self.place)
+                    elif error_code(error) not in (*_TAKEN, "NoSuchKey", "404"):
+                        raise
+                condition, left_over = self._holder(lock, body)
+        raise StorageError(
+            f"The lock {self.place['Key']} in {describe(self.storage)} changed hands {_TRIES} times.", "Run again."
+        )
+
+    def _holder(self, lock: dict[str, Any], body: bytes) -> tuple[dict[str, str], Optional[tuple[str, Optional[str]]]]:
+        """How to take the lock from who has it: the condition of the put, and what is left over by then.
+
+        :raises LockedError: it is not to be had
+        """
+        try:
+            answer = self.s3.get_object(**self.place)
+        except ClientError as error:
+            if error_code(error) in ("NoSuchKey", "404"):
+                return {"IfNoneMatch": "*"}, None
+            raise
+        data = answer["Body"].read(65536)
+        if data == body:
+            # Ours: the answer to an earlier try was lost. Putting it once more over itself yields what release needs.
+            return {"IfMatch": answer["ETag"]}, None
+        holder = _parse(data)
+        alive = _alive(holder) if holder else None
+        ends = answer["LastModified"] + timedelta(seconds=_ttl(holder, lock))
+        # Both times are the store's, so that a wrong clock here takes nothing from anybody.
+        over = (store_date(answer) or datetime.now(timezone.utc)) >= ends
+        if alive or (alive is None and not over):
+            until = "with that process" if alive else f"at {_text(ends)} by the store's clock"
+            raise _locked(lock, holder, until, f"s3://{self.place['Bucket']}/{self.place['Key']}")
+        why = "its process is gone" if alive is False else "its time is over"
+        return {"IfMatch": answer["ETag"]}, (_left_over(holder, why), answer.get("VersionId"))
+
+    def _ours(self, answer: dict[str, Any]) -> dict[str, Any]:
+        return {"key": self.place["Key"], "etag": answer["ETag"], "version": answer.get("VersionId")}
+
+    def _drop(self, version: Optional[str]) -> bool:
+        """Deletes one version for good, so that a versioned bucket does not pile up locks; False if it may not."""
+        if not version or version == "null":
+            return False
+        try:
+            self.s3.delete_object(**self.place, VersionId=version)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+    def release(self, ours: dict[str, Any]) -> None:
+        """Deletes the lock, if nobody took it over."""
+        with storage_errors(self.storage, "unlocking the procedure"):
+            if self._drop(ours.get("version")):
+                return
+            try:
+                self.s3.delete_object(**self.place, IfMatch=ours["etag"])
+            except ClientError as error:
+                if error_code(error) in ("NotImplemented", "501"):
+                    self.s3.delete_object(**self.place)
+                elif error_code(error) not in (*_TAKEN, "NoSuchKey", "404"):
+                    raise
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
