@@ -11,7 +11,7 @@ from typing import Any
 from .words import clean, grouped, moment, number, quantity, when
 
 #: Shown apart, or of no use to people.
-_ELSEWHERE = ("phases", "notes", "environment", "duration", "throughput")
+_ELSEWHERE = ("phases", "notes", "environment", "duration", "throughput", "created_at", "started_at", "finished_at")
 
 
 def facts(action: dict[str, Any], *, brief: bool = False) -> list[tuple[str, str]]:
@@ -19,7 +19,7 @@ def facts(action: dict[str, Any], *, brief: bool = False) -> list[tuple[str, str
 
     What is nested deeper is in report.json only.
 
-    :param brief: numbers only
+    :param brief: numbers only; these come first in any case
     """
     details = _flat(action["details"])
     took = spent(action)
