@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0 if found["healthy"] else 1
         else:
             getattr(lifecycle, options.command)(layout, options.service)
-    except SandboxError as error:
+    except (SandboxError, OSError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
     return 0

@@ -45,7 +45,7 @@ class Layout:
             # A state file of its own means a sandbox of its own.
             identity = os.path.realpath(self.state_file) if given else os.path.realpath(CHECKOUT)
             digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-            root = f"/var/tmp/tradingflow-sandbox-{os.getuid()}-{digest}"
+            root = f"/var/tmp/tradingflow-sandbox-{os.getuid()}-{digest}"  # noqa: S108 - its owner is checked
         self.root = Path(root).expanduser().absolute()
 
     def prepare_state_folder(self) -> None:

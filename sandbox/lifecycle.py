@@ -42,13 +42,15 @@ def up(layout: Layout, *, size: str | None, seed: int | None, with_app: bool) ->
         return _resume(state, with_app)
 
 
-def _services(state: State, with_app: bool) -> list[str]:
-    return [name for name in SERVICES if name != "app" or (with_app and "data_dir" in state.get("app", {}))]
+def _services(state: State) -> list[str]:
+    return [name for name in SERVICES if name != "app" or state.get("with_app")]
 
 
 def _resume(state: State, with_app: bool) -> list[str]:
     lines = []
-    for name in _services(state, with_app):
+    if with_app and not state.get("with_app"):
+        state.update(with_app=True)
+    for name in _services(state):
         if MODULES[name].problem(state[name]):
             MODULES[name].stop(state)
             MODULES[name].start(state)
@@ -69,7 +71,7 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
         for name in SERVICES
     }
     state.data = {}
-    state.update(schema=1, complete=False, data_root=str(layout.root), **kept)
+    state.update(schema=1, complete=False, with_app=with_app, data_root=str(layout.root), **kept)
 
     with ThreadPoolExecutor(2) as pool:
         # Processor time is scarce and these mostly wait: S3 alongside the database, which is alongside the history.
@@ -96,7 +98,7 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
     state.update(complete=True)
     total = sum(counts.values())
     return [
-        *(f"{name}: {address(state[name])}" for name in _services(state, with_app)),
+        *(f"{name}: {address(state[name])}" for name in _services(state)),
         f"history: {total:,} rows, size {size}, seed {seed}",
         f"state: {layout.state_file}",
     ]
@@ -138,6 +140,8 @@ def start(layout: Layout, name: str) -> None:
     """Starts one service on its old data and port, unless it runs."""
     with layout.locked():
         state = _existing(layout)
+        if name == "app":
+            state.update(with_app=True)
         if MODULES[name].problem(state[name]):
             MODULES[name].stop(state)
             MODULES[name].start(state)
@@ -166,7 +170,8 @@ def status(layout: Layout) -> dict[str, Any]:
     if not state.data:
         return {"healthy": False, "state_file": str(layout.state_file), "services": {}}
     services = {}
-    for name in SERVICES:
+    wanted = _services(state)
+    for name in wanted:
         section = state.get(name, {})
         if not section.get("data_dir"):
             continue
@@ -181,7 +186,7 @@ def status(layout: Layout) -> dict[str, Any]:
             "log_file": section["log_file"],
             "size": _size(Path(section["data_dir"])),
         }
-    healthy = state.complete and len(services) == len(SERVICES) and all(s["status"] == "up" for s in services.values())
+    healthy = state.complete and len(services) == len(wanted) and all(s["status"] == "up" for s in services.values())
     return {
         "healthy": healthy,
         "complete": state.complete,

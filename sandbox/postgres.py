@@ -69,7 +69,7 @@ def _account() -> tuple[int, int] | None:
 
 def _identity() -> dict[str, Any]:
     account = _account()
-    return {} if account is None else {"user": account[0], "group": account[1]}
+    return {} if account is None else {"user": account[0], "group": account[1], "extra_groups": []}
 
 
 def _environment() -> dict[str, str]:
@@ -98,7 +98,7 @@ def install(root: Path) -> Path:
 
 
 def create(state: State) -> None:
-    """Makes the cluster: programs, data folder, passwords, roles and the database; leaves it running, for bulk loads."""
+    """Makes the cluster, its roles and the database; leaves it running, for bulk loads."""
     root = state.layout.root
     bin_dir = install(root)
     account = _account()
@@ -130,7 +130,6 @@ def create(state: State) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         **_identity(),
-        **({"extra_groups": []} if account else {}),
     )
     if done.returncode:
         raise SandboxError(f"initdb failed:\n{done.stdout}")
@@ -217,7 +216,7 @@ def start(state: State, *, bulk: bool = False) -> None:
         root=state.layout.root,
         log_file=log_file,
         environment=_environment(),
-        **_identity(),
+        identity=_identity(),
     )
     state.update("postgres", pid=process.pid, pid_started=start_time(process.pid))
     wait_until(lambda: not problem(section, "postgres"), "PostgreSQL", process=process, log_file=log_file)

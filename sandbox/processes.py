@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ def spawn(
     root: Path,
     log_file: Path,
     environment: Mapping[str, str] | None = None,
-    user: int | None = None,
-    group: int | None = None,
+    identity: Mapping[str, Any] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a process that outlives the caller, its output appended to a log file."""
+    """Starts a process that outlives the caller, its output appended to a log file.
+
+    :param identity: Popen's user, group and extra_groups, if they are not the caller's
+    """
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    identity: dict[str, Any] = {} if user is None else {"user": user, "group": group, "extra_groups": []}
     try:
         return subprocess.Popen(
             [str(part) for part in command],
@@ -46,7 +48,7 @@ def spawn(
             env={**(environment or {}), MARK: str(root)},
             cwd=cwd or "/",
             start_new_session=True,
-            **identity,
+            **(identity or {}),
         )
     finally:
         os.close(descriptor)
@@ -87,10 +89,8 @@ def end(pids: Iterable[int], first: signal.Signals, patience: float) -> None:
     for sign, seconds in ((first, patience), (signal.SIGKILL, 10.0)):
         for pid, started in waiting.items():
             if start_time(pid) == started:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, sign)
-                except ProcessLookupError:
-                    pass
         deadline = time.monotonic() + seconds
         while waiting and time.monotonic() < deadline:
             waiting = {pid: started for pid, started in waiting.items() if start_time(pid) == started}

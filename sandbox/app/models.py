@@ -86,7 +86,7 @@ class Account(Base):
 
 
 class Strategy(Base):
-    """What trades by itself. max_order_gap_seconds: the longest pause between orders that is normal, in open markets."""
+    """What trades by itself. max_order_gap_seconds: the longest normal pause between orders, in open markets."""
 
     __tablename__ = "strategies"
     code: Mapped[Code] = mapped_column(primary_key=True)
@@ -134,7 +134,7 @@ class Order(Base):
 
 
 class Execution(Base):
-    """Fills, and the venue's later word on them: kind cancel takes the fill named by reference back, correct replaces it."""
+    """Fills, and the venue's later word on them: a cancel takes back the fill in reference, a correct replaces it."""
 
     __tablename__ = "executions"
     __table_args__ = (
@@ -176,7 +176,7 @@ class Position(Base):
 
 
 class Transaction(Base):
-    """Movements of cash at a venue: kind trade (one per order and day), fee, deposit, withdrawal. Settled ones make the cash."""
+    """Movements of cash at a venue: of orders, corrections, fees, deposits. The settled ones add up to the cash."""
 
     __tablename__ = "transactions"
     __table_args__ = (
@@ -240,7 +240,7 @@ class RiskLimit(Base):
 
 
 class Equity(Base):
-    """A strategy's worth at the end of a day (UTC): capital, and what trading made of it. pnl is the day's, after fees."""
+    """A strategy's worth at the end of a day (UTC): capital and what trading made of it. pnl: the day's, after fees."""
 
     __tablename__ = "equity"
     strategy_code: Mapped[Code] = mapped_column(_reference("strategies.code"), primary_key=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -99,8 +99,7 @@ class Service:
     @property
     def pool(self) -> QueuePool:
         """The engine's pool."""
-        assert isinstance(self.engine.pool, QueuePool)
-        return self.engine.pool
+        return cast(QueuePool, self.engine.pool)
 
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query."""

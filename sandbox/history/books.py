@@ -13,7 +13,7 @@ import numpy as np
 
 from .market import DAY, HOUR, MICRO, Market
 from .reference import INSTRUMENTS, MONEY, QUANTITY, STRATEGIES, VENUES
-from .text import Ints
+from .text import Bools, Ints
 from .trading import TRADE, VENUE_CODES, Executions, Orders
 
 ACCOUNTS = list(dict.fromkeys(strategy.account for strategy in STRATEGIES))
@@ -49,7 +49,7 @@ class Transactions:
     """Movements of cash by time, as columns. strategy and order are -1 where there is none."""
 
     kind: Ints
-    failed: np.ndarray
+    failed: Bools
     place: Ints
     strategy: Ints
     order: Ints
@@ -129,8 +129,8 @@ def transactions(
     columns = [np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)]
     failed = np.arange(len(columns[0])) >= len(columns[0]) - len(few)
     by_time = np.lexsort((columns[6], columns[5]))
-    kind, place, strategy, order, amount, created, settled = (column[by_time] for column in columns)
-    return Transactions(kind, failed[by_time], place, strategy, order, amount, created, settled)
+    kinds, *others = (column[by_time] for column in columns)
+    return Transactions(kinds, failed[by_time], *others)
 
 
 class Books:
@@ -167,7 +167,7 @@ class Books:
         self.venue_quantity = np.zeros((len(ACCOUNTS), len(INSTRUMENTS), len(self.cutoffs)), np.int64)
         at_cutoffs = self._sums(shape, executions, self.cutoffs, executions.flow_quantity)
         np.add.at(self.venue_quantity, ACCOUNT_OF, at_cutoffs)
-        self.balance = self._cash(moved, None)
+        self.balance = self._cash(moved, moved.settled.max(keepdims=True))[:, 0]
         self.venue_cash = self._cash(moved, self.cutoffs)
         self.balance_at = np.zeros(len(PLACES), np.int64)
         np.maximum.at(self.balance_at, moved.place[~moved.failed], moved.settled[~moved.failed])
@@ -181,13 +181,13 @@ class Books:
         return sums.cumsum(axis=2)[:, :, :-1]
 
     @staticmethod
-    def _cash(moved: Transactions, ends: Ints | None) -> Ints:
-        """Cash by place: now, or by place and end."""
+    def _cash(moved: Transactions, ends: Ints) -> Ints:
+        """Cash by place and end."""
         settled = ~moved.failed
-        bins = np.searchsorted(ends, moved.settled[settled], side="left") if ends is not None else 0
-        sums = np.zeros((len(PLACES), 1 if ends is None else len(ends) + 1), np.int64)
+        bins = np.searchsorted(ends, moved.settled[settled], side="left")
+        sums = np.zeros((len(PLACES), len(ends) + 1), np.int64)
         np.add.at(sums, (moved.place[settled], bins), moved.amount[settled])
-        return sums[:, 0] if ends is None else sums.cumsum(axis=1)[:, :-1]
+        return sums.cumsum(axis=1)[:, :-1]
 
     @staticmethod
     def _busiest(executions: Executions) -> Ints:

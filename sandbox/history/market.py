@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from .reference import INSTRUMENTS, PRICE, VENUES, Venue
-from .text import Ints
+from .text import Bools, Floats, Ints
 
 MICRO = 1_000_000
 HOUR, DAY = 3600 * MICRO, 86400 * MICRO
@@ -89,7 +89,7 @@ def sessions(venue: Venue, first: int, last: int) -> Ints:
     """Open times between two moments: rows of start and end in microseconds since 1970."""
     if venue.calendar == "24/7":
         return np.array([[first, last]], np.int64)
-    found = []
+    found: list[tuple[int, int]] = []
     day = datetime.fromtimestamp(first / MICRO, UTC).date() - timedelta(days=7)
     final = datetime.fromtimestamp(last / MICRO, UTC).date()
     zone = _zone(venue.timezone)
@@ -101,20 +101,20 @@ def sessions(venue: Venue, first: int, last: int) -> Ints:
                 found.append((start, start + 5 * DAY))
         elif day.weekday() < 5 and day not in holidays(venue.calendar, day.year):
             closes = "13:00" if closes_early(venue.calendar, day) else str(venue.closes)
-            found.append(
-                tuple(micros(datetime.combine(day, time.fromisoformat(at), zone)) for at in (str(venue.opens), closes))
-            )
+            begin, end = (datetime.combine(day, time.fromisoformat(at), zone) for at in (str(venue.opens), closes))
+            found.append((micros(begin), micros(end)))
         day += timedelta(days=1)
     clipped = [(max(start, first), min(end, last)) for start, end in found]
     return np.array([pair for pair in clipped if pair[1] > pair[0]], np.int64).reshape(-1, 2)
 
 
-def is_open(periods: Ints, moments: Ints) -> np.ndarray:
+def is_open(periods: Ints, moments: Ints) -> Bools:
     """Whether a market is open at each moment."""
+    if not len(periods):
+        return np.zeros(len(moments), bool)
     index = np.searchsorted(periods[:, 0], moments, side="right") - 1
-    return (
-        (index >= 0) & (moments <= periods[np.maximum(index, 0), 1]) if len(periods) else np.zeros(len(moments), bool)
-    )
+    found: Bools = (index >= 0) & (moments <= periods[np.maximum(index, 0), 1])
+    return found
 
 
 class Market:
@@ -129,7 +129,7 @@ class Market:
         self.knots: Ints = np.arange(start, last + 12 * HOUR, HOUR, dtype=np.int64)
         self.ticks = np.array([instrument.tick for instrument in INSTRUMENTS], np.int64)
         self._paths = np.empty((len(INSTRUMENTS), len(self.knots)))
-        shocks: dict[str, np.ndarray] = {}
+        shocks: dict[str, Floats] = {}
         for index, instrument in enumerate(INSTRUMENTS):
             # The same coin costs the same at two venues, nearly.
             if instrument.symbol not in shocks:
@@ -145,9 +145,11 @@ class Market:
         """Prices of one instrument, in whole ticks."""
         value = np.interp(moments, self.knots, self._paths[instrument])
         tick = self.ticks[instrument]
-        return np.maximum(np.rint(value / tick).astype(np.int64), 1) * tick
+        price: Ints = np.maximum(np.rint(value / tick).astype(np.int64), 1) * tick
+        return price
 
-    def change(self, instrument: int, moments: Ints, hours: int) -> np.ndarray:
+    def change(self, instrument: int, moments: Ints, hours: int) -> Floats:
         """What will become of a price in some hours, in typical moves of that time."""
         now, later = (np.interp(moments + ahead * HOUR, self.knots, self._paths[instrument]) for ahead in (0, hours))
-        return np.log(later / now) / (INSTRUMENTS[instrument].volatility * np.sqrt(hours / 8760))
+        move: Floats = np.log(later / now) / (INSTRUMENTS[instrument].volatility * np.sqrt(hours / 8760))
+        return move

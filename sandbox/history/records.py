@@ -166,7 +166,7 @@ def audit_log(random: np.random.Generator, anchor: datetime, days: int, people: 
 
 
 def entry_hash(previous: str, number: int, at: datetime, *fields: str) -> str:
-    """SHA-256 over the previous hash, the number, the time as 2026-01-31T12:00:00.000000Z and the texts, by line feeds."""
+    """SHA-256 over previous hash, number, time as 2026-01-31T12:00:00.000000Z and texts, line feeds between."""
     text = "\n".join((previous, str(number), at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), *fields))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -17,7 +17,7 @@ from . import records, text
 from .books import ACCOUNT_OF, ACCOUNTS, CURRENCY_OF_VENUE, PLACES, Books, Transactions, money, place_of, transactions
 from .market import DAY, HOUR, MICRO, Market, is_open, micros
 from .reference import INSTRUMENTS, MONEY, PRICE, QUANTITY, STRATEGIES, VENUES
-from .text import Column, Ints
+from .text import Bools, Column, Ints
 from .trading import (
     INSTRUMENT_CODES,
     KINDS,
@@ -127,7 +127,8 @@ def _reference(random: np.random.Generator, anchor: datetime, people: list[Any],
         ),
         listed(
             "accounts",
-            "code kind holder country base_currency status kyc_status kyc_risk kyc_verified_at kyc_review_due_at opened_at",
+            "code kind holder country base_currency status kyc_status kyc_risk kyc_verified_at kyc_review_due_at"
+            " opened_at",
             records.accounts(random, anchor, clients),
         ),
         listed(
@@ -189,7 +190,7 @@ def _orders(book: Orders) -> Table:
     )
 
 
-def _venue_order(book: Orders, orders: Ints, missing: np.ndarray | None = None) -> Column:
+def _venue_order(book: Orders, orders: Ints, missing: Bools | None = None) -> Column:
     """What venues call orders: their prefix and a number."""
     return text.joined([text.choice(book.venue[orders], PREFIXES), text.integer(orders + 1, "-", 9)], missing)
 
@@ -278,15 +279,14 @@ def _statements(book: Orders, fills: Executions, books: Books, cutoff: int) -> l
             positions += held
             currency = CURRENCY_OF_VENUE[venue]
             cash.append((statement(end, where, 2), currency, money(books.venue_cash[where, end])))
-            for kind, (name, count) in enumerate(
-                (("executions", int(counts[end, where])), ("positions", len(held)), ("cash", 1))
-            ):
+            sizes = {"executions": int(counts[end, where]), "positions": len(held), "cash": 1}
+            for kind, (content, count) in enumerate(sizes.items()):
                 statements.append(
                     (
                         statement(end, where, kind),
                         venue,
                         account,
-                        name,
+                        content,
                         before if kind == 0 else None,
                         as_of,
                         received,
@@ -374,8 +374,8 @@ def _prices(market: Market, first: int, anchor: int) -> Table:
     """Hourly while the market is open, and one at the anchor."""
     instruments, moments, prices = [], [], []
     hours = np.unique(np.append(market.knots[(market.knots >= first) & (market.knots <= anchor)], anchor))
-    for number, instrument in enumerate(INSTRUMENTS):
-        wanted = hours[is_open(market.periods[instrument.venue], hours) | (hours == anchor)]
+    for number, each in enumerate(INSTRUMENTS):
+        wanted = hours[is_open(market.periods[each.venue], hours) | (hours == anchor)]
         instruments.append(np.full(len(wanted), number))
         moments.append(wanted)
         prices.append(market.at(number, wanted))

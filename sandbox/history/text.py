@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 #: Makes the field matrix of the rows in a slice.
 Column = Callable[[slice], Bytes]
 
@@ -40,14 +42,14 @@ def _width(values: Ints) -> int:
     return len(str(int(np.abs(values).max(initial=0))))
 
 
-def _null(field: Bytes, missing: NDArray[np.bool_]) -> Bytes:
+def _null(field: Bytes, missing: Bools) -> Bytes:
     field = np.pad(field, ((0, 0), (0, max(0, 2 - field.shape[1]))))
     field[missing] = 0
     field[missing, :2] = np.frombuffer(rb"\N", np.uint8)
     return field
 
 
-def integer(values: Ints, prefix: str = "", width: int = 0, missing: NDArray[np.bool_] | None = None) -> Column:
+def integer(values: Ints, prefix: str = "", width: int = 0, missing: Bools | None = None) -> Column:
     """Non-negative integers; with a prefix and a width, codes such as TF-000042."""
     width = max(width, _width(values))
     lead = np.frombuffer(prefix.encode(), np.uint8)
@@ -60,7 +62,7 @@ def integer(values: Ints, prefix: str = "", width: int = 0, missing: NDArray[np.
     return make
 
 
-def decimal(values: Ints, scale: int, missing: NDArray[np.bool_] | None = None) -> Column:
+def decimal(values: Ints, scale: int, missing: Bools | None = None) -> Column:
     """Integers as decimals with a number of places."""
     width = max(_width(values), scale + 1)
 
@@ -77,7 +79,7 @@ def decimal(values: Ints, scale: int, missing: NDArray[np.bool_] | None = None) 
     return make
 
 
-def timestamp(values: Ints, missing: NDArray[np.bool_] | None = None) -> Column:
+def timestamp(values: Ints, missing: Bools | None = None) -> Column:
     """Microseconds since 1970, as UTC without an offset: the session's time zone must be UTC."""
     first = int(values.min(initial=2**62) // _DAY) if len(values) else 0
     last = int(values.max(initial=0) // _DAY) if len(values) else 0
@@ -100,7 +102,7 @@ def timestamp(values: Ints, missing: NDArray[np.bool_] | None = None) -> Column:
     return make
 
 
-def joined(columns: Sequence[Column], missing: NDArray[np.bool_] | None = None) -> Column:
+def joined(columns: Sequence[Column], missing: Bools | None = None) -> Column:
     """Several fields as one."""
 
     def make(rows: slice) -> Bytes:

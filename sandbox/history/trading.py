@@ -10,7 +10,7 @@ import numpy as np
 
 from .market import DAY, MICRO, Market, micros_of_minutes
 from .reference import INSTRUMENTS, MONEY, QUANTITY, STRATEGIES, VENUES
-from .text import Ints
+from .text import Bools, Ints
 
 VENUE_CODES = [venue.code for venue in VENUES]
 INSTRUMENT_CODES = [instrument.code for instrument in INSTRUMENTS]
@@ -80,7 +80,7 @@ class Orders:
         wait = random.uniform(1 * MICRO, 400 * MICRO, self.count).astype(np.int64)
         self.closed = self.acknowledged + np.where(self.status == REJECTED, 0, wait)
 
-    def _fills(self, random: np.random.Generator, market: Market, fills: np.ndarray) -> Ints:
+    def _fills(self, random: np.random.Generator, market: Market, fills: Bools) -> Ints:
         """Signed lots filled, such that each position stays within what the strategy's capital allows."""
         lots = np.zeros(self.count, np.int64)
         window = 40
@@ -115,7 +115,8 @@ def _times(
     ends = np.cumsum(lengths)
     draws = np.sort(random.integers(0, ends[-1], count))
     index = np.searchsorted(ends, draws, side="right")
-    return starts[index] + draws - (ends - lengths)[index]
+    times: Ints = starts[index] + draws - (ends - lengths)[index]
+    return times
 
 
 class Executions:
@@ -172,7 +173,7 @@ class Executions:
         self.about = arranged(np.full(total, -1), rank[amended])
         self.quantity = arranged(quantity, quantity[amended])
         self.price = arranged(price, np.where(is_cancel, price[amended], worse))
-        self.is_maker = arranged(limit, limit[amended])
+        self.is_maker = np.append(limit, limit[amended])[self.by_time]
         self.side = orders.side[self.order]
         self.strategy = orders.strategy[self.order]
         self.instrument = orders.instrument[self.order]
