@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import limits, printable, system
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import limits, mounts, printable, system
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -33,7 +33,12 @@ FILES = {
     "proc/meminfo": "MemTotal: 1000 kB\nMemFree: 10 kB\nMemAvailable: 400 kB\nSwapTotal: 200 kB\nSwapFree: 150 kB\n"
     "HugePages_Total: 0\n",
     "proc/loadavg": "9.00 1.00 0.10 1/100 4711\n",
-    "proc/stat": "cpu  1 2 3\ncpu0 1 2 3\ncpu1 1 2 3\nbtime 1\n",
+    "proc/stat": "cpu  10 20 30 100 0 0 0 5 0 0\ncpu0 1 2 3\ncpu1 1 2 3\nbtime 1000\n",
+    "proc/sys/kernel/osrelease": "6.1.0-1-amd64\n",
+    "proc/vmstat": "nr_free_pages 1\noom_kill 3\n",
+    "proc/1/stat": "1 (init) S 0 1 1\n",
+    "proc/4711/stat": "4711 (odd ) Z (name) R 1 1 1\n",
+    "proc/pressure/cpu": "some avg10=99.00 avg60=99.00 avg300=1.50 total=1\nfull avg10=0 avg60=0 avg300=99.00\n",
     "proc/uptime": "86400.55 1.00\n",
     "etc/fstab": "/dev/vda1 / ext4 errors=remount-ro 0 1\n# /dev/vdb /srv xfs ro 0 0\n",
 }
@@ -53,6 +58,8 @@ class Host:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.usage: dict[str, Any] = {}
+        self.units: str | OSError = ""
+        self.later = "20 20 40 170 0 0 0 15"
         for path, text in FILES.items():
             self.write(path, text)
         for folder in ("srv/market data", "mnt/bind", "mnt/image", "mnt/nfs", "run/container", "media/cdrom"):
@@ -67,8 +74,20 @@ class Host:
         answer = self.usage.get("/" + os.path.relpath(path, self.root).removeprefix("."), usage())
         return answer() if callable(answer) else answer
 
+    def run(self, arguments: list[str]) -> str:
+        assert arguments[0] == "systemctl"
+        if isinstance(self.units, OSError):
+            raise self.units
+        return self.units
+
+    def sleep(self, seconds: float) -> None:
+        text = (self.root / "proc/stat").read_text(errors="surrogateescape")
+        self.write("proc/stat", text.replace("10 20 30 100 0 0 0 5", self.later))
+
     def __call__(self, **options: Any) -> dict[str, Check]:
-        checks = system.measure(validated(**options), root=str(self.root), statvfs=self.statvfs)
+        checks = system.measure(
+            validated(**options), root=str(self.root), statvfs=self.statvfs, run=self.run, sleep=self.sleep
+        )
         found = {check.id: check for check in checks}
         assert len(found) == len(checks), "two checks with one id"
         return found
@@ -130,8 +149,8 @@ def test_file_system_without_a_limit_of_inodes_has_no_such_check(host: Host) -> 
 
 def test_thresholds_of_one_mount(host: Host) -> None:
     host.usage |= {"/": usage(60), "/srv/market data": usage(60)}
-    mounts = [{"path": "/srv/market data", "disk_space": {"critical": 50}}, {"path": "/mnt/nfs", "ignore": True}]
-    found = host(mounts=mounts)
+    named = [{"path": "/srv/market data", "disk_space": {"critical": 50}}, {"path": "/mnt/nfs", "ignore": True}]
+    found = host(mounts=named)
     assert found["system.disk_space:/srv/market data"].status == "critical"
     assert found["system.disk_space:/srv/market data"].warning == 85
     assert found["system.disk_space:/"].status == "ok"
@@ -159,7 +178,7 @@ def test_named_mount_is_checked_whatever_its_kind_and_unknown_when_missing(host:
 
 
 def test_mount_that_fails_or_hangs_is_unknown_and_the_others_go_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "STATVFS_TIMEOUT", 0.05)
+    monkeypatch.setattr(mounts, "STATVFS_TIMEOUT", 0.05)
     never = threading.Event()
 
     def fail() -> None:
@@ -295,3 +314,66 @@ def test_limits_show_whole_numbers_as_such() -> None:
 def test_printable(name: str, shown: str | int) -> None:
     text = printable(name)
     assert text == shown or len(text) == shown
+
+
+def test_use_of_processors_is_measured_between_two_looks(host: Host) -> None:
+    found = host(thresholds={"cpu_steal": {"warning": 10}})
+    assert found["system.cpu_used"].value == 20.0
+    assert (found["system.cpu_steal"].value, found["system.cpu_steal"].status) == (10.0, "warning")
+
+
+@pytest.mark.parametrize("later", ["10 20 30 100 0 0 0 5", "1 1 1 1 1 1 1 1", "10"])
+def test_counters_that_stand_still_or_go_back_are_unknown(host: Host, later: str) -> None:
+    host.later = later
+    assert host()["system.cpu_used"].status == "unknown"
+
+
+def test_pressure_is_that_of_five_minutes(host: Host) -> None:
+    host.write("proc/pressure/io", "some avg10=0.00 avg60=0.00 avg300=41.00 total=1\n")
+    found = host()
+    assert (found["system.cpu_pressure"].value, found["system.cpu_pressure"].status) == (1.5, "ok")
+    assert found["system.io_pressure"].status == "warning"
+    assert "system.memory_pressure" not in found, "a kernel that does not measure it"
+    host.write("proc/pressure/io", "garbage")
+    found = host()
+    assert (found["system.io_pressure"].status, found["system.cpu_pressure"].status) == ("unknown", "ok")
+
+
+def test_zombies_are_told_by_state_and_not_by_name(host: Host) -> None:
+    assert host()["system.zombies"].value == 0
+    for pid in range(100, 120):
+        host.write(f"proc/{pid}/stat", f"{pid} (a) b) Z 1 1\n")
+    check = host()["system.zombies"]
+    assert (check.status, check.value, check.details["names"]) == ("warning", 20, ["a) b"])
+
+
+def test_kills_for_lack_of_memory_are_reported_and_judged_only_when_asked(host: Host) -> None:
+    assert (host()["system.oom_kills"].value, host()["system.oom_kills"].status) == (3, "ok")
+    assert host(thresholds={"oom_kills": {"critical": 1}})["system.oom_kills"].status == "critical"
+    host.write("proc/vmstat", "nr_free_pages 1\n")
+    assert host()["system.oom_kills"].status == "unknown"
+
+
+def test_failed_units(host: Host) -> None:
+    assert "system.failed_units" not in host(), "no systemd, nothing to say"
+    host.write("run/systemd/system/x", "")
+    assert host()["system.failed_units"].value == 0
+    host.units = "tradingflow.service loaded failed failed TradingFlow\nx@1.service loaded failed failed X\n"
+    check = host()["system.failed_units"]
+    assert (check.status, check.details["units"]) == ("warning", ["tradingflow.service", "x@1.service"])
+    host.units = OSError("systemctl failed: no bus")
+    assert host()["system.failed_units"].status == "unknown"
+
+
+def test_restart_needed(host: Host) -> None:
+    assert "system.reboot_needed" not in host(), "no kernel of its own, and nobody asks"
+    host.write("run/reboot-required", "")
+    assert host()["system.reboot_needed"].status == "warning"
+    (host.root / "run/reboot-required").unlink()
+    host.write("boot/vmlinuz-6.1.0-1-amd64", "")
+    assert host()["system.reboot_needed"].value == 0
+    host.write("boot/vmlinuz-6.1.0-2-amd64", "")
+    assert host()["system.reboot_needed"].value == 1
+    # Installed before the host was started: chosen not to be used.
+    host.write("proc/stat", FILES["proc/stat"].replace("btime 1000", "btime 99999999999"))
+    assert host()["system.reboot_needed"].value == 0

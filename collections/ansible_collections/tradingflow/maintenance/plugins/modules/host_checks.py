@@ -10,8 +10,9 @@ module: host_checks
 short_description: Check the health of a managed host
 version_added: "0.1.0"
 description:
-  - Measures disk space, inodes, memory, swap, load, read-only mounts, uptime and clock of a host (docs/checks.md).
-  - Reads C(/proc) and C(statvfs) only, needs no rights beyond reading them and changes nothing.
+  - Measures disks, memory, swap, processors, pressure, processes, failed units, uptime and clock of a host
+    (docs/checks.md).
+  - Reads C(/proc), C(statvfs) and what systemd says, needs no rights beyond reading them and changes nothing.
   - What cannot be measured is unknown. The task never fails because of what it finds.
   - A host that cannot be reached is put into the run's folder as unknown, and is unreachable to Ansible as ever.
 author: TradingFlow Maintenance contributors (@tradingflow)
@@ -74,6 +75,108 @@ options:
             description: Critical from here on.
             type: float
             default: 4
+      cpu_used:
+        description: Processor time used over a short while, in percent. Without thresholds it is only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+      cpu_steal:
+        description: Processor time that went to other machines of the hypervisor, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 50
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 80
+      cpu_pressure:
+        description: Share of the last 5 minutes in which something waited for a processor, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 75
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 95
+      memory_pressure:
+        description: Share of the last 5 minutes in which something waited for memory, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 10
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 40
+      io_pressure:
+        description: Share of the last 5 minutes in which something waited for a disk, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 40
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 80
+      zombies:
+        description: Number of processes that ended and that nobody collects.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 20
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 200
+      oom_kills:
+        description: Processes killed for lack of memory since the host was started. Without thresholds only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+      failed_units:
+        description: Number of units of systemd that failed.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+      reboot_needed:
+        description: Number of reasons to restart the host.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
       read_only_mounts:
         description: Number of mounts that are read-only though neither fstab nor O(mounts) says so.
         type: dict
