@@ -249,7 +249,7 @@ def test_host_without_swap(host: Host) -> None:
     assert (host()["system.swap_used"].status, host()["system.swap_used"].value) == ("ok", 0)
 
 
-@pytest.mark.parametrize(("average", "status"), [("3.98", "ok"), ("4.00", "warning"), ("8.00", "critical")])
+@pytest.mark.parametrize(("average", "status"), [("7.98", "ok"), ("8.00", "warning"), ("16.00", "critical")])
 def test_load_is_per_core_over_five_minutes(host: Host, average: str, status: str) -> None:
     host.write("proc/loadavg", f"99.0 {average} 99.0 1/1 1\n")
     assert host()["system.load"].status == status
@@ -329,7 +329,7 @@ def test_counters_that_stand_still_or_go_back_are_unknown(host: Host, later: str
 
 
 def test_pressure_is_that_of_five_minutes(host: Host) -> None:
-    host.write("proc/pressure/io", "some avg10=0.00 avg60=0.00 avg300=41.00 total=1\n")
+    host.write("proc/pressure/io", "some avg10=0.00 avg60=0.00 avg300=61.00 total=1\n")
     found = host()
     assert (found["system.cpu_pressure"].value, found["system.cpu_pressure"].status) == (1.5, "ok")
     assert found["system.io_pressure"].status == "warning"

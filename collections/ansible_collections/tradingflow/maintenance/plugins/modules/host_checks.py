@@ -70,11 +70,11 @@ options:
           warning:
             description: Warning from here on.
             type: float
-            default: 2
+            default: 8
           critical:
             description: Critical from here on.
             type: float
-            default: 4
+            default: 8
       cpu_used:
         description: Processor time used over a short while, in percent. Without thresholds it is only reported.
         type: dict
@@ -104,11 +104,11 @@ options:
           warning:
             description: Warning from here on.
             type: float
-            default: 75
+            default: 90
           critical:
             description: Critical from here on.
             type: float
-            default: 95
+            default: 98
       memory_pressure:
         description: Share of the last 5 minutes in which something waited for memory, in percent.
         type: dict
@@ -128,11 +128,11 @@ options:
           warning:
             description: Warning from here on.
             type: float
-            default: 40
+            default: 60
           critical:
             description: Critical from here on.
             type: float
-            default: 80
+            default: 90
       zombies:
         description: Number of processes that ended and that nobody collects.
         type: dict
