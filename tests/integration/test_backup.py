@@ -47,7 +47,8 @@ CREATE TABLE "we ird.%s ü"."Or'der ""s"" 100%" (id int PRIMARY KEY, "a b" text,
 INSERT INTO "we ird.%s ü"."Or'der ""s"" 100%"
     SELECT i, repeat('x', i % 50),
     CASE WHEN i % 2 = 0 THEN 'buy' ELSE 'sell' END::"Side", ARRAY['buy']::"Side"[], i + 0.12345678,
-    json_build_object('n', i), timestamptz '2026-11-23 12:00+00' + i * interval '1 s', point(i, -i), B'101', decode(md5(i::text), 'hex') FROM generate_series(1, 1000) i;
+    json_build_object('n', i), timestamptz '2026-11-23 12:00+00' + i * interval '1 s', point(i, -i), B'101',
+    decode(md5(i::text), 'hex') FROM generate_series(1, 1000) i;
 CREATE TABLE executions (id bigint GENERATED ALWAYS AS IDENTITY, at date NOT NULL, quantity numeric,
     notional numeric GENERATED ALWAYS AS (quantity * 2) STORED) PARTITION BY RANGE (at);
 CREATE TABLE executions_1 PARTITION OF executions FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');

@@ -24,13 +24,10 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 )
 
 from tests.conftest import ROOT, Sandbox
-from tests.integration.test_backup import (
-    Make,
-    assert_nothing_left,
-    keys,
-    left_in,
-    uploads,
-)
+from tests.integration import test_backup
+from tests.integration.test_backup import Make, assert_nothing_left, keys, left_in, uploads
+
+backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
 
 #: About 20 MB that gzip cannot make smaller.
 BULK = """CREATE TABLE bulk AS SELECT i, (SELECT string_agg(sha512((i * 100 + j)::text::bytea), '')
@@ -250,7 +247,12 @@ def role(platform: Sandbox, playbook: Path, variables: dict[str, Any], *argument
 
 def of_role(chosen: dict[str, Any], **changes: Any) -> dict[str, Any]:
     names = ("database", "storage", "scratch_directory", "part_size")
-    return {"environment": chosen["environment_name"], **{name: chosen[name] for name in names}, **changes}
+    return {
+        "environment": chosen["environment_name"],
+        "evidence": {},
+        **{name: chosen[name] for name in names},
+        **changes,
+    }
 
 
 def test_role_shows_progress_and_no_secret(

@@ -184,6 +184,9 @@ recovery_point:
     application_version:
       description: As handed in.
       type: str
+    verified:
+      description: Whether it verified, null when that was not asked for.
+      type: bool
 phases:
   description: Seconds by phase.
   returned: when one was written

@@ -65,6 +65,7 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "server_version": point["database"]["server_version"],
         "schema_head": point["database"]["schema_head"],
         "application_version": point["application"]["version"],
+        "verified": result["verification"]["ok"] if result["verification"] else None,
     }
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: python -m tests.bench, see docs/benchmarks.md."""
