@@ -28,6 +28,7 @@ except ImportError:
     class BotoCoreError(Exception):  # type: ignore[no-redef]
         """Never raised: without boto3 there is no client."""
 
+__all__ = ["LAST", "BotoCoreError", "ClientError", "Folder", "History", "Store", "Stored", "store_date"]
 
 LAST = 99_999_999
 _NAME = re.compile(r"(\d{8})\.json")

@@ -1,0 +1,125 @@
+"""What the tests of the ledger share: keys, a store in memory that misbehaves on request, the verifier."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from tests.conftest import COLLECTION
+
+VERIFIER = COLLECTION / "scripts/ledger_verify.py"
+STORAGE = {"bucket": "ledger", "prefix": "here", "endpoint": "http://store.invalid"}
+
+
+def make_key(folder: Path, name: str = "evidence") -> tuple[Path, Path]:
+    """A private and a public key, made as docs/evidence.md says."""
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
+    old = os.umask(0o077)
+    try:
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", private], check=True)
+    finally:
+        os.umask(old)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    return private, public
+
+
+def verify(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the verifier where there is no Ansible."""
+    blocked = "import sys; sys.modules.update({'ansible': None, 'ansible_collections': None}); "
+    start = f"import runpy; sys.argv = sys.argv[1:]; runpy.run_path({str(VERIFIER)!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-I", "-c", blocked + start, str(VERIFIER), *map(str, arguments)],
+        env={"PATH": os.environ["PATH"], **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class MemoryStore:
+    """As much of an S3 client as the ledger uses. ``faults`` are called before and after each put."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.retention: dict[str, dict[str, Any]] = {}
+        self.now = datetime.now(UTC)
+        self.calls: list[str] = []
+        self.puts: list[dict[str, Any]] = []
+        self.before_put: list[Callable[[], None]] = []
+        self.after_put: list[Callable[[], None]] = []
+        self.honours_conditions = True
+        self.object_lock = True
+
+    def answer(self, **values: Any) -> dict[str, Any]:
+        headers = {"date": format_datetime(self.now, usegmt=True)}
+        return {"ResponseMetadata": {"HTTPHeaders": headers}, **values}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int = 1000, **options: str) -> dict[str, Any]:
+        self.calls.append("list")
+        after = options.get("ContinuationToken") or options.get("StartAfter") or ""
+        keys = [key for key in self.keys() if key.startswith(Prefix) and key > after]
+        more = {"IsTruncated": len(keys) > MaxKeys}
+        if more["IsTruncated"]:
+            more["NextContinuationToken"] = keys[MaxKeys - 1]
+        return self.answer(Contents=[{"Key": key} for key in keys[:MaxKeys]], **more)
+
+    def keys(self) -> list[str]:
+        return sorted(self.objects)
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self.calls.append("get")
+        if Key not in self.objects:
+            raise error("NoSuchKey", 404)
+        return self.answer(Body=io.BytesIO(self.objects[Key]))
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **options: Any) -> dict[str, Any]:
+        self.calls.append("put")
+        self.puts.append(options)
+        if self.before_put:
+            self.before_put.pop(0)()
+        if self.honours_conditions and options.get("IfNoneMatch") == "*" and Key in self.objects:
+            raise error("PreconditionFailed", 412)
+        self.objects[Key] = Body
+        if self.after_put:
+            self.after_put.pop(0)()
+        return self.answer()
+
+    def get_object_lock_configuration(self, *, Bucket: str) -> dict[str, Any]:
+        if not self.object_lock:
+            raise error("ObjectLockConfigurationNotFoundError", 404)
+        return self.answer(ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+
+
+def error(code: str, status: int) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
+
+
+def lost() -> None:
+    """The request went on its way and no answer came back."""
+    raise ReadTimeoutError(endpoint_url="http://store.invalid")
+
+
+def download(records: dict[str, bytes], folder: Path) -> Path:
+    """Records as an auditor downloads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, data in records.items():
+        (folder / key.rsplit("/", 1)[-1]).write_bytes(data)
+    return folder
+
+
+def predicate(data: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(base64.b64decode(json.loads(data)["payload"]))["predicate"]
+    return found
