@@ -193,7 +193,7 @@ def _retention(
     wanted = (mode or "none").upper()
     if wanted == "NONE":
         return None
-    if wanted not in ("GOVERNANCE", "COMPLIANCE") or type(days) is not int or not 1 <= days <= 36500:
+    if wanted not in ("GOVERNANCE", "COMPLIANCE") or not isinstance(days, int) or not 1 <= days <= 36500:
         raise EvidenceError(
             f"A lock of mode {mode!r} for {days!r} days makes no sense.",
             "Set lock_mode to none, governance or compliance, and lock_days to 1 or more.",
