@@ -33,7 +33,6 @@ def environment(state: State) -> dict[str, str]:
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(CHECKOUT),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "TRADINGFLOW_DATABASE_URL": f"postgresql+psycopg2://{postgres['owner']}:{password}@{address}?sslmode=disable",
         MARK: str(state.layout.root),
     }

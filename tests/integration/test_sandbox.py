@@ -309,7 +309,7 @@ def test_the_maintenance_user_reads_all_and_writes_nothing(box: Box, tmp_path: P
     }
     tools = Path(section["bin_dir"])
     for command in (
-        ["pg_dump", "-Fd", "-f", tmp_path / "dump"],
+        ["pg_dump", "-Fd", "-f", str(tmp_path / "dump")],
         ["pg_dumpall", "--globals-only", "--no-role-passwords"],
     ):
         subprocess.run([tools / command[0], *command[1:]], env=environment, check=True, capture_output=True)
@@ -402,7 +402,8 @@ ORACLE = {
     "statements count their records": """
         SELECT count(*), count(*) FILTER (WHERE record_count <> found) FROM (
             SELECT statement_id, record_count, count(l.statement_id) found FROM maintenance.venue_statements s
-            LEFT JOIN maintenance.venue_executions l USING (statement_id) WHERE s.kind = 'executions' GROUP BY 1, 2) s""",
+            LEFT JOIN maintenance.venue_executions l USING (statement_id) WHERE s.kind = 'executions'
+            GROUP BY 1, 2) s""",
     "venues' positions agree at the cut-off": f"""{EFFECTIVE},
         ours AS (SELECT account, venue, instrument, sum(signed) q FROM effective, latest WHERE executed_at <= at
             GROUP BY 1, 2, 3),
