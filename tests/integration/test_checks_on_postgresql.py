@@ -218,6 +218,30 @@ def test_replication_slot_that_nobody_reads(server: Server) -> None:
         server("SELECT pg_drop_replication_slot('checks_idle')", name="postgres")
 
 
+def test_invalid_index(server: Server) -> None:
+    server("CREATE TABLE t AS SELECT 1 AS a FROM generate_series(1, 2)")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        server('CREATE UNIQUE INDEX CONCURRENTLY "broken %s ü" ON t (a)')
+    check = measure(database, server.address)["database.invalid_indexes"]
+    assert (check.status, check.details["indexes"]) == ("warning", ["public.broken %s ü"])
+
+
+def test_table_that_autovacuum_leaves_behind(server: Server) -> None:
+    server(
+        "CREATE TABLE t (a int) WITH (autovacuum_enabled = off)",
+        "INSERT INTO t SELECT generate_series(1, 20000)",
+        "DELETE FROM t",
+    )
+
+    def found() -> dict[str, Check]:
+        return measure(database, server.address)
+
+    check = eventually(found, "database.autovacuum_behind", "warning")
+    assert check.details["dead_rows"] == {"public.t": 20000}
+    server("VACUUM t")
+    eventually(found, "database.autovacuum_behind", "ok")
+
+
 def test_statement_that_runs_into_the_timeout_is_unknown(server: Server) -> None:
     probe = sql.Probe((("x.y", "Y"),), "s", "SELECT pg_sleep(20)", lambda rows, limits: iter(()))
     with sql.reading(server.address, 1) as cursor:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import database, sql
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import database, sql, upkeep
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -118,6 +118,58 @@ def test_size_and_deadlocks_are_reported_and_judged_only_when_asked() -> None:
 @pytest.mark.parametrize(("clock", "status"), [(100.5, "ok"), (105, "warning"), (93, "warning"), (0, "critical")])
 def test_clock_skew(clock: float, status: str) -> None:
     assert database.clock_skew(thresholds(), clock, 100, 101).status == status
+
+
+def test_multixact_age() -> None:
+    assert judged(upkeep.multixacts, {"datname": "x", "age": 6 * 10**8}).status == "warning"
+
+
+def test_tables_that_autovacuum_leaves_behind() -> None:
+    rows = [{"schemaname": "s", "relname": f"größe %s {number}", "dead": 99999} for number in range(10)]
+    assert judged(upkeep.vacuum).status == "ok"
+    assert judged(upkeep.vacuum, rows[0]).status == "warning"
+    check = judged(upkeep.vacuum, *rows)
+    assert (check.status, check.details["dead_rows"]["s.größe %s 9"]) == ("critical", 99999)
+
+
+ARCHIVE = {
+    "mode": "on",
+    "standby": False,
+    "failed_count": 0,
+    "last_archived_wal": "000000010000000000000001",
+    "last_failed_wal": None,
+    "failing": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "value"),
+    [
+        ({}, "ok", "works"),
+        ({"mode": "off"}, "ok", "off"),
+        ({"failing": True, "failed_count": 3, "last_failed_wal": "00"}, "critical", "failing"),
+        # It failed once, and has worked again since.
+        ({"failed_count": 3, "last_failed_wal": "00"}, "ok", "works"),
+        ({"standby": True, "last_archived_wal": None}, "ok", "on the primary"),
+    ],
+)
+def test_archive(row: dict[str, Any], status: str, value: str) -> None:
+    check = judged(upkeep.archive, {**ARCHIVE, **row})
+    assert (check.status, check.value) == (status, value)
+
+
+def test_archive_that_has_never_worked_is_unknown() -> None:
+    with pytest.raises(sql.NotMeasured):
+        judged(upkeep.archive, {**ARCHIVE, "last_archived_wal": None})
+
+
+def test_cache() -> None:
+    row = {"hit": 5000, "read": 5000, "temp_files": 2, "temp_bytes": 10**9}
+    limit = {"warning": 90}
+    assert judged(upkeep.cache, row).status == "ok"
+    assert judged(upkeep.cache, row, cache_hit=limit).status == "warning"
+    assert judged(upkeep.cache, {**row, "hit": 5}, cache_hit=limit).status == "ok", "too few to judge"
+    assert judged(upkeep.cache, {**row, "hit": 0, "read": 0}).value == 0
 
 
 class Cursor:

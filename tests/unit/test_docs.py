@@ -42,7 +42,9 @@ def documented(name: str) -> Options:
         assert fragment.startswith("tradingflow.maintenance."), fragment
         path = COLLECTION / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
         options |= literal(path, "DOCUMENTATION").get("options", {})
-    options |= documentation.get("options", {})
+    for name_of, option in documentation.get("options", {}).items():
+        # As Ansible merges: what the module says wins, the rest comes from the fragment.
+        options[name_of] = {**options.get(name_of, {}), **option}
     return options
 
 

@@ -10,8 +10,8 @@ module: database_checks
 short_description: Check the health of a PostgreSQL database
 version_added: "0.1.0"
 description:
-  - Measures whether and how fast the database answers, connections, open transactions, locks, replication, transaction
-    ids, size and clock, as contract 1 (docs/checks.md).
+  - Measures whether and how fast the database answers, its connections, transactions, locks, replication, vacuum,
+    indexes, archive, cache, size and clock (docs/checks.md).
   - Runs on the controller, in one session that cannot write, with a timeout on every statement.
   - A database that does not answer is critical, and all other checks are unknown then.
   - What the role may not see is unknown.
@@ -34,11 +34,11 @@ options:
           warning:
             description: Warning from here on.
             type: float
-            default: 250
+            default: 500
           critical:
             description: Critical from here on.
             type: float
-            default: 1000
+            default: 2000
       clock_skew:
         description: Seconds between the server's clock and the runner's.
         type: dict
@@ -123,6 +123,61 @@ options:
             description: Critical from here on.
             type: float
             default: 1000000000
+      mxid_age:
+        description: Age of the oldest unfrozen multixact id.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 500000000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000000
+      autovacuum_behind:
+        description: Number of tables with more than three times the dead rows at which autovacuum should begin.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10
+      invalid_indexes:
+        description: Number of invalid indexes.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+      cache_hit:
+        description: Blocks found in PostgreSQL's cache, in percent; bad downwards. Without thresholds it is only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+          critical:
+            description: Critical from here downwards.
+            type: float
+      temporary_files:
+        description: Bytes of temporary files since the statistics began. Without thresholds only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
       size:
         description: Bytes of the database. Without thresholds it is only reported.
         type: dict

@@ -70,7 +70,7 @@ options:
           warning:
             description: Warning from here on.
             type: float
-            default: 8
+            default: 4
           critical:
             description: Critical from here on.
             type: float

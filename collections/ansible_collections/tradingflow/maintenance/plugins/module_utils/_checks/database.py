@@ -14,13 +14,14 @@ from ..database import DATABASE_SPEC, describe
 from ..errors import DatabaseError
 from . import limits, printable, size, span, thresholds_spec
 from .sql import NotMeasured, Probe, Row, ask, reading
+from .upkeep import UPKEEP
 
 CHECKS_SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 10},
     "thresholds": thresholds_spec(
         {
-            "latency": (250, 1000),
+            "latency": (500, 2000),
             "clock_skew": (2, 10),
             "connections": (80, 90),
             "longest_transaction": (900, 3600),
@@ -28,6 +29,11 @@ CHECKS_SPEC: Dict[str, Any] = {
             "replication_slots": (1_000_000_000, 10_000_000_000),
             "replication_lag": (60, 300),
             "xid_age": (500_000_000, 1_000_000_000),
+            "mxid_age": (500_000_000, 1_000_000_000),
+            "autovacuum_behind": (1, 10),
+            "invalid_indexes": (1, None),
+            "cache_hit": (None, None),
+            "temporary_files": (None, None),
             "size": (None, None),
             "deadlocks": (None, None),
         }
@@ -362,4 +368,5 @@ PROBES: Tuple[Probe, ...] = (
         """,
         statistics,
     ),
+    *UPKEEP,
 )
