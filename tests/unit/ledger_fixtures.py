@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,12 +36,25 @@ def make_key(folder: Path, name: str = "evidence") -> tuple[Path, Path]:
     return private, public
 
 
-def verify(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the verifier where there is no Ansible."""
-    blocked = "import sys; sys.modules.update({'ansible': None, 'ansible_collections': None}); "
-    start = f"import runpy; sys.argv = sys.argv[1:]; runpy.run_path({str(VERIFIER)!r}, run_name='__main__')"
+def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs the verifier in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = runpy.run_path(str(VERIFIER))["main"]([str(each) for each in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+def verify_alone(
+    *arguments: str | Path, without: tuple[str, ...] = (), environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the verifier as a program where there is no Ansible, nor the other modules named."""
+    blocked = {"ansible": None, "ansible_collections": None, **dict.fromkeys(without)}
+    start = f"import runpy, sys; sys.modules.update({blocked}); runpy.run_path({str(VERIFIER)!r}, run_name='__main__')"
     return subprocess.run(
-        [sys.executable, "-I", "-c", blocked + start, str(VERIFIER), *map(str, arguments)],
+        [sys.executable, "-I", "-c", start, *map(str, arguments)],
         env={"PATH": os.environ["PATH"], **(environment or {})},
         capture_output=True,
         text=True,
@@ -69,7 +84,7 @@ class MemoryStore:
         self.calls.append("list")
         after = options.get("ContinuationToken") or options.get("StartAfter") or ""
         keys = [key for key in self.keys() if key.startswith(Prefix) and key > after]
-        more = {"IsTruncated": len(keys) > MaxKeys}
+        more: dict[str, Any] = {"IsTruncated": len(keys) > MaxKeys}
         if more["IsTruncated"]:
             more["NextContinuationToken"] = keys[MaxKeys - 1]
         return self.answer(Contents=[{"Key": key} for key in keys[:MaxKeys]], **more)

@@ -462,14 +462,8 @@ def test_key_of_another_kind(tmp_path: Path) -> None:
 def test_key_in_the_wrong_form_is_not_shown(pair: tuple[Path, Path]) -> None:
     """A key without its BEGIN line looks like a path."""
     lines = pair[0].read_text().splitlines()
-    for secret in (
-        lines[1],
-        "/" + lines[1],
-        "/a" * 20 + lines[1],
-        f"{lines[0]}\n{lines[1][:-4]}",
-        lines[1] * 200,
-        "\0",
-    ):
+    body = lines[1]
+    for secret in (body, "/" + body, "/a" * 20 + body, f"{lines[0]}\n{body[:-4]}", body * 200, body + "\0"):
         with pytest.raises(EvidenceError) as caught:
             keys.signing_key(secret)
         assert body[:20] not in str(caught.value)

@@ -21,8 +21,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent / "plugins"))
 
 from module_utils._ledger import verify as ledger
+from module_utils._ledger.folder import Folder
 from module_utils._ledger.keys import keyid_of, public_key, public_keys
-from module_utils._ledger.places import Folder, Store
 from module_utils.errors import MaintenanceError
 
 EXIT = {"ok": 0, ledger.TAMPERED: 1, ledger.UNKNOWN: 2}
@@ -31,10 +31,10 @@ EXIT = {"ok": 0, ledger.TAMPERED: 1, ledger.UNKNOWN: 2}
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    place = result.add_mutually_exclusive_group(required=True)
-    place.add_argument("--s3", action="store_true", help="the ledger in its bucket")
-    place.add_argument("--directory", type=Path, help="a folder of downloaded records (00000001.json ...)")
-    place.add_argument("--key-id", metavar="FILE", help="only print the id of a key, public or private (PEM)")
+    source = result.add_mutually_exclusive_group(required=True)
+    source.add_argument("--s3", action="store_true", help="the ledger in its bucket")
+    source.add_argument("--directory", type=Path, help="a folder of downloaded records (00000001.json ...)")
+    source.add_argument("--key-id", metavar="FILE", help="only print the id of a key, public or private (PEM)")
     result.add_argument("--environment", help="whose ledger it is, as the inventory calls it")
     result.add_argument(
         "--public-key", metavar="FILE", action="append", default=[], help="a key that counts; give old ones too"
@@ -77,10 +77,19 @@ def prove(options: argparse.Namespace) -> ledger.Result:
         testimonies += found
         problems += odd
     testimonies += [ledger.report_testimony(path) for path in options.report]
-    place: Any = Folder(options.directory) if options.directory else Store(storage(options), options.environment)
-    result = ledger.verify(place, options.environment, keys, testimonies)
+    result = ledger.verify(place(options), options.environment, keys, testimonies)
     result.problems += problems
     return result
+
+
+def place(options: argparse.Namespace) -> Any:
+    """Where the records lie."""
+    if options.directory:
+        return Folder(options.directory)
+    # Only here, so that an auditor of downloaded records needs no boto3.
+    from module_utils._ledger.places import Store
+
+    return Store(storage(options), options.environment)
 
 
 def storage(options: argparse.Namespace) -> dict[str, Any]:

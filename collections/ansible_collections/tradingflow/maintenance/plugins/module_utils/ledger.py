@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Iterable, Optional, Union
 
 from ._ledger import witness as witnesses
+from ._ledger.folder import LAST
 from ._ledger.keys import PublicKeys, SigningKey, public_key
 from ._ledger.keys import signing_key as load_key
-from ._ledger.places import LAST, Store
+from ._ledger.places import Store
 from ._ledger.record import KINDS, BadRecord, Record, digest, open_record, parse_time, seal, statement
 from .checks import plain, utc_now
 from .errors import EvidenceError, StorageError

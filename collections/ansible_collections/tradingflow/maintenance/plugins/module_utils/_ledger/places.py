@@ -2,21 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where records lie: <prefix>/evidence/<environment>/<number>.json in the S3 store, or a folder of downloaded ones."""
+"""Where records lie: <prefix>/evidence/<environment>/<number>.json in the S3 store."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import ConfigurationError, EvidenceError
 from ..storage import client, error_code, key, list_keys, storage_errors
+from .folder import LAST, LIMIT, History, Stored, number_of
 
 try:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -28,45 +26,19 @@ except ImportError:
     class BotoCoreError(Exception):  # type: ignore[no-redef]
         """Never raised: without boto3 there is no client."""
 
-__all__ = ["LAST", "BotoCoreError", "ClientError", "Folder", "History", "Store", "Stored", "store_date"]
 
-LAST = 99_999_999
-_NAME = re.compile(r"(\d{8})\.json")
-#: A record is about a kilobyte. What is larger is not read into memory.
-_LIMIT = 4 * 1024 * 1024
+__all__ = ["LAST", "BotoCoreError", "ClientError", "Store", "store_date"]
 
-
-def number_of(name: str) -> Optional[int]:
-    """The number of a record's file; None for a stranger."""
-    match = _NAME.fullmatch(name)
-    return int(match[1]) if match and int(match[1]) else None
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A record as it lies there.
-
-    :param retention: mode and end of the store's lock; None when it shows none
-    """
-
-    data: bytes
-    retention: Optional[tuple[str, datetime]] = None
-
-
-@dataclass
-class History:
-    """What a versioned bucket remembers.
-
-    :param versions: how many versions each key has
-    :param deleted: keys with a delete marker
-    :param note: why nothing is known; empty when it is
-    :param failed: whether that is a failure to look, not a store that remembers nothing
-    """
-
-    versions: dict[str, int] = field(default_factory=dict)
-    deleted: set[str] = field(default_factory=set)
-    note: str = ""
-    failed: bool = False
+_NO_LOCK = (
+    "ObjectLockConfigurationNotFoundError",
+    "NoSuchObjectLockConfiguration",
+    "InvalidRequest",
+    "NotImplemented",
+    "MethodNotAllowed",
+    "501",
+    "405",
+    "404",
+)
 
 
 class Store:
@@ -151,7 +123,7 @@ class Store:
                 if error_code(error) in ("NoSuchKey", "404"):
                     return None
                 raise
-            data = answer["Body"].read(_LIMIT)
+            data = answer["Body"].read(LIMIT)
             mode, until = answer.get("ObjectLockMode"), answer.get("ObjectLockRetainUntilDate")
             return Stored(data, (mode, until) if mode and until else None)
 
@@ -227,55 +199,6 @@ class Store:
                     return History(note="this key may not list versions (s3:ListBucketVersions)", failed=True)
                 raise
         return found
-
-
-_NO_LOCK = (
-    "ObjectLockConfigurationNotFoundError",
-    "NoSuchObjectLockConfiguration",
-    "InvalidRequest",
-    "NotImplemented",
-    "MethodNotAllowed",
-    "501",
-    "405",
-    "404",
-)
-
-
-class Folder:
-    """Downloaded records. Methods raise EvidenceError when it cannot be read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def key(self, number: int) -> str:
-        """The file of a record."""
-        return f"{number:08d}.json"
-
-    def numbers(self) -> tuple[list[int], list[str]]:
-        """All numbers in order, and the names of files that are no records."""
-        try:
-            names = sorted(entry.name for entry in self.path.iterdir())
-        except OSError as error:
-            raise EvidenceError(f"The folder {self.path} cannot be read: {error.strerror}.") from None
-        return [each for name in names if (each := number_of(name))], [name for name in names if not number_of(name)]
-
-    def read(self, number: int) -> Optional[Stored]:
-        """A record; None when there is none."""
-        try:
-            with (self.path / self.key(number)).open("rb") as stream:
-                return Stored(stream.read(_LIMIT))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise EvidenceError(f"Record {number} in {self.path} cannot be read: {error.strerror}.") from None
-
-    def unlocked(self, number: int) -> bool:
-        """A folder knows no locks."""
-        return False
-
-    def history(self) -> History:
-        """A folder remembers nothing."""
-        return History(note="a folder keeps no versions")
 
 
 def store_date(answer: dict[str, Any]) -> Optional[datetime]:

@@ -11,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Optional, Union
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, Union
 
 from ..errors import EvidenceError
+from .folder import Folder, Stored
 from .keys import PublicKeys
-from .places import Folder, Store, Stored
 from .record import BadRecord, Record, digest, open_record, parse_time
 from .witness import lines
+
+if TYPE_CHECKING:
+    from .places import Store
 
 #: Something was altered, removed or put in: the ledger is no evidence as it stands.
 TAMPERED = "tampered"
