@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# The tests on the newest ansible-core: in a Debian trixie of its own (Python 3.13), without a network.
+#
+# The system (debootstrap) and its environment (the lock, for its Python) are made once and kept as archives in the
+# cache, keyed by what went into them. Each run unpacks them into memory, in namespaces of its own: mounts, processes
+# and memory are gone when it ends, however it ends.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/ci/lib.sh
+
+WHAT="newest ansible-core (Debian trixie)"
+PACKAGES=ca-certificates,git,iproute2,make,procps,python3,python3-venv,zstd
+# Of the machine's environment only what says how to reach packages.
+KEPT='^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|UV_[A-Z_]+|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL)='
+
+own_namespaces() {
+  unshare --mount --pid --ipc --fork --kill-child --propagation private "$@"
+}
+
+# In namespaces of its own: an empty root in memory at $1.
+memory_root() {
+  mount -t tmpfs -o size=80%,mode=755 tradingflow "$1"
+}
+
+# What programs in the root at $1 expect of a running system.
+mount_system() {
+  mount -t proc proc "$1/proc"
+  mount --rbind /dev "$1/dev"
+  mount -t tmpfs -o mode=1777 tradingflow "$1/dev/shm"
+}
+
+within() { # ROOT ENVIRONMENT... -- COMMAND...
+  local root=$1 settings=()
+  shift
+  while [[ $1 != -- ]]; do settings+=("$1") && shift; done
+  shift
+  chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 \
+    "${settings[@]}" "$@"
+}
+
+keep() { # ROOT ARCHIVE PATH...: the archive appears complete or not at all
+  tar -C "$1" --one-file-system --sort=name -I 'zstd -T0 -3' -cf "$2.partial" "${@:3}"
+  mv "$2.partial" "$2"
+}
+
+build_system() { # ROOT ARCHIVE
+  memory_root "$1"
+  debootstrap --variant=minbase --include="$PACKAGES" trixie "$1"
+  rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale}/*
+  keep "$1" "$2" .
+}
+
+build_environment() { # ROOT SYSTEM ARCHIVE
+  memory_root "$1"
+  tar -C "$1" -I zstd -xf "$2"
+  mount_system "$1"
+  local settings=(UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy) bundle
+  mapfile -t -O "${#settings[@]}" settings < <(env | grep -E "$KEPT" || true)
+  # The machine's own way to trust and to find registries, not the image's.
+  cp -L /etc/resolv.conf "$1/etc/resolv.conf"
+  bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  if [[ -e $bundle ]]; then
+    cp -L "$bundle" "$1/tmp/ca.crt"
+    settings+=(SSL_CERT_FILE=/tmp/ca.crt)
+  fi
+  cp -L "$BIN/uv" "$1/tmp/uv"
+  mkdir -p "$1/var/cache/uv" "$1/srv/checkout" "$CACHE/uv"
+  mount --bind "$CACHE/uv" "$1/var/cache/uv"
+  cp requirements/dev.lock "$1/tmp/"
+  within "$1" -- python3 -m venv /srv/checkout/.venv
+  within "$1" "${settings[@]}" -- /tmp/uv pip install --quiet --python /srv/checkout/.venv/bin/python \
+    --require-hashes -r /tmp/dev.lock
+  # Compiled once here instead of in every run.
+  within "$1" -- /srv/checkout/.venv/bin/python -m compileall -q -j 0 /srv/checkout/.venv/lib || true
+  keep "$1" "$3" srv/checkout/.venv
+}
+
+run_tests() { # ROOT SYSTEM ENVIRONMENT
+  memory_root "$1"
+  tar -C "$1" -I zstd -xf "$2"
+  tar -C "$1" -I zstd -xf "$3"
+  mount_system "$1"
+  checkout_files | tar --null -T - -cf - | tar -C "$1/srv/checkout" --no-same-owner -xf -
+  # make takes the environment as it is: nothing is to be fetched.
+  touch "$1"/srv/checkout/.venv/{uv,run,dev}.stamp
+  local name
+  name=$(within "$1" -- /srv/checkout/.venv/bin/python -c 'import platform
+from ansible.release import __version__
+print(f"ansible-core {__version__}, Python {platform.python_version()}")')
+  echo "  $name"
+  within "$1" -- ip link set lo up
+  within "$1" REQUIRE_ALL="${REQUIRE_ALL:-}" -- bash -euo pipefail -c '
+    cd /srv/checkout
+    make daily
+    make sandbox-down
+    .venv/bin/python -m pytest -q -p no:cacheprovider "$@"
+  ' tests "${TESTS[@]}"
+}
+
+# Everything but what needs a network, and lint, which has no other versions to meet.
+TESTS=(tests/unit tests/end_to_end/test_daily.py)
+
+case ${1:-} in
+  build_system | build_environment | run_tests)
+    "$@"
+    exit
+    ;;
+esac
+
+if [[ $(id -u) != 0 ]]; then
+  left_out "$WHAT" "debootstrap and chroot need root"
+elif ! unshare --mount --pid --net --ipc --fork true 2>/dev/null; then
+  left_out "$WHAT" "this machine gives no namespaces"
+elif ! installed debootstrap debootstrap || ! installed zstd zstd; then
+  left_out "$WHAT" "apt-get install debootstrap zstd"
+else
+  mkdir -p "$CACHE/root"
+  # One builder at a time; what an earlier one left half-way is nobody's.
+  exec 9>"$CACHE/lock"
+  flock 9
+  rm -f "$CACHE"/*.partial
+  architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
+  system="$CACHE/trixie-system-$(digest <<<"$PACKAGES $architecture").tar.zst"
+  environment="$CACHE/trixie-environment-$(digest - requirements/dev.lock <<<"$system").tar.zst"
+  [[ -e $system ]] || quietly "debootstrap trixie, once" own_namespaces bash "$0" build_system "$CACHE/root" "$system"
+  [[ -e $environment ]] || quietly "environment of the lock, once" \
+    own_namespaces bash "$0" build_environment "$CACHE/root" "$system" "$environment"
+  touch "$system" "$environment"
+  find "$CACHE" -maxdepth 1 -name 'trixie-*.tar.zst' -mtime +30 -delete
+  flock -u 9
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  if ! own_namespaces --net bash "$0" run_tests "$CACHE/root" "$system" "$environment" >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    exit 1
+  fi
+  sed -n '1p;$p' "$log"
+fi
