@@ -169,3 +169,52 @@ def module_calls(tasks: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
             elif key.startswith("tradingflow.maintenance.") and isinstance(value, dict):
                 calls.append((key.split(".")[2], value))
     return calls
+
+
+def area_specs() -> dict[str, dict[str, Any]]:
+    """Area -> name of a threshold -> (warning, critical)."""
+    checks = importlib.import_module(f"{PACKAGE}.module_utils._checks")
+    names = {
+        "system": "SYSTEM_SPEC",
+        "application": "APPLICATION_SPEC",
+        "database": "CHECKS_SPEC",
+        "trading": "TRADING_SPEC",
+    }
+    result = {}
+    for area, name in names.items():
+        spec = getattr(importlib.import_module(f"{checks.__name__}.{area}"), name)
+        result[area] = {
+            key: tuple(option["options"][level].get("default") for level in ("warning", "critical"))
+            for key, option in spec["thresholds"]["options"].items()
+        }
+    return result
+
+
+def documented_checks() -> dict[str, tuple[str, str]]:
+    """Check -> its thresholds as the READMEs of the roles show them."""
+    rows = {}
+    for role in ("health_check", "trading_check"):
+        for line in (ROOT / f"roles/{role}/README.md").read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if len(cells) == 5 and cells[0].startswith("`"):
+                rows[cells[0].strip("`").split(":")[0]] = (cells[2], cells[3])
+    return rows
+
+
+def test_readmes_show_every_threshold_as_it_is() -> None:
+    shown = documented_checks()
+    assert len(shown) > 40
+    for area, thresholds in area_specs().items():
+        for name, limits in thresholds.items():
+            check = {"answered": "answers"}.get(name, name)
+            wanted = tuple("–" if limit is None else str(limit) for limit in limits)
+            assert shown[f"{area}.{check}"] == wanted, f"{area}.{check}"
+
+
+def test_readmes_show_every_check() -> None:
+    system, database, trading = (
+        importlib.import_module(f"{PACKAGE}.module_utils._checks.{area}") for area in ("system", "database", "trading")
+    )
+    made = {f"system.{name}" for name, _, _ in system.CHECKS}
+    made |= {id for probe in (*database.PROBES, *trading.PROBES) for id, _ in probe.checks}
+    assert made <= documented_checks().keys()
