@@ -94,6 +94,7 @@ MODULES = """
         object: "{{ prefix }}/{{ item }}"
         src: "{{ folder }}/{{ item }}"
         mode: put
+        encrypt: false
       loop: [db.sql.gz, app.tar.gz]
 """
 

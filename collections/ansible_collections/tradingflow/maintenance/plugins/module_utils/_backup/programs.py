@@ -54,7 +54,7 @@ def version(program: str) -> Tuple[int, int]:
     """
     try:
         text = subprocess.run([program, "--version"], check=True, capture_output=True, text=True, timeout=30).stdout
-        match = re.search(r"(\d+)(?:\.(\d+))?", text.split(")")[-1])
+        match = re.search(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?", text)
         if match:
             return int(match.group(1)), int(match.group(2) or 0)
     except (OSError, subprocess.SubprocessError) as error:

@@ -1,0 +1,334 @@
+"""What the backup and the checks of the store say: recovery points, findings, listings, lines of progress."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.action import recovery_point as action
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    engine,
+    options,
+    snapshot,
+    store,
+    verify,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from botocore.exceptions import ClientError
+
+from tests.conftest import COLLECTION
+
+NOW = datetime(2026, 11, 23, 20, 40, 30, tzinfo=UTC)
+STORAGE = {"bucket": "b", "endpoint": "http://x", "prefix": "p"}
+THRESHOLDS = {"newest_age": {"warning": 93600.0, "critical": 180000.0}}
+
+
+def point(run_id: str = "20261123T204030Z-3fa9c1", created: datetime = NOW) -> dict[str, Any]:
+    base = f"p/backups/env/{run_id}"
+
+    def entry(name: str, role: str) -> dict[str, Any]:
+        return {"key": f"{base}/{name}", "size": 3, "sha256": "0" * 64, "role": role, "checksum": "c", "etag": "e"}
+
+    return {
+        "schema_version": 1,
+        "id": run_id,
+        "environment": "env",
+        "created_at": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "finished_at": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "tool_version": "0.1.0",
+        "engine": {"name": "logical", "format": "directory", "compression": "gzip", "level": 1, "pg_dump": "18.6"},
+        "database": {
+            "name": "tf",
+            "server_version": "18.6",
+            "server_version_num": 180006,
+            "snapshot_at": "2026-11-23T20:40:30.123456Z",
+            "encoding": "UTF8",
+            "size": 1,
+            "schema_head": None,
+            "large_objects": 0,
+            "tables": [
+                {
+                    "oid": 16390,
+                    "schema": "public",
+                    "name": "we ird",
+                    "rows": 2,
+                    "digest": "-12",
+                    "algorithm": snapshot.HASH_RECORD,
+                }
+            ],
+        },
+        "application": {"name": "tf", "version": "1.2.3", "image": None, "files": 1, "bytes": 5},
+        "objects": [entry("database/toc.dat", "table of contents"), entry("database/3456.dat.gz", "data")],
+        "totals": {"objects": 2, "bytes": 6, "rows": 2},
+    }
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    made = {
+        "recovery_point": point(),
+        "key": "p/backups/env/20261123T204030Z-3fa9c1/recovery-point.json",
+        "sha256": "1" * 64,
+        "notes": {"changed_files": [], "skipped_files": [], "unfinished": []},
+        "verification": {"ok": True, "problems": [], "mode": "full", "objects": 2},
+        "phases": {"backup": 1.0, "verify": 0.5},
+    }
+    return {**made, **changes}
+
+
+def test_recovery_point_fits_its_schema_and_a_wrong_one_does_not() -> None:
+    schema = json.loads((COLLECTION / "schemas/recovery-point-1.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(point(), schema)
+    for path, value in (
+        (("id",), "yesterday"),
+        (("database", "tables", 0, "rows"), -1),
+        (("objects", 0, "sha256"), "short"),
+        (("surprise",), 1),
+    ):
+        wrong: Any = copy.deepcopy(point())
+        place = wrong
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+def test_ids_sort_by_time_and_fit_the_pattern() -> None:
+    ids = [engine.new_id(NOW + timedelta(seconds=seconds)) for seconds in (0, 1, 3600, 86400 * 400)]
+    assert ids == sorted(ids)
+    assert all(store.ID.fullmatch(run_id) for run_id in ids)
+
+
+def test_a_backup_that_verifies_is_green() -> None:
+    checks, (done,) = options.findings(result(), "2026-11-23T20:40:30Z")
+    assert {check.id: check.status for check in checks} == {"backup.completed": "ok", "backup.verified": "ok"}
+    assert done["status"] == "ok"
+    assert done["details"]["recovery_point"]["verified"] is True
+
+
+def test_a_backup_that_does_not_verify_has_failed() -> None:
+    broken = {"ok": False, "problems": ["a is missing", "b", "c", "d"], "mode": "full", "objects": 2}
+    checks, (done,) = options.findings(result(verification=broken), "2026-11-23T20:40:30Z")
+    verified = next(check for check in checks if check.id == "backup.verified")
+    assert (verified.status, done["status"]) == ("critical", "failed")
+    assert "a is missing; b; c and 1 more" in verified.message
+    assert done["details"]["recovery_point"]["verified"] is False
+
+
+def test_a_backup_that_was_not_verified_is_not_green() -> None:
+    checks, (done,) = options.findings(result(verification=None), "2026-11-23T20:40:30Z")
+    assert next(check for check in checks if check.id == "backup.verified").status == "unknown"
+    assert done["details"]["recovery_point"]["verified"] is None
+
+
+def test_files_that_changed_are_a_warning() -> None:
+    checks, _ = options.findings(result(notes={"changed_files": ["a", "b"]}), "2026-11-23T20:40:30Z")
+    (warned,) = [check for check in checks if check.status == "warning"]
+    assert (warned.id, warned.value) == ("backup.application_files", 2)
+
+
+def test_failure_is_critical_with_the_next_step() -> None:
+    (check,), (done,) = options.failure("It broke.", "Do this.", "2026-11-23T20:40:30Z")
+    assert (check.status, check.remedy, done["status"]) == ("critical", "Do this.", "failed")
+
+
+LISTING = """;
+; Archive created at 2026-11-23
+;     TOC Entries: 3
+215; 1259 16390 TABLE public we ird postgres
+3456; 0 16390 TABLE DATA public we ird postgres
+3457; 0 16400 TABLE DATA public other postgres
+"""
+
+
+def test_listing_is_compared_by_oid() -> None:
+    assert verify.compare_listing(LISTING, point()) == []
+    without_file = point()
+    without_file["objects"].pop()
+    (problem,) = verify.compare_listing(LISTING, without_file)
+    assert "public.we ird (3456.dat)" in problem
+    (problem,) = verify.compare_listing(LISTING.replace("0 16390 TABLE DATA", "0 16391 TABLE DATA"), point())
+    assert problem == "table public.we ird is not in the dump"
+    with_objects = point()
+    with_objects["database"]["large_objects"] = 1
+    assert verify.compare_listing(LISTING, with_objects) == ["the dump has 0 large objects, the database 1"]
+
+
+def test_digest_of_a_row_does_not_depend_on_oids_or_order() -> None:
+    columns = [{"name": "b", "portable": False}, {"name": 'a"', "portable": True}]
+    expected = 'hash_record_extended(ROW("a""", "b"::text COLLATE "C"), 0)'
+    assert snapshot.digest_expression(columns, 180000) == expected
+    assert snapshot.digest_expression(columns[::-1], 180000) == expected
+    assert "hashtextextended(ROW(" in snapshot.digest_expression(columns, 130000)
+    assert snapshot.algorithm(130000) == snapshot.HASH_TEXT
+
+
+class Store:
+    """A store in memory, for the calls the checks make."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+        self.heads: dict[str, dict[str, Any]] = {}
+
+    def add(self, made: dict[str, Any]) -> None:
+        self.bodies[f"p/backups/env/{made['id']}/{store.NAME}"] = json.dumps(made).encode()
+        for entry in made["objects"]:
+            self.heads[entry["key"]] = {"ContentLength": entry["size"], "ChecksumSHA256": entry["checksum"]}
+
+    def get_paginator(self, _: str) -> Store:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str, Delimiter: str) -> list[dict[str, Any]]:
+        keys = [key[len(Prefix) :] for key in (*self.bodies, *self.heads) if key.startswith(Prefix)]
+        folders = sorted({key.split("/")[0] for key in keys})
+        return [{"CommonPrefixes": [{"Prefix": f"{Prefix}{folder}/"} for folder in folders]}]
+
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> dict[str, Any]:
+        if Key in self.bodies:
+            return {"ContentLength": len(self.bodies[Key])}
+        if Key in self.heads:
+            return self.heads[Key]
+        raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.bodies[Key])}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Store:
+    made = Store()
+    monkeypatch.setattr(store, "client", lambda *_, **__: made)
+    return made
+
+
+def statuses(now: datetime = NOW) -> dict[str, str]:
+    return {check.id: check.status for check in store.measure(STORAGE, "env", THRESHOLDS, now)}
+
+
+def test_age_is_judged_by_the_recovery_points_own_time(fake: Store) -> None:
+    assert statuses() == {"backups.newest_age": "critical", "backups.newest_intact": "unknown"}
+    fake.add(point())
+    for hours, expected in ((0, "ok"), (25.9, "ok"), (26, "warning"), (49.9, "warning"), (50, "critical")):
+        assert statuses(NOW + timedelta(hours=hours)) == {
+            "backups.newest_age": expected,
+            "backups.newest_intact": "ok",
+        }
+    older = point("20260101T000000Z-ffffff", NOW - timedelta(days=300))
+    fake.add(older)
+    assert statuses()["backups.newest_age"] == "ok"
+
+
+def test_clock_behind_is_unknown_not_fresh(fake: Store) -> None:
+    fake.add(point())
+    assert statuses(NOW - timedelta(seconds=200))["backups.newest_age"] == "ok"
+    assert statuses(NOW - timedelta(hours=2))["backups.newest_age"] == "unknown"
+
+
+def test_unfinished_runs_do_not_count(fake: Store) -> None:
+    fake.add(point())
+    fake.heads["p/backups/env/20261124T000000Z-abcdef/database/toc.dat"] = {"ContentLength": 1}
+    checks = store.measure(STORAGE, "env", THRESHOLDS, NOW)
+    assert checks[0].status == "ok"
+    assert checks[0].details["unfinished_since"] == ["20261124T000000Z-abcdef"]
+    del fake.bodies[f"p/backups/env/{point()['id']}/{store.NAME}"]
+    (age, _) = store.measure(STORAGE, "env", THRESHOLDS, NOW)
+    assert age.status == "critical"
+    assert "only 2 unfinished ones" in age.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"schema_version": 2}',
+        json.dumps({**point(), "id": "20261123T204030Z-000000"}).encode(),
+        json.dumps({**point(), "objects": []}).encode(),
+        json.dumps({**point(), "created_at": "soon"}).encode(),
+        json.dumps({**point(), "objects": [{**point()["objects"][0], "key": "elsewhere"}]}).encode(),
+        json.dumps({key: value for key, value in point().items() if key != "created_at"}).encode(),
+        b"\xff\xfe",
+    ],
+)
+def test_unreadable_recovery_point_is_critical(fake: Store, body: bytes) -> None:
+    fake.add(point("20261122T204030Z-3fa9c1", NOW - timedelta(days=1)))
+    fake.bodies[f"p/backups/env/{point()['id']}/{store.NAME}"] = body
+    assert set(statuses().values()) == {"critical"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"ContentLength": 2, "ChecksumSHA256": "c"},
+        {"ContentLength": 3, "ChecksumSHA256": "other"},
+        {"ContentLength": 3, "ETag": '"other"'},
+        None,
+    ],
+)
+def test_damaged_object_is_critical(fake: Store, answer: dict[str, Any] | None) -> None:
+    made = point()
+    fake.add(made)
+    key = made["objects"][1]["key"]
+    if answer is None:
+        del fake.heads[key]
+    else:
+        fake.heads[key] = answer
+    checks = store.measure(STORAGE, "env", THRESHOLDS, NOW)
+    assert checks[1].status == "critical"
+    assert key in checks[1].message
+
+
+def test_store_without_checksums_is_judged_by_its_etag(fake: Store) -> None:
+    made = point()
+    fake.add(made)
+    fake.heads[made["objects"][1]["key"]] = {"ContentLength": 3, "ETag": '"e"'}
+    assert statuses()["backups.newest_intact"] == "ok"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".", ".."])
+def test_environment_that_cannot_be_a_key_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        store.prefix_of(STORAGE, name)
+
+
+def test_line_of_progress() -> None:
+    state = {"phase": "backup", "seconds": 4.0, "bytes_done": 400 << 20, "bytes_total": 1200 << 20}
+    assert action.line("h", state) == "PROGRESS backup h backup 400 MiB of ~1.2 GiB 33% 100 MiB/s ETA 0:08"
+    # An estimate that was too low is no reason to say 120%, or a negative time.
+    late = action.line("h", {**state, "bytes_done": 2400 << 20})
+    assert "99%" in late
+    assert "ETA 0:00" in late
+    assert action.line("h", {**state, "bytes_done": 0}) == "PROGRESS backup h backup 4 s"
+
+
+def test_lines_come_at_most_every_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    lines: list[str] = []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(action.display, "display", lines.append)
+    shown = action.Lines("h")
+    state = {"phase": "backup", "seconds": 1.0, "bytes_done": 0, "bytes_total": 0}
+    for step in (0.5, 1.0, 1.0, 0.5, 1.4, 0.2):
+        now[0] += step
+        shown.show(state)
+    # Nothing before the first interval is over, and then one per interval.
+    assert len(lines) == 2
+
+
+def test_defaults_of_role_and_module_agree() -> None:
+    text = (COLLECTION / "plugins/modules/recovery_point.py").read_text()
+    for name, spec in options.SPEC.items():
+        if "default" in spec and not isinstance(spec["default"], list):
+            block = re.search(rf"^  {name}:\n(?:    .*\n|\n)*?    default: (.*)\n", text, re.MULTILINE)
+            assert block, name
+            assert block.group(1) == str(spec["default"])
