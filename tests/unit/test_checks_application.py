@@ -379,7 +379,7 @@ def certificate(path: Path) -> None:
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=5))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
@@ -391,19 +391,27 @@ def certificate(path: Path) -> None:
 
 
 def test_certificate_of_a_ca_of_our_own(tls: Server, tmp_path: Path) -> None:
-    found, _ = measure(tls.url, ca_file=str(tmp_path / "server.pem"))
+    ca_file = str(tmp_path / "server.pem")
+    found, _ = measure(tls.url, ca_file=ca_file)
+    certified = found.pop("application.certificate")
     assert {check.status for check in found.values()} == {"ok"}
+    assert (certified.status, certified.value) == ("critical", 4)
+    found, _ = measure(tls.url, ca_file=ca_file, thresholds={"certificate": {"critical": 3}})
+    assert found["application.certificate"].status == "warning"
 
 
 def test_certificate_that_is_not_trusted(tls: Server) -> None:
     found, _ = measure(tls.url)
+    assert found.pop("application.certificate").status == "unknown"
     assert_silent(found, "certificate is not trusted")
     assert "ca_file" in found["application.answers"].remedy
 
 
 def test_certificate_of_another_name(tls: Server, tmp_path: Path) -> None:
     url = tls.url.replace("127.0.0.1", "localhost")
-    assert_silent(measure(url, ca_file=str(tmp_path / "server.pem"))[0], "certificate is not trusted")
+    found, _ = measure(url, ca_file=str(tmp_path / "server.pem"))
+    assert found.pop("application.certificate").status == "unknown"
+    assert_silent(found, "certificate is not trusted")
 
 
 def test_plain_server_asked_by_tls(server: Server) -> None:

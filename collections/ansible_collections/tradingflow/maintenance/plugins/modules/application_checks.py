@@ -67,6 +67,18 @@ options:
             description: Critical from here downwards.
             type: float
             default: 50
+      certificate:
+        description: Days until the certificate of an https replica expires; bad downwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+            default: 30
+          critical:
+            description: Critical from here downwards.
+            type: float
+            default: 7
       response_time_p50:
         description: Milliseconds within which half of the probes are answered.
         type: dict

@@ -32,6 +32,7 @@ APPLICATION_SPEC: Dict[str, Any] = {
     "thresholds": thresholds_spec(
         {
             "answered": (99, 50),
+            "certificate": (30, 7),
             "response_time_p50": (200, 1000),
             "response_time_p95": (500, 2000),
             "response_time_p99": (1000, 3000),
@@ -85,6 +86,8 @@ def measure(options: Dict[str, Any]) -> Tuple[List[Check], Optional[str]]:
         checks.append(state(target, "healthy", "Healthy", options["health_path"], probing.answers, probing.problem))
         checks.append(ready(target, options, tls, probing))
         checks += response_times(target, probing, options["thresholds"])
+        if target.scheme == "https":
+            checks.append(certificate(target, probing, options["thresholds"]))
         versions[target.name] = version_of(target, options, tls) if probing.answers else None
     check = version(versions, options["expected_version"], options["version_path"])
     checks.append(check)
@@ -235,6 +238,23 @@ def response_times(target: Replica, probing: Probing, thresholds: Dict[str, Any]
             source=target.name,
             details={"probes": len(times), "wanted": probing.asked},
         )
+
+
+def certificate(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> Check:
+    """Days until the certificate of a replica expires."""
+    expires = next((answer.expires for answer in probing.answers if answer.expires), None)
+    days = None if expires is None else math.floor((expires - time.time()) / 86400)
+    return judge(
+        f"application.certificate:{target.name}",
+        f"Certificate of {target.name}",
+        days,
+        unit="days",
+        below=True,
+        **limits(thresholds, "certificate"),
+        message=f"The certificate is valid for {days} more days.",
+        remedy="Renew it, and find out why it was not renewed by itself." if expires else "Get it to answer first.",
+        source=target.name,
+    )
 
 
 def version_of(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Optional[str]:

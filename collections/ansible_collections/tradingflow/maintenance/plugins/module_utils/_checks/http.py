@@ -30,6 +30,7 @@ class Answer:
     :param truncated: whether there was more
     :param seconds: from resolving the name to the last byte
     :param location: where a redirect points, else empty
+    :param expires: when the server's certificate does, s since the epoch; None without TLS
     """
 
     status: int
@@ -37,6 +38,7 @@ class Answer:
     truncated: bool
     seconds: float
     location: str
+    expires: Optional[float] = None
 
 
 @dataclass
@@ -190,10 +192,12 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext) -> Answ
     deadline = begun + timeout
     plain: Any = connect(target.host, target.port, deadline)
     connection = http.client.HTTPConnection(target.host, target.port)
+    expires = None
     try:
         if target.scheme == "https":
             plain.settimeout(left(deadline))
             plain = tls.wrap_socket(plain, server_hostname=target.host)
+            expires = float(ssl.cert_time_to_seconds(str(plain.getpeercert()["notAfter"])))
         connection.sock = _Socket(plain, deadline)  # type: ignore[assignment]
         headers = {"Host": target.authority, "User-Agent": "tradingflow-maintenance", "Accept": "*/*"}
         connection.request("GET", target.path + "/" + path.lstrip("/"), headers={**headers, "Connection": "close"})
@@ -202,7 +206,9 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext) -> Answ
         if len(body) <= MAX_BODY and response.length:
             raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
-        return Answer(response.status, body[:MAX_BODY], len(body) > MAX_BODY, time.monotonic() - begun, location)
+        return Answer(
+            response.status, body[:MAX_BODY], len(body) > MAX_BODY, time.monotonic() - begun, location, expires
+        )
     finally:
         connection.close()
         plain.close()
