@@ -512,3 +512,24 @@ def test_holidays_are_those_of_the_exchanges() -> None:
     # New Year's Day of 2028 is a Saturday, which New York does not make up for.
     assert date(2027, 12, 31) not in market.holidays("XNYS", 2027)
     assert market.closes_early("XNYS", date(2026, 11, 27))
+
+
+def test_the_documented_views_are_those_there_are(box: Box) -> None:
+    families = {
+        "character varying": "text",
+        "timestamp with time zone": "timestamptz",
+        "time without time zone": "time",
+    }
+    found: dict[str, str] = {}
+    for view, column, kind in box.rows(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = 'maintenance' ORDER BY table_name, ordinal_position"
+    ):
+        text = f"`{column}` {families.get(kind, kind)}"
+        found[view] = f"{found[view]}, {text}" if view in found else text
+    documented = {}
+    for line in (CHECKOUT / "docs/sandbox.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            view, columns = line.strip("| ").split(" | ")
+            documented[view.strip("`")] = columns
+    assert documented == found
