@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import limits, mounts, printable, system
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+
+from tests.conftest import COLLECTION
 
 MOUNTINFO = """\
 21 28 0:20 / /proc rw,nosuid - proc proc rw
@@ -377,3 +381,19 @@ def test_restart_needed(host: Host) -> None:
     # Installed before the host was started: chosen not to be used.
     host.write("proc/stat", FILES["proc/stat"].replace("btime 1000", "btime 99999999999"))
     assert host()["system.reboot_needed"].value == 0
+
+
+def test_what_travels_to_hosts_needs_only_the_standard_library_of_python_3_9() -> None:
+    utils = COLLECTION / "plugins/module_utils"
+    files = [COLLECTION / "plugins/modules/host_checks.py", *(utils / f"{name}.py" for name in ("checks", "errors"))]
+    files += [utils / f"_checks/{name}.py" for name in ("__init__", "system", "host", "mounts", "activity")]
+    local = {path.stem for path in files} | {"_checks", "_checks.system"}
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module is None or node.module.removeprefix("module_utils.") in local, (path, node.module)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [item.name for item in node.names]
+                assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"ansible"}, path
+    # It is sent to every host anew.
+    assert sum(path.stat().st_size for path in files) < 64 * 1024
