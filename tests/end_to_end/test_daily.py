@@ -245,14 +245,18 @@ def test_store_down_still_gives_a_report(platform: Sandbox, play: Play) -> None:
     assert "tradingflow_storage" in done.output
 
 
-@pytest.mark.parametrize("change", [{"bucket": "no-such-bucket"}, {"secret_key": "wr0ngwr0ngwr0ng"}])
-def test_wrong_bucket_or_keys(play: Play, inventory: Callable[..., Path], change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"bucket": "no-such-bucket"}, "NoSuchBucket"), ({"secret_key": "wr0ngwr0ngwr0ng"}, "SignatureDoesNotMatch")],
+)
+def test_wrong_bucket_or_keys(play: Play, inventory: Callable[..., Path], change: dict[str, str], said: str) -> None:
     done = play("daily", "--tags", "backup", inventory=inventory(variables=storage(**change)))
     report = done.report()
     assert done.returncode != 0
     assert not ids(report, "ok")
     assert "evidence.recorded" in ids(report, "critical")
-    assert change.get("secret_key", "-") not in done.output
+    assert said in done.output
+    assert "wr0ngwr0ngwr0ng" not in done.output
 
 
 def test_object_truncated_afterwards(platform: Sandbox, play: Play) -> None:

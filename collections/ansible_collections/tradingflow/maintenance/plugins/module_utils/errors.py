@@ -15,8 +15,9 @@ class MaintenanceError(Exception):
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        # What others' programs say often ends without a stop.
+        self.message = message if message.endswith((".", "!", "?")) else f"{message}."
+        super().__init__(self.message)
         self.remedy = remedy
 
     def __str__(self) -> str:
