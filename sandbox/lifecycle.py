@@ -32,7 +32,13 @@ def up(layout: Layout, *, size: str | None, seed: int | None, with_app: bool) ->
     with layout.locked():
         state = State(layout)
         if not state.complete:
-            return _build(state, size or "default", 1 if seed is None else seed, with_app)
+            from botocore.exceptions import BotoCoreError, ClientError
+            from psycopg2 import Error as DatabaseError
+
+            try:
+                return _build(state, size or "default", 1 if seed is None else seed, with_app)
+            except (BotoCoreError, ClientError, DatabaseError) as error:
+                raise SandboxError(f"The sandbox could not be made: {error}") from error
         history = state["history"]
         for name, wanted in (("size", size), ("seed", seed)):
             if wanted is not None and history[name] != wanted:

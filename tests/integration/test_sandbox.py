@@ -20,6 +20,8 @@ from typing import Any
 
 import psycopg2
 import pytest
+from alembic import command
+from alembic.config import Config
 from botocore.exceptions import ClientError
 
 from sandbox import application, postgres, storage
@@ -179,7 +181,7 @@ def test_it_listens_on_loopback_only(box: Box) -> None:
     assert {address.split(":")[0] for address in addresses} == {loopback}
 
 
-def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box) -> None:
+def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     process = fresh.start("up", "--size", "empty")
     until(lambda: (fresh.root / "postgres/cluster/data/PG_VERSION").exists() and "pid" in fresh.state["s3"])
     process.kill()
@@ -199,19 +201,12 @@ def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box) -> None:
     # An empty platform is one too, and the models are what the migrations make.
     assert fresh.rows("SELECT count(*) FROM maintenance.orders") == [(0,)]
     assert fresh.get("/api/orders") == (200, "[]")
-    os.environ["TRADINGFLOW_SANDBOX_STATE"] = fresh.environment["TRADINGFLOW_SANDBOX_STATE"]
-    try:
-        alembic = {**os.environ, **application.environment(State(Layout()))}
-    finally:
-        del os.environ["TRADINGFLOW_SANDBOX_STATE"]
-    for command in (["check"], ["downgrade", "base"], ["upgrade", "head"]):
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", "sandbox/app/alembic.ini", *command],
-            cwd=CHECKOUT,
-            env=alembic,
-            check=True,
-            capture_output=True,
-        )
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_STATE", str(fresh.state_file))
+    monkeypatch.setenv("TRADINGFLOW_DATABASE_URL", application.environment(State(Layout()))["TRADINGFLOW_DATABASE_URL"])
+    alembic = Config(CHECKOUT / "sandbox/app/alembic.ini")
+    command.check(alembic)
+    command.downgrade(alembic, "base")
+    command.upgrade(alembic, "head")
 
     assert fresh("down") == "The sandbox is gone.\n"
     assert fresh.processes() == set()
@@ -308,11 +303,11 @@ def test_the_maintenance_user_reads_all_and_writes_nothing(box: Box, tmp_path: P
         "PGDATABASE": section["database"],
     }
     tools = Path(section["bin_dir"])
-    for command in (
+    for tool, *arguments in (
         ["pg_dump", "-Fd", "-f", str(tmp_path / "dump")],
         ["pg_dumpall", "--globals-only", "--no-role-passwords"],
     ):
-        subprocess.run([tools / command[0], *command[1:]], env=environment, check=True, capture_output=True)
+        subprocess.run([tools / tool, *arguments], env=environment, check=True, capture_output=True)
     for statement in (
         "UPDATE public.heartbeat SET sequence = 0",
         "CREATE TABLE public.mine ()",
