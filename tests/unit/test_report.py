@@ -141,10 +141,11 @@ def test_passed(tmp_path: Path, status: str, fail_on: str, passed: bool) -> None
 @pytest.mark.parametrize(
     "given",
     [
-        {"id": "a.x", "status": "ok", "value": None, "title": "X"},
-        {"id": "a.x", "status": "green", "value": 1, "title": "X"},
-        {"id": "a.x", "value": 1},
-        {"id": "Nicht so", "status": "ok", "value": 1},
+        {"id": "a.x", "status": "ok", "value": None, "title": "X", "observed_at": AT},
+        {"id": "a.x", "status": "green", "value": 1, "title": "X", "observed_at": AT},
+        {"id": "a.x", "value": 1, "observed_at": AT},
+        {"id": "a.x", "status": "ok", "value": 1},
+        {"id": "Nicht so", "status": "ok", "value": 1, "observed_at": AT},
         {},
         None,
         "text",

@@ -105,7 +105,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], P
         "actions": [{**done, "id": text, "title": text}],
     }
     spool(directory, [record])
-    report = build(directory, plan=[{"area": HOSTILE, "host": "other"}], actor=HOSTILE, notes=[HOSTILE])
+    report = build(
+        directory, plan=[{"area": HOSTILE, "host": "other"}], actor=HOSTILE, notes=[HOSTILE], environment=HOSTILE
+    )
     reports.write(report, directory, [])
     return report, directory
 
@@ -374,6 +376,11 @@ class TestOpenMetrics:
         hosts = {labels["host"] for labels, _ in samples["tradingflow_check_status"]}
         assert hosts == {item["host"] for item in hostile[0]["checks"]}
 
+    def test_quotes_backslashes_and_newlines_in_labels(self, tmp_path: Path) -> None:
+        odd = 'a"b\\c\nd\\n'
+        reports.write({**build(tmp_path), "environment": odd}, tmp_path, [])
+        assert {labels["environment"] for labels, _ in self.samples(tmp_path)["tradingflow_run_passed"]} == {odd}
+
     def test_every_line_is_a_comment_or_a_sample(self, hostile: tuple[dict[str, Any], Path]) -> None:
         """Needs no parser: what a newline or a quote in a label would break."""
         sample = re.compile(r'tradingflow_\w+\{(?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)*\} -?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
@@ -484,3 +491,9 @@ def test_a_short_action_took_as_long_as_its_phases() -> None:
     assert spent({**given, "finished_at": "2026-11-23T20:40:31Z"}) == 1.75
     assert spent({**given, "finished_at": None}) == 1.75
     assert spent({**given, "details": {}, "finished_at": "2026-11-23T20:40:30Z"}) is None
+
+
+def test_a_version_is_no_number_and_a_decimal_is() -> None:
+    assert words.number("18", check("a.x", "ok", "18")) is None
+    assert words.number("18", check("a.x", "ok", "18", unit="EUR")) == 18
+    assert words.number("18", check("a.x", "ok", "18", critical=20)) == 18

@@ -76,8 +76,8 @@ def build(
     report = {
         "schema": SCHEMA,
         "run_id": run["run_id"],
-        "environment": run["environment"],
-        "playbook": run["playbook"],
+        "environment": _name(run["environment"]),
+        "playbook": _name(run["playbook"]),
         "started_at": run["started_at"],
         "finished_at": finished_at,
         # A clock set back during the run gives no negative time.

@@ -6,15 +6,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
 from ...module_utils.checks import STATUSES
 from .words import clean, moment, number, quantity, thresholds
-
-# What XML 1.0 has no way to write.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(report: dict[str, Any]) -> str:
@@ -23,18 +19,18 @@ def junit(report: dict[str, Any]) -> str:
     Critical is a failure and unknown an error, always. A warning is a failure where the run fails on warnings; else the
     case passes and its text is in system-out.
     """
-    root = ElementTree.Element("testsuites", name=_xml(f"{report['playbook']} {report['environment']}"))
+    root = ElementTree.Element("testsuites", name=clean(f"{report['playbook']} {report['environment']}"))
     totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for area in sorted({check["area"] for check in report["checks"]}):
         checks = [check for check in report["checks"] if check["area"] == area]
-        suite = ElementTree.SubElement(root, "testsuite", name=_xml(area))
+        suite = ElementTree.SubElement(root, "testsuite", name=clean(area))
         counts = dict.fromkeys(totals, 0) | {"tests": len(checks)}
         for check in checks:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
-                classname=_xml(f"{report['playbook']}.{area}"),
-                name=_xml(f"{check['id']} [{check['host']}]"),
+                classname=clean(f"{report['playbook']}.{area}"),
+                name=clean(f"{check['id']} [{check['host']}]"),
                 time="0",
             )
             bad = check["status"] in ("critical", "unknown") or (check["status"], report["fail_on"]) == (
@@ -45,25 +41,21 @@ def junit(report: dict[str, Any]) -> str:
                 kind = "error" if check["status"] == "unknown" else "failure"
                 counts["errors" if kind == "error" else "failures"] += 1
                 told = ElementTree.SubElement(
-                    case, kind, type=check["status"], message=_xml(check["message"] or check["title"])
+                    case, kind, type=check["status"], message=clean(check["message"] or check["title"])
                 )
-                told.text = _xml(_text(check))
+                told.text = clean(_text(check))
             elif check["status"] == "warning":
-                ElementTree.SubElement(case, "system-out").text = _xml(_text(check))
+                ElementTree.SubElement(case, "system-out").text = clean(_text(check))
         for key, count in counts.items():
             suite.set(key, str(count))
             totals[key] += count
         suite.set("time", "0")
-        suite.set("timestamp", _xml(report["started_at"].removesuffix("Z")))
+        suite.set("timestamp", clean(report["started_at"].removesuffix("Z")))
     for key, count in totals.items():
         root.set(key, str(count))
     root.set("time", f"{report['duration_s']:g}")
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
 
 
 def _text(check: dict[str, Any]) -> str:
