@@ -239,6 +239,22 @@ class TestHtml:
             assert fact in text
         assert re.search(r"Phases prepare 1.4 s backup 1 min \d+ s seal 800 ms verify 1\d(\.\d)? s", text)
 
+    def test_closest_to_a_threshold(self, tmp_path: Path) -> None:
+        given = {
+            "far": (10, 80, 95),
+            "near": (60, 80, 95),
+            "nearest": (78, 80, 95),
+            "low": (12, 10, 5),
+            "perfect": (100, 99, 50),
+            "none": (5, None, None),
+        }
+        checks = [check(f"a.{key}", "ok", v, warning=w, critical=c, unit="%") for key, (v, w, c) in given.items()]
+        spool(tmp_path, [{"area": "a", "host": "h", "checks": checks, "actions": []}])
+        reports.write(build(tmp_path), tmp_path, [])
+        text = self.page(tmp_path)[1].text
+        text = text[text.index("Closest to a threshold") : text.index("Areas")]
+        assert re.findall(r"a\.(\w+)", text) == ["nearest", "low", "near"]
+
     def test_hostile_text_stays_text(self, hostile: tuple[dict[str, Any], Path]) -> None:
         text, page = self.page(hostile[1])
         assert "<script>alert(1)</script>" in page.text

@@ -159,8 +159,11 @@ def _nearest(checks: list[dict[str, Any]], most: int = 6) -> list[dict[str, Any]
         bound = words.number(check["warning"] if check["warning"] is not None else check["critical"], check)
         value = words.number(check["value"], check)
         if check["status"] == "ok" and value and bound and value > 0 and bound > 0:
-            used = bound / value if words.is_below(check) else value / bound
-            if 0.5 <= used <= 1:
+            below = words.is_below(check)
+            used = bound / value if below else value / bound
+            # 100 % of something good cannot get better, however near its threshold is.
+            best = below and check["unit"] == "%" and value >= 100
+            if 0.5 <= used <= 1 and not best:
                 found.append((used, check))
     found.sort(key=lambda pair: -pair[0])
     return [check for _, check in found[:most]]

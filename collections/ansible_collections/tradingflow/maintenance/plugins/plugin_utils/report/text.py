@@ -57,7 +57,7 @@ def passing(report: dict[str, Any]) -> str:
 
 def change_text(change: dict[str, Any]) -> str:
     """A change in words, e.g. "ok → critical, 71 % → 97 %"."""
-    before, after = change["before"] or "not measured before", change["after"] or "no longer measured"
+    before, after = change["before"] or "not seen before", change["after"] or "no longer reported"
     text = f"{before} → {after}"
     values = [change["value_before"], change["value_after"]]
     if None not in values and values[0] != values[1]:
