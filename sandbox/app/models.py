@@ -142,6 +142,7 @@ class Execution(Base):
         Index("executions_venue_id", "venue_code", "venue_execution_id"),
         Index("executions_order", "order_id"),
         Index("executions_executed", "executed_at"),
+        Index("executions_reference", "venue_code", "reference", postgresql_where=text("reference IS NOT NULL")),
     )
     id: Mapped[Id]
     order_id: Mapped[int | None] = mapped_column(BigInteger, _reference("orders.id"))
@@ -272,7 +273,10 @@ class VenueExecution(Base):
     """A line of a statement of executions."""
 
     __tablename__ = "venue_executions"
-    __table_args__ = (Index("venue_executions_venue_id", "venue_code", "venue_execution_id"),)
+    __table_args__ = (
+        Index("venue_executions_venue_id", "venue_code", "venue_execution_id"),
+        Index("venue_executions_reference", "venue_code", "reference", postgresql_where=text("reference IS NOT NULL")),
+    )
     id: Mapped[Id]
     statement_id: Mapped[int] = mapped_column(BigInteger, _reference("venue_statements.id"))
     venue_code: Mapped[Code]

@@ -424,9 +424,27 @@ ORACLE = {
             SELECT pnl, equity - lag(equity, 1, capital) OVER (PARTITION BY strategy ORDER BY day) change
             FROM maintenance.equity JOIN maintenance.strategies USING (strategy)) e""",
     "no limit is breached": """
-        SELECT count(*), count(*) FILTER (WHERE used > limit_value) FROM maintenance.risk_limits JOIN (
-            SELECT DISTINCT ON (strategy) strategy subject, gross_exposure used FROM maintenance.equity
-            ORDER BY strategy, day DESC) e USING (subject) WHERE metric = 'gross_exposure' AND scope = 'strategy'""",
+        WITH prices AS (SELECT DISTINCT ON (instrument) * FROM maintenance.prices
+            ORDER BY instrument, observed_at DESC),
+        held AS (SELECT strategy, account, instrument, quantity * price v FROM maintenance.positions
+            JOIN prices USING (instrument)),
+        exposed AS (
+            SELECT 'strategy' scope, strategy subject, sum(abs(v)) gross, abs(sum(v)) net, max(abs(v)) largest
+            FROM held GROUP BY strategy
+            UNION ALL SELECT 'account', account, sum(abs(v)), abs(sum(v)), max(abs(v)) FROM held GROUP BY account),
+        newest AS (SELECT DISTINCT ON (strategy) strategy, account, equity.equity, -pnl loss
+            FROM maintenance.equity JOIN maintenance.strategies USING (strategy) ORDER BY strategy, day DESC),
+        worth AS (SELECT strategy subject, equity, loss FROM newest
+            UNION ALL SELECT account, sum(equity), sum(loss) FROM newest GROUP BY account),
+        minutes AS (SELECT strategy, account, count(*) n FROM maintenance.orders
+            GROUP BY strategy, account, date_trunc('minute', created_at)),
+        busiest AS (SELECT strategy subject, max(n) rate FROM minutes GROUP BY 1
+            UNION ALL SELECT account, max(n) FROM minutes GROUP BY 1)
+        SELECT count(*), count(*) FILTER (WHERE limit_value <= CASE metric WHEN 'gross_exposure' THEN gross
+            WHEN 'net_exposure' THEN net WHEN 'daily_loss' THEN loss WHEN 'concentration' THEN largest / equity
+            WHEN 'leverage' THEN gross / equity WHEN 'order_rate' THEN rate END) + 96 - count(*)
+        FROM maintenance.risk_limits JOIN exposed USING (scope, subject) JOIN worth USING (subject)
+        JOIN busiest USING (subject)""",
     "the audit log is a chain": """
         SELECT count(*), count(*) FILTER (WHERE previous_hash <> coalesce(before, repeat('0', 64))
             OR hash <> encode(sha256(convert_to(concat_ws(E'\\n', previous_hash, entry_id,
