@@ -7,13 +7,12 @@ and the package of that very version do the same.
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-
-from ansible_test._internal import python_requirements
 
 # ensurepip in a process of its own, because it turns pip's configuration off.
 GET_PIP = """\
@@ -27,9 +26,13 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "--disable-pip-version-ch
 
 
 def main(home: Path) -> None:
-    version = re.search(r"pip='([\d.]+)'", Path(python_requirements.__file__).read_text(encoding="utf-8"))
+    ansible_test = importlib.util.find_spec("ansible_test")
+    assert ansible_test is not None
+    assert ansible_test.origin is not None
+    requirements = Path(ansible_test.origin).parent / "_internal/python_requirements.py"
+    version = re.search(r"pip='([\d.]+)'", requirements.read_text(encoding="utf-8"))
     if version is None:
-        sys.exit("This ansible-test says no longer in python_requirements.py which pip it wants")
+        sys.exit(f"{requirements} says no longer which pip ansible-test wants")
     installer = home / ".ansible/test/cache" / f"get_pip_{version[1].replace('.', '_')}.py"
     installer.parent.mkdir(parents=True, exist_ok=True)
     installer.write_text(GET_PIP, encoding="utf-8")

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger, storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import EvidenceError, StorageError
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from tests.conftest import ROOT, Sandbox
-from tests.unit.ledger_fixtures import make_key, predicate, verify, verify_alone
+from tests.unit.ledger_fixtures import make_key, predicate, shared_client, verify, verify_alone
 
 
 class Ledger:
@@ -83,6 +84,7 @@ class Ledger:
 
 @pytest.fixture
 def mine(platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setattr(places, "client", shared_client)
     made = Ledger(platform.storage, tmp_path)
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
@@ -109,10 +111,10 @@ def test_locked_records_as_an_auditor_sees_them(mine: Ledger) -> None:
         assert timedelta(hours=23) < head["ObjectLockRetainUntilDate"] - datetime.now(UTC) < timedelta(hours=25)
         with pytest.raises(ClientError, match="AccessDenied"):
             mine.s3.delete_object(Bucket=mine.store["bucket"], Key=done["key"], VersionId=head["VersionId"])
-    done = verify_alone(*mine.arguments(), "--witness", mine.witness, environment=mine.environment)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert done.stdout.startswith("OK: 2 records of production, 1 to 2")
-    assert len(done.stdout.splitlines()) == 1
+    found = verify_alone(*mine.arguments(), "--witness", mine.witness, environment=mine.environment)
+    assert (found.returncode, found.stderr) == (0, ""), found.stdout
+    assert found.stdout.startswith("OK: 2 records of production, 1 to 2")
+    assert len(found.stdout.splitlines()) == 1
 
 
 def test_replaced_and_put_back(mine: Ledger) -> None:
@@ -294,27 +296,8 @@ def test_store_in_trouble(mine: Ledger, tmp_path: Path, trouble: str, monkeypatc
 
 def make_ca(folder: Path) -> bytes:
     """A CA that signed nothing."""
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ed25519",
-            "-nodes",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "other.pem",
-            "-subj",
-            "/CN=other",
-            "-days",
-            "1",
-        ],
-        cwd=folder,
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
+    command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", "ca.key", "-out", "other.pem"]
+    subprocess.run([*command, "-subj", "/CN=other"], cwd=folder, check=True, stderr=subprocess.DEVNULL)
     return (folder / "other.pem").read_bytes()
 
 

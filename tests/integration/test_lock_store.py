@@ -20,6 +20,7 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from tests.conftest import Sandbox
+from tests.unit.ledger_fixtures import shared_client
 
 
 class Controllers:
@@ -69,7 +70,10 @@ class Controllers:
 
 
 @pytest.fixture(params=["versioned", "plain"])
-def two(platform: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Controllers]:
+def two(
+    platform: Sandbox, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Controllers]:
+    monkeypatch.setattr(locks, "client", shared_client)
     made = Controllers({**platform.storage, "prefix": f"tést {secrets.token_hex(4)}"}, tmp_path)
     if request.param == "versioned":
         yield made
@@ -148,8 +152,8 @@ def test_another_machine_keeps_it_until_its_time_is_over(two: Controllers, elsew
 def test_the_stores_clock_counts(two: Controllers, elsewhere: pytest.MonkeyPatch, year: int) -> None:
     class Wrong(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime(year, 1, 1, tzinfo=tz or UTC)
+        def now(cls, tz: Any = None) -> Wrong:
+            return cls(year, 1, 1, tzinfo=tz or UTC)
 
     machine(elsewhere, "other")
     two.acquire("other", pid=2**22 + 1, ttl_s=3600)
@@ -222,6 +226,7 @@ def test_store_in_trouble(two: Controllers, changes: dict[str, Any]) -> None:
     (note,) = two.release(lock)
     assert "was left in the store" in note
     two.store.update(good)
+    two.release(lock)
 
 
 def test_without_a_store(two: Controllers) -> None:

@@ -16,6 +16,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.conftest import COLLECTION
@@ -60,6 +61,17 @@ def verify_alone(
         text=True,
         timeout=60,
     )
+
+
+_CLIENTS: dict[str, Any] = {}
+
+
+def shared_client(store: dict[str, Any], *, pool: int = 10) -> Any:
+    """storage.client, made once: making one takes longer than most requests."""
+    identity = json.dumps({name: value for name, value in store.items() if name not in ("bucket", "prefix")})
+    if identity not in _CLIENTS:
+        _CLIENTS[identity] = storage.client(store, pool=20)
+    return _CLIENTS[identity]
 
 
 class MemoryStore:

@@ -58,6 +58,3 @@ options:
         type: int
         default: 3
 """
-
-    # For what also works without a store.
-    OPTIONAL = DOCUMENTATION.replace("    required: true\n    suboptions:", "    suboptions:")

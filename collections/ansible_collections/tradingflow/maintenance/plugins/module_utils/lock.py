@@ -237,53 +237,60 @@ class _Remote:
         """Takes the lock; returns what release needs."""
         body = json.dumps(lock, sort_keys=True).encode()
         condition = {"IfNoneMatch": "*"}
-        left_over: Optional[tuple[str, Optional[str]]] = None
+        left_over: Optional[dict[str, Any]] = None
         with storage_errors(self.storage, "locking the procedure"):
             for _ in range(_TRIES):
                 try:
                     answer = self.s3.put_object(**self.place, Body=body, ContentType="application/json", **condition)
-                    if left_over:
-                        notes += [left_over[0]] if left_over[0] not in notes else []
-                        self._drop(left_over[1])
-                    return self._ours(answer)
+                    return self._ours(answer, left_over, notes)
                 except ClientError as error:
                     if "IfMatch" in condition and error_code(error) in ("NotImplemented", "501"):
                         # Without conditional replacement, somebody else may get in between; then they have it.
                         self.s3.delete_object(**self.place)
                     elif error_code(error) not in (*_TAKEN, "NoSuchKey", "404"):
                         raise
-                condition, left_over = self._holder(lock, body)
+                found = self._read()
+                if found is None:
+                    condition = {"IfNoneMatch": "*"}
+                elif found["data"] == body:
+                    # The answer to an earlier try was lost on the way.
+                    return self._ours(found, left_over, notes)
+                else:
+                    condition, left_over = {"IfMatch": found["ETag"]}, self._left_over(found, lock)
         raise StorageError(
             f"The lock {self.place['Key']} in {describe(self.storage)} changed hands {_TRIES} times.", "Run again."
         )
 
-    def _holder(self, lock: dict[str, Any], body: bytes) -> tuple[dict[str, str], Optional[tuple[str, Optional[str]]]]:
-        """How to take the lock from who has it: the condition of the put, and what is left over by then.
-
-        :raises LockedError: it is not to be had
-        """
+    def _read(self) -> Optional[dict[str, Any]]:
+        """The store's answer with the lock's bytes as "data"; None when there is no lock."""
         try:
-            answer = self.s3.get_object(**self.place)
+            answer: dict[str, Any] = self.s3.get_object(**self.place)
         except ClientError as error:
             if error_code(error) in ("NoSuchKey", "404"):
-                return {"IfNoneMatch": "*"}, None
+                return None
             raise
-        data = answer["Body"].read(65536)
-        if data == body:
-            # Ours: the answer to an earlier try was lost. Putting it once more over itself yields what release needs.
-            return {"IfMatch": answer["ETag"]}, None
-        holder = _parse(data)
+        return {**answer, "data": answer["Body"].read(65536)}
+
+    def _left_over(self, found: dict[str, Any], lock: dict[str, Any]) -> dict[str, Any]:
+        """Note and version of a lock that may be taken over.
+
+        :raises LockedError: it may not
+        """
+        holder = _parse(found["data"])
         alive = _alive(holder) if holder else None
-        ends = answer["LastModified"] + timedelta(seconds=_ttl(holder, lock))
+        ends = found["LastModified"] + timedelta(seconds=_ttl(holder, lock))
         # Both times are the store's, so that a wrong clock here takes nothing from anybody.
-        over = (store_date(answer) or datetime.now(timezone.utc)) >= ends
+        over = (store_date(found) or datetime.now(timezone.utc)) >= ends
         if alive or (alive is None and not over):
             until = "with that process" if alive else f"at {_text(ends)} by the store's clock"
             raise _locked(lock, holder, until, f"s3://{self.place['Bucket']}/{self.place['Key']}")
         why = "its process is gone" if alive is False else "its time is over"
-        return {"IfMatch": answer["ETag"]}, (_left_over(holder, why), answer.get("VersionId"))
+        return {"note": _left_over(holder, why), "version": found.get("VersionId")}
 
-    def _ours(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def _ours(self, answer: dict[str, Any], left_over: Optional[dict[str, Any]], notes: list[str]) -> dict[str, Any]:
+        if left_over:
+            notes += [left_over["note"]] if left_over["note"] not in notes else []
+            self._drop(left_over["version"])
         return {"key": self.place["Key"], "etag": answer["ETag"], "version": answer.get("VersionId")}
 
     def _drop(self, version: Optional[str]) -> bool:

@@ -51,7 +51,7 @@ def write_spool(
     """
     record = {"area": area, "host": host, "checks": checks, "actions": actions}
     name = f"{quote(area, safe='')}@{quote(host, safe='')}{'@' + quote(part, safe='') if part else ''}.json"
-    write_private(directory / "spool" / name, json.dumps(record, ensure_ascii=False))
+    write_private(directory / "spool" / name, json.dumps(record))
 
 
 def read_spool(directory: Path) -> Iterator[Dict[str, Any]]:

@@ -52,9 +52,13 @@ options:
     description: How many earlier runs the report looks back on.
     type: int
     default: 30
+  run:
+    required: true
+  storage:
+    required: false
 extends_documentation_fragment:
   - tradingflow.maintenance.run
-  - tradingflow.maintenance.storage.optional
+  - tradingflow.maintenance.storage
 seealso:
   - module: tradingflow.maintenance.maintenance_run
 """

@@ -57,8 +57,10 @@ options:
     description: Seconds after which the lock in the store is taken to be left over by a dead controller.
     type: int
     default: 21600
+  storage:
+    required: false
 extends_documentation_fragment:
-  - tradingflow.maintenance.storage.optional
+  - tradingflow.maintenance.storage
 seealso:
   - module: tradingflow.maintenance.maintenance_report
 """
