@@ -197,7 +197,7 @@ def files(random: np.random.Generator) -> Iterator[tuple[str, bytes]]:
         "naïve model – été.pkl",
         "tab\tname.txt",
         "-rf",
-        "/root; echo",
+        "$HOME; echo",
         "trailing space ",
     )
     for number, name in enumerate(names):
