@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Set
 
 from ..database import libpq_environment
 from ..errors import BackupError
@@ -47,6 +47,7 @@ class Dump:
         self._limit = scratch_limit
         self._nice = nice
         self._open: Dict[str, Any] = {}
+        self._closed: Set[str] = set()
         self.bytes_done = 0
         self.peak = 0
         self._arguments = [
@@ -76,19 +77,19 @@ class Dump:
             with Program(self._arguments, environment, self._nice) as program:
                 while True:
                     ended = program.finished()
-                    closed = watch.closed(0.0 if ended else 0.05)
-                    self._follow(closed, ended)
+                    self._closed.update(watch.closed(0.01 if ended else 0.05))
+                    self._follow(ended)
                     measuring.check()
                     tick()
                     waiting = sum(tail.waiting() for tail, _ in self._open.values())
                     self.peak = max(self.peak, waiting)
                     program.pause(waiting > self._limit)
-                    if ended:
+                    if ended and not self._open:
                         return
         finally:
             watch.close()
 
-    def _follow(self, closed: List[str], ended: bool) -> None:
+    def _follow(self, ended: bool) -> None:
         for path in sorted(self.directory.iterdir()):
             name = path.name
             contents = name == "toc.dat" or name.endswith(".toc")
@@ -98,20 +99,22 @@ class Dump:
                 self._open[name] = (Tail(path), self._uploader.stream(f"{self._prefix}/{name}", role))
         for name in list(self._open):
             tail, stream = self._open[name]
-            self._drain(tail, stream)
-            if ended or name in closed:
-                self._drain(tail, stream)
+            # Whether it is complete is asked first: what was written before that is then all there is.
+            complete = ended or name in self._closed
+            if self._drain(tail, stream) and complete and self._uploader.room():
                 stream.close()
                 tail.remove()
                 del self._open[name]
 
-    def _drain(self, tail: Tail, stream: ObjectStream) -> None:
-        while True:
+    def _drain(self, tail: Tail, stream: ObjectStream) -> bool:
+        """Reads on as long as nobody has to wait for the store: waiting here would leave the brake unheld."""
+        while self._uploader.room():
             data = tail.read()
             if not data:
-                return
+                return True
             stream.write(data)
             self.bytes_done += len(data)
+        return False
 
 
 def dump_globals(program: str, database: Dict[str, Any], uploader: Uploader, key: str) -> None:

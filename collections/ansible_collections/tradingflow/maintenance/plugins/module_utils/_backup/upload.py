@@ -100,6 +100,8 @@ class Uploader:
         self.objects: List[Dict[str, Any]] = []
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         self._room = threading.BoundedSemaphore(threads * 2)
+        self._most = threads * 2
+        self._busy = 0
         self._lock = threading.Lock()
         self._open: Dict[str, str] = {}
         self._error: Optional[BaseException] = None
@@ -128,11 +130,18 @@ class Uploader:
         stream.close()
         self.settle()
 
+    def room(self) -> bool:
+        """Whether a part more would start or queue at once, instead of making the writer wait."""
+        self.check()
+        return self._busy < self._most
+
     def submit(self, job: Any, *arguments: Any) -> Future[Any]:
         """Runs a job in the pool when there is room for it in memory."""
         while not self._room.acquire(timeout=0.2):
             self.check()
         self.check()
+        with self._lock:
+            self._busy += 1
 
         def run() -> Any:
             try:
@@ -145,12 +154,13 @@ class Uploader:
                 self.stop.set()
                 raise
             finally:
+                with self._lock:
+                    self._busy -= 1
                 self._room.release()
 
         try:
             return self._pool.submit(run)
         except RuntimeError:
-            self._room.release()
             raise BackupError("The upload was stopped.") from None
 
     def check(self) -> None:
