@@ -28,6 +28,7 @@ from ansible.plugins.callback.default import CallbackModule as Default
 COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHABLE, "critical": C.COLOR_ERROR}
 # Role argument validation runs whatever the tags.
 SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "meta")
+VERDICTS = ("ansible.builtin.fail", "fail")
 
 
 class CallbackModule(Default):
@@ -36,6 +37,7 @@ class CallbackModule(Default):
     CALLBACK_NAME = "tradingflow.maintenance.operator"
 
     _header = ""
+    _broken = False
 
     @property
     def _quiet(self) -> bool:
@@ -95,6 +97,14 @@ class CallbackModule(Default):
         if len(bad) > 10:
             self._display.display(f"            and {len(bad) - 10} more")
 
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        # The run's verdict is a task that fails on purpose, after the report: its message is all there is to say.
+        if self._quiet and field(result, "task").action in VERDICTS:
+            self._display.display(f"FAILED: {field(result, 'result').get('msg')}", color=C.COLOR_ERROR)
+            return
+        self._broken = True
+        super().v2_runner_on_failed(result, ignore_errors)
+
     def v2_runner_on_skipped(self, result: Any) -> None:
         if not self._quiet:
             super().v2_runner_on_skipped(result)
@@ -104,7 +114,7 @@ class CallbackModule(Default):
             super().v2_playbook_on_include(included_file)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        if not self._quiet or any(stats.failures.values()) or any(stats.dark.values()):
+        if not self._quiet or self._broken or any(stats.dark.values()):
             super().v2_playbook_on_stats(stats)
 
 

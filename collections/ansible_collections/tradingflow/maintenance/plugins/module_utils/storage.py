@@ -104,10 +104,11 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
             remedies.get(code, "Check the bucket and the rights of the key."),
         ) from None
     except BotoCoreError as error:
-        raise StorageError(
-            f"The S3 store {describe(storage)} cannot be reached while {doing}: {' '.join(str(error).split())}",
-            "Check that the store runs, tradingflow_storage.endpoint, and its CA (tradingflow_storage.ca_file).",
-        ) from None
+        text = " ".join(str(error).split())
+        remedy = "Check that the store runs, tradingflow_storage.endpoint, and its CA (tradingflow_storage.ca_file)."
+        if "certificate is not yet valid" in text or "certificate has expired" in text:
+            remedy = "Check the clock of this machine, then the store's certificate."
+        raise StorageError(f"The S3 store {describe(storage)} cannot be reached while {doing}: {text}", remedy) from None
 
 
 def error_code(error: Any) -> str:
