@@ -10,6 +10,7 @@ import os
 import platform as machine
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -359,6 +360,8 @@ def main() -> int:
     """Measures and writes the page. Returns the exit status."""
     sizes, rounds = os.environ.get("BENCH_SIZES", "0.1 1"), os.environ.get("BENCH_ROUNDS", "3")
     results = []
+    # Ended early, it still takes its services and data away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="tradingflow-bench-", dir="/var/tmp"))
     try:
         with sandbox("small") as running:
