@@ -67,6 +67,7 @@ def test_others_are_not_locked_out(tmp_path: Path) -> None:
         acquire(tmp_path, environment=name, procedure=name)
     files = {path.name for path in (tmp_path / "locks").iterdir()} - {"guard"}
     assert len(files) == 3 + len(names)
+    assert all((tmp_path / "locks" / name).is_file() for name in files)
 
 
 def test_a_lock_is_private_json(tmp_path: Path) -> None:
