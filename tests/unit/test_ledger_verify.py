@@ -13,7 +13,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger im
 
 from tests.unit.ledger_fixtures import (
     STORAGE,
-    VERIFIER,
     MemoryStore,
     download,
     make_key,
@@ -286,7 +285,6 @@ def test_runs_as_a_program_without_ansible_or_boto3(written: Ledger) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     written.file(3).unlink()
     assert verify_alone(*arguments).returncode == 1
-    assert VERIFIER.stat().st_mode & 0o111
 
 
 def test_one_record_by_hand_with_openssl(written: Ledger, tmp_path: Path) -> None:
