@@ -40,7 +40,8 @@ def checkout() -> Iterator[Path]:
 def as_ordinary_user() -> list[str]:
     if os.getuid():
         return []
-    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    # env: setpriv itself may still start what only root can read.
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env"]
 
 
 def usable_python() -> str:
