@@ -108,7 +108,8 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
         remedy = "Check that the store runs, tradingflow_storage.endpoint, and its CA (tradingflow_storage.ca_file)."
         if "certificate is not yet valid" in text or "certificate has expired" in text:
             remedy = "Check the clock of this machine, then the store's certificate."
-        raise StorageError(f"The S3 store {describe(storage)} cannot be reached while {doing}: {text}", remedy) from None
+        message = f"The S3 store {describe(storage)} cannot be reached while {doing}: {text}"
+        raise StorageError(message, remedy) from None
 
 
 def error_code(error: Any) -> str:

@@ -159,7 +159,7 @@ options:
             description: Critical from here on.
             type: float
       cache_hit:
-        description: Blocks found in PostgreSQL's cache, in percent; bad downwards. Without thresholds it is only reported.
+        description: Blocks found in PostgreSQL's cache, in percent; bad downwards. Without thresholds only reported.
         type: dict
         suboptions:
           warning:
