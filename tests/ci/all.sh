@@ -2,7 +2,7 @@
 # Everything that proves the project. REQUIRE_ALL=1: what cannot run here is a failure, not a line.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export PATH="$PWD/.venv/bin:$PATH" PYTHONDONTWRITEBYTECODE= ANSIBLE_CONFIG=ansible.cfg
+export PATH="$PWD/.venv/bin:$PATH" PYTHONDONTWRITEBYTECODE="" ANSIBLE_CONFIG=ansible.cfg
 
 step() {
   local name=$1 begin=$SECONDS

@@ -63,7 +63,7 @@ def test_everything_is_in_it(installed: Path) -> None:
     for folder in ("roles", "playbooks"):
         expected |= {f"{folder}/{name}" for name in files(ROOT / folder)}
     present = {str(path.relative_to(collection)) for path in collection.rglob("*") if path.is_file()}
-    assert {name for name in expected if not name.startswith("tests/")} <= present
+    assert expected <= present
     assert not [path for path in collection.rglob("*") if path.is_symlink()]
     assert not [name for name in present if name.endswith(".pyc")]
 

@@ -1,4 +1,4 @@
-"""The examples in inventories/ are complete: every group of the playbooks, every variable known, every secret named."""
+"""The examples in inventories/ are complete: groups the playbooks use, variables known, secrets named."""
 
 from __future__ import annotations
 
