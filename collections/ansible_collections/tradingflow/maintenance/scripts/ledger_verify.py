@@ -19,10 +19,10 @@ from typing import Any
 # What the collection itself uses, found from this file and not through Ansible.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "plugins"))
 
-from module_utils._ledger import verify as ledger
-from module_utils._ledger.folder import Folder
-from module_utils._ledger.keys import keyid_of, public_key, public_keys
-from module_utils.errors import MaintenanceError
+from module_utils._ledger import verify as ledger  # type: ignore[import-not-found]
+from module_utils._ledger.folder import Folder  # type: ignore[import-not-found]
+from module_utils._ledger.keys import keyid_of, public_key, public_keys  # type: ignore[import-not-found]
+from module_utils.errors import MaintenanceError  # type: ignore[import-not-found]
 
 EXIT = {"ok": 0, ledger.TAMPERED: 1, ledger.UNKNOWN: 2}
 
@@ -86,7 +86,7 @@ def place(options: argparse.Namespace) -> Any:
     if options.directory:
         return Folder(options.directory)
     # Only here, so that an auditor of downloaded records needs no boto3.
-    from module_utils._ledger.places import Store
+    from module_utils._ledger.places import Store  # type: ignore[import-not-found]
 
     return Store(storage(options), options.environment)
 
