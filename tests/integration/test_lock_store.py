@@ -132,6 +132,7 @@ def test_dead_owner_is_taken_over_by_one(two: Controllers) -> None:
     (note,) = won[0]["notes"]
     assert "run of dead" in note
     assert "its process is gone" in note
+    assert two.left() == (1, 0)
     # The dead one's late release takes nothing from who has it now.
     two.release(dead)
     with pytest.raises(LockedError):

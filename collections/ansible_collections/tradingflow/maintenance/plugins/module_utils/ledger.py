@@ -157,14 +157,14 @@ def _prove_head(
             f"{seen.get('recorded_at')}: the newest records are gone.",
             _HELP,
         )
+    stored = store.read(number) if number else None
     if seen:
-        stored = store.read(seen["number"])
-        if stored is None or digest(stored.data) != seen["digest"]:
-            what = "gone" if stored is None else "not the one this controller wrote"
+        ours = stored if seen["number"] == number else store.read(seen["number"])
+        if ours is None or digest(ours.data) != seen["digest"]:
+            what = "gone" if ours is None else "not the one this controller wrote"
             raise EvidenceError(f"Record {seen['number']} of the ledger {store.prefix} is {what}.", _HELP)
     if not number:
         return None
-    stored = store.read(number)
     if stored is None:
         raise EvidenceError(f"Record {number} of the ledger {store.prefix} went away while it was read.", _HELP)
     return _proven(stored.data, number, environment, trusted, None)
