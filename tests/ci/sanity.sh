@@ -36,7 +36,7 @@ fi
 begin=$SECONDS log="$work/log"
 if ! (cd "$copy" && HOME="$home" PATH="$path" LC_ALL=C.UTF-8 \
   ansible-test sanity --local --python default --color no "${skipped[@]}") >"$log" 2>&1 </dev/null; then
-  grep -vE '^(Running|Installing|Collecting|  Downloading|Successfully|Looking|Using cached) ' "$log" >&2
+  grep -E '^(ERROR|FATAL|Traceback|>>>|See documentation)' -A 20 "$log" >&2
   exit 1
 fi
 versions=$(sed -nE 's/^Running sanity test "import" on Python ([0-9.]+)$/\1/p' "$log" | paste -sd, -)

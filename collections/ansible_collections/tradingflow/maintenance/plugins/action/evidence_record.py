@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
+        _validated, args = self.validate_argument_spec(
             argument_spec=self.spec,
             mutually_exclusive=[["signing_key", "signing_key_file"]],
             required_one_of=[["signing_key", "signing_key_file"]],

@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec=self.spec)
+        _validated, args = self.validate_argument_spec(argument_spec=self.spec)
         run = args["run"]
         try:
             result.update(changed=False, **self.finish(run, args))

@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec=self.spec)
+        _validated, args = self.validate_argument_spec(argument_spec=self.spec)
         root = Path(args["artifacts_dir"]).absolute()
         moment = datetime.now(UTC)
         run_id = f"{moment:%Y%m%dT%H%M%SZ}-{args['playbook']}-{secrets.token_hex(3)}"

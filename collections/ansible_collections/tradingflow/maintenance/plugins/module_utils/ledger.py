@@ -76,7 +76,7 @@ def append(
     head = _prove_head(store, environment, number, trusted, seen)
     retention = _retention(store, lock_mode, lock_days, notes)
     identity = str(uuid.uuid4())
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         number += 1
         if number > LAST:
             raise EvidenceError("The ledger is full.", "Begin another one, see docs/evidence.md.")
@@ -214,7 +214,7 @@ def _put(store: Store, number: int, data: bytes, retention: Optional[tuple[str, 
     """Puts our record. None when it is there; else the record that is there in its place."""
     failure: Optional[StorageError] = None
     taken = False
-    for _ in range(3):
+    for _try in range(3):
         try:
             taken = store.put(number, data, retention)
             failure = None

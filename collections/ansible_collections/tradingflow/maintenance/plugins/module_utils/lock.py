@@ -239,7 +239,7 @@ class _Remote:
         condition = {"IfNoneMatch": "*"}
         left_over: Optional[dict[str, Any]] = None
         with storage_errors(self.storage, "locking the procedure"):
-            for _ in range(_TRIES):
+            for _try in range(_TRIES):
                 try:
                     answer = self.s3.put_object(**self.place, Body=body, ContentType="application/json", **condition)
                     return self._ours(answer, left_over, notes)

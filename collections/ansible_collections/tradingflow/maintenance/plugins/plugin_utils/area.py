@@ -59,7 +59,7 @@ class AreaAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec={**self.spec, **RUN_SPEC})
+        _validated, args = self.validate_argument_spec(argument_spec={**self.spec, **RUN_SPEC})
         try:
             findings = self.collect(args, task_vars)
         except MaintenanceError as error:

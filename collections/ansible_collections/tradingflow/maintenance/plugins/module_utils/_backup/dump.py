@@ -81,7 +81,7 @@ class Dump:
                     self._follow(ended)
                     measuring.check()
                     tick()
-                    waiting = sum(tail.waiting() for tail, _ in self._open.values())
+                    waiting = sum(tail.waiting() for tail, _writer in self._open.values())
                     self.peak = max(self.peak, waiting)
                     program.pause(waiting > self._limit)
                     if ended and not self._open:

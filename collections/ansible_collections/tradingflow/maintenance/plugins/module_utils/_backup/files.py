@@ -95,7 +95,7 @@ def show(name: str) -> str:
 
 def estimate(root: Path, excludes: Iterable[str] = ()) -> Tuple[int, int]:
     """Number of regular files and their bytes."""
-    sizes = [status.st_size for _, status in Walk(root, excludes) if stat.S_ISREG(status.st_mode)]
+    sizes = [status.st_size for _path, status in Walk(root, excludes) if stat.S_ISREG(status.st_mode)]
     return len(sizes), sum(sizes)
 
 

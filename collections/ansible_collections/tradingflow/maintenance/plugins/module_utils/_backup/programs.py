@@ -97,6 +97,7 @@ def _accepts(pg_dump: str, arguments: List[str]) -> bool:
             text=True,
             errors="replace",
             timeout=30,
+            check=False,
         )
         return "connection to server" in done.stderr or "could not connect" in done.stderr
 
@@ -199,6 +200,7 @@ def run_to_text(arguments: List[str], environment: Dict[str, str], timeout: floa
             capture_output=True,
             timeout=timeout,
             preexec_fn=child_setup(0),
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise BackupError(

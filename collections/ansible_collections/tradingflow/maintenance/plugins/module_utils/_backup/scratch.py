@@ -190,7 +190,7 @@ class Watch:
             return []
         data, place, names = os.read(self._handle, 65536), 0, []
         while place < len(data):
-            _, mask, _, length = struct.unpack_from("iIII", data, place)
+            _watch, mask, _cookie, length = struct.unpack_from("iIII", data, place)
             name = data[place + 16 : place + 16 + length].rstrip(b"\0")
             place += 16 + length
             if mask & _IN_CLOSE_WRITE:

@@ -227,7 +227,8 @@ class Measuring:
         self.error: Optional[MaintenanceError] = None
         self._stop = False
         self._threads = [
-            threading.Thread(target=self._run, name="measure", daemon=True) for _ in range(min(sessions, len(tables)))
+            threading.Thread(target=self._run, name="measure", daemon=True)
+            for _session in range(min(sessions, len(tables)))
         ]
         for thread in self._threads:
             thread.start()

@@ -19,9 +19,9 @@ from .programs import run_to_text
 from .progress import Progress
 
 try:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 except ImportError:
-    BotoCoreError = ClientError = OSError  # type: ignore[assignment,misc]
+    ClientError = OSError  # type: ignore[assignment,misc]
 
 _CHUNK = 1 << 20
 _ABSENT = ("404", "NoSuchKey", "NotFound")

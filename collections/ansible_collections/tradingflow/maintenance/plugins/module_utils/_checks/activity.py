@@ -116,7 +116,7 @@ def zombies(host: Host) -> Iterator[Check]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         # The name stands in parentheses and may contain any of these characters itself.
-        name, _, rest = text.partition("(")[2].rpartition(")")
+        name, _separator, rest = text.partition("(")[2].rpartition(")")
         looked_at += 1
         if rest.split()[:1] == ["Z"]:
             names.append(printable(name, 30))

@@ -26,7 +26,7 @@ class Host:
     mounts: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     root: str = "/"
     statvfs: Callable[[str], Any] = os.statvfs
-    run: Callable[[List[str]], str] = field(default=lambda arguments: output_of(arguments))
+    run: Callable[[List[str]], str] = field(default=lambda arguments: output_of(arguments))  # pylint: disable=unnecessary-lambda
     sleep: Callable[[float], None] = time.sleep
 
     def path(self, path: str) -> str:
@@ -55,6 +55,7 @@ def output_of(arguments: List[str]) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             timeout=10,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"{arguments[0]} did not answer in 10 s") from None

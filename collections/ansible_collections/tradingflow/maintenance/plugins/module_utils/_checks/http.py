@@ -154,7 +154,7 @@ def connect(host: str, port: int, deadline: float) -> socket.socket:
     """
     addresses = resolve(host, port, deadline)
     error: Optional[OSError] = None
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+    for number, (family, kind, protocol, _name, address) in enumerate(addresses):
         plain = socket.socket(family, kind, protocol)
         try:
             # A dead first address must leave time for the next.

@@ -52,7 +52,7 @@ def parse_mounts(text: str) -> List[Mount]:
     """/proc/self/mountinfo, in order."""
     mounts = []
     for line in text.splitlines():
-        left, _, right = line.partition(" - ")
+        left, _separator, right = line.partition(" - ")
         fields, rest = left.split(" "), right.split(" ")
         if len(fields) < 6 or len(rest) < 3:
             raise ValueError(f"a line of mountinfo is not understood: {line[:200]!r}")

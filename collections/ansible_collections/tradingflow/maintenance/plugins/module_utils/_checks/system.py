@@ -79,7 +79,7 @@ def meminfo(host: Host) -> Dict[str, int]:
     """/proc/meminfo in bytes."""
     values = {}
     for line in host.read("/proc/meminfo").splitlines():
-        key, _, rest = line.partition(":")
+        key, _separator, rest = line.partition(":")
         if rest.split():
             values[key] = int(rest.split()[0]) * 1024
     return values
@@ -193,7 +193,7 @@ CHECKS: Tuple[Tuple[str, str, Callable[[Host], Iterator[Check]]], ...] = (
     ("swap_used", "Swap used", swap),
     ("load", "Load per core", load),
     ("cpu_used", "Processors used", processors),
-    *((f"{kind}_pressure", title, partial(pressure, kind=kind)) for kind, (title, _, _) in PRESSURE.items()),
+    *((f"{kind}_pressure", title, partial(pressure, kind=kind)) for kind, (title, _what, _remedy) in PRESSURE.items()),
     ("zombies", "Zombie processes", zombies),
     ("oom_kills", "Processes killed for lack of memory", oom_kills),
     ("failed_units", "Failed units", failed_units),

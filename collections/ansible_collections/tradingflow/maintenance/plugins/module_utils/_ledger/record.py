@@ -18,6 +18,8 @@ from typing import Any
 from ..errors import EvidenceError
 from .keys import PublicKeys, SigningKey
 
+# pylint: disable=unidiomatic-typecheck  # JSON's true is an int in Python, but no number
+
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"

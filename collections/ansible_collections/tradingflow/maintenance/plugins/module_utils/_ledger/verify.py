@@ -19,6 +19,8 @@ from .keys import PublicKeys
 from .record import BadRecord, Record, digest, open_record, parse_time
 from .witness import lines
 
+# pylint: disable=unidiomatic-typecheck  # JSON's true is an int in Python, but no number
+
 if TYPE_CHECKING:
     from .places import Store
 

@@ -16,6 +16,8 @@ import os
 from pathlib import Path
 from typing import Any, Container, Iterator, Optional
 
+# pylint: disable=unidiomatic-typecheck  # JSON's true is an int in Python, but no number
+
 #: Enough for hundreds of lines: the newest record is among the last ones.
 _TAIL = 65536
 

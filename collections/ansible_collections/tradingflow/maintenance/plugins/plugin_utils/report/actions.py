@@ -68,7 +68,7 @@ def spent(action: dict[str, Any]) -> float | None:
     began, ended = moment(action["started_at"]), moment(action["finished_at"])
     took = (ended - began).total_seconds() if began and ended else 0.0
     if took < 5:
-        took = sum(seconds for _, seconds in phases(action["details"])) or took
+        took = sum(seconds for _phase, seconds in phases(action["details"])) or took
     return took if took > 0 else None
 
 

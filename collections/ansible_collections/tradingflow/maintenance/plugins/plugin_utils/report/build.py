@@ -155,7 +155,7 @@ def _unreadable(directory: Path, readable: int) -> Iterator[dict[str, Any]]:
             record = None
         if isinstance(record, dict) and {"area", "host", "checks", "actions"} <= record.keys():
             continue
-        area, _, host = path.name.removesuffix(".json").partition("@")
+        area, _separator, host = path.name.removesuffix(".json").partition("@")
         area, host = (_name(unquote(part)) for part in (area, host.partition("@")[0]))
         message = f"What {area} handed in for {host} cannot be read."
         yield _own("readable", f"{area} readable", message, f"Look at spool/{path.name}, then run again.", area, host)
@@ -248,7 +248,7 @@ def _failed(actions: list[dict[str, Any]], checks: list[dict[str, Any]]) -> Iter
     for action in actions:
         if action["status"] != "failed" or (action["area"], action["host"]) in told:
             continue
-        name, _, instance = action["id"].removeprefix(f"{action['area']}.").partition(":")
+        name, _separator, instance = action["id"].removeprefix(f"{action['area']}.").partition(":")
         check = _own(
             slug(name) + (f":{instance}" if instance else ""),
             action["title"],

@@ -166,7 +166,7 @@ def _nearest(checks: list[dict[str, Any]], most: int = 6) -> list[dict[str, Any]
             if 0.5 <= used <= 1 and not best:
                 found.append((used, check))
     found.sort(key=lambda pair: -pair[0])
-    return [check for _, check in found[:most]]
+    return [check for _used, check in found[:most]]
 
 
 def _strip(runs: Iterable[dict[str, Any]]) -> list[dict[str, str]]:

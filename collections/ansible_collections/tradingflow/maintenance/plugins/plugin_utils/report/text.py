@@ -144,7 +144,7 @@ def _areas(report: dict[str, Any]) -> list[tuple[tuple[str, str], dict[str, int]
         return sorted(pairs.items())
     hosts: dict[str, int] = {}
     totals: dict[str, dict[str, int]] = {}
-    for (area, _), counts in pairs.items():
+    for (area, _host), counts in pairs.items():
         hosts[area] = hosts.get(area, 0) + 1
         total = totals.setdefault(area, dict.fromkeys(STATUSES, 0))
         for status, count in counts.items():
