@@ -76,7 +76,7 @@ options:
     type: int
     default: 0
   nice:
-    description: Niceness of C(pg_dump) and of the packing, 0 to 19.
+    description: Niceness of C(pg_dump), 0 to 19. Compression and upload of files run beside it at normal priority.
     type: int
     default: 0
   verify:
