@@ -13,8 +13,9 @@ PACKAGES=ca-certificates,git,iproute2,make,procps,python3,python3-venv,zstd
 # Of the machine's environment only what says how to reach packages.
 KEPT='^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|UV_[A-Z_]+|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL)='
 
+# They end with whoever started them, also when that is killed.
 own_namespaces() {
-  unshare --mount --pid --ipc --fork --kill-child --propagation private "$@"
+  setpriv --pdeathsig KILL unshare --mount --pid --ipc --fork --kill-child --propagation private "$@"
 }
 
 # In namespaces of its own: an empty root in memory at $1.
@@ -109,7 +110,7 @@ esac
 
 if [[ $(id -u) != 0 ]]; then
   left_out "$WHAT" "debootstrap and chroot need root"
-elif ! unshare --mount --pid --net --ipc --fork true 2>/dev/null; then
+elif ! own_namespaces --net true 2>/dev/null; then
   left_out "$WHAT" "this machine gives no namespaces"
 elif ! installed debootstrap debootstrap || ! installed zstd zstd; then
   left_out "$WHAT" "apt-get install debootstrap zstd"
