@@ -76,7 +76,9 @@ class ActionModule(AreaAction):
     def _work(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         # On the same machine the work sees us die; elsewhere it misses our touch of its handle.
         watched = [os.getpid(), os.getppid()] if self._connection.transport == "local" else []
-        started = self._checked(self._module({**options, "_detach": True, "_watched": watched}, task_vars))
+        # The module has no use for the run itself; the option carries how it is to work.
+        apart = {"detach": True, "watched": watched}
+        started = self._checked(self._module({**options, "run": apart}, task_vars))
         job, pid = shlex.quote(started["job"]), int(started["pid"])
         ended = False
         try:

@@ -96,7 +96,7 @@ def connected(database: Dict[str, Any], *, statement_timeout: Optional[int] = No
     except psycopg2.Error as error:
         raise DatabaseError(
             f"A statement failed in database {describe(database)}: {one_line(error)}",
-            "Read the message; the maintenance user's rights are listed in docs/database.md.",
+            "Read the message; the maintenance user's rights are listed in roles/backup/README.md.",
         ) from error
     finally:
         connection.close()

@@ -94,8 +94,8 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
             "NoSuchBucket": "Create the bucket or correct tradingflow_storage.bucket.",
             "InvalidAccessKeyId": "Correct the access key (tradingflow_storage.access_key).",
             "SignatureDoesNotMatch": "Correct the secret key (tradingflow_storage.secret_key).",
-            "AccessDenied": "Grant the key the rights listed in docs/storage.md.",
-            "403": "Correct the keys, or grant them the rights listed in docs/storage.md.",
+            "AccessDenied": "Grant the key the rights listed in docs/backup.md and docs/evidence.md.",
+            "403": "Correct the keys, or grant them the rights listed in docs/backup.md and docs/evidence.md.",
             "ExpiredToken": "Get new temporary credentials and run again.",
             "RequestTimeTooSkewed": "Synchronise the clock of this machine.",
         }

@@ -232,7 +232,7 @@ def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
         if module.check_mode:
             result = {"plan": engine.plan(module.params)}
         else:
-            result = engine.create(module.params, Progress(directory, module.params["_watched"]))
+            result = engine.create(module.params, Progress(directory, (module.params["run"] or {}).get("watched", [])))
     except MaintenanceError as error:
         result = {"error": described(error)}
     except Exception as error:
@@ -265,17 +265,9 @@ def detach(module: AnsibleModule) -> None:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        {
-            **SPEC,
-            "run": {"type": "dict"},
-            "_detach": {"type": "bool", "default": False},
-            "_watched": {"type": "list", "elements": "int", "default": []},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
     try:
-        if module.params["_detach"] and not module.check_mode:
+        if (module.params["run"] or {}).get("detach") and not module.check_mode:
             detach(module)
     except MaintenanceError as error:
         module.exit_json(changed=False, error=described(error))
