@@ -341,3 +341,17 @@ def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_missed_run_is_a_finding(play: Play) -> None:
+    due = ("--tags", "application", "-e", "tradingflow_daily_interval=93600")
+    assert play("daily", *due).returncode == 0
+    second = play("daily", *due)
+    assert second.report()["worst_status"] == "ok"
+    assert "schedule.previous_run" in ids(second.report(), "ok")
+    for path in (second.artifacts / "daily").glob("*/report.json"):
+        report = json.loads(path.read_text())
+        report["started_at"] = report["started_at"].replace(report["started_at"][:4], "2025")
+        path.write_text(json.dumps(report))
+    third = play("daily", *due).report()
+    assert ids(third, "warning") == {"schedule.previous_run"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils import ledger
-from ..module_utils.checks import Check, as_dicts, utc_now
+from ..module_utils.checks import Check, as_dicts, judge, utc_now
 from ..module_utils.errors import EvidenceError, MaintenanceError
 from ..module_utils.lock import release
 from ..module_utils.run import write_private, write_spool
@@ -39,6 +40,7 @@ class ActionModule(ActionBase):
         "fail_on": {"type": "str", "default": "critical", "choices": ["warning", "critical", "never"]},
         "evidence": {"type": "dict", "options": EVIDENCE_SPEC},
         "history": {"type": "int", "default": 30},
+        "interval": {"type": "int", "default": 0},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
     }
 
@@ -60,6 +62,9 @@ class ActionModule(ActionBase):
         history = reports.load_history(
             root, run["playbook"], environment=run["environment"], limit=args["history"], before=run["run_id"]
         )
+        if args["interval"] and history:
+            finding = punctual(history[-1], run, args["interval"])
+            write_spool(directory, "schedule", "controller", as_dicts([finding]), [])
 
         def written() -> tuple[dict[str, Any], Path]:
             report = reports.build(directory, run, finished_at=utc_now(), fail_on=args["fail_on"], history=history)
@@ -80,6 +85,8 @@ class ActionModule(ActionBase):
             display.display(line)
         display.display(f"Report: {path.with_suffix('.html')}")
         if record:
+            for note in record["notes"]:
+                display.display(f"Note: {note}")
             display.display(f"Evidence: record {record['number']} of {run['environment']}'s ledger, {record['key']}")
         html = path.with_suffix(".html")
         findings = ", ".join(f"{report['counts'][status]} {status}" for status in ("critical", "unknown", "warning"))
@@ -115,6 +122,23 @@ class ActionModule(ActionBase):
         )
         write_private(path.with_name("evidence.json"), json.dumps(record, indent=1))
         return record
+
+
+def punctual(previous: dict[str, Any], run: dict[str, Any], interval: int) -> Check:
+    """Whether a run was missed since the previous one, which began interval seconds ago at the most."""
+    begun = [datetime.fromisoformat(one["started_at"]) for one in (previous, run)]
+    hours = round((begun[1] - begun[0]).total_seconds() / 3600, 1)
+    return judge(
+        "schedule.previous_run",
+        "Time since the previous run",
+        hours,
+        warning=round(interval / 3600, 1),
+        critical=None,
+        unit="h",
+        message=f"The previous {run['playbook']} began {hours} h before; one is due every {interval / 3600:.0f} h.",
+        remedy="Find out why the scheduler did not start it; what it would have found stays unknown for that time.",
+        source=f"report of {previous['run_id']}",
+    )
 
 
 def keep(report: dict[str, Any], path: Path, storage: dict[str, Any]) -> dict[str, Any]:

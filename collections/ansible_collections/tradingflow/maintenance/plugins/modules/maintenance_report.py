@@ -52,6 +52,12 @@ options:
     description: How many earlier runs the report looks back on.
     type: int
     default: 30
+  interval:
+    description:
+      - Seconds between two runs of this procedure at the most. A longer gap is a finding. A run was missed then.
+      - V(0) when it does not run by a schedule.
+    type: int
+    default: 0
   run:
     required: true
   storage:
