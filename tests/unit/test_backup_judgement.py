@@ -302,10 +302,10 @@ def test_environment_that_cannot_be_a_key_is_refused(name: str) -> None:
 
 
 def test_line_of_progress() -> None:
-    state = {"phase": "backup", "seconds": 4.0, "bytes_done": 400 << 20, "bytes_total": 1200 << 20}
-    assert action.line("h", state) == "PROGRESS backup h backup 400 MiB of ~1.2 GiB 33% 100 MiB/s ETA 0:08"
+    state = {"phase": "backup", "seconds": 4.0, "bytes_done": 400 * 10**6, "bytes_total": 1200 * 10**6}
+    assert action.line("h", state) == "PROGRESS backup h backup 400 MB of ~1.2 GB 33% 100 MB/s ETA 0:08"
     # An estimate that was too low is no reason to say 120%, or a negative time.
-    late = action.line("h", {**state, "bytes_done": 2400 << 20})
+    late = action.line("h", {**state, "bytes_done": 2400 * 10**6})
     assert "99%" in late
     assert "ETA 0:00" in late
     assert action.line("h", {**state, "bytes_done": 0}) == "PROGRESS backup h backup 4 s"

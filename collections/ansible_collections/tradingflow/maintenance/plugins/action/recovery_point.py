@@ -138,7 +138,7 @@ class Lines:
 
 
 def line(host: str, progress: dict[str, Any]) -> str:
-    """PROGRESS backup HOST PHASE 412 MiB of ~1.2 GiB 34% 88 MiB/s ETA 0:09"""
+    """PROGRESS backup HOST PHASE 412 MB of ~1.2 GB 34% 88 MB/s ETA 0:09"""
     done, total, seconds = progress["bytes_done"], progress["bytes_total"], progress["seconds"]
     words = ["PROGRESS", "backup", host, progress["phase"]]
     if done and total:

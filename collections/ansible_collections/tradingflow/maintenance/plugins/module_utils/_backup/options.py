@@ -38,12 +38,12 @@ SPEC: Dict[str, Any] = {
 
 
 def human(size: float) -> str:
-    """Bytes for people: 1.5 GiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
+    """Bytes for people, in powers of 1000 as everywhere in the report: 1.5 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def summary(result: Dict[str, Any]) -> Dict[str, Any]:
