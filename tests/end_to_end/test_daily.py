@@ -305,8 +305,10 @@ def test_second_daily_is_locked_out_and_a_killed_one_is_not_in_the_way(
     platform: Sandbox, play: Play, tmp_path: Path
 ) -> None:
     artifacts = tmp_path / "artifacts"
-    first = start(platform, artifacts)
-    wait_for(lambda: list(artifacts.glob("daily/*/run.json")))
+    finished = {key.split("/")[2] for key in recovery_points(platform)}
+    # Slow enough to be caught in the middle of its upload.
+    first = start(platform, artifacts, "-e", "backup_bandwidth_limit=100000")
+    wait_for(lambda: {key.split("/")[2] for key in keys(platform, "backups/local/")} - finished)
     second = play("daily")
     assert second.returncode != 0
     assert str(first.pid) in second.output
