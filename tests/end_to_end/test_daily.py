@@ -322,7 +322,8 @@ def test_second_daily_is_locked_out_and_a_killed_one_is_not_in_the_way(
     third = play("daily")
     assert third.returncode == 0, third.output
     assert len(recovery_points(platform)) == len(points) + 1
-    assert not s3(platform).list_multipart_uploads(Bucket=platform.state["s3"]["bucket"]).get("Uploads")
+    bucket = platform.state["s3"]["bucket"]
+    assert not s3(platform).list_multipart_uploads(Bucket=bucket, Prefix="backups/local/").get("Uploads")
 
 
 def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:

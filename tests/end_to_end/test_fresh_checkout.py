@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.processes import alive
 from tests.conftest import ROOT, left_out
 
 NOBODY = 65534
@@ -91,5 +92,5 @@ def test_make_daily_from_nothing(checkout: Path) -> None:
         down = make("sandbox-down")
     assert down.returncode == 0, down.stdout
     assert not Path(state["data_root"]).exists()
-    assert not Path(f"/proc/{state['postgres']['pid']}").exists()
+    assert not any(alive(state[service]) for service in ("postgres", "s3", "app"))
     assert not (checkout / ".sandbox/sandbox.json").exists()
