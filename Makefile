@@ -19,7 +19,7 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 daily: setup ## run the daily maintenance on the embedded sandbox
-	@$(BIN)/python -m sandbox up
+	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml $(ARGS)
 
 test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)

@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     up.add_argument("--size", choices=lifecycle.SIZES, help="of the history (default: default)")
     up.add_argument("--seed", type=int, help="of the history (default: 1)")
     up.add_argument("--without-app", action="store_true", help="do not start the sample service")
+    up.add_argument(
+        "--newer-than", type=float, metavar="HOURS", help="build it anew, same size and seed, if its history is older"
+    )
     commands.add_parser("down", help="stop it and delete all of it")
     status = commands.add_parser("status", help="what is where; exit code 0 only if all is healthy")
     status.add_argument("--json", action="store_true")
@@ -34,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
     layout = Layout()
     try:
         if options.command == "up":
+            if options.newer_than is not None and (kept := lifecycle.outdated(layout, options.newer_than)):
+                # Nothing trades after a history's end, so its venue statements go stale, as they should.
+                print(f"The history of the sandbox is older than {options.newer_than:g} h: building it anew.")
+                lifecycle.down(layout)
+                options.size, options.seed = kept["size"], kept["seed"]
             lines = lifecycle.up(layout, size=options.size, seed=options.seed, with_app=not options.without_app)
             print("\n".join(lines) if lines else "The sandbox is up.")
         elif options.command == "down":

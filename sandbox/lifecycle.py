@@ -10,7 +10,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +46,17 @@ def up(layout: Layout, *, size: str | None, seed: int | None, with_app: bool) ->
                     f"The sandbox that is up has the {name} {history[name]}, not {wanted}. Take it down first."
                 )
         return _resume(state, with_app)
+
+
+def outdated(layout: Layout, hours: float) -> dict[str, Any] | None:
+    """The history's section of the state if it ended more than so many hours ago, else None."""
+    with layout.locked():
+        state = State(layout)
+        if not state.complete:
+            return None
+        history: dict[str, Any] = state["history"]
+        age = datetime.now(UTC) - datetime.fromisoformat(history["anchor"])
+        return history if age > timedelta(hours=hours) else None
 
 
 def _services(state: State) -> list[str]:

@@ -216,6 +216,17 @@ def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box, monkeypatch: pyt
     assert fresh("down") == "There is no sandbox.\n"
 
 
+def test_an_outdated_history_is_built_anew_with_its_size(fresh: Box) -> None:
+    fresh("up", "--size", "empty", "--without-app")
+    assert fresh("up", "--newer-than", "20", "--without-app") == "The sandbox is up.\n"
+    state = fresh.state
+    state["history"]["anchor"] = "2025-01-01T00:00:00+00:00"
+    fresh.state_file.write_text(json.dumps(state), encoding="utf-8")
+    assert "building it anew" in fresh("up", "--newer-than", "20", "--without-app")
+    assert fresh.state["history"]["anchor"] > "2026"
+    assert fresh.state["history"]["size"] == "empty"
+
+
 def test_a_folder_of_someone_else_is_left_alone(fresh: Box) -> None:
     fresh.root.mkdir(parents=True)
     letter = fresh.root / "letter.txt"
