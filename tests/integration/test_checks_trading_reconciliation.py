@@ -13,8 +13,6 @@ ONE = """(SELECT min(e.id) FROM executions e JOIN venue_executions v USING (venu
               WHERE r.venue_code = e.venue_code AND r.reference = e.venue_execution_id))"""
 THEIRS = f"""(SELECT v.id FROM venue_executions v JOIN executions e USING (venue_code, venue_execution_id)
              WHERE e.id = {ONE})"""
-    f"(SELECT v.id FROM venue_executions v JOIN executions e USING (venue_code, venue_execution_id) WHERE e.id={ONE})"
-)
 FEWER_LINES = f"""UPDATE venue_statements SET record_count = record_count - 1
                   WHERE id = (SELECT statement_id FROM venue_executions WHERE id = {THEIRS})"""
 NEWEST = "(SELECT max(as_of) FROM venue_statements)"
