@@ -16,8 +16,8 @@ THEIRS = f"""(SELECT v.id FROM venue_executions v JOIN executions e USING (venue
 FEWER_LINES = f"""UPDATE venue_statements SET record_count = record_count - 1
                   WHERE id = (SELECT statement_id FROM venue_executions WHERE id = {THEIRS})"""
 NEWEST = "(SELECT max(as_of) FROM venue_statements)"
-COLUMNS = """order_id, venue_code, venue_execution_id, kind, reference, strategy_code, account_code, instrument_code, side,
-             quantity, price, fee, fee_currency, liquidity, executed_at, received_at"""
+COLUMNS = """order_id, venue_code, venue_execution_id, kind, reference, strategy_code, account_code, instrument_code,
+             side, quantity, price, fee, fee_currency, liquidity, executed_at, received_at"""
 EXECUTIONS, POSITIONS, CASH = "reconcile_executions", "reconcile_positions", "reconcile_cash"
 
 

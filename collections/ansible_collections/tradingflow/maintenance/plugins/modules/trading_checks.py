@@ -48,6 +48,10 @@ options:
     description: How far cash may differ from the venue's statement, in its currency.
     type: str
     default: "0"
+  minimum_orders:
+    description: Fewer orders of the last day than this are reported, and their ratios not judged.
+    type: int
+    default: 50
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -127,6 +131,109 @@ options:
             default: 1
       duplicate_executions:
         description: Executions booked more than once, by venue and the venue's id.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      failed_transactions:
+        description: Transactions that failed and nobody has dealt with.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10
+      failed_age:
+        description: Age of the oldest of them, in s.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 86400
+      failed_amount:
+        description: What they add up to, in the currency with the most.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000
+      stuck_transactions:
+        description: Age of the oldest transaction that is neither settled nor failed, in s.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 3600
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 86400
+      stuck_amount:
+        description: What those stuck add up to, in the currency with the most.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000
+      reject_ratio:
+        description: Rejected orders of the last day, in %.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 5
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 20
+      fill_ratio:
+        description: Filled orders, at least in part, of the last day's accepted and closed ones, in %. From here down.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 70
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 40
+      orders_without_executions:
+        description: Orders that are filled and have no execution.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      executions_without_orders:
+        description: Executions whose order is not there.
         type: dict
         suboptions:
           warning:

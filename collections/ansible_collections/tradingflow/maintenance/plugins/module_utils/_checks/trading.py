@@ -36,6 +36,7 @@ TRADING_SPEC: Dict[str, Any] = {
         },
     },
     "cash_tolerance": {"type": "str", "default": "0"},
+    "minimum_orders": {"type": "int", "default": 50},
     "thresholds": thresholds_spec(
         {
             "strategy_heartbeat": (3, 10),
@@ -45,6 +46,15 @@ TRADING_SPEC: Dict[str, Any] = {
             "reconcile_positions": (None, 1),
             "reconcile_cash": (None, 1),
             "duplicate_executions": (None, 1),
+            "failed_transactions": (1, 10),
+            "failed_age": (None, 86400),
+            "failed_amount": (None, 1_000_000),
+            "stuck_transactions": (3600, 86400),
+            "stuck_amount": (None, 1_000_000),
+            "reject_ratio": (5, 20),
+            "fill_ratio": (70, 40),
+            "orders_without_executions": (None, 1),
+            "executions_without_orders": (None, 1),
         }
     ),
 }
@@ -131,7 +141,7 @@ def parameters(thresholds: Row, options: Row) -> Row:
 
     :raises ConfigurationError: a tolerance is no number of 0 or more, or given twice
     """
-    limit = limits(thresholds, "venue_statements")
+    stale, stuck = limits(thresholds, "venue_statements"), limits(thresholds, "stuck_transactions")
     tolerances = options.get("tolerances") or []
     names = [entry["instrument"] for entry in tolerances]
     for name in names:
@@ -141,7 +151,9 @@ def parameters(thresholds: Row, options: Row) -> Row:
         for key in ("quantity", "price", "fee"):
             exact(f"{key} of {printable(entry['instrument'])}", entry.get(key) or "0")
     return {
-        "stale": limit["warning"] if limit["critical"] is None else limit["critical"],
+        "stale": stale["warning"] if stale["critical"] is None else stale["critical"],
+        "stuck": stuck["critical"] if stuck["warning"] is None else stuck["warning"],
+        "minimum_orders": options.get("minimum_orders", 50),
         "tolerances": json.dumps([{key: value or "0" for key, value in entry.items()} for entry in tolerances]),
         "cash_tolerance": exact("cash", options.get("cash_tolerance") or "0"),
     }
