@@ -52,6 +52,14 @@ options:
     description: Fewer orders of the last day than this are reported, and their ratios not judged.
     type: int
     default: 50
+  price_age:
+    description: Hours after which a price says nothing of a risk limit. Must cover weekends and holidays.
+    type: int
+    default: 120
+  equity_age:
+    description: Hours after which an equity says nothing of a risk limit.
+    type: int
+    default: 36
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -239,6 +247,18 @@ options:
           warning:
             description: Warning from here on.
             type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      risk_limits:
+        description: Used share of a limit. For the warning, the limit's own C(warning_ratio) comes first.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 0.8
           critical:
             description: Critical from here on.
             type: float

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError, DatabaseError
-from . import limits, printable, reconciliation, span, thresholds_spec, trades
+from . import limits, printable, reconciliation, risk, span, thresholds_spec, trades
 from .sql import NotMeasured, Probe, Row, Views, ask, reading
 
 TRADING_SPEC: Dict[str, Any] = {
@@ -37,6 +37,8 @@ TRADING_SPEC: Dict[str, Any] = {
     },
     "cash_tolerance": {"type": "str", "default": "0"},
     "minimum_orders": {"type": "int", "default": 50},
+    "price_age": {"type": "int", "default": 120},
+    "equity_age": {"type": "int", "default": 36},
     "thresholds": thresholds_spec(
         {
             "strategy_heartbeat": (3, 10),
@@ -55,6 +57,7 @@ TRADING_SPEC: Dict[str, Any] = {
             "fill_ratio": (70, 40),
             "orders_without_executions": (None, 1),
             "executions_without_orders": (None, 1),
+            "risk_limits": (0.8, 1),
         }
     ),
 }
@@ -68,8 +71,9 @@ KINDS = {
     "number": {"smallint", "integer", "bigint", "numeric", "real", "double precision"},
     "time": {"timestamp with time zone"},
     "boolean": {"boolean"},
+    "date": {"date"},
 }
-NAMES = {"text": "text", "number": "a number", "time": "timestamp with time zone", "boolean": "boolean"}
+NAMES = {"text": "text", "number": "a number", "time": "timestamp with time zone", "boolean": "boolean", "date": "date"}
 
 READ_VIEWS = "Grant it: GRANT USAGE ON SCHEMA maintenance, and SELECT ON its views, TO the maintenance user."
 
@@ -136,6 +140,9 @@ def measure(database: Row, thresholds: Dict[str, Any], timeout: int, options: Op
     return checks
 
 
+COUNTS = ("minimum_orders", "price_age", "equity_age")
+
+
 def parameters(thresholds: Row, options: Row) -> Row:
     """What the statements need to know.
 
@@ -153,7 +160,7 @@ def parameters(thresholds: Row, options: Row) -> Row:
     return {
         "stale": stale["warning"] if stale["critical"] is None else stale["critical"],
         "stuck": stuck["critical"] if stuck["warning"] is None else stuck["warning"],
-        "minimum_orders": options.get("minimum_orders", 50),
+        **{name: options.get(name, TRADING_SPEC[name]["default"]) for name in COUNTS},
         "tolerances": json.dumps([{key: value or "0" for key, value in entry.items()} for entry in tolerances]),
         "cash_tolerance": exact("cash", options.get("cash_tolerance") or "0"),
     }
@@ -372,4 +379,5 @@ PROBES: Tuple[Probe, ...] = (
     ),
     *reconciliation.PROBES,
     *trades.PROBES,
+    *risk.PROBES,
 )
