@@ -91,6 +91,16 @@ def test_after_the_cut_off_only_our_books_know(platform: Sandbox) -> None:
         assert found[POSITIONS].status == found[EXECUTIONS].status == "ok"
 
 
+def test_cash_settled_after_the_cut_off(platform: Sandbox) -> None:
+    moved = """INSERT INTO transactions (kind, status, account_code, venue_code, currency, amount, reference, created_at,
+               settled_at) SELECT 'deposit', 'settled', account_code, venue_code, currency, 0.1, 'x', now(), now()
+               FROM cash_balances"""
+    with changed(platform, moved):
+        assert statuses(measured(platform)) == {CASH: "critical"}
+    with changed(platform, moved, "UPDATE cash_balances SET balance = balance + 0.1"):
+        assert statuses(measured(platform)) == {}
+
+
 def test_duplicate(platform: Sandbox) -> None:
     twice = f"INSERT INTO executions ({COLUMNS}) SELECT {COLUMNS} FROM executions WHERE id = {ONE}"
     with changed(platform, twice):
@@ -127,6 +137,39 @@ def test_incomplete_statement_is_unknown(platform: Sandbox) -> None:
         assert statuses(found) == {POSITIONS: "unknown", "venue_statements": "critical"}
     with changed(platform, f"DELETE FROM venue_executions WHERE id = {THEIRS}"):
         assert statuses(measured(platform)) == {EXECUTIONS: "unknown", "venue_statements": "critical"}
+
+
+def test_period_that_no_statement_covers_is_unknown(platform: Sandbox) -> None:
+    gone = """SELECT id FROM venue_statements WHERE kind = 'executions' AND venue_code = 'COINX'
+              AND as_of < (SELECT max(as_of) FROM venue_statements) - interval '9 days' ORDER BY as_of DESC LIMIT 1"""
+    with changed(
+        platform,
+        f"DELETE FROM venue_executions WHERE statement_id = ({gone})",
+        f"DELETE FROM venue_statements WHERE id = ({gone})",
+    ):
+        found = measured(platform)
+    # What was executed in that time is not missing at the venue: nobody knows.
+    assert statuses(found) == {EXECUTIONS: "unknown", "venue_statements": "critical"}
+    assert "not covered" in found[EXECUTIONS].message
+
+
+def test_account_without_a_statement_is_unknown(platform: Sandbox) -> None:
+    with changed(
+        platform,
+        "INSERT INTO positions SELECT strategy_code, 'new', venue_code, instrument_code, 0, 0, now() "
+        "FROM (SELECT * FROM positions LIMIT 1) p",
+    ):
+        found = measured(platform)
+    assert {found[id].status for id in (EXECUTIONS, POSITIONS, CASH)} == {"unknown"}
+    assert "new at" in found[CASH].message
+
+
+def test_empty_platform_is_unknown(platform: Sandbox) -> None:
+    tables = ("venue_statements", "venue_executions", "venue_positions", "venue_cash", "positions", "cash_balances")
+    with changed(platform, *(f"DELETE FROM {table}" for table in (*tables, "executions", "orders", "transactions"))):
+        found = measured(platform)
+    names = ("reconcile", "venue", "duplicate", "failed", "stuck", "reject", "fill", "orders", "executions")
+    assert {check.status for id, check in found.items() if id.startswith(names)} == {"unknown"}
 
 
 def test_tolerance_of_an_instrument(platform: Sandbox) -> None:

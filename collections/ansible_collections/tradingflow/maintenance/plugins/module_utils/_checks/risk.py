@@ -155,7 +155,8 @@ def used(row: Row) -> Decimal:
     if metric == "order_rate":
         return Decimal(row["busiest"])
     if metric == "daily_loss":
-        return max(Decimal(0), -row["pnl"])
+        loss: Decimal = -row["pnl"]
+        return max(Decimal(0), loss)
     value: Decimal = row[EXPOSED[metric]]
     equity: Decimal = row["equity"]
     return value / equity if metric in ("concentration", "leverage") else value
