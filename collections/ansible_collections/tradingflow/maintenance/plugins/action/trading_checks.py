@@ -17,4 +17,4 @@ class ActionModule(AreaAction):
     spec = TRADING_SPEC
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        return Findings(measure(args["database"], args["thresholds"], args["timeout"]))
+        return Findings(measure(args["database"], args["thresholds"], args["timeout"], args))

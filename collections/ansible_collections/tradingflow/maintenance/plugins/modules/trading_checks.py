@@ -7,20 +7,59 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trading_checks
-short_description: Check that strategies and platform are alive
+short_description: Check strategies, executions and what the venues say of them
 version_added: "0.1.0"
 description:
   - Measures heartbeats of the platform and of every strategy, and each strategy's expected against its observed
     state (docs/checks.md).
-  - Reads the views C(strategies) and C(heartbeat) of the schema C(maintenance), which the platform's owner defines over
-    tables of their own. A missing view, column or right makes its checks unknown, and the message says what to define.
-  - Runs on the controller, in one session that cannot write. It reports and never changes anything.
+  - Compares executions, positions and cash with the venues' statements, each as of the statement's own cut-off.
+  - Reads views of the schema C(maintenance), which the platform's owner defines over tables of their own. A missing
+    view, column or right makes its checks unknown, and the message says what to define.
+  - Runs on the controller, in one transaction that cannot write. It reports and never books or changes anything.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   timeout:
     description: Seconds one statement of the checks may take; what takes longer is unknown.
     type: int
     default: 10
+  tolerances:
+    description: How far executions and positions may differ from the venue's statement, 0 without an entry.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      instrument:
+        description: Its code, or C(*) for all that have no entry of their own.
+        type: str
+        required: true
+      quantity:
+        description: Of an execution, and of a position.
+        type: str
+        default: "0"
+      price:
+        description: Of an execution, in its currency.
+        type: str
+        default: "0"
+      fee:
+        description: Of an execution, in its currency.
+        type: str
+        default: "0"
+  cash_tolerance:
+    description: How far cash may differ from the venue's statement, in its currency.
+    type: str
+    default: "0"
+  minimum_orders:
+    description: Fewer orders of the last day than this are reported, and their ratios not judged.
+    type: int
+    default: 50
+  price_age:
+    description: Hours after which a price says nothing of a risk limit. Must cover weekends and holidays.
+    type: int
+    default: 120
+  equity_age:
+    description: Hours after which an equity says nothing of a risk limit.
+    type: int
+    default: 36
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -51,6 +90,179 @@ options:
             description: Critical from here on.
             type: float
             default: 10
+      venue_statements:
+        description:
+          - Age of the oldest of the newest statements, in multiples of the venue's interval.
+          - From critical on it is stale, and what needs it is unknown.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1.5
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 2
+      reconcile_executions:
+        description: Breaks between executions and the venues' statements.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      reconcile_positions:
+        description: Breaks between positions and the venues' statements.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      reconcile_cash:
+        description: Breaks between cash and the venues' statements.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      duplicate_executions:
+        description: Executions booked more than once, by venue and the venue's id.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      failed_transactions:
+        description: Transactions that failed and nobody has dealt with.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10
+      failed_age:
+        description: Age of the oldest of them, in s.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 86400
+      failed_amount:
+        description: What they add up to, in the currency with the most.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000
+      stuck_transactions:
+        description: Age of the oldest transaction that is neither settled nor failed, in s.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 3600
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 86400
+      stuck_amount:
+        description: What those stuck add up to, in the currency with the most.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000000
+      reject_ratio:
+        description: Rejected orders of the last day, in %.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 5
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 20
+      fill_ratio:
+        description: Filled orders, at least in part, of the last day's accepted and closed ones, in %. From here down.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 70
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 40
+      orders_without_executions:
+        description: Orders that are filled and have no execution.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      executions_without_orders:
+        description: Executions whose order is not there.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      risk_limits:
+        description: Used share of a limit. For the warning, the limit's own C(warning_ratio) comes first.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 0.8
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.run
@@ -63,6 +275,8 @@ EXAMPLES = r"""
     database: "{{ tradingflow_database }}"
     thresholds:
       strategy_heartbeat: {critical: 5}
+    tolerances:
+      - {instrument: "*", fee: "0.01"}
 """
 
 RETURN = r"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..checks import Check, unknown
 from ..database import connected, one_line
@@ -76,14 +76,17 @@ def reading(database: Row, timeout: int) -> Iterator[Any]:
             yield cursor
 
 
-def ask(cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str) -> List[Check]:
+def ask(
+    cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str, parameters: Optional[Row] = None
+) -> List[Check]:
     """The checks of one probe.
 
     :param no_right: remedy when the role may not read something
+    :param parameters: of the statement, by name
     :raises psycopg2.Error: the connection is lost
     """
     try:
-        cursor.execute(probe.sql)
+        cursor.execute(probe.sql, parameters)
         return list(probe.judge(cursor.fetchall(), thresholds))
     except NotMeasured as error:
         return probe.unmeasured(error.message, error.remedy)

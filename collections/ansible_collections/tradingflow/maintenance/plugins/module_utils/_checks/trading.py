@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Area trading: whether strategies and platform are alive and do what they should.
+"""Area trading: whether strategies and platform are alive, do what they should, and our books are right.
 
 Reads views in the schema "maintenance" that the platform's owner defines. Ages are taken by the database's clock, so
 that the runner's does not matter.
@@ -10,19 +10,56 @@ that the runner's does not matter.
 
 from __future__ import annotations
 
+import json
 import math
+from decimal import Decimal, InvalidOperation
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
 from ..database import DATABASE_SPEC
-from ..errors import DatabaseError
-from . import limits, printable, span, thresholds_spec
+from ..errors import ConfigurationError, DatabaseError
+from . import limits, printable, reconciliation, risk, span, thresholds_spec, trades
 from .sql import NotMeasured, Probe, Row, Views, ask, reading
 
 TRADING_SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 10},
-    "thresholds": thresholds_spec({"strategy_heartbeat": (3, 10), "platform_heartbeat": (3, 10)}),
+    "tolerances": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "instrument": {"type": "str", "required": True},
+            "quantity": {"type": "str", "default": "0"},
+            "price": {"type": "str", "default": "0"},
+            "fee": {"type": "str", "default": "0"},
+        },
+    },
+    "cash_tolerance": {"type": "str", "default": "0"},
+    "minimum_orders": {"type": "int", "default": 50},
+    "price_age": {"type": "int", "default": 120},
+    "equity_age": {"type": "int", "default": 36},
+    "thresholds": thresholds_spec(
+        {
+            "strategy_heartbeat": (3, 10),
+            "platform_heartbeat": (3, 10),
+            "venue_statements": (1.5, 2),
+            "reconcile_executions": (None, 1),
+            "reconcile_positions": (None, 1),
+            "reconcile_cash": (None, 1),
+            "duplicate_executions": (None, 1),
+            "failed_transactions": (1, 10),
+            "failed_age": (None, 86400),
+            "failed_amount": (None, 1_000_000),
+            "stuck_transactions": (3600, 86400),
+            "stuck_amount": (None, 1_000_000),
+            "reject_ratio": (5, 20),
+            "fill_ratio": (70, 40),
+            "orders_without_executions": (None, 1),
+            "executions_without_orders": (None, 1),
+            "risk_limits": (0.8, 1),
+        }
+    ),
 }
 
 SCHEMA = "maintenance"
@@ -34,8 +71,9 @@ KINDS = {
     "number": {"smallint", "integer", "bigint", "numeric", "real", "double precision"},
     "time": {"timestamp with time zone"},
     "boolean": {"boolean"},
+    "date": {"date"},
 }
-NAMES = {"text": "text", "number": "a number", "time": "timestamp with time zone", "boolean": "boolean"}
+NAMES = {"text": "text", "number": "a number", "time": "timestamp with time zone", "boolean": "boolean", "date": "date"}
 
 READ_VIEWS = "Grant it: GRANT USAGE ON SCHEMA maintenance, and SELECT ON its views, TO the maintenance user."
 
@@ -65,31 +103,81 @@ WHERE n.nspname = %s
 """
 
 
-def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> List[Check]:
-    """All checks of trading. Without the database they are all unknown.
+def measure(database: Row, thresholds: Dict[str, Any], timeout: int, options: Optional[Row] = None) -> List[Check]:
+    """All checks of trading, of one moment: one transaction that only reads. Without the database all are unknown.
 
     :param database: see DATABASE_SPEC
     :param timeout: s that one statement may take
+    :param options: the other options, see TRADING_SPEC; what is left out has its default
     :raises ConfigurationError: an option makes no sense, or psycopg2 is missing
     """
     for name in thresholds:
         limits(thresholds, name)
+    given = parameters(thresholds, options or {})
     checks: List[Check] = []
     done = 0
     try:
         with reading(database, timeout) as cursor:
+            cursor.execute(BEGIN)
             cursor.execute(CATALOGUE, (SCHEMA,))
             catalogue: Dict[str, Dict[str, Row]] = {}
             for row in cursor.fetchall():
                 catalogue.setdefault(row["view"], {})[row["column"]] = row
             for probe in PROBES:
                 lacking = lack(catalogue, probe.views)
-                checks += probe.unmeasured(*lacking) if lacking else ask(cursor, probe, thresholds, READ_VIEWS)
+                if lacking:
+                    checks += probe.unmeasured(*lacking)
+                else:
+                    cursor.execute("SAVEPOINT probe")
+                    found = ask(cursor, probe, thresholds, READ_VIEWS, given)
+                    # One that failed must not take the others with it.
+                    cursor.execute("ROLLBACK TO SAVEPOINT probe")
+                    checks += found
                 done += 1
     except DatabaseError as error:
         for probe in PROBES[done:]:
             checks += probe.unmeasured(f"not measured. {error.message}", error.remedy)
     return checks
+
+
+COUNTS = ("minimum_orders", "price_age", "equity_age")
+
+
+def parameters(thresholds: Row, options: Row) -> Row:
+    """What the statements need to know.
+
+    :raises ConfigurationError: a tolerance is no number of 0 or more, or given twice
+    """
+    stale, stuck = limits(thresholds, "venue_statements"), limits(thresholds, "stuck_transactions")
+    tolerances = options.get("tolerances") or []
+    names = [entry["instrument"] for entry in tolerances]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"The tolerances of {printable(name)} are given twice.", "Remove one of them.")
+    for entry in tolerances:
+        for key in ("quantity", "price", "fee"):
+            exact(f"{key} of {printable(entry['instrument'])}", entry.get(key) or "0")
+    return {
+        "stale": stale["warning"] if stale["critical"] is None else stale["critical"],
+        "stuck": stuck["critical"] if stuck["warning"] is None else stuck["warning"],
+        **{name: options.get(name, TRADING_SPEC[name]["default"]) for name in COUNTS},
+        "tolerances": json.dumps([{key: value or "0" for key, value in entry.items()} for entry in tolerances]),
+        "cash_tolerance": exact("cash", options.get("cash_tolerance") or "0"),
+    }
+
+
+def exact(what: str, text: str) -> Decimal:
+    """A tolerance.
+
+    :raises ConfigurationError: it is no number of 0 or more
+    """
+    try:
+        value = Decimal(str(text))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0:
+        raise ConfigurationError(f"The tolerance {what} is no number of 0 or more.", "Correct it, such as '0.01'.")
+    return value
 
 
 def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[str, str]]:
@@ -111,6 +199,10 @@ def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[s
             if not found["readable"]:
                 return f"this role may not read column {column} of view {name}.", READ_VIEWS
     return None
+
+
+#: Hashes of the whole history stay in memory; plans this short are not worth compiling.
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
 
 
 def sensible(interval: Optional[float]) -> bool:
@@ -285,4 +377,7 @@ PROBES: Tuple[Probe, ...] = (
         platform,
         PLATFORM,
     ),
+    *reconciliation.PROBES,
+    *trades.PROBES,
+    *risk.PROBES,
 )

@@ -1,0 +1,227 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area trading: usage of the risk limits, from positions, prices and equity. What cannot be computed is unknown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
+from . import limits, printable
+from .sql import NotMeasured, Probe, Row, Views
+
+VIEWS: Views = {
+    "risk_limits": {
+        "limit_id": "number",
+        "scope": "text",
+        "subject": "text",
+        "metric": "text",
+        "limit_value": "number",
+        "currency": "text",
+        "warning_ratio": "number",
+        "active": "boolean",
+    },
+    "strategies": {"strategy": "text", "account": "text"},
+    "positions": {"strategy": "text", "instrument": "text", "quantity": "number"},
+    "instruments": {"instrument": "text", "multiplier": "number"},
+    "prices": {"instrument": "text", "observed_at": "time", "price": "number", "currency": "text"},
+    "equity": {
+        "strategy": "text",
+        "day": "date",
+        "currency": "text",
+        "equity": "number",
+        "pnl": "number",
+        "as_of": "time",
+    },
+    "orders": {"strategy": "text", "created_at": "time"},
+}
+
+# NaN stands for what cannot be read, and makes every sum NaN.
+LIMITS_SQL = """
+WITH members AS (
+    SELECT 'strategy' AS scope, strategy AS subject, strategy FROM maintenance.strategies
+    UNION SELECT 'account', account, strategy FROM maintenance.strategies
+),
+held AS (
+    SELECT strategy, instrument, sum(coalesce(quantity::numeric, 'NaN')) AS quantity
+    FROM maintenance.positions GROUP BY strategy, instrument
+),
+priced AS (
+    SELECT h.instrument, p.currency,
+           CASE WHEN p.price > 0 AND p.price < 'Infinity'
+                     AND p.observed_at > clock_timestamp() - make_interval(hours => %(price_age)s)
+                THEN p.price::numeric * m.multiplier END AS price
+    FROM (SELECT DISTINCT instrument FROM held WHERE quantity <> 0) h
+    LEFT JOIN LATERAL (SELECT price, currency, observed_at FROM maintenance.prices x
+                       WHERE x.instrument = h.instrument AND x.observed_at <= clock_timestamp() + interval '5 s'
+                       ORDER BY observed_at DESC LIMIT 1) p ON true
+    LEFT JOIN LATERAL (SELECT min(multiplier)::numeric AS multiplier FROM maintenance.instruments i
+                       WHERE i.instrument = h.instrument) m ON true
+),
+worths AS (
+    SELECT h.strategy, h.instrument, p.currency, p.price IS NULL AS unpriced, h.quantity = 'NaN' AS unreadable,
+           h.quantity * coalesce(p.price, 'NaN') AS worth
+    FROM held h JOIN priced p USING (instrument) WHERE h.quantity <> 0
+),
+by_instrument AS (
+    SELECT m.scope, m.subject, w.instrument, sum(w.worth) AS worth, sum(abs(w.worth)) AS gross,
+           bool_or(w.unpriced) AS unpriced, bool_or(w.unreadable) AS unreadable,
+           min(w.currency) AS currency, max(w.currency) AS other
+    FROM members m JOIN worths w USING (strategy) GROUP BY m.scope, m.subject, w.instrument
+),
+exposure AS (
+    SELECT scope, subject, sum(gross) AS gross, abs(sum(worth)) AS net, max(abs(worth)) AS largest,
+           min(instrument) FILTER (WHERE unpriced) AS unpriced, min(instrument) FILTER (WHERE unreadable) AS unreadable,
+           min(currency) AS currency, max(other) AS other
+    FROM by_instrument GROUP BY scope, subject
+),
+newest AS (
+    SELECT DISTINCT ON (strategy) * FROM maintenance.equity ORDER BY strategy, day DESC, as_of DESC NULLS LAST
+),
+capital AS (
+    SELECT m.scope, m.subject, sum(coalesce(n.equity::numeric, 'NaN')) AS equity,
+           sum(coalesce(n.pnl::numeric, 'NaN')) AS pnl, min(n.currency) AS currency, max(n.currency) AS other,
+           bool_and(coalesce(n.as_of > clock_timestamp() - make_interval(hours => %(equity_age)s)
+                             AND n.as_of <= clock_timestamp() + interval '5 s', false)) AS fresh
+    FROM members m LEFT JOIN newest n USING (strategy) GROUP BY m.scope, m.subject
+),
+rates AS (
+    SELECT scope, subject, max(counted) AS busiest FROM (
+        SELECT m.scope, m.subject, date_trunc('minute', o.created_at) AS minute, count(*) AS counted
+        FROM maintenance.orders o JOIN members m USING (strategy)
+        WHERE o.created_at > clock_timestamp() - interval '1 day' GROUP BY 1, 2, 3) c
+    GROUP BY scope, subject
+)
+SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit_value, l.currency,
+       l.warning_ratio::numeric AS warning_ratio,
+       EXISTS (SELECT FROM members m WHERE m.scope = l.scope AND m.subject = l.subject) AS known,
+       EXISTS (SELECT FROM maintenance.orders) AS orders,
+       coalesce(x.gross, 0) AS gross, coalesce(x.net, 0) AS net, coalesce(x.largest, 0) AS largest, x.unpriced,
+       x.unreadable, x.currency AS held_currency, x.other AS held_other, c.equity, c.pnl, c.fresh,
+       c.currency AS equity_currency, c.other AS equity_other, coalesce(r.busiest, 0) AS busiest
+FROM maintenance.risk_limits l
+LEFT JOIN exposure x ON x.scope = l.scope AND x.subject = l.subject
+LEFT JOIN capital c ON c.scope = l.scope AND c.subject = l.subject
+LEFT JOIN rates r ON r.scope = l.scope AND r.subject = l.subject
+WHERE l.active IS NOT FALSE
+ORDER BY l.scope, l.subject, l.metric, l.limit_id
+"""
+
+TITLE = "Risk limits"
+EXPOSED = {"gross_exposure": "gross", "net_exposure": "net", "concentration": "largest", "leverage": "gross"}
+
+
+def obstacle(row: Row) -> Optional[str]:
+    """Why a limit's usage cannot be computed, None when it can."""
+    metric, limit, equity = row["metric"], row["limit_value"], row["equity"]
+    to_equity = metric in ("concentration", "leverage")
+    if not row["known"]:
+        return f"there is no such {printable(row['scope'], 40)}"
+    if metric not in EXPOSED and metric not in ("daily_loss", "order_rate"):
+        return "nobody knows this metric"
+    if limit is None or not Decimal(limit).is_finite() or limit <= 0:
+        return f"its limit is {limit}, no number above 0"
+    if metric == "order_rate":
+        return None if row["orders"] else "there is no order at all"
+    currencies = set()
+    if metric in EXPOSED:
+        if row["unreadable"]:
+            return f"the position in {printable(row['unreadable'], 40)} is no number"
+        if row["unpriced"]:
+            return f"there is no recent price above 0 of {printable(row['unpriced'], 40)}"
+        if not row[EXPOSED[metric]].is_finite():
+            return "the value of its positions is no number"
+        currencies |= {row["held_currency"], row["held_other"]}
+    if metric == "daily_loss" or to_equity:
+        if equity is None or not equity.is_finite() or not row["fresh"]:
+            return "there is no recent equity"
+        currencies |= {row["equity_currency"], row["equity_other"]}
+        if to_equity and equity <= 0:
+            return f"its equity is {equity}, not above 0"
+        if metric == "daily_loss" and not row["pnl"].is_finite():
+            return "there is no result of the day"
+    currencies = {one for one in currencies if one} | ({row["currency"]} if row["currency"] else set())
+    if len(currencies) > 1:
+        return f"{', '.join(printable(one, 10) for one in sorted(currencies))} cannot be added up without rates"
+    return None
+
+
+def used(row: Row) -> Decimal:
+    """How much of the metric there is, in the unit of its limit."""
+    metric = row["metric"]
+    if metric == "order_rate":
+        return Decimal(row["busiest"])
+    if metric == "daily_loss":
+        loss: Decimal = -row["pnl"]
+        return max(Decimal(0), loss)
+    value: Decimal = row[EXPOSED[metric]]
+    equity: Decimal = row["equity"]
+    return value / equity if metric in ("concentration", "leverage") else value
+
+
+def risk(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """Of each strategy and account the limit that is used most, all of them in the details."""
+    if not rows:
+        raise NotMeasured("no limit is active.", "Set limits in the platform, or correct the view risk_limits.")
+    subjects: Dict[Tuple[str, str], List[Row]] = {}
+    for row in rows:
+        subjects.setdefault((printable(row["scope"], 40), printable(row["subject"])), []).append(row)
+    for (scope, name), own in subjects.items():
+        yield subject(f"trading.risk_limits:{scope}/{name}", f"{TITLE} of {scope} {name}", own, thresholds)
+
+
+def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) -> Check:
+    """All limits of one strategy or account. A limit that is broken counts, whatever else is unknown."""
+    default = limits(thresholds, "risk_limits")
+    found: List[Row] = []
+    for row in rows:
+        why = obstacle(row)
+        entry: Row = {"metric": printable(row["metric"], 40), "limit": str(row["limit_value"]), "status": UNKNOWN}
+        found.append(entry)
+        if why:
+            entry["why"] = why
+            continue
+        value = used(row)
+        usage = value / row["limit_value"]
+        ratio = row["warning_ratio"]
+        own = ratio if ratio is not None and ratio.is_finite() and ratio > 0 else default["warning"]
+        entry["status"] = OK
+        if default["critical"] is not None and usage >= Decimal(str(default["critical"])):
+            entry["status"] = CRITICAL
+        elif own is not None and usage >= Decimal(str(own)):
+            entry["status"] = WARNING
+        headroom = str(row["limit_value"] - value)
+        entry.update(used=str(value), usage=str(round(usage, 4)), headroom=headroom, warning_ratio=str(own), sort=usage)
+    status = worst(entry["status"] for entry in found)
+    computed = sorted((entry for entry in found if "used" in entry), key=lambda entry: -entry["sort"])
+    lost = [entry for entry in found if "used" not in entry]
+    parts = []
+    if computed:
+        top = computed[0]
+        parts.append(
+            f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['limit']}, headroom {top['headroom']}"
+        )
+    parts += [f"{entry['metric']} cannot be computed: {entry['why']}" for entry in lost[:3]]
+    remedy = "Reduce the position or stop the strategy, as the risk policy says; do not just raise the limit."
+    if status == UNKNOWN:
+        remedy = "Provide what is missing (price, equity, limit), then run again."
+    return Check(
+        id,
+        title,
+        status,
+        round(computed[0]["sort"], 4) if computed else None,
+        warning=computed[0]["warning_ratio"] if computed else default["warning"],
+        critical=default["critical"],
+        message=f"{'; '.join(parts)}.",
+        remedy="" if status == OK else remedy,
+        source="views maintenance.risk_limits, positions, prices, equity and orders",
+        details={"limits": [{k: v for k, v in entry.items() if k != "sort"} for entry in found]},
+    )
+
+
+PROBES: Tuple[Probe, ...] = (
+    Probe((("trading.risk_limits", TITLE),), "view maintenance.risk_limits", LIMITS_SQL, risk, VIEWS),
+)

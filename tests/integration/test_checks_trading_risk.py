@@ -1,0 +1,92 @@
+"""Risk limits of a sandbox reached, and what they are computed from taken away."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.conftest import Sandbox
+from tests.integration.trading_worker import altered, changed, measured, statuses
+
+METRICS = ("gross_exposure", "net_exposure", "daily_loss", "concentration", "leverage", "order_rate")
+NAME = "strategy/trend-coins"
+OURS = "scope = 'strategy' AND subject = 'trend-coins'"
+
+
+def judged(platform: Sandbox, **options: object) -> dict[str, str]:
+    """What is not ok of the limits."""
+    bad = statuses(measured(platform, **options))
+    return {id.partition(":")[2]: status for id, status in bad.items() if id.startswith("risk_limits")}
+
+
+def test_healthy(platform: Sandbox) -> None:
+    found = measured(platform)
+    assert statuses(found) == {}
+    assert sum(id.startswith("risk_limits:") for id in found) == 16
+    limits = {one["metric"]: one for one in found[f"risk_limits:{NAME}"].details["limits"]}
+    assert limits.keys() == set(METRICS)
+    gross = limits["gross_exposure"]
+    assert Decimal(gross["used"]) + Decimal(gross["headroom"]) == Decimal(gross["limit"])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_limit_reached(platform: Sandbox, metric: str) -> None:
+    # The result of the day may be a gain, and nobody may have traded: there must be something to limit.
+    something = (
+        "UPDATE equity SET pnl = -1000",
+        "UPDATE orders SET created_at = now() "
+        "WHERE id = (SELECT max(id) FROM orders WHERE strategy_code = 'trend-coins')",
+        "UPDATE positions SET quantity = 1 WHERE strategy_code = 'trend-coins'",
+    )
+    where = f"WHERE {OURS} AND metric = '{metric}'"
+    with changed(platform, *something, f"UPDATE risk_limits SET limit_value = 0.00000001 {where}"):
+        check = measured(platform)[f"risk_limits:{NAME}"]
+    assert check.status == "critical"
+    assert metric in check.message
+    reached = [one["metric"] for one in check.details["limits"] if one["status"] == "critical"]
+    assert reached == [metric]
+    assert next(one["headroom"] for one in check.details["limits"] if one["metric"] == metric).startswith("-")
+
+
+def test_warning_comes_at_the_limits_own_ratio(platform: Sandbox) -> None:
+    with changed(platform, f"UPDATE risk_limits SET warning_ratio = 0.0001 WHERE {OURS}"):
+        assert judged(platform) == {NAME: "warning"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE prices SET observed_at = observed_at - interval '30 days'", "no recent price"),
+        ("DELETE FROM prices", "no recent price"),
+        ("UPDATE prices SET price = 'NaN'", "price"),
+        ("DELETE FROM equity", "no recent equity"),
+        ("UPDATE equity SET as_of = as_of - interval '3 days'", "no recent equity"),
+        ("UPDATE equity SET equity = 0", "not above 0"),
+        ("UPDATE positions SET quantity = 'NaN'", "is no number"),
+        ("UPDATE risk_limits SET limit_value = 'NaN'", "no number above 0"),
+        ("UPDATE risk_limits SET limit_value = 0", "no number above 0"),
+        ("UPDATE risk_limits SET currency = 'JPY' WHERE currency IS NOT NULL", "cannot be added up"),
+        ("UPDATE risk_limits SET metric = 'mood' WHERE metric = 'leverage'", "nobody knows this metric"),
+    ],
+)
+def test_what_cannot_be_computed_is_unknown(platform: Sandbox, statement: str, why: str) -> None:
+    with changed(platform, statement):
+        check = measured(platform)["risk_limits:account/HOUSE-COINS"]
+    assert check.status == "unknown"
+    assert why in check.message
+
+
+def test_limits_that_are_not_there_are_unknown(platform: Sandbox) -> None:
+    with changed(platform, "UPDATE risk_limits SET active = false"):
+        assert statuses(measured(platform)) == {"risk_limits": "unknown"}
+    with changed(platform, f"UPDATE risk_limits SET subject = 'nobody' WHERE {OURS}"):
+        assert judged(platform) == {"strategy/nobody": "unknown"}
+    rename = "ALTER VIEW maintenance.equity RENAME TO {}"
+    with altered(platform, rename.format("gone"), "ALTER VIEW maintenance.gone RENAME TO equity"):
+        assert statuses(measured(platform)) == {"risk_limits": "unknown"}
+
+
+def test_flat_is_within_limits(platform: Sandbox) -> None:
+    with changed(platform, "UPDATE positions SET quantity = 0", "DELETE FROM prices"):
+        assert judged(platform) == {}

@@ -1,0 +1,76 @@
+"""For tests of the area trading: its checks on a sandbox, and changes of rows that are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import trading
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+
+from tests.conftest import Sandbox
+
+TABLES = (
+    *("orders", "executions", "positions", "transactions", "cash_balances", "prices", "equity", "risk_limits"),
+    *("strategies", "instruments", "venues", "venue_statements", "venue_executions", "venue_positions", "venue_cash"),
+)
+
+
+def measured(platform: Sandbox, **options: Any) -> dict[str, Check]:
+    """All checks of trading, by id without the area."""
+    result = ArgumentSpecValidator(trading.TRADING_SPEC).validate({"database": platform.database, **options})
+    assert not result.error_messages
+    given = result.validated_parameters
+    checks = trading.measure(given["database"], given["thresholds"], given["timeout"], given)
+    return {check.id.removeprefix("trading."): check for check in checks}
+
+
+def statuses(found: dict[str, Check]) -> dict[str, str]:
+    """What is not ok."""
+    return {id: check.status for id, check in found.items() if check.status != "ok"}
+
+
+@contextmanager
+def changed(platform: Sandbox, *statements: str) -> Iterator[None]:
+    """Runs statements as the server's administrator; afterwards every table of the platform is as before.
+
+    Heartbeats are left alone: the application goes on writing them.
+    """
+    postgres = platform.state["postgres"]
+    connection = psycopg2.connect(
+        host=postgres["host"],
+        port=postgres["port"],
+        dbname=postgres["database"],
+        user=postgres["superuser"],
+        password=postgres["superuser_password"],
+    )
+    connection.autocommit = True
+    tables = [table for table in TABLES if any(table in statement for statement in statements)]
+    with connection.cursor() as cursor:
+        # Foreign keys must not stop what a damaged platform may well contain.
+        cursor.execute("SET session_replication_role = replica")
+        for table in tables:
+            cursor.execute(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
+        try:
+            for statement in statements:
+                cursor.execute(statement)
+            yield
+        finally:
+            for table in tables:
+                cursor.execute(f"BEGIN; DELETE FROM {table}")
+                cursor.execute(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE kept_{table}; COMMIT")
+            connection.close()
+
+
+@contextmanager
+def altered(platform: Sandbox, do: str, undo: str) -> Iterator[None]:
+    """Changes the views of the schema, and back."""
+    with changed(platform, do):
+        try:
+            yield
+        finally:
+            with changed(platform, undo):
+                pass
