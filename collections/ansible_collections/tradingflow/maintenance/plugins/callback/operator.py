@@ -38,6 +38,7 @@ class CallbackModule(Default):
 
     _header = ""
     _broken = False
+    _reporting = False
 
     @property
     def _quiet(self) -> bool:
@@ -70,11 +71,12 @@ class CallbackModule(Default):
         data = field(result, "result")
         host = field(result, "host").get_name()
         if "checks" in data and "area" in data:
-            self._show_area(host, data)
+            # Within a run, an area asked only in passing (the version for a backup) is not one of its findings.
+            self._reporting = self._reporting or bool(data.get("reported"))
+            if data.get("reported") or not self._reporting:
+                self._show_area(host, data)
         elif data.get("changed"):
-            self._display.display(
-                f"   changed  {host}  {field(result, 'task').get_name().strip()}", color=C.COLOR_CHANGED
-            )
+            self._display.display(f"   changed  {host}  {field(result, 'task').name}", color=C.COLOR_CHANGED)
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]

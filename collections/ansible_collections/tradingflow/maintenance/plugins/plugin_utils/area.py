@@ -77,6 +77,7 @@ class AreaAction(ActionBase):
             changed=findings.changed,
             failed=False,
             area=self.area,
+            reported=bool(run),
             worst_status=worst(check["status"] for check in checks),
             checks=checks,
             actions=actions,
