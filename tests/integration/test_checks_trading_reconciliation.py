@@ -92,8 +92,9 @@ def test_after_the_cut_off_only_our_books_know(platform: Sandbox) -> None:
 
 
 def test_cash_settled_after_the_cut_off(platform: Sandbox) -> None:
-    moved = """INSERT INTO transactions (kind, status, account_code, venue_code, currency, amount, reference, created_at,
-               settled_at) SELECT 'deposit', 'settled', account_code, venue_code, currency, 0.1, 'x', now(), now()
+    moved = """INSERT INTO transactions (kind, status, account_code, venue_code, currency, amount, reference,
+                   created_at, settled_at)
+               SELECT 'deposit', 'settled', account_code, venue_code, currency, 0.1, 'x', now(), now()
                FROM cash_balances"""
     with changed(platform, moved):
         assert statuses(measured(platform)) == {CASH: "critical"}
