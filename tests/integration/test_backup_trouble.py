@@ -125,8 +125,8 @@ def test_bandwidth_limit_and_brake_bound_the_scratch_space(backup_options: Make,
     assert result["verification"]["ok"]
     assert result["recovery_point"]["totals"]["bytes"] > 64_000_000
     assert result["phases"]["backup"] > 3
-    # What pg_dump writes between two looks comes on top of the limit.
-    assert result["notes"]["scratch_peak_bytes"] < 24 << 20
+    # What pg_dump writes between two looks comes on top of the limit: more the busier the machine, never all of it.
+    assert result["notes"]["scratch_peak_bytes"] < 48 << 20
 
 
 def test_store_goes_down_during_the_upload(
