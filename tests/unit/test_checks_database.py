@@ -180,7 +180,7 @@ class Cursor:
         self.connection = self
         self.closed = closed
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, parameters: object = None) -> None:
         raise self.error
 
 
