@@ -32,11 +32,8 @@ class ActionModule(ActionBase):
         "actor": {"type": "str", "required": True},
         "subjects": {"type": "list", "elements": "dict", "default": [], "options": SUBJECT_SPEC},
         "content": {"type": "dict", "default": {}},
-        "signing_key_file": {"type": "path"},
-        "signing_key": {"type": "str", "no_log": True},
-        "trusted_key_files": {"type": "list", "elements": "path", "default": []},
-        "lock_mode": {"type": "str", "default": "none", "choices": ["none", "governance", "compliance"]},
-        "lock_days": {"type": "int", "default": 2557},
+        **ledger.SIGNING_SPEC,
+        "lock_mode": {**ledger.SIGNING_SPEC["lock_mode"], "default": "none"},
         "witness": {"type": "path"},
     }
 

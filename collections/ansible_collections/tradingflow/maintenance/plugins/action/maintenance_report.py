@@ -25,20 +25,12 @@ from ..plugin_utils import report as reports
 
 display = Display()
 
-EVIDENCE_SPEC: dict[str, Any] = {
-    "signing_key": {"type": "str", "no_log": True},
-    "signing_key_file": {"type": "path"},
-    "trusted_key_files": {"type": "list", "elements": "path", "default": []},
-    "lock_mode": {"type": "str", "default": "governance", "choices": ["none", "governance", "compliance"]},
-    "lock_days": {"type": "int", "default": 2557},
-}
-
 
 class ActionModule(ActionBase):
     spec: dict[str, Any] = {
         "run": {"type": "dict", "required": True},
         "fail_on": {"type": "str", "default": "critical", "choices": ["warning", "critical", "never"]},
-        "evidence": {"type": "dict", "options": EVIDENCE_SPEC},
+        "evidence": {"type": "dict", "options": ledger.SIGNING_SPEC},
         "history": {"type": "int", "default": 30},
         "interval": {"type": "int", "default": 0},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
@@ -83,12 +75,12 @@ class ActionModule(ActionBase):
             reports.point_latest(directory)
         for line in reports.table(report):
             display.display(line)
-        display.display(f"Report: {path.with_suffix('.html')}")
+        html = path.with_suffix(".html")
+        display.display(f"Report: {html}")
         if record:
             for note in record["notes"]:
                 display.display(f"Note: {note}")
             display.display(f"Evidence: record {record['number']} of {run['environment']}'s ledger, {record['key']}")
-        html = path.with_suffix(".html")
         findings = ", ".join(f"{report['counts'][status]} {status}" for status in ("critical", "unknown", "warning"))
         return {
             "passed": report["passed"],
@@ -117,7 +109,7 @@ class ActionModule(ActionBase):
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],
             trusted_keys=evidence["trusted_key_files"],
             lock_mode=evidence["lock_mode"],
-            lock_days=int(evidence["lock_days"]),
+            lock_days=evidence["lock_days"],
             witness=root / f"ledger-{report['environment']}.jsonl",
         )
         write_private(path.with_name("evidence.json"), json.dumps(record, indent=1))

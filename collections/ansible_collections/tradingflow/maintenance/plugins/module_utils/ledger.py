@@ -24,7 +24,16 @@ from ._ledger.record import KINDS, BadRecord, Record, digest, open_record, parse
 from .checks import plain, utc_now
 from .errors import EvidenceError, StorageError
 
-__all__ = ["KINDS", "append"]
+__all__ = ["KINDS", "SIGNING_SPEC", "append"]
+
+#: Argument spec of how records are signed, trusted and locked.
+SIGNING_SPEC: dict[str, Any] = {
+    "signing_key": {"type": "str", "no_log": True},
+    "signing_key_file": {"type": "path"},
+    "trusted_key_files": {"type": "list", "elements": "path", "default": []},
+    "lock_mode": {"type": "str", "default": "governance", "choices": ["none", "governance", "compliance"]},
+    "lock_days": {"type": "int", "default": 2557},
+}
 
 #: Every failed try means that another writer got on; this many in a row means that something else is wrong.
 _TRIES = 100
