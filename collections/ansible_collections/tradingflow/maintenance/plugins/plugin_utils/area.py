@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.checks import Check, as_dicts, plain, unknown, worst
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
+from .report.history import load_history
 
 #: Argument spec of the option "run", which the role "run" hands to every area.
 RUN_SPEC: dict[str, Any] = {"run": {"type": "dict"}}
@@ -48,6 +49,19 @@ class AreaAction(ActionBase):
     part = ""
     spec: dict[str, Any] = {}
     _supports_async = False
+
+    def earlier(self, args: dict[str, Any]) -> list[dict[str, Any]]:
+        """Earlier reports of the same playbook and environment, oldest first; none outside a run.
+
+        Baselines come from them: what a check said before is in its value and its details.
+        """
+        run = args.get("run") or {}
+        if not run.get("directory"):
+            return []
+        directory = Path(run["directory"])
+        return load_history(
+            directory.parent.parent, run["playbook"], environment=run["environment"], before=run["run_id"]
+        )
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         """Measures the area.

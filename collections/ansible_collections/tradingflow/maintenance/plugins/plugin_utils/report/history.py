@@ -63,6 +63,16 @@ def _sound(check: Any) -> bool:
     return check["status"] in STATUSES and {"host", "id", "area", "value", "title", "unit"} <= check.keys()
 
 
+def of_check(history: list[dict[str, Any]], host: str, id: str) -> list[dict[str, Any]]:
+    """What earlier reports say of one check, oldest first; runs that did not measure it (unknown) are left out."""
+    return [
+        check
+        for report in history
+        for check in report["checks"]
+        if check["host"] == host and check["id"] == id and check["status"] != UNKNOWN
+    ]
+
+
 def changes(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """What changed by (host, id), each against the last run that measured it.
 
