@@ -57,7 +57,7 @@ options:
           - process_resident_memory_bytes
           - process_memory_usage_bytes
       started:
-        description: When the process was started, in seconds since the epoch; by it a restart is told from a counter that fell.
+        description: When the process was started, in seconds since the epoch; tells restarts.
         type: list
         elements: str
         default:

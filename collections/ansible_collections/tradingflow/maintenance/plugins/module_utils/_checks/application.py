@@ -265,10 +265,9 @@ def certificate(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -
     expires = next((answer.expires for answer in probing.answers if answer.expires), None)
     first = tls.first_to_expire(probing.chain)
     which = "The certificate"
-    if first:
-        if expires is None or first.expires.timestamp() < expires:
-            expires = first.expires.timestamp()
-            which += "" if first is probing.chain[0] else f" of the CA {first.subject}, on which it depends,"
+    if first and (expires is None or first.expires.timestamp() < expires):
+        expires = first.expires.timestamp()
+        which += "" if first is probing.chain[0] else f" of the CA {first.subject}, on which it depends,"
     days = None if expires is None else math.floor((expires - time.time()) / 86400)
     check = judge(
         f"application.certificate:{target.name}",

@@ -207,9 +207,7 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: i
         if len(body) <= most and response.length:
             raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
-        return Answer(
-            response.status, body[:most], len(body) > most, time.monotonic() - begun, location, expires
-        )
+        return Answer(response.status, body[:most], len(body) > most, time.monotonic() - begun, location, expires)
     finally:
         connection.close()
         plain.close()

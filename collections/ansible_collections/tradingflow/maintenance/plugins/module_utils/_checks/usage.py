@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the application says of itself in its metrics: memory, its pool of connections, and how much of its work fails."""
+"""What the application says of itself in its metrics: memory, its pool of connections, requests that fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import time
 from datetime import datetime, timezone
 from statistics import median
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from ..checks import Check, judge, unknown
 from . import limits, size, span
@@ -176,15 +176,14 @@ def counted(samples: Samples, options: Dict[str, Any]) -> Tuple[float, float]:
 
     :raises BadMetrics: no counter tells requests by their status
     """
-    found = find(samples, options["metrics"]["requests"])
-    statuses: List[str] = []
-    for each in found:
+    requests = errors = 0.0
+    for each in find(samples, options["metrics"]["requests"]):
         labels = [each.labels[name] for name in options["metrics"]["status_labels"] if name in each.labels]
         if not labels or not re.fullmatch(r"[1-5](\d\d|[xX]{2})", labels[0]):
             raise BadMetrics("counts requests without their HTTP status, so that errors cannot be told")
-        statuses.append(labels[0])
-    errors = sum(each.value for each, status in zip(found, statuses) if status.startswith("5"))
-    return sum(each.value for each in found), errors
+        requests += each.value
+        errors += each.value if labels[0].startswith("5") else 0
+    return requests, errors
 
 
 def error_rate(target: Replica, samples: Samples, options: Dict[str, Any], earlier: Earlier) -> Check:
