@@ -15,7 +15,7 @@ description:
   - Runs on the controller, in one session that cannot write, with a timeout on every statement.
   - A database that does not answer is critical, and all other checks are unknown then.
   - What the role may not see is unknown.
-  - Growth, deadlocks and temporary files are compared with the reports of earlier runs; a first run only begins to count.
+  - Growth, deadlocks and temporary files are compared with earlier reports; a first run only begins to count.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   timeout:

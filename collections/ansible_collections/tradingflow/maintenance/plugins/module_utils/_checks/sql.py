@@ -109,8 +109,9 @@ def ask(
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
-        if error.pgcode in probe.refusals:
-            return probe.unmeasured(*probe.refusals[error.pgcode])
+        refusal = probe.refusals.get(error.pgcode or "")
+        if refusal:
+            return probe.unmeasured(*refusal)
         return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
 
 
