@@ -13,7 +13,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
-from tests.unit.ledger_fixtures import STORAGE, MemoryStore, make_key
+from tests.unit.ledger_fixtures import STORAGE, MemoryStore, error, make_key
 
 DEFAULT = {"warning": 8, "critical": 35}
 NONE = {"warning": None, "critical": None}
@@ -161,6 +161,22 @@ def test_walking_back_is_bounded(
     check = measured({"warning": None, "critical": 10_000})
     assert (check.status, check.value) == ("critical", "never")
     assert store.calls.count("get") <= 72
+
+
+@pytest.mark.parametrize("call", ["list_objects_v2", "get_object"])
+def test_ledger_that_may_not_be_read_is_unknown(
+    append: Append, measured: Callable[..., Check], store: MemoryStore, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    append(1)
+
+    def refuse(**_: Any) -> None:
+        raise error("AccessDenied", 403)
+
+    monkeypatch.setattr(store, call, refuse)
+    for limit in (DEFAULT, NONE):
+        check = measured(limit)
+        assert (check.status, bool(check.remedy)) == ("unknown", True)
+        assert "AccessDenied" in check.message
 
 
 def test_keys_of_the_ledger(append: Append, measured: Callable[..., Check], pair: tuple[Path, Path]) -> None:

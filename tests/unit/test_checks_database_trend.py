@@ -63,7 +63,7 @@ def test_temporary_files_are_those_since_the_last_run() -> None:
     before = past(found(row()))
     check = found(row(temp_bytes=10**6 + 500), before, temporary_files={"warning": 500})["temporary_files"]
     assert (check.value, check.status) == (500, "warning")
-    assert "the last run 24.0 h ago" in check.message
+    assert "the last run, 24.0 h ago" in check.message
 
 
 def test_growth_is_over_all_earlier_runs() -> None:

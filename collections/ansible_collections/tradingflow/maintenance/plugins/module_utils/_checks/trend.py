@@ -150,14 +150,14 @@ def since_last_run(
     anew = before["details"].get("reset") != details["reset"] or total < past
     value = total if anew else int(total - past)
     since = moment(before)
-    ago = f"the last run {span((datetime.now(timezone.utc) - since).total_seconds())} ago" if since else "the last run"
+    ago = f", {span(round((datetime.now(timezone.utc) - since).total_seconds()))} ago" if since else ""
     return judge(
         id,
         titled,
         value,
         unit=unit,
         **limits(thresholds, id.partition(".")[2]),
-        message=f"{words(value)} since {'the statistics were reset, after ' if anew else ''}{ago}.",
+        message=f"{words(value)} since {'the statistics were reset, after ' if anew else ''}the last run{ago}.",
         remedy=remedy,
         source=source,
         details={**details, "anew": anew},

@@ -210,8 +210,8 @@ def error_rate(target: Replica, samples: Samples, options: Dict[str, Any], earli
         raise BadMetrics("counts more errors than requests")
     value = round(100 * errors / requests, 3) if requests else 0.0
     since = moment(before)
-    ago = span(time.time() - since.timestamp()) if since else "an unknown time"
-    window = "it was restarted" if restarted else f"the last run {ago} ago"
+    ago = f", {span(round(time.time() - since.timestamp()))} ago" if since else ""
+    window = "it was restarted" if restarted else f"the last run{ago}"
     details.update(new_requests=requests, new_errors=errors, restarted=restarted)
     return judge(
         id,
