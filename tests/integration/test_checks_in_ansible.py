@@ -131,8 +131,14 @@ def test_areas_know_what_earlier_runs_said(run: Callable[..., Result], platform:
         )
     ]
     report = {
-        **{"schema": "urn:tradingflow:maintenance:report:1", "environment": "local", "check_mode": False},
-        **{"run_id": "x", "started_at": "2026-11-23T10:00:00Z", "worst_status": "ok", "counts": {}, "checks": checks},
+        "schema": "urn:tradingflow:maintenance:report:1",
+        "environment": "local",
+        "check_mode": False,
+        "run_id": "x",
+        "started_at": "2026-11-23T10:00:00Z",
+        "worst_status": "ok",
+        "counts": {},
+        "checks": checks,
     }
     earlier = tmp_path / "daily/20261123T100000Z-daily-aaaaaa"
     earlier.mkdir(parents=True)

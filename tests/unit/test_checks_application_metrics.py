@@ -62,8 +62,9 @@ def test_first_run_reports_and_does_not_guess(server: Server) -> None:
     ("good", "bad", "status", "value"),
     [
         (1990, 10, "ok", 0.0),
-        (1089, 11, "warning", 1.0),
+        (1485, 15, "warning", 1.0),
         (1085, 15, "critical", 5.0),
+        (1086, 14, "ok", 4.0),  # too few to judge
         (990, 10, "ok", 0.0),  # nothing was asked of it meanwhile
     ],
 )

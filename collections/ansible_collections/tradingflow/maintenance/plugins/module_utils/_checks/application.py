@@ -101,9 +101,10 @@ def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[C
         checks += response_times(target, probing, options["thresholds"])
         if target.scheme == "https":
             checks.append(certificate(target, probing, options["thresholds"]))
-        if options["metrics_path"]:
-            checks += usage(target, *metrics_of(target, options, trust, probing), options, earlier)
         versions[target.name] = version_of(target, options, trust) if probing.answers else None
+        if options["metrics_path"]:
+            # Last: our own requests that failed are of this run, not of the next.
+            checks += usage(target, *metrics_of(target, options, trust, probing), options, earlier)
     check = version(versions, options["expected_version"], options["version_path"])
     checks.append(check)
     distinct = set(versions.values())

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from statistics import median
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
-from ..checks import Check, judge, unknown
+from ..checks import OK, Check, judge, unknown
 from . import limits, size, span
 from .earlier import Earlier, moment, number
 from .http import Replica
@@ -57,6 +57,8 @@ METRICS_SPEC: Dict[str, Any] = {
 MOST = 8 << 20
 #: Earlier runs from which on memory is compared with its own history.
 ENOUGH_RUNS = 3
+#: Failed requests from which on their share says anything: fewer may be our own probes of a service that was down.
+ENOUGH_ERRORS = 5
 #: Seconds by which a process may tell its start differently from run to run.
 SAME_START = 2
 
@@ -196,12 +198,11 @@ def error_rate(target: Replica, samples: Samples, options: Dict[str, Any], earli
     before = next(iter(earlier(id)[-1:]), None)
     past = before["details"] if before else {}
     past_requests, past_errors = number(past.get("requests")), number(past.get("errors"))
-    remedy = "Read the application's log for what failed, and look at what it depends on."
     limit = limits(options["thresholds"], "error_rate")
     if before is None or past_requests is None or past_errors is None:
         share = round(100 * errors / requests, 3) if requests else 0.0
         text = f"Not judged yet: 0 of 1 earlier runs. {errors:g} of {requests:g} requests failed since it was started."
-        return Check(id, title, "ok", share, message=text, details=details, **limit, **common)
+        return Check(id, title, OK, share, message=text, details=details, **common)
     # Counters begin again at 0 with each process.
     restarted = not same_process(start, before) or requests < past_requests or errors < past_errors
     if not restarted:
@@ -213,17 +214,21 @@ def error_rate(target: Replica, samples: Samples, options: Dict[str, Any], earli
     ago = f", {span(round(time.time() - since.timestamp()))} ago" if since else ""
     window = "it was restarted" if restarted else f"the last run{ago}"
     details.update(new_requests=requests, new_errors=errors, restarted=restarted)
-    return judge(
+    check = judge(
         id,
         title,
         value,
         **limit,
         message=f"{errors:g} of {requests:g} requests were answered by 5xx since {window}."
         + (" What came before that is not known." if restarted else ""),
-        remedy=remedy,
+        remedy="Read the application's log for what failed, and look at what it depends on.",
         details=details,
         **common,
     )
+    if errors < ENOUGH_ERRORS and check.status != OK:
+        check.status, check.remedy = OK, ""
+        check.message += " Too few to judge."
+    return check
 
 
 CHECKS: Tuple[Tuple[str, str, str, Judge], ...] = (
