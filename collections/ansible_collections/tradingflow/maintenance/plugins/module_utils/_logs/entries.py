@@ -30,7 +30,7 @@ _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info
 _NAMES = "|".join(sorted((word for word in _BUCKET if len(word) > 1 and word not in ("log", "config")), key=len)[::-1])
 # The first that a line has: ERROR as a word, LOG: of PostgreSQL, [error] and [core:error], error: and level=error.
 _LEVEL = re.compile(
-    rf"(?<![\w=/.'\"-])({_NAMES.upper()})(?![\w=/.'\"]|-\w)"
+    rf"(?<![\w=/'\"-])({_NAMES.upper()})(?![\w=/.'\"]|-\w)"
     r"|(?<!\w)(LOG|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION):  "
     rf"|[\[<](?:\w+:)?({_NAMES})[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
     rf"|(?<![\w.])(?:level|lvl|severity|loglevel)=\"?(\w+)"
@@ -182,6 +182,9 @@ class Entries:
             if key in fields:
                 level = self._level(fields[key], syslog=key == "PRIORITY")
                 break
+        if level in ("debug", "info", "warning") and not self._level_pattern:
+            # Only of errors anybody wants to know what they say.
+            return Line(at, level, text[:2000], True)
         parts = [str(fields[key]) for key in _TEXT_KEYS if fields.get(key)][:1]
         parts += [_last_line(fields[key]) for key in _ERROR_KEYS if fields.get(key)][:2]
         return Line(at, level, ": ".join(parts) or text[:2000], True)
@@ -234,7 +237,9 @@ def _last_line(value: Any) -> str:
 
 
 def _unquoted(value: str) -> str:
-    return value[1:].rstrip('"').replace('\\"', '"') if value.startswith('"') else value
+    if not value.startswith('"'):
+        return value
+    return (value[1:-1] if value.endswith('"') and len(value) > 1 else value[1:]).replace('\\"', '"')
 
 
 def _pattern(source: Dict[str, Any], key: str) -> Optional[Pattern[str]]:

@@ -17,7 +17,7 @@ import stat
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
 
 from .._checks import printable, size
 from .entries import Entries, decoded
@@ -64,6 +64,8 @@ class Files:
         self._max_bytes = source["max_bytes"]
         self._entries, self._tally = entries, tally
         self._left = self._max_bytes
+        self._cut = False
+        self._seen: Set[Tuple[int, int]] = set()
         self.names: List[str] = []
         self.doubts: List[str] = []
         #: Why there is nothing to read at all.
@@ -79,13 +81,11 @@ class Files:
             for one in opened:
                 self._file(one)
             # What came in by another name while we read: the rest of a log is in its successor.
-            known = {one.inode for one in opened}
-            if any(_inode(one.path) != one.inode for one in opened):
-                for path in listed(self._pattern):
-                    if _inode(path) not in known and (late := self._open(path, stack)):
-                        known.add(late.inode)
-                        if _magic(late.file) == "plain":
-                            self._file(late)
+            for path in listed(self._pattern):
+                late = self._open(path, stack) if _inode(path) not in (None, *self._seen) else None
+                # What was compressed meanwhile was read before.
+                if late and _magic(late.file) == "plain":
+                    self._file(late)
             for one in opened:
                 if os.fstat(one.file.fileno()).st_size < one.size:
                     raise Truncated(one.path)
@@ -93,13 +93,13 @@ class Files:
     def _snapshot(self, stack: ExitStack) -> List[Opened]:
         """All files opened at one moment: a rotation between listing and opening is noticed, and it begins anew."""
         for _attempt in range(5):
-            self.doubts, self.problem = [], ""
+            self.doubts, self.problem, self._seen = [], "", set()
             found: Dict[Tuple[int, int], Opened] = {}
             for path in listed(self._pattern):
                 one = self._open(path, stack)
                 if one:
                     found.setdefault(one.inode, one)
-            if all(_inode(one.path) == one.inode for one in found.values()):
+            if all(_inode(path) in (None, *self._seen) for path in listed(self._pattern)):
                 break
         if self.problem and found:
             self.doubts.append(self.problem)
@@ -111,6 +111,7 @@ class Files:
         name = printable(path)
         try:
             status = os.stat(path)
+            self._seen.add((status.st_dev, status.st_ino))
             if not stat.S_ISREG(status.st_mode):
                 if path == self._pattern:
                     self.problem = f"{name} is no file" + (": a folder" if stat.S_ISDIR(status.st_mode) else "")
@@ -234,6 +235,12 @@ def lines(stream: Any, most: int, longest: int) -> Iterator[Tuple[bytes, int]]:
         if not raw:
             return
         length = len(raw)
+        while not raw.strip(b"\0") and length < most:
+            # The hole that a truncated file begins with is no part of the line after it.
+            raw = stream.readline(min(longest, most - length))
+            length += len(raw)
+            if not raw:
+                return
         while not raw.endswith(b"\n") and length < most:
             rest = stream.readline(min(65536, most - length))
             length += len(rest)

@@ -21,7 +21,8 @@ _KEY = (
     r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
     r"signing[_-]?key|encryption[_-]?key|credential|session[_-]?id|signature)[\w.-]*|pass|auth)"
 )
-_QUOTED = r"\\?\"(?:[^\"\\]|\\[^\"])*(?:\\?\")?|\\?'(?:[^'\\]|\\[^'])*(?:\\?')?"
+# As text within JSON within text writes it, and as everybody does; to the end where the closing one is cut off.
+_QUOTED = r"\\\"(?:[^\"\\]|\\[^\"])*(?:\\\")?|\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?"
 _SECRETS = (
     # A private key, to its end or that of the text.
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), MASK),

@@ -23,6 +23,9 @@ _CLOCK = r"(\d\d):(\d\d):(\d\d)"
 _SYSLOG = re.compile(rf"(?:<\d{{1,3}}>)?({_MONTH}) {{1,2}}(\d{{1,2}}) {_CLOCK}(?!\d)")
 _GLOG = re.compile(rf"[IWEF](\d\d)(\d\d) {_CLOCK}(\.\d+)?")
 _ACCESS = re.compile(rf"\[(\d\d)/({_MONTH})/(\d{{4}}):{_CLOCK} ([+-]\d{{4}})\]")
+_CTIME = re.compile(
+    rf"\[?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ({_MONTH}) {{1,2}}(\d{{1,2}}) {_CLOCK}(?:\.\d+)? (\d{{4}})\b\]?"
+)
 _EPOCH = re.compile(r"\[?(\d{10}(?:\.\d+)?|\d{13})\]?(?=[\s:,|])")
 #: A time stamp begins among the first so many characters of its line; further on it is part of the message.
 _BEGINS = 40
@@ -77,6 +80,10 @@ class Times:
             if match:
                 day, clock = f"{match[3]}-{_MONTHS[match[2]]:02}-{match[1]}", f"{match[4]}:{match[5]}"
                 return self._minute(day, clock, match[7]) + int(match[6]), match.end()
+            match = _CTIME.match(text)
+            if match:
+                day, clock = f"{match[6]}-{_MONTHS[match[1]]:02}-{int(match[2]):02}", f"{match[3]}:{match[4]}"
+                return self._minute(day, clock, "") + int(match[5]), match.end()
             match = _EPOCH.match(text)
             if match:
                 return number_time(float(match[1])), match.end()
