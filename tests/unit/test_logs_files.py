@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,28 +153,39 @@ def test_missing_folder_loop_pipe(tmp_path: Path) -> None:
         assert said in reading(tmp_path / name)["problem"], name
 
 
+READ_AS_ANOTHER = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from tests.unit.logs_fixtures import reading
+print(reading(sys.argv[1])["problem"])
+"""
+
+
 def test_no_right_to_read(tmp_path: Path) -> None:
     path = write(tmp_path / "app.log", [entry(NOON - 10)])
     path.chmod(0)
-    if os.access(path, os.R_OK):
-        # Root may read everything: see it with the eyes of somebody else.
-        if not shutil.which("setpriv"):
-            left_out("no right to read, as root, needs setpriv (util-linux)")
-        tmp_path.chmod(0o755)
-        for parent in tmp_path.parents:
-            if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
-                parent.chmod(parent.stat().st_mode | 0o055)
-        program = "import sys; sys.path[:0] = sys.argv[2:]\nfrom tests.unit.logs_fixtures import reading\nprint(reading(sys.argv[1])['problem'])"
+    if not os.access(path, os.R_OK):
+        assert "Permission denied" in reading(path)["problem"]
+        return
+    # Root may read everything: see it with the eyes of somebody else.
+    if not shutil.which("setpriv"):
+        left_out("no right to read, as root, needs setpriv (util-linux)")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        path = write(Path(folder) / "app.log", [entry(NOON - 10)])
+        path.chmod(0o600)
         done = subprocess.run(
-            ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", program, str(path), *sys.path],
+            [
+                *("setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-B", "-c", READ_AS_ANOTHER),
+                *(str(path), *filter(None, sys.path)),
+            ],
+            cwd="/",
             capture_output=True,
             text=True,
         )
-        if done.returncode:
-            left_out(f"another user cannot run this Python: {done.stderr.strip()[-200:]}")
-        assert "Permission denied" in done.stdout
-        return
-    assert "Permission denied" in reading(path)["problem"]
+    if done.returncode:
+        left_out(f"another user cannot run this Python: {done.stderr.strip()[-200:]}")
+    assert "Permission denied" in done.stdout
 
 
 def test_one_of_several_files_cannot_be_read(tmp_path: Path) -> None:
@@ -286,11 +298,14 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
 
 def test_of_a_large_file_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "app.log", many(150_000, NOON - 150 * HOUR, 3.6))
-    fed = []
+    fed: list[int] = []
     feed = files.Files._feed
-    monkeypatch.setattr(
-        files.Files, "_feed", lambda self, stream, most, *rest: fed.append(most) or feed(self, stream, most, *rest)
-    )
+
+    def feeding(self: Any, stream: Any, most: int, *rest: Any) -> None:
+        fed.append(most)
+        feed(self, stream, most, *rest)
+
+    monkeypatch.setattr(files.Files, "_feed", feeding)
     found = reading(path, since=HOUR)
     assert sum(counted(found).values()) == 999
     assert found["doubts"] == []
@@ -406,7 +421,8 @@ def test_removed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_rotated_between_listing_and_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "app.log", [entry(NOON - 20, "ERROR")])
     write(tmp_path / "app.log.1", [entry(NOON - 60, "FATAL")])
-    given, done = files.listed, []
+    given = files.listed
+    done: list[bool] = []
 
     def listing(pattern: str) -> list[str]:
         result = given(pattern)

@@ -199,14 +199,16 @@ class Entries:
             # After the time stand the thread, and the place in the source.
             message = rest.partition("] ")[2] or rest
             return Line(found[0] if found else None, self._level(glog[1]), message, True)
-        match = _LEVEL.search(rest, 0, 300)
+        first = _LEVEL.search(text, 0, found[1]) if found else None
+        match = first or _LEVEL.search(rest, 0, 300)
         if match:
             word = match[match.lastindex or 0]
             # An entry without a time begins with its level, or it is no entry.
             begins = found is not None or (match.start() == 0 and self._level(word) is not None)
             if word in _BELONGS:
                 return Line(None, None, "", False)
-            return Line(found[0] if found else None, self._level(word), rest[match.end() :].lstrip(" :]|>-"), begins)
+            message = (rest if first else rest[match.end() :]).lstrip(" :]|>-")
+            return Line(found[0] if found else None, self._level(word), message, begins)
         if _CRASH.match(rest.lstrip()):
             return Line(found[0] if found else None, "error", rest.strip(), True)
         priority = _PRIORITY.match(text)

@@ -21,20 +21,20 @@ _KEY = (
     r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
     r"signing[_-]?key|encryption[_-]?key|credential|session[_-]?id|signature)[\w.-]*|pass|auth)"
 )
-# As text within JSON within text writes it, and as everybody does; to the end where the closing one is cut off.
-_QUOTED = r"\\\"(?:[^\"\\]|\\[^\"])*(?:\\\")?|\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?"
+# Up to a quote like the one that opened, as text within JSON within text writes it; to the end where it is cut off.
+_QUOTED = r"(?P<escape>\\*)(?P<quote>[\"'])(?:(?!(?<!\\)(?P=escape)(?P=quote)).)*(?:(?P=escape)(?P=quote))?"
 _SECRETS = (
     # A private key, to its end or that of the text.
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), MASK),
     # Headers carry their secret in several words.
     (
-        re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\?[\"']?\s*[:=]\s*)(?:\\?[\"'])?[^\"'\r\n]+"),
+        re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*[\"']?\s*[:=]\s*)(?:\\*[\"'])?[^\"'\r\n]+"),
         rf"\1\2{MASK}",
     ),
     (re.compile(r"(?i)\b(bearer|basic|digest|apikey)\s+[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
     # What stands between a scheme and the last @ of an address.
     (re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s\"'<>]*@"), rf"\1{MASK}@"),
-    (re.compile(rf"(?i)(?<!\w)({_KEY})((?:\\?[\"'])?\s*(?:=>|:=|[:=])\s*)(?:{_QUOTED}|\S+)"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)(?<!\w)({_KEY})((?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*)(?:{_QUOTED}|\S+)"), rf"\1\2{MASK}"),
     # As an option of a program, and as in SQL.
     (re.compile(rf"(?i)(?<!\w)(--?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
     (re.compile(rf"(?i)\b(password|identified\s+by)(\s+)(?:{_QUOTED})"), rf"\1\2{MASK}"),
@@ -45,6 +45,8 @@ _LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _DIGITS = re.compile(r"\d+")
+# With every number 0.
+_TIME = re.compile(r"\b0[-/]0[-/]0[T ]0:0:0(?:[.,]0)?(?:Z\b|[+-]0:0)?")
 _STRINGS = re.compile(r"\"[^\"]*\"|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
 _IPV6 = re.compile(r"(?i)(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])")
 _WORDS = re.compile(r"[^\s,;:=()\[\]{}<>|\"'`]*\d[^\s,;:=()\[\]{}<>|\"'`]*|\b[a-fA-F]{8,}\b")
@@ -61,9 +63,13 @@ def _long_word(match: Match[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """Text with passwords, tokens, keys, credentials in addresses and what looks like one masked."""
+    return _LONG.sub(_long_word, _without_named_secrets(text))
+
+
+def _without_named_secrets(text: str) -> str:
     for pattern, mask in _SECRETS:
         text = pattern.sub(mask, text)
-    return _LONG.sub(_long_word, text)
+    return text
 
 
 def sample_of(text: str) -> str:
@@ -73,10 +79,10 @@ def sample_of(text: str) -> str:
 
 def template(text: str) -> str:
     """A message without what differs from one time to the next: numbers, ids, addresses, quoted text."""
-    text = without_secrets(_DIGITS.sub("0", text[:LONGEST_TEXT]))
-    text = _STRINGS.sub("<s>", text)
+    text = _without_named_secrets(_DIGITS.sub("0", text[:LONGEST_TEXT]))
+    text = _TIME.sub("#", _STRINGS.sub("<s>", text))
     text = _IPV6.sub("#", text)
-    return " ".join(_WORDS.sub("#", text).split())
+    return " ".join(_WORDS.sub("#", text).replace(MASK, "#").split())
 
 
 class Kinds:
