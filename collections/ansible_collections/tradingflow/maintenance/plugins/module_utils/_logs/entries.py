@@ -75,12 +75,14 @@ class Line:
     :param level: one of LEVELS, None when it says none
     :param text: the message
     :param begins: whether it begins an entry; else it belongs to the entry before
+    :param joins: whether it belongs to the entry before all the same where that is an error
     """
 
     at: Optional[float]
     level: Optional[str]
     text: str
     begins: bool
+    joins: bool = False
 
 
 class Entries:
@@ -119,7 +121,8 @@ class Entries:
         own = line.at is not None or line.level is not None
         if level is not None and (line.level is None or _rank(level) > _rank(line.level)):
             line.level = level
-        return Line(line.at if at is None else at, line.level, line.text, line.begins or own or level is not None)
+        begins = line.begins or own or level is not None
+        return Line(line.at if at is None else at, line.level, line.text, begins, line.joins)
 
     def _line(self, text: str) -> Line:
         stripped = text.lstrip()
@@ -210,15 +213,10 @@ class Entries:
             message = (rest if first else rest[match.end() :]).lstrip(" :]|>-")
             return Line(found[0] if found else None, self._level(word), message, begins)
         if _CRASH.match(rest.lstrip()):
-            return Line(found[0] if found else None, "error", rest.strip(), True)
+            return Line(found[0] if found else None, "error", rest.strip(), True, joins=found is None)
         priority = _PRIORITY.match(text)
         level = _SYSLOG[int(priority[1]) % 8] if priority else None
         return Line(found[0] if found else None, level, rest.strip(" :]|-"), found is not None)
-
-
-def crashed(text: str) -> bool:
-    """Whether a line is the first of what a runtime prints when a program dies."""
-    return bool(_CRASH.match(text.lstrip()))
 
 
 def exception(text: str) -> str:

@@ -18,8 +18,8 @@ LONGEST_SAMPLE = 300
 MASK = "***"
 
 _KEY = (
-    r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
-    r"signing[_-]?key|encryption[_-]?key|credential|session[_-]?id|signature)[\w.-]*|pass|auth)"
+    r"(?:(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
+    r"signing[_-]?key|encryption[_-]?key|credential|session[_-]?id|signature)[\w.-]{0,60}|\bpass|\bauth)"
 )
 # Up to a quote like the one that opened, as text within JSON within text writes it; to the end where it is cut off.
 _QUOTED = r"(?P<escape>\\*)(?P<quote>[\"'])(?:(?!(?<!\\)(?P=escape)(?P=quote)).)*(?:(?P=escape)(?P=quote))?"
@@ -34,9 +34,9 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic|digest|apikey)\s+[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
     # What stands between a scheme and the last @ of an address.
     (re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s\"'<>]*@"), rf"\1{MASK}@"),
-    (re.compile(rf"(?i)(?<!\w)({_KEY})((?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*)(?:{_QUOTED}|\S+)"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)({_KEY})((?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*)(?:{_QUOTED}|\S+)"), rf"\1\2{MASK}"),
     # As an option of a program, and as in SQL.
-    (re.compile(rf"(?i)(?<!\w)(--?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
     (re.compile(rf"(?i)\b(password|identified\s+by)(\s+)(?:{_QUOTED})"), rf"\1\2{MASK}"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.?[\w-]*"), MASK),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), MASK),

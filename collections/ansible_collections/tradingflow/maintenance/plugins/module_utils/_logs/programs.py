@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional
 
 from .._checks import size
@@ -127,31 +128,33 @@ class Programs:
             else:
                 self._container(name)
         except OSError as error:
+            self._tally.end()
             if self._tally.entries:
                 self.doubts.append(f"it broke off ({error})")
             else:
                 self.problem = str(error)
 
     def _journal(self, unit: str) -> None:
-        base = ["journalctl", "--output=json", "--all", "--no-pager", f"--unit={unit}"]
+        base = ["journalctl", "--output=json", "--no-pager", f"--unit={unit}"]
         self.names = [f"journal of {unit}"]
         window = [f"--since=@{int(self._tally.since)}", f"--until=@{int(self._tally.until) + 1}"]
         fields = ["--output-fields=MESSAGE,PRIORITY"]
         said = self._all([*base, *window, *fields], self._journal_line, self._source["max_line"] + JSON_OVERHEAD)
+        self._tally.end()
         if any(text in said for text in _NO_RIGHT):
             self._doubt_or_problem("the journal may not be read: the user is in neither systemd-journal nor adm")
             return
         if _NO_JOURNAL in said:
             self._doubt_or_problem("there is no journal on this host")
             return
-        self._tally.end()
         self._tally.older = self._ever([*base, "--lines=1", f"--until=@{int(self._tally.since)}"])
         if not self._tally.entries and not self._tally.older:
             self.problem = f"the journal has no entry of {unit}: there is no such unit, or it never logged"
 
     def _ever(self, arguments: List[str]) -> bool:
         """Whether the journal has an entry before the window: what is quiet now is there at all."""
-        return any(line.startswith(b"{") for line in Program(arguments, self._source["timeout"]).lines(1000))
+        said = Program(arguments, self._source["timeout"]).lines(1000)
+        return any(line.startswith(b"{") for line in islice(said, 10))
 
     def _doubt_or_problem(self, text: str) -> None:
         if self._tally.entries:
@@ -209,7 +212,9 @@ class Programs:
         stamp, priority = str(fields.get("__REALTIME_TIMESTAMP", "")), str(fields.get("PRIORITY", ""))
         at = int(stamp) / 1e6 if stamp.isdigit() else None
         level = _PRIORITIES[int(priority)] if priority in tuple("01234567") else None
-        return self._entries.record(str(message or ""), at, level)
+        if message is None:
+            message = "(a message longer than journalctl shows)"
+        return self._entries.record(str(message), at, level)
 
     def _container_line(self, raw: bytes) -> Optional[Line]:
         text, guessed = decoded(raw)

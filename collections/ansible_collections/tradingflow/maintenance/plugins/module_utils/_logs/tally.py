@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Callable, Dict, List, Optional
 
-from .entries import LEVELS, UNKNOWN_LEVEL, Line, crashed, exception
+from .entries import LEVELS, UNKNOWN_LEVEL, Line, exception
 from .fingerprints import Kinds
 
 #: An entry that is later than now by more than this many seconds has a wrong clock or zone.
@@ -63,8 +63,7 @@ class Tally:
         self._midway = midway
 
     def add(self, line: Line) -> None:
-        belongs = line.at is None and self._entry is not None and self._serious() and crashed(line.text)
-        if not line.begins or belongs:
+        if not line.begins or (line.joins and self._entry is not None and self._serious()):
             self._continue(line.text)
             return
         if line.at is None and self.file_last is None:
