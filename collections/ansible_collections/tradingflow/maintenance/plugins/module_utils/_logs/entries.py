@@ -111,17 +111,19 @@ class Entries:
             return self.record(text[inner.end() :], found[0] if found else None)
         return self._line(text)
 
-    def record(self, text: str, at: Optional[float], level: Optional[str] = None) -> Line:
+    def record(self, text: str, at: Optional[float], level: Optional[str] = None, whole: bool = False) -> Line:
         """A line that came with a time, and perhaps a level, of what carried it: journald, a container's runtime.
 
         Every line of a traceback comes with a time there: without a level or a time of its own it belongs to the
-        entry before, unless the carrier said a level.
+        entry before, unless what carried it says that it is an entry.
+
+        :param whole: it is an entry
         """
         line = self._line(text)
         own = line.at is not None or line.level is not None
         if level is not None and (line.level is None or _rank(level) > _rank(line.level)):
             line.level = level
-        begins = line.begins or own or level is not None
+        begins = line.begins or own or whole
         return Line(line.at if at is None else at, line.level, line.text, begins, line.joins)
 
     def _line(self, text: str) -> Line:

@@ -214,7 +214,7 @@ class Programs:
         level = _PRIORITIES[int(priority)] if priority in tuple("01234567") else None
         if message is None:
             message = "(a message longer than journalctl shows)"
-        return self._entries.record(str(message), at, level)
+        return self._entries.record(str(message), at, level, whole=True)
 
     def _container_line(self, raw: bytes) -> Optional[Line]:
         text, guessed = decoded(raw)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Any, Dict, Optional
+from functools import partial
+from typing import Any, Callable, Dict, Optional
 
 from .._checks import printable
 from ..errors import ConfigurationError, MaintenanceError
@@ -60,7 +61,8 @@ def read(source: Dict[str, Any], since: str, until: Optional[float] = None) -> D
         all), counts (by level), begins and seconds (what the entries really cover), bytes, kinds (of errors,
         commonest first: fingerprint, level, count, sample), kinds_beyond (errors of kinds past those told apart)
     """
-    until = time.time() if until is None else until
+    now = time.time if until is None else partial(float, until)
+    until = now()
     where = source["path"] if source["kind"] == "file" else source["unit"] or source["container"]
     result: Dict[str, Any] = {"name": source["name"], "where": printable(where), "until": stamp(until), "remedy": ""}
     try:
@@ -68,21 +70,21 @@ def read(source: Dict[str, Any], since: str, until: Optional[float] = None) -> D
         if begin >= until:
             # The host's clock was set back since.
             begin = until - float(SINCE)
-        return {**result, "since": stamp(begin), **_read(source, begin, until)}
+        return {**result, "since": stamp(begin), **_read(source, begin, until, now)}
     except MaintenanceError as error:
         return {**result, "problem": error.message, "remedy": error.remedy}
     except OSError as error:
         return {**result, "problem": f"it cannot be read: {error.strerror or error}"}
 
 
-def _read(source: Dict[str, Any], since: float, until: float) -> Dict[str, Any]:
+def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], float]) -> Dict[str, Any]:
     times = Times(source["time_zone"], until)
     entries = Entries(source, times)
     wanted = {"file": "path", "journal": "unit", "container": "container"}[source["kind"]]
     if not source.get(wanted):
         raise ConfigurationError(f"A source of kind {source['kind']} needs {wanted}", f"Set {wanted}.")
     for attempt in (1, 2, 3):
-        tally = Tally(since, until)
+        tally = Tally(since, until, now)
         reader: Any = (Files if source["kind"] == "file" else Programs)(source, entries, tally)
         try:
             reader.read()

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Callable, Dict, List, Optional
 
 from .entries import LEVELS, UNKNOWN_LEVEL, Line, exception
@@ -26,7 +25,7 @@ class Tally:
     :param since: seconds since the epoch, as until
     """
 
-    def __init__(self, since: float, until: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, since: float, until: float, now: Callable[[], float]) -> None:
         self.since, self.until, self._now = since, until, now
         self.counts: Dict[str, int] = dict.fromkeys((*LEVELS, UNKNOWN_LEVEL), 0)
         self.kinds = Kinds()
