@@ -56,10 +56,10 @@ def bad(report: dict[str, Any]) -> dict[str, str]:
 
 
 def test_error_burst_is_seen_named_and_over(platform: Sandbox, play: Callable[..., Playbook]) -> None:
-    options = ("-e", json.dumps({"health_check_log_thresholds": {"errors": {"critical": 120}}}))
+    options = ("-e", json.dumps({"health_check_log_thresholds": {"errors": {"warning": 20, "critical": 40}}}))
     play("daily", "--tags", "logs", *options)
     with without_table(platform, "positions"):
-        assert {ask(platform, "/api/positions") for _ in range(130)} == {503}
+        assert {ask(platform, "/api/positions") for _ in range(45)} == {503}
     burst = play("daily", "--tags", "health", *options)
     assert burst.returncode != 0
     # The application says so, and the database that refused the statements; nothing else is red.
@@ -71,9 +71,9 @@ def test_error_burst_is_seen_named_and_over(platform: Sandbox, play: Callable[..
     }
     checks = {check["id"]: check for check in burst.report()["checks"]}
     (new,) = checks["logs.new_errors:app"]["details"]["new"]
-    assert new["count"] == 130
+    assert new["count"] == 45
     assert 'relation "positions" does not exist' in new["sample"]
-    assert checks["logs.errors:app"]["details"]["errors"] == 130
+    assert checks["logs.errors:app"]["details"]["errors"] == 45
     assert 'relation "positions" does not exist' in burst.output
     after = play("daily", "--tags", "logs", *options)
     assert after.returncode == 0, after.output

@@ -67,7 +67,7 @@ options:
         default: ""
       levels:
         description:
-          - What words or numbers mean, for example C({"50": error}); debug, info, warning, error or critical.
+          - What words or numbers of the log mean; one of debug, info, warning, error or critical for each.
           - Numbers are unknown otherwise, as loggers disagree about them.
         type: dict
         default: {}

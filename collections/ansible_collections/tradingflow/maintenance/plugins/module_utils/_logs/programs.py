@@ -82,7 +82,7 @@ class Program:
     def _split(self, process: Any, longest: int) -> Iterator[bytes]:
         descriptor, rest, skipping = process.stdout.fileno(), b"", False
         while True:
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, self._end - time.monotonic()))
+            ready, _writable, _failed = select.select([descriptor], [], [], max(0.0, self._end - time.monotonic()))
             if not ready:
                 raise TimeoutError(f"{self.arguments[0]} did not end in {self._timeout:.0f} s")
             chunk = os.read(descriptor, 65536)
