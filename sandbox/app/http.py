@@ -61,9 +61,12 @@ class Handler(BaseHTTPRequestHandler):
             code, error = 400, str(problem)
         except SQLAlchemyError as problem:
             code, error = 503, " ".join(str(problem.__cause__ or problem).split())
+        except Exception as problem:
+            # A defect of this service: without this the log would say nothing of it.
+            code, error = 500, f"{type(problem).__name__}: {problem}"
         if error is not None:
             # What the database said goes into the log, not to the client.
-            body = to_json({"error": error if code == 400 else "database unavailable"})
+            body = to_json({"error": {400: error, 500: "internal error"}.get(code, "database unavailable")})
         data = body.encode()
         self.send_response(code)
         self.send_header("Content-Type", content_type)

@@ -176,6 +176,7 @@ def area_specs() -> dict[str, dict[str, Any]]:
     checks = importlib.import_module(f"{PACKAGE}.module_utils._checks")
     names = {
         "system": "SYSTEM_SPEC",
+        "logs": "LOGS_SPEC",
         "application": "APPLICATION_SPEC",
         "database": "CHECKS_SPEC",
         "trading": "TRADING_SPEC",
