@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from .. import postgres
@@ -99,21 +101,16 @@ def listed(layout: Layout) -> list[str]:
     return lines
 
 
-class _errors:
-    """Context manager: errors of database and store as SandboxError."""
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Errors of database, store and files as SandboxError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from psycopg2 import Error as DatabaseError
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-        from psycopg2 import Error as DatabaseError
-
-        if isinstance(error, (BotoCoreError, ClientError, DatabaseError, OSError)):
-            raise SandboxError(f"{self.name}: {' '.join(str(error).split())}") from error
+    try:
+        yield
+    except (BotoCoreError, ClientError, DatabaseError, OSError) as error:
+        raise SandboxError(f"{name}: {' '.join(str(error).split())}") from error
 
 
 def _wait_for_heartbeats(state: State, seconds: float = 20) -> None:

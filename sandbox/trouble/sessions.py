@@ -35,9 +35,9 @@ def block(memory: Memory) -> None:
     state = memory.state
     with superuser(state) as cursor:
         cursor.execute(PREPARE)
-        # A row of its own: neither the application nor a backup may have to wait.
+        # Rows of its own: neither the application nor a backup may have to wait.
         cursor.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.queue (id integer PRIMARY KEY)")
-        cursor.execute(f"INSERT INTO {SCHEMA}.queue VALUES (1) ON CONFLICT DO NOTHING")  # noqa: S608 - a constant
+        cursor.execute(f"INSERT INTO {SCHEMA}.queue SELECT generate_series(1, {WAITING}) ON CONFLICT DO NOTHING")
     log_file = state.layout.root / "log/trouble.log"
     section = state["postgres"]
     process = spawn(
@@ -103,7 +103,7 @@ def mend(memory: Memory) -> None:
 TROUBLES = (
     Trouble(
         "blocked-sessions",
-        "a session holds the lock of a row, and three others wait for it.",
+        "a session holds locks of rows, and three others wait for them.",
         "the sessions have ended.",
         {"database.blocked_sessions": "warning"},
         block,
@@ -121,22 +121,22 @@ TROUBLES = (
 
 
 def main() -> None:
-    """Holds a row, and waits for it in other sessions, until it is ended. Libpq's variables say where."""
+    """Holds rows, and waits for each of them in another session, until it is ended. Libpq's variables say where."""
     import psycopg2
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    lock = f"SELECT FROM {SCHEMA}.queue WHERE id = 1 FOR UPDATE"
+    lock = f"SELECT FROM {SCHEMA}.queue WHERE id BETWEEN %s AND %s FOR UPDATE"
 
-    def wait() -> None:
+    def wait(row: int) -> None:
         with psycopg2.connect("") as connection, connection.cursor() as cursor:
-            cursor.execute(lock)
+            cursor.execute(lock, [row, row])
         os._exit(0)  # the lock is free: somebody has ended its holder
 
     holder = psycopg2.connect("")
     with holder.cursor() as cursor:
-        cursor.execute(lock)
-        for _ in range(WAITING):
-            threading.Thread(target=wait, daemon=True).start()
+        cursor.execute(lock, [1, WAITING])
+        for row in range(1, WAITING + 1):
+            threading.Thread(target=wait, args=[row], daemon=True).start()
         while True:
             time.sleep(60)
 
