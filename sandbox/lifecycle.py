@@ -65,10 +65,9 @@ def _services(state: State) -> list[str]:
 
 def _resume(state: State, with_app: bool) -> list[str]:
     lines = []
-    # A mount does not outlive a restart of the machine.
-    state.update(
-        mounts=[mount for mount in state.get("mounts", ()) if Path(mount["path"]) in mounts_below(state.layout.root)]
-    )
+    if state.get("mounts"):  # they do not outlive a restart of the machine
+        there = mounts_below(state.layout.root)
+        state.update(mounts=[mount for mount in state["mounts"] if Path(mount["path"]) in there])
     if with_app and not state.get("with_app"):
         state.update(with_app=True)
     purpose = {

@@ -21,8 +21,10 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import UNKNOWN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
 
+from sandbox.layout import Layout, SandboxError, State
 from sandbox.processes import alive
-from sandbox.trouble import TROUBLES, in_trouble
+from sandbox.trouble import TROUBLES, heal, in_trouble
+from sandbox.trouble import begin as begin_trouble
 from tests.conftest import ROOT, Playbook, Sandbox, left_out
 from tests.integration import test_checks_on_platform
 from tests.integration.trading_worker import TABLES
@@ -35,8 +37,20 @@ WITHOUT_CHECKS = {"error-burst"}
 
 def current(platform: Sandbox) -> dict[str, Any]:
     """The sandbox's state of now."""
-    state: dict[str, Any] = json.loads(Path(platform("path").stdout.strip()).read_text(encoding="utf-8"))
-    return state
+    return State(layout(platform)).data
+
+
+def layout(platform: Sandbox) -> Layout:
+    """Where the sandbox is, as its own commands see it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TRADINGFLOW_SANDBOX_STATE", "TRADINGFLOW_SANDBOX_ROOT"):
+            patch.setenv(name, platform.environment[name])
+        return Layout()
+
+
+def heal_all(platform: Sandbox) -> str:
+    """What `heal` says. In this process: a new one costs more than most healing."""
+    return "\n".join(heal(layout(platform)))
 
 
 def given(spec: dict[str, Any], **arguments: Any) -> dict[str, Any]:
@@ -107,16 +121,17 @@ def trouble(platform: Sandbox, recovery_point: None) -> Iterator[Callable[[str],
     """trouble(name) brings the sandbox into it, and says what the command said; it is healed in any case."""
 
     def begin(name: str) -> str:
-        done = platform("trouble", name, check=False)
-        if name == "disk-full" and "mounted" in done.stderr:
-            left_out(f"no file system of its own: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        try:
+            return begin_trouble(layout(platform), name)
+        except SandboxError as error:
+            if name == "disk-full":
+                left_out(str(error))
+            raise
 
     try:
         yield begin
     finally:
-        platform("heal")
+        heal_all(platform)
 
 
 def books(platform: Sandbox) -> dict[str, Any]:
@@ -144,7 +159,7 @@ def books(platform: Sandbox) -> dict[str, Any]:
 def test_turns_exactly_its_checks(platform: Sandbox, trouble: Callable[[str], str], name: str) -> None:
     assert TROUBLES[name].does in trouble(name)
     assert_as_said(dict(TROUBLES[name].turns), measure(platform))
-    assert TROUBLES[name].undone in platform("heal").stdout
+    assert TROUBLES[name].undone in heal_all(platform)
     assert_green(platform)
 
 
@@ -152,7 +167,7 @@ def test_error_burst_is_in_the_applications_own_log(platform: Sandbox, trouble: 
     log = Path(platform.state["app"]["log_file"])
     trouble("error-burst")
     assert_green(platform)
-    platform("heal")
+    heal_all(platform)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     errors = [line for line in lines if line["event"] == "order.failed"]
     assert len(errors) >= 25
@@ -210,9 +225,9 @@ def test_killed_half_way(platform: Sandbox, trouble: Callable[[str], str], comma
             break
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert platform("trouble", name).returncode == 0
+    trouble(name)
     assert_as_said(dict(TROUBLES[name].turns), measure(platform))
-    platform("heal")
+    heal_all(platform)
     assert books(platform) == before
     assert_green(platform)
 
@@ -252,6 +267,4 @@ def test_by_make_and_by_the_playbook(platform: Sandbox, trouble: Callable[[str],
     assert "trend-coins" in done.output
     healed = make("heal")
     assert all(f"{name}: " in healed for name in names)
-    done = play("daily", "--tags", "health,trading,verify")
-    assert done.returncode == 0, done.output
-    assert {check["status"] for check in done.report()["checks"]} == {"ok"}
+    assert_green(platform)
