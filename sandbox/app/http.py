@@ -45,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answers, counts and logs."""
         began = time.monotonic()
         address = urlsplit(self.path)
+        self.server.service.orders.delay(address.path)
         route = ROUTES.get(address.path)
         content_type, code = "application/json", 200
         error: str | None = None
@@ -95,7 +96,8 @@ Query = dict[str, list[str]]
 
 def health(service: Service, _: Query) -> dict[str, Any]:
     """Alive; says nothing of the database."""
-    return {"status": "ok", "instance": INSTANCE, "uptime_seconds": round(time.time() - service.started, 3)}
+    status = "ok" if service.orders.get("unhealthy") is None else "unhealthy"
+    return {"status": status, "instance": INSTANCE, "uptime_seconds": round(time.time() - service.started, 3)}
 
 
 def ready(service: Service, _: Query) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from .metrics import Requests
+from .trouble import Orders
 
 INSTANCE = "tradingflow-1"
 HEARTBEAT_SECONDS = 2
@@ -38,10 +39,11 @@ class Settings:
     log_file: str
     version: str
     image: str
+    trouble_file: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION and _IMAGE."""
+        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION, _IMAGE, and _TROUBLE_FILE if set."""
         return cls(
             database_url=environment["TRADINGFLOW_DATABASE_URL"],
             port=int(environment["TRADINGFLOW_PORT"]),
@@ -49,6 +51,7 @@ class Settings:
             log_file=environment["TRADINGFLOW_LOG_FILE"],
             version=environment["TRADINGFLOW_VERSION"],
             image=environment["TRADINGFLOW_IMAGE"],
+            trouble_file=environment.get("TRADINGFLOW_TROUBLE_FILE", ""),
         )
 
 
@@ -86,6 +89,7 @@ class Service:
         self.settings = settings
         self.log = Log(settings.log_file)
         self.requests = Requests()
+        self.orders = Orders(settings.trouble_file)
         self.started = time.time()
         self.last_beat: float | None = None
         self.stopping = threading.Event()
@@ -147,6 +151,12 @@ class Service:
             )
         self.last_beat = time.time()
 
+    def complain(self) -> None:
+        """Logs the errors that it is told to log."""
+        burst = self.orders.get("burst") or {}
+        for number in range(burst.get("lines", 0)):
+            self.log("error", burst["event"], order=number + 1, error=burst["error"])
+
     def run_heartbeats(self) -> None:
         """Writes signs of life until the service stops; a database that is away is logged, once per outage."""
         failing = False
@@ -160,4 +170,5 @@ class Service:
                 if not failing:
                     self.log("error", "heartbeat.failed", error=" ".join(str(error.__cause__ or error).split()))
                 failing = True
+            self.complain()
             self.stopping.wait(HEARTBEAT_SECONDS)
