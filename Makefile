@@ -28,7 +28,7 @@ test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: 
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation
 	@bash tests/ci/lint.sh
 
-bench: setup-dev ## measure against what a user would run instead, into docs/benchmarks.md
+bench: setup-dev ## measure against what a user would run instead, into docs/benchmarks.md (BENCH="health trading backup")
 	@$(BIN)/python -m tests.bench
 
 sandbox-up: setup ## start the embedded platform: PostgreSQL, S3, the sample application
