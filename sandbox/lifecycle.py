@@ -193,8 +193,8 @@ def existing(layout: Layout) -> State:
 def status(layout: Layout) -> dict[str, Any]:
     """What is where.
 
-    :returns: healthy, state_file, data_root, size (bytes), history, services: by name status (up|down), problem, pid,
-        address, version, data_dir, log_file, size (bytes)
+    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), services: by name status
+        (up|down), problem, pid, address, version, data_dir, log_file, size (bytes)
     """
     state = State(layout)
     if not state.data:
@@ -224,6 +224,7 @@ def status(layout: Layout) -> dict[str, Any]:
         "data_root": state.get("data_root"),
         "size": _size(Path(state["data_root"])),
         "history": state.get("history"),
+        "troubles": list(state.get("troubles", ())),
         "services": services,
     }
 

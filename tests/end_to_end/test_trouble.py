@@ -21,9 +21,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import UNKNOWN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
 
-from sandbox.layout import Layout, SandboxError, State
+from sandbox.layout import Layout, SandboxError, State, mounts_below
 from sandbox.processes import alive
-from sandbox.trouble import TROUBLES, heal, in_trouble
+from sandbox.trouble import TROUBLES, heal, in_trouble, machine
 from sandbox.trouble import begin as begin_trouble
 from tests.conftest import ROOT, Playbook, Sandbox, left_out
 from tests.integration import test_checks_on_platform
@@ -190,6 +190,7 @@ def test_many_at_once_and_every_row_as_it_was(platform: Sandbox, trouble: Callab
     up = platform("up").stdout
     assert [line.split()[0] for line in up.splitlines() if "is left as it is" in line] == ["postgres", "s3", "app"]
     assert "since" in platform("trouble", "--list").stdout
+    assert "in trouble on purpose: stuck-transactions, " in platform("status", check=False).stdout
     assert "already" in trouble("database-down")
     state = current(platform)
     holder = state["troubles"]["blocked-sessions"]
@@ -232,6 +233,22 @@ def test_killed_half_way(platform: Sandbox, trouble: Callable[[str], str], comma
     assert_green(platform)
 
 
+def test_what_cannot_be_healed_now_is_kept(platform: Sandbox, trouble: Callable[[str], str]) -> None:
+    trouble("unhealthy-app")
+    trouble("position-break")
+    platform("stop", "postgres")
+    try:
+        done = platform("heal", check=False)
+    finally:
+        platform("start", "postgres")
+    assert done.returncode == 1
+    assert "position-break: connection to server" in done.stderr
+    assert "run heal again" in done.stderr
+    assert list(current(platform)["troubles"]) == ["position-break"]
+    assert heal_all(platform) == f"position-break: {TROUBLES['position-break'].undone}"
+    assert_green(platform)
+
+
 def test_what_makes_no_sense_is_said(platform: Sandbox, tmp_path: Path) -> None:
     done = platform("trouble", "bad-luck", check=False)
     assert done.returncode == 1
@@ -242,6 +259,28 @@ def test_what_makes_no_sense_is_said(platform: Sandbox, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "sandbox: There is no sandbox. Run: python -m sandbox up\n"
     assert nothing("heal").stdout == "There is no trouble.\n"
+
+
+def test_without_root_no_disk_is_filled(platform: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "mounts_below", lambda _root: set())
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    with pytest.raises(SandboxError, match="by root only"):
+        begin_trouble(layout(platform), "disk-full")
+    assert not current(platform).get("troubles")
+
+
+def test_a_disk_goes_with_its_sandbox(platform: Sandbox, tmp_path: Path) -> None:
+    if os.getuid():
+        left_out("only root can mount a file system")
+    alone = layout(platform)
+    alone.root = tmp_path / "a b"
+    alone.prepare_root()
+    (alone.root / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", alone.root / "disk"], check=True)
+    assert mounts_below(alone.root) == {alone.root / "disk"}
+    alone.remove_root()
+    assert not alone.root.exists()
+    assert not mounts_below(tmp_path)
 
 
 def test_by_make_and_by_the_playbook(platform: Sandbox, trouble: Callable[[str], str], play: Play) -> None:
