@@ -58,12 +58,12 @@ def bad(report: dict[str, Any]) -> dict[str, str]:
 def test_error_burst_is_seen_named_and_over(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     given = {"health_check_log_thresholds": {"errors": {"warning": 20, "critical": 40}}, "health_check_log_since": ""}
     options = ("-e", json.dumps(given))
-    play("daily", "--tags", "logs", *options)
+    play("daily", "--tags", "health", *options)
     with without_table(platform, "positions"):
         assert {ask(platform, "/api/positions") for _ in range(45)} == {503}
     burst = play("daily", "--tags", "health", *options)
     assert burst.returncode != 0
-    # The application says so, in its log and its metrics, and the database that refused the statements; all else is well.
+    # The application says so, in log and metrics, and the database that refused the statements; all else is well.
     assert bad(burst.report()) == {
         f"application.error_rate:{platform.state['app']['url']}": "critical",
         "logs.errors:app": "critical",
