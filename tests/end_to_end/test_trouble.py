@@ -189,9 +189,10 @@ def test_turns_exactly_its_checks(platform: Sandbox, trouble: Callable[[str], st
 
 def test_error_burst_is_in_the_applications_own_log(platform: Sandbox, trouble: Callable[[str], str]) -> None:
     log = Path(platform.state["app"]["log_file"])
+    before = len(log.read_text(encoding="utf-8"))
     trouble("error-burst")
     heal_all(platform)
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8")[before:].splitlines()]
     errors = [line for line in lines if line["event"] == "order.failed"]
     assert len(errors) == 1200
     assert {(line["level"], line["instance"]) for line in errors} == {("error", "tradingflow-1")}
