@@ -15,7 +15,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.ca
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
-WEEK = dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), ["09:30", "16:00"])
+WEEK = {day: ["09:30", "16:00"] for day in ("mon", "tue", "wed", "thu", "fri")}
 NEW_YORK = {"timezone": "America/New_York", "sessions": WEEK}
 HOUR = 3600
 

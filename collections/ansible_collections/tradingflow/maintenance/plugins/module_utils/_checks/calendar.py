@@ -241,7 +241,7 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
     remedy = "Correct calendar in maintenance.strategies, or define it: trading_check_calendars."
     try:
         # Not above: it brings pandas, which takes longer to load than all else here takes.
-        import exchange_calendars
+        import exchange_calendars  # type: ignore[import-untyped]
     except ImportError:
         text = f"calendar {printable(code, 40)} needs the library exchange-calendars, which is missing."
         raise UnknownCalendar(text, "Install exchange-calendars for this Python, or define the calendar.") from None
