@@ -139,6 +139,19 @@ def test_same_execution_under_another_id_is_flagged_and_stays_a_break(
         assert measured(platform, match_window=100)[EXECUTIONS].details["possible_matches"] == 2
 
 
+def test_only_what_is_near_in_time_is_flagged(platform: Sandbox) -> None:
+    columns = "order_id, kind, venue_code, strategy_code, account_code, instrument_code, side, quantity, price, fee"
+    far = f"""INSERT INTO executions (venue_execution_id, executed_at, received_at, fee_currency, {columns})
+              SELECT 'far', executed_at + interval '1 hour', now(), fee_currency, {columns} FROM executions
+              WHERE venue_execution_id = 'other'"""
+    near = f"""UPDATE executions SET venue_execution_id = 'other', executed_at = executed_at - interval '50 s'
+               WHERE id = {ONE}"""
+    with changed(platform, near, far):
+        check = measured(platform)[EXECUTIONS]
+    assert check.details["possible_matches"] == 2
+    assert {one["id"]: one.get("possible_match") for one in check.details["first"]}["far"] is None
+
+
 @pytest.mark.parametrize("change", ["quantity = quantity + 1", "price = 'NaN'", "side = 'x'", "kind = 'correct'"])
 def test_what_differs_in_more_than_its_id_is_not_flagged(platform: Sandbox, change: str) -> None:
     change = change.replace("'x'", "CASE side WHEN 'buy' THEN 'sell' ELSE 'buy' END")
