@@ -23,6 +23,9 @@ except ImportError:
 
 Row = Dict[str, Any]
 
+#: The last 24 hours, by the beginning of the transaction: a moment that stands still, so that an index serves.
+LAST_DAY = "{column} > now() - interval '1 day' AND {column} <= now() + interval '5 s'"
+
 #: View -> column -> kind: text, number, time or boolean.
 Views = Mapping[str, Mapping[str, str]]
 
@@ -49,6 +52,7 @@ class Probe:
     :param views: what must be there in the schema "maintenance" first
     :param compares: whether judge also gets what earlier runs said
     :param refusals: SQLSTATE -> what it means here, as message and remedy
+    :param context: whether judge gets the parameters too: what the run knows besides
     """
 
     checks: Tuple[Tuple[str, str], ...]
@@ -58,6 +62,7 @@ class Probe:
     views: Views = field(default_factory=dict)
     compares: bool = False
     refusals: Mapping[str, Tuple[str, str]] = field(default_factory=dict)
+    context: bool = False
 
     def unmeasured(self, message: str, remedy: str) -> List[Check]:
         """Its checks as unknown."""
@@ -98,8 +103,9 @@ def ask(
     """
     try:
         cursor.execute(probe.sql, parameters)
-        rows = cursor.fetchall()
-        return list(probe.judge(rows, thresholds, earlier) if probe.compares else probe.judge(rows, thresholds))
+        more: List[Any] = [earlier] if probe.compares else []
+        more += [parameters or {}] if probe.context else []
+        return list(probe.judge(cursor.fetchall(), thresholds, *more))
     except NotMeasured as error:
         return probe.unmeasured(error.message, error.remedy)
     except psycopg2.errors.InsufficientPrivilege as error:
