@@ -141,6 +141,20 @@ def reprised(platform: Platform) -> None:
                 one["record_count"] += 1
 
 
+def both_sides(value: object) -> Fault:
+    """Both sides say the same, and it is no number: that is no agreement."""
+
+    def fault(platform: Platform) -> None:
+        if platform["venue_executions"]:
+            theirs = platform.random.choice(platform["venue_executions"])
+            column = platform.random.choice(["quantity", "price", "fee"])
+            for row in (theirs, *platform["executions"]):
+                if row["venue_execution_id"] == theirs["venue_execution_id"] and row["venue"] == theirs["venue"]:
+                    row[column] = value
+
+    return fault
+
+
 def other_venue(platform: Platform) -> None:
     """A strategy holds the opposite at another place."""
     if platform["positions"]:
@@ -158,6 +172,8 @@ FAULTS: dict[str, Fault] = {
     "null": setting(None),
     "null time": setting(None, "time"),
     "NaN": setting(NAN, "number"),
+    "NaN on both sides": both_sides(NAN),
+    "NULL on both sides": both_sides(None),
     "zero": setting(Decimal(0), "number"),
     "empty text": setting("", "text"),
     "negative": negative,
