@@ -18,6 +18,7 @@ from tests.oracle.platforms import DAY, Platform
 from tests.oracle.scratch import Scratch, scratch
 
 EXECUTIONS, POSITIONS, CASH = "reconcile_executions", "reconcile_positions", "reconcile_cash"
+FEES = "reconcile_fees"
 RISK = "risk_limits:strategy/s0"
 TEN = Decimal(10)
 
@@ -33,14 +34,16 @@ def tidy() -> Platform:
     platform = Platform(Random(0))
     place = {"venue": "V0", "account": "A0"}
     platform.add("venues", venue="V0", statement_interval_seconds=3600)
-    state = {"expected_state": "running", "observed_state": "running", "heartbeat_interval_seconds": 60}
+    state: dict[str, Any] = {"calendar": "24/7", "started_at": 9e5, "max_order_gap_seconds": 86400}
+    state |= {"expected_state": "running", "observed_state": "running", "heartbeat_interval_seconds": 60}
     platform.add("strategies", strategy="s0", account="A0", last_heartbeat_at=1.0, **state)
     platform.add("heartbeat", instance="i0", beat_at=1.0, interval_seconds=60)
     platform.add("instruments", instrument="V0:I0", multiplier=1)
     platform.add("prices", instrument="V0:I0", currency="USD", price=5, observed_at=60.0)
     platform.add("equity", strategy="s0", currency="USD", day=0, equity=1000, pnl=-1, as_of=60.0)
     order = {"order_id": 1, "strategy": "s0"}
-    platform.add("orders", instrument="V0:I0", status="filled", filled_quantity=TEN, created_at=7200.0, **order)
+    sent = {"side": "buy", "order_type": "market", "arrival_price": 5, "created_at": 7200.0, "acknowledged_at": 7199.9}
+    platform.add("orders", instrument="V0:I0", status="filled", filled_quantity=TEN, **sent, **order)
     fill = {"kind": "trade", "side": "buy", "quantity": TEN, "price": 5, "fee": 0, "fee_currency": "USD"}
     fill |= {"venue_execution_id": "x1", "instrument": "V0:I0", "executed_at": 7000.0, **place}
     platform.add("executions", execution_id=1, **order, **fill)
@@ -93,6 +96,17 @@ def test_tidy(database: Scratch) -> None:
             ],
             {POSITIONS: "critical", EXECUTIONS: "critical", "duplicate_executions": "critical"},
         ),
+        # Taken back on both sides, and the order goes on saying that it is filled.
+        (
+            [
+                copying("executions", execution_id=3, kind="cancel", reference="x1", venue_execution_id="x2"),
+                copying("venue_executions", kind="cancel", reference="x1", venue_execution_id="x2"),
+                changing("venue_statements", record_count=2),
+                changing("positions", quantity=0),
+                changing("venue_positions", quantity=0),
+            ],
+            {"filled_quantities": "critical", "slippage": "unknown"},
+        ),
         # A statement without a time covers no period.
         (
             [
@@ -100,17 +114,17 @@ def test_tidy(database: Scratch) -> None:
                 copying("venue_statements", statement_id=9, period_start=9000.0, as_of=None),
                 removing("venue_executions"),
             ],
-            {EXECUTIONS: "unknown", "venue_statements": "critical"},
+            {EXECUTIONS: "unknown", FEES: "unknown", "venue_statements": "critical"},
         ),
         # A stale statement with lines missing is no flat account.
         (
             [removing("venue_positions"), changing("venues", statement_interval_seconds=1)],
-            {POSITIONS: "unknown", EXECUTIONS: "unknown", CASH: "unknown", "venue_statements": "critical"},
+            {POSITIONS: "unknown", EXECUTIONS: "unknown", FEES: "unknown", CASH: "unknown", "venue_statements": "critical"},
         ),
         # Long at one venue and short at another is no small exposure.
         (
             [copying("positions", venue="V1", quantity=-TEN)],
-            {RISK: "critical", EXECUTIONS: "unknown", POSITIONS: "unknown", CASH: "unknown",
+            {RISK: "critical", EXECUTIONS: "unknown", FEES: "unknown", POSITIONS: "unknown", CASH: "unknown",
              "venue_statements": "critical"},
         ),
         ([changing("instruments", multiplier=0)], {RISK: "unknown"}),
@@ -122,7 +136,7 @@ def test_tidy(database: Scratch) -> None:
         ([changing("positions", instrument=None)], {RISK: "unknown", POSITIONS: "critical"}),
         (
             [copying("cash", venue=None), copying("cash", account=None), copying("cash", account="", venue=None)],
-            {POSITIONS: "unknown", EXECUTIONS: "unknown", CASH: "unknown", "venue_statements": "critical"},
+            {POSITIONS: "unknown", EXECUTIONS: "unknown", FEES: "unknown", CASH: "unknown", "venue_statements": "critical"},
         ),
         (
             [copying("transactions", transaction_id=2, status="pending", created_at=-2.0 * DAY)],

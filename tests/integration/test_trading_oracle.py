@@ -152,7 +152,7 @@ SPOILED = (
         "UPDATE prices SET price = 0 WHERE instrument_code LIKE 'X%'",
     ),
     ("UPDATE transactions SET resolved_at = NULL", "UPDATE equity SET equity = 0, pnl = -5000"),
-    ("UPDATE risk_limits SET limit_value = limit_value / 1000", "UPDATE strategies SET expected_state = ''"),
+    ("UPDATE risk_limits SET limit_value = limit_value / 1000", "UPDATE orders SET filled_quantity = 1"),
 )
 
 

@@ -8,12 +8,13 @@ from .books import Books, Row, grouped, shown
 from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, status_of
 
 AT_REST = ("stopped", "disabled", "retired", "off")
+ALWAYS = "24/7"
 #: Clocks may differ by so many s.
 AHEAD = 5
 
 
 def figures(books: Books, options: Options) -> dict[str, Figure]:
-    return {**strategies(books, options), "platform_heartbeat": platform(books, options)}
+    return {**strategies(books, options), **orders_due(books, options), "platform_heartbeat": platform(books, options)}
 
 
 def strategies(books: Books, options: Options) -> dict[str, Figure]:
@@ -26,11 +27,47 @@ def strategies(books: Books, options: Options) -> dict[str, Figure]:
         pulse, state = Figure(UNKNOWN), Figure(UNKNOWN)
         if len(same) == 1:
             pulse = heartbeat(books, same[0]["last_heartbeat_at"], same[0]["heartbeat_interval_seconds"], options)
+            if pulse.status in (WARNING, CRITICAL) and not resting(same[0]) and same[0]["calendar"] != ALWAYS:
+                pulse = Figure(UNKNOWN)
             state = state_of(same[0], pulse)
         if len(same) > 1 or not resting(same[0]):
             found[f"strategy_heartbeat:{shown(name)}"] = pulse
         found[f"strategy_state:{shown(name)}"] = state
     return {"strategies": Figure(OK, Decimal(len(names))), **found}
+
+
+def orders_due(books: Books, options: Options) -> dict[str, Figure]:
+    """The pause since the last order. Random platforms know one calendar only: markets never close."""
+    rows = books.rows("strategies")
+    found: dict[str, Figure] = {}
+    for (name,), same in grouped(rows, "strategy"):
+        if (same[0]["expected_state"] or "").strip().lower() not in (*AT_REST, "paused"):
+            found[f"orders_due:{shown(name)}"] = pause(books, same[0], options) if len(same) == 1 else Figure(UNKNOWN)
+    return found or {"orders_due": Figure(OK, Decimal(0)) if rows else Figure(UNKNOWN)}
+
+
+def pause(books: Books, row: Row, options: Options) -> Figure:
+    gap = row["max_order_gap_seconds"]
+    orders = [
+        order["created_at"]
+        for order in books.rows("orders")
+        if row["strategy"] is not None
+        and order["strategy"] == row["strategy"]
+        and order["created_at"] is not None
+        and order["created_at"] <= books.now + AHEAD
+    ]
+    age = books.age(max(orders, default=row["started_at"]))
+    said = (row["expected_state"] or "").strip()
+    if not said or (gap is not None and not sensible(gap)) or age is None or not age.is_finite() or age < -AHEAD:
+        return Figure(UNKNOWN)
+    age = max(age, Decimal(0))
+    if gap is None:
+        return Figure(OK, age, places=1, growth=Decimal(1))
+    status = status_of(age / gap, options.limit("orders_due"))
+    # A market cannot have been open for longer than the clock says.
+    if row["calendar"] != ALWAYS and (status != OK or not row["calendar"]):
+        return Figure(UNKNOWN)
+    return Figure(status, age, places=1, growth=Decimal(1))
 
 
 def resting(row: Row) -> bool:

@@ -19,9 +19,9 @@ ZERO = Decimal(0)
 #: What the role's README asks for: view -> kind -> columns. Ids are names to the oracle: it never counts with them.
 CONTRACT: dict[str, dict[str, str]] = {
     "strategies": {
-        "text": "strategy account expected_state observed_state",
-        "number": "heartbeat_interval_seconds",
-        "time": "last_heartbeat_at",
+        "text": "strategy account calendar expected_state observed_state",
+        "number": "heartbeat_interval_seconds max_order_gap_seconds",
+        "time": "last_heartbeat_at started_at",
     },
     "heartbeat": {"text": "instance", "time": "beat_at", "number": "interval_seconds"},
     "risk_limits": {
@@ -64,9 +64,9 @@ CONTRACT: dict[str, dict[str, str]] = {
     },
     "orders": {
         "id": "order_id",
-        "text": "strategy instrument status",
-        "number": "filled_quantity",
-        "time": "created_at",
+        "text": "strategy instrument side order_type status",
+        "number": "filled_quantity arrival_price",
+        "time": "created_at acknowledged_at",
     },
 }
 

@@ -141,6 +141,30 @@ def reprised(platform: Platform) -> None:
                 one["record_count"] += 1
 
 
+def reprised_and_differs(platform: Platform) -> None:
+    """Only one side took back what both have, at another price."""
+    reprised(platform)
+    names = {row["reference"] for row in platform["venue_executions"] if row["reference"] is not None}
+    for row in platform["executions"]:
+        if row["venue_execution_id"] in names and row["price"] is not None:
+            row["price"] += 20
+
+
+def amendment_forgotten(platform: Platform) -> None:
+    """Orders go on saying that they are filled by what was taken back or replaced."""
+    for order in platform["orders"]:
+        own = [row for row in platform["executions"] if row["order_id"] == order["order_id"] and row["kind"] != "cancel"]
+        if own and all(row["quantity"] is not None for row in own):
+            order["filled_quantity"] = sum(row["quantity"] for row in own)
+
+
+def gap(platform: Platform) -> None:
+    """A statement of executions begins later than the one before it ended."""
+    later = [row for row in platform["venue_statements"] if row["kind"] == "executions" and row["period_start"]]
+    for row in later:
+        row["period_start"] = (row["period_start"] + (row["as_of"] or 0)) / 2
+
+
 def both_sides(value: object) -> Fault:
     """Both sides say the same, and it is no number: that is no agreement."""
 
@@ -191,6 +215,16 @@ FAULTS: dict[str, Fault] = {
     "fee currency": changing("venue_executions", "fee_currency", fixed("JPY")),
     "instrument": changing("executions", "instrument", fixed("V0:I0")),
     "later": changing("executions", "executed_at", lambda random, old: 10.0),
+    "amendment forgotten": amendment_forgotten,
+    "calendar": changing("strategies", "calendar", fixed("mood")),
+    "pause": changing("strategies", "max_order_gap_seconds", fixed(Decimal(-1))),
+    "order type": changing("orders", "order_type", fixed("limit")),
+    "acknowledged before": changing("orders", "acknowledged_at", lambda random, old: old + 9000),
+    "filled quantity": changing("orders", "filled_quantity", nudged),
+    "arrival price": changing("orders", "arrival_price", fixed(Decimal(0))),
+    "position NULL": changing("positions", "quantity", fixed(None)),
+    "gap": gap,
+    "taken back there, and differs": reprised_and_differs,
     "booked twice": twice("executions"),
     "amended again": amended_again,
     "taken back there": reprised,

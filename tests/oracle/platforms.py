@@ -88,6 +88,9 @@ def static(platform: Platform, sizes: Sizes) -> None:
             "strategies",
             strategy=f"s{number}",
             account=f"A{random.randrange(sizes.accounts)}",
+            calendar="24/7",
+            max_order_gap_seconds=random.choice([None, 900, 7200, 86400]),
+            started_at=random.choice([60.0, 30.0 * DAY]),
             expected_state=expected,
             observed_state=random.choice([expected, expected, expected, "running", "RUNNING", None]),
             heartbeat_interval_seconds=interval,
@@ -110,6 +113,7 @@ def trading(platform: Platform, sizes: Sizes) -> None:
         # Not near the end of the last day.
         created = random.choice([random.uniform(60, 23 * HOUR), random.uniform(60, 600), random.uniform(26, 72) * HOUR])
         status = random.choice(["filled", "filled", "filled", "cancelled", "rejected", "expired", "open"])
+        slow = random.choice([0.01, 0.5, 0.9, 2, 8])
         platform.add(
             "orders",
             order_id=platform.id("order"),
@@ -118,6 +122,10 @@ def trading(platform: Platform, sizes: Sizes) -> None:
             status=status,
             filled_quantity=Decimal(0),
             created_at=created,
+            side=random.choice(["buy", "sell"]),
+            order_type=random.choice(["market", "market", "limit"]),
+            arrival_price=None if random.random() < 0.1 else platform.amount(500),
+            acknowledged_at=created - slow if status != "rejected" and (status != "open" or slow > 1) else None,
         )
     traded = [order for order in platform["orders"] if order["status"] in ("filled", "cancelled", "open")]
     accounts = {row["strategy"]: row["account"] for row in platform["strategies"]}
@@ -154,9 +162,9 @@ def execute(platform: Platform, order: Row, account: str) -> None:
         quantity=of["quantity"] if of and kind == "cancel" else platform.amount(100, 4),
         price=platform.amount(500),
         fee=platform.amount(2, 3),
-        executed_at=latest * random.uniform(0.5, 0.99),
+        executed_at=latest - random.choice([0.05, 1.5, 6, latest * random.uniform(0.01, 0.5)]),
     )
-    order["filled_quantity"] += row["quantity"] if kind == "trade" else 0
+    order["filled_quantity"] += (row["quantity"] if kind != "cancel" else 0) - (of["quantity"] if of else 0)
 
 
 def current(platform: Platform, row: Row, at: float = 0) -> bool:

@@ -46,13 +46,15 @@ class Probe:
     :param checks: ids and titles of what is unknown when the statement fails
     :param judge: gets the rows and the thresholds; may raise NotMeasured
     :param views: what must be there in the schema "maintenance" first
+    :param context: whether judge gets the parameters too: what the run knows besides
     """
 
     checks: Tuple[Tuple[str, str], ...]
     source: str
     sql: str
-    judge: Callable[[List[Row], Dict[str, Any]], Iterator[Check]]
+    judge: Callable[..., Iterator[Check]]
     views: Views = field(default_factory=dict)
+    context: bool = False
 
     def unmeasured(self, message: str, remedy: str) -> List[Check]:
         """Its checks as unknown."""
@@ -87,7 +89,8 @@ def ask(
     """
     try:
         cursor.execute(probe.sql, parameters)
-        return list(probe.judge(cursor.fetchall(), thresholds))
+        known = (parameters or {},) if probe.context else ()
+        return list(probe.judge(cursor.fetchall(), thresholds, *known))
     except NotMeasured as error:
         return probe.unmeasured(error.message, error.remedy)
     except psycopg2.errors.InsufficientPrivilege as error:
