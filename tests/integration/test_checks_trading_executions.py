@@ -144,6 +144,9 @@ def test_orders_due(platform: Sandbox) -> None:
         assert "never" in check.message
         with changed(platform, "UPDATE strategies SET started_at = now()"):
             assert measured(platform)["orders_due:trend-coins"].status == "ok"
+    # Nothing trades in a sandbox after its start: it must be green for as long as make daily keeps it.
+    with changed(platform, "UPDATE orders SET created_at = created_at - interval '20 hours'"):
+        assert not [id for id in statuses(measured(platform)) if id.startswith("orders_due")]
     with changed(platform, "UPDATE strategies SET max_order_gap_seconds = 1, calendar = 'nowhere'"):
         due = {check.status for id, check in measured(platform).items() if id.startswith("orders_due:")}
         assert due == {"unknown"}

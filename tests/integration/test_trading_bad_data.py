@@ -19,6 +19,8 @@ from tests.oracle.scratch import Scratch, scratch
 
 EXECUTIONS, POSITIONS, CASH = "reconcile_executions", "reconcile_positions", "reconcile_cash"
 FEES = "reconcile_fees"
+#: What is not known when no statement can be relied on.
+STALE = {**dict.fromkeys((EXECUTIONS, FEES, POSITIONS, CASH), "unknown"), "venue_statements": "critical"}
 RISK = "risk_limits:strategy/s0"
 TEN = Decimal(10)
 
@@ -85,7 +87,7 @@ def test_tidy(database: Scratch) -> None:
     ("changes", "bad"),
     [
         # Before or after the cut-off: nobody knows.
-        ([changing("executions", executed_at=None)], {POSITIONS: "critical"}),
+        ([changing("executions", executed_at=None)], {POSITIONS: "critical", "execution_latency": "unknown"}),
         # A cancel after the cut-off of one that is there twice, and differs.
         (
             [
@@ -94,7 +96,8 @@ def test_tidy(database: Scratch) -> None:
                         executed_at=60.0),
                 changing("positions", quantity=Decimal(0)),
             ],
-            {POSITIONS: "critical", EXECUTIONS: "critical", "duplicate_executions": "critical"},
+            {POSITIONS: "critical", EXECUTIONS: "critical", "duplicate_executions": "critical",
+             "filled_quantities": "critical", "slippage": "unknown"},
         ),
         # Taken back on both sides, and the order goes on saying that it is filled.
         (
@@ -119,13 +122,12 @@ def test_tidy(database: Scratch) -> None:
         # A stale statement with lines missing is no flat account.
         (
             [removing("venue_positions"), changing("venues", statement_interval_seconds=1)],
-            {POSITIONS: "unknown", EXECUTIONS: "unknown", FEES: "unknown", CASH: "unknown", "venue_statements": "critical"},
+            STALE,
         ),
         # Long at one venue and short at another is no small exposure.
         (
             [copying("positions", venue="V1", quantity=-TEN)],
-            {RISK: "critical", EXECUTIONS: "unknown", FEES: "unknown", POSITIONS: "unknown", CASH: "unknown",
-             "venue_statements": "critical"},
+            {RISK: "critical", **STALE},
         ),
         ([changing("instruments", multiplier=0)], {RISK: "unknown"}),
         ([changing("instruments", multiplier=-1)], {RISK: "unknown"}),
@@ -136,7 +138,7 @@ def test_tidy(database: Scratch) -> None:
         ([changing("positions", instrument=None)], {RISK: "unknown", POSITIONS: "critical"}),
         (
             [copying("cash", venue=None), copying("cash", account=None), copying("cash", account="", venue=None)],
-            {POSITIONS: "unknown", EXECUTIONS: "unknown", FEES: "unknown", CASH: "unknown", "venue_statements": "critical"},
+            STALE,
         ),
         (
             [copying("transactions", transaction_id=2, status="pending", created_at=-2.0 * DAY)],

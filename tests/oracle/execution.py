@@ -59,7 +59,8 @@ def execution(books: Books, options: Options) -> Figure:
     for row in books.rows("executions"):
         if row["kind"] == "trade" and row["executed_at"] is not None:
             first[row["order_id"]] = min(row["executed_at"], first.get(row["order_id"], row["executed_at"]))
-    market, others = [], []
+    market: list[Decimal] = []
+    others: list[Decimal] = []
     for row in recent(books):
         if row["order_id"] is not None and is_number(first.get(row["order_id"])):
             value = 1000 * (first[row["order_id"]] - row["created_at"])

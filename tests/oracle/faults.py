@@ -153,9 +153,21 @@ def reprised_and_differs(platform: Platform) -> None:
 def amendment_forgotten(platform: Platform) -> None:
     """Orders go on saying that they are filled by what was taken back or replaced."""
     for order in platform["orders"]:
-        own = [row for row in platform["executions"] if row["order_id"] == order["order_id"] and row["kind"] != "cancel"]
+        own = [
+            row for row in platform["executions"] if row["order_id"] == order["order_id"] and row["kind"] != "cancel"
+        ]
         if own and all(row["quantity"] is not None for row in own):
             order["filled_quantity"] = sum(row["quantity"] for row in own)
+
+
+def old_equity(platform: Platform) -> None:
+    for row in platform["equity"]:
+        row["as_of"] = 4.0 * DAY
+
+
+def all_failed(platform: Platform) -> None:
+    for row in platform["transactions"]:
+        row.update(status="failed", resolved_at=None)
 
 
 def gap(platform: Platform) -> None:
@@ -219,7 +231,7 @@ FAULTS: dict[str, Fault] = {
     "calendar": changing("strategies", "calendar", fixed("mood")),
     "pause": changing("strategies", "max_order_gap_seconds", fixed(Decimal(-1))),
     "order type": changing("orders", "order_type", fixed("limit")),
-    "acknowledged before": changing("orders", "acknowledged_at", lambda random, old: old + 9000),
+    "acknowledged before": changing("orders", "acknowledged_at", shifted(0.5)),
     "filled quantity": changing("orders", "filled_quantity", nudged),
     "arrival price": changing("orders", "arrival_price", fixed(Decimal(0))),
     "position NULL": changing("positions", "quantity", fixed(None)),
@@ -257,6 +269,9 @@ FAULTS: dict[str, Fault] = {
     "scope": changing("risk_limits", "scope", fixed("planet")),
     "subject": changing("risk_limits", "subject", fixed("nobody")),
     "old equity": changing("equity", "as_of", shifted(3)),
+    "equity of nobody lately": old_equity,
+    "all failed": all_failed,
+    "cash NaN": changing("cash", "balance", fixed(NAN)),
     "equity in the red": changing("equity", "equity", fixed(Decimal(-5))),
     "heartbeat of the future": changing("strategies", "last_heartbeat_at", fixed(-7200.0)),
     "instance of the future": changing("heartbeat", "beat_at", fixed(-7200.0)),

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pandas as pd
 
+from .alive import AHEAD
 from .books import NAN, ZERO, Books, Row, grouped, is_number, number, records
 from .figures import CRITICAL, UNKNOWN, Figure, Options, judged
 from .statements import Place, Standing, standings
@@ -56,7 +57,7 @@ def executions(books: Books, options: Options) -> Figure:
         one = found.get((row["venue"], row["account"]))
         if one is None or not one.every:
             uncovered += 1
-        elif due(row["executed_at"], one):
+        elif due(row["executed_at"], one, books.now + AHEAD):
             breaks.append(["missing_at_venue"])
     return concluded("reconcile_executions", breaks, found, uncovered, options)
 
@@ -94,30 +95,34 @@ def close(one: Decimal | None, other: Decimal | None, tolerance: Decimal) -> boo
     return is_number(one) and is_number(other) and abs(number(one) - number(other)) <= tolerance
 
 
-def due(at: Decimal | None, one: Standing) -> bool:
+def due(at: Decimal | None, one: Standing, now: Decimal) -> bool:
     """Whether the venue's statements should have a line of this. Without a time it is due at once."""
     if at is None:
-        return True
+        # Unless they all lie in the future.
+        return any(row["as_of"] is not None and row["as_of"] <= now for row in one.every)
 
     def within(statement: Row) -> bool:
         start, end = statement["period_start"], statement["as_of"]
-        return end is not None and at <= end and (start is None or at > start)
+        return end is not None and at <= end <= now and (start is None or at > start)
 
     return any(within(row) for row in one.every) and not any(within(row) for row in one.incomplete)
 
 
-def comparable(found: dict[Place, Standing]) -> dict[Place, Row]:
-    """Place -> newest statement with a cut-off and all its lines. A stale one says what was true at its cut-off."""
+def comparable(found: dict[Place, Standing], now: Decimal) -> dict[Place, Row]:
+    """Place -> newest statement with a cut-off in the past and all its lines, stale or not."""
     return {
         place: one.newest
         for place, one in found.items()
-        if one.newest is not None and one.newest["as_of"] is not None and not one.incomplete
+        if one.newest is not None
+        and one.newest["as_of"] is not None
+        and one.newest["as_of"] <= now
+        and not one.incomplete
     }
 
 
 def positions(books: Books, options: Options) -> Figure:
     found = standings(books, options, "positions")
-    statements = comparable(found)
+    statements = comparable(found, books.now + AHEAD)
     ours: list[Row] = [
         {**row, "amount": number(row["quantity"])}
         for row in books.rows("positions")
@@ -149,7 +154,7 @@ def signed(row: Row) -> Decimal:
 
 def cash(books: Books, options: Options) -> Figure:
     found = standings(books, options, "cash")
-    statements = comparable(found)
+    statements = comparable(found, books.now + AHEAD)
     ours: list[Row] = [
         {**row, "amount": number(row["balance"])}
         for row in books.rows("cash")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.action import trading_checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.breaks import KEPT, carry, outcome
 
 NOW, BEFORE = "2026-11-24T12:00:00Z", "2026-11-23T12:00:00Z"
@@ -88,3 +89,21 @@ def test_report_that_says_nothing_of_keys_is_no_run_to_compare_with(before: dict
 
 def test_report_with_nonsense_in_it() -> None:
     assert carry(row("a"), {"keys": {BEFORE: "x", "y": [1]}}, True, NOW).new == ["a"]
+
+
+def test_action_hands_on_what_the_last_run_that_measured_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = {
+        "host": "runner",
+        "id": "trading.reconcile_cash",
+        "status": "critical",
+        "details": {"keys": {BEFORE: ["a"]}},
+    }
+    others = [{**check, "host": "other", "details": {}}, {**check, "id": "trading.strategies", "details": {}}]
+    unknown = {**check, "status": "unknown", "details": {}}
+    history = [{"checks": [*others, check]}, {"checks": [unknown]}]
+    handed: list[Any] = []
+    monkeypatch.setattr(trading_checks, "measure", lambda *arguments: handed.append(arguments[4]) or [])
+    action = trading_checks.ActionModule.__new__(trading_checks.ActionModule)
+    monkeypatch.setattr(action, "earlier", lambda args: history)
+    action.collect({"database": {}, "thresholds": {}, "timeout": 10}, {"inventory_hostname": "runner"})
+    assert handed == [{"trading.reconcile_cash": {"keys": {BEFORE: ["a"]}}}]

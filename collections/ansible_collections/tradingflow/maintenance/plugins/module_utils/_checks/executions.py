@@ -13,9 +13,9 @@ from ..checks import OK, Check, judge, unknown
 from . import limits
 from .breaks import key, outcome, summary
 from .reconciliation import TOLERANCES, tolerance
-from .sql import NotMeasured, Probe, Row, Views
+from .sql import LAST_DAY, NotMeasured, Probe, Row, Views
 
-LAST_DAY = "created_at > clock_timestamp() - interval '1 day' AND created_at <= clock_timestamp() + interval '5 s'"
+RECENT = LAST_DAY.format(column="created_at")
 
 #: SQL: quantiles of a column, in the order of SHARES.
 QUANTILES = (
@@ -32,7 +32,7 @@ def _milliseconds(end: str, start: str) -> str:
 # An order that waits for its acknowledgement is as slow as it has waited: leaving it out would flatter.
 LATENCY_SQL = f"""
 WITH recent AS MATERIALIZED (
-    SELECT order_id, order_type, status, created_at, acknowledged_at FROM maintenance.orders WHERE {LAST_DAY}
+    SELECT order_id, order_type, status, created_at, acknowledged_at FROM maintenance.orders WHERE {RECENT}
 ),
 filled AS (
     SELECT order_id, min(executed_at) AS at FROM maintenance.executions
@@ -155,7 +155,7 @@ def _latency(
 SLIPPAGE_SQL = f"""
 WITH recent AS MATERIALIZED (
     SELECT order_id, CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS sign, arrival_price::numeric AS arrival
-    FROM maintenance.orders WHERE {LAST_DAY}
+    FROM maintenance.orders WHERE {RECENT}
 ),
 fills AS (
     SELECT e.order_id, sum(e.quantity::numeric) AS quantity, sum(e.quantity::numeric * e.price::numeric) AS value,

@@ -109,8 +109,8 @@ POSSIBLE = """, (SELECT o.id FROM alone o, alone d
 EXECUTIONS_SQL = f"""
 WITH {states("executions", "statements")}, {TOLERANCES},
 covered AS (
-    SELECT venue, account, min(period_start) FILTER (WHERE as_of IS NOT NULL) AS first, max(as_of) AS last
-    FROM statements GROUP BY venue, account
+    SELECT venue, account, min(period_start) AS first, max(as_of) AS last FROM statements
+    WHERE as_of <= now() + interval '5 s' GROUP BY venue, account
 ),
 differing AS MATERIALIZED (
     SELECT coalesce(o.venue, t.venue) AS venue, coalesce(o.account, t.account) AS account, coalesce(o.id, t.id) AS id,
@@ -195,11 +195,8 @@ one_side_amended AS MATERIALIZED (
 ),
 charged AS MATERIALIZED (
     SELECT d.venue, d.id, d.fee_at, d.instrument, d.our_account, d.venue_account, d.our_currency, d.venue_currency,
-           d.our_fee, d.venue_fee,
-           d.here AND d.our_kind IS DISTINCT FROM 'cancel'
-               AND NOT EXISTS (SELECT FROM our_amended a WHERE a.venue = d.venue AND a.id = d.id) AS ours,
-           d.there AND d.venue_kind IS DISTINCT FROM 'cancel'
-               AND NOT EXISTS (SELECT FROM venue_amended a WHERE a.venue = d.venue AND a.id = d.id) AS theirs
+           d.our_fee, d.venue_fee, d.here AND d.our_kind IS DISTINCT FROM 'cancel' AND o.id IS NULL AS ours,
+           d.there AND d.venue_kind IS DISTINCT FROM 'cancel' AND t.id IS NULL AS theirs
     FROM (
         SELECT venue, id, fee_at, instrument, our_account, venue_account, our_currency, venue_currency, our_fee,
                venue_fee, here, there, our_kind, venue_kind
@@ -211,6 +208,8 @@ charged AS MATERIALIZED (
         JOIN maintenance.venue_executions e ON e.venue = a.venue AND e.venue_execution_id = a.id
         WHERE NOT EXISTS (SELECT FROM differing x WHERE x.venue = a.venue AND x.id = a.id)
     ) d
+    LEFT JOIN our_amended o ON o.venue = d.venue AND o.id = d.id
+    LEFT JOIN venue_amended t ON t.venue = d.venue AND t.id = d.id
 ),
 amounts AS (
     SELECT c.*, ours AND theirs AND our_account = venue_account AND our_currency = venue_currency
@@ -251,10 +250,12 @@ def compared_sql(check: str, what: str, amount: str, since: str, broken: str, wi
     kind = check.partition("_")[2]
     return f"""
 WITH {states(kind, "newest")}, {TOLERANCES},
--- A stale statement tells what was true at its cut-off, if all its lines are there.
+-- As of a moment that is still to come nothing can be compared; a stale statement tells what was true at its cut-off,
+-- if all its lines are there.
 compared AS (
     SELECT * FROM states s
-    WHERE as_of IS NOT NULL AND NOT EXISTS (SELECT FROM incomplete i WHERE i.statement_id = s.statement_id)
+    WHERE as_of <= now() + interval '5 s'
+          AND NOT EXISTS (SELECT FROM incomplete i WHERE i.statement_id = s.statement_id)
 ),
 {since},
 -- What cannot be read is NaN: it makes every sum NaN, and no NaN is within a tolerance.

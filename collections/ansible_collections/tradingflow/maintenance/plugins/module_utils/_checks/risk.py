@@ -95,7 +95,7 @@ rates AS (
     SELECT scope, subject, max(counted) AS busiest FROM (
         SELECT m.scope, m.subject, date_trunc('minute', o.created_at) AS minute, count(*) AS counted
         FROM maintenance.orders o JOIN members m USING (strategy)
-        WHERE o.created_at > clock_timestamp() - interval '1 day' GROUP BY 1, 2, 3) c
+        WHERE o.created_at > now() - interval '1 day' GROUP BY 1, 2, 3) c
     GROUP BY scope, subject
 )
 SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit_value, l.currency,

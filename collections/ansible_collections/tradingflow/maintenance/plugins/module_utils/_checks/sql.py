@@ -22,6 +22,9 @@ except ImportError:
 
 Row = Dict[str, Any]
 
+#: The last 24 hours, by the beginning of the transaction: a moment that stands still, so that an index serves.
+LAST_DAY = "{column} > now() - interval '1 day' AND {column} <= now() + interval '5 s'"
+
 #: View -> column -> kind: text, number, time or boolean.
 Views = Mapping[str, Mapping[str, str]]
 

@@ -275,8 +275,8 @@ def paused(given: Check, market: Market, since: float, last: str, gap: float, li
         pause,
         unit="s",
         **limit,
-        message=f"{last}, {span(pause)} of it while its market ({printable(market.name, 40)}) was open, which is "
-        f"{market.state()}; usually no more than {span(gap)}.",
+        message=f"{last}; its market ({printable(market.name, 40)}) was open for {span(pause)} since and is "
+        f"{market.state()}. It pauses no longer than {span(gap)} as a rule.",
         remedy="See in its log why it sends no orders: signals, market data, limits, connection to the venue.",
         source=given.source,
         details=given.details,

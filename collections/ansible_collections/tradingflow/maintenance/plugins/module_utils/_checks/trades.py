@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ..checks import Check, judge, unknown
 from . import limits, printable, span
-from .sql import NotMeasured, Probe, Row
+from .sql import LAST_DAY, NotMeasured, Probe, Row
 
 DUPLICATES_SQL = """
 WITH found AS MATERIALIZED (
@@ -133,7 +133,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         )
 
 
-RATIOS_SQL = """
+RATIOS_SQL = f"""
 SELECT count(*) AS total, count(*) FILTER (WHERE status = 'rejected') AS rejected,
        count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired')) AS closed,
        count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired') AND filled_quantity > 0) AS filled,
@@ -141,7 +141,7 @@ SELECT count(*) AS total, count(*) FILTER (WHERE status = 'rejected') AS rejecte
                               AND (filled_quantity >= 0 AND filled_quantity <> 'NaN') IS NOT TRUE) AS unreadable,
        %(minimum_orders)s::int AS minimum
 FROM maintenance.orders
-WHERE created_at > clock_timestamp() - interval '1 day' AND created_at <= clock_timestamp() + interval '5 s'
+WHERE {LAST_DAY.format(column="created_at")}
 """
 
 
