@@ -10,7 +10,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks im
 
 from tests.conftest import Sandbox
 from tests.integration.test_checks_trading_reconciliation import CASH, EXECUTIONS, FEES, ONE, POSITIONS, THEIRS
-from tests.integration.trading_worker import changed, measured, statuses
+from tests.integration.trading_worker import altered, changed, measured, statuses
 
 #: Another one like ONE.
 NEXT = ONE.replace("min(e.id)", "min(e.id) FILTER (WHERE e.id > 100)")
@@ -139,11 +139,56 @@ def test_same_execution_under_another_id_is_flagged_and_stays_a_break(
         assert measured(platform, match_window=100)[EXECUTIONS].details["possible_matches"] == 2
 
 
+def test_only_what_is_near_in_time_is_flagged(platform: Sandbox) -> None:
+    columns = "order_id, kind, venue_code, strategy_code, account_code, instrument_code, side, quantity, price, fee"
+    far = f"""INSERT INTO executions (venue_execution_id, executed_at, received_at, fee_currency, {columns})
+              SELECT 'far', executed_at + interval '1 hour', now(), fee_currency, {columns} FROM executions
+              WHERE venue_execution_id = 'other'"""
+    near = f"""UPDATE executions SET venue_execution_id = 'other', executed_at = executed_at - interval '50 s'
+               WHERE id = {ONE}"""
+    with changed(platform, near, far):
+        check = measured(platform)[EXECUTIONS]
+    assert check.details["possible_matches"] == 2
+    assert {one["id"]: one.get("possible_match") for one in check.details["first"]}["far"] is None
+
+
 @pytest.mark.parametrize("change", ["quantity = quantity + 1", "price = 'NaN'", "side = 'x'", "kind = 'correct'"])
 def test_what_differs_in_more_than_its_id_is_not_flagged(platform: Sandbox, change: str) -> None:
     change = change.replace("'x'", "CASE side WHEN 'buy' THEN 'sell' ELSE 'buy' END")
     with changed(platform, f"UPDATE executions SET venue_execution_id = 'other', {change} WHERE id = {ONE}"):
         assert "possible_matches" not in measured(platform)[EXECUTIONS].details
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "where", "bad"),
+    [
+        ("executions", "quantity", f"id = {ONE}", {EXECUTIONS: "quantity", "filled_quantities": "not_a_number"}),
+        ("executions", "price", f"id = {ONE}", {EXECUTIONS: "price"}),
+        ("executions", "fee", f"id = {ONE}", {EXECUTIONS: "fee", FEES: "not_a_number"}),
+        ("venue_executions", "fee", f"id = {THEIRS}", {EXECUTIONS: "fee", FEES: "not_a_number"}),
+        ("positions", "quantity", "instrument_code = 'FXHUB:EUR-USD'", {POSITIONS: "not_a_number"}),
+        ("cash_balances", "balance", "venue_code = 'XETR'", {CASH: "not_a_number"}),
+        ("venue_cash", "balance", "true", {CASH: "not_a_number"}),
+        (
+            "orders",
+            "filled_quantity",
+            f"id = (SELECT order_id FROM executions WHERE id = {ONE})",
+            {"filled_quantities": "not_a_number"},
+        ),
+    ],
+)
+def test_null_is_a_break(platform: Sandbox, table: str, column: str, where: str, bad: dict[str, str]) -> None:
+    null = f"ALTER TABLE {table} ALTER {column} {{}} NOT NULL"
+    with (
+        altered(platform, null.format("DROP"), null.format("SET")),
+        changed(platform, f"UPDATE {table} SET {column} = NULL WHERE {where}"),
+    ):
+        found = measured(platform)
+    for id, kind in bad.items():
+        assert (found[id].status, found[id].details["classes"].keys()) == ("critical", {kind})
+    # A limit that needs it cannot be computed.
+    others = {id for id in statuses(found) if not id.startswith("risk_limits")}
+    assert others == bad.keys()
 
 
 def test_nothing_of_this_is_left(platform: Sandbox) -> None:

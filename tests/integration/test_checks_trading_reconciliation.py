@@ -73,7 +73,8 @@ def test_break(platform: Sandbox, statement: str, check: str, classes: dict[str,
 def test_both_sides_took_back_what_differs(platform: Sandbox) -> None:
     amended = "(SELECT venue_code || reference FROM executions WHERE reference IS NOT NULL)"
     with changed(
-        platform, f"UPDATE executions SET price = price * 2 WHERE venue_code || venue_execution_id IN {amended}"
+        platform,
+        f"UPDATE executions SET price = price * 2, fee = fee + 1 WHERE venue_code || venue_execution_id IN {amended}",
     ):
         assert statuses(measured(platform)) == {}
 

@@ -138,6 +138,8 @@ def _latency(
         return unknown(f"trading.{name}", title, text, "See whether the strategies trade.", source=source, **limit)
     few = count < minimum
     text = f"{count} {words[0]} in {found['p50']} ms (half), {found['p95']} ms (95 %), {found['p99']} ms (99 %)"
+    for name_of, what in (("waiting", "still wait for it"), ("without_time", "have no time of it and are left out")):
+        text += f"; {details[name_of]} {what}" if details.get(name_of) else ""
     return judge(
         f"trading.{name}",
         title,
