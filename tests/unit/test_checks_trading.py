@@ -75,6 +75,8 @@ def test_empty_platform_is_unknown() -> None:
         ({"interval": float("inf")}, ("unknown", "unknown")),
         ({"observed_state": "paused"}, ("ok", "critical")),
         ({"observed_state": " Running "}, ("ok", "ok")),
+        # What is cut for people is compared in full.
+        ({"expected_state": "x" * 50 + "1", "observed_state": "x" * 50 + "2"}, ("ok", "critical")),
         ({"observed_state": None}, ("ok", "unknown")),
         ({"observed_state": ""}, ("ok", "unknown")),
         ({"expected_state": None}, ("ok", "unknown")),

@@ -226,8 +226,8 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
 
 
-# What no execution belongs to is the matter of orders_without_executions. Amendments are looked up for the few that
-# differ.
+# What no execution belongs to is the matter of orders_without_executions. An order that goes on saying what was taken
+# back or replaced agrees with the sum of all its executions: amendments come off first.
 FILLED_SQL = f"""
 WITH {TOLERANCES},
 net AS MATERIALIZED (
@@ -241,16 +241,15 @@ amended AS MATERIALIZED (
     JOIN maintenance.executions e ON e.venue = r.venue AND e.venue_execution_id = r.reference
     WHERE e.kind IS DISTINCT FROM 'cancel' GROUP BY e.order_id
 ),
+effective AS (
+    SELECT n.order_id, n.executions, coalesce(n.quantity, 0) - coalesce(a.quantity, 0) AS executed
+    FROM net n LEFT JOIN amended a USING (order_id)
+),
 differing AS (
     SELECT o.order_id, o.strategy, o.instrument, o.status, o.created_at AS at, o.filled_quantity::numeric AS filled,
-           coalesce(n.quantity, 0) AS executed, n.executions
-    FROM maintenance.orders o JOIN net n USING (order_id)
-    WHERE (o.filled_quantity = n.quantity AND o.filled_quantity >= 0 AND o.filled_quantity <> 'NaN') IS NOT TRUE
-),
-effective AS (
-    SELECT d.order_id, d.strategy, d.instrument, d.status, d.at, d.filled, d.executions,
-           d.executed - coalesce(a.quantity, 0) AS executed
-    FROM differing d LEFT JOIN amended a USING (order_id)
+           e.executed, e.executions
+    FROM maintenance.orders o JOIN effective e USING (order_id)
+    WHERE (o.filled_quantity = e.executed AND o.filled_quantity >= 0 AND o.filled_quantity <> 'NaN') IS NOT TRUE
 ),
 breaks AS MATERIALIZED (
     SELECT order_id, strategy, instrument, status, at, filled::text, executed::text, executions,
@@ -258,7 +257,7 @@ breaks AS MATERIALIZED (
            ARRAY[CASE WHEN (filled <> 'NaN' AND executed <> 'NaN') IS NOT TRUE THEN 'not_a_number'
                       WHEN filled < 0 OR executed < 0 THEN 'negative' WHEN filled > executed THEN 'too_much_filled'
                       ELSE 'too_little_filled' END] AS classes
-    FROM effective d
+    FROM differing d
     WHERE (filled >= 0 AND filled <> 'NaN' AND executed <> 'NaN'
            AND abs(filled - executed) <= {tolerance("quantity", "d.instrument")}) IS NOT TRUE
 )

@@ -184,7 +184,7 @@ def strategy_state(row: Row, name: str, pulse: Check) -> Check:
     if pulse.status in (UNKNOWN, CRITICAL) or not observed:
         text = f"{name} should be {expected}; its state is not known: {pulse.message if observed else 'it says none.'}"
         return unknown(id, title, text, pulse.remedy, critical=f"not {expected}", source=SOURCE, details=details)
-    same = expected.strip().lower() == str(observed).strip().lower()
+    same = str(row["expected_state"]).strip().lower() == str(row["observed_state"]).strip().lower()
     # Nothing need have been heard of it while its market is closed: then its last word counts.
     told = f", as it last said {span(row['age'])} ago; its market is {pulse.details['market']}" if silent(pulse) else ""
     return Check(

@@ -59,7 +59,7 @@ sums AS (
 SELECT g.failed, EXISTS (SELECT FROM maintenance.transactions) AS any,
        (SELECT count(*) FROM counted c WHERE c.failed = g.failed) AS total,
        (SELECT max(age) FROM unsettled u WHERE u.failed = g.failed) AS oldest,
-       (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND u.age IS NULL) AS undated,
+       (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND (u.age >= -5) IS NOT TRUE) AS undated,
        (SELECT count(*) FROM counted c
         WHERE c.failed = g.failed AND (c.amount <> 'NaN') IS NOT TRUE) AS unreadable,
        (SELECT coalesce(max(amount), 0) FROM sums s WHERE s.failed = g.failed) AS largest,
@@ -102,7 +102,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         name = "failed_age" if row["failed"] else "stuck_transactions"
         title, age = TITLES[f"trading.{name}"], max(row["oldest"] or 0, 0)
         if row["undated"] or not math.isfinite(age):
-            text = f"{title}: {row['undated'] or 'some'} have no time at which they were made."
+            text = f"{title}: {row['undated'] or 'some'} have no time at which they were made, or one of the future."
             yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
         else:
             text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"

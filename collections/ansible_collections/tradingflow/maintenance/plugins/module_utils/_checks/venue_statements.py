@@ -124,7 +124,8 @@ def statements(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         remedy=ASK_VENUE,
         source="view maintenance.venue_statements",
     )
-    bad = sorted(broken or rows, key=lambda row: (-(row["age"] or 0), row["venue"], row["account"], row["kind"]))
+    # A view may well have NULL as a venue.
+    bad = sorted(broken or rows, key=lambda row: (-(row["age"] or 0), place(row), row["kind"]))
     if broken:
         check.status, check.remedy = CRITICAL, ASK_VENUE
         check.message = (
