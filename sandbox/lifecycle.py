@@ -112,6 +112,9 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
         database.result()
         counts = history.load(state["postgres"])
         postgres.stop(state)
+        # What was logged while it was made is nobody's trouble.
+        log_file = Path(state["postgres"]["log_file"])
+        log_file.rename(log_file.with_name("postgres.build.log"))
         postgres.start(state)
         application.create(state)
         history.write_files(Path(state["app"]["data_dir"]))
