@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy.exc import SQLAlchemyError
 
 from .metrics import gauge, resident_memory
-from .service import INSTANCE, Service, to_json
+from .service import INSTANCE, POOL_OVERFLOW, POOL_SIZE, Service, to_json
 
 MOST_ROWS = 1000
 
@@ -117,7 +117,9 @@ def metrics(service: Service, _: Query) -> str:
         *service.requests.lines(),
         *gauge("tradingflow_build_info", "What runs here.", 1, labels),
         *gauge("tradingflow_db_pool_size", "Connections the pool may keep.", pool.size()),
+        *gauge("tradingflow_db_pool_limit", "Connections the pool may open.", POOL_SIZE + POOL_OVERFLOW),
         *gauge("tradingflow_db_pool_in_use", "Connections in use.", pool.checkedout()),
+        *gauge("tradingflow_db_pool_waiting", "Requests waiting for a connection.", service.waiting),
         *gauge("tradingflow_heartbeat_age_seconds", "Since the last heartbeat was written.", age),
         *gauge("process_resident_memory_bytes", "Memory resident.", resident_memory()),
         *gauge("process_start_time_seconds", "When the process started, in Unix time.", round(service.started, 3)),

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -24,6 +24,8 @@ from .metrics import Requests
 
 INSTANCE = "tradingflow-1"
 HEARTBEAT_SECONDS = 2
+#: Connections the pool keeps, and how many more it may open.
+POOL_SIZE, POOL_OVERFLOW = 5, 5
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,12 @@ class Service:
         self.started = time.time()
         self.last_beat: float | None = None
         self.stopping = threading.Event()
+        self.waiting = 0
+        self._waiting = threading.Lock()
         self.engine = create_engine(
             settings.database_url,
-            pool_size=5,
-            max_overflow=5,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
             pool_timeout=5,
             pool_pre_ping=True,
             connect_args={"application_name": "tradingflow", "connect_timeout": 3},
@@ -101,9 +105,19 @@ class Service:
         """The engine's pool."""
         return cast(QueuePool, self.engine.pool)
 
+    def _connection(self) -> Connection:
+        """A connection of the pool; who waits for one is counted."""
+        with self._waiting:
+            self.waiting += 1
+        try:
+            return self.engine.connect()
+        finally:
+            with self._waiting:
+                self.waiting -= 1
+
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query."""
-        with self.engine.connect() as connection:
+        with self._connection() as connection:
             return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
     def schema_head(self) -> str | None:

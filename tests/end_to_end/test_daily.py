@@ -346,7 +346,7 @@ def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_missed_run_is_a_finding(play: Play) -> None:
+def test_missed_run_is_a_finding(play: Play, tmp_path: Path) -> None:
     due = ("--tags", "application", "-e", "tradingflow_daily_interval=93600")
     assert play("daily", *due).returncode == 0
     second = play("daily", *due)
@@ -358,3 +358,10 @@ def test_missed_run_is_a_finding(play: Play) -> None:
         path.write_text(json.dumps(report))
     third = play("daily", *due).report()
     assert ids(third, "warning") == {"schedule.previous_run"}
+    # A controller that has never run it knows the earlier runs from the store.
+    other = tmp_path / "other"
+    done = play("daily", "--tags", "application", "-e", f"tradingflow_artifacts_dir={other}")
+    fourth = Playbook(done.returncode, done.output, other).report()
+    assert fourth["previous_run_id"] == third["run_id"]
+    brought = json.loads((other / "daily" / third["run_id"] / "report.json").read_text())
+    assert brought["started_at"] == third["started_at"]

@@ -308,13 +308,21 @@ def test_rows_written_meanwhile_are_not_in_it(backup_options: Make, database: Ma
     assert table["digest"] is None
 
 
-@pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_compression_on_request(backup_options: Make, database: Make, compression: str) -> None:
+@pytest.mark.parametrize(
+    ("compression", "level", "by"), [("gzip", 2, "ISA-L"), ("gzip", 6, "pg_dump"), ("none", None, "pg_dump")]
+)
+def test_compression_on_request(
+    backup_options: Make, database: Make, compression: str, level: int | None, by: str
+) -> None:
     chosen = backup_options(
-        database=database("CREATE TABLE t AS SELECT 1 AS a"), compression=compression, digests="none"
+        database=database("CREATE TABLE t AS SELECT 1 AS a"),
+        compression=compression,
+        compression_level=level,
+        digests="none",
     )
     result = engine.create(chosen, Progress())
-    assert result["recovery_point"]["engine"]["compression"] == compression
+    made = result["recovery_point"]["engine"]
+    assert (made["compression"], made["level"], made["compressor"]) == (compression, level or 0, by)
     assert result["verification"]["ok"]
 
 
@@ -377,6 +385,19 @@ def test_a_table_missing_from_the_dump_is_seen(backup_options: Make, database: M
     assert found["problems"] == ["table public.lost is not in the dump"]
 
 
+@pytest.mark.parametrize("level", [1, 6])
+def test_a_row_missing_from_the_dump_is_seen(backup_options: Make, database: Make, level: int) -> None:
+    contents = """CREATE TABLE t AS SELECT i, E'two\\nlines\\r\\\\.' AS text FROM generate_series(1, 1000) i;
+        CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES; CREATE TABLE empty (a int)"""
+    chosen = backup_options(
+        database=database(contents), verify="none", compression="gzip", compression_level=level, digests="none"
+    )
+    point = engine.create(chosen, Progress())["recovery_point"]
+    assert verified(chosen, point)["ok"]
+    next(table for table in point["database"]["tables"] if table["name"] == "t")["rows"] += 1
+    assert verified(chosen, point)["problems"] == ["the dump has 1000 rows of table public.t, its snapshot had 1001"]
+
+
 def test_checks_of_the_store(backup_options: Make, database: Make, platform: Sandbox) -> None:
     chosen = backup_options(database=database())
     arguments = (chosen["storage"], chosen["environment_name"], THRESHOLDS)
@@ -404,7 +425,7 @@ def test_plan_changes_nothing(backup_options: Make, database: Make) -> None:
     plan = engine.plan(chosen)
     assert plan["tables"] == 10
     assert plan["table_bytes"] > 0
-    assert plan["compression"] == "gzip:1"
+    assert plan["compression"] == "gzip:1 by ISA-L"
     assert not keys(chosen)
     assert not list(Path(chosen["scratch_directory"]).iterdir())
 

@@ -24,10 +24,10 @@ PASSWORD = "hush %s ' \\ secret"
 VALUES = {"role": Identifier(NAME), "name": Identifier(NAME), "password": Literal(PASSWORD)}
 
 
-def measure(area: Any, address: dict[str, Any], **limits: Any) -> dict[str, Check]:
+def measure(area: Any, address: dict[str, Any], timeout: int = 10, **limits: Any) -> dict[str, Check]:
     """An area's checks by id."""
     spec = {database: database.CHECKS_SPEC, trading: getattr(trading, "TRADING_SPEC", {})}[area]
-    result = ArgumentSpecValidator(spec).validate({"database": address, "thresholds": limits})
+    result = ArgumentSpecValidator(spec).validate({"database": address, "timeout": timeout, "thresholds": limits})
     assert not result.error_messages
     options = result.validated_parameters
     checks = area.measure(options["database"], options["thresholds"], options["timeout"])
@@ -92,6 +92,7 @@ def server(platform: Sandbox) -> Iterator[Server]:
     drop = ("DROP DATABASE IF EXISTS {name} WITH (FORCE)", "DROP ROLE IF EXISTS {role}")
     for statement in (*drop, "CREATE ROLE {role} LOGIN PASSWORD {password}", "CREATE DATABASE {name}"):
         running(statement, name="postgres")
+    running("CREATE EXTENSION pg_stat_statements")
     yield running
     for statement in drop:
         running(statement, name="postgres")
@@ -145,7 +146,7 @@ def test_names_that_need_quoting(server: Server) -> None:
 def test_role_without_rights_gets_unknown_only_where_it_may_not_look(server: Server) -> None:
     # The sandbox's app holds sessions of another role, which this one may not see.
     found = measure(database, server.address)
-    hidden = {"database.longest_transaction", "database.connections"}
+    hidden = {"database.longest_transaction", "database.connections", "database.slow_statements"}
     assert {id for id, check in found.items() if check.status == "unknown"} == hidden
     assert all("pg_monitor" in found[id].remedy for id in hidden)
     server("GRANT pg_monitor TO {role}")

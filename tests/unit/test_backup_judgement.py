@@ -150,16 +150,23 @@ LISTING = """;
 
 
 def test_listing_is_compared_by_oid() -> None:
-    assert verify.compare_listing(LISTING, point()) == []
+    assert verify.compare_listing(LISTING, point(), {}) == []
     without_file = point()
     without_file["objects"].pop()
-    (problem,) = verify.compare_listing(LISTING, without_file)
+    (problem,) = verify.compare_listing(LISTING, without_file, {})
     assert "public.we ird (3456.dat)" in problem
-    (problem,) = verify.compare_listing(LISTING.replace("0 16390 TABLE DATA", "0 16391 TABLE DATA"), point())
+    (problem,) = verify.compare_listing(LISTING.replace("0 16390 TABLE DATA", "0 16391 TABLE DATA"), point(), {})
     assert problem == "table public.we ird is not in the dump"
     with_objects = point()
     with_objects["database"]["large_objects"] = 1
-    assert verify.compare_listing(LISTING, with_objects) == ["the dump has 0 large objects, the database 1"]
+    assert verify.compare_listing(LISTING, with_objects, {}) == ["the dump has 0 large objects, the database 1"]
+
+
+def test_rows_of_the_dump_are_compared_with_those_of_the_snapshot() -> None:
+    rows = point()["database"]["tables"][0]["rows"]
+    assert verify.compare_listing(LISTING, point(), {"3456.dat": rows}) == []
+    (problem,) = verify.compare_listing(LISTING, point(), {"3456.dat": rows - 1})
+    assert problem == f"the dump has {rows - 1} rows of table public.we ird, its snapshot had {rows}"
 
 
 def test_digest_of_a_row_does_not_depend_on_oids_or_order() -> None:
@@ -199,6 +206,8 @@ class Store:
         raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.bodies:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         return {"Body": io.BytesIO(self.bodies[Key])}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -18,7 +19,14 @@ from typing import Any
 
 import pytest
 import zstandard
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import files, programs, progress, scratch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    files,
+    programs,
+    progress,
+    rows,
+    scratch,
+    squeeze,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import upload as uploading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
@@ -178,18 +186,85 @@ def write(path: Path, script: str) -> str:
     return str(path)
 
 
-def test_compression_is_detected_never_assumed(tmp_path: Path) -> None:
+def test_compression_is_detected_never_assumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = "echo 'invalid compression specification: this build does not support compression with ZSTD' >&2; exit 1"
     connects = "echo 'pg_dump: error: connection to server on socket failed' >&2; exit 1"
     only_gzip = write(tmp_path / "a", f'case "$*" in *=zstd*|*=lz4*) {refused};; esac; {connects}')
     everything = write(tmp_path / "b", connects)
     broken = write(tmp_path / "c", "exit 1")
-    assert programs.compression(only_gzip, 18, "auto", None) == ("gzip", 1)
-    assert programs.compression(everything, 18, "auto", None) == ("zstd", 3)
-    assert programs.compression(everything, 18, "auto", 9) == ("zstd", 9)
-    assert programs.compression(broken, 18, "auto", None) == ("none", 0)
+    # ISA-L before the client's lz4 and gzip; a level that only zlib knows is zlib's.
+    assert programs.compression(only_gzip, 18, "auto", None, free_bytes=10**9) == ("gzip", 1, True)
+    assert programs.compression(only_gzip, 18, "gzip", 3, free_bytes=10**9) == ("gzip", 3, True)
+    assert programs.compression(only_gzip, 18, "gzip", 6, free_bytes=10**9) == ("gzip", 6, False)
+    assert programs.compression(everything, 18, "auto", None, free_bytes=10**9) == ("zstd", 1, False)
+    assert programs.compression(everything, 18, "auto", 9, free_bytes=10**9) == ("zstd", 9, False)
+    assert programs.compression(everything, 18, "lz4", None, free_bytes=10**9) == ("lz4", 1, False)
+    # An uncompressed dump needs room.
+    assert programs.compression(only_gzip, 18, "auto", None, free_bytes=10**9 - 1) == ("gzip", 1, False)
+    monkeypatch.setattr(squeeze, "isal_zlib", None)
+    assert programs.compression(only_gzip, 18, "auto", None, free_bytes=10**9) == ("gzip", 1, False)
+    assert programs.compression(broken, 18, "auto", None, free_bytes=10**9) == ("none", 0, False)
     with pytest.raises(ConfigurationError, match="zstd"):
-        programs.compression(only_gzip, 18, "zstd", None)
+        programs.compression(only_gzip, 18, "zstd", None, free_bytes=10**9)
+
+
+class Kept:
+    """Where an object's bytes go."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("pieces", [[], [b"\\.\n\n\n"], [bytes([n]) * 100_000 for n in range(40)]])
+def test_squeezed_pieces_are_one_gzip_file_in_order(pieces: list[bytes]) -> None:
+    target: Any = Kept()
+    with squeeze.Squeezer(3, 1) as squeezer:
+        stream = squeeze.Squeezed(squeezer, target)
+        assert [stream.write(piece) for piece in pieces] == [len(piece) for piece in pieces]
+        stream.close()
+    # zlib's gzip, as in pg_restore, is the other end.
+    assert gzip.decompress(target.data) == b"".join(pieces)
+    assert target.data
+    assert target.closed
+
+
+def packed(name: str, data: bytes) -> bytes:
+    if name.endswith(".gz"):
+        return gzip.compress(data[:7]) + gzip.compress(data[7:])
+    return zstandard.ZstdCompressor().compress(data) if name.endswith(".zst") else data
+
+
+@pytest.mark.parametrize("name", ["12.dat", "12.dat.gz", "12.dat.zst"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_rows_of_a_table_are_counted_in_the_dump(name: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not fast:
+        monkeypatch.setattr(rows, "igzip", None)
+    end = b"\\.\n\n\n"
+    assert rows.table_data(name) == "12.dat"
+    for data, expected in ((end, 0), (b"1\ta\\nb\n" * 70_001 + end, 70_001), (b"\n\n" + end, 2)):
+        assert rows.count(name, io.BytesIO(packed(name, data))) == expected
+    for data in (b"", b"1\n", b"1\n" * 1000 + end[:-1]):
+        with pytest.raises(ValueError, match="end early"):
+            rows.count(name, io.BytesIO(packed(name, data)))
+    if name != "12.dat":
+        whole = packed(name, os.urandom(1000) + end)
+        altered = whole[:20] + bytes([whole[20] ^ 255]) + whole[21:]
+        # pg_dump's zstd carries no checksum of its own: there, only the object's SHA-256 finds a changed byte.
+        for broken in (whole[:-9], whole + b"junk", *([altered] if name.endswith(".gz") else [])):
+            with pytest.raises(ValueError, match=r"decompress|end early"):
+                rows.count(name, io.BytesIO(broken))
+
+
+def test_what_is_no_table_is_not_counted() -> None:
+    assert [rows.table_data(name) for name in ("toc.dat", "blob_12.dat.gz", "12.dat.lz4", "blobs_9.toc")] == [None] * 4
 
 
 def test_compress_arguments_by_version() -> None:

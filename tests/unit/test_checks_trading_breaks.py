@@ -102,7 +102,12 @@ def test_action_hands_on_what_the_last_run_that_measured_found(monkeypatch: pyte
     unknown = {**check, "status": "unknown", "details": {}}
     history = [{"checks": [*others, check]}, {"checks": [unknown]}]
     handed: list[Any] = []
-    monkeypatch.setattr(trading_checks, "measure", lambda *arguments: handed.append(arguments[4]) or [])
+
+    def measure(*arguments: Any) -> list[Any]:
+        handed.append(arguments[4])
+        return []
+
+    monkeypatch.setattr(trading_checks, "measure", measure)
     action = trading_checks.ActionModule.__new__(trading_checks.ActionModule)
     monkeypatch.setattr(action, "earlier", lambda args: history)
     action.collect({"database": {}, "thresholds": {}, "timeout": 10}, {"inventory_hostname": "runner"})

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..module_utils.checks import Check, as_dicts, judge, utc_now
 from ..module_utils.errors import EvidenceError, MaintenanceError
 from ..module_utils.lock import release
 from ..module_utils.run import write_private, write_spool
-from ..module_utils.storage import STORAGE_SPEC, client, key, storage_errors
+from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils import report as reports
 
 display = Display()
@@ -97,7 +96,7 @@ class ActionModule(ActionBase):
                 "This run leaves no evidence: no ledger is set up.",
                 "Set tradingflow_evidence and tradingflow_storage in the inventory (docs/evidence.md).",
             )
-        subject = keep(report, path, storage)
+        subject = reports.keep(report, path, storage)
         record: dict[str, Any] = ledger.append(
             storage,
             report["environment"],
@@ -131,19 +130,3 @@ def punctual(previous: dict[str, Any], run: dict[str, Any], interval: int) -> Ch
         remedy="Find out why the scheduler did not start it; what it would have found stays unknown for that time.",
         source=f"report of {previous['run_id']}",
     )
-
-
-def keep(report: dict[str, Any], path: Path, storage: dict[str, Any]) -> dict[str, Any]:
-    """Copies the report into the store, where it outlives the controller. Returns it as the subject of a record."""
-    s3 = client(storage)
-    folder = key(storage, "reports", report["environment"], report["playbook"], report["run_id"])
-    with storage_errors(storage, "keeping the report"):
-        for name, kind in (("report.html", "text/html; charset=utf-8"), ("report.json", "application/json")):
-            s3.put_object(
-                Bucket=storage["bucket"],
-                Key=f"{folder}/{name}",
-                Body=path.with_name(name).read_bytes(),
-                ContentType=kind,
-                ChecksumAlgorithm="SHA256",
-            )
-    return {"name": f"{folder}/report.json", "digest": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}

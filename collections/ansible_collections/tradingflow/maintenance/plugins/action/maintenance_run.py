@@ -22,6 +22,7 @@ from ..module_utils.errors import MaintenanceError
 from ..module_utils.lock import acquire
 from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
+from ..plugin_utils.report import bring_back
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
         "lock": {"type": "bool", "default": True},
         "lock_ttl": {"type": "int", "default": 21600},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
+        "history": {"type": "int", "default": 30},
     }
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -92,6 +94,7 @@ class ActionModule(ActionBase):
                     ttl_s=args["lock_ttl"],
                 )
                 run["notes"] = run["lock"].get("notes", [])
+            run["notes"] += history_notes(root, run, args)
             Path(run["directory"]).mkdir(parents=True, mode=0o700)
             write_private(Path(run["directory"]) / "run.json", json.dumps(run, indent=1, ensure_ascii=False))
         except MaintenanceError as error:
@@ -103,6 +106,17 @@ class ActionModule(ActionBase):
             ) from None
         result.update(changed=False, run=run)
         return result
+
+
+def history_notes(root: Path, run: dict[str, Any], args: dict[str, Any]) -> list[str]:
+    """Brings back reports that other controllers made. Without the store the run goes on, with what is here."""
+    if not args["storage"] or not args["history"] or run["check_mode"]:
+        return []
+    try:
+        bring_back(root, run["playbook"], args["storage"], environment=run["environment"], limit=args["history"])
+    except (MaintenanceError, OSError) as error:
+        return [f"Earlier reports in the store are not looked at: {error}"]
+    return []
 
 
 def actor(task_vars: dict[str, Any]) -> str:

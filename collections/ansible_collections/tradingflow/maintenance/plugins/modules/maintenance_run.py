@@ -57,6 +57,12 @@ options:
     description: Seconds after which the lock in the store is taken to be left over by a dead controller.
     type: int
     default: 21600
+  history:
+    description:
+      - How many of the newest reports to bring back from the store where this controller lacks them, so that
+        baselines, changes and missed runs are seen on a new one too. 0 for none; none in check mode.
+    type: int
+    default: 30
   storage:
     required: false
 extends_documentation_fragment:

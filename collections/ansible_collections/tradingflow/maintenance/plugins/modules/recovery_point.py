@@ -22,6 +22,7 @@ requirements:
   - boto3
   - psycopg2
   - zstandard
+  - isal, for fast gzip where C(pg_dump) has no zstd
 options:
   environment_name:
     description: Name of the environment, part of every key.
@@ -64,12 +65,12 @@ options:
     type: int
     default: 2
   compression:
-    description: Compression of the dump. V(auto) takes the best the client has.
+    description: Compression of the dump. V(auto) takes zstd, gzip by ISA-L, lz4 or gzip, the first that is there.
     type: str
     default: auto
     choices: [auto, zstd, lz4, gzip, none]
   compression_level:
-    description: Its level. Without it, zstd 3, lz4 1 or gzip 1.
+    description: Its level, 1 without it. ISA-L knows 1 to 3; from 4 on, C(pg_dump) does gzip by itself.
     type: int
   bandwidth_limit:
     description: Most bytes per second to the store; 0 for no limit.

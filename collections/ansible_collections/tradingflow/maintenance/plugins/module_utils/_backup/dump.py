@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Set
+from typing import Any, Callable, Dict, Optional, Set, Tuple, Union
 
 from ..database import libpq_environment
 from ..errors import BackupError
 from .programs import Program, compress_arguments, run_to_text
 from .scratch import Tail, Watch
 from .snapshot import Measuring, Snapshot
+from .squeeze import Squeezed, Squeezer
 from .upload import ObjectStream, Uploader
+
+Stream = Union[ObjectStream, Squeezed]
 
 #: How long a table lock may be waited for: a migration under way ends the backup instead of hanging it.
 LOCK_WAIT_MS = 60000
@@ -23,6 +26,7 @@ class Dump:
     """pg_dump into a directory whose files leave for the store as they grow.
 
     :param scratch_limit: bytes written and not yet uploaded after which pg_dump is paused
+    :param squeezer: compresses the data in place of pg_dump
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Dump:
         jobs: int,
         nice: int,
         scratch_limit: int,
+        squeezer: Optional[Squeezer] = None,
     ) -> None:
         self.directory = directory
         self._snapshot = snapshot
@@ -46,7 +51,8 @@ class Dump:
         self._prefix = prefix
         self._limit = scratch_limit
         self._nice = nice
-        self._open: Dict[str, Any] = {}
+        self._squeezer = squeezer
+        self._open: Dict[str, Tuple[Tail, Stream]] = {}
         self._closed: Set[str] = set()
         self.bytes_done = 0
         self.peak = 0
@@ -60,7 +66,7 @@ class Dump:
             # Nothing is kept here: syncing to disk would only cost.
             "--no-sync",
             "--no-password",
-            *compress_arguments(major, compression, level),
+            *(compress_arguments(major, "none", 0) if squeezer else compress_arguments(major, compression, level)),
         ]
 
     def run(self, tick: Callable[[], None], measuring: Measuring) -> None:
@@ -95,8 +101,7 @@ class Dump:
             contents = name == "toc.dat" or name.endswith(".toc")
             # Tables of contents are small and may be opened again: they go when pg_dump is done.
             if name not in self._open and (ended or not contents):
-                role = "table of contents" if name == "toc.dat" else "data"
-                self._open[name] = (Tail(path), self._uploader.stream(f"{self._prefix}/{name}", role))
+                self._open[name] = (Tail(path), self._stream(name, contents))
         for name in list(self._open):
             tail, stream = self._open[name]
             # Whether it is complete is asked first: what was written before that is then all there is.
@@ -106,7 +111,14 @@ class Dump:
                 tail.remove()
                 del self._open[name]
 
-    def _drain(self, tail: Tail, stream: ObjectStream) -> bool:
+    def _stream(self, name: str, contents: bool) -> Stream:
+        if contents or self._squeezer is None:
+            role = "table of contents" if name == "toc.dat" else "data"
+            return self._uploader.stream(f"{self._prefix}/{name}", role)
+        # pg_restore looks for NAME, then for NAME.gz, whatever the table of contents says of compression.
+        return Squeezed(self._squeezer, self._uploader.stream(f"{self._prefix}/{name}.gz", "data"))
+
+    def _drain(self, tail: Tail, stream: Stream) -> bool:
         """Reads on as long as nobody has to wait for the store: waiting here would leave the brake unheld."""
         while self._uploader.room():
             data = tail.read()

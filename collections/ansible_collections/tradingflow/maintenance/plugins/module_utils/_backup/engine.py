@@ -24,6 +24,7 @@ from .dump import Dump, dump_globals
 from .progress import Progress
 from .scratch import Scratch, destination, locked
 from .snapshot import Measuring, Snapshot, opened
+from .squeeze import Squeezer
 from .store import NAME, SCHEMA_VERSION, prefix_of, run_ids
 from .upload import Uploader
 from .verify import head, verify
@@ -50,8 +51,12 @@ class Tools:
         self.pg_dumpall = programs.find("pg_dumpall", directory)
         self.pg_restore = programs.find("pg_restore", directory)
         self.major, self.minor = programs.version(self.pg_dump)
-        self.compression, self.level = programs.compression(
-            self.pg_dump, self.major, options["compression"], options.get("compression_level")
+        self.compression, self.level, self.squeezes = programs.compression(
+            self.pg_dump,
+            self.major,
+            options["compression"],
+            options.get("compression_level"),
+            free_bytes=_free(options["scratch_directory"]),
         )
 
     def check_server(self, server_version: int) -> None:
@@ -62,6 +67,14 @@ class Tools:
                 f"pg_dump is of version {self.major}, the server of version {server}: it cannot dump it.",
                 "Install the client of the server's version, or point backup_pg_bin_dir to it.",
             )
+
+
+def _free(directory: str) -> int:
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return 0  # said when it is used
+    return status.f_bavail * status.f_frsize
 
 
 def _application_root(options: Dict[str, Any]) -> Optional[Path]:
@@ -94,20 +107,19 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
     count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
-    status = os.statvfs(options["scratch_directory"])
     return {
         "to": f"s3://{options['storage']['bucket']}/{prefix}/",
         "database": describe(options["database"]),
         "tables": len(tables),
         "table_bytes": sum(table["bytes"] for table in tables),
         "database_bytes": size,
-        "compression": f"{tools.compression}:{tools.level}",
+        "compression": f"{tools.compression}:{tools.level}{' by ISA-L' if tools.squeezes else ''}",
         "pg_dump": f"{tools.major}.{tools.minor}",
         "jobs": options["jobs"],
         "files": count,
         "file_bytes": size_of_files,
         "scratch_directory": options["scratch_directory"],
-        "scratch_free_bytes": status.f_bavail * status.f_frsize,
+        "scratch_free_bytes": _free(options["scratch_directory"]),
         "verify": options["verify"],
     }
 
@@ -176,13 +188,16 @@ def _work(
         tools.check_server(snapshot.version)
         description = snapshot.describe()
         tables = snapshot.tables()
-        with Uploader(
-            s3,
-            options["storage"],
-            threads=max(2, options["jobs"]),
-            part_size=options["part_size"],
-            bandwidth_limit=options["bandwidth_limit"],
-        ) as uploader:
+        with (
+            Uploader(
+                s3,
+                options["storage"],
+                threads=max(2, options["jobs"]),
+                part_size=options["part_size"],
+                bandwidth_limit=options["bandwidth_limit"],
+            ) as uploader,
+            Squeezer(options["jobs"], tools.level) as squeezer,
+        ):
             # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
             dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
             archive = _Application(uploader, root, options["data_excludes"], prefix)
@@ -200,6 +215,7 @@ def _work(
                 jobs=options["jobs"],
                 nice=options["nice"],
                 scratch_limit=min(options["scratch_limit"], max(scratch.free() // 2, 1)),
+                squeezer=squeezer if tools.squeezes else None,
             )
             total = sum(table["bytes"] for table in tables) + archive.bytes_total
 
@@ -236,6 +252,7 @@ def _work(
                     "format": "directory",
                     "compression": tools.compression,
                     "level": tools.level,
+                    "compressor": "ISA-L" if tools.squeezes else "pg_dump",
                     "pg_dump": f"{tools.major}.{tools.minor}",
                 },
                 "database": {**description, "tables": measuring.results()},

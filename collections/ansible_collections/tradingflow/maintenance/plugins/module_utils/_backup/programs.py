@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import BackupError, ConfigurationError
+from . import squeeze
 
 _PR_SET_PDEATHSIG = 1
 #: Bytes of a program's messages that are kept.
@@ -28,7 +29,7 @@ except OSError:  # no dynamic libc
     _libc = None
 
 #: Level of each compression when none is asked for: what one core keeps up with.
-DEFAULT_LEVELS = {"zstd": 3, "lz4": 1, "gzip": 1, "none": 0}
+DEFAULT_LEVELS = {"zstd": 1, "lz4": 1, "gzip": 1, "none": 0}
 SUFFIXES = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 
 
@@ -62,18 +63,25 @@ def version(program: str) -> Tuple[int, int]:
     raise ConfigurationError(f"{program} does not say its version: {text!r}", "Check backup_pg_bin_dir.")
 
 
-def compression(pg_dump: str, major: int, wanted: str, level: Optional[int]) -> Tuple[str, int]:
-    """Name and level of the best compression this client has, or of the one asked for.
+def compression(
+    pg_dump: str, major: int, wanted: str, level: Optional[int], *, free_bytes: int
+) -> Tuple[str, int, bool]:
+    """Name and level of the best compression to be had, or of the one asked for, and whether ISA-L does it.
 
     :param wanted: auto, zstd, lz4, gzip or none
+    :param free_bytes: of scratch space
     :raises ConfigurationError: the client was built without the one asked for
     """
-    for name in ["zstd", "lz4", "gzip", "none"] if wanted == "auto" else [wanted]:
+    for name in ["zstd", "gzip by ISA-L", "lz4", "gzip", "none"] if wanted == "auto" else [wanted]:
+        if name.startswith("gzip") and squeeze.available(free_bytes) and (level is None or level in squeeze.LEVELS):
+            return "gzip", DEFAULT_LEVELS["gzip"] if level is None else level, True
+        if name == "gzip by ISA-L":
+            continue
         chosen = DEFAULT_LEVELS[name] if level is None else level
         if name == "none":
-            return name, 0
+            return name, 0, False
         if _accepts(pg_dump, compress_arguments(major, name, chosen)):
-            return name, chosen
+            return name, chosen, False
     raise ConfigurationError(
         f"{pg_dump} cannot compress with {wanted} at level {level}.",
         "Use backup_compression=auto, or a client that was built with it.",

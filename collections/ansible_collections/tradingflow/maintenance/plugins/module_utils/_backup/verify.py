@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..checks import utc_now
 from ..storage import error_code, storage_errors
-from . import files
+from . import files, rows
 from .programs import run_to_text
 from .progress import Progress
 
@@ -89,6 +89,11 @@ class _Hashing:
         self._count(len(data))
         return data
 
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def drain(self) -> None:
         while self.read(_CHUNK):
             pass
@@ -106,8 +111,8 @@ def verify(
 ) -> Dict[str, Any]:
     """Verifies a recovery point as it lies in the store.
 
-    :param mode: full reads every object and compares its SHA-256; checksum compares by HEAD and reads only what the
-        structural checks need (the dump's table of contents)
+    :param mode: full reads every object, compares its SHA-256 and counts the rows of every table; checksum compares by
+        HEAD and reads only what the structural checks need (the dump's table of contents)
     :returns: mode, ok, problems (in words), bytes (read), objects, verified_at
     :raises StorageError: the store does not answer, so that nothing is known
     """
@@ -121,6 +126,7 @@ def verify(
             raise stopped[0]
 
     progress.phase("verify", lambda: {"bytes_done": done[0], "bytes_total": total})
+    counted: Dict[str, int] = {}
     toc = scratch / "verify"
     toc.mkdir(mode=0o700, exist_ok=True)
     manifest = next((entry["key"] for entry in point["objects"] if entry["role"] == "application manifest"), None)
@@ -131,6 +137,8 @@ def verify(
             wrong = check_head(s3, storage, entry)
             return [wrong] if wrong else []
         found: List[str] = []
+        name = entry["key"].rsplit("/", 1)[-1]
+        table = rows.table_data(name) if role == "data" else None
         try:
             with storage_errors(storage, f"reading {entry['key']}"):
                 source = fetch(s3, storage, entry["key"])
@@ -149,6 +157,8 @@ def verify(
                     # A manifest that is missing or broken is found on its own.
                     if expected is not None:
                         found += files.compare(body, json.loads(expected.read()))
+                elif table:
+                    counted[table] = rows.count(name, body)
                 body.drain()
         except files.UNREADABLE as error:
             return [f"{entry['key']} cannot be read: {error}"]
@@ -176,7 +186,7 @@ def verify(
         problems.append("the dump's table of contents (toc.dat) is missing")
     elif not any("toc.dat" in problem for problem in problems):
         listing = run_to_text([pg_restore, "--list", str(toc)], {})
-        problems += compare_listing(listing, point)
+        problems += compare_listing(listing, point, counted)
     return {
         "mode": mode,
         "ok": not problems,
@@ -197,9 +207,10 @@ def _wait(job: Any) -> None:
             raise
 
 
-def compare_listing(listing: str, point: Dict[str, Any]) -> List[str]:
-    """Compares pg_restore --list with the catalogue of the snapshot and with the objects.
+def compare_listing(listing: str, point: Dict[str, Any], counted: Dict[str, int]) -> List[str]:
+    """Compares pg_restore --list with the catalogue of the snapshot, and with the objects and their rows.
 
+    :param counted: rows by file, for what was read
     :returns: what differs, in words
     """
     # "dump id; catalogue's oid, object's oid, TABLE DATA schema name owner"; names may hold anything, oids do not.
@@ -216,6 +227,9 @@ def compare_listing(listing: str, point: Dict[str, Any]) -> List[str]:
             problems.append(f"table {label} is not in the dump")
         elif not any(f"{dump_id}.dat{suffix}" in names for suffix in ("", ".gz", ".zst", ".lz4")):
             problems.append(f"the data of table {label} ({dump_id}.dat) is not among the objects")
+        elif counted.get(f"{dump_id}.dat", table["rows"]) != table["rows"]:
+            found = counted[f"{dump_id}.dat"]
+            problems.append(f"the dump has {found} rows of table {label}, its snapshot had {table['rows']}")
     blobs = sum(bool(re.fullmatch(r"blob_\d+\.dat(\.\w+)?", name)) for name in names)
     if blobs != point["database"]["large_objects"]:
         problems.append(f"the dump has {blobs} large objects, the database {point['database']['large_objects']}")

@@ -16,7 +16,7 @@ from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
 from . import limits
 from .breaks import key, outcome, summary
 from .sql import NotMeasured, Probe, Row, Views
-from .statements import ASK_VENUE, LINES, REASONS, STATEMENTS, place, states
+from .venue_statements import ASK_VENUE, LINES, REASONS, STATEMENTS, place, states
 
 EXECUTION = {
     "venue": "text",

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..checks import Check, unknown
 from ..database import connected, one_line
 from ..errors import ConfigurationError
+from .earlier import Earlier, nothing
 
 try:
     import psycopg2
@@ -49,6 +50,8 @@ class Probe:
     :param checks: ids and titles of what is unknown when the statement fails
     :param judge: gets the rows and the thresholds; may raise NotMeasured
     :param views: what must be there in the schema "maintenance" first
+    :param compares: whether judge also gets what earlier runs said
+    :param refusals: SQLSTATE -> what it means here, as message and remedy
     :param context: whether judge gets the parameters too: what the run knows besides
     """
 
@@ -57,6 +60,8 @@ class Probe:
     sql: str
     judge: Callable[..., Iterator[Check]]
     views: Views = field(default_factory=dict)
+    compares: bool = False
+    refusals: Mapping[str, Tuple[str, str]] = field(default_factory=dict)
     context: bool = False
 
     def unmeasured(self, message: str, remedy: str) -> List[Check]:
@@ -82,18 +87,25 @@ def reading(database: Row, timeout: int) -> Iterator[Any]:
 
 
 def ask(
-    cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str, parameters: Optional[Row] = None
+    cursor: Any,
+    probe: Probe,
+    thresholds: Dict[str, Any],
+    no_right: str,
+    parameters: Optional[Row] = None,
+    earlier: Earlier = nothing,
 ) -> List[Check]:
     """The checks of one probe.
 
     :param no_right: remedy when the role may not read something
     :param parameters: of the statement, by name
+    :param earlier: what earlier runs said
     :raises psycopg2.Error: the connection is lost
     """
     try:
         cursor.execute(probe.sql, parameters)
-        known = (parameters or {},) if probe.context else ()
-        return list(probe.judge(cursor.fetchall(), thresholds, *known))
+        more: List[Any] = [earlier] if probe.compares else []
+        more += [parameters or {}] if probe.context else []
+        return list(probe.judge(cursor.fetchall(), thresholds, *more))
     except NotMeasured as error:
         return probe.unmeasured(error.message, error.remedy)
     except psycopg2.errors.InsufficientPrivilege as error:
@@ -103,6 +115,9 @@ def ask(
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
+        refusal = probe.refusals.get(error.pgcode or "")
+        if refusal:
+            return probe.unmeasured(*refusal)
         return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
 
 

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from ..checks import Check
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError, DatabaseError
-from . import executions, limits, printable, reconciliation, risk, statements, strategies, thresholds_spec, trades
+from . import executions, limits, printable, reconciliation, risk, strategies, thresholds_spec, trades, venue_statements
 from .calendar import Calendars, parse
 from .sql import Probe, Row, Views, ask, reading
 
@@ -208,7 +208,7 @@ BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '
 #: In this order.
 PROBES: Tuple[Probe, ...] = (
     *strategies.PROBES,
-    *statements.PROBES,
+    *venue_statements.PROBES,
     *reconciliation.PROBES,
     *trades.PROBES,
     *executions.PROBES,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .build import build
 from .files import point_latest, summary, write
 from .history import load_history
+from .kept import bring_back, keep
 from .text import table
 
-__all__ = ["build", "load_history", "point_latest", "summary", "table", "write"]
+__all__ = ["bring_back", "build", "keep", "load_history", "point_latest", "summary", "table", "write"]
