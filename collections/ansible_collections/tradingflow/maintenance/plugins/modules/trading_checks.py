@@ -23,7 +23,7 @@ options:
   timeout:
     description: Seconds one statement of the checks may take; what takes longer is unknown.
     type: int
-    default: 10
+    default: 60
   tolerances:
     description: How far executions and positions may differ from the venue's statement, 0 without an entry.
     type: list

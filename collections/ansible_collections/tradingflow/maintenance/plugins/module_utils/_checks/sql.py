@@ -111,7 +111,9 @@ def ask(
     except psycopg2.errors.InsufficientPrivilege as error:
         return probe.unmeasured(f"{first_line(error)}.", no_right)
     except psycopg2.errors.QueryCanceled:
-        return probe.unmeasured("its statement ran into the timeout.", "Run again when the database is less busy.")
+        return probe.unmeasured(
+            "its statement ran into the timeout.", "Run again when the database is less busy, or raise the timeout."
+        )
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise

@@ -23,7 +23,7 @@ from .sql import Probe, Row, Views, ask, reading
 
 TRADING_SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-    "timeout": {"type": "int", "default": 10},
+    "timeout": {"type": "int", "default": 60},
     "tolerances": {
         "type": "list",
         "elements": "dict",
