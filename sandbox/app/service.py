@@ -92,7 +92,7 @@ class Service:
         self.orders = Orders(settings.trouble_file)
         self.started = time.time()
         self.last_beat: float | None = None
-        self.complained = False
+        self.complained = ""
         self.stopping = threading.Event()
         self.waiting = 0
         self._waiting = threading.Lock()
@@ -155,9 +155,10 @@ class Service:
     def complain(self) -> None:
         """Logs the errors that it is told to log, once."""
         burst = self.orders.get("burst")
-        for number in range(burst["lines"] if burst and not self.complained else 0):
-            self.log("error", burst["event"], order=number + 1, error=burst["error"])
-        self.complained = bool(burst)
+        if burst and burst["id"] != self.complained:
+            self.complained = burst["id"]
+            for number in range(burst["lines"]):
+                self.log("error", burst["event"], order=number + 1, error=burst["error"])
 
     def run_heartbeats(self) -> None:
         """Writes signs of life until the service stops; a database that is away is logged, once per outage."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable
@@ -60,7 +61,8 @@ def burst(memory: Memory) -> None:
     """Tells the application to log errors, and waits for the last of them."""
     log_file = Path(memory.state["app"]["log_file"])
     begin = len(log_file.read_text(encoding="utf-8"))
-    tell("burst", BURST)(memory)
+    # By its id the application knows it from the one before.
+    tell("burst", {**BURST, "id": secrets.token_hex(4)})(memory)
     deadline = time.monotonic() + 20
     while log_file.read_text(encoding="utf-8")[begin:].count(EVENT) < LINES:
         if time.monotonic() > deadline:
