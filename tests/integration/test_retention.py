@@ -177,7 +177,7 @@ def test_a_lock_that_was_not_seen_costs_nothing(points: Points, monkeypatch: pyt
     assert (done.deleted, list(done.refused)) == ([], [kept])
     assert points.listed() == {newest: 3, kept: 3}
     assert check.status == "warning"
-    assert "refused 1 deletions" in check.message
+    assert "refused 1 deletion:" in check.message
     assert [each["content"]["state"] for each in points.records()] == ["begun", "incomplete"]
 
 

@@ -99,7 +99,8 @@ def _locked(reasons: List[str]) -> bool:
 
 
 def _kept(plan: Dict[str, Any], locked: int) -> str:
-    text = f"{plan['kept']} recovery points ({size(plan['kept_bytes'])}) are kept"
+    verb = "is" if plan["kept"] == 1 else "are"
+    text = f"{_count(plan['kept'], 'recovery point')} ({size(plan['kept_bytes'])}) {verb} kept"
     text += f", back to {plan['oldest_reachable']}" if plan["oldest_reachable"] else ""
     text += f"; {locked} of them only by the store's lock" if locked else ""
     return f"{text}." if plan["rules"] else f"{text}. No rule is set, so that none is ever deleted."
@@ -129,9 +130,13 @@ def _problems(decided: Decided, done: Optional[Done]) -> Tuple[List[str], str]:
         )
     if done and done.refused:
         first = next(iter(done.refused.values()))
-        problems.append(f"The store refused {len(done.refused)} deletions: {first}")
+        problems.append(f"The store refused {_count(len(done.refused), 'deletion')}: {first}")
         remedies.append("Nothing is lost; the next run tries again.")
     return problems, " ".join(remedies)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _named(ids: List[str]) -> str:
@@ -142,11 +147,13 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
     going = len(decided.going)
     if done is None:
         status, count, freed = "planned", going, plan["freed_bytes"]
-        text = f"Would delete {plan['deleted']} recovery points and {going - plan['deleted']} rests"
+        text = f"Would delete {_count(plan['deleted'], 'recovery point')}"
+        if going > plan["deleted"]:
+            text += f" and {_count(going - plan['deleted'], 'unfinished backup')} or remainder"
     else:
         count, freed = len(done.deleted), done.freed
         status = "failed" if done.error or done.refused else "ok" if going else "skipped"
-        text = f"Deleted {count} of {going} recovery points and rests that were due"
+        text = f"Deleted {count} of {going} that were due"
     if decided.plan.stopped:
         text = f"Nothing is deleted: {decided.plan.stopped}"
     else:
@@ -156,7 +163,7 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
         "title": "Retention",
         "status": status,
         "changed": bool(done and done.deleted),
-        "message": f"{text}. {plan['kept']} recovery points stay.",
+        "message": f"{text}. {_count(plan['kept'], 'recovery point')} stay{'s' if plan['kept'] == 1 else ''}.",
         "started_at": started_at,
         "finished_at": utc_now(),
         "details": {
