@@ -77,14 +77,16 @@ class Points:
         digest = hashlib.sha256(self.read(key)).hexdigest()
         self.append([{"name": key, "digest": {"sha256": digest}}], content, kind=kind)
 
-    def append(self, subjects: list[dict[str, Any]], content: dict[str, Any], *, kind: str = "deletion") -> int:
+    def append(
+        self, subjects: list[dict[str, Any]], content: dict[str, Any], *, kind: str = "deletion", **changes: Any
+    ) -> int:
         record = ledger.append(
             *(self.storage, self.environment, kind),
             actor="ada",
             run_id="r1",
             subjects=subjects,
             content=content,
-            signing_key=self.keys["signing_key_file"],
+            **{"signing_key": self.keys["signing_key_file"], **changes},
         )
         return int(record["number"])
 
@@ -152,10 +154,15 @@ def unversioned(points: Points) -> Points:
     return Points({**points.storage, "bucket": bucket}, points.keys)
 
 
+def locked(days: float = 1) -> dict[str, Any]:
+    until = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
+    return {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+
+
 def why(plan: dict[str, Any], run_id: str) -> str:
     """The reasons of a recovery point's fate."""
     (found,) = [each for each in plan["recovery_points"] if each["id"] == run_id]
     return ", ".join(found["reasons"])
 
 
-__all__ = ["Points", "points", "unversioned", "why"]
+__all__ = ["Points", "locked", "points", "unversioned", "why"]

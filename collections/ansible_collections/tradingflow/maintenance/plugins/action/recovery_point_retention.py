@@ -8,6 +8,8 @@ from __future__ import annotations
 import getpass
 import os
 import secrets
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ display = Display()
 
 #: Seconds after which another controller takes over the lock of one that died.
 LOCK_TTL = 6 * 3600
+#: Seconds between two lines of progress.
+INTERVAL = 5.0
 #: Lines of the plan on the screen; the report has them all.
 SHOWN = 40
 
@@ -56,7 +60,7 @@ class ActionModule(AreaAction):
             decided = decide(args)
             if check_mode:
                 _rehearse(args, decided, append)
-            done = None if check_mode else carry_out(args, decided, append)
+            done = None if check_mode else carry_out(args, decided, append, _tell())
         except MaintenanceError as error:
             return Findings(*failure(error, started_at))
         finally:
@@ -143,6 +147,19 @@ def _diff(plan: dict[str, Any]) -> dict[str, str]:
     rows = [(line.startswith("keep"), line.split(maxsplit=1)[1]) for line in lines(plan)]
     before, after = "".join(f"{row}\n" for _, row in rows), "".join(f"{row}\n" for kept, row in rows if kept)
     return {"before": before, "after": after, "before_header": "in the store", "after_header": "after retention"}
+
+
+def _tell() -> Callable[[int, int], None]:
+    """Shows how far it is, at most a line every few seconds."""
+    shown = time.monotonic()
+
+    def tell(place: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= INTERVAL:
+            shown = time.monotonic()
+            display.display(f"PROGRESS retention {place} of {total}")
+
+    return tell
 
 
 def _show(plan: dict[str, Any]) -> None:

@@ -13,12 +13,12 @@ description:
   - Reads every recovery point of an environment in the store, decides which stay, and deletes the rest. Also removes
     what backups that were never finished have left, and what a deletion that was killed has left.
   - A recovery point stays when any rule keeps it. Without a rule, nothing is ever deleted.
-  - Rules count in each series for themselves. Recovery points are of one series when engine, database and the database's
-    system identifier are the same. They are in order of their own time, never of the store's.
+  - Rules count in each series for themselves. Recovery points are of one series when engine, database and the
+    database's system identifier are the same. They are in order of their own time, never of the store's.
   - Never deletes the newest of a series, the newest proven and the newest verified one, one that is held, one that was
     changed since it was recorded, one whose lock has not ended, and none without a newer one that is O(require).
   - Deletes nothing at all while the newest recovery point is damaged or not verified, one cannot be read, a clock is
-    wrong, or the ledger cannot be written.
+    wrong, a restore or drill is under way, or the ledger cannot be written.
   - Proven is what a drill restored, by a record of kind C(drill) in the ledger that went well. Verified is what the
     backup's own record says.
   - Each deletion is on the ledger, as a record of kind C(deletion), before it begins.
@@ -36,8 +36,8 @@ options:
   rules:
     description:
       - What is kept, each rule by itself and in each series. Zero is as good as left out.
-      - Days, weeks (ISO 8601), months and years are of UTC. Only those that have a recovery point count, so that nothing
-        expires while no backups are made.
+      - Days, weeks (ISO 8601), months and years are of UTC. Only those that have a recovery point count, so that
+        nothing expires while no backups are made.
     type: dict
     default: {}
     suboptions:
@@ -161,7 +161,8 @@ plan:
       description: Why nothing at all is deleted, empty when nothing stands against it.
       type: str
     recovery_points:
-      description: Each recovery point, newest first, with RV(plan.kept), C(reasons), C(id), C(created_at), C(series), C(bytes).
+      description:
+        - Each recovery point, newest first, with C(id), C(created_at), C(series), C(bytes), C(kept) and C(reasons).
       type: list
       elements: dict
     rests:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from .._backup.verify import check_head
+from .._backup.verify import check_head, head
 from .._checks import span
 from .._ledger.places import Store
 from ..errors import MaintenanceError
-from ..storage import client
+from ..storage import client, key
 from . import rules
 from .deletion import Refused, delete
 from .inventory import Inventory, Run, locks, may_see_locks, take
@@ -27,6 +27,11 @@ from .rules import Plan, Point
 CLOCKS = 300
 #: Recovery points of which one record in the ledger tells; a record has at most 1 MiB.
 PER_RECORD = 500
+
+#: Procedures whose recovery point must not go away under them.
+READERS = ("restore", "drill")
+#: The lock of one that takes longer was left by a dead one.
+LONGEST_READ = timedelta(days=2)
 
 #: Who holds a recovery point that was changed.
 ALTERED = "the ledger, which names another recovery-point.json than is there"
@@ -56,10 +61,12 @@ class Decided:
     :param removed: ids of recovery points that somebody else has deleted; their versions or objects are still there
     :param young: ids of unfinished ones that may still be under way
     :param spared: keys that other recovery points refer to
+    :param hides: what goes gets delete markers only, and frees nothing yet
     """
 
     inventory: Inventory
     plan: Plan
+    hides: bool = False
     rests: List[Rest] = field(default_factory=list)
     removed: List[str] = field(default_factory=list)
     young: List[str] = field(default_factory=list)
@@ -75,7 +82,7 @@ class Decided:
 
     def freed(self, run: Run) -> int:
         """Bytes that go with a run."""
-        return sum(each.size for each in run.versions if each.key not in self.spared)
+        return 0 if self.hides else sum(each.size for each in run.versions if each.key not in self.spared)
 
 
 @dataclass
@@ -122,11 +129,16 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     first = rules.plan(points.values(), options["rules"], now)
     others = [run for run in inventory.runs.values() if not run.finished and run.id not in hold]
     times = [point.created_at for point in first.due] + [run.begun_at for run in others]
-    decided = Decided(inventory, first)
+    decided = Decided(inventory, first, hides=options["keep_versions"] and inventory.versioned)
     decided.notes += [f"{id} is held and is not there." for id in hold if id not in inventory.runs]
-    if not rules.effective(options["rules"]) or not times:
+    if not rules.effective(options["rules"]):
         decided.young = [run.id for run in others]
         return decided
+    if not times:
+        # Nothing is due: the ledger need not be asked.
+        first.stopped = stopped
+        return decided
+    stopped = stopped or _busy(s3, storage, environment, inventory.clock or now)
     known, problem = _known(options, min(times), now)
     stopped = stopped or problem or known.problem
     if known.unproven:
@@ -154,6 +166,15 @@ def _stopped(inventory: Inventory, now: datetime) -> str:
     return "a backup is from the future: a clock is wrong" if future - now > rules.CLOCK_TOLERANCE else ""
 
 
+def _busy(s3: Any, storage: Dict[str, Any], environment: str, clock: datetime) -> str:
+    """Whether somebody reads recovery points just now: the lock of that procedure is in the store and young enough."""
+    for procedure in READERS:
+        lock = head(s3, storage, key(storage, "locks", environment, f"{procedure}.json"))
+        if lock and clock - lock["LastModified"] < LONGEST_READ:
+            return f"a {procedure} is under way"
+    return ""
+
+
 def _known(options: Dict[str, Any], since: datetime, now: datetime) -> Tuple[Known, str]:
     """What the ledger says, and why nothing may be deleted for its sake."""
     evidence = {name: value for name, value in (options["evidence"] or {}).items() if value}
@@ -165,13 +186,14 @@ def _known(options: Dict[str, Any], since: datetime, now: datetime) -> Tuple[Kno
 def _told(point: Point, inventory: Inventory, known: Known) -> Point:
     """A recovery point with what the ledger says of it, and not of another in its place."""
     own = inventory.facts[point.id].sha256
-    if known.recorded.get(point.id) not in (None, own):
+    if not known.recorded.get(point.id, {own}) & {own, None}:
         # Who changed its time may want it to be deleted.
         return replace(point, damaged="its recovery-point.json was changed since it was recorded", held=ALTERED)
     return replace(
         point,
-        verified=known.verified.get(point.id) == own,
-        proven=point.id in known.proven and known.proven[point.id] in (None, own),
+        verified=own in known.verified.get(point.id, ()),
+        # A record written by hand may name no digest.
+        proven=bool(known.proven.get(point.id, set()) & {own, None}),
     )
 
 
@@ -247,10 +269,13 @@ def _locked(s3: Any, storage: Dict[str, Any], run: Run, now: datetime) -> str:
     return f"locked until {until:%Y-%m-%dT%H:%M:%SZ}" if until and until > now else ""
 
 
-def carry_out(options: Dict[str, Any], decided: Decided, append: Append) -> Done:
+def carry_out(
+    options: Dict[str, Any], decided: Decided, append: Append, tell: Callable[[int, int], None] = lambda *_: None
+) -> Done:
     """Deletes what was decided. Each deletion is on the ledger before it begins.
 
     :param append: see Append; raises MaintenanceError when the ledger cannot be written
+    :param tell: is told how many were looked at, of how many
     """
     done, going = Done(), decided.going
     s3 = client(options["storage"])
@@ -258,7 +283,8 @@ def carry_out(options: Dict[str, Any], decided: Decided, append: Append) -> Done
         for start in range(0, len(going), PER_RECORD):
             batch = going[start : start + PER_RECORD]
             done.records.append(append(*intent(options, decided, batch)))
-            for run in batch:
+            for place, run in enumerate(batch, start):
+                tell(place, len(going))
                 try:
                     delete(s3, options["storage"], run, spared=decided.spared, keep_versions=options["keep_versions"])
                 except Refused as error:

@@ -128,6 +128,9 @@ def _problems(decided: Decided, done: Optional[Done]) -> Tuple[List[str], str]:
             "Find out who did. In a versioned bucket, removing the delete markers brings it back. "
             "To let it be, name it in backup_retention_hold."
         )
+    if decided.inventory.unreadable and not problems:
+        problems.append(f"{_named(list(decided.inventory.unreadable))} cannot be read.")
+        remedies.append("Restore the older version of its recovery-point.json.")
     if done and done.refused:
         first = next(iter(done.refused.values()))
         problems.append(f"The store refused {_count(len(done.refused), 'deletion')}: {first}")
@@ -156,6 +159,8 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
         text = f"Deleted {count} of {going} that were due"
     if decided.plan.stopped:
         text = f"Nothing is deleted: {decided.plan.stopped}"
+    elif not going:
+        text = "Nothing is to be deleted"
     else:
         text += f" ({size(freed)})"
     return {

@@ -24,22 +24,26 @@ CLOCKS = timedelta(days=1)
 REASON = "retention"
 
 
+Digests = Dict[str, Set[Optional[str]]]
+
+
 @dataclass
 class Known:
     """What the ledger says, from its end back to a time.
 
-    :param verified: id -> SHA-256 of the recovery-point.json that was verified, by records of backups
-    :param recorded: id -> SHA-256 of the recovery-point.json that was written
-    :param proven: id -> SHA-256 of the recovery-point.json that a drill restored, None when it does not say
+    :param verified: id -> SHA-256 of each recovery-point.json that was verified, by records of backups; None where a
+        record names none
+    :param recorded: likewise, that was written
+    :param proven: likewise, that a drill restored
     :param begun: ids whose deletion was begun
     :param reached: whether there were not too many records
     :param unproven: numbers of records that do not verify and count as nothing
     :param problem: why the ledger's times cannot be trusted, empty when they can
     """
 
-    verified: Dict[str, Optional[str]] = field(default_factory=dict)
-    recorded: Dict[str, Optional[str]] = field(default_factory=dict)
-    proven: Dict[str, Optional[str]] = field(default_factory=dict)
+    verified: Digests = field(default_factory=dict)
+    recorded: Digests = field(default_factory=dict)
+    proven: Digests = field(default_factory=dict)
     begun: Set[str] = field(default_factory=set)
     reached: bool = True
     unproven: List[int] = field(default_factory=list)
@@ -85,11 +89,12 @@ def _learn(known: Known, record: Record) -> None:
     content, kind = record.predicate["content"], record.predicate["kind"]
     if kind == "backup" and isinstance(content.get("id"), str):
         digest = _digest(record, content["id"])
-        known.recorded.setdefault(content["id"], digest)
+        known.recorded.setdefault(content["id"], set()).add(digest)
         if content.get("verified") is True:
-            known.verified.setdefault(content["id"], digest)
+            known.verified.setdefault(content["id"], set()).add(digest)
     elif kind == "drill" and content.get("worst_status") == OK and isinstance(content.get("recovery_point"), str):
-        known.proven.setdefault(content["recovery_point"], _digest(record, content["recovery_point"]))
+        point = content["recovery_point"]
+        known.proven.setdefault(point, set()).add(_digest(record, point))
     elif kind == "deletion" and content.get("reason") == REASON:
         known.begun.update(_ids(content.get("recovery_points")))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 #: How far ahead of the clock a recovery point may be; from further ahead, a clock is wrong.
 CLOCK_TOLERANCE = timedelta(seconds=300)
@@ -23,7 +23,7 @@ PERIODS: Dict[str, Callable[[datetime], str]] = {
 }
 RULES = ("keep_last", "keep_days", *PERIODS)
 
-Rules = Dict[str, Optional[int]]
+Rules = Mapping[str, Optional[int]]
 
 
 @dataclass(frozen=True)
