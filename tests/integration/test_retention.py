@@ -256,6 +256,7 @@ def test_through_ansible(points: Points, play: Callable[..., Playbook]) -> None:
     assert not points.records()
     done = play("daily", *arguments)
     assert done.returncode == 0, done.output
+    assert "WARNING" not in done.output
     report = done.report()
     assert {check["id"]: check["status"] for check in report["checks"]} == {"backups.retention": "ok"}
     (action,) = report["actions"]

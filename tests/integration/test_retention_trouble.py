@@ -125,7 +125,7 @@ def test_a_lock_that_was_not_seen_costs_nothing(points: Points, monkeypatch: pyt
     newest, kept = points.make(0.5, proven=True), points.make(2, **locked())
     facts = inventory._facts
     monkeypatch.setattr(
-        inventory, "_facts", lambda id, body, answer: facts(id, body, {**answer, "ObjectLockRetainUntilDate": None})
+        inventory, "_facts", lambda run, body, answer: facts(run, body, {**answer, "ObjectLockRetainUntilDate": None})
     )
     monkeypatch.setattr(engine, "locks", lambda *_: (False, None))
     _plan, done, check = points.retain(rules={"keep_last": 1})

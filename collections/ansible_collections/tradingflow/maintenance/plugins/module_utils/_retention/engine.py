@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from .._backup.verify import check_head, head
+from .._backup.verify import head
 from .._checks import span
 from .._ledger.places import Store
 from ..errors import MaintenanceError
 from ..storage import client, key
 from . import rules
 from .deletion import Refused, delete
-from .inventory import Inventory, Run, locks, may_see_locks, take
+from .inventory import Inventory, Run, damage, locks, may_see_locks, take
 from .options import check
 from .records import REASON, Known, look_up, trusted
 from .rules import Plan, Point
@@ -147,7 +146,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     lockable = Store(storage, environment).locks() is not False
     decided.plan = _settled(s3, options, inventory, points, stopped, lockable, now)
     gone = {point.id for point in decided.plan.deleted}
-    decided.spared = {key for id, facts in inventory.facts.items() if id not in gone for key in facts.keys}
+    decided.spared = {key for id, facts in inventory.facts.items() if id not in gone for key in facts.elsewhere}
     for run in others:
         _sort(decided, run, known, options, now)
     for rest in decided.rests:
@@ -214,7 +213,7 @@ def _settled(
         plan = rules.plan(points.values(), options["rules"], now, require=options["require"], stopped=stopped)
         unchecked = [point for point in plan.relied_on if point.id not in intact and not point.damaged]
         for point in unchecked:
-            wrong = _damage(s3, options["storage"], inventory.facts[point.id].objects)
+            wrong = damage(s3, options["storage"], inventory.runs[point.id])
             intact.add(point.id)
             points[point.id] = replace(points[point.id], damaged=wrong)
         unlooked = [point for point in plan.deleted if point.id not in unlocked] if lockable and not unchecked else []
@@ -231,13 +230,6 @@ def _settled(
             )
         if not unchecked and not unlooked:
             return plan
-
-
-def _damage(s3: Any, storage: Dict[str, Any], objects: List[Dict[str, Any]]) -> str:
-    """What is wrong with the objects of a recovery point by their HEADs, empty when nothing is."""
-    with ThreadPoolExecutor(8, thread_name_prefix="intact") as pool:
-        wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), objects) if text]
-    return "; ".join(wrong[:3])
 
 
 def _sort(decided: Decided, run: Run, known: Known, options: Dict[str, Any], now: datetime) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
+from .._backup.verify import check_head
 from .._ledger.places import NO_LOCK, ClientError, store_date
 from ..storage import error_code, list_keys, storage_errors
 
@@ -87,16 +88,14 @@ class Run:
 class Facts:
     """What a recovery-point.json says.
 
-    :param keys: of all objects it refers to, wherever they are
+    :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
     """
 
     created_at: datetime
     series: str
     sha256: str
-    size: int
-    keys: Set[str]
-    objects: List[Dict[str, Any]]
+    elsewhere: Set[str]
     held: bool
     locked_until: Optional[datetime]
 
@@ -141,7 +140,7 @@ def take(s3: Any, storage: Dict[str, Any], environment_name: str) -> Inventory:
                 found.unreadable[run.id] = "it went away while it was read"
                 continue
             try:
-                found.facts[run.id] = _facts(run.id, *answer)
+                found.facts[run.id] = _facts(run, *answer)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 found.unreadable[run.id] = f"{type(error).__name__}: {error}"
     return found
@@ -190,27 +189,42 @@ def _read(s3: Any, storage: Dict[str, Any], key: str) -> Optional[Tuple[bytes, D
         return answer["Body"].read(), answer
 
 
-def _facts(run_id: str, body: bytes, answer: Dict[str, Any]) -> Facts:
+def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
     """
     :raises ValueError, KeyError, TypeError, AttributeError: it is not a recovery point; the text says why
     """
     point = json.loads(body)
-    if point["schema_version"] != SCHEMA_VERSION or point["id"] != run_id:
+    if point["schema_version"] != SCHEMA_VERSION or point["id"] != run.id:
         raise ValueError("it is of an unknown version, or of another run")
-    if not point["objects"] or not all(isinstance(each["key"], str) for each in point["objects"]):
+    if not point["objects"]:
         raise ValueError("it names no objects")
-    database = point["database"]
+    if not all(isinstance(each["key"], str) and isinstance(each["size"], int) for each in point["objects"]):
+        raise ValueError("an object in it is incomplete")
+    database, own = point["database"], run.key[: -len(NAME)]
     return Facts(
         created_at=datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc),
         # A restored or upgraded cluster has another identifier: its recovery points do not stand in for the old one's.
         series=f"{point['engine']['name']}/{database.get('system_identifier') or 'unknown'}/{database['name']}",
         sha256=hashlib.sha256(body).hexdigest(),
-        size=sum(int(each["size"]) for each in point["objects"]),
-        keys={each["key"] for each in point["objects"]},
-        objects=point["objects"],
+        elsewhere={each["key"] for each in point["objects"] if not each["key"].startswith(own)},
         held=_held(answer),
         locked_until=answer.get("ObjectLockRetainUntilDate"),
     )
+
+
+def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
+    """What is wrong with the objects of a recovery point by their HEADs, empty when nothing is.
+
+    :raises StorageError: the store does not answer or refuses
+    """
+    answer = _read(s3, storage, run.key)
+    if answer is None:
+        return f"{run.key} is missing"
+    with ThreadPoolExecutor(8, thread_name_prefix="damage") as pool:
+        wrong = list(
+            filter(None, pool.map(lambda entry: check_head(s3, storage, entry), json.loads(answer[0])["objects"]))
+        )
+    return "; ".join(wrong[:3])
 
 
 def _held(answer: Dict[str, Any]) -> bool:
