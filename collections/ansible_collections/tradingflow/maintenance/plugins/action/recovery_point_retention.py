@@ -145,7 +145,7 @@ def _rehearse(args: dict[str, Any], decided: Decided, append: Append) -> None:
 def _diff(plan: dict[str, Any]) -> dict[str, str]:
     """What there is, and what of it stays."""
     rows = [(line.startswith("keep"), line.split(maxsplit=1)[1]) for line in lines(plan)]
-    before, after = "".join(f"{row}\n" for _, row in rows), "".join(f"{row}\n" for kept, row in rows if kept)
+    before, after = "".join(f"{row}\n" for _kept, row in rows), "".join(f"{row}\n" for kept, row in rows if kept)
     return {"before": before, "after": after, "before_header": "in the store", "after_header": "after retention"}
 
 
