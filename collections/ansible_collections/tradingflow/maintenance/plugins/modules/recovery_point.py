@@ -97,6 +97,17 @@ options:
     description: Bytes per part of an upload, at least 5 MiB. Twice O(jobs) parts are held in memory.
     type: int
     default: 16777216
+  lock_mode:
+    description:
+      - Whether the store shall refuse to delete what is uploaded, and whether administrators may undo that.
+      - A bucket that has no object lock is refused.
+    type: str
+    default: none
+    choices: [none, governance, compliance]
+  lock_days:
+    description: For how many days from the backup's beginning.
+    type: int
+    default: 30
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.storage

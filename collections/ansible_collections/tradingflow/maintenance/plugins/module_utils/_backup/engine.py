@@ -21,6 +21,7 @@ from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, storage_errors
 from . import files, programs
 from .dump import Dump, dump_globals
+from .lock import lock_of
 from .progress import Progress
 from .scratch import Scratch, destination, locked
 from .snapshot import Measuring, Snapshot, opened
@@ -106,6 +107,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     s3 = client(options["storage"])
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
+    lock_of(options, datetime.now(timezone.utc))
     count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
     return {
         "to": f"s3://{options['storage']['bucket']}/{prefix}/",
@@ -121,6 +123,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         "scratch_directory": options["scratch_directory"],
         "scratch_free_bytes": _free(options["scratch_directory"]),
         "verify": options["verify"],
+        "lock_mode": options["lock_mode"],
     }
 
 
@@ -195,6 +198,7 @@ def _work(
                 threads=max(2, options["jobs"]),
                 part_size=options["part_size"],
                 bandwidth_limit=options["bandwidth_limit"],
+                lock=lock_of(options, now),
             ) as uploader,
             Squeezer(options["jobs"], tools.level) as squeezer,
         ):

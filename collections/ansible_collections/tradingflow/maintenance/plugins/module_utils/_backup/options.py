@@ -34,6 +34,8 @@ SPEC: Dict[str, Any] = {
     "verify": {"type": "str", "default": "full", "choices": ["full", "checksum", "none"]},
     "digests": {"type": "str", "default": "full", "choices": ["full", "none"]},
     "part_size": {"type": "int", "default": 16 << 20},
+    "lock_mode": {"type": "str", "default": "none", "choices": ["none", "governance", "compliance"]},
+    "lock_days": {"type": "int", "default": 30},
 }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Optional
@@ -13,7 +12,8 @@ from typing import Any, Dict, List, Optional
 from .._checks import printable, span
 from .._ledger.keys import PublicKeys, public_key, signing_key
 from .._ledger.places import Store
-from .._ledger.record import BadRecord, Record, open_record, parse_time
+from .._ledger.record import Record, parse_time
+from .._ledger.walk import backwards
 from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
 from ..errors import MaintenanceError
 
@@ -84,28 +84,17 @@ def walk(store: Store, keys: PublicKeys, environment: str, since: datetime) -> F
     :raises StorageError: the store does not answer
     """
     found = Found()
-    number = store.head()
-    with ThreadPoolExecutor(16, thread_name_prefix="ledger") as pool:
-        while number > 0 and found.looked_at < MOST:
-            # Most often a drill is near the end; then few are read.
-            numbers = range(number, max(0, number - (8 if not found.looked_at else 64)), -1)
-            for each, stored in pool.map(lambda each: (each, store.read(each)), numbers):
-                found.looked_at += 1
-                try:
-                    if stored is None:
-                        raise BadRecord("it is missing")
-                    record = open_record(stored.data, keys, number=each, environment=environment)
-                except BadRecord:
-                    found.unproven.append(each)
-                    continue
-                if parse_time(record.predicate["recorded_at"]) < since:
-                    return found
-                if record.predicate["kind"] == "drill":
-                    if record.predicate["content"].get("worst_status") == OK:
-                        found.proven = record
-                        return found
-                    found.failed = found.failed or record
-            number = numbers[-1] - 1
+    for number, record in backwards(store, keys, environment, MOST):
+        found.looked_at += 1
+        if record is None:
+            found.unproven.append(number)
+        elif parse_time(record.predicate["recorded_at"]) < since:
+            break
+        elif record.predicate["kind"] == "drill":
+            if record.predicate["content"].get("worst_status") == OK:
+                found.proven = record
+                break
+            found.failed = found.failed or record
     return found
 
 

@@ -86,15 +86,24 @@ class Uploader:
     :param threads: parts under way at a time; twice as many are held in memory at most
     :param part_size: in bytes, at least 5 MiB
     :param bandwidth_limit: bytes/s over all parts, 0 for none
+    :param lock: the store's arguments that lock each object, see lock.py
     """
 
     def __init__(
-        self, s3: Any, storage: Dict[str, Any], *, threads: int = 4, part_size: int = 16 << 20, bandwidth_limit: int = 0
+        self,
+        s3: Any,
+        storage: Dict[str, Any],
+        *,
+        threads: int = 4,
+        part_size: int = 16 << 20,
+        bandwidth_limit: int = 0,
+        lock: Optional[Dict[str, Any]] = None,
     ) -> None:
         self.s3 = s3
         self.storage = storage
         self.part_size = max(part_size, SMALLEST_PART)
         self.bucket = Bucket(bandwidth_limit)
+        self.lock = lock or {}
         self.stop = threading.Event()
         self.bytes_done = 0
         self.objects: List[Dict[str, Any]] = []
@@ -220,7 +229,7 @@ class ObjectStream:
         up = self.uploader
         with storage_errors(up.storage, f"starting the upload of {self.key}"):
             self._upload_id = up.s3.create_multipart_upload(
-                Bucket=up.storage["bucket"], Key=self.key, ChecksumAlgorithm="SHA256"
+                Bucket=up.storage["bucket"], Key=self.key, ChecksumAlgorithm="SHA256", **up.lock
             )["UploadId"]
         up._open[self.key] = self._upload_id
 
@@ -272,6 +281,7 @@ class ObjectStream:
                 Body=Throttled(data, up.bucket, up.stop) if up.bucket.rate else data,
                 ContentLength=len(data),
                 ChecksumSHA256=checksum,
+                **up.lock,
             )
         with up._lock:
             up.bytes_done += len(data)

@@ -27,9 +27,10 @@ except ImportError:
         """Never raised: without boto3 there is no client."""
 
 
-__all__ = ["LAST", "BotoCoreError", "ClientError", "Store", "store_date"]
+__all__ = ["LAST", "NO_LOCK", "BotoCoreError", "ClientError", "Store", "store_date"]
 
-_NO_LOCK = (
+#: Codes by which stores say that there is no object lock.
+NO_LOCK = (
     "ObjectLockConfigurationNotFoundError",
     "NoSuchObjectLockConfiguration",
     "InvalidRequest",
@@ -144,7 +145,7 @@ class Store:
             except ClientError as error:
                 if error_code(error) in ("AccessDenied", "403"):
                     return None
-                if error_code(error) in _NO_LOCK:
+                if error_code(error) in NO_LOCK:
                     return False
                 raise
         return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")

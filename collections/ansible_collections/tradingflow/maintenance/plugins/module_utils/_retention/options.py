@@ -1,0 +1,44 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of retention."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ..errors import ConfigurationError
+from ..ledger import SIGNING_SPEC
+from ..storage import STORAGE_SPEC
+from .rules import PROVEN, RULES, VERIFIED
+
+#: Argument spec of the module recovery_point_retention, without "run".
+SPEC: Dict[str, Any] = {
+    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+    "environment_name": {"type": "str", "required": True},
+    "evidence": {"type": "dict", "options": SIGNING_SPEC},
+    "rules": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in RULES}},
+    "require": {"type": "str", "default": PROVEN, "choices": [PROVEN, VERIFIED]},
+    "hold": {"type": "list", "elements": "str", "default": []},
+    "unfinished_days": {"type": "int", "default": 7},
+    "keep_versions": {"type": "bool", "default": False},
+    "artifacts_dir": {"type": "path", "default": "artifacts"},
+}
+
+
+def check(options: Dict[str, Any]) -> None:
+    """Whether the options make sense.
+
+    :raises ConfigurationError: one does not
+    """
+    for name, value in options["rules"].items():
+        if value is not None and not 0 <= value <= 36500:
+            raise ConfigurationError(
+                f"The retention rule {name} is {value}.",
+                "Set a whole number, or leave the rule out (backup_retention).",
+            )
+    if options["unfinished_days"] < 1:
+        raise ConfigurationError(
+            f"backup_retention_unfinished_days is {options['unfinished_days']}: a backup under way would be deleted.",
+            "Set it to 1 or more.",
+        )
