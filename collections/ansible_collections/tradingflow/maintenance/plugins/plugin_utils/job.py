@@ -32,6 +32,17 @@ test -e result.json && break; sleep 0.1; done; if test -d /proc/{pid}; then echo
 cat result.json 2>/dev/null || echo null; echo; cat state.json 2>/dev/null || echo null"""
 
 
+class WorkError(BackupError):
+    """What ended the work on the host.
+
+    :param kind: the error's class there, or "unexpected"
+    """
+
+    def __init__(self, kind: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.kind = kind
+
+
 class JobAction(AreaAction):
     """An area whose module works in a process of its own, see module_utils/job.py.
 
@@ -88,7 +99,7 @@ class JobAction(AreaAction):
     def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
         error = result.get("error")
         if error:
-            raise BackupError(error["message"], error["remedy"])
+            raise WorkError(error["kind"], error["message"], error["remedy"])
         return result
 
     def _follow(self, job: str, pid: int, host: str) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class Progress:
         self._written = 0.0
         self._touched = (0, self.started)
 
+    @property
+    def name(self) -> str:
+        """The phase under way."""
+        return self._phase
+
     def phase(self, name: str, measure: Callable[[], Dict[str, Any]] = dict) -> None:
         """Begins a phase.
 
