@@ -31,7 +31,7 @@ class ActionModule(JobAction):
                 plan = self.planned(options, task_vars)["plan"]
                 earlier = of_check(self.earlier(args), task_vars["inventory_hostname"], "drill.rto")
                 last = earlier[-1]["value"] if earlier else None
-                return Findings([], planned(plan, last, started_at), extra={"plan": plan})
+                return Findings(*planned(plan, last, started_at), extra={"plan": plan})
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)

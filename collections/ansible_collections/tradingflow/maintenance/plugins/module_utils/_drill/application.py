@@ -146,7 +146,8 @@ class Application:
             said = last_words((self._folder / "output").read_bytes()[-4096:])
         except OSError:
             said = "(it said nothing)"
-        for secret in self._secrets:
+        # The longest first: a URL has the password in it.
+        for secret in sorted(self._secrets, key=len, reverse=True):
             said = said.replace(secret, "***")
         return Check(
             "drill.application",

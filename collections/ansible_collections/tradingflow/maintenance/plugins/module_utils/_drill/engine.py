@@ -115,6 +115,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     prepared = Prepared(options)
     return {
         "recovery_point": prepared.summary(),
+        "unreadable": prepared.chosen.unreadable,
         "scratch_directory": options["scratch_directory"],
         "scratch_needed_bytes": prepared.needed,
         "scratch_free_bytes": prepared.free(),

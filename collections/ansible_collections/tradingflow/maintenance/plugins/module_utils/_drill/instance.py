@@ -98,6 +98,7 @@ def check_place(directory: str, user: Optional[Account]) -> None:
                 f"The scratch directory {directory} lies in a PostgreSQL data directory, {folder}.",
                 "Choose another restore_drill_scratch_directory.",
             )
+    for folder in (place, *place.parents):
         if user and not folder.stat().st_mode & 0o001:
             raise ConfigurationError(
                 f"The scratch instance runs as {user.name}, who cannot reach {place}: others may not enter {folder}.",

@@ -225,21 +225,31 @@ def failure(message: str, remedy: str, kind: str, started_at: str) -> Tuple[List
     return [check], [_action("failed", f"{message} {remedy}".rstrip(), started_at, {})]
 
 
-def planned(plan: Dict[str, Any], last: Any, started_at: str) -> List[Dict[str, Any]]:
-    """The action of --check.
+def planned(plan: Dict[str, Any], last: Any, started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
+    """Checks and the action of --check.
 
     :param plan: of engine.plan
     :param last: seconds that the last drill took until the application was healthy, None when there was none
     """
-    point = plan["recovery_point"]
-    enough = "" if plan["scratch_free_bytes"] >= plan["scratch_needed_bytes"] else " That is too little."
+    point, needed, free = plan["recovery_point"], plan["scratch_needed_bytes"], plan["scratch_free_bytes"]
     took = f"The last drill took {span(last)}." if isinstance(last, (int, float)) else "No drill has been made before."
     text = (
         f"Would restore {point['id']} ({point['objects']} objects, {human(point['size'])}; database of"
         f" {human(point['database_bytes'])}) into a scratch instance in {plan['scratch_directory']}, which needs about"
-        f" {human(plan['scratch_needed_bytes'])} of {human(plan['scratch_free_bytes'])} free.{enough} {took}"
+        f" {human(needed)} of {human(free)} free. {took}"
     )
-    return [_action("planned", text, started_at, {"plan": plan, "last_drill_seconds": last})]
+    space = judge(
+        "drill.space",
+        "Free space for the drill",
+        free,
+        unit="bytes",
+        warning=None,
+        critical=needed,
+        below=True,
+        message=f"{human(free)} are free in {plan['scratch_directory']}, about {human(needed)} are needed.",
+        remedy="Free space there, or choose another restore_drill_scratch_directory.",
+    )
+    return [_chosen(plan), space], [_action("planned", text, started_at, {"plan": plan, "last_drill_seconds": last})]
 
 
 def _action(status: str, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
