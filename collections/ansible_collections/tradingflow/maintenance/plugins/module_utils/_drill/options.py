@@ -100,6 +100,9 @@ def findings(
         ],
     }
     action = _action("failed" if proven in (CRITICAL, UNKNOWN) else "ok", message, started_at, details)
+    if options["recovery_point"] != "newest":
+        # What an older one would lose says nothing of what is lost today.
+        result = {**result, "rpo_seconds": None}
     return [*checks, *objectives], [action], summary(result, proven, met)
 
 
@@ -212,6 +215,11 @@ def _rpo(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
         text = f"The newest heartbeat in the restored copy, {at}, is {span(-seconds)} in the future: a clock is wrong."
         return unknown(id, title, text, "Synchronise the clocks of database and drill.", unit="s", **limit)
     seconds = max(seconds, 0.0)
+    if options["recovery_point"] != "newest":
+        text = (
+            f"The newest heartbeat in the restored copy is of {at}. Not judged: another than the newest was asked for."
+        )
+        return Check(id, title, OK, seconds, "s", message=text, details={"heartbeat_at": at})
     text = f"The newest heartbeat in the restored copy is of {at}: {span(seconds)} would be lost;"
     text += f" the objective is {span(options['rpo'])}."
     return judge(id, title, seconds, unit="s", **limit, message=text, remedy=RPO_REMEDY, details={"heartbeat_at": at})
