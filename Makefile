@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := ansible.cfg
 # Compiled modules halve the start of every program here, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help daily drill test lint bench sandbox-up sandbox-down sandbox-status build clean setup setup-dev
+.PHONY: help daily drill test lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -33,7 +33,7 @@ test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: 
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation
 	@bash tests/ci/lint.sh
 
-bench: setup-dev ## measure against what a user would run instead, into docs/benchmarks.md
+bench: setup-dev ## measure against what a user would run instead, into docs/benchmarks.md (BENCH="health trading backup")
 	@$(BIN)/python -m tests.bench
 
 sandbox-up: setup ## start the embedded platform: PostgreSQL, S3, the sample application
@@ -44,6 +44,12 @@ sandbox-down: setup ## stop it and delete all of it
 
 sandbox-status: setup ## what is where
 	@$(BIN)/python -m sandbox status
+
+trouble: setup ## bring the sandbox into trouble on purpose: NAME=x, without one the list
+	@$(BIN)/python -m sandbox trouble $(NAME)
+
+heal: setup ## end all troubles
+	@$(BIN)/python -m sandbox heal
 
 build: setup ## build/tradingflow-maintenance-<version>.tar.gz, installable anywhere
 	@bash tests/ci/build.sh

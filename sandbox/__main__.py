@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Command line: python -m sandbox up|down|status|path|start|stop."""
+"""Command line: python -m sandbox up|down|status|path|start|stop|trouble|heal."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("start", "stop"):
         command = commands.add_parser(name, help=f"{name} one service; data and ports stay")
         command.add_argument("service", choices=SERVICES)
+    command = commands.add_parser("trouble", help="bring it into trouble on purpose")
+    command.add_argument("name", nargs="?", help="which (without one: the list)")
+    command.add_argument("--list", action="store_true", help="all of them, and what each does to the checks")
+    commands.add_parser("heal", help="end all troubles")
     options = parser.parse_args(arguments)
     layout = Layout()
     try:
@@ -46,6 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
             print("\n".join(lines) if lines else "The sandbox is up.")
         elif options.command == "down":
             print("\n".join(lifecycle.down(layout)) or "There is no sandbox.")
+        elif options.command == "trouble":
+            from . import trouble  # it needs the client of the database, which nothing else here does
+
+            listed = options.list or not options.name
+            print("\n".join(trouble.listed(layout)) if listed else trouble.begin(layout, options.name))
+        elif options.command == "heal":
+            from . import trouble
+
+            print("\n".join(trouble.heal(layout)) or "There is no trouble.")
         elif options.command == "path":
             print(layout.state_file)
         elif options.command == "status":
@@ -80,6 +93,8 @@ def describe(status: dict[str, Any]) -> str:
             f"history: {sum(history['rows'].values()):,} rows, size {history['size']}, seed {history['seed']},"
             f" up to {history['anchor']}"
         )
+    if status.get("troubles"):
+        lines.append(f"in trouble on purpose: {', '.join(status['troubles'])}; python -m sandbox heal ends it")
     lines.append(f"all in {status['data_root']} ({status['size'] / 1e6:.0f} MB), state in {status['state_file']}")
     return "\n".join(lines)
 

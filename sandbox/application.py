@@ -67,6 +67,11 @@ def create(state: State) -> None:
     )
 
 
+def trouble_file(state: State) -> Path:
+    """By what the service is told to misbehave: not among its data, which are backed up."""
+    return state.layout.root / "app/trouble.json"
+
+
 def start(state: State) -> None:
     """Starts the service on its port, or on another if that was taken meanwhile."""
     section = state.data.setdefault("app", {})
@@ -86,6 +91,7 @@ def start(state: State) -> None:
             "TRADINGFLOW_LOG_FILE": str(log_file),
             "TRADINGFLOW_VERSION": section["version"],
             "TRADINGFLOW_IMAGE": section["image"],
+            "TRADINGFLOW_TROUBLE_FILE": str(trouble_file(state)),
         },
         cwd=CHECKOUT,
     )

@@ -10,7 +10,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -74,6 +76,10 @@ class Layout:
             raise SandboxError(f"{self.root} is not a folder of this user. Set TRADINGFLOW_SANDBOX_ROOT.")
         if not (self.root / MARKER).exists() and any(self.root.iterdir()):
             raise SandboxError(f"{self.root} is not empty and not a sandbox. Set TRADINGFLOW_SANDBOX_ROOT.")
+        for mount in sorted(mounts_below(self.root), reverse=True):
+            done = subprocess.run(["umount", mount], capture_output=True, text=True)
+            if done.returncode:
+                raise SandboxError(f"Cannot unmount {mount}: {done.stderr.strip()}")
         # The marker goes last, so a killed removal can be finished later.
         for child in self.root.iterdir():
             if child.name != MARKER:
@@ -130,6 +136,16 @@ class State:
         with self._lock:
             (self.data if section is None else self.data.setdefault(section, {})).update(values)
             write_private(self.layout.state_file, json.dumps(self.data, indent=1) + "\n")
+
+
+def mounts_below(root: Path) -> set[Path]:
+    """Where file systems are mounted below a folder."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
+        if root.resolve() in Path(place).parents:
+            found.add(Path(place))
+    return found
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from . import application, postgres, storage
-from .layout import SERVICES, Layout, SandboxError, State
+from .layout import SERVICES, Layout, SandboxError, State, mounts_below
 from .processes import alive, end, marked
 
 MODULES: dict[str, ModuleType] = {"postgres": postgres, "s3": storage, "app": application}
@@ -65,10 +65,19 @@ def _services(state: State) -> list[str]:
 
 def _resume(state: State, with_app: bool) -> list[str]:
     lines = []
+    if state.get("mounts"):  # they do not outlive a restart of the machine
+        there = mounts_below(state.layout.root)
+        state.update(mounts=[mount for mount in state["mounts"] if Path(mount["path"]) in there])
     if with_app and not state.get("with_app"):
         state.update(with_app=True)
+    purpose = {
+        service: name for name, record in state.get("troubles", {}).items() for service in record.get("keeps_down", ())
+    }
     for name in _services(state):
-        if MODULES[name].problem(state[name]):
+        if name in purpose:
+            if MODULES[name].problem(state[name]):
+                lines.append(f"{name} is left as it is: trouble on purpose ({purpose[name]}). make heal ends it.")
+        elif MODULES[name].problem(state[name]):
             MODULES[name].stop(state)
             MODULES[name].start(state)
             lines.append(f"{name} restarted: {address(state[name])}")
@@ -103,6 +112,9 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
         database.result()
         counts = history.load(state["postgres"])
         postgres.stop(state)
+        # What was logged while it was made is nobody's trouble.
+        log_file = Path(state["postgres"]["log_file"])
+        log_file.rename(log_file.with_name("postgres.build.log"))
         postgres.start(state)
         application.create(state)
         history.write_files(Path(state["app"]["data_dir"]))
@@ -156,7 +168,7 @@ def down(layout: Layout) -> list[str]:
 def start(layout: Layout, name: str) -> None:
     """Starts one service on its old data and port, unless it runs."""
     with layout.locked():
-        state = _existing(layout)
+        state = existing(layout)
         if name == "app":
             state.update(with_app=True)
         if MODULES[name].problem(state[name]):
@@ -167,10 +179,14 @@ def start(layout: Layout, name: str) -> None:
 def stop(layout: Layout, name: str) -> None:
     """Stops one service; its data stays."""
     with layout.locked():
-        MODULES[name].stop(_existing(layout))
+        MODULES[name].stop(existing(layout))
 
 
-def _existing(layout: Layout) -> State:
+def existing(layout: Layout) -> State:
+    """The state of a sandbox that is there.
+
+    :raises SandboxError: there is none
+    """
     state = State(layout)
     if not state.complete:
         raise SandboxError("There is no sandbox. Run: python -m sandbox up")
@@ -180,8 +196,8 @@ def _existing(layout: Layout) -> State:
 def status(layout: Layout) -> dict[str, Any]:
     """What is where.
 
-    :returns: healthy, state_file, data_root, size (bytes), history, services: by name status (up|down), problem, pid,
-        address, version, data_dir, log_file, size (bytes)
+    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), services: by name status
+        (up|down), problem, pid, address, version, data_dir, log_file, size (bytes)
     """
     state = State(layout)
     if not state.data:
@@ -211,6 +227,7 @@ def status(layout: Layout) -> dict[str, Any]:
         "data_root": state.get("data_root"),
         "size": _size(Path(state["data_root"])),
         "history": state.get("history"),
+        "troubles": list(state.get("troubles", ())),
         "services": services,
     }
 

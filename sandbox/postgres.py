@@ -238,7 +238,18 @@ def start(state: State, *, bulk: bool = False) -> None:
         identity=_identity(),
     )
     state.update("postgres", pid=process.pid, pid_started=start_time(process.pid))
-    wait_until(lambda: not problem(section, "postgres"), "PostgreSQL", process=process, log_file=log_file)
+    # Whoever connects too early leaves a FATAL in the log, and is a finding of the checks of logs.
+    wait_until(
+        lambda: _ready(data_dir) and not problem(section, "postgres"), "PostgreSQL", process=process, log_file=log_file
+    )
+
+
+def _ready(data_dir: Path) -> bool:
+    """Whether the server says that it takes connections."""
+    try:
+        return (data_dir / "postmaster.pid").read_text(encoding="utf-8").split("\n")[7].strip() == "ready"
+    except (OSError, IndexError):
+        return False
 
 
 def problem(section: dict[str, Any], database: str | None = None) -> str | None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,11 @@ class Playbook:
 
 @pytest.fixture
 def play(platform: Sandbox, tmp_path: Path) -> Callable[..., Playbook]:
-    """Runs a playbook on the test's sandbox: play("daily", "--tags", "health"). Artifacts go to tmp_path."""
+    """Runs a playbook on the test's sandbox: play("daily", "--tags", "health"). Artifacts go to tmp_path.
+
+    Logs count from the test's own beginning: what earlier tests did to the platform is in them too.
+    """
+    begun = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def run(
         name: str,
@@ -153,6 +158,7 @@ def play(platform: Sandbox, tmp_path: Path) -> Callable[..., Playbook]:
             [
                 *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
                 *("-e", f"tradingflow_artifacts_dir={tmp_path / 'artifacts'}"),
+                *("-e", f"health_check_log_since={begun}"),
                 *arguments,
             ],
             cwd=ROOT,

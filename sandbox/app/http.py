@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy.exc import SQLAlchemyError
 
 from .metrics import gauge, resident_memory
-from .service import INSTANCE, Service, to_json
+from .service import INSTANCE, POOL_OVERFLOW, POOL_SIZE, Service, to_json
 
 MOST_ROWS = 1000
 
@@ -45,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answers, counts and logs."""
         began = time.monotonic()
         address = urlsplit(self.path)
+        self.server.service.orders.delay(address.path)
         route = ROUTES.get(address.path)
         content_type, code = "application/json", 200
         error: str | None = None
@@ -61,9 +62,12 @@ class Handler(BaseHTTPRequestHandler):
             code, error = 400, str(problem)
         except SQLAlchemyError as problem:
             code, error = 503, " ".join(str(problem.__cause__ or problem).split())
+        except Exception as problem:
+            # A defect of this service: without this the log would say nothing of it.
+            code, error = 500, f"{type(problem).__name__}: {problem}"
         if error is not None:
             # What the database said goes into the log, not to the client.
-            body = to_json({"error": error if code == 400 else "database unavailable"})
+            body = to_json({"error": {400: error, 500: "internal error"}.get(code, "database unavailable")})
         data = body.encode()
         self.send_response(code)
         self.send_header("Content-Type", content_type)
@@ -92,7 +96,8 @@ Query = dict[str, list[str]]
 
 def health(service: Service, _: Query) -> dict[str, Any]:
     """Alive; says nothing of the database."""
-    return {"status": "ok", "instance": INSTANCE, "uptime_seconds": round(time.time() - service.started, 3)}
+    status = "ok" if service.orders.get("unhealthy") is None else "unhealthy"
+    return {"status": status, "instance": INSTANCE, "uptime_seconds": round(time.time() - service.started, 3)}
 
 
 def ready(service: Service, _: Query) -> dict[str, Any]:
@@ -117,7 +122,9 @@ def metrics(service: Service, _: Query) -> str:
         *service.requests.lines(),
         *gauge("tradingflow_build_info", "What runs here.", 1, labels),
         *gauge("tradingflow_db_pool_size", "Connections the pool may keep.", pool.size()),
+        *gauge("tradingflow_db_pool_limit", "Connections the pool may open.", POOL_SIZE + POOL_OVERFLOW),
         *gauge("tradingflow_db_pool_in_use", "Connections in use.", pool.checkedout()),
+        *gauge("tradingflow_db_pool_waiting", "Requests waiting for a connection.", service.waiting),
         *gauge("tradingflow_heartbeat_age_seconds", "Since the last heartbeat was written.", age),
         *gauge("process_resident_memory_bytes", "Memory resident.", resident_memory()),
         *gauge("process_start_time_seconds", "When the process started, in Unix time.", round(service.started, 3)),

@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from .metrics import Requests
+from .trouble import Orders
 
 INSTANCE = "tradingflow-1"
 HEARTBEAT_SECONDS = 2
+#: Connections the pool keeps, and how many more it may open.
+POOL_SIZE, POOL_OVERFLOW = 5, 5
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,11 @@ class Settings:
     log_file: str
     version: str
     image: str
+    trouble_file: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION and _IMAGE."""
+        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION, _IMAGE, and _TROUBLE_FILE if set."""
         return cls(
             database_url=environment["TRADINGFLOW_DATABASE_URL"],
             port=int(environment["TRADINGFLOW_PORT"]),
@@ -47,6 +51,7 @@ class Settings:
             log_file=environment["TRADINGFLOW_LOG_FILE"],
             version=environment["TRADINGFLOW_VERSION"],
             image=environment["TRADINGFLOW_IMAGE"],
+            trouble_file=environment.get("TRADINGFLOW_TROUBLE_FILE", ""),
         )
 
 
@@ -84,13 +89,17 @@ class Service:
         self.settings = settings
         self.log = Log(settings.log_file)
         self.requests = Requests()
+        self.orders = Orders(settings.trouble_file)
         self.started = time.time()
         self.last_beat: float | None = None
+        self.complained = False
         self.stopping = threading.Event()
+        self.waiting = 0
+        self._waiting = threading.Lock()
         self.engine = create_engine(
             settings.database_url,
-            pool_size=5,
-            max_overflow=5,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
             pool_timeout=5,
             pool_pre_ping=True,
             connect_args={"application_name": "tradingflow", "connect_timeout": 3},
@@ -101,9 +110,19 @@ class Service:
         """The engine's pool."""
         return cast(QueuePool, self.engine.pool)
 
+    def _connection(self) -> Connection:
+        """A connection of the pool; who waits for one is counted."""
+        with self._waiting:
+            self.waiting += 1
+        try:
+            return self.engine.connect()
+        finally:
+            with self._waiting:
+                self.waiting -= 1
+
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query."""
-        with self.engine.connect() as connection:
+        with self._connection() as connection:
             return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
     def schema_head(self) -> str | None:
@@ -133,6 +152,13 @@ class Service:
             )
         self.last_beat = time.time()
 
+    def complain(self) -> None:
+        """Logs the errors that it is told to log, once."""
+        burst = self.orders.get("burst")
+        for number in range(burst["lines"] if burst and not self.complained else 0):
+            self.log("error", burst["event"], order=number + 1, error=burst["error"])
+        self.complained = bool(burst)
+
     def run_heartbeats(self) -> None:
         """Writes signs of life until the service stops; a database that is away is logged, once per outage."""
         failing = False
@@ -146,4 +172,5 @@ class Service:
                 if not failing:
                     self.log("error", "heartbeat.failed", error=" ".join(str(error.__cause__ or error).split()))
                 failing = True
+            self.complain()
             self.stopping.wait(HEARTBEAT_SECONDS)

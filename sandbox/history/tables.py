@@ -83,7 +83,7 @@ def make_tables(
     books = Books(market, fills, moved, first, cutoff, anchor)
     people = records.users(streams[4], anchor_at, users)
     return [
-        *_reference(streams[4], anchor_at, people, clients),
+        *_reference(streams[4], anchor_at, people, clients, longest_pauses(book, days)),
         _orders(book),
         _executions(book, fills),
         _transactions(moved),
@@ -98,7 +98,18 @@ def make_tables(
     ]
 
 
-def _reference(random: np.random.Generator, anchor: datetime, people: list[Any], clients: int) -> list[Table]:
+def longest_pauses(book: Orders, days: int) -> list[int]:
+    """Of each strategy the longest pause between orders to be called normal, in s.
+
+    A day, as nothing trades after the anchor, and twenty times the usual pause: a chance of 1 to 400 million.
+    """
+    counts = np.bincount(book.strategy, minlength=len(STRATEGIES))
+    return [86400 + 20 * days * 86400 // max(int(count), 1) for count in counts]
+
+
+def _reference(
+    random: np.random.Generator, anchor: datetime, people: list[Any], clients: int, pauses: list[int]
+) -> list[Table]:
     started = anchor - timedelta(days=95)
     return [
         listed("users", "id email name role last_login created_at", people),
@@ -145,11 +156,11 @@ def _reference(random: np.random.Generator, anchor: datetime, people: list[Any],
                     s.capital,
                     s.state,
                     s.heartbeat,
-                    2 * 86400,
+                    pause,
                     records.config_file(s.code),
                     started,
                 )
-                for s in STRATEGIES
+                for s, pause in zip(STRATEGIES, pauses, strict=True)
             ],
         ),
         listed(

@@ -1,10 +1,28 @@
-"""Runs all benchmarks."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health trading"."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
-from . import backup
+from . import backup, health, trading
+
+BENCHMARKS = {"health": health.main, "trading": trading.main, "backup": backup.main}
+
+
+def main() -> int:
+    """Returns the exit status."""
+    wanted = os.environ.get("BENCH", "").split() or list(BENCHMARKS)
+    if unknown := set(wanted) - set(BENCHMARKS):
+        print(f"There is no benchmark {', '.join(sorted(unknown))}. BENCH may name: {', '.join(BENCHMARKS)}.")
+        return 2
+    # Ended early, it still takes its services and data away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for name in wanted:
+        BENCHMARKS[name]()
+    return 0
+
 
 if __name__ == "__main__":
-    sys.exit(backup.main())
+    sys.exit(main())

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform as machine
 import random
 import shutil
-import signal
 import statistics
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -26,13 +23,13 @@ import psycopg2
 import zstandard
 from boto3.s3.transfer import TransferConfig
 
-from tests.conftest import ROOT, Sandbox, sandbox
+from tests.conftest import Sandbox, sandbox
+
+from . import common
 
 JOBS = 2
 #: Application files, as a share of the database's size: half of it incompressible, half of it logs.
 FILES_SHARE = 0.1
-PAGE = ROOT / "docs/benchmarks.md"
-BEGIN, END = "<!-- backup: begin -->", "<!-- backup: end -->"
 
 # Values are random, strings repeat as they do in trading data: gzip:1 makes it about half.
 TABLES = """
@@ -180,22 +177,7 @@ class Bench:
 
     def playbook(self, text: str, variables: dict[str, Any]) -> None:
         folder = self.scratch()
-        (folder / "play.yml").write_text(text)
-        (folder / "vars.json").write_text(json.dumps({"folder": str(folder), **variables}))
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", "-i", "inventories/local"),
-                *("-e", f"@{folder}/vars.json", str(folder / "play.yml")),
-            ],
-            cwd=ROOT,
-            env={**self.environment, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(done.stdout)
+        common.playbook(text, folder, self.environment, {"folder": str(folder), **variables})
 
     def ours(self, prefix: str, **options: Any) -> None:
         """The role, by ansible-playbook."""
@@ -286,23 +268,18 @@ def measure(bench: Bench, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     work: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     stored: dict[str, int] = {}
-    names = list(CONTENDERS)
-    for number in range(rounds):
-        # The order turns, so that nobody is always first on a cold or last on a full machine.
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            prefix = f"bench/{bench.size}/{number}/{name}"
-            bench.phases = {}
-            begun = time.monotonic()
-            CONTENDERS[name](bench, prefix)
-            seconds[name].append(time.monotonic() - begun)
-            phases = bench.phases
-            work[name].append(
-                sum(phases[key] for key in ("prepare", "backup", "seal")) if phases else seconds[name][-1]
-            )
-            stored[name] = bench.stored(prefix)
-            if stored[name] < 1000:
-                raise RuntimeError(f"{name} stored nothing")
-            print(f"{bench.size} GB, round {number + 1}: {name} {seconds[name][-1]:.1f} s {phases or ''}", flush=True)
+    for number, name in common.interleaved(list(CONTENDERS), rounds):
+        prefix = f"bench/{bench.size}/{number}/{name}"
+        bench.phases = {}
+        begun = time.monotonic()
+        CONTENDERS[name](bench, prefix)
+        seconds[name].append(time.monotonic() - begun)
+        phases = bench.phases
+        work[name].append(sum(phases[key] for key in ("prepare", "backup", "seal")) if phases else seconds[name][-1])
+        stored[name] = bench.stored(prefix)
+        if stored[name] < 1000:
+            raise RuntimeError(f"{name} stored nothing")
+        print(f"{bench.size} GB, round {number + 1}: {name} {seconds[name][-1]:.1f} s {phases or ''}", flush=True)
     return {
         "size": bench.size,
         "bytes": bench.bytes(),
@@ -344,24 +321,11 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(results: list[dict[str, Any]], sizes: str, rounds: str) -> None:
-    """Puts the table into the page, between its marks."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    cores = len(os.sched_getaffinity(0))
-    about = (
-        f'Measured by `BENCH_SIZES="{sizes}" BENCH_ROUNDS={rounds} make bench` on {cores} cores '
-        f"({machine.machine()}, Python {machine.python_version()}), medians of rounds that were interleaved.\n\n"
-    )
-    PAGE.write_text(f"{before}{BEGIN}\n{about}{table(results)}\n{END}{after}", encoding="utf-8")
-
-
-def main() -> int:
-    """Measures and writes the page. Returns the exit status."""
+def main() -> None:
+    """Measures and writes the page."""
     sizes, rounds = os.environ.get("BENCH_SIZES", "0.1 1"), os.environ.get("BENCH_ROUNDS", "3")
+    command = f'BENCH=backup BENCH_SIZES="{sizes}" BENCH_ROUNDS={rounds} make bench'
     results = []
-    # Ended early, it still takes its services and data away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="tradingflow-bench-", dir="/var/tmp"))
     try:
         with sandbox("small") as running:
@@ -370,8 +334,7 @@ def main() -> int:
                 bench.fill()
                 # Large ones are measured fewer times: their noise is small against their length.
                 results.append(measure(bench, min(int(rounds), 2) if float(size) >= 3 else int(rounds)))
-                write(results, sizes, rounds)
+                common.write("backup", command, table(results))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(table(results))
-    return 0

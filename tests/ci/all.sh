@@ -4,15 +4,49 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH" PYTHONDONTWRITEBYTECODE="" ANSIBLE_CONFIG=ansible.cfg
 
+failed=()
 step() {
   local name=$1 begin=$SECONDS
   shift
-  "$@" || { echo "FAILED: $name"; exit 1; }
-  echo "ok: $name ($((SECONDS - begin)) s)"
+  if "$@"; then
+    echo "ok: $name ($((SECONDS - begin)) s)"
+  else
+    echo "FAILED: $name"
+    failed+=("$name")
+  fi
 }
 
-# The slow ones first have nothing to do with each other's files; the tests' own summary ends the output.
+output=$(mktemp)
+tests=
+finish() {
+  # Interrupted, the tests still take their sandboxes down.
+  if [[ -n $tests ]]; then
+    kill -INT -- "-$tests" 2>/dev/null || true
+    wait "$tests" || true
+  fi
+  rm -f "$output"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The tests run beside the other steps, on files of their own: both wait for programs and services most of the time.
+# Their own summary ends the output. Long files come first; a file's tests share the sandbox of one worker.
+# With job control they are a group of their own, which can be interrupted even where the caller ignores that.
+set -m
+env --default-signal=INT python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
+  -n 2 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
+tests=$!
+set +m
+
 step "lint" bash tests/ci/lint.sh
 step "ansible-test sanity" bash tests/ci/sanity.sh
 step "newest ansible-core on Debian trixie" bash tests/ci/trixie.sh
-python -m pytest tests/unit tests/integration tests/end_to_end -q -p no:cacheprovider "$@"
+passed=0
+wait "$tests" || passed=$?
+tests=
+if ((${#failed[@]})); then
+  printf 'FAILED, see above: %s\n' "${failed[@]}"
+fi
+cat "$output"
+((passed == 0 && ${#failed[@]} == 0))

@@ -94,12 +94,12 @@ print(f"ansible-core {__version__}, Python {platform.python_version()}")')
     cd /srv/checkout
     make daily
     make sandbox-down
-    .venv/bin/python -m pytest -q -p no:cacheprovider "$@"
+    .venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder "$@"
   ' tests "${TESTS[@]}"
 }
 
 # Everything but what needs a network, and lint, which has no other versions to meet.
-TESTS=(tests/unit tests/end_to_end/test_daily.py)
+TESTS=(tests/end_to_end/test_daily.py tests/unit)
 
 case ${1:-} in
   build_system | build_environment | run_tests)

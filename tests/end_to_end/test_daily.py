@@ -67,6 +67,7 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
     assert report["expected_missing"] == []
     assert {check["area"] for check in report["checks"]} == {
         "system",
+        "logs",
         "application",
         "database",
         "trading",
@@ -113,7 +114,8 @@ def test_check_mode_changes_nothing(platform: Sandbox, play: Play) -> None:
     ("tags", "areas"),
     [
         ("trading", {"trading"}),
-        ("health", {"system", "application", "database"}),
+        ("health", {"system", "logs", "application", "database"}),
+        ("logs", {"logs"}),
         ("database", {"database"}),
         ("backup", {"backup", "backups"}),
         ("verify", {"backups"}),
@@ -194,7 +196,7 @@ def test_limit_expects_only_what_is_within(play: Play, inventory: Callable[..., 
     done = play("daily", "--limit", "web1", inventory=inventory(hosts=hosts))
     assert done.returncode == 0, done.output
     report = done.report()
-    assert {(check["area"], check["host"]) for check in report["checks"]} == {("system", "web1")}
+    assert {(check["area"], check["host"]) for check in report["checks"]} == {("system", "web1"), ("logs", "web1")}
 
 
 def test_wrong_database_password(platform: Sandbox, play: Play, inventory: Callable[..., Path]) -> None:

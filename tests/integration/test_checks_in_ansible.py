@@ -16,6 +16,7 @@ import yaml
 from tests.conftest import ROOT, Sandbox
 
 SECRET = "hush-hush {{ 7 * 7 }} %s"
+RUN = "20261124T100000Z-daily-bbbbbb"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
@@ -44,7 +45,14 @@ def run(tmp_path: Path) -> Callable[..., Result]:
                     {"name": "Go", "ansible.builtin.import_role": {"name": f"tradingflow.maintenance.{role}"}}
                     for role in roles
                 ],
-                "vars": {"maintenance_run": {"directory": str(tmp_path / "run")}},
+                "vars": {
+                    "maintenance_run": {
+                        "directory": str(tmp_path / "daily" / RUN),
+                        "playbook": "daily",
+                        "environment": "local",
+                        "run_id": RUN,
+                    }
+                },
             }
         ]
         (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
@@ -62,7 +70,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
             text=True,
             timeout=120,
         )
-        return Result(done, tmp_path / "run")
+        return Result(done, tmp_path / "daily" / RUN)
 
     return play
 
@@ -110,6 +118,44 @@ def test_findings_never_fail_the_host_and_show_no_secret(run: Callable[..., Resu
     assert {check["status"] for check in done.checks["trading", "runner"].values()} == {"unknown"}
     assert "hush" not in done.output
     assert "hush" not in json.dumps(list(done.checks.values()))
+
+
+def test_areas_know_what_earlier_runs_said(run: Callable[..., Result], platform: Sandbox, tmp_path: Path) -> None:
+    url = platform.state["app"]["url"]
+    common = {"host": "runner", "status": "ok", "title": "x", "unit": "", "observed_at": "2026-11-23T10:00:00Z"}
+    checks = [
+        {**common, "id": id, "area": id.partition(".")[0], "value": 0, "details": details}
+        for id, details in (
+            (f"application.error_rate:{url}", {"requests": 0, "errors": 0}),
+            ("database.deadlocks", {"total": 0, "reset": None}),
+        )
+    ]
+    report = {
+        "schema": "urn:tradingflow:maintenance:report:1",
+        "environment": "local",
+        "check_mode": False,
+        "run_id": "x",
+        "started_at": "2026-11-23T10:00:00Z",
+        "worst_status": "ok",
+        "counts": {},
+        "checks": checks,
+    }
+    earlier = tmp_path / "daily/20261123T100000Z-daily-aaaaaa"
+    earlier.mkdir(parents=True)
+    (earlier / "report.json").write_text(json.dumps(report))
+    variables = {
+        **LOCAL,
+        "health_check_areas": ["application", "database"],
+        "tradingflow_application": {"urls": [url]},
+        "tradingflow_database": platform.database,
+        "health_check_database_capacity": 1e12,
+    }
+    done = run({"runner": variables}, ["health_check"])
+    assert done.returncode == 0, done.output
+    assert "since the last run" in done.checks["application", "runner"][f"application.error_rate:{url}"]["message"]
+    found = done.checks["database", "runner"]
+    assert "since the last run" in found["database.deadlocks"]["message"]
+    assert found["database.days_left"]["value"] == "not known yet"
 
 
 def test_nothing_is_configured(run: Callable[..., Result]) -> None:

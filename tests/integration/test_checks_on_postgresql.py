@@ -24,10 +24,10 @@ PASSWORD = "hush %s ' \\ secret"
 VALUES = {"role": Identifier(NAME), "name": Identifier(NAME), "password": Literal(PASSWORD)}
 
 
-def measure(area: Any, address: dict[str, Any], **limits: Any) -> dict[str, Check]:
+def measure(area: Any, address: dict[str, Any], timeout: int = 10, **limits: Any) -> dict[str, Check]:
     """An area's checks by id."""
     spec = {database: database.CHECKS_SPEC, trading: getattr(trading, "TRADING_SPEC", {})}[area]
-    result = ArgumentSpecValidator(spec).validate({"database": address, "thresholds": limits})
+    result = ArgumentSpecValidator(spec).validate({"database": address, "timeout": timeout, "thresholds": limits})
     assert not result.error_messages
     options = result.validated_parameters
     checks = area.measure(options["database"], options["thresholds"], options["timeout"])
@@ -74,14 +74,14 @@ class Server:
 
 VIEWS = (
     "CREATE TABLE s (strategy text, expected_state text, observed_state text, heartbeat_interval_seconds numeric,"
-    " last_heartbeat_at timestamptz)",
+    " last_heartbeat_at timestamptz, calendar text)",
     "CREATE TABLE h (instance text, beat_at timestamptz, interval_seconds int)",
     "CREATE SCHEMA maintenance",
     "CREATE VIEW maintenance.strategies AS SELECT * FROM s",
     "CREATE VIEW maintenance.heartbeat AS SELECT * FROM h",
     "GRANT USAGE ON SCHEMA maintenance TO {role}",
     "GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {role}",
-    "INSERT INTO s VALUES ('momentum %s', 'running', 'running', 10, clock_timestamp())",
+    "INSERT INTO s VALUES ('momentum %s', 'running', 'running', 10, clock_timestamp(), '24/7')",
     "INSERT INTO h VALUES ('app-1', clock_timestamp(), 30)",
 )
 
@@ -92,6 +92,7 @@ def server(platform: Sandbox) -> Iterator[Server]:
     drop = ("DROP DATABASE IF EXISTS {name} WITH (FORCE)", "DROP ROLE IF EXISTS {role}")
     for statement in (*drop, "CREATE ROLE {role} LOGIN PASSWORD {password}", "CREATE DATABASE {name}"):
         running(statement, name="postgres")
+    running("CREATE EXTENSION pg_stat_statements")
     yield running
     for statement in drop:
         running(statement, name="postgres")
@@ -145,7 +146,7 @@ def test_names_that_need_quoting(server: Server) -> None:
 def test_role_without_rights_gets_unknown_only_where_it_may_not_look(server: Server) -> None:
     # The sandbox's app holds sessions of another role, which this one may not see.
     found = measure(database, server.address)
-    hidden = {"database.longest_transaction", "database.connections"}
+    hidden = {"database.longest_transaction", "database.connections", "database.slow_statements"}
     assert {id for id, check in found.items() if check.status == "unknown"} == hidden
     assert all("pg_monitor" in found[id].remedy for id in hidden)
     server("GRANT pg_monitor TO {role}")
@@ -274,10 +275,11 @@ def test_trading_on_views_of_another_platform(server: Server) -> None:
     found = measure(trading, server.address)
     # What else the contract promises is not there, and leaves these alone.
     lacking = {check.id: check.message for check in found.values() if check.status != "ok"}
+    assert "no column max_order_gap_seconds" in lacking.pop("trading.orders_due")
     assert all("there is no view maintenance." in message for message in lacking.values()), lacking
     assert {check.status for check in found.values()} == {"ok", "unknown"}
     alive = ("trading.strateg", "trading.platform_heartbeat")
-    assert {id for id in found if id.startswith(alive)} == found.keys() - lacking.keys()
+    assert {id for id in found if id.startswith(alive)} == found.keys() - lacking.keys() - {"trading.orders_due"}
     assert found["trading.strategies"].value == 1
     assert found["trading.strategy_heartbeat:momentum %s"].value < 10
 
@@ -298,7 +300,7 @@ def test_trading_on_views_of_another_platform(server: Server) -> None:
         ),
         (
             "CREATE OR REPLACE VIEW maintenance.strategies AS SELECT strategy, expected_state, observed_state,"
-            " heartbeat_interval_seconds / 0 AS heartbeat_interval_seconds, last_heartbeat_at FROM s",
+            " heartbeat_interval_seconds / 0 AS heartbeat_interval_seconds, last_heartbeat_at, calendar FROM s",
             "division by zero",
         ),
         ("DELETE FROM s", "no strategy is defined"),

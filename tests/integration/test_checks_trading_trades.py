@@ -47,11 +47,12 @@ def test_healthy(platform: Sandbox) -> None:
             PENDING.format(amount="-5000000", age="3 hours"),
             {"stuck_transactions": "warning", "stuck_amount": "critical"},
         ),
-        (NO_ORDER, {"executions_without_orders": "critical"}),
+        # Then another execution is missing in what its order was filled with.
+        (NO_ORDER, {"executions_without_orders": "critical", "filled_quantities": "critical"}),
         (
-            "UPDATE executions SET order_id = (SELECT max(order_id) FROM executions) "
+            "UPDATE executions SET order_id = (SELECT min(order_id) + 1 FROM executions) "
             "WHERE order_id = (SELECT min(order_id) FROM executions)",
-            {"orders_without_executions": "critical"},
+            {"orders_without_executions": "critical", "filled_quantities": "critical"},
         ),
         (
             "UPDATE orders SET status = 'filled', filled_quantity = 1 "

@@ -20,8 +20,13 @@ TABLES = (
 
 
 def measured(platform: Sandbox, **options: Any) -> dict[str, Check]:
-    """All checks of trading, by id without the area."""
-    result = ArgumentSpecValidator(trading.TRADING_SPEC).validate({"database": platform.database, **options})
+    """All checks of trading of a sandbox, by id without the area."""
+    return checked(platform.database, **options)
+
+
+def checked(database: dict[str, Any], **options: Any) -> dict[str, Check]:
+    """The same of any database."""
+    result = ArgumentSpecValidator(trading.TRADING_SPEC).validate({"database": database, **options})
     assert not result.error_messages
     given = result.validated_parameters
     checks = trading.measure(given["database"], given["thresholds"], given["timeout"], given)

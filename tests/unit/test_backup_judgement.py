@@ -207,6 +207,8 @@ class Store:
         raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.bodies:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         return {"Body": io.BytesIO(self.bodies[Key])}
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import application, http
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.earlier import Earlier, nothing
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -28,6 +26,17 @@ def reply(body: str | bytes, status: str = "200 OK", *headers: str) -> Answer:
     return lambda connection, path: connection.sendall(head.encode() + b"\r\n\r\n" + data)
 
 
+METRICS = """\
+# TYPE http_requests_total counter
+http_requests_total{code="200",route="/a"} 990
+http_requests_total{code="503",route="/a"} 10
+tradingflow_db_pool_in_use 3
+tradingflow_db_pool_limit 10
+process_resident_memory_bytes 1e8
+process_start_time_seconds 1.7e9
+"""
+
+
 class Server:
     """A server on loopback; ``answers`` maps paths to what is done to whoever asks."""
 
@@ -36,6 +45,7 @@ class Server:
             "/health": reply('{"status": "ok"}'),
             "/ready": reply('{"status": "ready"}'),
             "/version": reply('{"version": "1.2.0"}'),
+            "/metrics": reply(METRICS),
         }
         self.asked: list[str] = []
         self.tls = tls
@@ -81,13 +91,13 @@ def server() -> Iterator[Server]:
     running.close()
 
 
-def measure(*urls: str, **options: Any) -> tuple[dict[str, Check], str | None]:
+def measure(*urls: str, earlier: Earlier = nothing, **options: Any) -> tuple[dict[str, Check], str | None]:
     """The checks by id without the replica, for one replica."""
     result = ArgumentSpecValidator(application.APPLICATION_SPEC).validate(
         {"urls": list(urls), "probes": 3, "timeout": 5, **options}
     )
     assert not result.error_messages
-    checks, version = application.measure(result.validated_parameters)
+    checks, version = application.measure(result.validated_parameters, earlier)
     found = {check.id if len(urls) > 1 else check.id.partition(":")[0]: check for check in checks}
     assert len(found) == len(checks)
     return found, version
@@ -100,6 +110,9 @@ NAMES = {
     "application.response_time_p50",
     "application.response_time_p95",
     "application.response_time_p99",
+    "application.memory",
+    "application.pool_used",
+    "application.error_rate",
     "application.version",
 }
 REST = NAMES - {"application.answers"}
@@ -355,63 +368,6 @@ def test_response_times_are_judged() -> None:
         for check in application.response_times(target, probing, thresholds["thresholds"])
     }
     assert found == {"p50": "ok", "p95": "warning", "p99": "critical"}
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> Iterator[Server]:
-    certificate(tmp_path / "server.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
-    running = Server(context)
-    yield running
-    running.close()
-
-
-def certificate(path: Path) -> None:
-    """A self-signed certificate for 127.0.0.1, with its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=5))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-
-
-def test_certificate_of_a_ca_of_our_own(tls: Server, tmp_path: Path) -> None:
-    ca_file = str(tmp_path / "server.pem")
-    found, _ = measure(tls.url, ca_file=ca_file)
-    certified = found.pop("application.certificate")
-    assert {check.status for check in found.values()} == {"ok"}
-    assert (certified.status, certified.value) == ("critical", 4)
-    found, _ = measure(tls.url, ca_file=ca_file, thresholds={"certificate": {"critical": 3}})
-    assert found["application.certificate"].status == "warning"
-
-
-def test_certificate_that_is_not_trusted(tls: Server) -> None:
-    found, _ = measure(tls.url)
-    assert found.pop("application.certificate").status == "unknown"
-    assert_silent(found, "certificate is not trusted")
-    assert "ca_file" in found["application.answers"].remedy
-
-
-def test_certificate_of_another_name(tls: Server, tmp_path: Path) -> None:
-    url = tls.url.replace("127.0.0.1", "localhost")
-    found, _ = measure(url, ca_file=str(tmp_path / "server.pem"))
-    assert found.pop("application.certificate").status == "unknown"
-    assert_silent(found, "certificate is not trusted")
 
 
 def test_plain_server_asked_by_tls(server: Server) -> None:

@@ -18,9 +18,11 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
         {"cash_tolerance": "one"},
         {"tolerances": [{"instrument": "x", "price": "-0.1"}]},
         {"tolerances": [{"instrument": "x"}, {"instrument": "x"}]},
+        {"calendars": {"desk": {"timezone": "Mars/Olympus", "sessions": {"mon": ["09:00", "17:00"]}}}},
+        {"calendars": {"desk": {}}},
     ],
 )
-def test_tolerance_that_makes_no_sense(options: dict[str, Any]) -> None:
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         trading.parameters({}, options)
 

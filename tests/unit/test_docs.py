@@ -176,6 +176,7 @@ def area_specs() -> dict[str, dict[str, Any]]:
     checks = importlib.import_module(f"{PACKAGE}.module_utils._checks")
     names = {
         "system": "SYSTEM_SPEC",
+        "logs": "LOGS_SPEC",
         "application": "APPLICATION_SPEC",
         "database": "CHECKS_SPEC",
         "trading": "TRADING_SPEC",
@@ -193,7 +194,7 @@ def area_specs() -> dict[str, dict[str, Any]]:
 def documented_checks() -> dict[str, tuple[str, str]]:
     """Check -> its thresholds as the READMEs of the roles show them."""
     rows = {}
-    for role in ("health_check", "trading_check"):
+    for role in ("health_check", "trading_check", "backup"):
         for line in (ROOT / f"roles/{role}/README.md").read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if len(cells) == 5 and cells[0].startswith("`"):
@@ -209,6 +210,19 @@ def test_readmes_show_every_threshold_as_it_is() -> None:
             check = {"answered": "answers"}.get(name, name)
             wanted = tuple("–" if limit is None else str(limit) for limit in limits)
             assert shown[f"{area}.{check}"] == wanted, f"{area}.{check}"
+
+
+def test_readme_of_the_backup_shows_its_thresholds() -> None:
+    spec = importlib.import_module(f"{PACKAGE}.module_utils._backup.checks").CHECKS_SPEC["thresholds"]["options"]
+    low, high, slow, age, proven = (
+        [str(spec[name]["options"][level].get("default", "–")) for level in ("warning", "critical")]
+        for name in ("size_low", "size_high", "duration_high", "newest_age", "proven_restore")
+    )
+    shown = documented_checks()
+    assert shown["backups.size_anomaly"] == tuple(f"{one}, {other}" for one, other in zip(low, high, strict=True))
+    assert shown["backups.duration_anomaly"] == tuple(slow)
+    assert shown["backups.newest_age"] == tuple(age)
+    assert shown["backups.proven_restore"] == tuple(proven)
 
 
 def test_readmes_show_every_check() -> None:

@@ -222,6 +222,15 @@ class TestHtml:
         ):
             assert " ".join(part.split()) in told
 
+    def test_a_finding_names_the_first_things_it_counts(self, tmp_path: Path) -> None:
+        first = [{"venue": f"V<{number}>", "our_fee": "1000.50"} for number in range(10)]
+        counted = check("a.x", "critical", 10_000, critical=1, details={"count": 10_000, "first": first})
+        spool(tmp_path, [{"area": "a", "host": "h", "checks": [counted], "actions": []}])
+        reports.write(build(tmp_path), tmp_path, [])
+        text = self.page(tmp_path)[1].text
+        assert "venue V<0> · our fee 1,000.50 venue V<1> · our fee" in text
+        assert "and 9,997 more" in text
+
     def test_missing_and_changes_and_actions(self, bad: tuple[dict[str, Any], Path, Any]) -> None:
         text = self.page(bad[1])[1].text
         assert "Expected, but missing 1" in text

@@ -116,6 +116,32 @@ def test_facts(details: dict[str, Any], brief: bool, told: dict[str, str]) -> No
     assert {name: shown.get(name) for name in told} == told
 
 
+@pytest.mark.parametrize(
+    ("details", "lines"),
+    [
+        (
+            {"count": 12, "first": [{"venue": "X", "our_fee": "1000.500", "error": None, "classes": ["fee", "price"]}]},
+            ["venue X · our fee 1,000.50 · classes fee, price", "and 11 more"],
+        ),
+        ({"first": [{"at": "2026-11-24T15:00:00+00:00"}, "b", "c", "d"]}, ["at 24 Nov 2026, 15:00 UTC", "b", "c"]),
+        ({"first": [{"id": "1-2"}, {"id": "2026"}]}, ["id 1-2", "id 2026"]),
+        ({"count": 3, "first": []}, []),
+        ({"count": 3}, []),
+        ({"first": "none"}, []),
+        (None, []),
+    ],
+)
+def test_examples(details: Any, lines: list[str]) -> None:
+    assert [line.replace(words.NBSP, " ") for line in words.examples(details)] == lines
+
+
+def test_many_or_long_examples_are_cut() -> None:
+    lines = words.examples({"count": 10_000, "first": [{"text": "x" * 9999}] * 10})
+    assert len(lines) == 4
+    assert len("".join(lines)) < 1200
+    assert lines[3] == "and 9,997 more"
+
+
 def test_a_short_action_took_as_long_as_its_phases() -> None:
     given = action(details={"phases": {"a": 0.5, "b": 1.25}}, started_at="2026-11-23T20:40:30Z")
     assert spent({**given, "finished_at": "2026-11-23T20:40:31Z"}) == 1.75

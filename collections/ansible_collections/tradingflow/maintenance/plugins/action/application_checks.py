@@ -10,6 +10,7 @@ from typing import Any
 
 from ..module_utils._checks.application import APPLICATION_SPEC, measure
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.report.history import of_check
 
 
 class ActionModule(AreaAction):
@@ -17,5 +18,6 @@ class ActionModule(AreaAction):
     spec = APPLICATION_SPEC
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        checks, version = measure(args)
+        history, host = self.earlier(args), task_vars["inventory_hostname"]
+        checks, version = measure(args, lambda id: of_check(history, host, id))
         return Findings(checks, extra={"application_version": version})

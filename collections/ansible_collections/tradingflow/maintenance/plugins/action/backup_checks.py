@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._backup.store import CHECKS_SPEC, measure
+from ..module_utils._backup.checks import CHECKS_SPEC, measure
 from ..plugin_utils.area import AreaAction, Findings
 
 
@@ -16,4 +16,4 @@ class ActionModule(AreaAction):
     spec = CHECKS_SPEC
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        return Findings(measure(args["storage"], args["environment_name"], args["thresholds"]))
+        return Findings(measure(args))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..module_utils._checks.database import CHECKS_SPEC, measure
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.report.history import of_check
 
 
 class ActionModule(AreaAction):
@@ -17,5 +18,12 @@ class ActionModule(AreaAction):
     spec = CHECKS_SPEC
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        checks, facts = measure(args["database"], args["thresholds"], args["timeout"])
+        history, host = self.earlier(args), task_vars["inventory_hostname"]
+        checks, facts = measure(
+            args["database"],
+            args["thresholds"],
+            args["timeout"],
+            args["capacity"],
+            lambda id: of_check(history, host, id),
+        )
         return Findings(checks, extra=facts)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._checks.trading import TRADING_SPEC, measure
+from ..module_utils._checks.trading import CARRIED, TRADING_SPEC, measure
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.report.history import of_check
 
 
 class ActionModule(AreaAction):
@@ -17,4 +18,7 @@ class ActionModule(AreaAction):
     spec = TRADING_SPEC
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        return Findings(measure(args["database"], args["thresholds"], args["timeout"], args))
+        history, host = self.earlier(args), task_vars["inventory_hostname"]
+        told = {id: of_check(history, host, id) for id in CARRIED}
+        before = {id: checks[-1].get("details") or {} for id, checks in told.items() if checks}
+        return Findings(measure(args["database"], args["thresholds"], args["timeout"], args, before))

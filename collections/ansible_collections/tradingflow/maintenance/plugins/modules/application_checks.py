@@ -10,7 +10,8 @@ module: application_checks
 short_description: Check the health of the application over HTTP
 version_added: "0.1.0"
 description:
-  - Asks every replica for its health, readiness and version, and measures response times (docs/checks.md).
+  - Asks every replica for its health, readiness, version and metrics, and measures response times (docs/checks.md).
+  - Requests that failed are counted since the run before, as its report says; a first run only begins to count.
   - Runs on the controller. Every request is bounded in time and size.
   - Proxies named in the environment are not used, and redirects are not followed.
   - A replica that does not answer is critical, and its other checks are unknown then.
@@ -36,6 +37,76 @@ options:
     description: Path that says the version, as plain text or as C(version) of a JSON object.
     type: str
     default: /version
+  metrics_path:
+    description:
+      - Path of the metrics in Prometheus's text format or OpenMetrics.
+      - Empty when the application has none; then nothing is checked of memory, pool and failed requests.
+    type: str
+    default: /metrics
+  metrics:
+    description:
+      - Names of the metrics, such as C(name) or C(name{label="value"}). The first that exists is used.
+      - A check whose list is empty is not made.
+    type: dict
+    suboptions:
+      memory:
+        description: Bytes of memory the process has resident.
+        type: list
+        elements: str
+        default:
+          - process_resident_memory_bytes
+          - process_memory_usage_bytes
+      started:
+        description: When the process was started, in seconds since the epoch; tells restarts.
+        type: list
+        elements: str
+        default:
+          - process_start_time_seconds
+      pool_in_use:
+        description: Connections of the pool in use. Several pools are told apart by their labels.
+        type: list
+        elements: str
+        default:
+          - tradingflow_db_pool_in_use
+          - hikaricp_connections_active
+          - 'db_client_connection_count{state="used"}'
+          - 'db_client_connections_usage{state="used"}'
+      pool_size:
+        description: Connections the pool may open at most.
+        type: list
+        elements: str
+        default:
+          - tradingflow_db_pool_limit
+          - hikaricp_connections_max
+          - db_client_connection_max
+          - db_client_connections_max
+      pool_waiting:
+        description: Requests that wait for a connection; reported where it exists.
+        type: list
+        elements: str
+        default:
+          - tradingflow_db_pool_waiting
+          - hikaricp_connections_pending
+          - db_client_connection_pending_requests
+          - db_client_connections_pending_requests
+      requests:
+        description: Counter of requests with their HTTP status in a label.
+        type: list
+        elements: str
+        default:
+          - tradingflow_http_requests_total
+          - http_requests_total
+          - http_server_requests_seconds_count
+          - http_server_request_duration_seconds_count
+      status_labels:
+        description: Names of the label with the HTTP status.
+        type: list
+        elements: str
+        default:
+          - code
+          - status
+          - status_code
+          - http_response_status_code
   expected_version:
     description: The version that all replicas should run. Without it they only must agree.
     type: str
@@ -79,6 +150,40 @@ options:
             description: Critical from here downwards.
             type: float
             default: 7
+      error_rate:
+        description: Percent of the requests since the last run that were answered by 5xx.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5
+      memory:
+        description: Bytes of memory resident. Without thresholds only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+      pool_used:
+        description: Connections in use of those the application's pool may open, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 80
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 100
       response_time_p50:
         description: Milliseconds within which half of the probes are answered.
         type: dict

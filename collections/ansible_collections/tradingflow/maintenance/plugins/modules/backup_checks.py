@@ -12,18 +12,49 @@ version_added: "0.1.0"
 description:
   - Looks up the newest recovery point by its own time, not by the store's, and judges its age.
   - Compares every object of it with the recorded size and checksum by HEAD; nothing is downloaded.
+  - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
+  - Looks up when a restore was last proven, as the newest record of a drill in the ledger that verifies and went well.
   - An unreachable store makes this unknown; no recovery point at all is critical.
   - Runs on the controller and changes nothing. The task never fails because of what it finds.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - boto3
+  - cryptography
 options:
   environment_name:
     description: Name of the environment.
     type: str
     required: true
+  evidence:
+    description:
+      - Keys of the ledger in which drills are recorded. Only public keys are needed.
+      - Without it, whether a restore was proven is unknown.
+    type: dict
+    suboptions:
+      signing_key:
+        description: The Ed25519 private key itself, PEM. Trusted when O(evidence.trusted_key_files) is empty.
+        type: str
+      signing_key_file:
+        description: File of the Ed25519 private key, PEM, mode 0600; likewise.
+        type: path
+      trusted_key_files:
+        description: Files of the public keys that may have signed the ledger.
+        type: list
+        elements: path
+        default: []
+      lock_mode:
+        description: Not used here; accepted so that one variable serves all.
+        type: str
+        default: governance
+        choices: [none, governance, compliance]
+      lock_days:
+        description: Not used here; likewise.
+        type: int
+        default: 2557
   thresholds:
-    description: From which value on a check is a warning or critical. What is left out keeps its default.
+    description:
+      - From which value on a check is a warning or critical. What is left out keeps its default.
+      - C(.inf) means that there is no such threshold.
     type: dict
     suboptions:
       newest_age:
@@ -38,6 +69,52 @@ options:
             description: Critical from here on.
             type: float
             default: 180000
+      size_low:
+        description: Percent of the median of the recovery points before it that the newest is large; bad downwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+            default: 50
+          critical:
+            description: Critical from here downwards.
+            type: float
+            default: 10
+      size_high:
+        description: The same, bad upwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 200
+          critical:
+            description: Critical from here on.
+            type: float
+      duration_high:
+        description: Percent of the median duration of those before it that the newest took, and at least a minute more.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 200
+          critical:
+            description: Critical from here on.
+            type: float
+      proven_restore:
+        description: Days since the last drill that went well. Without thresholds only reported.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 8
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 35
 extends_documentation_fragment:
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
@@ -57,6 +134,8 @@ EXAMPLES = r"""
     storage:
       bucket: tradingflow-backups
       region: eu-central-1
+    evidence:
+      trusted_key_files: [keys/evidence.pub]
     thresholds:
       newest_age:
         warning: 7200
@@ -64,7 +143,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: backups.newest_age and backups.newest_intact, as contract 1.
+  description:
+    - backups.newest_age, backups.newest_intact, backups.size_anomaly, backups.duration_anomaly and
+      backups.proven_restore, as contract 1.
   returned: always
   type: list
   elements: dict

@@ -11,16 +11,23 @@ short_description: Check the health of a PostgreSQL database
 version_added: "0.1.0"
 description:
   - Measures whether and how fast the database answers, its connections, transactions, locks, replication, vacuum,
-    indexes, archive, cache, size and clock (docs/checks.md).
+    indexes, archive, cache, statements, sequences, size and clock (docs/checks.md).
   - Runs on the controller, in one session that cannot write, with a timeout on every statement.
   - A database that does not answer is critical, and all other checks are unknown then.
   - What the role may not see is unknown.
+  - Growth, deadlocks and temporary files are compared with earlier reports; a first run only begins to count.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   timeout:
     description: Seconds one statement of the checks may take; what takes longer is unknown.
     type: int
     default: 10
+  capacity:
+    description:
+      - Bytes that the database may grow to, such as the size of its disk. With it the days left until then are judged.
+      - V(0) when that is not known.
+    type: float
+    default: 0
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -169,7 +176,7 @@ options:
             description: Critical from here downwards.
             type: float
       temporary_files:
-        description: Bytes of temporary files since the statistics began. Without thresholds only reported.
+        description: Bytes of temporary files since the last run. Without thresholds only reported.
         type: dict
         suboptions:
           warning:
@@ -188,8 +195,8 @@ options:
           critical:
             description: Critical from here on.
             type: float
-      deadlocks:
-        description: Deadlocks since the statistics of the database began. Without thresholds they are only reported.
+      growth:
+        description: MB a day that the database grows by, over the earlier reports. Without thresholds only reported.
         type: dict
         suboptions:
           warning:
@@ -198,6 +205,52 @@ options:
           critical:
             description: Critical from here on.
             type: float
+      days_left:
+        description: Days until the database reaches O(capacity) at its present growth; bad downwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+            default: 30
+          critical:
+            description: Critical from here downwards.
+            type: float
+            default: 7
+      deadlocks:
+        description: Deadlocks since the last run.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+      slow_statements:
+        description: Mean milliseconds of the slowest statement that other roles executed 10 times or more.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1000
+          critical:
+            description: Critical from here on.
+            type: float
+      sequences:
+        description: Numbers used of the sequence that is nearest its end, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 70
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 90
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.run

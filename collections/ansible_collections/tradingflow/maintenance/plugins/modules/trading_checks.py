@@ -10,9 +10,11 @@ module: trading_checks
 short_description: Check strategies, executions and what the venues say of them
 version_added: "0.1.0"
 description:
-  - Measures heartbeats of the platform and of every strategy, and each strategy's expected against its observed
-    state (docs/checks.md).
-  - Compares executions, positions and cash with the venues' statements, each as of the statement's own cut-off.
+  - Measures heartbeats of the platform and of every strategy, each strategy's expected against its observed state, and
+    its orders when some are due, by the calendar of its market (docs/checks.md).
+  - Measures latency and slippage of the last day's orders.
+  - Compares executions, fees, positions and cash with the venues' statements, each as of the statement's own cut-off,
+    and says which breaks are new, carried on from the run before, or resolved.
   - Reads views of the schema C(maintenance), which the platform's owner defines over tables of their own. A missing
     view, column or right makes its checks unknown, and the message says what to define.
   - Runs on the controller, in one transaction that cannot write. It reports and never books or changes anything.
@@ -21,7 +23,7 @@ options:
   timeout:
     description: Seconds one statement of the checks may take; what takes longer is unknown.
     type: int
-    default: 10
+    default: 60
   tolerances:
     description: How far executions and positions may differ from the venue's statement, 0 without an entry.
     type: list
@@ -60,6 +62,20 @@ options:
     description: Hours after which an equity says nothing of a risk limit.
     type: int
     default: 36
+  match_window:
+    description:
+      - Seconds between an execution that is missing here and one that is missing at the venue that may be the same.
+      - They must agree in account, instrument, side, kind, quantity and price. They stay breaks, and are flagged.
+    type: int
+    default: 60
+  calendars:
+    description:
+      - Calendars of your own, by name, as C(calendar) of C(maintenance.strategies) has it. They come before those that
+        are known without, C(24/7), C(24/5) (Sunday to Friday, 22:00 UTC) and codes of exchanges such as C(XNYS).
+      - Each has C(timezone), C(sessions) (weekday to opening and close, or to a list of such; a close that is not after
+        the opening is on the next day), C(holidays) (a list of dates) and C(half_days) (date to close).
+    type: dict
+    default: {}
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -78,6 +94,18 @@ options:
             description: Critical from here on.
             type: float
             default: 10
+      orders_due:
+        description: Time of open market since a strategy's last order, in multiples of its longest pause.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 3
       platform_heartbeat:
         description: Age of the platform's freshest heartbeat, in multiples of its expected interval.
         type: dict
@@ -106,6 +134,17 @@ options:
             default: 2
       reconcile_executions:
         description: Breaks between executions and the venues' statements.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      reconcile_fees:
+        description: Account, venue, currency and day whose fees differ from the venues' statements.
         type: dict
         suboptions:
           warning:
@@ -251,6 +290,53 @@ options:
             description: Critical from here on.
             type: float
             default: 1
+      acknowledge_latency:
+        description: From an order's creation to its acknowledgement, in ms, of 95 % of the last day's orders.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5000
+      execution_latency:
+        description: From a market order's creation to its first execution, in ms, of 95 % of the last day's.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5000
+      slippage:
+        description: How much worse than at their arrival the last day's orders were executed, in basis points, of 95 %.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 25
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 100
+      filled_quantities:
+        description: Orders whose filled quantity is not what their executions add up to.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
       risk_limits:
         description: Used share of a limit. For the warning, the limit's own C(warning_ratio) comes first.
         type: dict
@@ -277,6 +363,8 @@ EXAMPLES = r"""
       strategy_heartbeat: {critical: 5}
     tolerances:
       - {instrument: "*", fee: "0.01"}
+    calendars:
+      night-desk: {timezone: Europe/Oslo, sessions: {mon: ["22:00", "06:00"]}, holidays: ["2026-12-25"]}
 """
 
 RETURN = r"""

@@ -56,7 +56,7 @@ class AreaAction(ActionBase):
         Baselines come from them: what a check said before is in its value and its details.
         """
         run = args.get("run") or {}
-        if not run.get("directory"):
+        if not {"directory", "playbook", "environment", "run_id"} <= run.keys():
             return []
         directory = Path(run["directory"])
         return load_history(

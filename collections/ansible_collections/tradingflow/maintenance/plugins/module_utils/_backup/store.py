@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
-from .._checks import limits, span, thresholds_spec
+from .._checks import limits, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
-from ..storage import STORAGE_SPEC, client, key, storage_errors
+from ..storage import client, key, storage_errors
 from .options import human
 from .verify import check_head, head
 
@@ -23,13 +23,6 @@ SCHEMA_VERSION = 1
 ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 #: A recovery point from further ahead says that a clock is wrong, and its age says nothing.
 CLOCK_TOLERANCE = 300
-
-#: A daily logical backup: two hours late is a warning, a day missed is critical.
-CHECKS_SPEC: Dict[str, Any] = {
-    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
-    "environment_name": {"type": "str", "required": True},
-    "thresholds": thresholds_spec({"newest_age": (26 * 3600, 50 * 3600)}),
-}
 
 AGE, AGE_TITLE = "backups.newest_age", "Newest recovery point"
 INTACT, INTACT_TITLE = "backups.newest_intact", "Newest recovery point intact"
@@ -70,6 +63,15 @@ def read(s3: Any, storage: Dict[str, Any], prefix: str, run_id: str) -> Dict[str
     """
     with storage_errors(storage, f"reading the recovery point {run_id}"):
         body = s3.get_object(Bucket=storage["bucket"], Key=f"{prefix}/{run_id}/{NAME}")["Body"].read()
+    return parse(body, prefix, run_id)
+
+
+def parse(body: bytes, prefix: str, run_id: str) -> Dict[str, Any]:
+    """A recovery point from its text.
+
+    :raises ValueError: it is not one; the text says why
+    :raises KeyError, TypeError: it is incomplete
+    """
     point = json.loads(body)
     if not isinstance(point, dict) or point.get("schema_version") != SCHEMA_VERSION:
         raise ValueError("its schema version is not known")

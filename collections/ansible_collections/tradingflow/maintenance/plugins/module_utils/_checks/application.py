@@ -17,8 +17,11 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, judge, unknown
 from ..errors import ConfigurationError
-from . import limits, printable, thresholds_spec
+from . import limits, printable, size, thresholds_spec, tls
+from .earlier import Earlier, nothing
 from .http import Answer, Replica, context, get, replica
+from .metrics import BadMetrics, Samples, parse
+from .usage import METRICS_SPEC, MOST, usage
 
 APPLICATION_SPEC: Dict[str, Any] = {
     "urls": {"type": "list", "elements": "str", "required": True},
@@ -26,6 +29,8 @@ APPLICATION_SPEC: Dict[str, Any] = {
     "health_path": {"type": "str", "default": "/health"},
     "ready_path": {"type": "str", "default": "/ready"},
     "version_path": {"type": "str", "default": "/version"},
+    "metrics_path": {"type": "str", "default": "/metrics"},
+    "metrics": {"type": "dict", "apply_defaults": True, "options": METRICS_SPEC},
     "expected_version": {"type": "str"},
     "probes": {"type": "int", "default": 20},
     "timeout": {"type": "float", "default": 5},
@@ -33,6 +38,9 @@ APPLICATION_SPEC: Dict[str, Any] = {
         {
             "answered": (99, 50),
             "certificate": (30, 7),
+            "error_rate": (1, 5),
+            "memory": (None, None),
+            "pool_used": (80, 100),
             "response_time_p50": (200, 1000),
             "response_time_p95": (500, 2000),
             "response_time_p99": (1000, 3000),
@@ -57,17 +65,22 @@ class Probing:
     """What asking one replica's health endpoint several times gave.
 
     :param problem: why the last failed one failed
+    :param untrusted: what was found wrong with its certificate
+    :param chain: the certificates it sends; empty without TLS
     """
 
     answers: List[Answer] = field(default_factory=list)
     asked: int = 0
     problem: str = ""
+    untrusted: Optional[ssl.SSLCertVerificationError] = None
+    chain: List[tls.Certificate] = field(default_factory=list)
 
 
-def measure(options: Dict[str, Any]) -> Tuple[List[Check], Optional[str]]:
+def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[Check], Optional[str]]:
     """All checks of the application, and its version if all replicas report the same.
 
     :param options: see APPLICATION_SPEC
+    :param earlier: what earlier runs said
     :raises ConfigurationError: no URL, or options that make no sense
     """
     for name in options["thresholds"]:
@@ -77,25 +90,28 @@ def measure(options: Dict[str, Any]) -> Tuple[List[Check], Optional[str]]:
     if options["probes"] < 1 or not 0 < options["timeout"] <= 300:
         raise ConfigurationError("probes must be at least 1, timeout above 0 and at most 300 s.", "Correct them.")
     replicas = {item.name: item for item in (replica(url, number) for number, url in enumerate(options["urls"], 1))}
-    tls = context(options["ca_file"])
+    trust = context(options["ca_file"])
     checks: List[Check] = []
     versions: Dict[str, Optional[str]] = {}
     for target in replicas.values():
-        probing = probe(target, options, tls)
+        probing = probe(target, options, trust)
         checks.append(answered(target, probing, options["thresholds"]))
         checks.append(state(target, "healthy", "Healthy", options["health_path"], probing.answers, probing.problem))
-        checks.append(ready(target, options, tls, probing))
+        checks.append(ready(target, options, trust, probing))
         checks += response_times(target, probing, options["thresholds"])
         if target.scheme == "https":
             checks.append(certificate(target, probing, options["thresholds"]))
-        versions[target.name] = version_of(target, options, tls) if probing.answers else None
+        versions[target.name] = version_of(target, options, trust) if probing.answers else None
+        if options["metrics_path"]:
+            # Last: our own requests that failed are of this run, not of the next.
+            checks += usage(target, *metrics_of(target, options, trust, probing), options, earlier)
     check = version(versions, options["expected_version"], options["version_path"])
     checks.append(check)
     distinct = set(versions.values())
     return checks, distinct.pop() if len(distinct) == 1 else None
 
 
-def probe(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Probing:
+def probe(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext) -> Probing:
     """Asks the health endpoint as often as wanted, for at most three times the timeout in all."""
     result = Probing()
     end = time.monotonic() + 3 * options["timeout"]
@@ -105,11 +121,16 @@ def probe(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Prob
             break
         result.asked += 1
         try:
-            result.answers.append(get(target, options["health_path"], options["timeout"], tls))
+            result.answers.append(get(target, options["health_path"], options["timeout"], trust))
             failures = 0
         except (OSError, http.client.HTTPException) as error:
             failures += 1
             result.problem = reason(error)
+            result.untrusted = error if isinstance(error, ssl.SSLCertVerificationError) else None
+    if target.scheme == "https" and (result.answers or result.untrusted):
+        result.chain = tls.sent(target, options["timeout"])
+    if result.untrusted:
+        result.problem = f"its certificate is not trusted: {tls.explain(result.untrusted, result.chain, target.host)}"
     return result
 
 
@@ -203,12 +224,12 @@ def word(answer: Answer) -> Tuple[str, str]:
     return UNKNOWN, ""
 
 
-def ready(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext, probing: Probing) -> Check:
+def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing) -> Check:
     """Whether it is ready for work. Not asked when nothing answers."""
     answers, problem = [], probing.problem
     if probing.answers:
         try:
-            answers = [get(target, options["ready_path"], options["timeout"], tls)]
+            answers = [get(target, options["ready_path"], options["timeout"], trust)]
         except (OSError, http.client.HTTPException) as error:
             problem = reason(error)
     return state(target, "ready", "Ready", options["ready_path"], answers, problem)
@@ -241,26 +262,60 @@ def response_times(target: Replica, probing: Probing, thresholds: Dict[str, Any]
 
 
 def certificate(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> Check:
-    """Days until the certificate of a replica expires."""
+    """Days until the certificate of a replica, or one that it depends on, expires. Critical when it is not accepted."""
     expires = next((answer.expires for answer in probing.answers if answer.expires), None)
+    first = tls.first_to_expire(probing.chain)
+    which = "The certificate"
+    if first and (expires is None or first.expires.timestamp() < expires):
+        expires = first.expires.timestamp()
+        which += "" if first is probing.chain[0] else f" of the CA {first.subject}, on which it depends,"
     days = None if expires is None else math.floor((expires - time.time()) / 86400)
-    return judge(
+    check = judge(
         f"application.certificate:{target.name}",
         f"Certificate of {target.name}",
         days,
         unit="days",
         below=True,
         **limits(thresholds, "certificate"),
-        message=f"The certificate is valid for {days} more days.",
+        message=f"{which} is valid for {days} more days.",
         remedy="Renew it, and find out why it was not renewed by itself." if expires else "Get it to answer first.",
         source=target.name,
+        details={"subjects": [each.subject for each in probing.chain[:10]]},
     )
+    if probing.untrusted:
+        check.status = CRITICAL
+        check.message = f"{target.name} cannot be trusted: {probing.problem}."
+        check.remedy = (
+            "Let the server send a valid certificate for this name with all intermediates; for a CA of your own set "
+            "ca_file."
+        )
+    return check
 
 
-def version_of(target: Replica, options: Dict[str, Any], tls: ssl.SSLContext) -> Optional[str]:
+def metrics_of(
+    target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing
+) -> Tuple[Optional[Samples], str]:
+    """A replica's metrics, or None and why there are none, as the end of a sentence that begins with their place."""
+    if not probing.answers:
+        return None, f"could not be asked: {probing.problem}"
+    try:
+        answer = get(target, options["metrics_path"], options["timeout"], trust, MOST)
+    except (OSError, http.client.HTTPException) as error:
+        return None, f"could not be read: {reason(error)}"
+    if answer.status != 200:
+        return None, f"answers {answer.status}"
+    if answer.truncated:
+        return None, f"has more than {size(MOST)}"
+    try:
+        return parse(answer.body), ""
+    except BadMetrics as error:
+        return None, str(error)
+
+
+def version_of(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext) -> Optional[str]:
     """The version a replica reports, plain or as "version" of a JSON object; None when it reports none."""
     try:
-        answer = get(target, options["version_path"], options["timeout"], tls)
+        answer = get(target, options["version_path"], options["timeout"], trust)
     except (OSError, http.client.HTTPException):
         return None
     if answer.status != 200 or answer.truncated:

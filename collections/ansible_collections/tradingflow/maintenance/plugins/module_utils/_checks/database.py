@@ -11,14 +11,18 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, Check, judge, unknown
 from ..database import DATABASE_SPEC, describe
-from ..errors import DatabaseError
+from ..errors import ConfigurationError, DatabaseError
 from . import limits, printable, size, span, thresholds_spec
+from .earlier import Earlier, nothing
 from .sql import NotMeasured, Probe, Row, ask, reading
+from .statements import STATEMENTS
+from .trend import LEFT, LEFT_TITLE, TREND, days_left
 from .upkeep import UPKEEP
 
 CHECKS_SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 10},
+    "capacity": {"type": "float", "default": 0},
     "thresholds": thresholds_spec(
         {
             "latency": (500, 2000),
@@ -35,7 +39,11 @@ CHECKS_SPEC: Dict[str, Any] = {
             "cache_hit": (None, None),
             "temporary_files": (None, None),
             "size": (None, None),
-            "deadlocks": (None, None),
+            "growth": (None, None),
+            "days_left": (30, 7),
+            "deadlocks": (1, None),
+            "slow_statements": (1000, None),
+            "sequences": (70, 90),
         }
     ),
 }
@@ -43,15 +51,21 @@ CHECKS_SPEC: Dict[str, Any] = {
 READ_STATISTICS = "Grant the role the right to read statistics: GRANT pg_monitor TO the maintenance user."
 
 
-def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> Tuple[List[Check], Row]:
+def measure(
+    database: Row, thresholds: Dict[str, Any], timeout: int, capacity: float = 0, earlier: Earlier = nothing
+) -> Tuple[List[Check], Row]:
     """All checks of the database, and facts about it: {"server_version": str, "in_recovery": bool}, empty when down.
 
     :param database: see DATABASE_SPEC
     :param timeout: s that one statement may take
+    :param capacity: bytes that the database may grow to; 0 when that is not known
+    :param earlier: what earlier runs said
     :raises ConfigurationError: a threshold makes no sense, or psycopg2 is missing
     """
     for name in thresholds:
         limits(thresholds, name)
+    if not 0 <= capacity < float("inf"):
+        raise ConfigurationError("The option capacity must be 0 or more bytes.", "Correct it.")
     checks: List[Check] = []
     facts: Row = {}
     begun = time.monotonic()
@@ -66,13 +80,15 @@ def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> Tuple[Li
             checks.append(clock_skew(thresholds, float(row["clock"]), before, before + answered_after))
             facts = {"server_version": row["server_version"], "in_recovery": row["in_recovery"]}
             for probe in PROBES:
-                checks += ask(cursor, probe, thresholds, READ_STATISTICS)
+                checks += ask(cursor, probe, thresholds, READ_STATISTICS, earlier=earlier)
+        if capacity:
+            checks.append(days_left(checks, capacity, thresholds))
     except DatabaseError as error:
         answer = Check("database.answers", "Database answers", CRITICAL, False, source=describe(database))
         answer.message, answer.remedy = error.message, error.remedy
         measured = {check.id: check for check in checks}
         planned = [("database.latency", LATENCY_TITLE), ("database.clock_skew", CLOCK_TITLE)]
-        planned += [pair for probe in PROBES for pair in probe.checks]
+        planned += [pair for probe in PROBES for pair in probe.checks] + [(LEFT, LEFT_TITLE)] * bool(capacity)
         remedy = "Get the database to answer first."
         checks = [answer] + [
             measured.get(id) or unknown(id, title, f"{title}: the database does not answer.", remedy)
@@ -81,8 +97,13 @@ def measure(database: Row, thresholds: Dict[str, Any], timeout: int) -> Tuple[Li
     return checks, facts
 
 
+# Nothing is found by its bare name but the catalogue and the one extension that is read, wherever it lies.
 BASICS = """
-SELECT extract(epoch FROM clock_timestamp()) AS clock,
+SELECT set_config('search_path', coalesce((
+           SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+           WHERE e.extname = 'pg_stat_statements'
+       ), 'pg_catalog'), false) AS search_path,
+       extract(epoch FROM clock_timestamp()) AS clock,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() AS in_recovery
 """
@@ -258,33 +279,6 @@ def ages(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
 
 
-def statistics(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """Size of the database, and deadlocks since its statistics began."""
-    row = rows[0]
-    yield judge(
-        "database.size",
-        "Size of the database",
-        row["size"],
-        unit="bytes",
-        **limits(thresholds, "size"),
-        message=f"The database is {size(row['size'])} large.",
-        remedy="See which tables grew, and whether the disk holds it.",
-        source="pg_database_size",
-    )
-    since = row["stats_reset"]
-    yield judge(
-        "database.deadlocks",
-        "Deadlocks since statistics began",
-        row["deadlocks"],
-        **limits(thresholds, "deadlocks"),
-        message=f"{row['deadlocks']} deadlocks since "
-        f"{since.strftime('%Y-%m-%d %H:%M UTC') if since else 'the database was created'}.",
-        remedy="The server's log names both statements of each deadlock.",
-        source="pg_stat_database",
-        details={"since": since},
-    )
-
-
 # Of sessions that a role may not see, PostgreSQL shows only whose they are: no type, no state, no times.
 PROBES: Tuple[Probe, ...] = (
     Probe(
@@ -359,14 +353,7 @@ PROBES: Tuple[Probe, ...] = (
         "SELECT datname, age(datfrozenxid) AS age FROM pg_database ORDER BY 2 DESC LIMIT 1",
         ages,
     ),
-    Probe(
-        (("database.size", "Size of the database"), ("database.deadlocks", "Deadlocks since statistics began")),
-        "pg_stat_database",
-        """
-        SELECT pg_database_size(current_database()) AS size, deadlocks, stats_reset
-        FROM pg_stat_database WHERE datname = current_database()
-        """,
-        statistics,
-    ),
+    *TREND,
+    *STATEMENTS,
     *UPKEEP,
 )

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import ConfigurationError
 
-#: Bytes of a body that are read; checks need no more.
+#: Bytes of a body that are read; most checks need no more.
 MAX_BODY = 65536
 
 
@@ -26,7 +26,7 @@ MAX_BODY = 65536
 class Answer:
     """What a server said.
 
-    :param body: at most MAX_BODY bytes
+    :param body: no more of it than was asked for
     :param truncated: whether there was more
     :param seconds: from resolving the name to the last byte
     :param location: where a redirect points, else empty
@@ -181,10 +181,11 @@ def context(ca_file: Optional[str]) -> ssl.SSLContext:
         ) from None
 
 
-def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext) -> Answer:
+def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: int = MAX_BODY) -> Answer:
     """Asks for a path below the replica's URL.
 
     :param timeout: s for all of it
+    :param most: bytes of the body that are read
     :raises OSError: unreachable, not trusted or too slow (TimeoutError)
     :raises http.client.HTTPException: what came back is not HTTP
     """
@@ -202,13 +203,11 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext) -> Answ
         headers = {"Host": target.authority, "User-Agent": "tradingflow-maintenance", "Accept": "*/*"}
         connection.request("GET", target.path + "/" + path.lstrip("/"), headers={**headers, "Connection": "close"})
         response = connection.getresponse()
-        body = response.read(MAX_BODY + 1)
-        if len(body) <= MAX_BODY and response.length:
+        body = response.read(most + 1)
+        if len(body) <= most and response.length:
             raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
-        return Answer(
-            response.status, body[:MAX_BODY], len(body) > MAX_BODY, time.monotonic() - begun, location, expires
-        )
+        return Answer(response.status, body[:most], len(body) > most, time.monotonic() - begun, location, expires)
     finally:
         connection.close()
         plain.close()

@@ -46,11 +46,12 @@ WITH members AS (
     UNION SELECT 'account', account, strategy FROM maintenance.strategies
 ),
 held AS (
-    SELECT strategy, instrument, sum(coalesce(quantity::numeric, 'NaN')) AS quantity
-    FROM maintenance.positions GROUP BY strategy, instrument
+    SELECT strategy, coalesce(nullif(instrument, ''), '(blank)') AS instrument,
+           coalesce(quantity::numeric, 'NaN') AS quantity
+    FROM maintenance.positions
 ),
 priced AS (
-    SELECT h.instrument, p.currency,
+    SELECT h.instrument, coalesce(nullif(p.currency, ''), '?') AS currency,
            CASE WHEN p.price > 0 AND p.price < 'Infinity'
                      AND p.observed_at > clock_timestamp() - make_interval(hours => %(price_age)s)
                 THEN p.price::numeric * m.multiplier END AS price
@@ -58,8 +59,9 @@ priced AS (
     LEFT JOIN LATERAL (SELECT price, currency, observed_at FROM maintenance.prices x
                        WHERE x.instrument = h.instrument AND x.observed_at <= clock_timestamp() + interval '5 s'
                        ORDER BY observed_at DESC LIMIT 1) p ON true
-    LEFT JOIN LATERAL (SELECT min(multiplier)::numeric AS multiplier FROM maintenance.instruments i
-                       WHERE i.instrument = h.instrument) m ON true
+    LEFT JOIN LATERAL (SELECT CASE WHEN min(multiplier) > 0 AND min(multiplier) = max(multiplier)
+                                        AND max(multiplier) < 'Infinity' THEN min(multiplier)::numeric END AS multiplier
+                       FROM maintenance.instruments i WHERE i.instrument = h.instrument) m ON true
 ),
 worths AS (
     SELECT h.strategy, h.instrument, p.currency, p.price IS NULL AS unpriced, h.quantity = 'NaN' AS unreadable,
@@ -83,8 +85,9 @@ newest AS (
 ),
 capital AS (
     SELECT m.scope, m.subject, sum(coalesce(n.equity::numeric, 'NaN')) AS equity,
-           sum(coalesce(n.pnl::numeric, 'NaN')) AS pnl, min(n.currency) AS currency, max(n.currency) AS other,
-           bool_and(coalesce(n.as_of > clock_timestamp() - make_interval(hours => %(equity_age)s)
+           sum(coalesce(n.pnl::numeric, 'NaN')) AS pnl, min(coalesce(nullif(n.currency, ''), '?')) AS currency,
+           max(coalesce(nullif(n.currency, ''), '?')) AS other,
+           bool_and(coalesce(n.day IS NOT NULL AND n.as_of > clock_timestamp() - make_interval(hours => %(equity_age)s)
                              AND n.as_of <= clock_timestamp() + interval '5 s', false)) AS fresh
     FROM members m LEFT JOIN newest n USING (strategy) GROUP BY m.scope, m.subject
 ),
@@ -92,7 +95,7 @@ rates AS (
     SELECT scope, subject, max(counted) AS busiest FROM (
         SELECT m.scope, m.subject, date_trunc('minute', o.created_at) AS minute, count(*) AS counted
         FROM maintenance.orders o JOIN members m USING (strategy)
-        WHERE o.created_at > clock_timestamp() - interval '1 day' GROUP BY 1, 2, 3) c
+        WHERE o.created_at > now() - interval '1 day' GROUP BY 1, 2, 3) c
     GROUP BY scope, subject
 )
 SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit_value, l.currency,
@@ -131,7 +134,7 @@ def obstacle(row: Row) -> Optional[str]:
         if row["unreadable"]:
             return f"the position in {printable(row['unreadable'], 40)} is no number"
         if row["unpriced"]:
-            return f"there is no recent price above 0 of {printable(row['unpriced'], 40)}"
+            return f"there is no recent price above 0, or no such multiplier, of {printable(row['unpriced'], 40)}"
         if not row[EXPOSED[metric]].is_finite():
             return "the value of its positions is no number"
         currencies |= {row["held_currency"], row["held_other"]}

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..checks import Check, unknown
 from ..database import connected, one_line
 from ..errors import ConfigurationError
+from .earlier import Earlier, nothing
 
 try:
     import psycopg2
@@ -21,6 +22,9 @@ except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
 Row = Dict[str, Any]
+
+#: The last 24 hours, by the beginning of the transaction: a moment that stands still, so that an index serves.
+LAST_DAY = "{column} > now() - interval '1 day' AND {column} <= now() + interval '5 s'"
 
 #: View -> column -> kind: text, number, time or boolean.
 Views = Mapping[str, Mapping[str, str]]
@@ -46,13 +50,19 @@ class Probe:
     :param checks: ids and titles of what is unknown when the statement fails
     :param judge: gets the rows and the thresholds; may raise NotMeasured
     :param views: what must be there in the schema "maintenance" first
+    :param compares: whether judge also gets what earlier runs said
+    :param refusals: SQLSTATE -> what it means here, as message and remedy
+    :param context: whether judge gets the parameters too: what the run knows besides
     """
 
     checks: Tuple[Tuple[str, str], ...]
     source: str
     sql: str
-    judge: Callable[[List[Row], Dict[str, Any]], Iterator[Check]]
+    judge: Callable[..., Iterator[Check]]
     views: Views = field(default_factory=dict)
+    compares: bool = False
+    refusals: Mapping[str, Tuple[str, str]] = field(default_factory=dict)
+    context: bool = False
 
     def unmeasured(self, message: str, remedy: str) -> List[Check]:
         """Its checks as unknown."""
@@ -77,26 +87,39 @@ def reading(database: Row, timeout: int) -> Iterator[Any]:
 
 
 def ask(
-    cursor: Any, probe: Probe, thresholds: Dict[str, Any], no_right: str, parameters: Optional[Row] = None
+    cursor: Any,
+    probe: Probe,
+    thresholds: Dict[str, Any],
+    no_right: str,
+    parameters: Optional[Row] = None,
+    earlier: Earlier = nothing,
 ) -> List[Check]:
     """The checks of one probe.
 
     :param no_right: remedy when the role may not read something
     :param parameters: of the statement, by name
+    :param earlier: what earlier runs said
     :raises psycopg2.Error: the connection is lost
     """
     try:
         cursor.execute(probe.sql, parameters)
-        return list(probe.judge(cursor.fetchall(), thresholds))
+        more: List[Any] = [earlier] if probe.compares else []
+        more += [parameters or {}] if probe.context else []
+        return list(probe.judge(cursor.fetchall(), thresholds, *more))
     except NotMeasured as error:
         return probe.unmeasured(error.message, error.remedy)
     except psycopg2.errors.InsufficientPrivilege as error:
         return probe.unmeasured(f"{first_line(error)}.", no_right)
     except psycopg2.errors.QueryCanceled:
-        return probe.unmeasured("its statement ran into the timeout.", "Run again when the database is less busy.")
+        return probe.unmeasured(
+            "its statement ran into the timeout.", "Run again when the database is less busy, or raise the timeout."
+        )
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
+        refusal = probe.refusals.get(error.pgcode or "")
+        if refusal:
+            return probe.unmeasured(*refusal)
         return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
 
 

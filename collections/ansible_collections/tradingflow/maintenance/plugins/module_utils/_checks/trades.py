@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ..checks import Check, judge, unknown
 from . import limits, printable, span
-from .sql import NotMeasured, Probe, Row
+from .sql import LAST_DAY, NotMeasured, Probe, Row
 
 DUPLICATES_SQL = """
 WITH found AS MATERIALIZED (
@@ -59,7 +59,7 @@ sums AS (
 SELECT g.failed, EXISTS (SELECT FROM maintenance.transactions) AS any,
        (SELECT count(*) FROM counted c WHERE c.failed = g.failed) AS total,
        (SELECT max(age) FROM unsettled u WHERE u.failed = g.failed) AS oldest,
-       (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND u.age IS NULL) AS undated,
+       (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND (u.age >= -5) IS NOT TRUE) AS undated,
        (SELECT count(*) FROM counted c
         WHERE c.failed = g.failed AND (c.amount <> 'NaN') IS NOT TRUE) AS unreadable,
        (SELECT coalesce(max(amount), 0) FROM sums s WHERE s.failed = g.failed) AS largest,
@@ -102,7 +102,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         name = "failed_age" if row["failed"] else "stuck_transactions"
         title, age = TITLES[f"trading.{name}"], max(row["oldest"] or 0, 0)
         if row["undated"] or not math.isfinite(age):
-            text = f"{title}: {row['undated'] or 'some'} have no time at which they were made."
+            text = f"{title}: {row['undated'] or 'some'} have no time at which they were made, or one of the future."
             yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
         else:
             text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"
@@ -133,7 +133,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         )
 
 
-RATIOS_SQL = """
+RATIOS_SQL = f"""
 SELECT count(*) AS total, count(*) FILTER (WHERE status = 'rejected') AS rejected,
        count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired')) AS closed,
        count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired') AND filled_quantity > 0) AS filled,
@@ -141,7 +141,7 @@ SELECT count(*) AS total, count(*) FILTER (WHERE status = 'rejected') AS rejecte
                               AND (filled_quantity >= 0 AND filled_quantity <> 'NaN') IS NOT TRUE) AS unreadable,
        %(minimum_orders)s::int AS minimum
 FROM maintenance.orders
-WHERE created_at > clock_timestamp() - interval '1 day' AND created_at <= clock_timestamp() + interval '5 s'
+WHERE {LAST_DAY.format(column="created_at")}
 """
 
 

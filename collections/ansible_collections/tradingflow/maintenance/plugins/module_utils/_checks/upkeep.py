@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, OK, Check, judge
-from . import limits, printable, size
+from . import limits, printable
 from .sql import NotMeasured, Probe, Row
 
 #: Blocks read before the share that came from the cache says anything.
@@ -90,7 +90,7 @@ def archive(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 
 
 def cache(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """Share of blocks found in PostgreSQL's own cache, in %, and temporary files, since statistics began."""
+    """Share of blocks found in PostgreSQL's own cache, in %, since statistics began."""
     row = rows[0]
     blocks = row["hit"] + row["read"]
     value = round(100 * row["hit"] / blocks, 2) if blocks else 0
@@ -112,16 +112,6 @@ def cache(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         check.status, check.remedy = OK, ""
         check.message += " Too few to judge."
     yield check
-    yield judge(
-        "database.temporary_files",
-        "Temporary files",
-        row["temp_bytes"],
-        unit="bytes",
-        **limits(thresholds, "temporary_files"),
-        message=f"{row['temp_files']} temporary files, {size(row['temp_bytes'])}, since statistics began.",
-        remedy="Find the statements that sort or join more than work_mem holds (log_temp_files).",
-        source="pg_stat_database",
-    )
 
 
 UPKEEP: Tuple[Probe, ...] = (
@@ -168,13 +158,10 @@ UPKEEP: Tuple[Probe, ...] = (
         archive,
     ),
     Probe(
-        (
-            ("database.cache_hit", "Blocks found in the cache"),
-            ("database.temporary_files", "Temporary files"),
-        ),
+        (("database.cache_hit", "Blocks found in the cache"),),
         "pg_stat_database",
         """
-        SELECT blks_hit AS hit, blks_read AS read, temp_files, temp_bytes
+        SELECT blks_hit AS hit, blks_read AS read
         FROM pg_stat_database WHERE datname = current_database()
         """,
         cache,

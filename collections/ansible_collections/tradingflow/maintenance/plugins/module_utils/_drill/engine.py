@@ -21,7 +21,7 @@ from .._backup.progress import Progress
 from .._backup.scratch import Scratch, destination, locked
 from ..checks import Check, as_dicts
 from ..database import connected
-from ..errors import ConfigurationError, MaintenanceError, RestoreError
+from ..errors import ConfigurationError, MaintenanceError
 from ..job import DRILL, described
 from ..storage import client
 from . import instance as servers
@@ -188,10 +188,10 @@ class _Drill:
         except MaintenanceError as error:
             self.problem = {"phase": self._progress.name, **described(error)}
         except OSError as error:
-            remedy = "Free space in, or correct, restore_drill_scratch_directory."
+            remedy = "Correct restore_drill_scratch_directory."
             self.problem = {
                 "phase": self._progress.name,
-                **described(RestoreError(f"The drill stopped: {error}", remedy)),
+                **described(servers.failed(f"The drill stopped: {error}", remedy)),
             }
 
     def _work(self, folder: Path, stack: ExitStack) -> None:

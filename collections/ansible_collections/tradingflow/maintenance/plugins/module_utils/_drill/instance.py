@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from .._backup.programs import child_setup, last_words
 from .._backup.snapshot import quoted
 from ..database import connected
-from ..errors import ConfigurationError, DatabaseError, RestoreError
+from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
 
 try:
     from psycopg2.extensions import encrypt_password
@@ -29,29 +29,36 @@ except ImportError:
 
 #: The bootstrap superuser: named so that the roles of any platform can be made beside it.
 SUPERUSER = "tradingflow_restore_drill"
-#: Nothing here has to outlive a crash, and nothing may leave the machine.
+#: Nothing here has to outlive a crash.
 SETTINGS: Dict[str, Any] = {
-    "archive_mode": "off",
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
     "dynamic_shared_memory_type": "mmap",
     "fsync": "off",
     "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
     "log_min_messages": "warning",
     "logging_collector": "off",
     "maintenance_work_mem": "128MB",
     "max_connections": "60",
     "max_wal_senders": "0",
-    "max_wal_size": "1GB",
+    "max_wal_size": "256MB",
     "password_encryption": "scram-sha-256",
     "shared_buffers": "128MB",
     "synchronous_commit": "off",
-    "unix_socket_directories": "",
     "wal_level": "minimal",
 }
+#: Nothing may leave the machine, whatever the settings asked for say.
+FORCED: Dict[str, Any] = {"archive_mode": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+_REMEDY = "Read the message; correct restore_drill_settings if it names one of them."
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+
+
+def failed(message: str, remedy: str) -> MaintenanceError:
+    """What a program's failure means: a full disk says nothing of the recovery point."""
+    if "No space left" in message:
+        return ConfigurationError(message, "Free space in restore_drill_scratch_directory, or choose another.")
+    return RestoreError(message, remedy)
 
 
 class Account(NamedTuple):
@@ -153,7 +160,7 @@ class Instance:
         self.folder = folder
         self._programs = programs
         self._user = user
-        self._settings = {**SETTINGS, **settings}
+        self._settings = {**SETTINGS, **settings, **FORCED}
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._log = folder / "postgres.log"
         self.password = secrets.token_urlsafe(24)
@@ -193,12 +200,7 @@ class Instance:
             self.stop()
             # Somebody else took the port in between.
             if attempt == 3 or "in use" not in said:
-                raise RestoreError(f"The scratch instance did not start: {said}", self._remedy(said))
-
-    def _remedy(self, said: str) -> str:
-        if "No space left" in said:
-            return "Free space in restore_drill_scratch_directory, or choose another."
-        return "Read the message; correct restore_drill_settings if it names one of them."
+                raise failed(f"The scratch instance did not start: {said}", _REMEDY)
 
     def _identity(self) -> Dict[str, Any]:
         return {"user": self._user.uid, "group": self._user.gid, "extra_groups": []} if self._user else {}
@@ -234,7 +236,7 @@ class Instance:
             secret.unlink()
         if done.returncode:
             said = last_words(done.stdout)
-            raise RestoreError(f"initdb failed with exit status {done.returncode}: {said}", self._remedy(said))
+            raise failed(f"initdb failed with exit status {done.returncode}: {said}", _REMEDY)
 
     def _spawn(self) -> None:
         settings = {**self._settings, "port": self.port}

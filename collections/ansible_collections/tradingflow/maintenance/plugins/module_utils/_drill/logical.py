@@ -16,9 +16,9 @@ from .._backup import programs
 from .._backup.programs import Program
 from .._backup.progress import Progress
 from ..database import connected, libpq_environment
-from ..errors import BackupError, RestoreError
+from ..errors import BackupError
 from .fetch import Download
-from .instance import Instance
+from .instance import Instance, failed
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
 ELSEWHERE = "template1"
@@ -43,11 +43,9 @@ class Logical:
 
     @staticmethod
     def space(point: Dict[str, Any]) -> int:
-        """Bytes that a drill needs on the disk: the objects, the database, the unpacked files, and some for WAL."""
-        size = int(point["database"]["size"])
-        return (
-            int(point["totals"]["bytes"]) + int(size * 1.1) + int(point["application"].get("bytes") or 0) + (256 << 20)
-        )
+        """Bytes that a drill needs on the disk at once: objects, database with its sorts and WAL, unpacked files."""
+        database = int(int(point["database"]["size"]) * 1.25) + (512 << 20)
+        return database + int(point["totals"]["bytes"]) + int(point["application"].get("bytes") or 0)
 
     def fetch(self, progress: Progress) -> None:
         """Brings all objects.
@@ -111,10 +109,7 @@ class Logical:
             if not error.message.startswith(os.path.basename(arguments[0])):
                 raise
             said = error.message if instance.running() else f"{error.message} The server said: {instance.last_words()}"
-            remedy = "Read PostgreSQL's message; this recovery point does not restore as it is."
-            if "No space left" in said:
-                remedy = "Free space in restore_drill_scratch_directory, or choose another."
-            raise RestoreError(said, remedy) from None
+            raise failed(said, "Read PostgreSQL's message; this recovery point does not restore as it is.") from None
 
 
 def portable_globals(text: str, *, tablespaces: bool) -> str:

@@ -78,11 +78,15 @@ def findings(
     :param result: of engine.run
     """
     checks = [_chosen(result), *_ended(result), *(Check(**check) for check in result["checks"])]
-    objectives = [_rto(result, options), _forecast(result, options), _rpo(result, options)]
+    objectives = {
+        "RTO": _rto(result, options),
+        "RTO, forecast": _forecast(result, options),
+        "RPO": _rpo(result, options),
+    }
     if result["left"]:
         text = f"The drill could not remove {result['left']}, where a copy of the data lies."
         checks.append(Check("drill.clean", "Drill cleaned up", WARNING, False, message=text, remedy="Remove it."))
-    proven, met = (worst(check.status for check in each) for each in (checks, objectives))
+    proven, met = (worst(check.status for check in each) for each in (checks, objectives.values()))
     point, bad = result["recovery_point"], [check for check in checks if check.status != OK]
     message = f"{point['id']} was restored and proven in {sum(result['phases'].values()):.0f} s."
     if bad:
@@ -95,15 +99,15 @@ def findings(
         "database_bytes": point["database_bytes"],
         "phases": result["phases"],
         "objectives": [
-            {"name": check.title, "seconds": check.value, "objective": check.critical, "status": check.status}
-            for check in objectives
+            {"name": name, "seconds": check.value, "objective": check.critical, "status": check.status}
+            for name, check in objectives.items()
         ],
     }
     action = _action("failed" if proven in (CRITICAL, UNKNOWN) else "ok", message, started_at, details)
     if options["recovery_point"] != "newest":
         # What an older one would lose says nothing of what is lost today.
         result = {**result, "rpo_seconds": None}
-    return [*checks, *objectives], [action], summary(result, proven, met)
+    return [*checks, *objectives.values()], [action], summary(result, proven, met)
 
 
 def summary(result: Dict[str, Any], proven: str, met: str) -> Dict[str, Any]:

@@ -63,13 +63,16 @@ def _sound(check: Any) -> bool:
     return check["status"] in STATUSES and {"host", "id", "area", "value", "title", "unit"} <= check.keys()
 
 
-def of_check(history: list[dict[str, Any]], host: str, id: str) -> list[dict[str, Any]]:
-    """What earlier reports say of one check, oldest first; runs that did not measure it (unknown) are left out."""
+def of_check(history: list[dict[str, Any]], host: str, id: str, *, unmeasured: bool = False) -> list[dict[str, Any]]:
+    """What earlier reports say of one check, oldest first.
+
+    :param unmeasured: also of runs that could not measure it (unknown)
+    """
     return [
         check
         for report in history
         for check in report["checks"]
-        if check["host"] == host and check["id"] == id and check["status"] != UNKNOWN
+        if check["host"] == host and check["id"] == id and (unmeasured or check["status"] != UNKNOWN)
     ]
 
 

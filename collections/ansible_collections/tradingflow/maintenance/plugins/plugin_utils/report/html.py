@@ -56,6 +56,7 @@ def _environment() -> Environment:
     environment.filters["objectives"] = objectives
     environment.filters["changed"] = change_text
     environment.filters["plural"] = words.plural
+    environment.filters["examples"] = words.examples
     environment.filters["evidence"] = _evidence
     environment.globals["style"] = Markup((folder / "report.css").read_text(encoding="utf-8"))  # noqa: S704 -- ours
     return environment

@@ -134,6 +134,31 @@ def grouped(text: str) -> str:
     return f"{whole}{point}{rest[:2]}{rest[2:].rstrip('0')}"
 
 
+def examples(details: Any, most: int = 3) -> list[str]:
+    """The first things that a check names in its details under "first", a line each: which ones, before any click."""
+    first = details.get("first") if isinstance(details, dict) else None
+    lines = []
+    for item in (first if isinstance(first, list) else [])[:most]:
+        if isinstance(item, dict):
+            parts = (f"{name.replace('_', ' ')} {example(value)}" for name, value in item.items() if value is not None)
+            lines.append(clean(" · ".join(parts), 300, one_line=True))
+        else:
+            lines.append(clean(item, 300, one_line=True))
+    count = details.get("count") if lines else None
+    if isinstance(count, int) and count > len(lines):
+        lines.append(f"and {count - len(lines):,} more")
+    return lines
+
+
+def example(value: Any) -> str:
+    """One value of such a thing."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = str(value)
+    at = moment(text) if isinstance(value, str) and text[4:5] == "-" else None
+    return when(text) if at else grouped(text) if isinstance(value, str) and "." in text else text
+
+
 def is_below(check: dict[str, Any]) -> bool:
     """Whether the thresholds of a check are lower bounds, as far as its numbers tell."""
     value, warning, critical = (number(check[key]) for key in ("value", "warning", "critical"))

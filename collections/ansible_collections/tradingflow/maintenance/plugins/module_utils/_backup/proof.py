@@ -1,0 +1,152 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a restore was last proven: the newest drill in the environment's ledger that went well."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Optional
+
+from .._checks import printable, span
+from .._ledger.keys import PublicKeys, public_key, signing_key
+from .._ledger.places import Store
+from .._ledger.record import BadRecord, Record, open_record, parse_time
+from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
+from ..errors import MaintenanceError
+
+ID, TITLE = "backups.proven_restore", "Last proven restore"
+
+#: Records that are looked at, from the newest back: months of them, in a few seconds.
+MOST = 1000
+#: Days back when there is no threshold.
+LONG_AGO = 35
+#: Seconds by which a record may be ahead of the runner's clock.
+CLOCK_TOLERANCE = 300
+
+REMEDY = "Drill a restore of the newest recovery point (playbooks/drill.yml), which records it in the ledger."
+
+
+@dataclass
+class Found:
+    """What walking back gave.
+
+    :param proven: the newest drill that went well
+    :param failed: the newest that did not, if it is newer
+    :param looked_at: how many records
+    :param unproven: numbers of records that are missing or do not verify; they count as nothing
+    """
+
+    proven: Optional[Record] = None
+    failed: Optional[Record] = None
+    looked_at: int = 0
+    unproven: List[int] = field(default_factory=list)
+
+
+def measure(
+    storage: Dict[str, Any],
+    environment: str,
+    evidence: Optional[Dict[str, Any]],
+    limit: Dict[str, Any],
+    now: Optional[datetime] = None,
+) -> List[Check]:
+    """Days since the last drill that went well; none at all is as bad as the worst threshold there is.
+
+    No check where there is neither a ledger nor a threshold.
+
+    :param evidence: keys of the ledger, see ledger.SIGNING_SPEC; None when there is none
+    :param limit: warning and critical in days, None for none
+    """
+    given = {key: value for key, value in (evidence or {}).items() if value}
+    signing = given.get("signing_key") or given.get("signing_key_file")
+    if not signing and not given.get("trusted_key_files"):
+        if limit == {"warning": None, "critical": None}:
+            return []
+        text = "No ledger is configured, in which a drill could be looked up."
+        return [unknown(ID, TITLE, text, "Configure tradingflow_evidence, or set both thresholds to .inf.", **limit)]
+    now = now or datetime.now(timezone.utc)
+    try:
+        trusted = [public_key(each) for each in given.get("trusted_key_files", [])] or [signing_key(signing).public]
+        days = max([each for each in limit.values() if each is not None], default=LONG_AGO)
+        store = Store(storage, environment, pool=16)
+        found = walk(store, PublicKeys(trusted), environment, now - timedelta(days=2 * min(days, 3650)))
+    except MaintenanceError as error:
+        return [unknown(ID, TITLE, error.message, error.remedy, **limit)]
+    return [judged(found, limit, now, f"s3://{storage['bucket']}/{store.prefix}")]
+
+
+def walk(store: Store, keys: PublicKeys, environment: str, since: datetime) -> Found:
+    """Walks back from the newest record to the newest drill that went well.
+
+    :param since: records before this are not looked at
+    :raises StorageError: the store does not answer
+    """
+    found = Found()
+    number = store.head()
+    with ThreadPoolExecutor(16, thread_name_prefix="ledger") as pool:
+        while number > 0 and found.looked_at < MOST:
+            # Most often a drill is near the end; then few are read.
+            numbers = range(number, max(0, number - (8 if not found.looked_at else 64)), -1)
+            for each, stored in pool.map(lambda each: (each, store.read(each)), numbers):
+                found.looked_at += 1
+                try:
+                    if stored is None:
+                        raise BadRecord("it is missing")
+                    record = open_record(stored.data, keys, number=each, environment=environment)
+                except BadRecord:
+                    found.unproven.append(each)
+                    continue
+                if parse_time(record.predicate["recorded_at"]) < since:
+                    return found
+                if record.predicate["kind"] == "drill":
+                    if record.predicate["content"].get("worst_status") == OK:
+                        found.proven = record
+                        return found
+                    found.failed = found.failed or record
+            number = numbers[-1] - 1
+    return found
+
+
+def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str) -> Check:
+    """The check from what was found."""
+    notes = ""
+    if found.failed:
+        said = printable(found.failed.predicate["content"].get("worst_status"), 20)
+        notes += f" The drill of {found.failed.predicate['recorded_at']} ended {said}."
+    if found.unproven:
+        notes += f" {len(found.unproven)} records do not verify and count as nothing."
+    details: Dict[str, Any] = {"records_looked_at": found.looked_at, "unproven_records": found.unproven[:20]}
+    worst = CRITICAL if limit["critical"] is not None else WARNING if limit["warning"] is not None else OK
+    if not found.proven:
+        text = f"No restore has been proven: no drill that went well is in the newest {found.looked_at} records."
+        remedy = REMEDY if worst != OK else ""
+        return Check(
+            ID, TITLE, worst, "never", **limit, message=text + notes, remedy=remedy, source=source, details=details
+        )
+    predicate = found.proven.predicate
+    content, seconds = predicate["content"], (now - parse_time(predicate["recorded_at"])).total_seconds()
+    point = printable(content.get("recovery_point"))
+    if seconds < -CLOCK_TOLERANCE:
+        text = f"The last drill was recorded {span(-seconds)} in the future: a clock is wrong."
+        return unknown(ID, TITLE, text, "Synchronise the clocks of all runners.", source=source, **limit)
+    details.update(
+        record=predicate["number"],
+        **{key: content.get(key) for key in ("recovery_point", "engine", "rto_seconds", "rpo_seconds")},
+    )
+    check = judge(
+        ID,
+        TITLE,
+        round(max(seconds, 0) / 86400, 1),
+        unit="days",
+        **limit,
+        message=f"{point} was proven by a restore {span(max(seconds, 0))} ago.{notes}",
+        remedy=REMEDY,
+        source=source,
+        details=details,
+    )
+    if found.failed and check.status == OK and worst != OK:
+        # What could be restored then may not be now.
+        check.status, check.remedy = WARNING, f"Find out why the last drill failed. {REMEDY}"
+    return check

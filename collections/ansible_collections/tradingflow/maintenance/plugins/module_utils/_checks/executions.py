@@ -1,0 +1,344 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are parameters.
+
+"""Area trading: how well orders are executed (latency, slippage), and whether what is filled is what was executed."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..checks import OK, Check, judge, unknown
+from . import limits
+from .breaks import key, outcome, summary
+from .reconciliation import TOLERANCES, tolerance
+from .sql import LAST_DAY, NotMeasured, Probe, Row, Views
+
+RECENT = LAST_DAY.format(column="created_at")
+
+#: SQL: quantiles of a column, in the order of SHARES.
+QUANTILES = (
+    "percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY {column}) FILTER (WHERE {column} >= {least})"
+)
+SHARES = ("p50", "p95", "p99")
+
+
+def _milliseconds(end: str, start: str) -> str:
+    """SQL: the time between two moments in ms; infinite ones have none."""
+    return f"CASE WHEN isfinite({end}) THEN 1000 * extract(epoch FROM {end} - {start})::float8 END"
+
+
+# An order that waits for its acknowledgement is as slow as it has waited: leaving it out would flatter.
+LATENCY_SQL = f"""
+WITH recent AS MATERIALIZED (
+    SELECT order_id, order_type, status, created_at, acknowledged_at FROM maintenance.orders WHERE {RECENT}
+),
+filled AS (
+    SELECT order_id, min(executed_at) AS at FROM maintenance.executions
+    WHERE kind = 'trade' AND order_id IN (SELECT order_id FROM recent) GROUP BY order_id
+),
+measured AS (
+    SELECT coalesce(r.order_type = 'market', false) AS market,
+           CASE WHEN acknowledged_at IS NULL AND status = 'open'
+                THEN {_milliseconds("clock_timestamp()", "created_at")}
+                ELSE {_milliseconds("acknowledged_at", "created_at")} END AS acknowledged,
+           acknowledged_at IS NULL AND status = 'open' AS waiting,
+           acknowledged_at IS NULL AND status IN ('filled', 'cancelled', 'expired') AS silent,
+           {_milliseconds("f.at", "r.created_at")} AS executed
+    FROM recent r LEFT JOIN filled f USING (order_id)
+)
+SELECT count(*) AS orders, %(minimum_orders)s::int AS minimum,
+       count(*) FILTER (WHERE acknowledged >= 0) AS acknowledged, count(*) FILTER (WHERE acknowledged < 0) AS ack_early,
+       count(*) FILTER (WHERE waiting AND acknowledged > 1000) AS waiting, count(*) FILTER (WHERE silent) AS silent,
+       {QUANTILES.format(column="acknowledged", least=0)} AS ack,
+       count(*) FILTER (WHERE market AND executed >= 0) AS market_count,
+       count(*) FILTER (WHERE NOT market AND executed >= 0) AS limit_count,
+       count(*) FILTER (WHERE executed < 0) AS executed_early,
+       {QUANTILES.format(column="CASE WHEN market THEN executed END", least=0)} AS market_orders,
+       {QUANTILES.format(column="CASE WHEN NOT market THEN executed END", least=0)} AS limit_orders
+FROM measured
+"""
+
+TIME_SYNC = "Check time synchronisation of application and venues' gateways, and which clock each view's times are of."
+SLOW = "Compare venues and strategies; look at network, gateway and the venue's notices."
+
+
+def quantiles(values: Optional[List[Optional[float]]], digits: int = 3) -> Dict[str, float]:
+    """p50, p95 and p99 by name."""
+    result = {}
+    for number, name in enumerate(SHARES):
+        value = values[number] if values else None
+        if value is not None:
+            result[name] = round(value, digits)
+    return result
+
+
+def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """From an order's creation to the venue's word, and to the first execution of a market order."""
+    row = rows[0]
+    source = "views maintenance.orders and executions"
+    more = {"waiting": row["waiting"], "without_time": row["silent"]}
+    yield _latency(
+        "acknowledge_latency",
+        ACKNOWLEDGE,
+        (row["acknowledged"], row["ack_early"], row["minimum"]),
+        quantiles(row["ack"]),
+        thresholds,
+        ("orders of the last day were acknowledged", "acknowledgements"),
+        {**more, "source": source},
+    )
+    by_type = {"market": quantiles(row["market_orders"]), "limit": quantiles(row["limit_orders"])}
+    details = {"limit_orders": {"count": row["limit_count"], **by_type["limit"]}, "source": source}
+    if row["limit_count"] and not row["market_count"] and not row["executed_early"]:
+        # How long an order waits in the book for its price says nothing of speed.
+        yield Check(
+            "trading.execution_latency",
+            EXECUTE,
+            OK,
+            by_type["limit"]["p95"],
+            "ms",
+            message=f"Only limit orders were executed in the last day ({row['limit_count']}): not judged.",
+            source=source,
+            details=details,
+        )
+        return
+    yield _latency(
+        "execution_latency",
+        EXECUTE,
+        (row["market_count"], row["executed_early"], row["minimum"]),
+        by_type["market"],
+        thresholds,
+        ("market orders of the last day had their first execution", "executions"),
+        details,
+    )
+
+
+def _latency(
+    name: str,
+    title: str,
+    counts: Tuple[int, int, int],
+    found: Dict[str, float],
+    thresholds: Dict[str, Any],
+    words: Tuple[str, str],
+    details: Dict[str, Any],
+) -> Check:
+    """One latency by its p95.
+
+    :param counts: of orders, of orders whose time is negative, and the least that is judged
+    """
+    count, early, minimum = counts
+    limit, source = limits(thresholds, name), details.pop("source")
+    details = {**found, "count": count, **details}
+    if early:
+        text = f"{title}: {early} {words[1]} lie before their order: clocks differ, and no latency is to be relied on."
+        return unknown(f"trading.{name}", title, text, TIME_SYNC, source=source, details={"early": early}, **limit)
+    if not count:
+        text = f"{title}: no {words[0]}."
+        return unknown(f"trading.{name}", title, text, "See whether the strategies trade.", source=source, **limit)
+    few = count < minimum
+    text = f"{count} {words[0]} in {found['p50']} ms (half), {found['p95']} ms (95 %), {found['p99']} ms (99 %)"
+    for name_of, what in (("waiting", "still wait for it"), ("without_time", "have no time of it and are left out")):
+        text += f"; {details[name_of]} {what}" if details.get(name_of) else ""
+    return judge(
+        f"trading.{name}",
+        title,
+        found["p95"],
+        unit="ms",
+        **({"warning": None, "critical": None} if few else limit),
+        message=f"{text}; fewer than {minimum} are too few to judge." if few else f"{text}.",
+        remedy=SLOW,
+        source=source,
+        details={**details, "judged": not few},
+    )
+
+
+# Within an order, its executions count by quantity; of the orders, quantiles.
+SLIPPAGE_SQL = f"""
+WITH recent AS MATERIALIZED (
+    SELECT order_id, CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS sign, arrival_price::numeric AS arrival
+    FROM maintenance.orders WHERE {RECENT}
+),
+fills AS (
+    SELECT e.order_id, sum(e.quantity::numeric) AS quantity, sum(e.quantity::numeric * e.price::numeric) AS value,
+           bool_and((e.quantity > 0 AND e.quantity < 'Infinity'
+                     AND e.price > 0 AND e.price < 'Infinity') IS TRUE) AS readable
+    FROM maintenance.executions e JOIN (SELECT DISTINCT order_id FROM recent) r USING (order_id)
+    WHERE e.kind IN ('trade', 'correct')
+          -- What was taken back or replaced does not count.
+          AND NOT EXISTS (SELECT FROM maintenance.executions x
+                          WHERE x.venue = e.venue AND x.reference = e.venue_execution_id)
+    GROUP BY e.order_id
+),
+judged AS (
+    SELECT arrival IS NULL AS without,
+           readable AND sign IS NOT NULL AND coalesce(arrival > 0 AND arrival < 'Infinity', true) AS readable,
+           CASE WHEN readable AND arrival > 0 AND arrival < 'Infinity'
+                THEN (10000 * sign * (value / quantity - arrival) / arrival)::float8 END AS points
+    FROM recent JOIN fills USING (order_id)
+)
+SELECT count(*) AS orders, %(minimum_orders)s::int AS minimum, count(*) FILTER (WHERE without) AS without,
+       count(*) FILTER (WHERE NOT readable) AS unreadable, count(points) AS counted, avg(points) AS mean,
+       {QUANTILES.format(column="points", least="'-Infinity'")} AS points
+FROM judged
+"""
+
+
+def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """How much worse than the market at an order's arrival it was executed, in basis points; better is negative."""
+    row, limit = rows[0], limits(thresholds, "slippage")
+    source = "views maintenance.orders and executions"
+    details = {"orders": row["orders"], "without_arrival_price": row["without"], "unreadable": row["unreadable"]}
+    why = ""
+    remedy = "Correct quantity and price in maintenance.executions, side and arrival_price in maintenance.orders."
+    if not row["orders"]:
+        why, remedy = "no order of the last day was executed.", "See whether the strategies trade."
+    elif row["unreadable"]:
+        why = f"{row['unreadable']} executed orders of the last day have a quantity or price that is no number above 0."
+    elif not row["counted"]:
+        why = f"none of the {row['orders']} executed orders of the last day has an arrival price."
+        remedy = "Record the market's middle at each order's creation as arrival_price in maintenance.orders."
+    if why:
+        yield unknown(
+            "trading.slippage", SLIPPAGE, f"{SLIPPAGE}: {why}", remedy, source=source, details=details, **limit
+        )
+        return
+    found, mean = quantiles(row["points"]), round(row["mean"], 3)
+    few = row["counted"] < row["minimum"]
+    text = (
+        f"{row['counted']} executed orders of the last day were {found['p50']} (half) and {found['p95']} (95 %) basis "
+    )
+    text += f"points worse than the market at their arrival, {mean} on average"
+    if row["without"]:
+        text += f"; {row['without']} without an arrival price are left out"
+    if few:
+        text += f"; fewer than {row['minimum']} are too few to judge"
+    yield judge(
+        "trading.slippage",
+        SLIPPAGE,
+        found["p95"],
+        unit="bp",
+        **({"warning": None, "critical": None} if few else limit),
+        message=f"{text}.",
+        remedy="Compare venues, instruments and order sizes; see whether market data or orders are late.",
+        source=source,
+        details={**found, "mean": mean, "counted": row["counted"], "judged": not few, **details},
+    )
+
+
+# What no execution belongs to is the matter of orders_without_executions. An order that goes on saying what was taken
+# back or replaced agrees with the sum of all its executions: amendments come off first.
+FILLED_SQL = f"""
+WITH {TOLERANCES},
+net AS MATERIALIZED (
+    SELECT order_id, count(*) AS executions,
+           sum(coalesce(quantity::numeric, 'NaN')) FILTER (WHERE kind IS DISTINCT FROM 'cancel') AS quantity
+    FROM maintenance.executions WHERE order_id IS NOT NULL GROUP BY order_id
+),
+amended AS MATERIALIZED (
+    SELECT e.order_id, sum(coalesce(e.quantity::numeric, 'NaN')) AS quantity
+    FROM (SELECT DISTINCT venue, reference FROM maintenance.executions WHERE reference IS NOT NULL) r
+    JOIN maintenance.executions e ON e.venue = r.venue AND e.venue_execution_id = r.reference
+    WHERE e.kind IS DISTINCT FROM 'cancel' GROUP BY e.order_id
+),
+effective AS (
+    SELECT n.order_id, n.executions, coalesce(n.quantity, 0) - coalesce(a.quantity, 0) AS executed
+    FROM net n LEFT JOIN amended a USING (order_id)
+),
+differing AS (
+    SELECT o.order_id, o.strategy, o.instrument, o.status, o.created_at AS at, o.filled_quantity::numeric AS filled,
+           e.executed, e.executions
+    FROM maintenance.orders o JOIN effective e USING (order_id)
+    WHERE (o.filled_quantity = e.executed AND o.filled_quantity >= 0 AND o.filled_quantity <> 'NaN') IS NOT TRUE
+),
+breaks AS MATERIALIZED (
+    SELECT order_id, strategy, instrument, status, at, filled::text, executed::text, executions,
+           {key("order_id")} AS key,
+           ARRAY[CASE WHEN (filled <> 'NaN' AND executed <> 'NaN') IS NOT TRUE THEN 'not_a_number'
+                      WHEN filled < 0 OR executed < 0 THEN 'negative' WHEN filled > executed THEN 'too_much_filled'
+                      ELSE 'too_little_filled' END] AS classes
+    FROM differing d
+    WHERE (filled >= 0 AND filled <> 'NaN' AND executed <> 'NaN'
+           AND abs(filled - executed) <= {tolerance("quantity", "d.instrument")}) IS NOT TRUE
+)
+SELECT EXISTS (SELECT FROM maintenance.orders) AS any, (SELECT count(*) FROM net) AS orders, {summary()}
+"""
+
+
+def filled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
+    """Whether the filled quantity of each order is what its executions add up to."""
+    row = rows[0]
+    if not row["any"] or not row["orders"]:
+        raise NotMeasured("no order has an execution.", "See whether the platform trades, and the views.")
+    details, since = outcome(row, given["earlier"].get("trading.filled_quantities"))
+    classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
+    text = f"Of {row['orders']} executed orders {row['total'] or 'none'} say another filled quantity than their "
+    text += f"executions add up to{f' ({classes})' if classes else ''}."
+    yield judge(
+        "trading.filled_quantities",
+        FILLED,
+        row["total"],
+        **limits(thresholds, "filled_quantities"),
+        message=text + since,
+        remedy="Find out in the platform's log and at the venue which is right, and have the platform correct it.",
+        source="views maintenance.orders and executions",
+        details={"orders": row["orders"], **details},
+    )
+
+
+ACKNOWLEDGE = "Time to the acknowledgement of orders"
+EXECUTE = "Time to the first execution of market orders"
+SLIPPAGE = "Slippage"
+FILLED = "Filled quantities against executions"
+
+AMENDED = {"order_id": "number", "venue": "text", "venue_execution_id": "text", "kind": "text", "reference": "text"}
+LATENCY_VIEWS: Views = {
+    "orders": {
+        "order_id": "number",
+        "order_type": "text",
+        "status": "text",
+        "created_at": "time",
+        "acknowledged_at": "time",
+    },
+    "executions": {"order_id": "number", "kind": "text", "executed_at": "time"},
+}
+SLIPPAGE_VIEWS: Views = {
+    "orders": {"order_id": "number", "side": "text", "arrival_price": "number", "created_at": "time"},
+    "executions": {**AMENDED, "quantity": "number", "price": "number"},
+}
+FILLED_VIEWS: Views = {
+    "orders": {
+        "order_id": "number",
+        "strategy": "text",
+        "instrument": "text",
+        "status": "text",
+        "filled_quantity": "number",
+        "created_at": "time",
+    },
+    "executions": {**AMENDED, "quantity": "number"},
+}
+
+PROBES: Tuple[Probe, ...] = (
+    Probe(
+        (("trading.acknowledge_latency", ACKNOWLEDGE), ("trading.execution_latency", EXECUTE)),
+        "views maintenance.orders and executions",
+        LATENCY_SQL,
+        latency,
+        LATENCY_VIEWS,
+    ),
+    Probe(
+        (("trading.slippage", SLIPPAGE),),
+        "views maintenance.orders and executions",
+        SLIPPAGE_SQL,
+        slippage,
+        SLIPPAGE_VIEWS,
+    ),
+    Probe(
+        (("trading.filled_quantities", FILLED),),
+        "views maintenance.orders and executions",
+        FILLED_SQL,
+        filled,
+        FILLED_VIEWS,
+        context=True,
+    ),
+)

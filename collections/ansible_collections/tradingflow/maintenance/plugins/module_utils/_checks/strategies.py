@@ -1,0 +1,367 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area trading: whether strategies and platform are alive, in the state they should be in, and send orders when due.
+
+Ages are taken by the database's clock, so that the runner's does not matter. What a strategy owes it owes while its
+market is open: a heartbeat or an order is late by the time for which it was.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
+from . import limits, printable, span
+from .calendar import Calendars, Market, UnknownCalendar
+from .sql import NotMeasured, Probe, Row, Views
+
+SOURCE = "view maintenance.strategies"
+
+DEFINE = "Define strategies in the platform, or correct the view maintenance.strategies."
+ORDERS_DUE = "Orders when they are due"
+
+#: States in which a strategy need not run, hence need not beat.
+AT_REST = {"stopped", "disabled", "retired", "off"}
+
+#: States in which it need not trade either.
+NOT_TRADING = AT_REST | {"paused", "suspended", "halted"}
+
+#: Seconds a heartbeat may seem to lie in the future before clocks are held to differ.
+AHEAD = 5
+
+STRATEGIES: Views = {
+    "strategies": {
+        "strategy": "text",
+        "expected_state": "text",
+        "observed_state": "text",
+        "calendar": "text",
+        "heartbeat_interval_seconds": "number",
+        "last_heartbeat_at": "time",
+    }
+}
+PLATFORM: Views = {"heartbeat": {"instance": "text", "beat_at": "time", "interval_seconds": "number"}}
+DUE: Views = {
+    "strategies": {
+        "strategy": "text",
+        "expected_state": "text",
+        "calendar": "text",
+        "max_order_gap_seconds": "number",
+        "started_at": "time",
+    },
+    "orders": {"strategy": "text", "created_at": "time"},
+}
+
+
+def sensible(interval: Optional[float]) -> bool:
+    """Whether this can be the interval of a heartbeat, in s."""
+    return interval is not None and 0 < interval < math.inf
+
+
+def factors(thresholds: Dict[str, Any], name: str, interval: float) -> Dict[str, Any]:
+    """Thresholds given as multiples of an interval, in s."""
+    return {
+        key: None if value is None else round(value * interval, 3) for key, value in limits(thresholds, name).items()
+    }
+
+
+def heartbeat(
+    id: str, title: str, name: str, age: Optional[float], interval: float, limit: Dict[str, Any], source: str
+) -> Check:
+    """The age of a heartbeat. One from the future is unknown: its age says nothing.
+
+    :param age: s, None when there never was one
+    :param interval: s
+    """
+    remedy = f"See whether {name} runs and what its log says last; restart it if it hangs."
+    kwargs: Dict[str, Any] = {"unit": "s", "source": source, "details": {"interval_s": interval}, **limit}
+    if age is None:
+        return Check(id, title, CRITICAL, message=f"{name} has never sent a heartbeat.", remedy=remedy, **kwargs)
+    if age < -AHEAD or not math.isfinite(age):
+        text = f"The last heartbeat of {name} lies {span(-age)} in the future by the database's clock."
+        return unknown(id, title, text, "Check time synchronisation of application and database.", **kwargs)
+    value = round(max(age, 0.0), 1)
+    text = f"The last heartbeat of {name} is {span(value)} old, one is due every {span(interval)}."
+    return judge(id, title, value, message=text, remedy=remedy, **kwargs)
+
+
+def strategies(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
+    """Number of strategies, and of each its heartbeat and its state."""
+    if not rows:
+        raise NotMeasured("no strategy is defined.", DEFINE)
+    resting = sum(1 for row in rows if at_rest(row))
+    yield Check(
+        "trading.strategies",
+        "Strategies defined",
+        OK,
+        len({row["strategy"] for row in rows}),
+        message=f"{len(rows)} strategies are defined, {len(rows) - resting} of them should be running.",
+        source=SOURCE,
+    )
+    for row, name in named(rows):
+        yield from strategy(row, name, thresholds, given)
+
+
+def named(rows: List[Row]) -> Iterator[Tuple[Row, str]]:
+    """Each strategy once, with its name for people: long names may look alike once they are cut."""
+    seen: Dict[str, int] = {}
+    codes = set()
+    for row in rows:
+        if row["strategy"] in codes:
+            continue  # said once that it is there twice
+        codes.add(row["strategy"])
+        name = printable(row["strategy"])
+        seen[name] = seen.get(name, 0) + 1
+        yield row, name if seen[name] == 1 else f"{name} ({seen[name]})"
+
+
+def at_rest(row: Row) -> bool:
+    """Whether a strategy need not run."""
+    return str(row["expected_state"]).strip().lower() in AT_REST
+
+
+def there_twice(row: Row, id: str, title: str, name: str) -> Check:
+    """Nobody knows which row of a strategy counts."""
+    text = f"Strategy {name} is there {row['twice']} times: the view must have one row per strategy."
+    return unknown(id, title, text, "Correct the view maintenance.strategies.", source=SOURCE)
+
+
+def strategy(row: Row, name: str, thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
+    """Heartbeat (unless it need not run) and state of one strategy."""
+    interval, id, title = row["interval"], f"trading.strategy_heartbeat:{name}", f"Heartbeat of {name}"
+    if row["twice"]:
+        yield there_twice(row, id, title, name)
+        yield there_twice(row, f"trading.strategy_state:{name}", f"State of {name}", name)
+        return
+    if not sensible(interval):
+        text = f"The expected interval of {name} is {interval}: no number of seconds above 0."
+        remedy = "Correct heartbeat_interval_seconds in the view maintenance.strategies."
+        pulse = unknown(id, title, text, remedy, source=SOURCE)
+    else:
+        limit = factors(thresholds, "strategy_heartbeat", interval)
+        pulse = heartbeat(id, title, name, row["age"], interval, limit, source=SOURCE)
+        if pulse.status in (WARNING, CRITICAL) and not at_rest(row):
+            pulse = while_open(pulse, row, name, limit, given["calendars"])
+    if not at_rest(row):
+        yield pulse
+    yield strategy_state(row, name, pulse)
+
+
+def while_open(pulse: Check, row: Row, name: str, limit: Dict[str, Any], calendars: Calendars) -> Check:
+    """A heartbeat that is late by the clock, by the time for which the strategy's market was open."""
+    details = {**pulse.details, "calendar": printable(row["calendar"] or "none", 40)}
+    try:
+        market = calendars.market(row["calendar"], row["now"])
+    except UnknownCalendar as error:
+        text = f"{pulse.message} Whether one was due is not known: {error.message}"
+        return unknown(pulse.id, pulse.title, text, error.remedy, source=SOURCE, details=details)
+    state = f"its market ({printable(market.name, 40)}) is {market.state()}"
+    details["market"] = market.state()
+    kwargs: Dict[str, Any] = {"remedy": pulse.remedy, "source": SOURCE, "details": details}
+    if row["age"] is None:
+        status = CRITICAL if market.is_open else WARNING
+        return Check(pulse.id, pulse.title, status, message=f"{pulse.message[:-1]}; {state}.", **limit, **kwargs)
+    late = round(market.open_seconds(row["now"] - row["age"]), 1)
+    details["age_s"] = pulse.value
+    text = f"{pulse.message[:-1]} while its market is open: for {span(late)} since; {state}."
+    return judge(pulse.id, pulse.title, late, unit="s", message=text, **limit, **kwargs)
+
+
+def strategy_state(row: Row, name: str, pulse: Check) -> Check:
+    """Expected against observed state. What a strategy said before it fell silent counts for nothing."""
+    id, title = f"trading.strategy_state:{name}", f"State of {name}"
+    if not row["expected_state"]:
+        remedy = "Set expected_state in the view maintenance.strategies."
+        return unknown(id, title, f"Nobody says in which state {name} should be.", remedy, source=SOURCE)
+    expected = printable(row["expected_state"], 40)
+    observed = printable(row["observed_state"], 40) if row["observed_state"] else None
+    details = {"expected": expected, "observed": observed}
+    if at_rest(row) and (row["age"] is None or pulse.status == CRITICAL):
+        text = f"{name} should be {expected} and is silent."
+        return Check(id, title, OK, "silent", critical=f"not {expected}", message=text, source=SOURCE, details=details)
+    if pulse.status in (UNKNOWN, CRITICAL) or not observed:
+        text = f"{name} should be {expected}; its state is not known: {pulse.message if observed else 'it says none.'}"
+        return unknown(id, title, text, pulse.remedy, critical=f"not {expected}", source=SOURCE, details=details)
+    same = str(row["expected_state"]).strip().lower() == str(row["observed_state"]).strip().lower()
+    # Nothing need have been heard of it while its market is closed: then its last word counts.
+    told = f", as it last said {span(row['age'])} ago; its market is {pulse.details['market']}" if silent(pulse) else ""
+    return Check(
+        id,
+        title,
+        OK if same else CRITICAL,
+        observed,
+        critical=f"not {expected}",
+        message=f"{name} is {observed}{', as it should be' if same else f', but should be {expected}'}{told}.",
+        remedy="" if same else f"Find out who changed it, then bring {name} to {expected} or correct what is expected.",
+        source=SOURCE,
+        details=details,
+    )
+
+
+def silent(pulse: Check) -> bool:
+    """Whether a strategy is only to be excused for its silence because its market was closed."""
+    return "market" in pulse.details and pulse.value is not None
+
+
+def orders_due(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
+    """Of each strategy that should trade, for how long its market was open since its last order."""
+    if not rows:
+        raise NotMeasured("no strategy is defined.", DEFINE)
+    trading = [(row, name) for row, name in named(rows) if not_trading(row) is not True]
+    for row, name in trading:
+        yield order_due(row, name, thresholds, given["calendars"])
+    if not trading:
+        text = "No strategy should be trading."
+        yield Check("trading.orders_due", ORDERS_DUE, OK, 0, message=text, source=SOURCE)
+
+
+def not_trading(row: Row) -> Optional[bool]:
+    """Whether a strategy need not send orders; None when nobody says in which state it should be."""
+    state = str(row["expected_state"] or "").strip().lower()
+    return state in NOT_TRADING if state else None
+
+
+def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calendars) -> Check:
+    """The pause of one strategy. Nothing is due of one whose longest pause nobody says."""
+    id, title, gap = f"trading.orders_due:{name}", f"Orders of {name}", row["gap"]
+    kwargs: Dict[str, Any] = {"source": "views maintenance.strategies and orders"}
+    if row["twice"]:
+        return there_twice(row, id, title, name)
+    if not_trading(row) is None:
+        remedy = "Set expected_state in the view maintenance.strategies."
+        return unknown(id, title, f"Nobody says in which state {name} should be.", remedy, **kwargs)
+    if gap is not None and not sensible(gap):
+        remedy = "Correct max_order_gap_seconds in the view maintenance.strategies."
+        return unknown(id, title, f"The longest pause of {name} is {gap}: no number above 0.", remedy, **kwargs)
+    # One that never sent an order may be new.
+    never = row["age"] is None
+    age = row["started"] if never else row["age"]
+    last = f"{name} has never sent an order" if never else f"The last order of {name} is {span(age)} old"
+    if age is None or not math.isfinite(age) or age < -AHEAD:
+        text = f"{last}, and nobody says since when it runs." if age is None else f"{last}: that makes no sense."
+        remedy = "Correct started_at in maintenance.strategies, or created_at in maintenance.orders."
+        return unknown(id, title, text, remedy, **kwargs)
+    age = max(age, 0.0)
+    limit = factors(thresholds, "orders_due", gap) if gap else {"warning": None, "critical": None}
+    details = {"max_order_gap_s": gap, "age_s": round(age, 1), "future_orders": row["future"] or 0}
+    kwargs.update(unit="s", details=details, **limit)
+    if never:
+        last += f" and runs for {span(age)}"
+    if not gap:
+        text = f"{last}; nobody says how long it may pause (max_order_gap_seconds)."
+        return Check(id, title, OK, round(age, 1), message=text, **kwargs)
+    details["calendar"] = printable(row["calendar"] or "none", 40)
+    soon = all(level is None or age < level for level in limit.values())
+    if soon and calendars.is_costly(row["calendar"]):
+        # The market cannot have been open for longer than that; its calendar need not be read.
+        text = f"{last}, for less than {span(gap)} of trading."
+        return Check(id, title, OK, round(age, 1), message=text, **kwargs)
+    try:
+        market = calendars.market(row["calendar"], row["now"])
+    except UnknownCalendar as error:
+        return unknown(id, title, f"{last}; {error.message}", error.remedy, **kwargs)
+    return paused(Check(id, title, OK, 0, **kwargs), market, row["now"] - age, last, gap, limit)
+
+
+def paused(given: Check, market: Market, since: float, last: str, gap: float, limit: Dict[str, Any]) -> Check:
+    """A pause against what is usual, in time for which the market was open."""
+    pause = round(market.open_seconds(since), 1)
+    given.details["market"] = market.state()
+    check = judge(
+        given.id,
+        given.title,
+        pause,
+        unit="s",
+        **limit,
+        message=f"{last}; its market ({printable(market.name, 40)}) was open for {span(pause)} since and is "
+        f"{market.state()}. It pauses no longer than {span(gap)} as a rule.",
+        remedy="See in its log why it sends no orders: signals, market data, limits, connection to the venue.",
+        source=given.source,
+        details=given.details,
+    )
+    if since < market.start and limit["critical"] is not None:
+        # Further back nobody looked.
+        check.status, check.remedy = CRITICAL, check.remedy or "See in its log why it sends no orders."
+    return check
+
+
+def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """The freshest heartbeat of all instances of the platform: one alive is enough, others may have been replaced."""
+    rows = [row for row in rows if sensible(row["interval"])]
+    if not rows:
+        raise NotMeasured(
+            "no instance with an interval above 0 has sent a heartbeat.",
+            "See whether the application runs, and the view maintenance.heartbeat.",
+        )
+    real = [row for row in rows if row["age"] is not None and row["age"] >= -AHEAD]
+    best = min(real or rows, key=lambda row: math.inf if row["age"] is None else row["age"])
+    limit = factors(thresholds, "platform_heartbeat", best["interval"])
+    check = heartbeat(
+        "trading.platform_heartbeat",
+        "Heartbeat of the platform",
+        f"instance {printable(best['instance'])}",
+        best["age"],
+        best["interval"],
+        limit,
+        source="view maintenance.heartbeat",
+    )
+    check.details["instances"] = len(rows)
+    if len(real) < len(rows) and check.status == OK:
+        check.status = WARNING
+        check.message += f" {len(rows) - len(real)} others have none, or one from the future."
+        check.remedy = "Check time synchronisation of the application's machines (timedatectl)."
+    yield check
+
+
+PROBES: Tuple[Probe, ...] = (
+    Probe(
+        (
+            ("trading.strategies", "Strategies defined"),
+            ("trading.strategy_heartbeat", "Heartbeats of strategies"),
+            ("trading.strategy_state", "States of strategies"),
+        ),
+        SOURCE,
+        """
+        SELECT strategy, expected_state, observed_state, calendar, heartbeat_interval_seconds::float8 AS interval,
+               extract(epoch FROM clock_timestamp())::float8 AS now,
+               extract(epoch FROM clock_timestamp() - last_heartbeat_at)::float8 AS age,
+               nullif(count(*) OVER (PARTITION BY strategy), 1) AS twice
+        FROM maintenance.strategies ORDER BY strategy
+        """,
+        strategies,
+        STRATEGIES,
+        context=True,
+    ),
+    Probe(
+        (("trading.platform_heartbeat", "Heartbeat of the platform"),),
+        "view maintenance.heartbeat",
+        """
+        SELECT instance, interval_seconds::float8 AS interval,
+               extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age
+        FROM maintenance.heartbeat
+        """,
+        platform,
+        PLATFORM,
+    ),
+    Probe(
+        (("trading.orders_due", ORDERS_DUE),),
+        "views maintenance.strategies and orders",
+        """
+        SELECT strategy, expected_state, calendar, max_order_gap_seconds::float8 AS gap, n.future,
+               extract(epoch FROM clock_timestamp())::float8 AS now,
+               extract(epoch FROM clock_timestamp() - n.at)::float8 AS age,
+               extract(epoch FROM clock_timestamp() - started_at)::float8 AS started,
+               nullif(count(*) OVER (PARTITION BY strategy), 1) AS twice
+        FROM maintenance.strategies LEFT JOIN (
+            SELECT strategy, max(created_at) FILTER (WHERE created_at <= clock_timestamp() + interval '5 s') AS at,
+                   count(*) FILTER (WHERE created_at > clock_timestamp() + interval '5 s') AS future
+            FROM maintenance.orders GROUP BY strategy) n USING (strategy)
+        ORDER BY strategy
+        """,
+        orders_due,
+        DUE,
+        context=True,
+    ),
+)

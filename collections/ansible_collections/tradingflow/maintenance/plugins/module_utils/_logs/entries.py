@@ -1,0 +1,276 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a line of a log is: its time, its level, its message; or the rest of the entry before it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Pattern, Tuple
+
+from ..errors import ConfigurationError
+from .times import Times
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+UNKNOWN_LEVEL = "unknown"
+
+_WORDS = {
+    "debug": "trace debug debug1 debug2 debug3 debug4 debug5 verbose fine finer finest d",
+    "info": "info information informational notice log config i",
+    "warning": "warning warn w",
+    "error": "error err severe e",
+    "critical": "critical crit fatal panic dpanic alert emerg emergency f",
+}
+_BUCKET = {word: level for level, words in _WORDS.items() for word in words.split()}
+_SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
+
+_NAMES = "|".join(sorted((word for word in _BUCKET if len(word) > 1 and word not in ("log", "config")), key=len)[::-1])
+# The first that a line has: ERROR as a word, LOG: of PostgreSQL, [error] and [core:error], error: and level=error.
+_LEVEL = re.compile(
+    rf"(?<![\w=/'\"-])({_NAMES.upper()})(?![\w=/.'\"]|-\w)"
+    r"|(?<!\w)(LOG|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION):  "
+    rf"|[\[<](?:\w+:)?({_NAMES})[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
+    rf"|(?<![\w.])(?:level|lvl|severity|loglevel)=\"?(\w+)"
+)
+#: PostgreSQL puts what belongs to an error into entries of their own.
+_BELONGS = {"STATEMENT", "DETAIL", "HINT", "CONTEXT", "QUERY", "LOCATION"}
+# What runtimes print when a program dies; no logger is asked.
+_CRASH = re.compile(
+    r"Traceback \(most recent call last\)|panic: |fatal error: |Exception in thread |Segmentation fault"
+)
+_EXCEPTION = re.compile(r"[\w.$]*(?:Error|Exception|Interrupt|Exit|Fault)\b")
+_CRI = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
+_GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d")
+_PRIORITY = re.compile(r"<(\d{1,3})>")
+_PAIR = re.compile(r"([\w.@-]+)=(\"(?:[^\"\\]|\\.)*\"?|\S*)")
+# For a line that is cut, and so no JSON any more.
+_CUT = re.compile(r"\"([\w.@-]+)\"\s*:\s*(?:\"((?:[^\"\\]|\\.)*)\"|(-?\d+(?:\.\d+)?))")
+
+_TIME_KEYS = (
+    "at",
+    "time",
+    "timestamp",
+    "@timestamp",
+    "ts",
+    "datetime",
+    "date",
+    "asctime",
+    "t",
+    "eventTime",
+    "Timestamp",
+)
+_LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log.level", "loglevel", "Level", "severityText", "PRIORITY")
+_TEXT_KEYS = ("event", "message", "msg", "MESSAGE", "Message", "body", "short_message")
+_ERROR_KEYS = ("error", "err", "exception", "exc_info", "error.message", "stack", "stacktrace", "traceback")
+
+
+@dataclass
+class Line:
+    """A line.
+
+    :param at: seconds since the epoch, None when it says none
+    :param level: one of LEVELS, None when it says none
+    :param text: the message
+    :param begins: whether it begins an entry; else it belongs to the entry before
+    :param joins: whether it belongs to the entry before all the same where that is an error
+    """
+
+    at: Optional[float]
+    level: Optional[str]
+    text: str
+    begins: bool
+    joins: bool = False
+
+
+class Entries:
+    """Understands the lines of a source.
+
+    :param source: format, level_pattern, levels, time_pattern, time_format: see LOGS_SPEC
+    :raises ConfigurationError: a pattern is none
+    """
+
+    def __init__(self, source: Dict[str, Any], times: Times) -> None:
+        self.times = times
+        self._format = source.get("format") or "auto"
+        self._levels = {str(key).lower(): value for key, value in (source.get("levels") or {}).items()}
+        for value in self._levels.values():
+            if value not in LEVELS:
+                raise ConfigurationError(f"{value!r} is no level", f"In levels, name one of {', '.join(LEVELS)}.")
+        self._level_pattern = _pattern(source, "level_pattern")
+        self._time_pattern = _pattern(source, "time_pattern")
+        self._time_format = source.get("time_format") or ""
+
+    def line(self, text: str) -> Line:
+        """A line of a file."""
+        inner = _CRI.match(text)
+        if inner:
+            found = self.times.find(text)
+            return self.record(text[inner.end() :], found[0] if found else None)
+        return self._line(text)
+
+    def record(self, text: str, at: Optional[float], level: Optional[str] = None, whole: bool = False) -> Line:
+        """A line that came with a time, and perhaps a level, of what carried it: journald, a container's runtime.
+
+        Every line of a traceback comes with a time there: without a level or a time of its own it belongs to the
+        entry before, unless what carried it says that it is an entry.
+
+        :param whole: it is an entry
+        """
+        line = self._line(text)
+        own = line.at is not None or line.level is not None
+        if level is not None and (line.level is None or _rank(level) > _rank(line.level)):
+            line.level = level
+        begins = line.begins or own or whole
+        return Line(line.at if at is None else at, line.level, line.text, begins, line.joins)
+
+    def _line(self, text: str) -> Line:
+        stripped = text.lstrip()
+        if self._format in ("auto", "json") and stripped.startswith("{"):
+            line = self._json(stripped)
+            if line:
+                return self._custom(text, line)
+        if self._format == "logfmt" or (self._format == "auto" and re.match(r"(?:ts|time|level|at|lvl)=", text)):
+            fields = {key: _unquoted(value) for key, value in _PAIR.findall(text[:4000])}
+            return self._custom(text, self._fields(fields, text))
+        return self._custom(text, self._text(text))
+
+    def _custom(self, text: str, line: Line) -> Line:
+        """What the patterns of the source find goes before what was found without."""
+        if self._time_pattern:
+            match = self._time_pattern.search(text[:2000])
+            line.at = self._stamp(match[match.lastindex or 0]) if match else None
+            line.begins = line.at is not None
+        if self._level_pattern:
+            match = self._level_pattern.search(text[:2000])
+            line.level = self._level(match[match.lastindex or 0]) if match else None
+        return line
+
+    def _stamp(self, text: str) -> Optional[float]:
+        return self.times.parsed(text, self._time_format) if self._time_format else self.times.value(text)
+
+    def _level(self, value: Any, syslog: bool = False) -> Optional[str]:
+        """The level of a word or number; other numbers than syslog's mean different things to different loggers."""
+        word = str(value).strip().lower()
+        if word in self._levels:
+            return self._levels[word]  # type: ignore[no-any-return]
+        if syslog and word in tuple("01234567"):
+            return _SYSLOG[int(word)]
+        return _BUCKET.get(word)
+
+    def _json(self, text: str) -> Optional[Line]:
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            found = _CUT.findall(text[:20000])
+            fields = {}
+            for key, string, number in found:
+                fields.setdefault(key, string or number)
+            if not fields:
+                return None
+        if not isinstance(fields, dict):
+            return None
+        carried = fields.get("log")
+        if isinstance(carried, str) and "stream" in fields:
+            # Docker's own file around what the program wrote.
+            return self.record(carried.rstrip("\r\n"), self.times.value(fields.get("time")))
+        if isinstance(carried, dict) and "level" in carried:
+            fields.setdefault("log.level", carried["level"])
+        return self._fields(fields, text)
+
+    def _fields(self, fields: Dict[str, Any], text: str) -> Line:
+        at = next(filter(None, (self.times.value(fields[key]) for key in _TIME_KEYS if key in fields)), None)
+        level = None
+        for key in _LEVEL_KEYS:
+            if key in fields:
+                level = self._level(fields[key], syslog=key == "PRIORITY")
+                break
+        if level in ("debug", "info", "warning") and not self._level_pattern:
+            # Only of errors anybody wants to know what they say.
+            return Line(at, level, text[:2000], True)
+        parts = [str(fields[key]) for key in _TEXT_KEYS if fields.get(key)][:1]
+        parts += [_last_line(fields[key]) for key in _ERROR_KEYS if fields.get(key)][:2]
+        return Line(at, level, ": ".join(parts) or text[:2000], True)
+
+    def _text(self, text: str) -> Line:
+        if text[:1] in (" ", "\t"):
+            return Line(None, None, text, False)
+        found = self.times.find(text)
+        rest = text[found[1] :] if found else text
+        glog = _GLOG.match(text)
+        if glog:
+            # After the time stand the thread, and the place in the source.
+            message = rest.partition("] ")[2] or rest
+            return Line(found[0] if found else None, self._level(glog[1]), message, True)
+        first = _LEVEL.search(text, 0, found[1]) if found else None
+        match = first or _LEVEL.search(rest, 0, 300)
+        if match:
+            word = match[match.lastindex or 0]
+            # An entry without a time begins with its level, or it is no entry.
+            begins = found is not None or (match.start() == 0 and self._level(word) is not None)
+            if word in _BELONGS:
+                return Line(None, None, "", False)
+            message = (rest if first else rest[match.end() :]).lstrip(" :]|>-")
+            return Line(found[0] if found else None, self._level(word), message, begins)
+        if _CRASH.match(rest.lstrip()):
+            return Line(found[0] if found else None, "error", rest.strip(), True, joins=found is None)
+        priority = _PRIORITY.match(text)
+        level = _SYSLOG[int(priority[1]) % 8] if priority else None
+        return Line(found[0] if found else None, level, rest.strip(" :]|-"), found is not None)
+
+
+def exception(text: str) -> str:
+    """The line of a traceback that names the exception, else nothing."""
+    return text if _EXCEPTION.match(text) else ""
+
+
+def _rank(level: Optional[str]) -> int:
+    return LEVELS.index(level) if level in LEVELS else -1
+
+
+def _last_line(value: Any) -> str:
+    """Of a stack the last line says what happened; of an object its message."""
+    if isinstance(value, dict):
+        value = value.get("message") or value.get("msg") or value.get("type") or ""
+    lines: List[str] = str(value).strip().splitlines()
+    return lines[-1][:1000] if lines else ""
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    return (value[1:-1] if value.endswith('"') and len(value) > 1 else value[1:]).replace('\\"', '"')
+
+
+def _pattern(source: Dict[str, Any], key: str) -> Optional[Pattern[str]]:
+    text = source.get(key)
+    if not text:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ConfigurationError(
+            f"{key} is no regular expression ({error})", f"Correct {key}: {text[:100]!r}."
+        ) from None
+    if pattern.groups > 1:
+        raise ConfigurationError(
+            f"{key} has {pattern.groups} groups", "Leave one for what is wanted and write the others (?:...)."
+        )
+    return pattern
+
+
+def decoded(raw: bytes) -> Tuple[str, bool]:
+    """A line as text whatever its encoding, and whether it had to be guessed.
+
+    NUL bytes are dropped: they are the half of UTF-16, or the hole that a truncated file begins with.
+    """
+    guessed = b"\0" in raw or raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if guessed:
+        raw = raw.replace(b"\0", b"").replace(b"\xff\xfe", b"").replace(b"\xfe\xff", b"")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text, guessed = raw.decode("latin-1"), True
+    return text.lstrip("\ufeff").rstrip("\r\n"), guessed

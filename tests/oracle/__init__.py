@@ -1,0 +1,34 @@
+"""An independent oracle of the area trading: the same figures, computed once more and another way.
+
+Written for the tests alone, from what the documentation says (roles/trading_check/README.md, docs/sandbox.md) and not
+from the checks' SQL: CSV exports of the views, read as text into pandas, and Decimal arithmetic. Where both disagree,
+one of them is wrong, or the documentation says too little.
+
+- ``books``: the views as tables
+- ``figures``: what is expected of a check, and the thresholds
+- ``alive``, ``statements``, ``reconciliation``, ``trades``, ``execution``, ``risk``: the figures
+- ``compare``: expected against reported
+- ``platforms``, ``faults``: random platforms, and what is wrong with them
+"""
+
+from __future__ import annotations
+
+from decimal import Context, localcontext
+
+from . import alive, execution, reconciliation, risk, statements, trades
+from .books import Books
+from .figures import Figure, Options
+
+#: Sums of numeric columns are exact, however long the numbers are.
+EXACT = Context(prec=200)
+
+
+def expected(books: Books, options: Options) -> dict[str, Figure]:
+    """All figures of the area trading, by the check's id without the area."""
+    figures: dict[str, Figure] = {}
+    with localcontext(EXACT):
+        for area in (alive, statements, reconciliation, trades, execution, risk):
+            found = area.figures(books, options)
+            assert not found.keys() & figures.keys()
+            figures.update(found)
+    return figures

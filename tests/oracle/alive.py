@@ -1,0 +1,118 @@
+"""Strategies, and whether they and the platform live."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from .books import Books, Row, grouped, shown
+from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, status_of
+
+AT_REST = ("stopped", "disabled", "retired", "off")
+ALWAYS = "24/7"
+#: Clocks may differ by so many s.
+AHEAD = 5
+
+
+def figures(books: Books, options: Options) -> dict[str, Figure]:
+    return {**strategies(books, options), **orders_due(books, options), "platform_heartbeat": platform(books, options)}
+
+
+def strategies(books: Books, options: Options) -> dict[str, Figure]:
+    rows = books.rows("strategies")
+    if not rows:
+        return {name: Figure(UNKNOWN) for name in ("strategies", "strategy_heartbeat", "strategy_state")}
+    found: dict[str, Figure] = {}
+    names = list(grouped(rows, "strategy"))
+    for (name,), same in names:
+        pulse, state = Figure(UNKNOWN), Figure(UNKNOWN)
+        if len(same) == 1:
+            pulse = heartbeat(books, same[0]["last_heartbeat_at"], same[0]["heartbeat_interval_seconds"], options)
+            if pulse.status in (WARNING, CRITICAL) and not resting(same[0]) and same[0]["calendar"] != ALWAYS:
+                pulse = Figure(UNKNOWN)
+            state = state_of(same[0], pulse)
+        if len(same) > 1 or not resting(same[0]):
+            found[f"strategy_heartbeat:{shown(name)}"] = pulse
+        found[f"strategy_state:{shown(name)}"] = state
+    return {"strategies": Figure(OK, Decimal(len(names))), **found}
+
+
+def orders_due(books: Books, options: Options) -> dict[str, Figure]:
+    """The pause since the last order. Random platforms know one calendar only: markets never close."""
+    rows = books.rows("strategies")
+    found: dict[str, Figure] = {}
+    for (name,), same in grouped(rows, "strategy"):
+        if (same[0]["expected_state"] or "").strip().lower() not in (*AT_REST, "paused"):
+            found[f"orders_due:{shown(name)}"] = pause(books, same[0], options) if len(same) == 1 else Figure(UNKNOWN)
+    return found or {"orders_due": Figure(OK, Decimal(0)) if rows else Figure(UNKNOWN)}
+
+
+def pause(books: Books, row: Row, options: Options) -> Figure:
+    gap = row["max_order_gap_seconds"]
+    orders = [
+        order["created_at"]
+        for order in books.rows("orders")
+        if row["strategy"] is not None
+        and order["strategy"] == row["strategy"]
+        and order["created_at"] is not None
+        and order["created_at"] <= books.now + AHEAD
+    ]
+    age = books.age(max(orders, default=row["started_at"]))
+    said = (row["expected_state"] or "").strip()
+    if not said or (gap is not None and not sensible(gap)) or age is None or not age.is_finite() or age < -AHEAD:
+        return Figure(UNKNOWN)
+    age = max(age, Decimal(0))
+    if gap is None:
+        return Figure(OK, age, places=1, growth=Decimal(1))
+    status = status_of(age / gap, options.limit("orders_due"))
+    # A market cannot have been open for longer than the clock says.
+    if row["calendar"] != ALWAYS and (status != OK or not row["calendar"]):
+        return Figure(UNKNOWN)
+    return Figure(status, age, places=1, growth=Decimal(1))
+
+
+def resting(row: Row) -> bool:
+    return (row["expected_state"] or "").strip().lower() in AT_REST
+
+
+def heartbeat(
+    books: Books, beat: Decimal | None, interval: Decimal | None, options: Options, name: str = "strategy_heartbeat"
+) -> Figure:
+    if not sensible(interval):
+        return Figure(UNKNOWN)
+    assert interval is not None
+    age = books.age(beat)
+    if age is None:
+        return Figure(CRITICAL)
+    if age < -AHEAD or not age.is_finite():
+        return Figure(UNKNOWN)
+    age = max(age, Decimal(0))
+    return Figure(status_of(age / interval, options.limit(name)), age, places=1, growth=Decimal(1))
+
+
+def sensible(interval: Decimal | None) -> bool:
+    return interval is not None and interval.is_finite() and interval > 0
+
+
+def state_of(row: Row, pulse: Figure) -> Figure:
+    expected, observed = row["expected_state"], row["observed_state"]
+    if not expected:
+        return Figure(UNKNOWN)
+    if resting(row) and (row["last_heartbeat_at"] is None or pulse.status == CRITICAL):
+        return Figure(OK, "silent")
+    if pulse.status in (CRITICAL, UNKNOWN) or not observed:
+        return Figure(UNKNOWN)
+    same = expected.strip().lower() == observed.strip().lower()
+    return Figure(OK if same else CRITICAL, observed)
+
+
+def platform(books: Books, options: Options) -> Figure:
+    rows = [row for row in books.rows("heartbeat") if sensible(row["interval_seconds"])]
+    past = [row for row in rows if row["beat_at"] is not None and row["beat_at"] - books.now <= AHEAD]
+    if not past:
+        future = any(row["beat_at"] is not None for row in rows)
+        return Figure(UNKNOWN if future or not rows else CRITICAL)
+    best = max(past, key=lambda row: row["beat_at"])
+    found = heartbeat(books, best["beat_at"], best["interval_seconds"], options, "platform_heartbeat")
+    if found.status == OK and len(past) < len(rows):
+        found.status = WARNING
+    return found

@@ -1,0 +1,83 @@
+"""What is expected against what the checks report."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+
+from .figures import Figure, Use
+
+#: Quotients have as many digits as each side likes.
+CLOSE = Decimal("1e-20")
+
+#: Figures that the oracle does not compute yet.
+UNTOLD = {"reconcile_fees"}
+
+
+def disagreements(figures: dict[str, Figure], checks: dict[str, Check], elapsed: Decimal) -> list[str]:
+    """Every figure on which oracle and checks differ, in words.
+
+    :param elapsed: s that may lie between export and measurement
+    """
+    found = [f"{id}: only the oracle has it" for id in figures.keys() - checks.keys()]
+    found += [f"{id}: only the checks have it" for id in checks.keys() - figures.keys() - UNTOLD]
+    for id in figures.keys() & checks.keys():
+        found += [f"{id}: {text}" for text in of_one(figures[id], checks[id], elapsed)]
+    return sorted(found)
+
+
+def of_one(figure: Figure, check: Check, elapsed: Decimal) -> list[str]:
+    """The same of one check."""
+    found = []
+    if figure.status != check.status:
+        found.append(f"{figure.status} is expected, reported is {check.status}: {check.message}")
+    if not same(figure, check.value, elapsed):
+        found.append(f"{figure.value} is expected, reported is {check.value}")
+    if (figure.classes or None) != (check.details.get("classes") or None):
+        found.append(f"{figure.classes} are expected, reported are {check.details.get('classes')}")
+    if figure.uses is not None:
+        found += limits(figure.uses, check.details["limits"])
+    return found
+
+
+def same(figure: Figure, reported: Any, elapsed: Decimal) -> bool:
+    """Whether a value is the expected one, rounded as it is, and grown since if it is an age."""
+    if figure.value is None or reported is None or isinstance(figure.value, str):
+        return bool(figure.value == reported)
+    rounding = Decimal(0) if figure.places is None else Decimal(10) ** -figure.places / 2
+    # Ages and quantiles are floats.
+    rounding += Decimal(0) if figure.places is None else Decimal("1e-6") + abs(figure.value) * Decimal("1e-12")
+    value = Decimal(str(reported))
+    return figure.value - rounding <= value <= figure.value + figure.growth * elapsed + rounding
+
+
+def limits(uses: list[Use], reported: list[dict[str, Any]]) -> list[str]:
+    """Differences of risk limits, whatever their order among those of one metric."""
+    if len(uses) != len(reported):
+        return [f"{len(uses)} limits are expected, reported are {len(reported)}"]
+    found = []
+    left = list(reported)
+    for use in uses:
+        match = next((one for one in left if limit(use, one)), None)
+        if match is None:
+            found.append(f"{use} is expected, reported are {reported}")
+        else:
+            left.remove(match)
+    return found
+
+
+def limit(use: Use, reported: dict[str, Any]) -> bool:
+    """Whether this is the limit reported."""
+    if (use.metric, use.status) != (reported["metric"], reported["status"]):
+        return False
+    if use.value is None:
+        return "used" not in reported and any(why in reported["why"] for why in use.why)
+    used, headroom = Decimal(reported.get("used", "NaN")), Decimal(reported.get("headroom", "NaN"))
+    ceiling = Decimal(reported["limit"])
+    return bool(
+        used.is_finite()
+        and abs(used - use.value) <= abs(use.value) * CLOSE
+        and abs(headroom - (ceiling - use.value)) <= abs(ceiling) * CLOSE + abs(use.value) * CLOSE
+    )

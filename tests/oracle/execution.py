@@ -1,0 +1,135 @@
+"""How well orders are executed, and whether what is filled is what was executed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from .books import ZERO, Books, Row, is_number, number
+from .figures import OK, UNKNOWN, Figure, Options, judged, status_of
+from .trades import within_a_day
+
+SIGNS = {"buy": 1, "sell": -1}
+SHARE = Decimal("0.95")
+
+
+def figures(books: Books, options: Options) -> dict[str, Figure]:
+    return {
+        "acknowledge_latency": acknowledge(books, options),
+        "execution_latency": execution(books, options),
+        "slippage": slippage(books, options),
+        "filled_quantities": filled(books, options),
+    }
+
+
+def recent(books: Books) -> list[Row]:
+    return [row for row in books.rows("orders") if within_a_day(books.age(row["created_at"]))]
+
+
+def most(values: list[Decimal]) -> Decimal:
+    """What 95 % do not exceed, in between by linear interpolation."""
+    ordered = sorted(values)
+    place = SHARE * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def enough(name: str, values: list[Decimal], options: Options, growth: int = 0) -> Figure:
+    """The p95 of enough values, judged; of too few, only told."""
+    value = most(values)
+    limit = (None, None) if len(values) < options.minimum_orders else options.limit(name)
+    return Figure(status_of(value, limit), value, places=3, growth=Decimal(growth))
+
+
+def acknowledge(books: Books, options: Options) -> Figure:
+    values, waiting = [], False
+    for row in recent(books):
+        end = row["acknowledged_at"]
+        if end is None and row["status"] == "open":
+            end, waiting = books.now, True
+        if is_number(end):
+            values.append(1000 * (end - row["created_at"]))
+    if not values or min(values) < 0:
+        return Figure(UNKNOWN)
+    return enough("acknowledge_latency", values, options, 1000 if waiting else 0)
+
+
+def execution(books: Books, options: Options) -> Figure:
+    first: dict[str, Decimal] = {}
+    for row in books.rows("executions"):
+        if row["kind"] == "trade" and row["executed_at"] is not None:
+            first[row["order_id"]] = min(row["executed_at"], first.get(row["order_id"], row["executed_at"]))
+    market: list[Decimal] = []
+    others: list[Decimal] = []
+    for row in recent(books):
+        if row["order_id"] is not None and is_number(first.get(row["order_id"])):
+            value = 1000 * (first[row["order_id"]] - row["created_at"])
+            (market if row["order_type"] == "market" else others).append(value)
+    if not market + others or min(market + others) < 0:
+        return Figure(UNKNOWN)
+    if not market:
+        return Figure(OK, most(others), places=3)
+    return enough("execution_latency", market, options)
+
+
+def counting(books: Books) -> list[Row]:
+    """Executions of orders that nobody took back or replaced."""
+    rows = books.rows("executions")
+    gone = {(row["venue"], row["reference"]) for row in rows if None not in (row["venue"], row["reference"])}
+    return [row for row in rows if (row["venue"], row["venue_execution_id"]) not in gone]
+
+
+def slippage(books: Books, options: Options) -> Figure:
+    points, executed = [], 0
+    rows = [row for row in counting(books) if row["kind"] in ("trade", "correct")]
+    for order in recent(books):
+        own = [row for row in rows if row["order_id"] is not None and row["order_id"] == order["order_id"]]
+        if not own:
+            continue
+        executed += 1
+        arrival, sign = order["arrival_price"], SIGNS.get(order["side"])
+        numbers = [row[name] for row in own for name in ("quantity", "price")] + ([] if arrival is None else [arrival])
+        if sign is None or not all(is_number(one) and one > 0 for one in numbers):
+            return Figure(UNKNOWN)
+        if arrival is not None:
+            average = sum(row["quantity"] * row["price"] for row in own) / sum(row["quantity"] for row in own)
+            points.append(10000 * sign * (average - arrival) / arrival)
+    return enough("slippage", points, options) if points else Figure(UNKNOWN)
+
+
+def filled(books: Books, options: Options) -> Figure:
+    traded = {row["order_id"] for row in books.rows("executions")} - {None}
+    if not traded or not books.rows("orders"):
+        return Figure(UNKNOWN)
+    # What was taken back and is no number is none: whether all of it was taken back, nobody knows.
+    sums = {
+        id: sum((ZERO * number(row["quantity"]) for row in books.rows("executions")
+                 if row["order_id"] == id and row["kind"] != "cancel"), ZERO)
+        for id in traded
+    }  # fmt: skip
+    for row in counting(books):
+        if row["order_id"] is not None and row["kind"] != "cancel":
+            sums[row["order_id"]] += number(row["quantity"])
+    classes: dict[str, int] = {}
+    for order in books.rows("orders"):
+        if order["order_id"] in traded:
+            name = differing(order, sums[order["order_id"]], options)
+            if name:
+                classes[name] = classes.get(name, 0) + 1
+    return judged("filled_quantities", sum(classes.values()), options, classes=classes or None)
+
+
+def differing(order: Row, executed: Decimal, options: Options) -> str | None:
+    """Why an order's filled quantity is not what was executed; None when it is."""
+    said = number(order["filled_quantity"])
+    if not is_number(said) or not is_number(executed):
+        return "not_a_number"
+    if said < 0 or executed < 0:
+        return "negative" if said < 0 or abs(said - executed) > tolerance(order, options) else None
+    if abs(said - executed) <= tolerance(order, options):
+        return None
+    return "too_much_filled" if said > executed else "too_little_filled"
+
+
+def tolerance(order: Row, options: Options) -> Decimal:
+    return options.tolerance("quantity", order["instrument"])

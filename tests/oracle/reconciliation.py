@@ -1,0 +1,205 @@
+"""Our books against the venues' statements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+
+import pandas as pd
+
+from .alive import AHEAD
+from .books import NAN, ZERO, Books, Row, grouped, is_number, number, records
+from .figures import CRITICAL, UNKNOWN, Figure, Options, judged
+from .statements import Place, Standing, standings
+
+KEY = ["venue", "venue_execution_id"]
+ATTRIBUTES = ("account", "instrument", "side", "kind", "reference", "fee_currency")
+SIGNS = {"buy": Decimal(1), "sell": Decimal(-1)}
+
+
+def figures(books: Books, options: Options) -> dict[str, Figure]:
+    return {
+        "reconcile_executions": executions(books, options),
+        "reconcile_positions": positions(books, options),
+        "reconcile_cash": cash(books, options),
+    }
+
+
+def concluded(
+    name: str, breaks: list[list[str]], found: dict[Place, Standing], uncovered: int, options: Options
+) -> Figure:
+    """A break is one whatever else is missing; without one that counts, all statements must be reliable."""
+    if not found:
+        return Figure(UNKNOWN)
+    relied = uncovered == 0 and all(one.reliable for one in found.values())
+    if not breaks and not relied:
+        return Figure(UNKNOWN)
+    classes = dict(Counter(each for classes in breaks for each in classes))
+    figure = judged(name, len(breaks), options, classes=classes or None)
+    if figure.status != CRITICAL and not relied:
+        figure.status = UNKNOWN
+    return figure
+
+
+def executions(books: Books, options: Options) -> Figure:
+    found = standings(books, options, "executions")
+    ours, theirs = books["executions"], books["venue_executions"]
+    pairs, ours_alone, theirs_alone = matched(ours, theirs)
+    amended = referred(ours) & referred(theirs)
+    breaks = [["missing_here"] for _ in theirs_alone]
+    for pair in pairs:
+        if (pair["venue"], pair["venue_execution_id"]) not in amended:
+            classes = differences(pair, options)
+            breaks += [classes] if classes else []
+    uncovered = 0
+    for row in ours_alone:
+        one = found.get((row["venue"], row["account"]))
+        if one is None or not one.every:
+            uncovered += 1
+        elif due(row["executed_at"], one, books.now + AHEAD):
+            breaks.append(["missing_at_venue"])
+    return concluded("reconcile_executions", breaks, found, uncovered, options)
+
+
+def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[list[Row], list[Row], list[Row]]:
+    """Pairs, ours alone and theirs alone. NULL is no name: what has none matches nothing."""
+    named, named_there = ours[ours[KEY].notna().all(axis=1)], theirs[theirs[KEY].notna().all(axis=1)]
+    pairs = named.merge(named_there, on=KEY, suffixes=("", "_there"))
+    names = set(zip(*(pairs[column] for column in KEY), strict=True))
+
+    def alone(side: pd.DataFrame) -> list[Row]:
+        return [row for row in records(side) if tuple(row[column] for column in KEY) not in names]
+
+    return records(pairs), alone(ours), alone(theirs)
+
+
+def referred(side: pd.DataFrame) -> set[tuple[str, str]]:
+    """What other rows take back or replace."""
+    return {(row["venue"], row["reference"]) for row in records(side) if row["reference"] is not None}
+
+
+def differences(pair: Row, options: Options) -> list[str]:
+    classes = []
+    # In a CSV a NULL is one on both sides.
+    if any(pair[name] != pair[f"{name}_there"] for name in ATTRIBUTES):
+        classes.append("attributes")
+    for name in ("quantity", "price", "fee"):
+        if not close(pair[name], pair[f"{name}_there"], options.tolerance(name, pair["instrument"])):
+            classes.append(name)
+    return classes
+
+
+def close(one: Decimal | None, other: Decimal | None, tolerance: Decimal) -> bool:
+    """Whether two numbers agree. What is no number agrees with nothing, not even with itself."""
+    return is_number(one) and is_number(other) and abs(number(one) - number(other)) <= tolerance
+
+
+def due(at: Decimal | None, one: Standing, now: Decimal) -> bool:
+    """Whether the venue's statements should have a line of this. Without a time it is due at once."""
+    if at is None:
+        # Unless they all lie in the future.
+        return any(row["as_of"] is not None and row["as_of"] <= now for row in one.every)
+
+    def within(statement: Row) -> bool:
+        start, end = statement["period_start"], statement["as_of"]
+        return end is not None and at <= end <= now and (start is None or at > start)
+
+    return any(within(row) for row in one.every) and not any(within(row) for row in one.incomplete)
+
+
+def comparable(found: dict[Place, Standing], now: Decimal) -> dict[Place, Row]:
+    """Place -> newest statement with a cut-off in the past and all its lines, stale or not."""
+    return {
+        place: one.newest
+        for place, one in found.items()
+        if one.newest is not None
+        and one.newest["as_of"] is not None
+        and one.newest["as_of"] <= now
+        and not one.incomplete
+    }
+
+
+def positions(books: Books, options: Options) -> Figure:
+    found = standings(books, options, "positions")
+    statements = comparable(found, books.now + AHEAD)
+    ours: list[Row] = [
+        {**row, "amount": number(row["quantity"])}
+        for row in books.rows("positions")
+        if (row["venue"], row["account"]) in statements
+    ]
+    named = {key: rows for key, rows in grouped(books.rows("executions"), *KEY) if None not in key}
+    for row in books.rows("executions"):
+        statement = statements.get((row["venue"], row["account"]))
+        if statement is not None and (row["executed_at"] is None or row["executed_at"] > statement["as_of"]):
+            moved = effect(row, named) if row["executed_at"] is not None else NAN
+            ours.append({**row, "amount": -moved})
+    theirs = lines(books, "venue_positions", "quantity", statements)
+    breaks = compared(ours, theirs, "instrument", lambda name: options.tolerance("quantity", name), "quantity")
+    return concluded("reconcile_positions", breaks, found, 0, options)
+
+
+def effect(row: Row, named: dict[tuple[object, ...], list[Row]]) -> Decimal:
+    """By how much an execution, a cancel or a correction has moved the position."""
+    before = {signed(one) for one in named.get((row["venue"], row["reference"]), [])}
+    # Of two that differ nobody knows which one was meant.
+    replaced = before.pop() if len(before) == 1 else NAN
+    effects = {"trade": signed(row), "cancel": -replaced, "correct": signed(row) - replaced}
+    return effects.get(row["kind"], NAN)
+
+
+def signed(row: Row) -> Decimal:
+    return number(row["quantity"]) * SIGNS.get(row["side"], NAN)
+
+
+def cash(books: Books, options: Options) -> Figure:
+    found = standings(books, options, "cash")
+    statements = comparable(found, books.now + AHEAD)
+    ours: list[Row] = [
+        {**row, "amount": number(row["balance"])}
+        for row in books.rows("cash")
+        if (row["venue"], row["account"]) in statements
+    ]
+    for row in books.rows("transactions"):
+        statement = statements.get((row["venue"], row["account"]))
+        if statement is None or row["status"] != "settled":
+            continue
+        if row["settled_at"] is None:
+            ours.append({**row, "amount": NAN})
+        elif row["settled_at"] > statement["as_of"]:
+            ours.append({**row, "amount": -number(row["amount"])})
+    theirs = lines(books, "venue_cash", "balance", statements)
+    breaks = compared(ours, theirs, "currency", lambda _: Decimal(options.cash_tolerance), "amount")
+    return concluded("reconcile_cash", breaks, found, 0, options)
+
+
+def lines(books: Books, view: str, column: str, statements: dict[Place, Row]) -> list[Row]:
+    """The lines of statements, with their venue and account."""
+    ids = {row["statement_id"]: place for place, row in statements.items()}
+    return [
+        {**row, "venue": ids[row["statement_id"]][0], "account": ids[row["statement_id"]][1],
+         "amount": number(row[column])}
+        for row in books.rows(view)
+        if row["statement_id"] in ids
+    ]  # fmt: skip
+
+
+def compared(
+    ours: list[Row], theirs: list[Row], name: str, tolerance: Callable[[str | None], Decimal], word: str
+) -> list[list[str]]:
+    """Breaks between sums. What a side does not have is 0 there."""
+    sums: dict[tuple[object, ...], list[Decimal]] = {}
+    for side, rows in enumerate((ours, theirs)):
+        for key, group in grouped(rows, "venue", "account", name):
+            # What has no name is nobody's: the two sides' are two.
+            one = sums.setdefault((*key, side if key[2] is None else None), [ZERO, ZERO])
+            one[side] = sum((row["amount"] for row in group), ZERO)
+    breaks = []
+    for key, (here, there) in sums.items():
+        if close(here, there, tolerance(key[2] if isinstance(key[2], str) else None)):
+            continue
+        if not is_number(here) or not is_number(there):
+            breaks.append(["not_a_number"])
+        else:
+            breaks.append(["missing_here" if here == 0 else "missing_at_venue" if there == 0 else word])
+    return breaks
