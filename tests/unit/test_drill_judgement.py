@@ -270,7 +270,7 @@ def test_no_secret_on_the_applications_command_line(secret: str) -> None:
 
 
 def test_application_that_cannot_be_started(tmp_path: Path) -> None:
-    server: Any = SimpleNamespace(port=5, password="p/w")
+    server: Any = SimpleNamespace(port=5, password="p/w", superuser="s")
     environment = {"URL": "x+{database_url}", "REST": "{database_name} {data_directory} {unknown}", "NUMBER": 1}
     given = {**APPLICATION, "command": ["/nowhere/at all"], "environment": environment}
     child = application.Application(given, server, "d/b", tmp_path / "work", tmp_path)

@@ -23,7 +23,7 @@ from .._checks.application import reason, verdict, version_of
 from .._checks.http import Replica, context, get, replica
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
 from ..errors import ConfigurationError
-from .instance import SUPERUSER, Instance, free_port
+from .instance import Instance, free_port
 
 #: Placeholders whose values are secret: they may stand in the environment only, which other users cannot read.
 SECRET = ("{database_url}", "{database_address}", "{database_password}")
@@ -52,7 +52,7 @@ class Application:
         self._options = options
         self._folder = folder
         self._process: Optional[subprocess.Popen[bytes]] = None
-        user = options.get("user") or SUPERUSER
+        user = options.get("user") or instance.superuser
         port = free_port()
         place = f"{quote(user, safe='')}:{quote(instance.password, safe='')}@127.0.0.1:{instance.port}"
         address = f"{place}/{quote(database, safe='')}?sslmode=disable"

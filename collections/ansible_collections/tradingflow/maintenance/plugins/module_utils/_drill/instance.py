@@ -27,8 +27,6 @@ try:
 except ImportError:
     encrypt_password = None  # type: ignore[assignment]
 
-#: The bootstrap superuser: named so that the roles of any platform can be made beside it.
-SUPERUSER = "tradingflow_restore_drill"
 #: Nothing here has to outlive a crash.
 SETTINGS: Dict[str, Any] = {
     "autovacuum": "off",
@@ -163,6 +161,8 @@ class Instance:
         self._settings = {**SETTINGS, **settings, **FORCED}
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._log = folder / "postgres.log"
+        #: The first superuser: named so that the roles of any platform can be made beside it.
+        self.superuser = f"restore_drill_{secrets.token_hex(4)}"
         self.password = secrets.token_urlsafe(24)
         self.port = 0
 
@@ -178,7 +178,7 @@ class Instance:
             "host": "127.0.0.1",
             "port": self.port,
             "name": name,
-            "user": SUPERUSER,
+            "user": self.superuser,
             "password": self.password,
             "sslmode": "disable",
             "connect_timeout": 10,
@@ -217,7 +217,12 @@ class Instance:
         try:
             done = subprocess.run(
                 [
-                    *(self._programs["initdb"], f"--pgdata={data}", f"--username={SUPERUSER}", f"--pwfile={secret}"),
+                    *(
+                        self._programs["initdb"],
+                        f"--pgdata={data}",
+                        f"--username={self.superuser}",
+                        f"--pwfile={secret}",
+                    ),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"),
                 ],
                 env=_environment(),
