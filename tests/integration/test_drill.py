@@ -17,7 +17,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
@@ -25,7 +25,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
     StorageError,
 )
 
-from tests.conftest import ROOT, Sandbox
+from sandbox.postgres import cursor
+from tests.conftest import ROOT, Sandbox, left_out
 from tests.integration import test_backup
 from tests.integration.test_backup import CONTENTS, Make, client, fetch, run_sql
 
@@ -448,3 +449,76 @@ def test_disk_too_small(small: dict[str, Any], drill_options: Make, place: Path)
     with pytest.raises(ConfigurationError, match=r"needs about 1\d+\.?\d* TB .* are free"):
         engine.run(drill_options(small), Progress())
     assert not left_in(place)
+
+
+def test_recovery_point_of_an_older_server(platform: Sandbox, drill_options: Make, place: Path) -> None:
+    """Debian's own PostgreSQL, drilled by itself and by the newer one of the sandbox."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("1[0-7]/bin/postgres"))
+    if not programs:
+        left_out("no server of PostgreSQL below 18 in /usr/lib/postgresql: apt-get install postgresql")
+    older = str(programs[-1].parent)
+    folder = place / "older"
+    folder.mkdir()
+    folder.chmod(0o711)
+    user = instance.account(None)
+    with instance.Instance(folder, {name: f"{older}/{name}" for name in ("initdb", "postgres")}, user, {}) as server:
+        server.start(lambda: None)
+        admin = server.database("postgres")
+        for statement in (
+            'CREATE ROLE "the owner" LOGIN',
+            'GRANT pg_monitor TO "the owner"',
+            "ALTER ROLE \"the owner\" SET work_mem = '5MB'",
+            'CREATE DATABASE "ol d" TEMPLATE template0 OWNER "the owner"',
+            "ALTER DATABASE \"ol d\" SET statement_timeout = '1ms'",
+        ):
+            run_sql(admin, statement)
+        source = server.database("ol d")
+        run_sql(source, f"SET statement_timeout = 0; {CONTENTS}")
+        made = {
+            **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
+            "environment_name": "older",
+            "database": source,
+            "storage": platform.storage,
+            "pg_bin_dir": older,
+            "scratch_directory": str(folder),
+            "verify": "none",
+        }
+        backup.create(made, Progress())
+    shutil.rmtree(folder)
+    for programs_of in (older, platform.state["postgres"]["bin_dir"]):
+        chosen = drill_options(made, pg_bin_dir=programs_of)
+        result = engine.run(chosen, Progress())
+        assert statuses(result, chosen) == NO_HEARTBEAT, programs_of
+    assert not left_in(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "breaking"),
+    [
+        ("positions_follow_from_executions", "UPDATE positions SET quantity = quantity + 0.00000001"),
+        ("positions_follow_from_executions", "DELETE FROM positions WHERE quantity <> 0"),
+        ("positions_follow_from_executions", "UPDATE positions SET quantity = 'NaN'"),
+        ("cash_follows_from_transactions", "UPDATE cash_balances SET balance = balance - 0.01"),
+        ("cash_follows_from_transactions", "UPDATE transactions SET status = 'failed' WHERE kind = 'deposit'"),
+        ("no_orphan_executions", "UPDATE executions SET order_id = NULL WHERE id = (SELECT min(id) FROM executions)"),
+        ("audit_chain", "UPDATE audit_log SET details = details || 'x' WHERE id = 2"),
+        ("audit_chain", "DELETE FROM audit_log WHERE id = 2"),
+        ("audit_chain", "DELETE FROM audit_log WHERE id = 1"),
+        ("recency", "UPDATE heartbeat SET beat_at = beat_at - interval '1 hour'"),
+        ("recency", "DELETE FROM heartbeat"),
+    ],
+)
+def test_each_invariant_can_be_broken(platform: Sandbox, name: str, breaking: str) -> None:
+    (sql,) = [each["sql"] for each in INVARIANTS if each["name"] == name]
+    with cursor(platform.state["postgres"]) as database:
+        database.execute("BEGIN")
+        try:
+            database.execute("SELECT set_config('drill.snapshot_at', now()::text, true)")
+            database.execute(sql)
+            assert database.fetchone() == (0,)
+            database.execute(breaking)
+            assert database.rowcount
+            database.execute(sql)
+            assert database.fetchone()[0] > 0
+        finally:
+            database.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError, LockedError
@@ -175,20 +176,21 @@ def test_disk_full(
 
 
 def test_role_proves_and_records(
-    backed_up: dict[str, Any], place: Path, play: Callable[..., Playbook], tmp_path: Path
+    backed_up: dict[str, Any], place: Path, platform: Sandbox, play: Callable[..., Playbook], tmp_path: Path
 ) -> None:
-    """The whole playbook, as an operator runs it, with the application of inventories/local."""
-    chosen = tmp_path / "variables.json"
-    variables = {
-        "restore_drill_environment": backed_up["environment_name"],
-        "restore_drill_scratch_directory": str(place),
-    }
-    chosen.write_text(json.dumps({**variables, "restore_drill_evidence": {}}))
-    planned = play("drill", "-e", f"@{chosen}", "--check")
+    """The whole playbook, as an operator runs it, with the application of inventories/local; then its record is found."""
+    file = tmp_path / "variables.json"
+    environment = backed_up["environment_name"]
+    variables = {"restore_drill_environment": environment, "restore_drill_scratch_directory": str(place)}
+    file.write_text(json.dumps(variables))
+    planned = play("drill", "-e", f"@{file}", "--check")
     assert planned.returncode == 0, planned.output
     assert "Would restore" in planned.output
     assert not left_in(place)
-    done = play("drill", "-e", f"@{chosen}", "-vvv")
+    evidence = {"trusted_key_files": [platform.state["evidence"]["public_key_file"]]}
+    limit = {"warning": 8, "critical": 35}
+    assert [check.status for check in proof.measure(platform.storage, environment, evidence, limit)] == ["critical"]
+    done = play("drill", "-e", f"@{file}", "-vvv")
     assert done.returncode == 0, done.output
     for secret in (backed_up["storage"]["secret_key"], backed_up["database"]["password"]):
         assert secret not in done.output
@@ -199,4 +201,14 @@ def test_role_proves_and_records(
     page = (done.artifacts / "drill/latest/report.html").read_text()
     assert "Against the objectives" in page
     assert "of 4" in page
+    # The daily check finds it in the ledger.
+    (check,) = proof.measure(platform.storage, environment, evidence, limit)
+    assert check.status == "ok", check
+    made = backed_up["made"]["recovery_point"]["id"]
+    assert {key: check.details[key] for key in ("recovery_point", "engine")} == {
+        "recovery_point": made,
+        "engine": "logical",
+    }
+    assert check.details["rto_seconds"] > 0
+    assert check.details["rpo_seconds"] >= 0
     assert not left_in(place)
