@@ -2,117 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     RestoreError,
     StorageError,
 )
 
-from sandbox.postgres import cursor
-from tests.conftest import ROOT, Sandbox, left_out
-from tests.integration import test_backup
-from tests.integration.test_backup import CONTENTS, Make, client, fetch, run_sql
+from tests.conftest import Sandbox, left_out
+from tests.integration import drill_fixtures, test_backup
+from tests.integration.drill_fixtures import (
+    INVARIANTS,
+    NO_HEARTBEAT,
+    application,
+    judged,
+    left_in,
+    put,
+    statuses,
+    tampered,
+)
+from tests.integration.test_backup import CONTENTS, Make, fetch, run_sql
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
-
-INVARIANTS = yaml.safe_load((ROOT / "roles/restore_drill/vars/main.yml").read_text())["__restore_drill_invariants"]
-
-
-@pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A scratch directory that the server's user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="tradingflow drill ", dir="/var/tmp"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def left_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name != "lock" and not path.is_dir()]
-
-
-def application(platform: Sandbox) -> dict[str, Any]:
-    app = platform.state["app"]
-    return {
-        "command": [sys.executable, "-m", "sandbox.app"],
-        "environment": {
-            "PYTHONPATH": str(ROOT),
-            "TRADINGFLOW_DATABASE_URL": "postgresql+psycopg2://{database_address}",
-            "TRADINGFLOW_PORT": "{port}",
-            "TRADINGFLOW_DATA_DIR": "{data_directory}",
-            "TRADINGFLOW_LOG_FILE": "{scratch_directory}/app.log",
-            "TRADINGFLOW_VERSION": app["version"],
-            "TRADINGFLOW_IMAGE": app["image"],
-        },
-        "user": platform.state["postgres"]["owner"],
-        "url": "http://127.0.0.1:{port}",
-        "health_path": "/health",
-        "ready_path": "/ready",
-        "version_path": "/version",
-        "version": None,
-        "timeout": 60,
-    }
-
-
-@pytest.fixture(scope="session")
-def drill_options(platform: Sandbox, place: Path) -> Make:
-    """drill_options(of the backup) gives the options of a drill of what that backup made."""
-
-    def build(made: dict[str, Any], **changes: Any) -> dict[str, Any]:
-        defaults = {name: spec.get("default") for name, spec in options.SPEC.items()}
-        return {
-            **defaults,
-            "environment_name": made["environment_name"],
-            "storage": made["storage"],
-            "pg_bin_dir": platform.state["postgres"]["bin_dir"],
-            "scratch_directory": str(place),
-            **changes,
-        }
-
-    return build
-
-
-@pytest.fixture(scope="session")
-def backed_up(platform: Sandbox) -> dict[str, Any]:
-    """A backup of the platform: its options."""
-    defaults = {name: spec.get("default") for name, spec in backup_spec.SPEC.items()}
-    chosen = {
-        **defaults,
-        "environment_name": "drilled é",
-        "database": platform.database,
-        "storage": platform.storage,
-        "application": {"name": "tradingflow", "version": platform.state["app"]["version"], "image": None},
-        "data_directory": platform.state["app"]["data_dir"],
-        "pg_bin_dir": platform.state["postgres"]["bin_dir"],
-        "verify": "none",
-    }
-    folder = tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp")
-    chosen["scratch_directory"] = folder
-    made = backup.create(chosen, Progress())
-    shutil.rmtree(folder)
-    return {**chosen, "made": made}
-
-
-def judged(result: dict[str, Any], chosen: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any], dict[str, Any]]:
-    checks, (action,), summary = options.findings(result, chosen, "2026-11-23T00:00:00Z")
-    return {check.id: check for check in checks}, action, summary
+backed_up, drill_options, odd = drill_fixtures.backed_up, drill_fixtures.drill_options, drill_fixtures.odd
+place, small = drill_fixtures.place, drill_fixtures.small
 
 
 def test_good_drill(backed_up: dict[str, Any], drill_options: Make, platform: Sandbox, place: Path) -> None:
@@ -138,72 +63,6 @@ def test_good_drill(backed_up: dict[str, Any], drill_options: Make, platform: Sa
     assert summary == {**summary, "engine": "logical", "worst_status": "ok", "objectives": "ok"}
     assert summary["recovery_point"] == backed_up["made"]["recovery_point"]["id"]
     assert not left_in(place)
-
-
-@pytest.fixture(scope="session")
-def odd(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A backup of odd contents and a file: its options, with what it made."""
-    data, name = tmp_path_factory.mktemp("data"), "d r'i\"l% ü"
-    (data / "a file").write_text("content")
-    (data / "link").symlink_to("a file")
-    postgres = platform.state["postgres"]
-    admin = {
-        **platform.database,
-        "name": "postgres",
-        "user": postgres["superuser"],
-        "password": postgres["superuser_password"],
-    }
-    run_sql(admin, f"CREATE DATABASE {snapshot.quoted(name)} TEMPLATE template0")
-    chosen = {
-        **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
-        "environment_name": "odd é",
-        "database": {**admin, "name": name},
-        "storage": platform.storage,
-        "pg_bin_dir": postgres["bin_dir"],
-        "data_directory": str(data),
-        "verify": "none",
-        "scratch_directory": str(tmp_path_factory.mktemp("scratch")),
-    }
-    try:
-        run_sql(chosen["database"], CONTENTS)
-        return {**chosen, "made": backup.create(chosen, Progress())}
-    finally:
-        # The drill has nothing but the store.
-        run_sql(admin, f"DROP DATABASE {snapshot.quoted(name)} WITH (FORCE)")
-
-
-@pytest.fixture
-def small(odd: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same backup; what a test changes in the store is put back."""
-    original: dict[str, bytes] = {}
-    yield {**odd, "original": original}
-    for key, body in original.items():
-        client(odd).put_object(Bucket=odd["storage"]["bucket"], Key=key, Body=body)
-
-
-def put(made: dict[str, Any], key: str, body: bytes | None) -> None:
-    """Replaces an object in the store, or deletes it."""
-    made["original"].setdefault(key, fetch(made, key))
-    where = {"Bucket": made["storage"]["bucket"], "Key": key}
-    if body is None:
-        client(made).delete_object(**where)
-    else:
-        client(made).put_object(**where, Body=body)
-
-
-def tampered(made: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the recovery point in the store."""
-    point = json.loads(fetch(made, made["made"]["key"]))
-    change(point)
-    put(made, made["made"]["key"], json.dumps(point).encode())
-
-
-def statuses(result: dict[str, Any], chosen: dict[str, Any]) -> dict[str, str]:
-    return {id: check.status for id, check in judged(result, chosen)[0].items() if check.status != "ok"}
-
-
-#: The odd database has a heartbeat without a time: nobody knows what would be lost.
-NO_HEARTBEAT = {"drill.rpo": "unknown"}
 
 
 def test_odd_names_types_and_partitions_come_back(small: dict[str, Any], drill_options: Make, place: Path) -> None:
@@ -287,36 +146,6 @@ def test_difference_of_any_kind_is_named(small: dict[str, Any], drill_options: M
         f"drill.{name}" for name in ("digests", "rows", "schema_head", "extensions", "large_objects")
     }
     assert summary["worst_status"] == "critical"
-
-
-def test_invariants(small: dict[str, Any], drill_options: Make) -> None:
-    """One that is broken fails the drill; one that cannot be asked is unknown; none can write."""
-    asked = {
-        "holds": "SELECT count(*) FROM twins WHERE a <> 7",
-        "broken": "SELECT count(*) FROM twins WHERE a = 7",
-        "failing": "SELECT count(*) FROM nowhere_to_be_found",
-        "slow": "SELECT count(*) FROM pg_sleep(10)",
-        "no number": "SELECT 'none'",
-        "no row": "SELECT 1 WHERE false",
-        "null": "SELECT sum(a) FROM twins WHERE a > 7",
-        "negative": "SELECT -1",
-        "truth": "SELECT true",
-        "two": "SELECT a FROM twins",
-        "writing": "WITH gone AS (DELETE FROM twins RETURNING 1) SELECT count(*) FROM gone",
-        "100%": "SELECT count(*) FROM twins WHERE a % 7 <> 0",
-    }
-    chosen = drill_options(
-        small, invariants=[{"name": n, "title": n, "sql": sql} for n, sql in asked.items()], invariant_timeout=1
-    )
-    result = engine.run(chosen, Progress())
-    found = {id.partition(":")[2]: check for id, check in judged(result, chosen)[0].items() if ":" in id}
-    good = {name for name, check in found.items() if check.status == "ok"}
-    assert good == {"holds", "100%"}
-    assert (found["broken"].status, found["broken"].value) == ("critical", 2)
-    assert {check.status for name, check in found.items() if name not in good | {"broken"}} == {"unknown"}
-    assert "nowhere_to_be_found" in found["failing"].message
-    assert "read-only" in found["writing"].message
-    assert judged(result, chosen)[2]["worst_status"] == "critical"
 
 
 def test_pg_restore_fails_with_its_message(
@@ -490,35 +319,3 @@ def test_recovery_point_of_an_older_server(platform: Sandbox, drill_options: Mak
         result = engine.run(chosen, Progress())
         assert statuses(result, chosen) == NO_HEARTBEAT, programs_of
     assert not left_in(place)
-
-
-@pytest.mark.parametrize(
-    ("name", "breaking"),
-    [
-        ("positions_follow_from_executions", "UPDATE positions SET quantity = quantity + 0.00000001"),
-        ("positions_follow_from_executions", "DELETE FROM positions WHERE quantity <> 0"),
-        ("positions_follow_from_executions", "UPDATE positions SET quantity = 'NaN'"),
-        ("cash_follows_from_transactions", "UPDATE cash_balances SET balance = balance - 0.01"),
-        ("cash_follows_from_transactions", "UPDATE transactions SET status = 'failed' WHERE kind = 'deposit'"),
-        ("no_orphan_executions", "UPDATE executions SET order_id = NULL WHERE id = (SELECT min(id) FROM executions)"),
-        ("audit_chain", "UPDATE audit_log SET details = details || 'x' WHERE id = 2"),
-        ("audit_chain", "DELETE FROM audit_log WHERE id = 2"),
-        ("audit_chain", "DELETE FROM audit_log WHERE id = 1"),
-        ("recency", "UPDATE heartbeat SET beat_at = beat_at - interval '1 hour'"),
-        ("recency", "DELETE FROM heartbeat"),
-    ],
-)
-def test_each_invariant_can_be_broken(platform: Sandbox, name: str, breaking: str) -> None:
-    (sql,) = [each["sql"] for each in INVARIANTS if each["name"] == name]
-    with cursor(platform.state["postgres"]) as database:
-        database.execute("BEGIN")
-        try:
-            database.execute("SELECT set_config('drill.snapshot_at', now()::text, true)")
-            database.execute(sql)
-            assert database.fetchone() == (0,)
-            database.execute(breaking)
-            assert database.rowcount
-            database.execute(sql)
-            assert database.fetchone()[0] > 0
-        finally:
-            database.execute("ROLLBACK")

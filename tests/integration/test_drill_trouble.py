@@ -19,15 +19,13 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import
 from botocore.exceptions import BotoCoreError
 
 from tests.conftest import ROOT, Playbook, Sandbox
-from tests.integration import test_backup_trouble, test_drill
+from tests.integration import drill_fixtures, test_backup_trouble
+from tests.integration.drill_fixtures import judged, left_in
 from tests.integration.test_backup import Make
 from tests.integration.test_backup_trouble import processes, wait_for
-from tests.integration.test_drill import judged, left_in
 
-backed_up, drill_options, odd, place, small = (
-    *(test_drill.backed_up, test_drill.drill_options, test_drill.odd, test_drill.place),
-    test_drill.small,
-)
+backed_up, drill_options, odd = drill_fixtures.backed_up, drill_fixtures.drill_options, drill_fixtures.odd
+place, small = drill_fixtures.place, drill_fixtures.small
 tiny_disk = test_backup_trouble.tiny_disk
 
 #: An invariant that keeps the drill in its proof for as long as a test needs.
@@ -74,7 +72,7 @@ def until(process: subprocess.Popen[str], phase: str) -> None:
 def test_killed_in_any_phase_leaves_nothing(
     backed_up: dict[str, Any], drill_options: Make, worker: Start, platform: Sandbox, place: Path, phase: str
 ) -> None:
-    application = {**test_drill.application(platform), "ready_path": "/never"}
+    application = {**drill_fixtures.application(platform), "ready_path": "/never"}
     hanging = HANGING if phase == "prove" else []
     process = worker(drill_options(backed_up, application=application, invariants=hanging))
     until(process, phase)
@@ -178,7 +176,7 @@ def test_disk_full(
 def test_role_proves_and_records(
     backed_up: dict[str, Any], place: Path, platform: Sandbox, play: Callable[..., Playbook], tmp_path: Path
 ) -> None:
-    """The whole playbook, as an operator runs it, with the application of inventories/local; then its record is found."""
+    """The whole playbook, with the application of inventories/local; then the daily check finds its record."""
     file = tmp_path / "variables.json"
     environment = backed_up["environment_name"]
     variables = {"restore_drill_environment": environment, "restore_drill_scratch_directory": str(place)}
