@@ -17,6 +17,7 @@ import zstandard
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import files
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import (
     application,
+    engines,
     fetch,
     instance,
     options,
@@ -404,3 +405,33 @@ def test_readme_names_every_check_and_invariant() -> None:
     invariants = yaml.safe_load((ROOT / "roles/restore_drill/vars/main.yml").read_text())["__restore_drill_invariants"]
     for invariant in invariants:
         assert f"`{invariant['name']}`" in readme
+
+
+def server(folder: Path, version: int, *missing: str) -> str:
+    folder.mkdir(parents=True)
+    for name in {*Logical.programs} - {*missing}:
+        (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}.1'\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {version: server(tmp_path / f"debian/{version}/bin", version) for version in (9, 15, 18)}
+    only_client = server(tmp_path / "client", 18, "postgres", "initdb")
+    monkeypatch.setattr(engines, "INSTALLED", (str(tmp_path / "debian/*/bin"), str(tmp_path / "pgsql-*/bin")))
+    monkeypatch.setenv("PATH", only_client)
+
+    def chosen(recorded: int, **given: Any) -> set[str]:
+        point = {"database": {"server_version_num": recorded * 10000}}
+        return {str(Path(path).parent) for path in engines.tools(given, Logical, point).values()}
+
+    # All from one place, although psql is in the PATH.
+    assert chosen(15) == {places[15]}
+    assert chosen(16) == {places[18]}
+    assert chosen(9) == {places[9]}
+    with pytest.raises(ConfigurationError, match=r"(initdb|postgres) was not found"):
+        chosen(19)
+    with pytest.raises(ConfigurationError, match="of PostgreSQL 15, the recovery point of 16"):
+        chosen(16, pg_bin_dir=places[15])
+    monkeypatch.setenv("PATH", places[18])
+    assert chosen(15) == {places[18]}

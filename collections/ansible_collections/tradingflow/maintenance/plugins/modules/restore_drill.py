@@ -37,7 +37,7 @@ options:
     type: str
     default: newest
   pg_bin_dir:
-    description: Where the server's programs are. Without it the PATH is searched.
+    description: Where the server's programs are. Without it the PATH, then where Debian and Red Hat put them.
     type: path
   scratch_directory:
     description: Where a private folder is made for objects, server and files. Nothing stays there.

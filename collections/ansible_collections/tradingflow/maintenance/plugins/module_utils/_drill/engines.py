@@ -10,12 +10,15 @@ bring_up(instance, tools, progress), which gives the name of the restored databa
 
 from __future__ import annotations
 
-from typing import Any, Dict, Type
+import glob
+import re
+from typing import Any, Dict, List, Optional, Type
 
 from .._backup import programs
 from ..errors import ConfigurationError
 from .logical import Logical
 
+INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 ENGINES = {Logical.name: Logical}
 
 
@@ -34,21 +37,42 @@ def engine_of(point: Dict[str, Any]) -> Type[Logical]:
 
 
 def tools(options: Dict[str, Any], engine: Type[Logical], point: Dict[str, Any]) -> Dict[str, str]:
-    """Paths of the programs an engine needs.
+    """Paths of the programs an engine needs, all from one place.
 
-    :raises ConfigurationError: one is missing, or they are too old
+    :raises ConfigurationError: they are nowhere, or too old
     """
-    found: Dict[str, str] = {}
-    for name in engine.programs:
+    recorded = int(point["database"]["server_version_num"]) // 10000
+    places = [options["pg_bin_dir"]] if options.get("pg_bin_dir") else [None, *installed(recorded)]
+    first = None
+    for place in places:
         try:
-            found[name] = programs.find(name, options.get("pg_bin_dir"))
+            return _of(place, engine, recorded)
         except ConfigurationError as error:
-            raise ConfigurationError(
-                error.message,
-                "A drill needs the server's programs, not only the client's: install the PostgreSQL server's package,"
-                " and set restore_drill_pg_bin_dir, e.g. to /usr/lib/postgresql/17/bin.",
-            ) from None
-    major, recorded = programs.version(found["postgres"])[0], int(point["database"]["server_version_num"]) // 10000
+            first = first or error
+    raise first or ConfigurationError("There is no PostgreSQL server.")
+
+
+def installed(major: int) -> List[str]:
+    """Where distributions put a server's programs, which are in no PATH: of this major version, then of newer ones."""
+    found = {}
+    for pattern in INSTALLED:
+        for folder in glob.glob(pattern):
+            number = re.search(r"(\d+)/bin$", folder)
+            if number and int(number[1]) >= major:
+                found[int(number[1])] = folder
+    return [found[number] for number in sorted(found)]
+
+
+def _of(place: Optional[str], engine: Type[Logical], recorded: int) -> Dict[str, str]:
+    try:
+        found = {name: programs.find(name, place) for name in engine.programs}
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            error.message,
+            "A drill needs the server's programs, not only the client's: install the PostgreSQL server's package,"
+            " or set restore_drill_pg_bin_dir to where they are.",
+        ) from None
+    major = programs.version(found["postgres"])[0]
     if major < recorded:
         raise ConfigurationError(
             f"The programs are of PostgreSQL {major}, the recovery point of {recorded}: they cannot restore it.",
