@@ -202,7 +202,7 @@ TROUBLES = (
         "duplicate-fill",
         "a fill is booked twice.",
         "the second one is gone.",
-        {"trading.duplicate_executions": "critical"},
+        {"trading.duplicate_executions": "critical", "trading.filled_quantities": "critical"},
         (
             "executions",
             f"INSERT INTO executions ({COLUMNS}) SELECT {COLUMNS} FROM executions WHERE id = {FILL.format(skip=0)}",
@@ -212,7 +212,11 @@ TROUBLES = (
         "missing-fill",
         "a fill that the venue has is missing in our books.",
         "the fill is back.",
-        {"trading.reconcile_executions": "critical"},
+        {
+            "trading.reconcile_executions": "critical",
+            "trading.reconcile_fees": "critical",
+            "trading.filled_quantities": "critical",
+        },
         ("executions", f"DELETE FROM executions WHERE id = {FILL.format(skip=1)}"),
     ),
     rows(
@@ -234,6 +238,7 @@ TROUBLES = (
         {
             "trading.venue_statements": "critical",
             "trading.reconcile_executions": "unknown",
+            "trading.reconcile_fees": "unknown",
             "trading.reconcile_positions": "unknown",
             "trading.reconcile_cash": "unknown",
         },

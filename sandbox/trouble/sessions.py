@@ -9,6 +9,7 @@ The sessions are a process of their own, ``python -m sandbox.trouble.sessions``,
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -41,7 +42,7 @@ def block(memory: Memory) -> None:
     log_file = state.layout.root / "log/trouble.log"
     section = state["postgres"]
     process = spawn(
-        [sys.executable, "-m", "sandbox.trouble.sessions"],
+        [sys.executable, "-m", "sandbox.trouble.sessions", state.layout.state_file],
         root=state.layout.root,
         log_file=log_file,
         environment={
@@ -78,6 +79,11 @@ def unblock(memory: Memory) -> None:
     with superuser(memory.state) as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s", [APPLICATION]
+        )
+        # They were slow because they waited: nobody is to look for them tomorrow.
+        cursor.execute(
+            "SELECT pg_stat_statements_reset(userid, dbid, queryid) FROM pg_stat_statements WHERE query ILIKE %s",
+            [f"%{SCHEMA}%"],
         )
 
 
@@ -120,11 +126,30 @@ TROUBLES = (
 )
 
 
+def recorded(state_file: str) -> int | None:
+    """The process that the state file says holds the rows."""
+    try:
+        with open(state_file, encoding="utf-8") as file:
+            pid: int | None = json.load(file)["troubles"]["blocked-sessions"]["pid"]
+            return pid
+    except (OSError, ValueError, LookupError):
+        return None
+
+
 def main() -> None:
-    """Holds rows, and waits for each of them in another session, until it is ended. Libpq's variables say where."""
+    """Holds rows, and waits for each of them in another session, until it is ended. Libpq's variables say where.
+
+    The argument is the sandbox's state file. Whoever started it and was killed before writing it down there is told by
+    nobody when it is over: then it ends.
+    """
     import psycopg2
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    deadline = time.monotonic() + 10
+    while recorded(sys.argv[1]) != os.getpid():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
     lock = f"SELECT FROM {SCHEMA}.queue WHERE id BETWEEN %s AND %s FOR UPDATE"
 
     def wait(row: int) -> None:

@@ -34,6 +34,19 @@ class Issued:
             .not_valid_after(expires)
             .add_extension(x509.BasicConstraints(ca=kind.get("ca", False), path_length=None), True)
         )
+        # Python 3.13 asks for these.
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(above.key.public_key())
+        builder = builder.add_extension(issuer, False)
+        if kind.get("ca"):
+            usage = dict.fromkeys(
+                ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+                False,
+            )
+            signing = x509.KeyUsage(
+                **usage, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False
+            )
+            builder = builder.add_extension(signing, True)
         if not kind.get("ca"):
             names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
             builder = builder.add_extension(names, False)

@@ -29,7 +29,7 @@ def past(*checks: dict[str, Check], days: float = 1) -> Earlier:
     """Earlier runs, the last of them `days` ago, the others a day before each other."""
     reports = []
     for back, run in enumerate(reversed(checks)):
-        at = (NOW - timedelta(days=days + back)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = (datetime.now(UTC) - timedelta(days=days + back)).strftime("%Y-%m-%dT%H:%M:%SZ")
         reports.append({check.id: {**check.as_dict(), "observed_at": at} for check in run.values()})
     return lambda id: [report[id] for report in reversed(reports)]
 

@@ -48,7 +48,7 @@ def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str
         ]
     newest = finished[0][1]
     # Another compression gives another size, and says nothing of the data.
-    others = [facts for _, facts in finished[1:] if facts and facts["engine"] == newest["engine"]][:MOST]
+    others = [facts for _run_id, facts in finished[1:] if facts and facts["engine"] == newest["engine"]][:MOST]
     return list(_judged(newest, others, thresholds, source))
 
 

@@ -251,12 +251,14 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
             warnings.simplefilter("ignore")
             table = exchange_calendars.get_calendar(code, start=first.isoformat(), end=last.isoformat()).schedule
     except (exchange_calendars.errors.CalendarError, ValueError, LookupError, TypeError) as error:
-        text = f"nobody knows calendar {printable(code, 40)}: {printable(str(error).split(chr(10))[0])}"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        text = f"nobody knows calendar {printable(code, 40)}: {printable(reason)}"
         raise UnknownCalendar(text, remedy) from None
     sessions: List[Session] = []
-    for opens, pause, resumes, closes in table[["open", "break_start", "break_end", "close"]].itertuples(index=False):
-        # A missing time (NaT) is not equal to itself.
-        if pause == pause and resumes == resumes:
+    table = table.assign(pauses=table[["break_start", "break_end"]].notna().all(axis=1))
+    columns = ["pauses", "open", "break_start", "break_end", "close"]
+    for pauses, opens, pause, resumes, closes in table[columns].itertuples(index=False):
+        if pauses:
             sessions += [(opens.timestamp(), pause.timestamp()), (resumes.timestamp(), closes.timestamp())]
         else:
             sessions.append((opens.timestamp(), closes.timestamp()))
