@@ -298,11 +298,11 @@ def test_recovery_point_of_an_older_server(platform: Sandbox, drill_options: Mak
             'GRANT pg_monitor TO "the owner"',
             "ALTER ROLE \"the owner\" SET work_mem = '5MB'",
             'CREATE DATABASE "ol d" TEMPLATE template0 OWNER "the owner"',
-            "ALTER DATABASE \"ol d\" SET statement_timeout = '1ms'",
         ):
             run_sql(admin, statement)
         source = server.database("ol d")
-        run_sql(source, f"SET statement_timeout = 0; {CONTENTS}")
+        run_sql(source, CONTENTS)
+        run_sql(admin, 'ALTER DATABASE "ol d" SET default_transaction_read_only = on')
         made = {
             **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
             "environment_name": "older",

@@ -22,6 +22,8 @@ from .instance import Instance, failed
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
 ELSEWHERE = "template1"
+#: What the restored database's own settings would forbid.
+_FREE = "-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off"
 _FETCHERS = 4
 
 
@@ -78,10 +80,11 @@ class Logical:
         with connected(instance.database(ELSEWHERE), statement_timeout=0) as connection:
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": _size(connection, name), "bytes_total": total})
-            self._run([*arguments, str(self.objects / "database")], instance, progress)
-        with connected(instance.database(name), statement_timeout=0) as connection:
+            self._run([*arguments, str(self.objects / "database")], instance, progress, PGOPTIONS=_FREE)
+        with connected(instance.database(name), statement_timeout=0) as connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
             # What a restored database needs before anybody uses it.
-            connection.cursor().execute("ANALYZE")
+            cursor.execute("ANALYZE")
         return name
 
     def _globals(self, instance: Instance, psql: str, progress: Progress) -> None:
@@ -91,7 +94,7 @@ class Logical:
         target = self._folder / "globals.sql"
         target.write_text(text, "utf-8", "surrogateescape")
         target.chmod(0o600)
-        settings = "-c allow_in_place_tablespaces=on" if major >= 15 else ""
+        settings = f"{_FREE} -c allow_in_place_tablespaces=on" if major >= 15 else _FREE
         self._run(
             [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-d", ELSEWHERE, "-f", str(target)],
             instance,

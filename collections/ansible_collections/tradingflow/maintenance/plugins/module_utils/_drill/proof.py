@@ -152,8 +152,8 @@ def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Ch
         if cursor.fetchone() is None:
             remedy = "Install PostgreSQL's contrib modules on the drill's host."
             return unknown("drill.indexes", title, "amcheck is not installed: no index was checked.", remedy)
-        # The platform's event triggers are no business of ours.
-        cursor.execute("SET session_replication_role = replica")
+        # The platform's event triggers and settings are no business of ours.
+        cursor.execute("SET session_replication_role = replica; SET default_transaction_read_only = off")
         # In a schema of its own: nothing of the platform's is looked at or shadowed.
         cursor.execute("CREATE SCHEMA tradingflow_restore_drill")
         cursor.execute("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'amcheck'")
