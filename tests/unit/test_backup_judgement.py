@@ -12,7 +12,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.action import recovery_point as action
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
     engine,
     options,
@@ -21,6 +20,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
     verify,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import BACKUP
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import job
 from botocore.exceptions import ClientError
 
 from tests.conftest import COLLECTION
@@ -312,20 +313,20 @@ def test_environment_that_cannot_be_a_key_is_refused(name: str) -> None:
 
 def test_line_of_progress() -> None:
     state = {"phase": "backup", "seconds": 4.0, "bytes_done": 400 * 10**6, "bytes_total": 1200 * 10**6}
-    assert action.line("h", state) == "PROGRESS backup h backup 400 MB of ~1.2 GB 33% 100 MB/s ETA 0:08"
+    assert job.line(BACKUP, "h", state) == "PROGRESS backup h backup 400 MB of ~1.2 GB 33% 100 MB/s ETA 0:08"
     # An estimate that was too low is no reason to say 120%, or a negative time.
-    late = action.line("h", {**state, "bytes_done": 2400 * 10**6})
+    late = job.line(BACKUP, "h", {**state, "bytes_done": 2400 * 10**6})
     assert "99%" in late
     assert "ETA 0:00" in late
-    assert action.line("h", {**state, "bytes_done": 0}) == "PROGRESS backup h backup 4 s"
+    assert job.line(BACKUP, "h", {**state, "bytes_done": 0}) == "PROGRESS backup h backup 4 s"
 
 
 def test_lines_come_at_most_every_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     lines: list[str] = []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(action.display, "display", lines.append)
-    shown = action.Lines("h")
+    monkeypatch.setattr(job.display, "display", lines.append)
+    shown = job.Lines(BACKUP, "h")
     state = {"phase": "backup", "seconds": 1.0, "bytes_done": 0, "bytes_total": 0}
     for step in (0.5, 1.0, 1.0, 0.5, 1.4, 0.2):
         now[0] += step

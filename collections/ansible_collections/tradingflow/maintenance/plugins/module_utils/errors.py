@@ -40,6 +40,10 @@ class BackupError(MaintenanceError):
     """A backup could not be made or does not verify."""
 
 
+class RestoreError(MaintenanceError):
+    """A recovery point does not come back as it should."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 

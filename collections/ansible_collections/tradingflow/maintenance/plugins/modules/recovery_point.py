@@ -219,9 +219,6 @@ plan:
   type: dict
 """
 
-import json
-import os
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -231,58 +228,30 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.options import SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
-
-
-def described(error: MaintenanceError) -> dict[str, Any]:
-    """An expected error as JSON data."""
-    return {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import described, detach, outcome
 
 
 def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
-    """The result as JSON data, secrets masked; an error as {"error": {kind, message, remedy}}."""
-    try:
-        if module.check_mode:
-            result = {"plan": engine.plan(module.params)}
-        else:
-            result = engine.create(module.params, Progress(directory, (module.params["run"] or {}).get("watched", [])))
-    except MaintenanceError as error:
-        result = {"error": described(error)}
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"Unexpected {type(error).__name__} in {Path(where.filename).name}:{where.lineno}: {error}"
-        result = {"error": {"kind": "unexpected", "message": text, "remedy": "This is a defect: please report it."}}
+    """The result as JSON data, secrets masked."""
+    options = module.params
+    if module.check_mode:
+        result = outcome(lambda: {"plan": engine.plan(options)})
+    else:
+        progress = Progress(directory, (options["run"] or {}).get("watched", []))
+        result = outcome(lambda: engine.create(options, progress))
     masked: dict[str, Any] = remove_values(result, module.no_log_values)
     return masked
 
 
-def detach(module: AnsibleModule) -> None:
-    """Leaves the work to a process of its own and says where it reports: no secret is on disk for it."""
-    directory = scratch.job_directory(module.params["scratch_directory"])
-    (directory / "alive").touch(mode=0o600)
-    pid = os.fork()
-    if pid:
-        module.exit_json(changed=False, job=str(directory), pid=pid)
-    try:
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for handle in (0, 1, 2):
-            os.dup2(null, handle)
-        os.closerange(3, 1024)
-        result = json.dumps(work(module, directory), ensure_ascii=True)
-        (directory / ".result.json").write_text(result, encoding="ascii")
-        os.replace(directory / ".result.json", directory / "result.json")
-    finally:
-        # Not through the interpreter's end: the parent's temporary files are not ours to remove.
-        os._exit(0)
-
-
 def main() -> None:
     module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
-    try:
-        if (module.params["run"] or {}).get("detach") and not module.check_mode:
-            detach(module)
-    except MaintenanceError as error:
-        module.exit_json(changed=False, error=described(error))
+    if (module.params["run"] or {}).get("detach") and not module.check_mode:
+        try:
+            directory = scratch.job_directory(module.params["scratch_directory"])
+        except MaintenanceError as error:
+            module.exit_json(changed=False, error=described(error))
+        pid = detach(directory, lambda: work(module, directory))
+        module.exit_json(changed=False, job=str(directory), pid=pid)
     result = work(module, None)
     module.exit_json(changed="recovery_point" in result, **result)
 

@@ -110,14 +110,17 @@ def _accepts(pg_dump: str, arguments: List[str]) -> bool:
         return "connection to server" in done.stderr or "could not connect" in done.stderr
 
 
-def child_setup(nice: int) -> Callable[[], None]:
-    """What a child does before exec: die with us, be a group of its own, be nice."""
+def child_setup(nice: int, farewell: int = signal.SIGKILL) -> Callable[[], None]:
+    """What a child does before exec: die with us, be a group of its own, be nice.
+
+    :param farewell: the signal it gets when we die
+    """
     parent = os.getpid()
 
     def setup() -> None:
         os.setpgid(0, 0)
         if _libc is not None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            _libc.prctl(_PR_SET_PDEATHSIG, farewell, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
         if nice:

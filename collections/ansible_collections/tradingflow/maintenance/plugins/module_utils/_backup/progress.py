@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Optional
 
 from ..errors import BackupError
+from ..job import BACKUP, Kind
 
 #: Seconds without a touch of the handle after which the work ends itself.
 HANDLE_TIMEOUT = 30.0
@@ -25,8 +26,9 @@ class Progress:
     :param watched: ids of processes on this host without which the work ends itself
     """
 
-    def __init__(self, directory: Optional[Path] = None, watched: Iterable[int] = ()) -> None:
+    def __init__(self, directory: Optional[Path] = None, watched: Iterable[int] = (), kind: Kind = BACKUP) -> None:
         self.directory = directory
+        self._kind = kind
         self._watched = list(watched)
         self.started = time.monotonic()
         self.phases: Dict[str, float] = {}
@@ -35,6 +37,11 @@ class Progress:
         self._measure: Callable[[], Dict[str, Any]] = dict
         self._written = 0.0
         self._touched = (0, self.started)
+
+    @property
+    def name(self) -> str:
+        """The phase under way."""
+        return self._phase
 
     def phase(self, name: str, measure: Callable[[], Dict[str, Any]] = dict) -> None:
         """Begins a phase.
@@ -80,9 +87,9 @@ class Progress:
         try:
             mtime = (self.directory / "alive").stat().st_mtime_ns
         except FileNotFoundError:
-            raise BackupError("The backup was told to stop.", "Run it again.") from None
+            raise BackupError(f"The {self._kind.name} was told to stop.", "Run it again.") from None
         if not all(os.path.exists(f"/proc/{pid}") for pid in self._watched):
-            raise BackupError("Whoever started the backup is gone: it was ended.", "Run it again.")
+            raise BackupError(f"Whoever started the {self._kind.name} is gone: it was ended.", "Run it again.")
         # Changes of the time stamp are counted, not its age: clocks jump.
         now = time.monotonic()
         if mtime != self._touched[0]:
@@ -90,5 +97,6 @@ class Progress:
         silence = now - self._touched[1]
         if silence > HANDLE_TIMEOUT:
             raise BackupError(
-                f"Whoever started the backup has been gone for {silence:.0f} s: it was ended.", "Run it again."
+                f"Whoever started the {self._kind.name} has been gone for {silence:.0f} s: it was ended.",
+                "Run it again.",
             )

@@ -26,7 +26,7 @@ LONG_AGO = 35
 #: Seconds by which a record may be ahead of the runner's clock.
 CLOCK_TOLERANCE = 300
 
-REMEDY = "Restore the newest recovery point as a drill, and record it in the ledger (docs/backup.md)."
+REMEDY = "Drill a restore of the newest recovery point (playbooks/drill.yml), which records it in the ledger."
 
 
 @dataclass

@@ -19,10 +19,11 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..checks import utc_now
 from ..errors import ConfigurationError, LockedError
+from ..job import BACKUP, Kind
 from .progress import HANDLE_TIMEOUT
 
 _IN_CLOSE_WRITE = 0x8
@@ -33,30 +34,38 @@ _CHUNK = 1 << 20
 JOB_AGE = 3600.0
 
 
-def base(directory: str) -> Path:
-    """Our folder of this user in the scratch directory, mode 0700.
+def base(directory: str, kind: Kind = BACKUP, mode: int = 0o700) -> Path:
+    """Our folder of this user in the scratch directory.
 
+    :param mode: 0711 lets a server that runs as another user pass through it
     :raises ConfigurationError: it cannot be made, or somebody else owns the name
     """
-    path = Path(directory) / f"tradingflow-backup-{os.geteuid()}"
+    path = Path(directory) / f"tradingflow-{kind.name}-{os.geteuid()}"
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
     except OSError as error:
-        raise ConfigurationError(
-            f"The scratch directory cannot be used: {error}", "Correct backup_scratch_directory, or free space there."
-        ) from None
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise unusable(kind, error) from None
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o066:
         raise ConfigurationError(
             f"{path} belongs to somebody else or is open to others.",
-            "Remove it, or choose another backup_scratch_directory.",
+            f"Remove it, or choose another {kind.role}_scratch_directory.",
         )
+    path.chmod(mode)
     return path
 
 
-def job_directory(directory: str) -> Path:
+def unusable(kind: Kind, error: OSError) -> ConfigurationError:
+    """That the scratch directory cannot be used."""
+    return ConfigurationError(
+        f"The scratch directory cannot be used: {error}",
+        f"Correct {kind.role}_scratch_directory, or free space there.",
+    )
+
+
+def job_directory(directory: str, kind: Kind = BACKUP, mode: int = 0o700) -> Path:
     """A new folder for a job's state; older ones that nobody touches any more are removed."""
-    parent = base(directory)
+    parent = base(directory, kind, mode)
     for old in parent.glob("job-*"):
         try:
             if time.time() - max(old.stat().st_mtime, (old / "alive").stat().st_mtime) > JOB_AGE:
@@ -91,20 +100,32 @@ class Scratch:
 
 
 @contextmanager
-def locked(directory: str, name: str, run_id: str, job: Optional[Path] = None) -> Iterator[Scratch]:
+def locked(
+    directory: str,
+    name: str,
+    run_id: str,
+    job: Optional[Path] = None,
+    *,
+    kind: Kind = BACKUP,
+    mode: int = 0o700,
+    before_removal: Callable[[Path], None] = lambda folder: None,
+) -> Iterator[Scratch]:
     """Locks a destination on this host for as long as the context lasts.
 
     A run that nobody holds the handle of any more ends itself soon; it is waited for.
 
     :param job: our folder with the handle, told to others who find the lock taken
+    :param mode: of the folders, see base
+    :param before_removal: called with each folder of a dead run, while the lock is ours
     :raises LockedError: another run holds it
     """
-    home = base(directory) / name
+    home = base(directory, kind, mode) / name
     try:
         home.mkdir(mode=0o700, exist_ok=True)
+        home.chmod(mode)
         handle = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigurationError(f"The scratch directory cannot be used: {error}", "Free space there.") from None
+        raise unusable(kind, error) from None
     try:
         seen, deadline = None, time.monotonic() + HANDLE_TIMEOUT + 10
         while not _flock(handle):
@@ -113,7 +134,7 @@ def locked(directory: str, name: str, run_id: str, job: Optional[Path] = None) -
             # Touched again between two looks, or by nobody at all: somebody is at work.
             if not touched or (seen and touched != seen) or time.monotonic() > deadline:
                 raise LockedError(
-                    f"Another backup of this environment is under way on this host: process {holder.get('pid')}, "
+                    f"Another {kind.name} of this environment is under way on this host: process {holder.get('pid')}, "
                     f"recovery point {holder.get('id')}, started {holder.get('started_at')}.",
                     "Wait for it to end; it shows its own progress.",
                 )
@@ -122,14 +143,16 @@ def locked(directory: str, name: str, run_id: str, job: Optional[Path] = None) -
         # The lock is ours, so every other folder here is a dead run's.
         stale = sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False))
         for old in stale:
+            before_removal(home / old)
             shutil.rmtree(home / old, ignore_errors=True)
         holder = {"pid": os.getpid(), "id": run_id, "started_at": utc_now(), "job": str(job) if job else None}
         try:
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(holder).encode(), 0)
             (home / run_id).mkdir(mode=0o700)
+            (home / run_id).chmod(mode)
         except OSError as error:
-            raise ConfigurationError(f"The scratch directory cannot be used: {error}", "Free space there.") from None
+            raise unusable(kind, error) from None
         try:
             yield Scratch(home / run_id, stale)
         finally:

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an action's details tell people: its plain facts and its phases."""
+"""What an action's details tell people: its plain facts, its phases, and what it measured against objectives."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...module_utils.checks import STATUSES
 from .words import clean, grouped, moment, number, quantity, when
 
 #: Shown apart, or of no use to people.
@@ -107,3 +108,19 @@ def phases(details: dict[str, Any]) -> list[tuple[str, float]]:
         for name, seconds in pairs
         if name and isinstance(seconds, (int, float)) and seconds >= 0
     ]
+
+
+def objectives(details: dict[str, Any]) -> list[tuple[str, float | None, float, str]]:
+    """What an action measured against objectives: name, seconds (None when not measured), objective in s, status.
+
+    From [{"name": "Recovery time", "seconds": 34, "objective": 14400, "status": "ok"}].
+    """
+    given = details.get("objectives")
+    found = []
+    for item in given if isinstance(given, list) else []:
+        if not isinstance(item, dict) or item.get("status") not in STATUSES:
+            continue
+        seconds, objective = number(item.get("seconds")), number(item.get("objective"))
+        if objective is not None and objective > 0:
+            found.append((clean(item.get("name"), 60, one_line=True), seconds, objective, item["status"]))
+    return found

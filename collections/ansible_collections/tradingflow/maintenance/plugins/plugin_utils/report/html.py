@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from ...module_utils.checks import STATUSES
 from . import words
-from .actions import facts, phases
+from .actions import facts, objectives, phases
 from .history import series
 from .sparkline import bars, sparkline
 from .text import CHANGES, RULES, change_text, changed, verdict
@@ -53,6 +53,7 @@ def _environment() -> Environment:
     environment.filters["counted"] = words.counted
     environment.filters["facts"] = facts
     environment.filters["phases"] = phases
+    environment.filters["objectives"] = objectives
     environment.filters["changed"] = change_text
     environment.filters["plural"] = words.plural
     environment.filters["examples"] = words.examples

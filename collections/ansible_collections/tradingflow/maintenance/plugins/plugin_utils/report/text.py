@@ -12,7 +12,7 @@ import unicodedata
 from typing import Any
 
 from ...module_utils.checks import STATUSES
-from .actions import facts, phases
+from .actions import facts, objectives, phases
 from .words import NBSP, clean, counted, duration, plural, quantity, thresholds, when
 
 #: Most findings, changes and areas that the table lists.
@@ -120,6 +120,9 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
         spent = [f"{name} {duration(seconds)}" for name, seconds in phases(action["details"])]
         if spent:
             add("phases: " + ", ".join(spent), 10)
+        for name, seconds, objective, status in objectives(action["details"]):
+            measured = "not measured" if seconds is None else duration(seconds)
+            add(f"{name}: {measured}, objective {duration(objective)} ({status})", 10)
     if len(report["actions"]) > MOST_ACTIONS:
         lines.append(f"{'':10}and {len(report['actions']) - MOST_ACTIONS:,} more: see the report")
 

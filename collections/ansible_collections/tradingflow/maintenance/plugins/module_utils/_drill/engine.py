@@ -1,0 +1,284 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Drills a restore: choose, fetch, start, restore, prove, start the application, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+from .._backup.engine import new_id
+from .._backup.files import need_zstandard
+from .._backup.options import human
+from .._backup.progress import Progress
+from .._backup.scratch import Scratch, destination, locked
+from ..checks import Check, as_dicts
+from ..database import connected
+from ..errors import ConfigurationError, MaintenanceError
+from ..job import DRILL, described
+from ..storage import client
+from . import instance as servers
+from . import proof
+from .application import Application, check_options
+from .engines import engine_of, tools
+from .fetch import Chosen, choose, manifest_of
+from .instance import Account, Instance, end_inside
+from .invariants import heartbeat
+from .invariants import measure as measure_invariants
+from .unpack import unpack
+
+#: Removes the folder when whoever started this is gone, killed or not: a copy of the data must not lie about.
+_JANITOR = """cat >/dev/null; n=0; while test $n -lt 150; do rm -rf -- "$1" 2>/dev/null; test -e "$1" || exit 0
+n=$((n + 1)); sleep 0.1; done"""
+
+
+def check_place(options: Dict[str, Any]) -> Optional[Account]:
+    """Whom the server runs as, None for us, when the scratch directory is a place for it.
+
+    :raises ConfigurationError: it is not, above all in a data directory: then nothing is written there
+    """
+    user = servers.account(options.get("run_as"))
+    servers.check_place(options["scratch_directory"], user)
+    return user
+
+
+def folder_mode(user: Optional[Account]) -> int:
+    """Of the folders that the server's user must pass through."""
+    return 0o711 if user else 0o700
+
+
+class Prepared:
+    """What is known before anything is done.
+
+    :raises MaintenanceError: the drill cannot be made
+    """
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        self.options = options
+        if options.get("application"):
+            check_options(options["application"])
+        self.user = check_place(options)
+        self.s3 = client(options["storage"], pool=16)
+        self.chosen: Chosen = choose(
+            self.s3, options["storage"], options["environment_name"], options["recovery_point"]
+        )
+        self.point = self.chosen.point
+        self.engine = engine_of(self.point)
+        self.tools = tools(options, self.engine, self.point)
+        if self.point["application"]["files"]:
+            need_zstandard()
+        self.needed = self.engine.space(self.point)
+
+    def free(self) -> int:
+        """Bytes free for the drill."""
+        status = os.statvfs(self.options["scratch_directory"])
+        return status.f_bavail * status.f_frsize
+
+    def check_space(self) -> None:
+        """Raises ConfigurationError when the disk is too small."""
+        if self.free() < self.needed:
+            raise ConfigurationError(
+                f"The drill needs about {human(self.needed)} in {self.options['scratch_directory']}, where"
+                f" {human(self.free())} are free.",
+                "Free space there, or choose another restore_drill_scratch_directory.",
+            )
+
+    def summary(self) -> Dict[str, Any]:
+        """The recovery point in short."""
+        point = self.point
+        return {
+            "id": point["id"],
+            "key": self.chosen.key,
+            "sha256": self.chosen.sha256,
+            "engine": point["engine"]["name"],
+            "created_at": point["created_at"],
+            "objects": len(point["objects"]),
+            "size": int(point["totals"]["bytes"]),
+            "database_bytes": int(point["database"]["size"]),
+            "tables": len(point["database"]["tables"]),
+            "application_version": point["application"].get("version"),
+        }
+
+
+def plan(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What run would do. Changes nothing.
+
+    :raises MaintenanceError: something run needs is missing
+    """
+    prepared = Prepared(options)
+    return {
+        "recovery_point": prepared.summary(),
+        "unreadable": prepared.chosen.unreadable,
+        "scratch_directory": options["scratch_directory"],
+        "scratch_needed_bytes": prepared.needed,
+        "scratch_free_bytes": prepared.free(),
+        "programs": os.path.dirname(prepared.tools["postgres"]),
+        "invariants": len(options["invariants"]),
+        "application": bool(options.get("application")),
+    }
+
+
+def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+    """Drills a restore.
+
+    :returns: recovery_point (in short), checks (contract 1), phases (s by name), rto_seconds and heartbeat_at (None
+        when not measured), rpo_seconds, source, unreadable, and problem with phase, kind, message and remedy: what
+        ended the drill early, or None
+    :raises MaintenanceError: nothing was drilled
+    """
+    started = time.monotonic()
+    progress.phase("prepare")
+    prepared = Prepared(options)
+    place = destination(options["environment_name"], options["storage"])
+    run_id = new_id(datetime.now(timezone.utc))
+    drill = _Drill(prepared, progress, started)
+    with locked(
+        options["scratch_directory"],
+        place,
+        run_id,
+        progress.directory,
+        kind=DRILL,
+        mode=folder_mode(prepared.user),
+        before_removal=end_inside,
+    ) as scratch:
+        prepared.check_space()
+        with _janitor(scratch.path), ExitStack() as stack:
+            drill.work(scratch, stack)
+            progress.phase("clean up")
+    left = scratch.path.exists()
+    progress.phase("done")
+    return {
+        "recovery_point": prepared.summary(),
+        "unreadable": prepared.chosen.unreadable,
+        "checks": as_dicts(drill.checks),
+        "phases": {name: round(seconds, 3) for name, seconds in progress.phases.items()},
+        "rto_seconds": drill.rto_seconds,
+        "with_application": bool(options.get("application")),
+        **drill.loss,
+        "source": source_size(options),
+        "problem": drill.problem,
+        "left": str(scratch.path) if left else None,
+    }
+
+
+class _Drill:
+    """The work itself, and what came of it."""
+
+    def __init__(self, prepared: Prepared, progress: Progress, started: float) -> None:
+        self._prepared = prepared
+        self._options = prepared.options
+        self._progress = progress
+        self._started = started
+        self.checks: List[Check] = []
+        self.rto_seconds: Optional[float] = None
+        self.loss: Dict[str, Any] = {"heartbeat_at": None, "rpo_seconds": None}
+        self.problem: Optional[Dict[str, Any]] = None
+
+    def work(self, scratch: Scratch, stack: ExitStack) -> None:
+        """Everything between the lock and the cleaning up; what ends it early becomes the problem."""
+        try:
+            self._work(scratch.path, stack)
+        except MaintenanceError as error:
+            self.problem = {"phase": self._progress.name, **described(error)}
+        except OSError as error:
+            remedy = "Correct restore_drill_scratch_directory."
+            self.problem = {
+                "phase": self._progress.name,
+                **described(servers.failed(f"The drill stopped: {error}", remedy)),
+            }
+
+    def _work(self, folder: Path, stack: ExitStack) -> None:
+        options, progress, tick = self._options, self._progress, self._progress.tick
+        point, jobs = self._prepared.point, max(1, options["jobs"])
+        engine = self._prepared.engine(options, point, folder, self._prepared.s3)
+        engine.fetch(progress)
+        place = folder / "instance"
+        place.mkdir()
+        place.chmod(folder_mode(self._prepared.user))
+        instance = stack.enter_context(Instance(place, self._prepared.tools, self._prepared.user, options["settings"]))
+        name = engine.bring_up(instance, self._prepared.tools, progress)
+        database = instance.database(name)
+        data = folder / "application files"
+        self._files(engine.objects, data)
+        progress.phase("prove")
+        self.loss = _loss(heartbeat(database))
+        self.checks += proof.compare(database, point, jobs, tick)
+        self.checks += measure_invariants(
+            database, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
+        )
+        self.checks.append(proof.indexes(database, jobs, tick))
+        application = options.get("application")
+        healthy = True
+        if application:
+            progress.phase("application")
+            if application.get("user"):
+                instance.set_password(application["user"])
+            expected = application.get("version") or point["application"].get("version")
+            child = Application({**application, "version": expected}, instance, name, folder / "application", data)
+            found = stack.enter_context(child).start(tick)
+            self.checks += found
+            healthy = found[0].status == "ok"
+        if healthy:
+            self.rto_seconds = round(time.monotonic() - self._started, 3)
+
+    def _files(self, objects: Path, data: Path) -> None:
+        manifest = manifest_of(objects)
+        if manifest is None:
+            data.mkdir(mode=0o700)
+            return
+        self._progress.phase("files")
+        wrong = unpack(objects / "application/data.tar.zst", manifest, data, self._progress.tick)
+        count = sum(entry["type"] == "file" for entry in manifest["entries"])
+        text = f"{count} files, as in the manifest."
+        self.checks.append(proof.judged("application_files", "Application's files", wrong, text, count))
+
+
+def _loss(newest: Any) -> Dict[str, Any]:
+    """What would be lost if the disaster were now."""
+    if not isinstance(newest, datetime):
+        return {"heartbeat_at": None, "rpo_seconds": None}
+    seconds = (datetime.now(timezone.utc) - newest).total_seconds()
+    return {
+        "heartbeat_at": newest.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "rpo_seconds": round(seconds, 1),
+    }
+
+
+def source_size(options: Dict[str, Any]) -> Dict[str, Any]:
+    """bytes of the source database today, None when nobody asked; error when it does not answer."""
+    if not options.get("database"):
+        return {"bytes": None, "error": None}
+    try:
+        with connected(options["database"], statement_timeout=30) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_database_size(current_database())")
+            return {"bytes": int(cursor.fetchone()[0]), "error": None}
+    except MaintenanceError as error:
+        return {"bytes": None, "error": error.message}
+
+
+@contextmanager
+def _janitor(folder: Path) -> Iterator[None]:
+    """A process that removes the folder should we be killed."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _JANITOR, "tradingflow-drill", str(folder)],
+        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield
+        finally:
+            # Its end of file comes when we close our end, or die.
+            if process.stdin:
+                process.stdin.close()
+            process.wait()

@@ -1,0 +1,81 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which engine restores a recovery point, and the programs it needs.
+
+An engine is a class with a name, the names of its programs, space(point), and on an object of it fetch(progress) and
+bring_up(instance, tools, progress), which gives the name of the restored database.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from typing import Any, Dict, List, Optional, Type
+
+from .._backup import programs
+from ..errors import ConfigurationError
+from .logical import Logical
+
+INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+ENGINES = {Logical.name: Logical}
+
+
+def engine_of(point: Dict[str, Any]) -> Type[Logical]:
+    """The engine a recovery point was made with.
+
+    :raises ConfigurationError: this version does not know it
+    """
+    name = str(point["engine"]["name"])
+    if name not in ENGINES:
+        raise ConfigurationError(
+            f"The recovery point was made with the engine {name}, which this version cannot restore.",
+            "Install a newer version of the collection.",
+        )
+    return ENGINES[name]
+
+
+def tools(options: Dict[str, Any], engine: Type[Logical], point: Dict[str, Any]) -> Dict[str, str]:
+    """Paths of the programs an engine needs, all from one place.
+
+    :raises ConfigurationError: they are nowhere, or too old
+    """
+    recorded = int(point["database"]["server_version_num"]) // 10000
+    places = [options["pg_bin_dir"]] if options.get("pg_bin_dir") else [None, *installed(recorded)]
+    first = None
+    for place in places:
+        try:
+            return _of(place, engine, recorded)
+        except ConfigurationError as error:
+            first = first or error
+    raise first or ConfigurationError("There is no PostgreSQL server.")
+
+
+def installed(major: int) -> List[str]:
+    """Where distributions put a server's programs, which are in no PATH: of this major version, then of newer ones."""
+    found = {}
+    for pattern in INSTALLED:
+        for folder in glob.glob(pattern):
+            number = re.search(r"(\d+)/bin$", folder)
+            if number and int(number[1]) >= major:
+                found[int(number[1])] = folder
+    return [found[number] for number in sorted(found)]
+
+
+def _of(place: Optional[str], engine: Type[Logical], recorded: int) -> Dict[str, str]:
+    try:
+        found = {name: programs.find(name, place) for name in engine.programs}
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            error.message,
+            "A drill needs the server's programs, not only the client's: install the PostgreSQL server's package,"
+            " or set restore_drill_pg_bin_dir to where they are.",
+        ) from None
+    major = programs.version(found["postgres"])[0]
+    if major < recorded:
+        raise ConfigurationError(
+            f"The programs are of PostgreSQL {major}, the recovery point of {recorded}: they cannot restore it.",
+            f"Install PostgreSQL {recorded}, or point restore_drill_pg_bin_dir to it.",
+        )
+    return found

@@ -1,0 +1,87 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Business invariants as data: SQL that counts what must not be, run read-only over the restored database."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Callable, Dict, List
+
+from .._checks import printable
+from ..checks import CRITICAL, OK, Check, unknown
+from ..database import connected, one_line
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
+
+
+def measure(
+    database: Dict[str, Any],
+    invariants: List[Dict[str, Any]],
+    snapshot_at: str,
+    timeout: int,
+    tick: Callable[[], None] = lambda: None,
+) -> List[Check]:
+    """One check for each invariant: its SQL gives the number of violations, and 0 holds.
+
+    :param snapshot_at: when the recovery point's snapshot was taken; the SQL reads it by
+        current_setting('drill.snapshot_at')
+    :param timeout: s for each
+    :raises DatabaseError: the database does not answer
+    """
+    checks = []
+    with connected(database, statement_timeout=timeout) as connection, connection.cursor() as cursor:
+        for invariant in invariants:
+            tick()
+            cursor.execute("BEGIN READ ONLY")
+            cursor.execute("SELECT set_config('drill.snapshot_at', %s, false)", (snapshot_at,))
+            checks.append(_one(cursor, invariant))
+            cursor.execute("ROLLBACK")
+    return checks
+
+
+def _one(cursor: Any, invariant: Dict[str, Any]) -> Check:
+    id, title = f"drill.invariant:{printable(invariant['name'])}", printable(invariant["title"], 200)
+    try:
+        cursor.execute(invariant["sql"])
+        rows = cursor.fetchall() if cursor.description else []
+    except psycopg2.Error as error:
+        if cursor.connection.closed:
+            raise
+        remedy = "Correct its SQL in restore_drill_invariants, or the views of the schema maintenance."
+        return unknown(id, title, f"{title}: its SQL failed: {one_line(error)}", remedy)
+    value = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not value >= 0:
+        text = f"{title}: its SQL must give one number of violations, not {printable(rows[:1])}."
+        return unknown(id, title, text, "Correct its SQL in restore_drill_invariants.")
+    if value:
+        return Check(
+            id,
+            title,
+            CRITICAL,
+            int(value),
+            critical=1,
+            message=f"{title}: {value} violations in the restored database.",
+            remedy="Look whether the platform itself has them: if so, put them right there; if not, do not rely on this"
+            " recovery point.",
+        )
+    return Check(id, title, OK, 0, critical=1, message=f"{title}: holds.")
+
+
+def heartbeat(database: Dict[str, Any]) -> Any:
+    """When the platform last gave a sign of life in the restored copy, None when it says nothing.
+
+    :raises DatabaseError: the database does not answer
+    """
+    with connected(database, statement_timeout=60) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT max(beat_at)::timestamptz FROM maintenance.heartbeat")
+            return cursor.fetchone()[0]
+        except psycopg2.Error:
+            if connection.closed:
+                raise
+            return None

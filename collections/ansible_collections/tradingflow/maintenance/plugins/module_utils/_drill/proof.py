@@ -1,0 +1,195 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a restored database is the one in the recovery point: rows, digests, schema, extensions, indexes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from .._backup import snapshot
+from ..checks import CRITICAL, OK, WARNING, Check, unknown
+from ..database import connected, one_line
+from ..errors import MaintenanceError
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
+
+#: Differences that are named in a message, and kept in the details.
+SAID, KEPT = 3, 50
+REMEDY = "Do not rely on this recovery point: make another backup now, drill it, and find out what differs."
+
+_INDEXES = """
+SELECT c.oid::bigint, n.nspname || '.' || c.relname
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.relkind = 'i' AND c.relpersistence <> 't'
+  AND i.indisready AND i.indisvalid
+ORDER BY pg_relation_size(c.oid) DESC"""
+
+
+def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> List[Check]:
+    """Rows, digests, schema's head, extensions and large objects against the recovery point's.
+
+    :param database: the restored one
+    :raises DatabaseError: it does not answer
+    """
+    recorded = point["database"]
+    with snapshot.opened(database) as taken:
+        found = taken.describe()
+        tables = taken.tables()
+        digests = any(table["digest"] is not None for table in recorded["tables"])
+        measuring = snapshot.Measuring(taken, tables, digests=digests, sessions=max(1, jobs))
+        try:
+            while not measuring.finished():
+                tick()
+                time.sleep(0.02)
+        except BaseException:
+            measuring.cancel()
+            raise
+        measured = measuring.results()
+    return [
+        *of_tables(recorded["tables"], measured),
+        equal("schema_head", "Schema's head", recorded["schema_head"], found["schema_head"]),
+        of_extensions(recorded["extensions"], found["extensions"]),
+        equal("large_objects", "Large objects", recorded["large_objects"], found["large_objects"]),
+    ]
+
+
+def of_tables(recorded: List[Dict[str, Any]], measured: List[Dict[str, Any]]) -> List[Check]:
+    """Row counts and digests by table."""
+    there = {(table["schema"], table["name"]): table for table in measured}
+    counts: List[str] = []
+    digests: List[str] = []
+    compared, without = 0, 0
+    for table in recorded:
+        label = f"{table['schema']}.{table['name']}"
+        copy = there.pop((table["schema"], table["name"]), None)
+        if copy is None:
+            counts.append(f"{label} is missing")
+            continue
+        if copy["rows"] != table["rows"]:
+            counts.append(f"{label} has {copy['rows']} rows instead of {table['rows']}")
+        if table["digest"] is None or copy["algorithm"] != table["algorithm"]:
+            without += 1
+        else:
+            compared += 1
+            if copy["digest"] != table["digest"]:
+                digests.append(f"{label} has other rows than recorded")
+    counts += [f"{schema}.{name} is not in the recovery point" for schema, name in there]
+    rows = sum(table["rows"] for table in recorded)
+    checks = [
+        judged("rows", "Rows restored", counts, f"{len(recorded)} tables with {rows} rows, as recorded.", rows),
+        judged("digests", "Contents of the rows", digests, f"{compared} tables have the recorded digest.", compared),
+    ]
+    if without and not digests:
+        text = f"{without} of {len(recorded)} tables have no digest to compare with; their rows were only counted."
+        checks[1] = unknown(
+            "drill.digests",
+            "Contents of the rows",
+            text,
+            "Back up with backup_digests=full, from a server of the drill's kind.",
+        )
+    return checks
+
+
+def of_extensions(recorded: Dict[str, str], found: Dict[str, str]) -> Check:
+    """Which extensions there are; another version is a warning, as it is the installed package's."""
+    missing = [f"{name} is missing" for name in sorted(recorded.keys() - found.keys())]
+    missing += [f"{name} is not in the recovery point" for name in sorted(found.keys() - recorded.keys())]
+    others = [
+        f"{name} is {found[name]} instead of {version}"
+        for name, version in sorted(recorded.items())
+        if name in found and found[name] != version
+    ]
+    check = judged(
+        "extensions", "Extensions", missing + others, f"{len(recorded)} extensions, as recorded.", len(found)
+    )
+    if others and not missing:
+        check.status, check.remedy = WARNING, "Install the source's versions of the extensions on the drill's host."
+    return check
+
+
+def equal(name: str, title: str, recorded: Any, found: Any) -> Check:
+    """Whether a value is the recorded one."""
+    if recorded is None:
+        text = f"{title}: nothing is recorded, and nothing was restored."
+        problems = [] if found is None else [f"it is {found}, and nothing is recorded"]
+        return judged(name, title, problems, text, "none")
+    shown = ", ".join(map(str, found)) if isinstance(found, list) else found
+    problems = [] if found == recorded else [f"it is {found} instead of {recorded}"]
+    return judged(name, title, problems, f"{title}: {shown}, as recorded.", shown if shown != "" else "none")
+
+
+def judged(name: str, title: str, problems: List[str], good: str, value: Any) -> Check:
+    """A check that is critical when anything differs."""
+    if not problems:
+        return Check(f"drill.{name}", title, OK, value, message=good)
+    more = f", and {len(problems) - SAID} more" if len(problems) > SAID else ""
+    return Check(
+        f"drill.{name}",
+        title,
+        CRITICAL,
+        value,
+        message=f"{title}: {'; '.join(problems[:SAID])}{more}.",
+        remedy=REMEDY,
+        details={"problems": problems[:KEPT]},
+    )
+
+
+def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Check:
+    """amcheck over all B-tree indexes, each with its whole table.
+
+    :raises DatabaseError: the database does not answer
+    """
+    title = "B-tree indexes"
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'")
+        if cursor.fetchone() is None:
+            remedy = "Install PostgreSQL's contrib modules on the drill's host."
+            return unknown("drill.indexes", title, "amcheck is not installed: no index was checked.", remedy)
+        # The platform's event triggers and settings are no business of ours.
+        cursor.execute("SET session_replication_role = replica; SET default_transaction_read_only = off")
+        # In a schema of its own: nothing of the platform's is looked at or shadowed.
+        cursor.execute("CREATE SCHEMA tradingflow_restore_drill")
+        cursor.execute("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'amcheck'")
+        row: Optional[Tuple[str]] = cursor.fetchone()
+        if row is None:
+            cursor.execute("CREATE EXTENSION amcheck SCHEMA tradingflow_restore_drill")
+        check = f"SELECT {row[0] if row else 'tradingflow_restore_drill'}.bt_index_check(%s::oid::regclass, true)"
+        cursor.execute(_INDEXES)
+        todo: List[Tuple[int, str]] = cursor.fetchall()[::-1]
+    total, problems, errors = len(todo), [], []
+    lock = threading.Lock()
+
+    def work() -> None:
+        try:
+            with connected(database) as session, session.cursor() as worker:
+                while True:
+                    with lock:
+                        if not todo:
+                            return
+                        oid, name = todo.pop()
+                    try:
+                        worker.execute(check, (oid,))
+                    except (psycopg2.errors.IndexCorrupted, psycopg2.errors.DataCorrupted) as error:
+                        with lock:
+                            problems.append(f"{name}: {one_line(error)}")
+        except MaintenanceError as error:
+            with lock:
+                errors.append(error)
+                todo.clear()
+
+    threads = [threading.Thread(target=work, name="amcheck", daemon=True) for _each in range(max(1, jobs))]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        tick()
+        time.sleep(0.02)
+    if errors:
+        raise errors[0]
+    return judged("indexes", title, problems, f"{total} B-tree indexes hold all rows of their tables, in order.", total)

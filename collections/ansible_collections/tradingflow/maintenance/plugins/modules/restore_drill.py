@@ -1,0 +1,258 @@
+#!/usr/bin/python
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore_drill
+short_description: Restore a recovery point into a scratch instance and prove it
+version_added: "0.1.0"
+description:
+  - Fetches all objects of a recovery point and compares each with its SHA-256, restores them into a PostgreSQL server
+    of the drill's own on loopback, and unpacks the application's files.
+  - Compares row counts, digests, schema head, extensions and large objects with the recovery point, checks all B-tree
+    indexes with amcheck, and runs business invariants over the copy.
+  - Starts the application against the copy, when told how.
+  - Measures the recovery time by the clock and the loss of data by the heartbeat in the copy, against the objectives.
+  - Runs on a host that has PostgreSQL's server programs. Shows its progress. Leaves nothing behind, killed or not.
+  - Of the source database only the size is read.
+author: TradingFlow Maintenance contributors (@tradingflow)
+requirements:
+  - postgres, initdb, psql and pg_restore of the source's major version or newer
+  - boto3
+  - psycopg2
+  - zstandard
+options:
+  environment_name:
+    description: Name of the environment, part of every key.
+    type: str
+    required: true
+  database:
+    description: The source database, asked for its size today. Without it the forecast is for the size at the backup.
+    required: false
+  recovery_point:
+    description: Which one. V(newest), V(random) for any but the newest, or an id.
+    type: str
+    default: newest
+  pg_bin_dir:
+    description: Where the server's programs are. Without it the PATH, then where Debian and Red Hat put them.
+    type: path
+  scratch_directory:
+    description: Where a private folder is made for objects, server and files. Nothing stays there.
+    type: path
+    default: /var/tmp
+  run_as:
+    description: The user the server runs as when the module runs as root. Without it C(postgres), else C(nobody).
+    type: str
+  settings:
+    description: Settings of the scratch server, e.g. C(shared_preload_libraries) for an extension that needs it.
+    type: dict
+    default: {}
+  jobs:
+    description: Tables restored, counted and checked at a time.
+    type: int
+    default: 2
+  invariants:
+    description: What must hold in the restored copy.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name in snake case, part of the check's id.
+        type: str
+        required: true
+      title:
+        description: Its title for people.
+        type: str
+        required: true
+      sql:
+        description:
+          - A query that gives the number of violations; 0 holds, and what fails is unknown. Runs read-only.
+          - C(current_setting('drill.snapshot_at')::timestamptz) is when the recovery point's snapshot was taken.
+        type: str
+        required: true
+  invariant_timeout:
+    description: Seconds after which an invariant's query is ended.
+    type: int
+    default: 600
+  application:
+    description:
+      - How the application is started against the copy. Without it none is started.
+      - It gets nothing of the drill's own environment. See that it cannot trade with what it is given.
+      - In O(application.command), O(application.environment) and O(application.url) these are replaced - C({port}), a
+        free port, C({data_directory}), its files, C({scratch_directory}), C({database_host}), C({database_port}),
+        C({database_name}), C({database_user}), and in O(application.environment) only C({database_password}),
+        C({database_url}), and C({database_address}), which is the URL without C(postgresql://).
+    type: dict
+    suboptions:
+      command:
+        description: Program and arguments.
+        type: list
+        elements: str
+        required: true
+      environment:
+        description: Its environment, besides PATH and LANG.
+        type: dict
+        default: {}
+      user:
+        description: The database role it connects as. Without it the scratch instance's superuser.
+        type: str
+      url:
+        description: Where it answers.
+        type: str
+        default: http://127.0.0.1:{port}
+      health_path:
+        description: Path that says whether it is healthy; empty for none.
+        type: str
+        default: /health
+      ready_path:
+        description: Path that says whether it can work; empty for none.
+        type: str
+        default: /ready
+      version_path:
+        description: Path that says its version; empty for none.
+        type: str
+        default: /version
+      version:
+        description: The version it must be of. Without it the recovery point's.
+        type: str
+      timeout:
+        description: Seconds within which it must be healthy.
+        type: int
+        default: 120
+  rto:
+    description: Recovery time objective, in s.
+    type: int
+    default: 14400
+  rpo:
+    description: Recovery point objective, in s of data lost.
+    type: int
+    default: 3600
+extends_documentation_fragment:
+  - tradingflow.maintenance.database
+  - tradingflow.maintenance.storage
+  - tradingflow.maintenance.run
+attributes:
+  check_mode:
+    description: Says which recovery point would be restored, with sizes, and changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+notes:
+  - With O(run), a failed drill does not fail the task but is critical in the report, which ends the run.
+    Without it, the task fails.
+"""
+
+EXAMPLES = r"""
+- name: Drill a restore of the newest recovery point
+  tradingflow.maintenance.restore_drill:
+    environment_name: production
+    storage:
+      bucket: tradingflow-backups
+      region: eu-central-1
+    pg_bin_dir: /usr/lib/postgresql/17/bin
+    scratch_directory: /srv/drill
+    invariants:
+      - name: no_negative_cash
+        title: No account owes cash
+        sql: SELECT count(*) FROM maintenance.cash WHERE balance < 0
+    application:
+      command: [/opt/tradingflow/bin/tradingflow, --read-only]
+      user: tradingflow
+      environment:
+        DATABASE_URL: "{database_url}"
+        PORT: "{port}"
+"""
+
+RETURN = r"""
+drill:
+  description: What the ledger keeps.
+  returned: when a recovery point was chosen
+  type: dict
+  contains:
+    recovery_point:
+      description: Its id.
+      type: str
+      sample: 20261123T204030Z-3fa9c1
+    engine:
+      description: What it was made with.
+      type: str
+    worst_status:
+      description: The worst status of the proof; V(ok) means that it was restored and holds what it says.
+      type: str
+    objectives:
+      description: The worst status of recovery time, its forecast, and loss of data.
+      type: str
+    rto_seconds:
+      description: Seconds from the start to a healthy application, null when it did not get there.
+      type: float
+    rpo_seconds:
+      description: Seconds of data that would be lost if the disaster were now, null when not measured.
+      type: float
+    phases:
+      description: Seconds by phase.
+      type: dict
+recovery_point:
+  description: The recovery point in short.
+  returned: when a recovery point was chosen
+  type: dict
+checks:
+  description: What the report shows, as contract 1.
+  returned: always
+  type: list
+  elements: dict
+actions:
+  description: What was done or, in check mode, would be.
+  returned: always
+  type: list
+  elements: dict
+plan:
+  description: What would be done, with sizes in bytes.
+  returned: in check mode
+  type: dict
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import scratch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.options import SPEC
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import DRILL, described, detach, outcome
+
+
+def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
+    """The result as JSON data, secrets masked."""
+    options = module.params
+    if module.check_mode:
+        result = outcome(lambda: {"plan": engine.plan(options)})
+    else:
+        progress = Progress(directory, (options["run"] or {}).get("watched", []), DRILL)
+        result = outcome(lambda: engine.run(options, progress))
+    masked: dict[str, Any] = remove_values(result, module.no_log_values)
+    return masked
+
+
+def main() -> None:
+    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
+    if (module.params["run"] or {}).get("detach") and not module.check_mode:
+        try:
+            mode = engine.folder_mode(engine.check_place(module.params))
+            directory = scratch.job_directory(module.params["scratch_directory"], DRILL, mode)
+        except MaintenanceError as error:
+            module.exit_json(changed=False, error=described(error))
+        pid = detach(directory, lambda: work(module, directory))
+        module.exit_json(changed=False, job=str(directory), pid=pid)
+    module.exit_json(changed=False, **work(module, None))
+
+
+if __name__ == "__main__":
+    main()
