@@ -258,7 +258,7 @@ def test_through_ansible(points: Points, play: Callable[..., Playbook]) -> None:
     assert done.returncode == 0, done.output
     assert "WARNING" not in done.output
     report = done.report()
-    assert {check["id"]: check["status"] for check in report["checks"]} == {"backups.retention": "ok"}
+    assert {check["id"]: check["status"] for check in report["checks"]} == {"retention.recovery_points": "ok"}
     (action,) = report["actions"]
     assert (action["status"], action["changed"], action["details"]["deleted"]) == ("ok", True, 1)
     assert points.listed() == {made[0]: 3, made[1]: 3}

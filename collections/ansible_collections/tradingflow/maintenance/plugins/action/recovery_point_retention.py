@@ -36,8 +36,7 @@ SHOWN = 40
 
 
 class ActionModule(AreaAction):
-    area = "backups"
-    part = "retention"
+    area = "retention"
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -209,7 +209,7 @@ records:
   type: list
   elements: int
 checks:
-  description: backups.retention, as contract 1.
+  description: retention.recovery_points, as contract 1.
   returned: always
   type: list
   elements: dict

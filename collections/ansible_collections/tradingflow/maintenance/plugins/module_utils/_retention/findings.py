@@ -13,7 +13,7 @@ from ..errors import MaintenanceError
 from . import rules
 from .engine import ALTERED, Decided, Done
 
-ID, TITLE = "backups.retention", "Retention of recovery points"
+ID, TITLE = "retention.recovery_points", "Retention of recovery points"
 
 
 def described(decided: Decided, options: Dict[str, Any]) -> Dict[str, Any]:
@@ -164,7 +164,7 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
     else:
         text += f" ({size(freed)})"
     return {
-        "id": "backups.retention",
+        "id": "retention.recovery_points",
         "title": "Retention",
         "status": status,
         "changed": bool(done and done.deleted),
@@ -184,7 +184,7 @@ def failure(error: MaintenanceError, started_at: str) -> Tuple[List[Check], List
     """Check and action when it could not even be decided. Nothing was deleted."""
     check = unknown(ID, TITLE, f"{error.message} Nothing was deleted.", error.remedy)
     action = {
-        "id": "backups.retention",
+        "id": "retention.recovery_points",
         "title": "Retention",
         "status": "failed",
         "changed": False,
