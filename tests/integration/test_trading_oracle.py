@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.trading import CARRIED
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +17,10 @@ from tests.conftest import Sandbox
 from tests.integration.trading_worker import changed, checked
 from tests.oracle import expected, risk
 from tests.oracle.books import export
-from tests.oracle.compare import disagreements
+from tests.oracle.compare import continued, disagreements
 from tests.oracle.faults import FAULTS
 from tests.oracle.figures import THRESHOLDS as THRESHOLDS_OF
-from tests.oracle.figures import Options
+from tests.oracle.figures import Figure, Options
 from tests.oracle.platforms import Sizes, build
 from tests.oracle.scratch import Scratch, administrator, scratch
 
@@ -27,6 +28,9 @@ EXAMPLES = int(os.environ.get("TRADINGFLOW_ORACLE_EXAMPLES", "200"))
 
 #: What must have been seen for the property to mean anything: "check status", and "check class" of breaks.
 SEEN: Counter[str] = Counter()
+
+#: What became of breaks from one run to the next.
+CHANGED: Counter[str] = Counter()
 
 TOLERANCES: list[dict[str, dict[str, str]]] = [
     {},
@@ -88,6 +92,7 @@ def compared(cursor: Any, option: dict[str, Any], options: Options, *, beating: 
     for id, figure in figures.items():
         name = id.partition(":")[0]
         SEEN.update([f"{name} {figure.status}", *(f"{name} {one}" for one in figure.classes or {})])
+        SEEN.update(["possible matches"] if figure.possible else [])
         for use in figure.uses or []:
             SEEN.update([f"{use.metric} {use.status}", *use.why])
         if beating and "heartbeat" in name and figure.value is not None:
@@ -132,11 +137,44 @@ def test_enough_was_seen() -> None:
     wanted = {f"{name} {status}" for name in THRESHOLDS_OF for status in ("ok", "unknown", "critical")}
     wanted |= {f"reconcile_executions {one}" for one in ("missing_here", "missing_at_venue", "price", "fee")}
     wanted |= {"reconcile_executions quantity", "reconcile_executions attributes"}
+    wanted |= {"reconcile_fees amount", "reconcile_fees not_a_number", "possible matches"}
     wanted |= {f"reconcile_positions {one}" for one in ("missing_here", "missing_at_venue", "quantity", "not_a_number")}
     wanted |= {f"reconcile_cash {one}" for one in ("missing_here", "missing_at_venue", "amount", "not_a_number")}
     wanted |= {f"{metric} {status}" for metric in risk.METRICS for status in ("ok", "unknown", "critical")}
-    wanted |= {risk.NOBODY, risk.METRIC, risk.NO_ORDER, risk.PRICE, risk.EQUITY, risk.NOTHING, risk.CURRENCIES}
+    wanted |= {risk.NOBODY, risk.METRIC, risk.NO_ORDER, risk.PRICE, risk.EQUITY, risk.NOTHING, risk.CURRENCIES, risk.WHOSE, risk.UNDATED}
     assert wanted - SEEN.keys() == set()
+
+
+#: What makes breaks, what makes statements unreliable, and what does neither.
+CHANGES = ("fee", "fee there", "price", "position", "cash", "fill missing there", "fill missing here", "waiting")
+CHANGES += ("line missing in statement", "other id", "statement gone", "filled quantity", "booked twice", "fee NaN")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_breaks_from_run_to_run(database: Scratch, seed: int) -> None:
+    """Three runs, with changes in between, of which the second takes back some of the first."""
+    random_platform = build(seed, Sizes(2, 2, 2, 4, 30, 50, 0))
+    healthy = {view: [dict(row) for row in rows] for view, rows in random_platform.tables.items()}
+    earlier: dict[str, dict[str, Any]] = {}
+    before: dict[str, Figure] = {}
+    now = None
+    for step in range(3):
+        for fault in random_platform.random.choices(CHANGES, k=5):
+            FAULTS[fault](random_platform)
+        now = database.load(random_platform, now)
+        figures = expected(export(database.cursor), Options())
+        checks = checked(database.option, earlier)
+        for name in (id.removeprefix("trading.") for id in CARRIED):
+            figure, check = figures[name], checks[name]
+            assert (name, continued(figure, check, before.get(name))) == (name, [])
+            if check.status != "unknown":
+                before[name], earlier[check.id] = figure.followed(before.get(name)), check.as_dict()["details"]
+            CHANGED.update(key for key in ("new", "carried", "resolved", "not_compared") if check.details.get(key))
+        random_platform.tables["executions" if step else "cash"][:] = healthy["executions" if step else "cash"]
+
+
+def test_every_change_was_seen() -> None:
+    assert CHANGED.keys() == {"new", "carried", "resolved", "not_compared"}
 
 
 #: Faults in the sandbox's own tables.

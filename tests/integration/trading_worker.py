@@ -24,12 +24,17 @@ def measured(platform: Sandbox, **options: Any) -> dict[str, Check]:
     return checked(platform.database, **options)
 
 
-def checked(database: dict[str, Any], **options: Any) -> dict[str, Check]:
-    """The same of any database."""
+def checked(
+    database: dict[str, Any], earlier: dict[str, dict[str, Any]] | None = None, **options: Any
+) -> dict[str, Check]:
+    """The same of any database.
+
+    :param earlier: id -> details of the last run that measured it
+    """
     result = ArgumentSpecValidator(trading.TRADING_SPEC).validate({"database": database, **options})
     assert not result.error_messages
     given = result.validated_parameters
-    checks = trading.measure(given["database"], given["thresholds"], given["timeout"], given)
+    checks = trading.measure(given["database"], given["thresholds"], given["timeout"], given, earlier)
     return {check.id.removeprefix("trading."): check for check in checks}
 
 

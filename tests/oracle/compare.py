@@ -12,9 +12,6 @@ from .figures import Figure, Use
 #: Quotients have as many digits as each side likes.
 CLOSE = Decimal("1e-20")
 
-#: Figures that the oracle does not compute yet.
-UNTOLD = {"reconcile_fees"}
-
 
 def disagreements(figures: dict[str, Figure], checks: dict[str, Check], elapsed: Decimal) -> list[str]:
     """Every figure on which oracle and checks differ, in words.
@@ -22,7 +19,7 @@ def disagreements(figures: dict[str, Figure], checks: dict[str, Check], elapsed:
     :param elapsed: s that may lie between export and measurement
     """
     found = [f"{id}: only the oracle has it" for id in figures.keys() - checks.keys()]
-    found += [f"{id}: only the checks have it" for id in checks.keys() - figures.keys() - UNTOLD]
+    found += [f"{id}: only the checks have it" for id in checks.keys() - figures.keys()]
     for id in figures.keys() & checks.keys():
         found += [f"{id}: {text}" for text in of_one(figures[id], checks[id], elapsed)]
     return sorted(found)
@@ -37,9 +34,45 @@ def of_one(figure: Figure, check: Check, elapsed: Decimal) -> list[str]:
         found.append(f"{figure.value} is expected, reported is {check.value}")
     if (figure.classes or None) != (check.details.get("classes") or None):
         found.append(f"{figure.classes} are expected, reported are {check.details.get('classes')}")
+    found += possible(figure, check)
     if figure.uses is not None:
         found += limits(figure.uses, check.details["limits"])
     return found
+
+
+def possible(figure: Figure, check: Check) -> list[str]:
+    """Differences of what may be the same execution under another id: how many there are, and of which the first are."""
+    flagged = check.details.get("possible_matches", 0)
+    found = []
+    if flagged != len(figure.possible):
+        found.append(f"{len(figure.possible)} possible matches are expected, reported are {flagged}")
+    others: dict[tuple[str | None, ...], set[str | None]] = {}
+    for row, ids in figure.possible:
+        key = (row["venue"], row["venue_execution_id"], row["account"], row["instrument"])
+        others.setdefault(key, set()).update(ids)
+    for one in check.details.get("first") or []:
+        key = tuple(one.get(name) for name in ("venue", "id", "account", "instrument"))
+        told, ids = one.get("possible_match"), others.get(key, {None})
+        if told not in ids:
+            found.append(f"{one} may be one of {ids}")
+    return found
+
+
+def continued(figure: Figure, check: Check, before: Figure | None) -> list[str]:
+    """Differences of what became of the breaks of the run before.
+
+    :param before: of the last run that measured
+    """
+    names = ("new", "carried", "resolved", "not_compared")
+    reported = [check.details.get(name) for name in names]
+    if figure.broken is None or before is None or before.broken is None:
+        wanted: list[int | None] = [None] * len(names)
+    else:
+        gone = len(before.broken - figure.broken)
+        resolved, unseen = (gone, None) if figure.whole else (0, gone or None)
+        wanted = [len(figure.broken - before.broken), len(figure.broken & before.broken), resolved, unseen]
+    told = ", ".join(names)
+    return [] if reported == wanted else [f"{wanted} ({told}) are expected, reported are {reported}"]
 
 
 def same(figure: Figure, reported: Any, elapsed: Decimal) -> bool:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from .books import ZERO, Books, Row, is_number, number
 from .figures import OK, UNKNOWN, Figure, Options, judged, status_of
-from .trades import within_a_day
+from .trades import undated, within_a_day
 
 SIGNS = {"buy": 1, "sell": -1}
 SHARE = Decimal("0.95")
@@ -49,7 +49,7 @@ def acknowledge(books: Books, options: Options) -> Figure:
             end, waiting = books.now, True
         if is_number(end):
             values.append(1000 * (end - row["created_at"]))
-    if not values or min(values) < 0:
+    if undated(books) or not values or min(values) < 0:
         return Figure(UNKNOWN)
     return enough("acknowledge_latency", values, options, 1000 if waiting else 0)
 
@@ -65,7 +65,7 @@ def execution(books: Books, options: Options) -> Figure:
         if row["order_id"] is not None and is_number(first.get(row["order_id"])):
             value = 1000 * (first[row["order_id"]] - row["created_at"])
             (market if row["order_type"] == "market" else others).append(value)
-    if not market + others or min(market + others) < 0:
+    if undated(books) or not market + others or min(market + others) < 0:
         return Figure(UNKNOWN)
     if not market:
         return Figure(OK, most(others), places=3)
@@ -94,7 +94,7 @@ def slippage(books: Books, options: Options) -> Figure:
         if arrival is not None:
             average = sum(row["quantity"] * row["price"] for row in own) / sum(row["quantity"] for row in own)
             points.append(10000 * sign * (average - arrival) / arrival)
-    return enough("slippage", points, options) if points else Figure(UNKNOWN)
+    return enough("slippage", points, options) if points and not undated(books) else Figure(UNKNOWN)
 
 
 def filled(books: Books, options: Options) -> Figure:
@@ -111,12 +111,14 @@ def filled(books: Books, options: Options) -> Figure:
         if row["order_id"] is not None and row["kind"] != "cancel":
             sums[row["order_id"]] += number(row["quantity"])
     classes: dict[str, int] = {}
+    broken: set[tuple[object, ...]] = set()
     for order in books.rows("orders"):
         if order["order_id"] in traded:
             name = differing(order, sums[order["order_id"]], options)
             if name:
                 classes[name] = classes.get(name, 0) + 1
-    return judged("filled_quantities", sum(classes.values()), options, classes=classes or None)
+                broken.add((order["order_id"],))
+    return judged("filled_quantities", sum(classes.values()), options, classes=classes or None, broken=broken)
 
 
 def differing(order: Row, executed: Decimal, options: Options) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
@@ -150,6 +151,60 @@ def reprised_and_differs(platform: Platform) -> None:
             row["price"] += 20
 
 
+def amended_here(kind: str, *ages: float) -> Fault:
+    """We took back or replaced what the venue still counts: long ago, or so lately that no statement tells it yet."""
+
+    def fault(platform: Platform) -> None:
+        trades = [row for row in platform["executions"] if row["kind"] == "trade" and row["executed_at"] is not None]
+        if trades:
+            row = dict(platform.random.choice(trades))
+            number, age = platform.id("again"), platform.random.choice([0.9 * row["executed_at"], *ages])
+            row.update(kind=kind, reference=row["venue_execution_id"], venue_execution_id=f"w{number}")
+            row.update(execution_id=platform.id("execution"), executed_at=age, fee=platform.amount(2, 3))
+            platform["executions"].append(row)
+
+    return fault
+
+
+def corrected_there(platform: Platform) -> None:
+    """The venue replaced what we still count, at another fee."""
+    count = len(platform["venue_executions"])
+    reprised(platform)
+    for row in platform["venue_executions"][count:]:
+        row.update(kind="correct", fee=platform.amount(2, 3))
+
+
+def lately(platform: Platform) -> None:
+    """Executed after all cut-offs, one of them without the venue's id."""
+    for number in range(2 if platform["executions"] else 0):
+        row = dict(platform.random.choice(platform["executions"]))
+        row.update(kind="trade", reference=None, executed_at=2.0, execution_id=platform.id("execution"))
+        row["venue_execution_id"] = f"v{platform.id('again')}" if number else None
+        platform["executions"].append(row)
+
+
+def renamed(platform: Platform) -> None:
+    """Ours has another id than the venue's, and another time: within a minute or not."""
+    for _ in range(3 if platform["executions"] else 0):
+        row = platform.random.choice(platform["executions"])
+        row["venue_execution_id"] = platform.random.choice([f"u{platform.id('again')}", None])
+        if row["executed_at"] is not None:
+            row["executed_at"] += platform.random.choice([0, 50, 50, 70])
+
+
+def other_day(platform: Platform) -> None:
+    """Fees that would make up for each other, were they of one day; the venue's clock says another one than ours."""
+    now = datetime.now(UTC)
+    # The one before last: the last may have been a moment ago.
+    midnight = now.timestamp() % DAY + DAY
+    theirs = {(row["venue"], row["venue_execution_id"]): row for row in platform["venue_executions"]}
+    pairs = [(row, theirs.get((row["venue"], row["venue_execution_id"]))) for row in platform["executions"]]
+    pairs = [pair for pair in pairs if pair[1] is not None and pair[0]["fee"] is not None]
+    for step, (ours, there) in zip((1, -1), platform.random.sample(pairs, min(2, len(pairs))), strict=False):
+        ours["fee"] += step * Decimal("0.5")
+        ours["executed_at"], there["executed_at"] = midnight - step * 30, midnight + step * 30
+
+
 def amendment_forgotten(platform: Platform) -> None:
     """Orders go on saying that they are filled by what was taken back or replaced."""
     for order in platform["orders"]:
@@ -220,6 +275,16 @@ FAULTS: dict[str, Fault] = {
     "line too many in statement": twice("venue_executions", "venue_positions", "venue_cash"),
     "price": changing("venue_executions", "price", nudged),
     "fee": changing("executions", "fee", nudged),
+    "fee there": changing("venue_executions", "fee", nudged),
+    "fee NaN": changing("executions", "fee", fixed(NAN)),
+    "fee NULL": changing("executions", "fee", fixed(None)),
+    "fee of the other day": other_day,
+    "fee currency NULL": changing("executions", "fee_currency", fixed(None)),
+    "taken back here": amended_here("cancel", 2.0),
+    "replaced here": amended_here("correct", 2.0),
+    "replaced there": corrected_there,
+    "waiting": lately,
+    "other id": renamed,
     "quantity": changing("executions", "quantity", nudged),
     "side": changing("executions", "side", fixed("sell")),
     "kind": changing("executions", "kind", fixed("bust")),
@@ -243,6 +308,13 @@ FAULTS: dict[str, Fault] = {
     "position": changing("positions", "quantity", nudged),
     "position there": changing("venue_positions", "quantity", nudged),
     "position gone": gone("positions", "venue_positions"),
+    "position of nobody": changing("positions", "strategy", fixed("ghost")),
+    "position without strategy": changing("positions", "strategy", fixed(None)),
+    "order of nobody": changing("orders", "strategy", fixed("ghost")),
+    "order without time": changing("orders", "created_at", fixed(None)),
+    "order of the future": changing("orders", "created_at", fixed(-7200.0)),
+    "equity of nobody": changing("equity", "strategy", fixed("ghost")),
+    "strategy without account": changing("strategies", "account", fixed(None)),
     "position elsewhere": other_venue,
     "cash": changing("cash", "balance", nudged),
     "cash there": changing("venue_cash", "balance", nudged),

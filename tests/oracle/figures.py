@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ THRESHOLDS: dict[str, tuple[str | None, str | None]] = {
     "platform_heartbeat": ("3", "10"),
     "venue_statements": ("1.5", "2"),
     "reconcile_executions": (None, "1"),
+    "reconcile_fees": (None, "1"),
     "reconcile_positions": (None, "1"),
     "reconcile_cash": (None, "1"),
     "duplicate_executions": (None, "1"),
@@ -52,6 +53,7 @@ class Options:
     minimum_orders: int = 50
     price_age: int = 120
     equity_age: int = 36
+    match_window: int = 60
 
     def limit(self, name: str) -> Limit:
         """Warning and critical."""
@@ -78,6 +80,7 @@ class Options:
             "minimum_orders": self.minimum_orders,
             "price_age": self.price_age,
             "equity_age": self.equity_age,
+            "match_window": self.match_window,
         }
 
 
@@ -106,6 +109,9 @@ class Figure:
     :param growth: by how much the value grows each second: it is an age
     :param classes: of breaks
     :param uses: of risk limits
+    :param broken: what breaks are known by in every run
+    :param whole: whether all that should be compared was
+    :param possible: executions that may be one of the other side, and the ids of those
     """
 
     status: str
@@ -114,6 +120,15 @@ class Figure:
     growth: Decimal = Decimal(0)
     classes: dict[str, int] | None = None
     uses: list[Use] | None = None
+    broken: set[tuple[object, ...]] | None = None
+    whole: bool = True
+    possible: list[tuple[dict[str, Any], set[str]]] = field(default_factory=list)
+
+    def followed(self, before: Figure | None) -> Figure:
+        """The same with what was broken before and could not be compared now: it is carried on."""
+        if self.whole or self.broken is None or before is None:
+            return self
+        return replace(self, broken=self.broken | (before.broken or set()))
 
 
 def status_of(value: Decimal, limit: Limit, *, below: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pandas as pd
@@ -26,40 +27,97 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
     }
 
 
-def concluded(
-    name: str, breaks: list[list[str]], found: dict[Place, Standing], uncovered: int, options: Options
-) -> Figure:
+#: What a break is known by in every run, and its classes.
+Break = tuple[tuple[object, ...], list[str]]
+
+
+def concluded(name: str, breaks: list[Break], found: dict[Place, Standing], uncovered: int, options: Options) -> Figure:
     """A break is one whatever else is missing; without one that counts, all statements must be reliable."""
     if not found:
         return Figure(UNKNOWN)
     relied = uncovered == 0 and all(one.reliable for one in found.values())
     if not breaks and not relied:
         return Figure(UNKNOWN)
-    classes = dict(Counter(each for classes in breaks for each in classes))
+    classes = dict(Counter(each for _, classes in breaks for each in classes))
     figure = judged(name, len(breaks), options, classes=classes or None)
+    figure.broken, figure.whole = {key for key, _ in breaks}, relied
     if figure.status != CRITICAL and not relied:
         figure.status = UNKNOWN
     return figure
 
 
+@dataclass
+class Matching:
+    """Executions of both sides.
+
+    :param pairs: what both have, the venue's columns with "_there"
+    :param missing_here: what the venue has alone
+    :param missing_there: what we have alone, and a statement should have it
+    :param waiting: what we have alone, and a later statement may have it, or nobody knows
+    :param uncovered: how many belong to no statement
+    """
+
+    standings: dict[Place, Standing]
+    pairs: list[Row]
+    missing_here: list[Row]
+    missing_there: list[Row] = field(default_factory=list)
+    waiting: list[Row] = field(default_factory=list)
+    uncovered: int = 0
+
+
+def matching(books: Books, options: Options) -> Matching:
+    pairs, ours_alone, theirs_alone = matched(books["executions"], books["venue_executions"])
+    found = Matching(standings(books, options, "executions"), pairs, theirs_alone)
+    for row in ours_alone:
+        one = found.standings.get((row["venue"], row["account"]))
+        known = one is not None and one.every
+        found.uncovered += not known
+        missing = known and due(row["executed_at"], one, books.now + AHEAD)
+        (found.missing_there if missing else found.waiting).append(row)
+    return found
+
+
 def executions(books: Books, options: Options) -> Figure:
-    found = standings(books, options, "executions")
-    ours, theirs = books["executions"], books["venue_executions"]
-    pairs, ours_alone, theirs_alone = matched(ours, theirs)
-    amended = referred(ours) & referred(theirs)
-    breaks = [["missing_here"] for _ in theirs_alone]
-    for pair in pairs:
+    found = matching(books, options)
+    amended = referred(books["executions"]) & referred(books["venue_executions"])
+    breaks: list[Break] = [(named(row), ["missing_here"]) for row in found.missing_here]
+    breaks += [(named(row), ["missing_at_venue"]) for row in found.missing_there]
+    for pair in found.pairs:
         if (pair["venue"], pair["venue_execution_id"]) not in amended:
             classes = differences(pair, options)
-            breaks += [classes] if classes else []
-    uncovered = 0
-    for row in ours_alone:
-        one = found.get((row["venue"], row["account"]))
-        if one is None or not one.every:
-            uncovered += 1
-        elif due(row["executed_at"], one, books.now + AHEAD):
-            breaks.append(["missing_at_venue"])
-    return concluded("reconcile_executions", breaks, found, uncovered, options)
+            breaks += [(named(pair), classes)] if classes else []
+    figure = concluded("reconcile_executions", breaks, found.standings, found.uncovered, options)
+    if figure.classes:
+        figure.possible = possible(found, options)
+    return figure
+
+
+def named(row: Row) -> tuple[object, ...]:
+    """What an execution is known by, without an id too."""
+    id = row["venue_execution_id"]
+    return (row["venue"], id if id is not None else (row["account"], row["instrument"], row["executed_at"]))
+
+
+ALIKE = ("account", "instrument", "side", "kind", "quantity", "price")
+
+
+def possible(found: Matching, options: Options) -> list[tuple[Row, set[str]]]:
+    """Of those missing, those that may be one of the other side, and by which ids."""
+    result = []
+    for rows, others in ((found.missing_here, found.missing_there), (found.missing_there, found.missing_here)):
+        for row in rows:
+            like = [other for other in others if alike(row, other, options)]
+            if like:
+                result.append((row, {other["venue_execution_id"] for other in like}))
+    return result
+
+
+def alike(one: Row, other: Row, options: Options) -> bool:
+    if not all(is_number(row[name]) for row in (one, other) for name in ("quantity", "price")):
+        return False
+    times = (one["executed_at"], other["executed_at"])
+    near = None not in times and abs(times[0] - times[1]) <= options.match_window
+    return near and all(one[name] == other[name] for name in ALIKE)
 
 
 def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[list[Row], list[Row], list[Row]]:
@@ -85,9 +143,16 @@ def differences(pair: Row, options: Options) -> list[str]:
     if any(pair[name] != pair[f"{name}_there"] for name in ATTRIBUTES):
         classes.append("attributes")
     for name in ("quantity", "price", "fee"):
-        if not close(pair[name], pair[f"{name}_there"], options.tolerance(name, pair["instrument"])):
+        tolerance = options.tolerance(name, instrument(pair, {"instrument": pair["instrument_there"]}))
+        if not close(pair[name], pair[f"{name}_there"], tolerance):
             classes.append(name)
     return classes
+
+
+def instrument(ours: Row, theirs: Row) -> str | None:
+    """Whose tolerances apply."""
+    name: str | None = theirs["instrument"] if ours["instrument"] is None else ours["instrument"]
+    return name
 
 
 def close(one: Decimal | None, other: Decimal | None, tolerance: Decimal) -> bool:
@@ -128,20 +193,20 @@ def positions(books: Books, options: Options) -> Figure:
         for row in books.rows("positions")
         if (row["venue"], row["account"]) in statements
     ]
-    named = {key: rows for key, rows in grouped(books.rows("executions"), *KEY) if None not in key}
+    by_name = {key: rows for key, rows in grouped(books.rows("executions"), *KEY) if None not in key}
     for row in books.rows("executions"):
         statement = statements.get((row["venue"], row["account"]))
         if statement is not None and (row["executed_at"] is None or row["executed_at"] > statement["as_of"]):
-            moved = effect(row, named) if row["executed_at"] is not None else NAN
+            moved = effect(row, by_name) if row["executed_at"] is not None else NAN
             ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_positions", "quantity", statements)
     breaks = compared(ours, theirs, "instrument", lambda name: options.tolerance("quantity", name), "quantity")
     return concluded("reconcile_positions", breaks, found, 0, options)
 
 
-def effect(row: Row, named: dict[tuple[object, ...], list[Row]]) -> Decimal:
+def effect(row: Row, by_name: dict[tuple[object, ...], list[Row]]) -> Decimal:
     """By how much an execution, a cancel or a correction has moved the position."""
-    before = {signed(one) for one in named.get((row["venue"], row["reference"]), [])}
+    before = {signed(one) for one in by_name.get((row["venue"], row["reference"]), [])}
     # Of two that differ nobody knows which one was meant.
     replaced = before.pop() if len(before) == 1 else NAN
     effects = {"trade": signed(row), "cancel": -replaced, "correct": signed(row) - replaced}
@@ -186,7 +251,7 @@ def lines(books: Books, view: str, column: str, statements: dict[Place, Row]) ->
 
 def compared(
     ours: list[Row], theirs: list[Row], name: str, tolerance: Callable[[str | None], Decimal], word: str
-) -> list[list[str]]:
+) -> list[Break]:
     """Breaks between sums. What a side does not have is 0 there."""
     sums: dict[tuple[object, ...], list[Decimal]] = {}
     for side, rows in enumerate((ours, theirs)):
@@ -194,12 +259,13 @@ def compared(
             # What has no name is nobody's: the two sides' are two.
             one = sums.setdefault((*key, side if key[2] is None else None), [ZERO, ZERO])
             one[side] = sum((row["amount"] for row in group), ZERO)
-    breaks = []
+    breaks: list[Break] = []
     for key, (here, there) in sums.items():
         if close(here, there, tolerance(key[2] if isinstance(key[2], str) else None)):
             continue
         if not is_number(here) or not is_number(there):
-            breaks.append(["not_a_number"])
+            kind = "not_a_number"
         else:
-            breaks.append(["missing_here" if here == 0 else "missing_at_venue" if there == 0 else word])
+            kind = "missing_here" if here == 0 else "missing_at_venue" if there == 0 else word
+        breaks.append((key[:3], [kind]))
     return breaks

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from .alive import AHEAD
 from .books import NAN, ZERO, Books, Row, grouped, is_number, number, shown
-from .figures import RANKS, UNKNOWN, Figure, Options, Use, status_of
+from .figures import CRITICAL, RANKS, UNKNOWN, Figure, Options, Use, status_of
+from .trades import undated, within_a_day
 
 EXPOSED = ("gross_exposure", "net_exposure", "concentration", "leverage")
 TO_EQUITY = ("concentration", "leverage")
@@ -20,6 +21,7 @@ NONE = "?"
 #: Parts of the messages that tell why.
 NOBODY, METRIC, LIMIT, NO_ORDER = "there is no such", "nobody knows this metric", "no number above 0", "no order at all"
 QUANTITY, PRICE, EQUITY, NOTHING = "is no number", "no recent price", "no recent equity", "not above 0"
+WHOSE, UNDATED = "nobody knows whose", "no time, or one of the future"
 RESULT, CURRENCIES = "no result of the day", "cannot be added up without rates"
 
 
@@ -64,7 +66,44 @@ def use(books: Books, limit: Row, strategies: set[str | None], options: Options)
     own = limit["warning_ratio"]
     if is_number(own) and own > 0:
         warning = own
-    return Use(metric, status_of(usage, (warning, critical)), value, usage)
+    status = status_of(usage, (warning, critical))
+    lost = strays(books, metric, limit["scope"], strategies, options)
+    if lost and status != CRITICAL:
+        return Use(metric, UNKNOWN, why=lost)
+    return Use(metric, status, value, usage)
+
+
+def strays(
+    books: Books, metric: str, scope: str | None, strategies: set[str | None], options: Options
+) -> set[str]:
+    """Why there may be more of a metric: what belongs to no strategy, or to one of no account."""
+    why = {UNDATED} if metric == "order_rate" and undated(books, strategies) else set()
+    rows: list[Row] = []
+    if metric in EXPOSED:
+        rows += [row for row in books.rows("positions") if number(row["quantity"]) != 0]
+    if metric in TO_EQUITY or metric == "daily_loss":
+        newest = [max(own, key=by_day) for _, own in grouped(books.rows("equity"), "strategy")]
+        rows += [row for row in newest if not over(books, row, options)]
+    if metric == "order_rate":
+        ages = [(row, books.age(row["created_at"])) for row in books.rows("orders")]
+        rows += [row for row, age in ages if age is None or age < DAY]
+    with_account = {row["strategy"] for row in books.rows("strategies") if row["account"] is not None} - {None}
+    lost = [row for row in rows if row["strategy"] not in with_account]
+    if scope == "strategy":
+        # Another strategy's name is not this one's.
+        lost = [row for row in lost if row["strategy"] is None]
+    return why | ({WHOSE} if lost else set())
+
+
+def over(books: Books, row: Row, options: Options) -> bool:
+    """Whether equity is nothing, or of a strategy that is no more."""
+    age = books.age(row["as_of"])
+    return (age is not None and age >= options.equity_age * 3600) or (row["equity"] == 0 and row["pnl"] == 0)
+
+
+def by_day(row: Row) -> tuple[bool, str, Decimal | int]:
+    """The newest is the greatest. One without a day may be of today."""
+    return row["day"] is None, row["day"] or "", row["as_of"] or -DAY
 
 
 def measure(
@@ -169,8 +208,7 @@ def capital(
         rows = [row for row in books.rows("equity") if belongs(row, {strategy})]
         if not rows:
             return NAN, NAN, set(), {EQUITY}
-        # One without a day may be of today.
-        newest = max(rows, key=lambda row: (row["day"] is None, row["day"] or "", row["as_of"] or -DAY))
+        newest = max(rows, key=by_day)
         age = books.age(newest["as_of"])
         fresh = age is not None and -AHEAD <= age < options.equity_age * 3600 and newest["day"] is not None
         if not fresh or not is_number(newest["equity"]):
@@ -186,6 +224,6 @@ def busiest(books: Books, strategies: set[str | None]) -> Decimal:
     minutes = Counter(
         row["created_at"] // 60
         for row in books.rows("orders")
-        if belongs(row, strategies) and row["created_at"] is not None and row["created_at"] > books.now - DAY
+        if belongs(row, strategies) and within_a_day(books.age(row["created_at"]))
     )
     return Decimal(max(minutes.values(), default=0))

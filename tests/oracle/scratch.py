@@ -47,9 +47,9 @@ class Scratch:
     def __init__(self, option: dict[str, Any], cursor: Any) -> None:
         self.option, self.cursor = option, cursor
 
-    def load(self, platform: Platform) -> None:
-        """The rows of a platform in place of all that is there."""
-        load(self.cursor, platform)
+    def load(self, platform: Platform, now: datetime | None = None) -> datetime:
+        """The rows of a platform in place of all that is there, and the moment that their times are counted from."""
+        return load(self.cursor, platform, now)
 
 
 @contextmanager
@@ -71,10 +71,11 @@ def scratch(platform: Sandbox) -> Iterator[Scratch]:
             server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
 
-def load(cursor: Any, platform: Platform) -> None:
-    """The rows of a platform in place of all that is there."""
-    cursor.execute("SELECT clock_timestamp()")
-    now = cursor.fetchone()[0]
+def load(cursor: Any, platform: Platform, now: datetime | None = None) -> datetime:
+    """See Scratch.load."""
+    if now is None:
+        cursor.execute("SELECT clock_timestamp()")
+        now = cursor.fetchone()[0]
     cursor.execute("BEGIN; TRUNCATE " + ", ".join(f"maintenance.{view}" for view in CONTRACT))
     for view, rows in platform.tables.items():
         kinds = columns(view)
@@ -84,6 +85,7 @@ def load(cursor: Any, platform: Platform) -> None:
         if text:
             cursor.copy_expert(f"COPY maintenance.{view} ({', '.join(kinds)}) FROM STDIN", io.StringIO(text))
     cursor.execute("COMMIT")
+    return now
 
 
 def written(value: Any, kind: str, now: datetime) -> str:

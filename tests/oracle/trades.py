@@ -76,7 +76,7 @@ def ratios(books: Books, options: Options) -> dict[str, Figure]:
         is_number(row["filled_quantity"]) and row["filled_quantity"] >= 0 for row in closed
     )
     rejected = [row for row in last if row["status"] == "rejected"]
-    if unreadable:
+    if unreadable or undated(books):
         return {"reject_ratio": Figure(UNKNOWN), "fill_ratio": Figure(UNKNOWN)}
     filled = [row for row in closed if row["filled_quantity"] > 0]
     return {
@@ -87,6 +87,19 @@ def ratios(books: Books, options: Options) -> dict[str, Figure]:
 
 def within_a_day(age: Decimal | None) -> bool:
     return age is not None and -AHEAD <= age < DAY
+
+
+def undated(books: Books, strategies: set[str | None] | None = None) -> bool:
+    """Whether there is an order that may be of the last day or not: without a time, or of the future.
+
+    :param strategies: of one of these, None for any
+    """
+    ages = [
+        books.age(row["created_at"])
+        for row in books.rows("orders")
+        if strategies is None or (row["strategy"] is not None and row["strategy"] in strategies)
+    ]
+    return any(age is None or age < -AHEAD for age in ages)
 
 
 def share(name: str, part: int, whole: int, options: Options) -> Figure:

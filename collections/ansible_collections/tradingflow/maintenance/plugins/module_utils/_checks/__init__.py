@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, Dict, Optional, Tuple
 
 from ..errors import ConfigurationError
@@ -61,6 +62,25 @@ def printable(name: Any, length: int = 120) -> str:
     if len(text) > length:
         text = text[: length - 1] + "…"
     return text if text.strip() else "(blank)"
+
+
+def plural(count: int, noun: str, nouns: str = "", *, none: str = "0") -> str:
+    """How many of what, for people: 1 break, 2 breaks, 1,000 breaks.
+
+    :param noun: of one, with its verb if need be: "execution is"
+    :param nouns: of several, noun with an s by default
+    :param none: what 0 is called, such as "No"
+    """
+    return f"{f'{count:,}' if count else none} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def amount(number: Any) -> str:
+    """A Decimal for people: every digit that says something, no zeros at its end, no exponent."""
+    if not isinstance(number, Decimal) or not number.is_finite():
+        return str(number)
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def size(count: float) -> str:

@@ -47,6 +47,36 @@ def key(*parts: str) -> str:
     return f"left(encode(sha256(convert_to(concat_ws('|', {', '.join(parts)}), 'UTF8')), 'hex'), {LENGTH})"
 
 
+def result(check: str, breaks: str = "breaks", uncovered: str = "0", more: str = "") -> str:
+    """One row from the CTEs states, lines and one of breaks: what was compared, and the breaks.
+
+    :param check: its name, for several in one statement
+    :param uncovered: SQL: executions that belong to no statement
+    :param more: see summary()
+    """
+    return f"""
+SELECT '{check}' AS check, (SELECT count(*) FROM states) AS places,
+       (SELECT count(*) FROM states WHERE reason IS NOT NULL) AS unreliable,
+       (SELECT json_agg(s) FROM (SELECT venue, account, reason, as_of FROM states WHERE reason IS NOT NULL
+                                 ORDER BY venue, account LIMIT 10) s) AS reasons,
+       (SELECT min(as_of) FROM states WHERE reason IS NULL) AS cutoff,
+       (SELECT coalesce(sum(counted), 0)::bigint FROM lines) AS lines,
+       {uncovered} AS uncovered, {summary(breaks, more)}"""
+
+
+TOLERANCES = """
+    tolerances AS (
+        SELECT * FROM jsonb_to_recordset(%(tolerances)s::jsonb)
+            AS t (instrument text, quantity numeric, price numeric, fee numeric)
+    )"""
+
+
+def tolerance(what: str, instrument: str) -> str:
+    """SQL: the tolerance of an instrument, else that of all (*), else none."""
+    one = f"SELECT {what} FROM tolerances WHERE instrument = "
+    return f"coalesce(({one}{instrument}), ({one}'*'), 0)"
+
+
 @dataclass
 class Carried:
     """What became of the breaks of the run before.

@@ -11,11 +11,12 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import OK, Check, judge, unknown
 from . import limits
-from .breaks import key, outcome, summary
-from .reconciliation import TOLERANCES, tolerance
-from .sql import LAST_DAY, NotMeasured, Probe, Row, Views
+from .breaks import TOLERANCES, key, outcome, summary, tolerance
+from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, undated
 
 RECENT = LAST_DAY.format(column="created_at")
+UNDATED_ORDERS = f"""(SELECT count(*) FROM maintenance.orders
+        WHERE {LAST_DAY_OR_UNDATED.format(column="created_at")} AND {UNDATED.format(column="created_at")})"""
 
 #: SQL: quantiles of a column, in the order of SHARES.
 QUANTILES = (
@@ -48,7 +49,7 @@ measured AS (
            {_milliseconds("f.at", "r.created_at")} AS executed
     FROM recent r LEFT JOIN filled f USING (order_id)
 )
-SELECT count(*) AS orders, %(minimum_orders)s::int AS minimum,
+SELECT count(*) AS orders, {UNDATED_ORDERS} AS undated, %(minimum_orders)s::int AS minimum,
        count(*) FILTER (WHERE acknowledged >= 0) AS acknowledged, count(*) FILTER (WHERE acknowledged < 0) AS ack_early,
        count(*) FILTER (WHERE waiting AND acknowledged > 1000) AS waiting, count(*) FILTER (WHERE silent) AS silent,
        {QUANTILES.format(column="acknowledged", least=0)} AS ack,
@@ -77,6 +78,8 @@ def quantiles(values: Optional[List[Optional[float]]], digits: int = 3) -> Dict[
 def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """From an order's creation to the venue's word, and to the first execution of a market order."""
     row = rows[0]
+    if row["undated"]:
+        raise NotMeasured(undated(row["undated"]), CREATED_AT)
     source = "views maintenance.orders and executions"
     more = {"waiting": row["waiting"], "without_time": row["silent"]}
     yield _latency(
@@ -177,7 +180,8 @@ judged AS (
                 THEN (10000 * sign * (value / quantity - arrival) / arrival)::float8 END AS points
     FROM recent JOIN fills USING (order_id)
 )
-SELECT count(*) AS orders, %(minimum_orders)s::int AS minimum, count(*) FILTER (WHERE without) AS without,
+SELECT count(*) AS orders, {UNDATED_ORDERS} AS undated, %(minimum_orders)s::int AS minimum,
+       count(*) FILTER (WHERE without) AS without,
        count(*) FILTER (WHERE NOT readable) AS unreadable, count(points) AS counted, avg(points) AS mean,
        {QUANTILES.format(column="points", least="'-Infinity'")} AS points
 FROM judged
@@ -187,6 +191,8 @@ FROM judged
 def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """How much worse than the market at an order's arrival it was executed, in basis points; better is negative."""
     row, limit = rows[0], limits(thresholds, "slippage")
+    if row["undated"]:
+        raise NotMeasured(undated(row["undated"]), CREATED_AT)
     source = "views maintenance.orders and executions"
     details = {"orders": row["orders"], "without_arrival_price": row["without"], "unreadable": row["unreadable"]}
     why = ""

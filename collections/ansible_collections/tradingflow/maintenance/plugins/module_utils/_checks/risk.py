@@ -1,6 +1,7 @@
 # Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: S608 - SQL is put together from constants; values are parameters.
 
 """Area trading: usage of the risk limits, from positions, prices and equity. What cannot be computed is unknown."""
 
@@ -10,8 +11,8 @@ from decimal import Decimal
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
-from . import limits, printable
-from .sql import NotMeasured, Probe, Row, Views
+from . import amount, limits, plural, printable
+from .sql import LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views
 
 VIEWS: Views = {
     "risk_limits": {
@@ -39,8 +40,13 @@ VIEWS: Views = {
     "orders": {"strategy": "text", "created_at": "time"},
 }
 
-# NaN stands for what cannot be read, and makes every sum NaN.
-LIMITS_SQL = """
+DATED = LAST_DAY.format(column="o.created_at")
+RECENT = LAST_DAY_OR_UNDATED.format(column="o.created_at")
+UNDATED_ORDER = UNDATED.format(column="o.created_at")
+
+# NaN stands for what cannot be read, and makes every sum NaN. What is lost belongs to a strategy of no account, or to
+# none at all: it counts in no account's sums, and without a name in no strategy's.
+LIMITS_SQL = f"""
 WITH members AS (
     SELECT 'strategy' AS scope, strategy AS subject, strategy FROM maintenance.strategies
     UNION SELECT 'account', account, strategy FROM maintenance.strategies
@@ -95,8 +101,24 @@ rates AS (
     SELECT scope, subject, max(counted) AS busiest FROM (
         SELECT m.scope, m.subject, date_trunc('minute', o.created_at) AS minute, count(*) AS counted
         FROM maintenance.orders o JOIN members m USING (strategy)
-        WHERE o.created_at > now() - interval '1 day' GROUP BY 1, 2, 3) c
+        WHERE {DATED} GROUP BY 1, 2, 3) c
     GROUP BY scope, subject
+),
+undated AS (
+    SELECT m.scope, m.subject, count(*) AS counted FROM maintenance.orders o JOIN members m USING (strategy)
+    WHERE {RECENT} AND {UNDATED_ORDER} GROUP BY m.scope, m.subject
+),
+lost AS (
+    SELECT what, count(*) AS counted, count(*) FILTER (WHERE strategy IS NULL) AS nameless, min(strategy) AS example
+    FROM (
+        SELECT 'positions' AS what, strategy FROM held WHERE quantity <> 0
+        UNION ALL SELECT 'equity', strategy FROM newest
+                  WHERE (as_of <= clock_timestamp() - make_interval(hours => %(equity_age)s)) IS NOT TRUE
+                        AND (equity = 0 AND pnl = 0) IS NOT TRUE
+        UNION ALL SELECT 'orders', strategy FROM maintenance.orders o WHERE {RECENT}) x
+    WHERE NOT EXISTS (SELECT FROM members m WHERE m.scope = 'account' AND m.subject IS NOT NULL
+                                              AND m.strategy = x.strategy)
+    GROUP BY what
 )
 SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit_value, l.currency,
        l.warning_ratio::numeric AS warning_ratio,
@@ -104,11 +126,15 @@ SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit
        EXISTS (SELECT FROM maintenance.orders) AS orders,
        coalesce(x.gross, 0) AS gross, coalesce(x.net, 0) AS net, coalesce(x.largest, 0) AS largest, x.unpriced,
        x.unreadable, x.currency AS held_currency, x.other AS held_other, c.equity, c.pnl, c.fresh,
-       c.currency AS equity_currency, c.other AS equity_other, coalesce(r.busiest, 0) AS busiest
+       c.currency AS equity_currency, c.other AS equity_other, coalesce(r.busiest, 0) AS busiest,
+       u.counted AS undated,
+       (SELECT json_object_agg(what, json_build_object('counted', counted, 'nameless', nameless, 'example', example))
+        FROM lost) AS lost
 FROM maintenance.risk_limits l
 LEFT JOIN exposure x ON x.scope = l.scope AND x.subject = l.subject
 LEFT JOIN capital c ON c.scope = l.scope AND c.subject = l.subject
 LEFT JOIN rates r ON r.scope = l.scope AND r.subject = l.subject
+LEFT JOIN undated u ON u.scope = l.scope AND u.subject = l.subject
 WHERE l.active IS NOT FALSE
 ORDER BY l.scope, l.subject, l.metric, l.limit_id
 """
@@ -152,6 +178,34 @@ def obstacle(row: Row) -> Optional[str]:
     return None
 
 
+#: Metric -> what it is made of.
+MADE_OF = {
+    **dict.fromkeys(("gross_exposure", "net_exposure"), ("positions",)),
+    **dict.fromkeys(("concentration", "leverage"), ("positions", "equity")),
+    "daily_loss": ("equity",),
+    "order_rate": ("orders",),
+}
+LOST = {
+    "positions": ("position is", "positions are"),
+    "equity": ("row of equity is", "rows of equity are"),
+    "orders": ("order of the last day is", "orders of the last day are"),
+}
+
+
+def missing(row: Row) -> Optional[str]:
+    """Why there may be more of a metric than is known, None when all is known. What is known may break the limit."""
+    if row["metric"] == "order_rate" and row["undated"]:
+        return f"{plural(row['undated'], 'order has', 'orders have')} no time, or one of the future"
+    for what in MADE_OF[row["metric"]]:
+        lost = (row["lost"] or {}).get(what)
+        count = lost and (lost["counted"] if row["scope"] == "account" else lost["nameless"])
+        if count:
+            owner = "no strategy is named" if lost["nameless"] else f"such as {printable(lost['example'], 40)}"
+            where = "" if lost["nameless"] else ", which has no account in view strategies"
+            return f"nobody knows whose {plural(count, *LOST[what])} ({owner}{where})"
+    return None
+
+
 def used(row: Row) -> Decimal:
     """How much of the metric there is, in the unit of its limit."""
     metric = row["metric"]
@@ -176,6 +230,13 @@ def risk(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         yield subject(f"trading.risk_limits:{scope}/{name}", f"{TITLE} of {scope} {name}", own, thresholds)
 
 
+def _left(metric: str, left: Decimal) -> str:
+    """What is left of a limit, for people. Quotients have digits without end; money has all of its own."""
+    if metric in ("concentration", "leverage"):
+        left = round(left, 4)
+    return f"exceeded by {amount(-left)}" if left < 0 else f"headroom {amount(left)}"
+
+
 def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) -> Check:
     """All limits of one strategy or account. A limit that is broken counts, whatever else is unknown."""
     default = limits(thresholds, "risk_limits")
@@ -196,8 +257,16 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
             entry["status"] = CRITICAL
         elif own is not None and usage >= Decimal(str(own)):
             entry["status"] = WARNING
+        more = missing(row)
+        if more:
+            # What is known breaks the limit, or nobody knows.
+            entry["why"] = more
+            if entry["status"] != CRITICAL:
+                entry["status"] = UNKNOWN
+                continue
         headroom = str(row["limit_value"] - value)
-        entry.update(used=str(value), usage=str(round(usage, 4)), headroom=headroom, warning_ratio=str(own), sort=usage)
+        told = f"{amount(row['limit_value'])}, {_left(metric=row['metric'], left=row['limit_value'] - value)}"
+        entry.update(used=str(value), usage=str(round(usage, 4)), headroom=headroom, warning_ratio=str(own), sort=usage, told=told)
     status = worst(entry["status"] for entry in found)
     computed = sorted((entry for entry in found if "used" in entry), key=lambda entry: -entry["sort"])
     lost = [entry for entry in found if "used" not in entry]
@@ -205,9 +274,10 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
     if computed:
         top = computed[0]
         parts.append(
-            f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['limit']}, headroom {top['headroom']}"
+            f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['told']}"
         )
     parts += [f"{entry['metric']} cannot be computed: {entry['why']}" for entry in lost[:3]]
+    parts += [f"{entry['metric']} may be more: {entry['why']}" for entry in computed[:3] if "why" in entry]
     remedy = "Reduce the position or stop the strategy, as the risk policy says; do not just raise the limit."
     if status == UNKNOWN:
         remedy = "Provide what is missing (price, equity, limit), then run again."
@@ -221,7 +291,7 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
         message=f"{'; '.join(parts)}.",
         remedy="" if status == OK else remedy,
         source="views maintenance.risk_limits, positions, prices, equity and orders",
-        details={"limits": [{k: v for k, v in entry.items() if k != "sort"} for entry in found]},
+        details={"limits": [{k: v for k, v in entry.items() if k not in ("sort", "told")} for entry in found]},
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..checks import Check, unknown
 from ..database import connected, one_line
 from ..errors import ConfigurationError
+from . import plural
 from .earlier import Earlier, nothing
 
 try:
@@ -25,6 +26,11 @@ Row = Dict[str, Any]
 
 #: The last 24 hours, by the beginning of the transaction: a moment that stands still, so that an index serves.
 LAST_DAY = "{column} > now() - interval '1 day' AND {column} <= now() + interval '5 s'"
+
+#: The same and what may be of the last day: what has no time, or one of the future, is undated.
+LAST_DAY_OR_UNDATED = "({column} > now() - interval '1 day' OR {column} IS NULL)"
+UNDATED = "({column} <= now() + interval '5 s') IS NOT TRUE"
+CREATED_AT = "Correct created_at in the view maintenance.orders."
 
 #: View -> column -> kind: text, number, time or boolean.
 Views = Mapping[str, Mapping[str, str]]
@@ -121,6 +127,11 @@ def ask(
         if refusal:
             return probe.unmeasured(*refusal)
         return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
+
+
+def undated(orders: int) -> str:
+    """That nobody knows of which day some orders are."""
+    return f"{plural(orders, 'order')} without created_at, or with one of the future: they may be of the last day."
 
 
 def first_line(error: BaseException) -> str:

@@ -11,8 +11,8 @@ import math
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ..checks import Check, judge, unknown
-from . import limits, printable, span
-from .sql import LAST_DAY, NotMeasured, Probe, Row
+from . import limits, plural, printable, span
+from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, undated
 
 DUPLICATES_SQL = """
 WITH found AS MATERIALIZED (
@@ -133,15 +133,19 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         )
 
 
+DATED = LAST_DAY.format(column="created_at")
+CLOSED = f"{DATED} AND status IN ('filled', 'cancelled', 'expired')"
 RATIOS_SQL = f"""
-SELECT count(*) AS total, count(*) FILTER (WHERE status = 'rejected') AS rejected,
-       count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired')) AS closed,
-       count(*) FILTER (WHERE status IN ('filled', 'cancelled', 'expired') AND filled_quantity > 0) AS filled,
-       count(*) FILTER (WHERE status IS NULL OR status IN ('filled', 'cancelled', 'expired')
-                              AND (filled_quantity >= 0 AND filled_quantity <> 'NaN') IS NOT TRUE) AS unreadable,
+SELECT count(*) FILTER (WHERE {DATED}) AS total, count(*) FILTER (WHERE {DATED} AND status = 'rejected') AS rejected,
+       count(*) FILTER (WHERE {CLOSED}) AS closed,
+       count(*) FILTER (WHERE {CLOSED} AND filled_quantity > 0) AS filled,
+       count(*) FILTER (WHERE {DATED} AND status IS NULL
+                              OR {CLOSED} AND (filled_quantity >= 0 AND filled_quantity <> 'NaN') IS NOT TRUE)
+           AS unreadable,
+       count(*) FILTER (WHERE {UNDATED.format(column="created_at")}) AS undated,
        %(minimum_orders)s::int AS minimum
 FROM maintenance.orders
-WHERE {LAST_DAY.format(column="created_at")}
+WHERE {LAST_DAY_OR_UNDATED.format(column="created_at")}
 """
 
 
@@ -153,11 +157,15 @@ def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         ("fill_ratio", "Filled orders", row["filled"], row["closed"], "closed orders of the last day were filled", 1),
     ):
         source, limit = "view maintenance.orders", limits(thresholds, name)
-        if not whole or row["unreadable"]:
+        if not whole or row["unreadable"] or row["undated"]:
             why = f"there was no {'closed ' if below else ''}order in the last day."
-            if row["unreadable"]:
-                why = f"{row['unreadable']} orders of the last day have no status or no filled quantity of 0 or more."
+            if row["undated"]:
+                why = undated(row["undated"])
+            elif row["unreadable"]:
+                why = f"{plural(row['unreadable'], 'order')} of the last day without a status or a filled quantity of "
+                why += "0 or more."
             remedy = "See whether the strategies trade, and the view maintenance.orders."
+            remedy = CREATED_AT if row["undated"] else remedy
             yield unknown(f"trading.{name}", title, f"{title}: {why}", remedy, source=source, **limit)
             continue
         few = whole < row["minimum"]
