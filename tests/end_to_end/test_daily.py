@@ -73,6 +73,7 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
         "trading",
         "backup",
         "backups",
+        "retention",
     }
     assert len(recovery_points(platform)) == len(points) + 1
     # The run and its backup are in the ledger, and the ledger names this very report.
