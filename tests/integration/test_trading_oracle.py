@@ -141,7 +141,17 @@ def test_enough_was_seen() -> None:
     wanted |= {f"reconcile_positions {one}" for one in ("missing_here", "missing_at_venue", "quantity", "not_a_number")}
     wanted |= {f"reconcile_cash {one}" for one in ("missing_here", "missing_at_venue", "amount", "not_a_number")}
     wanted |= {f"{metric} {status}" for metric in risk.METRICS for status in ("ok", "unknown", "critical")}
-    wanted |= {risk.NOBODY, risk.METRIC, risk.NO_ORDER, risk.PRICE, risk.EQUITY, risk.NOTHING, risk.CURRENCIES, risk.WHOSE, risk.UNDATED}
+    wanted |= {
+        risk.NOBODY,
+        risk.METRIC,
+        risk.NO_ORDER,
+        risk.PRICE,
+        risk.EQUITY,
+        risk.NOTHING,
+        risk.CURRENCIES,
+        risk.WHOSE,
+        risk.UNDATED,
+    }
     assert wanted - SEEN.keys() == set()
 
 

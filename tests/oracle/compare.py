@@ -41,7 +41,7 @@ def of_one(figure: Figure, check: Check, elapsed: Decimal) -> list[str]:
 
 
 def possible(figure: Figure, check: Check) -> list[str]:
-    """Differences of what may be the same execution under another id: how many there are, and of which the first are."""
+    """Differences of what may be the same execution under another id: how many, and which the first may be."""
     flagged = check.details.get("possible_matches", 0)
     found = []
     if flagged != len(figure.possible):
