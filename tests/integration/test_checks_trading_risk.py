@@ -94,6 +94,7 @@ def test_flat_is_within_limits(platform: Sandbox) -> None:
 
 #: A position of a strategy that the view knows without an account, or of none, and nothing else of either.
 GHOST = "UPDATE positions SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins'"
+EQUITY = "UPDATE equity SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins' AND day"
 EXPOSED = {"gross_exposure", "net_exposure", "concentration", "leverage"}
 
 
@@ -111,7 +112,7 @@ def unknown_metrics(check: object) -> set[str]:
             {"order_rate"},
         ),
         (
-            "UPDATE equity SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins' AND day < current_date",
+            f"{EQUITY} < current_date",
             {"concentration", "leverage", "daily_loss"},
         ),
         # Of a strategy that is no more.
