@@ -175,7 +175,7 @@ def test_limits_in_words(platform: Sandbox) -> None:
         check = measured(platform)[f"risk_limits:{NAME}"]
     told = next(one for one in check.details["limits"] if one["metric"] == "gross_exposure")
     assert "gross_exposure uses" in check.message
-    assert "of its limit 12.5, exceeded by " in check.message
+    assert "of its limit 12.5 USD, exceeded by " in check.message
     left = check.message.partition("exceeded by ")[2].partition(".;")[0].split(";")[0].rstrip(".")
-    assert Decimal(left) == -Decimal(told["headroom"])
+    assert Decimal(left.replace(",", "")) == -Decimal(told["headroom"])
     assert not left.endswith("0") or "." not in left

@@ -156,8 +156,10 @@ def test_enough_was_seen() -> None:
 
 
 #: What makes breaks, what makes statements unreliable, and what does neither.
-CHANGES = ("fee", "fee there", "price", "position", "cash", "fill missing there", "fill missing here", "waiting")
-CHANGES += ("line missing in statement", "other id", "statement gone", "filled quantity", "booked twice", "fee NaN")
+CHANGES = (
+    *("fee", "fee there", "fee NaN", "price", "position", "cash", "filled quantity", "booked twice", "waiting"),
+    *("fill missing there", "fill missing here", "other id", "line missing in statement", "statement gone"),
+)
 
 
 @pytest.mark.parametrize("seed", range(12))

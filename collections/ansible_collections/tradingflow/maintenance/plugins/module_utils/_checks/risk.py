@@ -198,7 +198,9 @@ def missing(row: Row) -> Optional[str]:
         return f"{plural(row['undated'], 'order has', 'orders have')} no time, or one of the future"
     for what in MADE_OF[row["metric"]]:
         lost = (row["lost"] or {}).get(what)
-        count = lost and (lost["counted"] if row["scope"] == "account" else lost["nameless"])
+        if not lost:
+            continue
+        count = lost["counted"] if row["scope"] == "account" else lost["nameless"]
         if count:
             owner = "no strategy is named" if lost["nameless"] else f"such as {printable(lost['example'], 40)}"
             where = "" if lost["nameless"] else ", which has no account in view strategies"
@@ -265,12 +267,13 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
                 entry["status"] = UNKNOWN
                 continue
         headroom = str(row["limit_value"] - value)
-        told = f"{amount(row['limit_value'])}, {_left(metric=row['metric'], left=row['limit_value'] - value)}"
+        currency = f" {printable(row['currency'], 10)}" if row["currency"] else ""
+        told = f"{amount(row['limit_value'])}{currency}, {_left(row['metric'], row['limit_value'] - value)}"
         entry.update(
             used=str(value),
             usage=str(round(usage, 4)),
             headroom=headroom,
-            warning_ratio=str(own),
+            warning_ratio=amount(own),
             sort=usage,
             told=told,
         )

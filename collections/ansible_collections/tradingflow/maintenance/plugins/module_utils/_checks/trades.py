@@ -86,7 +86,9 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         raise NotMeasured("there is no transaction.", "See whether the platform trades, and the view.")
     for row in rows:
         word = "failed" if row["failed"] else "stuck"
-        remedy = "Read the error of each, settle it or have the platform resolve it."
+        remedy = "See what each waits for (venue, bank, settlement), then have the platform settle or cancel it."
+        if row["failed"]:
+            remedy = "Read the error of each, settle it or have the platform resolve it."
         first = [{k: printable(v) if isinstance(v, str) else v for k, v in one.items()} for one in row["first"] or []]
         details: Dict[str, Any] = {"count": row["total"], **({"first": first} if first else {})}
         kwargs: Dict[str, Any] = {"remedy": remedy, "source": "view maintenance.transactions"}
