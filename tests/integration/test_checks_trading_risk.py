@@ -90,3 +90,92 @@ def test_limits_that_are_not_there_are_unknown(platform: Sandbox) -> None:
 def test_flat_is_within_limits(platform: Sandbox) -> None:
     with changed(platform, "UPDATE positions SET quantity = 0", "DELETE FROM prices"):
         assert judged(platform) == {}
+
+
+#: A position of a strategy that the view knows without an account, or of none, and nothing else of either.
+GHOST = "UPDATE positions SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins'"
+EQUITY = "UPDATE equity SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins' AND day"
+EXPOSED = {"gross_exposure", "net_exposure", "concentration", "leverage"}
+
+
+def unknown_metrics(check: object) -> set[str]:
+    return {one["metric"] for one in check.details["limits"] if one["status"] == "unknown"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("statement", "metrics"),
+    [
+        (GHOST, EXPOSED),
+        (
+            "UPDATE orders SET strategy_code = 'ghost', created_at = now() - interval '1 minute' "
+            "WHERE id = (SELECT max(id) FROM orders)",
+            {"order_rate"},
+        ),
+        (
+            f"{EQUITY} < current_date",
+            {"concentration", "leverage", "daily_loss"},
+        ),
+        # Of a strategy that is no more.
+        (
+            "UPDATE equity SET strategy_code = 'ghost' WHERE strategy_code = 'trend-coins' AND day < current_date - 2",
+            set(),
+        ),
+    ],
+)
+def test_what_is_nobodys_makes_the_limits_of_accounts_unknown(
+    platform: Sandbox, statement: str, metrics: set[str]
+) -> None:
+    with changed(platform, statement, "UPDATE positions SET quantity = 1 WHERE quantity = 0"):
+        found = measured(platform)
+    accounts = [check for id, check in found.items() if id.startswith("risk_limits:account/")]
+    assert accounts
+    for check in accounts:
+        named = {one["metric"] for one in check.details["limits"]}
+        assert unknown_metrics(check) == metrics & named
+        assert not metrics or ("nobody knows whose" in check.message and "ghost" in check.message)
+    # Another strategy's name is not this one's.
+    others = [check for id, check in found.items() if id.startswith("risk_limits:strategy/") and "trend" not in id]
+    assert {check.status for check in others} == {"ok"}
+
+
+def test_known_part_that_breaks_a_limit_is_critical_whatever_is_nobodys(platform: Sandbox) -> None:
+    tiny = "UPDATE risk_limits SET limit_value = 0.00000001 WHERE scope = 'account' AND metric = 'gross_exposure'"
+    with changed(platform, GHOST, tiny, "UPDATE positions SET quantity = 1 WHERE strategy_code <> 'ghost'"):
+        found = measured(platform)
+    check = next(check for id, check in found.items() if id.startswith("risk_limits:account/"))
+    assert check.status == "critical"
+    assert "gross_exposure may be more: nobody knows whose" in check.message
+
+
+def test_flat_position_of_nobody_is_nothing(platform: Sandbox) -> None:
+    with changed(
+        platform, "UPDATE positions SET strategy_code = 'ghost', quantity = 0 WHERE strategy_code = 'trend-coins'"
+    ):
+        assert set(judged(platform)) <= {NAME}
+
+
+@pytest.mark.parametrize("value", ["NULL", "now() + interval '1 hour'"])
+def test_orders_without_a_time_leave_no_ratio_and_no_latency(platform: Sandbox, value: str) -> None:
+    null = "ALTER TABLE orders ALTER created_at {} NOT NULL"
+    with (
+        altered(platform, null.format("DROP"), null.format("SET")),
+        changed(platform, f"UPDATE orders SET created_at = {value} WHERE id = (SELECT min(id) FROM orders)"),
+    ):
+        found = measured(platform)
+    names = ("reject_ratio", "fill_ratio", "acknowledge_latency", "execution_latency", "slippage")
+    for name in names:
+        assert (found[name].status, found[name].value) == ("unknown", None)
+        assert "1 order without created_at" in found[name].message
+        assert "created_at" in found[name].remedy
+    assert "unknown" in {check.status for id, check in found.items() if id.startswith("risk_limits:strategy/")}
+
+
+def test_limits_in_words(platform: Sandbox) -> None:
+    with changed(platform, f"UPDATE risk_limits SET limit_value = 12.500 WHERE {OURS} AND metric = 'gross_exposure'"):
+        check = measured(platform)[f"risk_limits:{NAME}"]
+    told = next(one for one in check.details["limits"] if one["metric"] == "gross_exposure")
+    assert "gross_exposure uses" in check.message
+    assert "of its limit 12.5 USD, exceeded by " in check.message
+    left = check.message.partition("exceeded by ")[2].partition(".;")[0].split(";")[0].rstrip(".")
+    assert Decimal(left.replace(",", "")) == -Decimal(told["headroom"])
+    assert not left.endswith("0") or "." not in left

@@ -141,13 +141,25 @@ def test_enough_was_seen() -> None:
     wanted |= {f"reconcile_positions {one}" for one in ("missing_here", "missing_at_venue", "quantity", "not_a_number")}
     wanted |= {f"reconcile_cash {one}" for one in ("missing_here", "missing_at_venue", "amount", "not_a_number")}
     wanted |= {f"{metric} {status}" for metric in risk.METRICS for status in ("ok", "unknown", "critical")}
-    wanted |= {risk.NOBODY, risk.METRIC, risk.NO_ORDER, risk.PRICE, risk.EQUITY, risk.NOTHING, risk.CURRENCIES, risk.WHOSE, risk.UNDATED}
+    wanted |= {
+        risk.NOBODY,
+        risk.METRIC,
+        risk.NO_ORDER,
+        risk.PRICE,
+        risk.EQUITY,
+        risk.NOTHING,
+        risk.CURRENCIES,
+        risk.WHOSE,
+        risk.UNDATED,
+    }
     assert wanted - SEEN.keys() == set()
 
 
 #: What makes breaks, what makes statements unreliable, and what does neither.
-CHANGES = ("fee", "fee there", "price", "position", "cash", "fill missing there", "fill missing here", "waiting")
-CHANGES += ("line missing in statement", "other id", "statement gone", "filled quantity", "booked twice", "fee NaN")
+CHANGES = (
+    *("fee", "fee there", "fee NaN", "price", "position", "cash", "filled quantity", "booked twice", "waiting"),
+    *("fill missing there", "fill missing here", "other id", "line missing in statement", "statement gone"),
+)
 
 
 @pytest.mark.parametrize("seed", range(12))

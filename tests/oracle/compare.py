@@ -41,7 +41,7 @@ def of_one(figure: Figure, check: Check, elapsed: Decimal) -> list[str]:
 
 
 def possible(figure: Figure, check: Check) -> list[str]:
-    """Differences of what may be the same execution under another id: how many there are, and of which the first are."""
+    """Differences of what may be the same execution under another id: how many, and which the first may be."""
     flagged = check.details.get("possible_matches", 0)
     found = []
     if flagged != len(figure.possible):
@@ -52,9 +52,9 @@ def possible(figure: Figure, check: Check) -> list[str]:
         others.setdefault(key, set()).update(ids)
     for one in check.details.get("first") or []:
         key = tuple(one.get(name) for name in ("venue", "id", "account", "instrument"))
-        told, ids = one.get("possible_match"), others.get(key, {None})
-        if told not in ids:
-            found.append(f"{one} may be one of {ids}")
+        wanted = others.get(key, {None})
+        if one.get("possible_match") not in wanted:
+            found.append(f"{one} may be one of {wanted}")
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
-from .books import columns
+from .books import Row, columns
 from .platforms import DAY, Platform
 
 Fault = Callable[[Platform], None]
@@ -192,17 +192,30 @@ def renamed(platform: Platform) -> None:
             row["executed_at"] += platform.random.choice([0, 50, 50, 70])
 
 
-def other_day(platform: Platform) -> None:
-    """Fees that would make up for each other, were they of one day; the venue's clock says another one than ours."""
-    now = datetime.now(UTC)
-    # The one before last: the last may have been a moment ago.
-    midnight = now.timestamp() % DAY + DAY
-    theirs = {(row["venue"], row["venue_execution_id"]): row for row in platform["venue_executions"]}
-    pairs = [(row, theirs.get((row["venue"], row["venue_execution_id"]))) for row in platform["executions"]]
-    pairs = [pair for pair in pairs if pair[1] is not None and pair[0]["fee"] is not None]
-    for step, (ours, there) in zip((1, -1), platform.random.sample(pairs, min(2, len(pairs))), strict=False):
-        ours["fee"] += step * Decimal("0.5")
-        ours["executed_at"], there["executed_at"] = midnight - step * 30, midnight + step * 30
+def around_midnight(at_venue: int) -> Fault:
+    """Two fees that make up for each other, if they are of one day: by the venue's clock, and not by ours.
+
+    :param at_venue: where theirs lie: -1 for two days too, 1 for one
+    """
+
+    def fault(platform: Platform) -> None:
+        # The midnight before last: the last may have been a moment ago.
+        midnight = datetime.now(UTC).timestamp() % DAY + DAY
+        theirs = {(row["venue"], row["venue_execution_id"]): row for row in platform["venue_executions"]}
+        amended = {(row["venue"], row["reference"]) for row in platform["executions"]}
+        places: dict[tuple[object, ...], list[tuple[Row, Row]]] = {}
+        for ours in platform["executions"]:
+            there = theirs.get((ours["venue"], ours["venue_execution_id"]))
+            counts = ours["kind"] == "trade" and (ours["venue"], ours["venue_execution_id"]) not in amended
+            if there is not None and counts and ours["fee"] is not None and ours["fee_currency"] == "USD":
+                places.setdefault((ours["venue"], ours["account"]), []).append((ours, there))
+        pairs = max(places.values(), key=len, default=[])[:2]
+        for step, (ours, there) in zip((1, -1), pairs, strict=False):
+            ours["fee"] += step * Decimal("0.5")
+            ours["executed_at"] = midnight + step * 30
+            there["executed_at"] = midnight + (30 if at_venue > 0 else -step * 30)
+
+    return fault
 
 
 def amendment_forgotten(platform: Platform) -> None:
@@ -278,7 +291,8 @@ FAULTS: dict[str, Fault] = {
     "fee there": changing("venue_executions", "fee", nudged),
     "fee NaN": changing("executions", "fee", fixed(NAN)),
     "fee NULL": changing("executions", "fee", fixed(None)),
-    "fee of the other day": other_day,
+    "fees of two days": around_midnight(-1),
+    "fees of one day there": around_midnight(1),
     "fee currency NULL": changing("executions", "fee_currency", fixed(None)),
     "taken back here": amended_here("cancel", 2.0),
     "replaced here": amended_here("correct", 2.0),

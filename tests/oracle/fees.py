@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from .books import ZERO, Books, Row, number, records
 from .figures import Figure, Options
-from .reconciliation import Matching, close, concluded, instrument, matching
+from .reconciliation import Break, Matching, close, concluded, instrument, matching
 
 DAY = 86400
 Sum = tuple[str | None, str | None, str | None, Decimal | None]
@@ -18,7 +18,7 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
     sums: dict[Sum, Decimal] = {}
     for key, amount in charged(books, found, options):
         sums[key] = sums.get(key, ZERO) + amount
-    breaks = [
+    breaks: list[Break] = [
         (key, ["not_a_number" if amount.is_nan() else "amount"])
         for key, amount in sums.items()
         if amount.is_nan() or amount != 0

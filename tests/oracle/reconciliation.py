@@ -70,10 +70,12 @@ def matching(books: Books, options: Options) -> Matching:
     found = Matching(standings(books, options, "executions"), pairs, theirs_alone)
     for row in ours_alone:
         one = found.standings.get((row["venue"], row["account"]))
-        known = one is not None and one.every
-        found.uncovered += not known
-        missing = known and due(row["executed_at"], one, books.now + AHEAD)
-        (found.missing_there if missing else found.waiting).append(row)
+        if one is None or not one.every:
+            found.uncovered += 1
+            found.waiting.append(row)
+        else:
+            missing = due(row["executed_at"], one, books.now + AHEAD)
+            (found.missing_there if missing else found.waiting).append(row)
     return found
 
 

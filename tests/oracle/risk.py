@@ -73,9 +73,7 @@ def use(books: Books, limit: Row, strategies: set[str | None], options: Options)
     return Use(metric, status, value, usage)
 
 
-def strays(
-    books: Books, metric: str, scope: str | None, strategies: set[str | None], options: Options
-) -> set[str]:
+def strays(books: Books, metric: str, scope: str | None, strategies: set[str | None], options: Options) -> set[str]:
     """Why there may be more of a metric: what belongs to no strategy, or to one of no account."""
     why = {UNDATED} if metric == "order_rate" and undated(books, strategies) else set()
     rows: list[Row] = []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.action.maintenance_run import asked_for, expected
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import checks, run, storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import amount, plural
 from jsonschema import Draft202012Validator
 
 from tests.conftest import COLLECTION
@@ -130,3 +131,33 @@ def test_plan_keeps_to_the_limit() -> None:
 def test_storage_keys() -> None:
     assert storage.key({"prefix": "/x/"}, "backups", "/local/", "") == "x/backups/local"
     assert storage.key({"prefix": None}, "backups") == "backups"
+
+
+@pytest.mark.parametrize(
+    ("count", "nouns", "told"),
+    [
+        (1, ("break",), "1 break"),
+        (2, ("break",), "2 breaks"),
+        (0, ("break",), "0 breaks"),
+        (12345, ("entry", "entries"), "12,345 entries"),
+    ],
+)
+def test_plural(count: int, nouns: tuple[str, ...], told: str) -> None:
+    assert plural(count, *nouns) == told
+    assert plural(0, "execution is", "executions are", none="No") == "No executions are"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        ("-507223.930000000", "-507,223.93"),
+        ("1E+7", "10,000,000"),
+        ("100", "100"),
+        ("0.000", "0"),
+        ("-0.00", "0"),
+        ("1.23456789012345678901234567890", "1.2345678901234567890123456789"),
+        ("NaN", "NaN"),
+    ],
+)
+def test_amount_loses_no_digit(number: str, told: str) -> None:
+    assert amount(Decimal(number)) == told

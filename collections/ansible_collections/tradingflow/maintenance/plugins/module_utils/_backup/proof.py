@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Optional
 
-from .._checks import printable, span
+from .._checks import plural, printable, span
 from .._ledger.keys import PublicKeys, public_key, signing_key
 from .._ledger.places import Store
 from .._ledger.record import Record, parse_time
@@ -105,11 +105,14 @@ def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str) -> C
         said = printable(found.failed.predicate["content"].get("worst_status"), 20)
         notes += f" The drill of {found.failed.predicate['recorded_at']} ended {said}."
     if found.unproven:
-        notes += f" {len(found.unproven)} records do not verify and count as nothing."
+        bad = plural(len(found.unproven), "record does not verify and counts", "records do not verify and count")
+        notes += f" {bad} as nothing."
     details: Dict[str, Any] = {"records_looked_at": found.looked_at, "unproven_records": found.unproven[:20]}
     worst = CRITICAL if limit["critical"] is not None else WARNING if limit["warning"] is not None else OK
     if not found.proven:
-        text = f"No restore has been proven: no drill that went well is in the newest {found.looked_at} records."
+        text = (
+            f"No restore has been proven: no drill that went well is in the newest {plural(found.looked_at, 'record')}."
+        )
         remedy = REMEDY if worst != OK else ""
         return Check(
             ID, TITLE, worst, "never", **limit, message=text + notes, remedy=remedy, source=source, details=details

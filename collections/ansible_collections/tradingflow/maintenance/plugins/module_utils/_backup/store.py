@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
-from .._checks import limits, span
+from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
 from ..storage import client, key, storage_errors
@@ -105,7 +105,7 @@ def measure(
         unfinished.append(run_id)
     else:
         text = f"There is no recovery point of {environment_name} in {source}"
-        text += f", only {len(unfinished)} unfinished ones." if unfinished else "."
+        text += f", only {plural(len(unfinished), 'unfinished one')}." if unfinished else "."
         remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
         return [
             Check(AGE, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source),
@@ -151,7 +151,7 @@ def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str
     seconds = max(seconds, 0)
     unfinished = len(details["unfinished_since"])
     text = f"The newest recovery point {point['id']} is {span(seconds)} old"
-    text += f"; {unfinished} later ones were never finished." if unfinished else "."
+    text += f"; {plural(unfinished, 'later one was', 'later ones were')} never finished." if unfinished else "."
     return judge(
         AGE,
         AGE_TITLE,
@@ -183,5 +183,6 @@ def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str)
             source=source,
             details=details,
         )
-    text = f"All {count} objects of {point['id']} ({human(size)}) are there with the recorded sizes and checksums."
+    objects = plural(count, "object")
+    text = f"{point['id']} is whole: {objects} ({human(size)}) with the recorded sizes and checksums."
     return Check(INTACT, INTACT_TITLE, "ok", True, message=text, source=source, details=details)

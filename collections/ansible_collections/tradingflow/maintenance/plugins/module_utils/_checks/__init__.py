@@ -75,10 +75,10 @@ def plural(count: int, noun: str, nouns: str = "", *, none: str = "0") -> str:
 
 
 def amount(number: Any) -> str:
-    """A Decimal for people: every digit that says something, no zeros at its end, no exponent."""
+    """A Decimal for people: every digit that says something, such as 1,950,000.5; no zeros at its end, no exponent."""
     if not isinstance(number, Decimal) or not number.is_finite():
         return str(number)
-    text = format(number, "f")
+    text = format(number, ",f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 

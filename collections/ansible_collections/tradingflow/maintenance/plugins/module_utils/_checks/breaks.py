@@ -187,11 +187,10 @@ def _words(found: Carried, carried: List[str]) -> str:
     """The changes since the last run, for people."""
     if not found.compared or not (found.since or found.resolved):
         return ""
-    parts = [f"{len(found.new)} new", f"{len(found.carried)} carried"]
-    if carried:
-        parts[1] += f" (the longest since {min(carried)})"
-    parts.append(f"{len(found.resolved)} resolved")
-    if found.unseen:
-        parts.append(f"{len(found.unseen)} could not be compared")
+    since = f"carried (the longest since {min(carried)})" if carried else ""
+    counted = ((found.new, "new"), (found.carried, since), (found.resolved, "resolved"))
+    parts = [f"{len(keys)} {word}" for keys, word in (*counted, (found.unseen, "could not be compared")) if keys]
+    if not parts:
+        return ""
     only = f", of {KEPT} that are kept" if found.partial else ""
     return f" Since the last run: {', '.join(parts)}{only}."

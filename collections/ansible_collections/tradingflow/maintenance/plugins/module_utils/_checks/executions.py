@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import OK, Check, judge, unknown
-from . import limits
+from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, summary, tolerance
 from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, undated
 
@@ -88,7 +88,7 @@ def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         (row["acknowledged"], row["ack_early"], row["minimum"]),
         quantiles(row["ack"]),
         thresholds,
-        ("orders of the last day were acknowledged", "acknowledgements"),
+        ("order of the last day was acknowledged", "orders of the last day were acknowledged", "acknowledgement"),
         {**more, "source": source},
     )
     by_type = {"market": quantiles(row["market_orders"]), "limit": quantiles(row["limit_orders"])}
@@ -112,7 +112,11 @@ def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         (row["market_count"], row["executed_early"], row["minimum"]),
         by_type["market"],
         thresholds,
-        ("market orders of the last day had their first execution", "executions"),
+        (
+            "market order of the last day had its first execution",
+            "market orders of the last day had their first execution",
+            "execution",
+        ),
         details,
     )
 
@@ -123,26 +127,33 @@ def _latency(
     counts: Tuple[int, int, int],
     found: Dict[str, float],
     thresholds: Dict[str, Any],
-    words: Tuple[str, str],
+    words: Tuple[str, str, str],
     details: Dict[str, Any],
 ) -> Check:
     """One latency by its p95.
 
     :param counts: of orders, of orders whose time is negative, and the least that is judged
+    :param words: what one order did, what several did, and what it is called
     """
     count, early, minimum = counts
     limit, source = limits(thresholds, name), details.pop("source")
     details = {**found, "count": count, **details}
     if early:
-        text = f"{title}: {early} {words[1]} lie before their order: clocks differ, and no latency is to be relied on."
+        lie = plural(early, f"{words[2]} lies before its order", f"{words[2]}s lie before their orders")
+        text = f"{title}: {lie}: clocks differ, and no latency is to be relied on."
         return unknown(f"trading.{name}", title, text, TIME_SYNC, source=source, details={"early": early}, **limit)
     if not count:
-        text = f"{title}: no {words[0]}."
+        text = f"{title}: no {words[1]}."
         return unknown(f"trading.{name}", title, text, "See whether the strategies trade.", source=source, **limit)
     few = count < minimum
-    text = f"{count} {words[0]} in {found['p50']} ms (half), {found['p95']} ms (95 %), {found['p99']} ms (99 %)"
-    for name_of, what in (("waiting", "still wait for it"), ("without_time", "have no time of it and are left out")):
-        text += f"; {details[name_of]} {what}" if details.get(name_of) else ""
+    text = (
+        f"{plural(count, *words[:2])} in {found['p50']} ms (half), {found['p95']} ms (95 %), {found['p99']} ms (99 %)"
+    )
+    for name_of, one, several in (
+        ("waiting", "still waits for it", "still wait for it"),
+        ("without_time", "has no time of it and is left out", "have no time of it and are left out"),
+    ):
+        text += f"; {plural(details[name_of], one, several)}" if details.get(name_of) else ""
     return judge(
         f"trading.{name}",
         title,
@@ -200,9 +211,10 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     if not row["orders"]:
         why, remedy = "no order of the last day was executed.", "See whether the strategies trade."
     elif row["unreadable"]:
-        why = f"{row['unreadable']} executed orders of the last day have a quantity or price that is no number above 0."
+        why = plural(row["unreadable"], "executed order of the last day has", "executed orders of the last day have")
+        why += " a quantity or price that is no number above 0."
     elif not row["counted"]:
-        why = f"none of the {row['orders']} executed orders of the last day has an arrival price."
+        why = f"of {plural(row['orders'], 'executed order')} of the last day none has an arrival price."
         remedy = "Record the market's middle at each order's creation as arrival_price in maintenance.orders."
     if why:
         yield unknown(
@@ -211,12 +223,11 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         return
     found, mean = quantiles(row["points"]), round(row["mean"], 3)
     few = row["counted"] < row["minimum"]
-    text = (
-        f"{row['counted']} executed orders of the last day were {found['p50']} (half) and {found['p95']} (95 %) basis "
-    )
-    text += f"points worse than the market at their arrival, {mean} on average"
+    text = plural(row["counted"], "executed order of the last day was", "executed orders of the last day were")
+    text += f" {found['p50']} (half) and {found['p95']} (95 %) basis "
+    text += f"points worse than the market at arrival, {mean} on average"
     if row["without"]:
-        text += f"; {row['without']} without an arrival price are left out"
+        text += f"; {plural(row['without'], 'is', 'are')} left out without an arrival price"
     if few:
         text += f"; fewer than {row['minimum']} are too few to judge"
     yield judge(
@@ -278,8 +289,8 @@ def filled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[
         raise NotMeasured("no order has an execution.", "See whether the platform trades, and the views.")
     details, since = outcome(row, given["earlier"].get("trading.filled_quantities"))
     classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
-    text = f"Of {row['orders']} executed orders {row['total'] or 'none'} say another filled quantity than their "
-    text += f"executions add up to{f' ({classes})' if classes else ''}."
+    text = f"Of {plural(row['orders'], 'executed order')} {plural(row['total'], 'says', 'say', none='none')} another "
+    text += f"filled quantity than the executions add up to{f' ({classes})' if classes else ''}."
     yield judge(
         "trading.filled_quantities",
         FILLED,

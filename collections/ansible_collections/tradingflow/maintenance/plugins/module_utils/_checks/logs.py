@@ -18,7 +18,7 @@ from .._logs.entries import LEVELS, UNKNOWN_LEVEL
 from .._logs.reading import SINCE, stamp
 from ..checks import OK, UNKNOWN, Check, judge, unknown
 from ..errors import ConfigurationError
-from . import limit_spec, limits, printable, size, span, thresholds_spec
+from . import limit_spec, limits, plural, printable, size, span, thresholds_spec
 
 LOGS_SPEC: Dict[str, Any] = {
     "sources": {
@@ -185,7 +185,7 @@ def _doubted(check: Check, doubts: List[str]) -> Check:
 def _readable(name: str, reading: Dict[str, Any], total: int) -> Check:
     counts = {level: count for level, count in reading["counts"].items() if count}
     parts = ", ".join(f"{counts[level]:,} {level}" for level in (*LEVELS, UNKNOWN_LEVEL) if level in counts)
-    text = f"{total:,} entries ({parts})" if total else "No entry"
+    text = f"{plural(total, 'entry', 'entries')} ({parts})" if total else "No entry"
     return _check(
         "readable",
         name,
@@ -222,7 +222,7 @@ def _errors(
         past = f"not judged against its past yet: {len(rates)} of {options['runs']} runs"
     else:
         usual = statistics.median(rates)
-        past = f"usual is {usual:g} an hour, the median of {len(rates)} runs"
+        past = f"usual is {usual:g} an hour, the median of {plural(len(rates), 'run')}"
         limit = _grown(limit, usual, hours, options)
     kinds = reading["kinds"]
     return judge(
@@ -231,8 +231,8 @@ def _errors(
         rate,
         unit="per hour",
         **limit,
-        message=f"{errors:,} errors in {span(reading['seconds'])}, {rate:g} an hour; {past}."
-        + (f" The commonest, {kinds[0]['count']:,} times: {kinds[0]['sample']}" if kinds else ""),
+        message=f"{plural(errors, 'error')} in {span(reading['seconds'])}, {rate:g} an hour; {past}."
+        + (f" The commonest, {plural(kinds[0]['count'], 'time')}: {kinds[0]['sample']}" if kinds else ""),
         remedy=f"Read {reading['where']} from {reading['since']} on, the commonest errors first (details).",
         source=reading["where"],
         details={**_details("errors", reading, {}), "usual": usual, "errors": errors},
@@ -261,16 +261,18 @@ def _new_errors(name: str, reading: Dict[str, Any], options: Dict[str, Any], ear
     kinds = reading["kinds"]
     details = _details("new_errors", reading, {"new_errors": earlier})
     if not any("known" in check["details"] for check in earlier):
-        text = f"Not judged yet: no earlier run to compare with. {len(kinds)} kinds of errors are remembered."
+        text = "Not judged yet: no earlier run to compare with. "
+        text += f"{plural(len(kinds), 'kind of error is', 'kinds of errors are')} remembered."
         return _check("new_errors", name, OK, 0, reading, message=text, details=details)
     known = set(_known(earlier))
     new = [kind for kind in kinds if kind["fingerprint"] not in known]
     details["new"] = list(_fitting(new))
     if new:
-        samples = "; ".join(f"{kind['count']:,} times {kind['sample']}" for kind in new[:3])
-        text = f"{len(new)} kinds of errors that were not there before: {samples}"
+        samples = "; ".join(f"{plural(kind['count'], 'time')} {kind['sample']}" for kind in new[:3])
+        text = plural(len(new), "kind of error that was", "kinds of errors that were")
+        text += f" not there before: {samples}"
     else:
-        text = f"No new kind of error; {len(kinds)} known ones."
+        text = f"No new kind of error; {plural(len(kinds), 'known one')}."
     return judge(
         f"logs.new_errors:{name}",
         _TITLES["new_errors"].format(name),

@@ -40,7 +40,9 @@ AGREE = """o.quantity = t.quantity AND o.price = t.price AND o.fee = t.fee AND o
            AND o.quantity <> 'NaN' AND o.price <> 'NaN' AND o.fee <> 'NaN'"""
 
 #: What fees are made of.
-CHARGED = "venue, id, fee_at, instrument, our_account, venue_account, our_currency, venue_currency, our_fee, venue_fee, "
+CHARGED = (
+    "venue, id, fee_at, instrument, our_account, venue_account, our_currency, venue_currency, our_fee, venue_fee, "
+)
 CHARGED += "here, there, our_kind, venue_kind"
 
 KEY = key("d.venue", "coalesce(d.id, concat(d.account, d.instrument, d.at))")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
-from . import limits
+from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
 from .matching import EXECUTION, EXECUTIONS, EXECUTIONS_SQL
 from .sql import NotMeasured, Probe, Row, Views
@@ -165,19 +165,24 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
         for one in row["reasons"] or []
     ]
     if not total and (unreliable or row["uncovered"]):
-        text = f"{unreliable} of {row['places']} statements cannot be relied on: {'; '.join(reasons[:3])}."
+        text = f"{unreliable} of {plural(row['places'], 'statement')} cannot be relied on: {'; '.join(reasons[:3])}."
         if not unreliable:
-            text = f"{row['uncovered']} executions belong to an account and venue without any statement."
+            text = plural(row["uncovered"], "execution belongs", "executions belong")
+            text += " to an account and venue without any statement."
         raise NotMeasured(text, ASK_VENUE)
     details, since = outcome(row, before, not (unreliable or row["uncovered"]))
     classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
-    text = f"{total} breaks: {classes}. It booked nothing."
+    text = f"{plural(total, 'break')}: {classes}. It booked nothing."
     if not total:
-        text = f"Our books and {row['places']} statements agree as of each cut-off, the earliest {row['cutoff']}."
+        text = f"Our books and {plural(row['places'], 'statement')} agree as of each cut-off, the earliest "
+        text += f"{row['cutoff']}."
     elif unreliable:
-        text += f" {unreliable} statements cannot be relied on: {'; '.join(reasons[:3])}."
+        text += f" {plural(unreliable, 'statement')} cannot be relied on: {'; '.join(reasons[:3])}."
     if row.get("possible"):
-        text += f" {row['possible']} of those missing agree with one of the other side but for the venue's id."
+        text += (
+            f" {plural(row['possible'], 'of those missing agrees', 'of those missing agree')} with one of the other "
+        )
+        text += "side but for the venue's id."
         details["possible_matches"] = row["possible"]
     if unreliable or row["uncovered"]:
         details.update(unreliable=reasons, uncovered=row["uncovered"])

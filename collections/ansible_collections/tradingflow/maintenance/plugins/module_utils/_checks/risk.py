@@ -152,7 +152,7 @@ def obstacle(row: Row) -> Optional[str]:
     if metric not in EXPOSED and metric not in ("daily_loss", "order_rate"):
         return "nobody knows this metric"
     if limit is None or not Decimal(limit).is_finite() or limit <= 0:
-        return f"its limit is {limit}, no number above 0"
+        return f"its limit is {amount(limit)}, no number above 0"
     if metric == "order_rate":
         return None if row["orders"] else "there is no order at all"
     currencies = set()
@@ -169,7 +169,7 @@ def obstacle(row: Row) -> Optional[str]:
             return "there is no recent equity"
         currencies |= {row["equity_currency"], row["equity_other"]}
         if to_equity and equity <= 0:
-            return f"its equity is {equity}, not above 0"
+            return f"its equity is {amount(equity)}, not above 0"
         if metric == "daily_loss" and not row["pnl"].is_finite():
             return "there is no result of the day"
     currencies = {one for one in currencies if one} | ({row["currency"]} if row["currency"] else set())
@@ -198,7 +198,9 @@ def missing(row: Row) -> Optional[str]:
         return f"{plural(row['undated'], 'order has', 'orders have')} no time, or one of the future"
     for what in MADE_OF[row["metric"]]:
         lost = (row["lost"] or {}).get(what)
-        count = lost and (lost["counted"] if row["scope"] == "account" else lost["nameless"])
+        if not lost:
+            continue
+        count = lost["counted"] if row["scope"] == "account" else lost["nameless"]
         if count:
             owner = "no strategy is named" if lost["nameless"] else f"such as {printable(lost['example'], 40)}"
             where = "" if lost["nameless"] else ", which has no account in view strategies"
@@ -265,17 +267,23 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
                 entry["status"] = UNKNOWN
                 continue
         headroom = str(row["limit_value"] - value)
-        told = f"{amount(row['limit_value'])}, {_left(metric=row['metric'], left=row['limit_value'] - value)}"
-        entry.update(used=str(value), usage=str(round(usage, 4)), headroom=headroom, warning_ratio=str(own), sort=usage, told=told)
+        currency = f" {printable(row['currency'], 10)}" if row["currency"] else ""
+        told = f"{amount(row['limit_value'])}{currency}, {_left(row['metric'], row['limit_value'] - value)}"
+        entry.update(
+            used=str(value),
+            usage=str(round(usage, 4)),
+            headroom=headroom,
+            warning_ratio=amount(own),
+            sort=usage,
+            told=told,
+        )
     status = worst(entry["status"] for entry in found)
     computed = sorted((entry for entry in found if "used" in entry), key=lambda entry: -entry["sort"])
     lost = [entry for entry in found if "used" not in entry]
     parts = []
     if computed:
         top = computed[0]
-        parts.append(
-            f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['told']}"
-        )
+        parts.append(f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['told']}")
     parts += [f"{entry['metric']} cannot be computed: {entry['why']}" for entry in lost[:3]]
     parts += [f"{entry['metric']} may be more: {entry['why']}" for entry in computed[:3] if "why" in entry]
     remedy = "Reduce the position or stop the strategy, as the risk policy says; do not just raise the limit."

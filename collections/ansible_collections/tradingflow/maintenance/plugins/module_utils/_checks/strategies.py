@@ -14,7 +14,7 @@ import math
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
-from . import limits, printable, span
+from . import limits, plural, printable, span
 from .calendar import Calendars, Market, UnknownCalendar
 from .sql import NotMeasured, Probe, Row, Views
 
@@ -97,7 +97,8 @@ def strategies(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Itera
         "Strategies defined",
         OK,
         len({row["strategy"] for row in rows}),
-        message=f"{len(rows)} strategies are defined, {len(rows) - resting} of them should be running.",
+        message=f"{plural(len(rows), 'strategy is', 'strategies are')} defined, {len(rows) - resting} of them "
+        "should be running.",
         source=SOURCE,
     )
     for row, name in named(rows):
@@ -310,7 +311,7 @@ def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     check.details["instances"] = len(rows)
     if len(real) < len(rows) and check.status == OK:
         check.status = WARNING
-        check.message += f" {len(rows) - len(real)} others have none, or one from the future."
+        check.message += f" {plural(len(rows) - len(real), 'other has', 'others have')} none, or one from the future."
         check.remedy = "Check time synchronisation of the application's machines (timedatectl)."
     yield check
 

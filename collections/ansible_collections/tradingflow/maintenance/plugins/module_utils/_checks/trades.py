@@ -11,7 +11,7 @@ import math
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ..checks import Check, judge, unknown
-from . import limits, plural, printable, span
+from . import amount, limits, plural, printable, span
 from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, undated
 
 DUPLICATES_SQL = """
@@ -34,7 +34,8 @@ def duplicates(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         "Executions booked twice",
         row["total"],
         **limits(thresholds, "duplicate_executions"),
-        message=f"{row['total'] or 'No'} executions are booked more than once, by venue and the venue's id.",
+        message=f"{plural(row['total'], 'execution is', 'executions are', none='No')} booked more than once, by venue "
+        "and the venue's id.",
         remedy="Find out how they came in twice, and have the platform take back what is too much.",
         source="view maintenance.executions",
         details={"count": row["total"], **({"first": row["first"]} if row["first"] else {})},
@@ -85,7 +86,9 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
         raise NotMeasured("there is no transaction.", "See whether the platform trades, and the view.")
     for row in rows:
         word = "failed" if row["failed"] else "stuck"
-        remedy = "Read the error of each, settle it or have the platform resolve it."
+        remedy = "See what each waits for (venue, bank, settlement), then have the platform settle or cancel it."
+        if row["failed"]:
+            remedy = "Read the error of each, settle it or have the platform resolve it."
         first = [{k: printable(v) if isinstance(v, str) else v for k, v in one.items()} for one in row["first"] or []]
         details: Dict[str, Any] = {"count": row["total"], **({"first": first} if first else {})}
         kwargs: Dict[str, Any] = {"remedy": remedy, "source": "view maintenance.transactions"}
@@ -95,14 +98,15 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
                 TITLES["trading.failed_transactions"],
                 row["total"],
                 **limits(thresholds, "failed_transactions"),
-                message=f"{row['total'] or 'No'} transactions have failed and nobody has dealt with them.",
+                message=f"{plural(row['total'], 'transaction has', 'transactions have', none='No')} failed and nobody "
+                f"has dealt with {'it' if row['total'] == 1 else 'them'}.",
                 details=details,
                 **kwargs,
             )
         name = "failed_age" if row["failed"] else "stuck_transactions"
         title, age = TITLES[f"trading.{name}"], max(row["oldest"] or 0, 0)
         if row["undated"] or not math.isfinite(age):
-            text = f"{title}: {row['undated'] or 'some'} have no time at which they were made, or one of the future."
+            text = f"{title}: {plural(row['undated'], 'has', 'have', none='some')} no created_at, or one of the future."
             yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
         else:
             text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"
@@ -112,14 +116,16 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
                 round(age, 1),
                 unit="s",
                 **limits(thresholds, name),
-                message=f"{text}, {row['total']} in all are {word}." if age else f"No transaction is {word}.",
+                message=f"{text}, {plural(row['total'], 'in all is', 'in all are')} {word}."
+                if age
+                else f"No transaction is {word}.",
                 details=details,
                 **kwargs,
             )
         name = f"{word}_amount"
         title = TITLES[f"trading.{name}"]
         if row["unreadable"]:
-            text = f"{title}: {row['unreadable']} have no amount that is a number."
+            text = f"{title}: {plural(row['unreadable'], 'has', 'have')} no amount that is a number."
             yield unknown(f"trading.{name}", title, text, "Correct amount in the view.", details=details)
             continue
         yield judge(
@@ -127,7 +133,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
             title,
             row["largest"],
             **limits(thresholds, name),
-            message=f"{word.capitalize()} transactions add up to {row['largest']} in the currency with the most.",
+            message=f"{word.capitalize()} transactions add up to {amount(row['largest'])} in the largest currency.",
             details={"amounts": row["amounts"] or {}, "count": row["total"]},
             **kwargs,
         )
@@ -179,7 +185,7 @@ def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
             unit="%",
             below=bool(below),
             **limit,
-            message=f"{part} of {whole} {text}.",
+            message=f"{part:,} of {whole:,} {text}.",
             remedy="Read reject_reason and the venue's messages; compare instruments, venues and strategies.",
             source=source,
             details={"orders": row["total"], "counted": whole, "minimum": row["minimum"], "judged": not few},
@@ -195,8 +201,11 @@ SELECT EXISTS (SELECT FROM maintenance.{view}) AS any, (SELECT count(*) FROM fou
 """
 
 
-def orphans(name: str, title: str, view: str, text: str) -> Callable[[List[Row], Dict[str, Any]], Iterator[Check]]:
-    """How the row of orphans_sql is judged."""
+def orphans(name: str, title: str, view: str, *words: str) -> Callable[[List[Row], Dict[str, Any]], Iterator[Check]]:
+    """How the row of orphans_sql is judged.
+
+    :param words: what one lacks, and what several do
+    """
 
     def judgement(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         row = rows[0]
@@ -207,7 +216,7 @@ def orphans(name: str, title: str, view: str, text: str) -> Callable[[List[Row],
             title,
             row["total"],
             **limits(thresholds, name),
-            message=f"{row['total'] or 'No'} {text}.",
+            message=f"{plural(row['total'], *words, none='No')}.",
             remedy="Find out in the platform's log and at the venue what happened, and have the platform correct it.",
             source="views maintenance.orders and executions",
             details={"count": row["total"], **({"first": row["first"]} if row["first"] else {})},
@@ -257,7 +266,13 @@ PROBES: Tuple[Probe, ...] = (
             "(filled_quantity > 0 OR status = 'filled') "
             "AND NOT EXISTS (SELECT FROM maintenance.executions b WHERE b.order_id = a.order_id)",
         ),
-        orphans("orders_without_executions", WITHOUT_EXECUTIONS, "orders", "filled orders have no execution"),
+        orphans(
+            "orders_without_executions",
+            WITHOUT_EXECUTIONS,
+            "orders",
+            "filled order has no execution",
+            "filled orders have no execution",
+        ),
         {
             "orders": {
                 "order_id": "number",
@@ -278,7 +293,13 @@ PROBES: Tuple[Probe, ...] = (
             "execution_id, venue, venue_execution_id, strategy, instrument, executed_at",
             "NOT EXISTS (SELECT FROM maintenance.orders b WHERE b.order_id = a.order_id)",
         ),
-        orphans("executions_without_orders", WITHOUT_ORDERS, "executions", "executions belong to no order"),
+        orphans(
+            "executions_without_orders",
+            WITHOUT_ORDERS,
+            "executions",
+            "execution belongs to no order",
+            "executions belong to no order",
+        ),
         {
             "executions": {
                 "execution_id": "number",

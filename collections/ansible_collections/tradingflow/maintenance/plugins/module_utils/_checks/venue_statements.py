@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, OK, WARNING, Check, judge
-from . import limits, printable
+from . import limits, plural, printable
 from .sql import NotMeasured, Probe, Row, Views
 
 STATEMENTS: Views = {
@@ -120,7 +120,7 @@ def statements(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         oldest,
         unit="intervals",
         **limit,
-        message=f"The oldest of {len(rows)} newest statements is {oldest} intervals of its venue old.",
+        message=f"The oldest of {plural(len(rows), 'newest statement')} is {oldest} intervals of its venue old.",
         remedy=ASK_VENUE,
         source="view maintenance.venue_statements",
     )
@@ -129,8 +129,8 @@ def statements(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     if broken:
         check.status, check.remedy = CRITICAL, ASK_VENUE
         check.message = (
-            f"{len(broken)} of {len(rows)} statements cannot be relied on: {place(bad[0])} ({bad[0]['kind']}): "
-            f"{REASONS[bad[0]['reason']]}."
+            f"{len(broken)} of {plural(len(rows), 'statement')} cannot be relied on: "
+            f"{place(bad[0])} ({bad[0]['kind']}): {REASONS[bad[0]['reason']]}."
         )
     if check.status != OK:
         keys = ("venue", "account", "kind", "as_of", "reason")
