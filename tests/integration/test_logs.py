@@ -58,7 +58,7 @@ def bad(report: dict[str, Any]) -> dict[str, str]:
 def test_error_burst_is_seen_named_and_over(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     # Without what earlier tests left in the logs, and their runs in the store: there the kind of error may be known.
     given = {"health_check_log_thresholds": {"errors": {"warning": 20, "critical": 40}}, "run_history": 0}
-    options = ("-e", json.dumps(given))
+    options: tuple[str, ...] = ("-e", json.dumps(given))
     play("daily", "--tags", "health", *options)
     options = (*options, "-e", "health_check_log_since=")
     with without_table(platform, "positions"):

@@ -26,7 +26,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.logical import Logical, portable_globals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.unpack import unpack
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import actions
 
 from tests.conftest import COLLECTION, ROOT
@@ -435,3 +435,19 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
         chosen(16, pg_bin_dir=places[15])
     monkeypatch.setenv("PATH", places[18])
     assert chosen(15) == {places[18]}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("pg_restore: error: could not write: No space left on device", ConfigurationError),
+        # Where half a block still had room.
+        (
+            'ERROR: could not extend file "base/1/2": wrote only 4096 of 8192 bytes HINT: Check free disk space.',
+            ConfigurationError,
+        ),
+        ("pg_restore: error: could not read from input file: end of file", RestoreError),
+    ],
+)
+def test_a_full_disk_says_nothing_of_the_recovery_point(said: str, kind: type[Exception]) -> None:
+    assert type(instance.failed(said, "Read it.")) is kind

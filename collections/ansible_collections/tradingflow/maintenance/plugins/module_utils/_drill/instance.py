@@ -47,6 +47,8 @@ SETTINGS: Dict[str, Any] = {
 }
 #: Nothing may leave the machine, whatever the settings asked for say.
 FORCED: Dict[str, Any] = {"archive_mode": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+#: What programs say of a full disk; the second is PostgreSQL's hint where only part of a block could be written.
+FULL = ("No space left", "Check free disk space")
 _REMEDY = "Read the message; correct restore_drill_settings if it names one of them."
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -54,7 +56,7 @@ _STOP_SECONDS = 20.0
 
 def failed(message: str, remedy: str) -> MaintenanceError:
     """What a program's failure means: a full disk says nothing of the recovery point."""
-    if "No space left" in message:
+    if any(words in message for words in FULL):
         return ConfigurationError(message, "Free space in restore_drill_scratch_directory, or choose another.")
     return RestoreError(message, remedy)
 
