@@ -14,18 +14,21 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    engine,
     files,
     programs,
     progress,
     rows,
     scratch,
     squeeze,
+    store,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import upload as uploading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
@@ -569,3 +572,11 @@ def test_watched_process_gone_ends_the_work(job: Path) -> None:
     gone.wait()
     with pytest.raises(BackupError, match="is gone"):
         shown.phase("backup")
+
+
+def test_ids_are_in_order_of_time_within_a_second_too() -> None:
+    begun = datetime(2026, 11, 23, 20, 40, 30, tzinfo=UTC)
+    ids = [engine.new_id(begun + timedelta(milliseconds=each)) for each in range(0, 2000, 3)]
+    assert ids == sorted(ids)
+    assert all(store.ID.fullmatch(each) for each in ids)
+    assert len({engine.new_id(begun) for _each in range(20)}) > 10

@@ -36,8 +36,12 @@ ABANDONED_AFTER = timedelta(days=7)
 
 
 def new_id(now: datetime) -> str:
-    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1."""
-    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(3)}"
+    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1.
+
+    Half of the last part is the fraction of the second, the other half is random.
+    """
+    fraction = now.microsecond * 4096 // 1_000_000
+    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{fraction:03x}{secrets.randbelow(4096):03x}"
 
 
 class Tools:
