@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,17 @@ class Sandbox:
             "connect_timeout": 5,
             "statement_timeout": 60,
         }
+
+    def connect(self, user: str, database: str | None = None) -> Any:
+        """A psycopg2 connection as "superuser" or "owner", by default to the platform's database."""
+        postgres = self.state["postgres"]
+        return psycopg2.connect(
+            host=postgres["host"],
+            port=postgres["port"],
+            dbname=database or postgres["database"],
+            user=postgres[user],
+            password=postgres[f"{user}_password"],
+        )
 
     @property
     def storage(self) -> dict[str, Any]:

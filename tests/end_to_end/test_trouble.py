@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks as backups
@@ -154,14 +153,7 @@ def trouble(platform: Sandbox, recovery_point: None) -> Iterator[Callable[[str],
 
 def books(platform: Sandbox) -> dict[str, Any]:
     """A digest of each table of the books."""
-    postgres = platform.state["postgres"]
-    connection = psycopg2.connect(
-        host=postgres["host"],
-        port=postgres["port"],
-        dbname=postgres["database"],
-        user=postgres["superuser"],
-        password=postgres["superuser_password"],
-    )
+    connection = platform.connect("superuser")
     with connection, connection.cursor() as cursor:
         digests = {}
         for table in TABLES:

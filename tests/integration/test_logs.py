@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.reading import read
@@ -25,14 +24,7 @@ from tests.unit.logs_fixtures import source
 @contextmanager
 def without_table(platform: Sandbox, table: str) -> Iterator[None]:
     """The platform while a table has another name."""
-    postgres = platform.state["postgres"]
-    connection = psycopg2.connect(
-        host=postgres["host"],
-        port=postgres["port"],
-        dbname=postgres["database"],
-        user=postgres["owner"],
-        password=postgres["owner_password"],
-    )
+    connection = platform.connect("owner")
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")

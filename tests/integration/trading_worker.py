@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import trading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
@@ -49,14 +48,7 @@ def changed(platform: Sandbox, *statements: str) -> Iterator[None]:
 
     Heartbeats are left alone: the application goes on writing them.
     """
-    postgres = platform.state["postgres"]
-    connection = psycopg2.connect(
-        host=postgres["host"],
-        port=postgres["port"],
-        dbname=postgres["database"],
-        user=postgres["superuser"],
-        password=postgres["superuser_password"],
-    )
+    connection = platform.connect("superuser")
     connection.autocommit = True
     tables = [table for table in TABLES if any(table in statement for statement in statements)]
     with connection.cursor() as cursor:

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg2
-
 from tests.conftest import Sandbox
 
 from .books import CONTRACT, NULL, TYPES, columns
@@ -22,14 +20,7 @@ NAME = "oracle"
 @contextmanager
 def administrator(platform: Sandbox, database: str) -> Iterator[Any]:
     """A cursor of the sandbox's superuser."""
-    postgres = platform.state["postgres"]
-    connection = psycopg2.connect(
-        host=postgres["host"],
-        port=postgres["port"],
-        dbname=database,
-        user=postgres["superuser"],
-        password=postgres["superuser_password"],
-    )
+    connection = platform.connect("superuser", database)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
