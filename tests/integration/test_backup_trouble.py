@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,6 +149,35 @@ def test_store_goes_down_during_the_upload(
     assert not processes(f"--file={slow['scratch_directory']}")
     assert not left_in(Path(slow["scratch_directory"]))
     assert not [key for key in keys(slow) if key.endswith("recovery-point.json")]
+
+
+def test_key_is_withdrawn_during_the_upload(
+    backup_options: Make, database: Make, platform: Sandbox, worker: Any
+) -> None:
+    slow = backup_options(database=database(BULK), bandwidth_limit=SLOW, part_size=5 << 20)
+    slow["storage"] = {**slow["storage"], "max_attempts": 10, "connect_timeout": 2}
+    identities = Path(platform.state["s3"]["log_file"]).parents[1] / "s3/identities.json"
+    known = identities.read_text()
+    first = worker(slow)
+    wait_for(lambda: uploads(slow) and processes(f"--file={slow['scratch_directory']}"))
+    platform("stop", "s3")
+    identities.write_text(known.replace(slow["storage"]["access_key"], "somebody-else"))
+    try:
+        platform("start", "s3")
+        output, _ = first.communicate(timeout=60)
+    finally:
+        platform("stop", "s3")
+        identities.write_text(known)
+        platform("start", "s3")
+    assert first.returncode == 1
+    assert output.startswith("StorageError: "), output
+    assert re.search("(?i)access ?key|credentials", output), output
+    assert slow["storage"]["secret_key"] not in output
+    assert not processes(f"--file={slow['scratch_directory']}")
+    assert not left_in(Path(slow["scratch_directory"]))
+    assert not [key for key in keys(slow) if key.endswith("recovery-point.json")]
+    # What it was not allowed to abort goes when it is a week old: somebody else's run may still be at it.
+    assert engine.create({**slow, "bandwidth_limit": 0}, Progress())["verification"]["ok"]
 
 
 def test_caller_gone(backup_options: Make, database: Make, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tests.integration.drill_fixtures import (
     statuses,
     tampered,
 )
-from tests.integration.test_backup import CONTENTS, Make, fetch, run_sql
+from tests.integration.test_backup import CONTENTS, Make, connect, fetch, run_sql
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
 backed_up, drill_options, odd = drill_fixtures.backed_up, drill_fixtures.drill_options, drill_fixtures.odd
@@ -85,6 +85,27 @@ def test_empty_database_without_files(backup_options: Make, database: Make, dril
     chosen = drill_options(made, recovery_point="random")
     result = engine.run(chosen, Progress())
     assert statuses(result, chosen) == NO_HEARTBEAT
+
+
+def test_tables_in_other_tablespaces_come_back(backup_options: Make, database: Make, drill_options: Make) -> None:
+    """Their places are another machine's: in the scratch instance they lie in its own folder."""
+    made = backup_options(database=database(), verify="none")
+    connection = connect(made["database"])
+    cursor = connection.cursor()
+    cursor.execute("SET allow_in_place_tablespaces = on")
+    cursor.execute("""CREATE TABLESPACE "fa'st % disk" LOCATION ''""")
+    try:
+        cursor.execute("""CREATE TABLE t (a int PRIMARY KEY USING INDEX TABLESPACE "fa'st % disk")""")
+        cursor.execute("""INSERT INTO t SELECT generate_series(1, 9); ALTER TABLE t SET TABLESPACE "fa'st % disk" """)
+        backup.create(made, Progress())
+        chosen = drill_options(made)
+        result = engine.run(chosen, Progress())
+        assert statuses(result, chosen) == NO_HEARTBEAT
+        assert judged(result, chosen)[0]["drill.rows"].value == 9
+    finally:
+        cursor.execute("DROP TABLE IF EXISTS t")
+        cursor.execute("""DROP TABLESPACE "fa'st % disk" """)
+        connection.close()
 
 
 @pytest.mark.parametrize(

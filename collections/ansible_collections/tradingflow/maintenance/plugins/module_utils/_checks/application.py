@@ -350,7 +350,7 @@ def version(versions: Dict[str, Optional[str]], expected: Optional[str], path: s
             details=details,
         )
     if missing:
-        text = f"{len(missing)} of {len(versions)} replicas report no version, the first {missing[0]}."
+        text = f"No version comes from {len(missing)} of {len(versions)} replicas, the first {missing[0]}."
         remedy = f'Check that {path} answers 200 with a version such as {{"version": "1.2.0"}}.'
         return unknown("application.version", title, text, remedy, source=source, details=details)
     return Check(
