@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/ci/lib.sh
 
 WHAT="newest ansible-core (Debian trixie)"
-PACKAGES=ca-certificates,git,iproute2,make,procps,python3,python3-venv,zstd
+PACKAGES=ca-certificates,git,iproute2,make,pgbackrest,postgresql,procps,python3,python3-venv,restic,zstd
 # Of the machine's environment only what says how to reach packages.
 KEPT='^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|UV_[A-Z_]+|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL)='
 
