@@ -67,7 +67,17 @@ class CallbackModule(Default):
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._quiet:
             super().v2_runner_on_ok(result)
-            return
+        # Of a loop, the items have said it.
+        elif "results" not in field(result, "result"):
+            self._show(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        if not self._quiet:
+            super().v2_runner_item_on_ok(result)
+        else:
+            self._show(result)
+
+    def _show(self, result: Any) -> None:
         data = field(result, "result")
         host = field(result, "host").get_name()
         if "checks" in data and "area" in data:
@@ -76,7 +86,9 @@ class CallbackModule(Default):
             if data.get("reported") or not self._reporting:
                 self._show_area(host, data)
         elif data.get("changed"):
-            self._display.display(f"   changed  {host}  {field(result, 'task').name}", color=C.COLOR_CHANGED)
+            item = self._get_item_label(data)
+            suffix = f" ({item})" if isinstance(item, str) else ""
+            self._display.display(f"   changed  {host}  {field(result, 'task').name}{suffix}", color=C.COLOR_CHANGED)
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]
@@ -110,6 +122,10 @@ class CallbackModule(Default):
     def v2_runner_on_skipped(self, result: Any) -> None:
         if not self._quiet:
             super().v2_runner_on_skipped(result)
+
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        if not self._quiet:
+            super().v2_runner_item_on_skipped(result)
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         if not self._quiet:
