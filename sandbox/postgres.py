@@ -218,6 +218,10 @@ def create(state: State) -> None:
         if physical:
             file.write(SOCKET.format(folder=home))
     if physical:
+        folder = root / "pgbackrest"
+        folder.mkdir(mode=0o755)
+        if account:
+            os.chown(folder, *account)
         _let_in_by_socket(data_dir, pwd.getpwuid(account[0] if account else os.getuid()).pw_name)
     state.update(
         "postgres",
@@ -236,6 +240,8 @@ def create(state: State) -> None:
         run_as=pwd.getpwuid(account[0]).pw_name if account else None,
         socket_dir=str(home) if physical else None,
         pgbackrest=physical,
+        pgbackrest_dir=str(root / "pgbackrest"),
+        cipher_pass=secrets.token_urlsafe(48),
     )
     start(state, bulk=True)
     _create_roles(state)

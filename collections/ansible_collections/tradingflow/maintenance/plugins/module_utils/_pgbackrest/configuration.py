@@ -129,9 +129,8 @@ def _repository(repository: Dict[str, Any], number: int) -> Dict[str, str]:
         # AWS wants the bucket in the host's name, most others in the path.
         "s3-uri-style": "path" if style == "path" or (style == "auto" and repository.get("endpoint")) else "host",
         "storage-port": str(port),
+        # repo-block stays off, which is the default: it has bugs below 2.55.
         "bundle": "y" if repository["bundle"] else "n",
-        # Restore bugs below 2.55.
-        "block": "n",
         "retention-full": str(UNLIMITED),
         "cipher-type": repository["encryption"],
     }
