@@ -38,7 +38,7 @@ options:
     choices: [whole, tables, remove_old]
     default: whole
   recovery_point:
-    description: Which one. V(newest), or an id.
+    description: Which one. V(newest), an id, or a day such as V(20261123) for the newest of that day (UTC).
     type: str
     default: newest
   source_environment:
@@ -48,11 +48,11 @@ options:
     description: Name of the database restored into, when it is not O(database.name).
     type: str
   parts:
-    description: Which halves of the recovery point, with O(mode=whole).
+    description: Which halves of the recovery point, with O(mode=whole). Empty for both.
     type: list
     elements: str
     choices: [database, files]
-    default: [database, files]
+    default: []
   data_directory:
     description: The application's data directory, which is replaced as a whole.
     type: path

@@ -10,6 +10,7 @@ the logical format, physical.py for the physical one.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from typing import Any, Dict, List, Optional
 from .._backup.engine import new_id
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, base, destination, locked
+from .._backup.store import intact, prefix_of, run_ids
 from .._drill.engine import janitor
 from .._drill.fetch import Chosen, choose
 from .._drill.instance import failed
@@ -28,7 +30,12 @@ from ..job import RESTORE, described
 from ..storage import client
 from . import guards, remove
 from .guards import Refusal
+from .logical import Whole
+from .parts import Parts
 from .state import State
+
+MODES = {"whole": Whole, "tables": Parts}
+_DAY = re.compile(r"\d{8}")
 
 
 class Job:
@@ -88,16 +95,17 @@ class Job:
 
 def mode_of(options: Dict[str, Any]) -> Any:
     """The class of a mode."""
-    from .logical import Whole
-    from .parts import Parts
-
-    return {"whole": Whole, "tables": Parts}[options["mode"]](options)
+    return MODES[options["mode"]](options)
 
 
 def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
-    """The recovery point asked for."""
+    """The recovery point asked for: newest, an id, or a day for the newest of that day."""
     source = options.get("source_environment") or options["environment_name"]
-    return choose(s3, options["storage"], source, options["recovery_point"], RESTORE, mode.engine)
+    wanted = options["recovery_point"]
+    if _DAY.fullmatch(wanted):
+        ids = run_ids(s3, options["storage"], prefix_of(options["storage"], source))
+        wanted = next((each for each in ids if each.startswith(wanted)), f"{wanted}T000000Z-000000")
+    return choose(s3, options["storage"], source, wanted, RESTORE, mode.engine)
 
 
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
@@ -134,8 +142,6 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
 
 def damaged(job: Job, mode: Any) -> List[Refusal]:
     """Objects that are not as recorded, by what the store says of them."""
-    from .._backup.store import intact
-
     point = {**job.point, "objects": mode.objects(job)}
     check = intact(job.s3, job.options["storage"], point, "")
     if check.status == "ok":

@@ -18,6 +18,7 @@ from ..checks import OK, Check
 from ..errors import ConfigurationError, RestoreError
 from . import directories
 from .guards import Refusal, of_confirmation
+from .options import parts_of
 from .state import State
 
 
@@ -30,7 +31,7 @@ class Files:
 
     def wanted(self, point: Dict[str, Any]) -> bool:
         """Whether files are asked for, and there are any."""
-        asked = "files" in self.options["parts"] and bool(self.options.get("data_directory"))
+        asked = "files" in parts_of(self.options) and bool(self.options.get("data_directory"))
         return asked and int(point["application"]["files"]) > 0
 
     def refusals(self, target: str, *, asked: bool) -> List[Refusal]:

@@ -36,7 +36,7 @@ def findings(
     checks += _ended(result)
     restored = not result["problem"] and not result["refusals"]
     if restored:
-        checks += [_loss(result, options, will=False), *_kept(result)]
+        checks += [*([_loss(result, options, will=False)] if _loses(options) else []), *_kept(result)]
     if result["found"]:
         checks.append(
             Check("restore.found", "An earlier restore", OK, len(result["found"]), message=" ".join(result["found"]))
@@ -71,6 +71,11 @@ def findings(
     }
     action = _action(done, result["changed"], message, started_at, details)
     return checks, [action], _summary(result, options, status)
+
+
+def _loses(options: Dict[str, Any]) -> bool:
+    """Whether anything that is there is replaced."""
+    return options["mode"] != "tables" or bool(options["replace"])
 
 
 def _what(result: Dict[str, Any], options: Dict[str, Any]) -> str:
@@ -225,7 +230,8 @@ def planned(
         if plan["kept"]
         else " Nothing is there that would be kept aside."
     )
-    checks = [_chosen(plan), *_refused(plan), _loss(plan, options, will=True), *_disks(plan)]
+    checks = [_chosen(plan), *_refused(plan), *_disks(plan)]
+    checks += [_loss(plan, options, will=True)] if _loses(options) else []
     if plan["unfinished"]:
         said = f"The restore {plan['unfinished'].get('id')} did not end; this run would clean up after it, or go on with it."
         checks.append(Check("restore.found", "An earlier restore", OK, 1, message=said))

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
-import ssl
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -17,7 +18,11 @@ from .._backup.options import human
 from .._checks import printable
 from .._checks.http import context, get, replica
 from ..errors import ConfigurationError
-from .options import OVERRIDES
+from .options import OVERRIDES, parts_of
+
+
+#: What asking nobody ends in.
+_SILENT = (ConnectionRefusedError, TimeoutError, socket.timeout, socket.gaierror)
 
 
 @dataclass
@@ -157,10 +162,13 @@ def of_application(options: Dict[str, Any], sessions: List[str], target: str) ->
 def _answers(place: Any, application: Dict[str, Any]) -> bool:
     try:
         get(place, application.get("health_path") or "/", 3, context(application.get("ca_file")))
-    except ssl.SSLError:
-        return True  # whoever has a certificate runs
-    except (OSError, http.client.HTTPException) as error:
-        return isinstance(error, http.client.HTTPException)
+    except _SILENT:
+        return False
+    except OSError as error:
+        # Whoever has a certificate, or hangs up, runs.
+        return error.errno not in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
+    except http.client.HTTPException:
+        return True
     return True
 
 
@@ -176,16 +184,16 @@ def of_confirmation(options: Dict[str, Any], target: str, tables: int, what: str
 def of_parts(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:
     """Database and files belong together."""
     if not int(point["application"]["files"]):
-        if options["parts"] == ["files"]:
+        if parts_of(options) == ["files"]:
             return [Refusal("parts", f"{point['id']} has no application files.", "Choose another recovery point.")]
         return []
-    if "files" in options["parts"] and not options.get("data_directory"):
+    if "files" in parts_of(options) and not options.get("data_directory"):
         text = f"{point['id']} has application files, and nobody says where they belong."
         return [Refusal("parts", text, "Set restore_data_directory, or restore_parts: [database].")]
-    if set(options["parts"]) == {"database", "files"}:
+    if set(parts_of(options)) == {"database", "files"}:
         return []
     text = (
-        f"Only the {options['parts'][0]} of {point['id']} would be restored: the other half would be of another time."
+        f"Only the {parts_of(options)[0]} of {point['id']} would be restored: the other half would be of another time."
     )
     return [Refusal("parts", text, f"Restore both, {insist('parts_apart')}.", "parts_apart")]
 

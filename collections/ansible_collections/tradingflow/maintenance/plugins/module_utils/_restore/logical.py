@@ -21,6 +21,7 @@ from ..job import RESTORE
 from . import archive, guards, loss, server
 from .files import Files
 from .guards import Refusal
+from .options import parts_of
 from .state import State
 
 _SMALL = ("table of contents", "globals")
@@ -186,7 +187,7 @@ class Whole(Logical):
     @property
     def with_database(self) -> bool:
         """Whether the database is asked for."""
-        return "database" in self.options["parts"]
+        return "database" in parts_of(self.options)
 
     def objects(self, job: Any) -> List[Dict[str, Any]]:
         """What has to be fetched."""

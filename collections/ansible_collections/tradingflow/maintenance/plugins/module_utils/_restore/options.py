@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
@@ -18,7 +18,13 @@ OVERRIDES = {
     "parts_apart": "database and files are not of one recovery point any more",
 }
 
-#: Argument spec of the module restore, without "run".
+
+def parts_of(options: Dict[str, Any]) -> List[str]:
+    """Which halves are restored: both, unless somebody says so; of a point in time only the database has it."""
+    return options["parts"] or (["database"] if options["mode"] == "point_in_time" else ["database", "files"])
+
+
+#: Argument spec of the module recovery_point_restore, without "run".
 SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
@@ -27,7 +33,7 @@ SPEC: Dict[str, Any] = {
     "recovery_point": {"type": "str", "default": "newest"},
     "source_environment": {"type": "str"},
     "target_database": {"type": "str"},
-    "parts": {"type": "list", "elements": "str", "choices": ["database", "files"], "default": ["database", "files"]},
+    "parts": {"type": "list", "elements": "str", "choices": ["database", "files"], "default": []},
     "data_directory": {"type": "path"},
     "tables": {"type": "list", "elements": "str", "default": []},
     "schemas": {"type": "list", "elements": "str", "default": []},
