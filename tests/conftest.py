@@ -106,10 +106,14 @@ def platform() -> Iterator[Sandbox]:
 
 
 class sandbox:
-    """Context manager: a sandbox of the given size, gone at the end."""
+    """Context manager: a sandbox of the given size, gone at the end.
 
-    def __init__(self, size: str) -> None:
+    :param variables: more of its environment
+    """
+
+    def __init__(self, size: str, variables: dict[str, str] | None = None) -> None:
         self.size = size
+        self.variables = variables or {}
 
     def __enter__(self) -> Sandbox:
         self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
@@ -117,6 +121,7 @@ class sandbox:
             **os.environ,
             "TRADINGFLOW_SANDBOX_STATE": str(self.folder / "state"),
             "TRADINGFLOW_SANDBOX_ROOT": str(self.folder / "root"),
+            **self.variables,
         }
         # PostgreSQL runs as another user there when the tests run as root.
         self.folder.chmod(0o755)
@@ -151,6 +156,33 @@ class Playbook:
         return report
 
 
+def play_on(
+    platform: Sandbox,
+    artifacts: Path,
+    name: str,
+    *arguments: str,
+    inventory: str | Path = ROOT / "inventories/local",
+    environment: dict[str, str] | None = None,
+    timeout: int = 300,
+) -> Playbook:
+    """Runs a playbook on a sandbox."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
+            *("-e", f"tradingflow_artifacts_dir={artifacts}"),
+            *arguments,
+        ],
+        cwd=ROOT,
+        env={**platform.environment, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    return Playbook(done.returncode, done.stdout, artifacts)
+
+
 @pytest.fixture
 def play(platform: Sandbox, tmp_path: Path) -> Callable[..., Playbook]:
     """Runs a playbook on the test's sandbox: play("daily", "--tags", "health"). Artifacts go to tmp_path.
@@ -159,28 +191,8 @@ def play(platform: Sandbox, tmp_path: Path) -> Callable[..., Playbook]:
     """
     begun = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def run(
-        name: str,
-        *arguments: str,
-        inventory: str | Path = ROOT / "inventories/local",
-        environment: dict[str, str] | None = None,
-        timeout: int = 300,
-    ) -> Playbook:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
-                *("-e", f"tradingflow_artifacts_dir={tmp_path / 'artifacts'}"),
-                *("-e", f"health_check_log_since={begun}"),
-                *arguments,
-            ],
-            cwd=ROOT,
-            env={**platform.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
-        return Playbook(done.returncode, done.stdout, tmp_path / "artifacts")
+    def run(name: str, *arguments: str, **how: Any) -> Playbook:
+        since = ("-e", f"health_check_log_since={begun}")
+        return play_on(platform, tmp_path / "artifacts", name, *since, *arguments, **how)
 
     return run

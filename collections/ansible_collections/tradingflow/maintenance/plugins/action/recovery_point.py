@@ -24,13 +24,16 @@ class ActionModule(JobAction):
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
         options = {name: value for name, value in args.items() if name != "run"}
+        engine = options["engine"]
+        # Both engines in one run: what each found stands beside the other's.
+        self.part = "" if engine == "logical" else engine
         try:
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
                 return Findings([], planned(plan, started_at), extra={"plan": plan})
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
-            return Findings(*failure(error.message, error.remedy, started_at))
+            return Findings(*failure(error.message, error.remedy, started_at, engine))
         checks, actions = findings(result, started_at)
         extra = {"recovery_point": summary(result), "phases": result["phases"]}
         return Findings(checks, actions, changed=True, extra=extra)

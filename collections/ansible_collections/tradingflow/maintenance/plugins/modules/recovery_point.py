@@ -224,7 +224,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, scratch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engines, scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.options import SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
@@ -235,10 +235,10 @@ def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
     """The result as JSON data, secrets masked."""
     options = module.params
     if module.check_mode:
-        result = outcome(lambda: {"plan": engine.plan(options)})
+        result = outcome(lambda: {"plan": engines.of(options).plan(options)})
     else:
         progress = Progress(directory, (options["run"] or {}).get("watched", []))
-        result = outcome(lambda: engine.create(options, progress))
+        result = outcome(lambda: engines.of(options).create(options, progress))
     masked: dict[str, Any] = remove_values(result, module.no_log_values)
     return masked
 

@@ -65,7 +65,7 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
         begun, ended = (datetime.strptime(point[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("created_at", "finished_at"))
         return {
             "id": run_id,
-            "engine": [point["engine"][key] for key in ("name", "format", "compression", "level")],
+            "engine": [point["engine"].get(key) for key in ("name", "format", "compression", "level", "type")],
             "bytes": int(point["totals"]["bytes"]),
             "seconds": int((ended - begun).total_seconds()),
         }

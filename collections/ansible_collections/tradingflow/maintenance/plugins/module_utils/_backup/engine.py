@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -20,28 +18,16 @@ from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, storage_errors
 from . import files, programs
+from .common import TOOL_VERSION, application_of, application_root, free, new_id, tidy
 from .dump import Dump, dump_globals
 from .lock import lock_of
 from .progress import Progress
 from .scratch import Scratch, destination, locked
 from .snapshot import Measuring, Snapshot, opened
 from .squeeze import Squeezer
-from .store import NAME, SCHEMA_VERSION, prefix_of, run_ids
+from .store import NAME, SCHEMA_VERSION, prefix_of
 from .upload import Uploader
-from .verify import head, verify
-
-TOOL_VERSION = "0.1.0"
-#: Unfinished uploads of runs that nobody knows any more are aborted after so long.
-ABANDONED_AFTER = timedelta(days=7)
-
-
-def new_id(now: datetime) -> str:
-    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1.
-
-    Half of the last part is the fraction of the second, the other half is random.
-    """
-    fraction = now.microsecond * 4096 // 1_000_000
-    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{fraction:03x}{secrets.randbelow(4096):03x}"
+from .verify import verify
 
 
 class Tools:
@@ -61,7 +47,7 @@ class Tools:
             self.major,
             options["compression"],
             options.get("compression_level"),
-            free_bytes=_free(options["scratch_directory"]),
+            free_bytes=free(options["scratch_directory"]),
         )
 
     def check_server(self, server_version: int) -> None:
@@ -74,34 +60,13 @@ class Tools:
             )
 
 
-def _free(directory: str) -> int:
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return 0  # said when it is used
-    return status.f_bavail * status.f_frsize
-
-
-def _application_root(options: Dict[str, Any]) -> Optional[Path]:
-    if not options.get("data_directory"):
-        return None
-    root = Path(options["data_directory"])
-    if not root.is_dir():
-        raise ConfigurationError(
-            f"The application's data directory {files.show(str(root))} does not exist on this host.",
-            "Correct backup_data_directory, or leave it empty when there are no files to back up.",
-        )
-    files.need_zstandard()
-    return root
-
-
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     """What create would do: to, database, tables, estimated bytes, compression, files, free scratch. Changes nothing.
 
     :raises MaintenanceError: something create needs is missing
     """
     tools = Tools(options)
-    root = _application_root(options)
+    root = application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     with connected(options["database"], statement_timeout=0) as connection:
         tools.check_server(connection.server_version)
@@ -125,7 +90,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         "files": count,
         "file_bytes": size_of_files,
         "scratch_directory": options["scratch_directory"],
-        "scratch_free_bytes": _free(options["scratch_directory"]),
+        "scratch_free_bytes": free(options["scratch_directory"]),
         "verify": options["verify"],
         "lock_mode": options["lock_mode"],
     }
@@ -142,7 +107,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     run_id = new_id(now)
     progress.phase("prepare")
     tools = Tools(options)
-    root = _application_root(options)
+    root = application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     storage = options["storage"]
     s3 = client(storage, pool=16)
@@ -264,7 +229,7 @@ def _work(
                     "pg_dump": f"{tools.major}.{tools.minor}",
                 },
                 "database": {**description, "tables": measuring.results()},
-                "application": {**_application_of(options), **archive.summary()},
+                "application": {**application_of(options), **archive.summary()},
                 "objects": sorted(uploader.objects, key=lambda entry: str(entry["key"])),
             }
             point["totals"] = {
@@ -278,11 +243,6 @@ def _work(
             uploader.put(f"{prefix}/{NAME}", body, "recovery point")
     notes = {"skipped_files": archive.skipped, "changed_files": archive.changed, "scratch_peak_bytes": dump.peak}
     return point, hashlib.sha256(body).hexdigest(), notes
-
-
-def _application_of(options: Dict[str, Any]) -> Dict[str, Any]:
-    application = options.get("application") or {}
-    return {name: application.get(name) for name in ("name", "version", "image")}
 
 
 class _Application:
@@ -385,23 +345,3 @@ class _Watcher:
                     self._copied["bytes"] = sum(seen.values())
         except MaintenanceError:
             return  # only the display is poorer
-
-
-def tidy(s3: Any, storage: Dict[str, Any], prefix: str, dead: List[str], now: datetime) -> Dict[str, Any]:
-    """Aborts what dead runs left half uploaded, and names recovery points that were never finished.
-
-    :param dead: ids of runs that died on this host
-    :returns: aborted_uploads (number), unfinished (ids of prefixes with objects and no recovery point)
-    """
-    bucket, aborted = storage["bucket"], 0
-    with storage_errors(storage, "looking for unfinished uploads"):
-        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix + "/"):
-            for upload in page.get("Uploads") or []:
-                owner = upload["Key"][len(prefix) + 1 :].split("/")[0]
-                if owner in dead or now - upload["Initiated"] > ABANDONED_AFTER:
-                    s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-                    aborted += 1
-    unfinished = [
-        run_id for run_id in run_ids(s3, storage, prefix)[:10] if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None
-    ]
-    return {"aborted_uploads": aborted, "unfinished": unfinished}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
+from .._pgbackrest.options import PGBACKREST_SPEC
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
@@ -16,6 +17,8 @@ SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
+    "engine": {"type": "str", "default": "logical", "choices": ["logical", "pgbackrest"]},
+    "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
     "application": {
         "type": "dict",
         "options": {"name": {"type": "str"}, "version": {"type": "str"}, "image": {"type": "str"}},
@@ -63,12 +66,25 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "tables": len(point["database"]["tables"]),
         "rows": point["totals"]["rows"],
         "files": point["application"]["files"],
-        "compression": point["engine"]["compression"],
+        "engine": point["engine"]["name"],
+        "compression": point["engine"].get("compression"),
+        "label": point["engine"].get("label"),
+        "type": point["engine"].get("type"),
         "server_version": point["database"]["server_version"],
         "schema_head": point["database"]["schema_head"],
         "application_version": point["application"]["version"],
         "verified": result["verification"]["ok"] if result["verification"] else None,
     }
+
+
+def suffix(engine: str) -> str:
+    """What tells the checks of an engine from those of the daily dump, whose have no suffix."""
+    return "" if engine == "logical" else f":{engine}"
+
+
+def title(engine: str) -> str:
+    """What the action is called."""
+    return "Daily backup" if engine == "logical" else "Backup by pgBackRest"
 
 
 def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
@@ -78,16 +94,18 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     """
     point, size = summary(result), result["recovery_point"]["totals"]["bytes"]
     verification, notes = result["verification"], result["notes"]
+    end = suffix(point["engine"])
     seconds = sum(result["phases"].values())
+    what = f"{point['type']} backup {point['label']}, " if point["label"] else ""
     source = f"recovery point {point['id']}"
     checks = [
         Check(
-            "backup.completed",
+            f"backup.completed{end}",
             "Backup completed",
             OK,
             size,
             "bytes",
-            message=f"{point['id']}: {point['tables']} tables, {point['rows']} rows, {point['files']} files, "
+            message=f"{point['id']}: {what}{point['tables']} tables, {point['rows']} rows, {point['files']} files, "
             f"{human(size)} in {seconds:.0f} s.",
             source=source,
             details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
@@ -96,18 +114,20 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     verified = bool(verification and verification["ok"])
     if verification is None:
         text = f"{point['id']} was not verified: backup_verify is none."
-        checks.append(unknown("backup.verified", "Backup verified", text, "Set backup_verify to full.", source=source))
+        checks.append(
+            unknown(f"backup.verified{end}", "Backup verified", text, "Set backup_verify to full.", source=source)
+        )
     elif verified:
         how = "read and compared" if verification["mode"] == "full" else "compared by the store's checksum"
         text = f"All {verification['objects']} objects {how}; contents agree with catalogue and manifest."
-        checks.append(Check("backup.verified", "Backup verified", OK, True, message=text, source=source))
+        checks.append(Check(f"backup.verified{end}", "Backup verified", OK, True, message=text, source=source))
     else:
         problems = verification["problems"]
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         text = f"{point['id']} does not verify: {'; '.join(problems[:3])}{more}."
         checks.append(
             Check(
-                "backup.verified",
+                f"backup.verified{end}",
                 "Backup verified",
                 CRITICAL,
                 False,
@@ -121,7 +141,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     if changed:
         checks.append(
             Check(
-                "backup.application_files",
+                f"backup.application_files{end}",
                 "Application files were still",
                 WARNING,
                 len(changed),
@@ -133,8 +153,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         )
     ok = verified or verification is None
     action = {
-        "id": "backup.recovery_point",
-        "title": "Daily backup",
+        "id": f"backup.recovery_point{end}",
+        "title": title(point["engine"]),
         "status": "ok" if ok else "failed",
         "changed": True,
         "message": checks[0].message if ok else checks[1].message,
@@ -145,12 +165,16 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     return checks, [action]
 
 
-def failure(message: str, remedy: str, started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
+def failure(
+    message: str, remedy: str, started_at: str, engine: str = "logical"
+) -> Tuple[List[Check], List[Dict[str, Any]]]:
     """Check and action of a backup that failed."""
-    check = Check("backup.completed", "Backup completed", CRITICAL, False, message=message, remedy=remedy)
+    check = Check(
+        f"backup.completed{suffix(engine)}", "Backup completed", CRITICAL, False, message=message, remedy=remedy
+    )
     action = {
-        "id": "backup.recovery_point",
-        "title": "Daily backup",
+        "id": f"backup.recovery_point{suffix(engine)}",
+        "title": title(engine),
         "status": "failed",
         "changed": False,
         "message": f"{message} {remedy}".rstrip(),
@@ -164,17 +188,29 @@ def failure(message: str, remedy: str, started_at: str) -> Tuple[List[Check], Li
 def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
     """The action of --check.
 
-    :param plan: of engine.plan
+    :param plan: of an engine's plan
     """
+    engine = plan.get("engine", "logical")
+    application = f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}"
+    if engine == "logical":
+        text = (
+            f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
+            f"{application}, by {plan['compression']}; "
+            f"{human(plan['scratch_free_bytes'])} free in {plan['scratch_directory']}."
+        )
+    else:
+        text = (
+            f"Would make a backup of type {plan['type']} of {plan['database']} and its whole cluster "
+            f"({human(plan['cluster_bytes'])}) with pgBackRest {plan['pgbackrest']}, stanza {plan['stanza']}, and "
+            f"take {application}; the newest backup is {plan['newest_backup'] or 'none'}."
+        )
     return [
         {
-            "id": "backup.recovery_point",
-            "title": "Daily backup",
+            "id": f"backup.recovery_point{suffix(engine)}",
+            "title": title(engine),
             "status": "planned",
             "changed": False,
-            "message": f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
-            f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}, by {plan['compression']}; "
-            f"{human(plan['scratch_free_bytes'])} free in {plan['scratch_directory']}.",
+            "message": text,
             "started_at": started_at,
             "finished_at": utc_now(),
             "details": {"plan": plan},

@@ -37,7 +37,7 @@ SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex'"""
 
 # Tables whose rows pg_dump writes: ordinary ones and leaves of partitioned ones, no extension's own, no system's.
 _TABLES = """
-SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint
+SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint, c.relpersistence
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
@@ -90,14 +90,17 @@ class Snapshot:
 
     :param id: what pg_dump --snapshot takes
     :param version: server_version_num
+    :param first: a statement that is run before the snapshot is taken, such as LOCK TABLE
     """
 
-    def __init__(self, database: Dict[str, Any], connection: Any) -> None:
+    def __init__(self, database: Dict[str, Any], connection: Any, first: str = "") -> None:
         self.database = database
         self._connection = connection
         self._cursor = connection.cursor()
         self._cursor.execute(SETTINGS)
         self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if first:
+            self._cursor.execute(first)
         self.id: str = self.value("SELECT pg_export_snapshot()")
         self.version = int(connection.server_version)
 
@@ -165,11 +168,20 @@ class Snapshot:
             "SELECT jsonb_agg(to_jsonb(h)) FROM (SELECT * FROM maintenance.heartbeat ORDER BY 1 DESC LIMIT 20) h"
         )
 
-    def tables(self) -> List[Dict[str, Any]]:
-        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, expression."""
+    def close(self) -> None:
+        """Gives the snapshot up; the connection may take another."""
+        self._cursor.execute("ROLLBACK")
+        self._cursor.close()
+
+    def tables(self, *, logged: bool = False) -> List[Dict[str, Any]]:
+        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, expression.
+
+        :param logged: without unlogged ones, which recovery empties
+        """
         tables = [
             {"oid": oid, "schema": schema, "name": name, "bytes": int(size), "estimated_rows": rows, "columns": []}
-            for oid, schema, name, size, rows in self.rows(_TABLES)
+            for oid, schema, name, size, rows, persistence in self.rows(_TABLES)
+            if not logged or persistence == "p"
         ]
         columns: Dict[int, List[Dict[str, Any]]] = {table["oid"]: table["columns"] for table in tables}
         for oid, name, portable in self.rows(_COLUMNS, (list(_PORTABLE), list(columns))):

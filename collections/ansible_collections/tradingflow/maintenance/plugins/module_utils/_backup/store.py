@@ -15,6 +15,7 @@ from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
 from ..storage import client, key, storage_errors
+from . import physical_objects
 from .options import human
 from .verify import check_head, head
 
@@ -79,8 +80,12 @@ def parse(body: bytes, prefix: str, run_id: str) -> Dict[str, Any]:
         raise ValueError(f"it says that it is {point.get('id')}")
     if not isinstance(point.get("objects"), list) or not point["objects"]:
         raise ValueError("it names no objects")
-    for entry in point["objects"]:
-        if not {"key", "size", "sha256"} <= set(entry) or not str(entry["key"]).startswith(f"{prefix}/{run_id}/"):
+    places = [f"{prefix}/{run_id}/"]
+    if point["engine"]["name"] == "pgbackrest":
+        # pgBackRest's own place, which many recovery points share.
+        places.append(f"{point['engine']['repository_path']}/")
+    for entry in physical_objects.all_objects(point):
+        if not {"key", "size", "sha256"} <= set(entry) or not str(entry["key"]).startswith(tuple(places)):
             raise ValueError("an object in it is incomplete or lies elsewhere")
     datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ")
     return point
@@ -167,9 +172,13 @@ def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str
 
 def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str) -> Check:
     """Whether all objects of a recovery point have the size and checksum they had."""
-    with ThreadPoolExecutor(8) as pool:
-        wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), point["objects"]) if text]
-    count, size = len(point["objects"]), sum(entry["size"] for entry in point["objects"])
+    objects = physical_objects.all_objects(point)
+    if point["engine"]["name"] == "pgbackrest":
+        wrong = physical_objects.compare(s3, storage, point)
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), objects) if text]
+    count, size = len(objects), sum(entry["size"] for entry in objects)
     details = {"id": point["id"], "objects": count, "bytes": size, "problems": wrong[:50]}
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a backup does whatever its engine: its id, its application, and order in the store before it begins."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..errors import ConfigurationError
+from ..storage import storage_errors
+from . import files
+from .store import NAME, run_ids
+from .verify import head
+
+TOOL_VERSION = "0.1.0"
+#: Unfinished uploads of runs that nobody knows any more are aborted after so long.
+ABANDONED_AFTER = timedelta(days=7)
+
+
+def new_id(now: datetime) -> str:
+    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1.
+
+    Half of the last part is the fraction of the second, the other half is random.
+    """
+    fraction = now.microsecond * 4096 // 1_000_000
+    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{fraction:03x}{secrets.randbelow(4096):03x}"
+
+
+def free(directory: str) -> int:
+    """Bytes free in a directory, 0 when it cannot be used."""
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return 0  # said when it is used
+    return status.f_bavail * status.f_frsize
+
+
+def application_root(options: Dict[str, Any]) -> Optional[Path]:
+    """The directory of the application's files, None for none.
+
+    :raises ConfigurationError: it is not there
+    """
+    if not options.get("data_directory"):
+        return None
+    root = Path(options["data_directory"])
+    if not root.is_dir():
+        raise ConfigurationError(
+            f"The application's data directory {files.show(str(root))} does not exist on this host.",
+            "Correct backup_data_directory, or leave it empty when there are no files to back up.",
+        )
+    files.need_zstandard()
+    return root
+
+
+def application_of(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Which application the data belong to, as far as it was handed in."""
+    application = options.get("application") or {}
+    return {name: application.get(name) for name in ("name", "version", "image")}
+
+
+def tidy(s3: Any, storage: Dict[str, Any], prefix: str, dead: List[str], now: datetime) -> Dict[str, Any]:
+    """Aborts what dead runs left half uploaded, and names recovery points that were never finished.
+
+    :param dead: ids of runs that died on this host
+    :returns: aborted_uploads (number), unfinished (ids of prefixes with objects and no recovery point)
+    """
+    bucket, aborted = storage["bucket"], 0
+    with storage_errors(storage, "looking for unfinished uploads"):
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix + "/"):
+            for upload in page.get("Uploads") or []:
+                owner = upload["Key"][len(prefix) + 1 :].split("/")[0]
+                if owner in dead or now - upload["Initiated"] > ABANDONED_AFTER:
+                    s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                    aborted += 1
+    unfinished = [
+        run_id for run_id in run_ids(s3, storage, prefix)[:10] if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None
+    ]
+    return {"aborted_uploads": aborted, "unfinished": unfinished}

@@ -1,0 +1,283 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a recovery point with pgBackRest: backup, restore point, counts and digests, WAL, and what binds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from .._pgbackrest import info, wal
+from ..checks import utc_now
+from ..database import describe
+from ..errors import BackupError, LockedError
+from ..storage import client, storage_errors
+from . import files, physical_objects
+from .common import TOOL_VERSION, application_of, application_root, free, new_id, tidy
+from .engine import _Application
+from .lock import lock_of
+from .physical_tools import Tools, server_of
+from .physical_verify import archiver, verify
+from .progress import Progress
+from .restore_point import snapshot_at
+from .scratch import destination, locked
+from .snapshot import Measuring
+from .store import NAME, SCHEMA_VERSION, prefix_of
+from .upload import Uploader
+
+
+def plan(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What create would do. Changes nothing.
+
+    :raises MaintenanceError: something create needs is missing
+    """
+    tools = Tools(options)
+    root = application_root(options)
+    prefix = prefix_of(options["storage"], options["environment_name"])
+    stanza = tools.stanza()
+    server = server_of(options["database"], tools, stanza)
+    s3 = client(options["storage"])
+    with storage_errors(options["storage"], "looking for the bucket"):
+        s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
+    count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
+    newest = stanza.backups[-1] if stanza.backups else None
+    return {
+        "engine": "pgbackrest",
+        "to": f"s3://{options['storage']['bucket']}/{tools.repository.path}/",
+        "database": describe(options["database"]),
+        "database_bytes": server["size"],
+        "cluster_bytes": server["cluster"],
+        "pgbackrest": tools.version,
+        "stanza": tools.pgbackrest.stanza,
+        "type": info.chosen_type(tools.options["type"], stanza, datetime.now(timezone.utc)),
+        "newest_backup": newest.label if newest else None,
+        "files": count,
+        "file_bytes": size_of_files,
+        "scratch_directory": options["scratch_directory"],
+        "scratch_free_bytes": free(options["scratch_directory"]),
+        "verify": options["verify"],
+        "lock_mode": options["lock_mode"],
+    }
+
+
+def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+    """Makes and verifies a recovery point: see engine.create, which does so by dumping.
+
+    :raises MaintenanceError: there is no recovery point
+    """
+    now = datetime.now(timezone.utc)
+    run_id = new_id(now)
+    progress.phase("prepare")
+    tools = Tools(options)
+    root = application_root(options)
+    storage = options["storage"]
+    prefix = prefix_of(storage, options["environment_name"])
+    s3 = client(storage, pool=16)
+    place = destination(options["environment_name"], storage)
+    with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
+        notes = tidy(s3, storage, prefix, scratch.stale, now)
+        work = _Work(options, tools, root, f"{prefix}/{run_id}", run_id, now, s3, progress)
+        try:
+            point, digest = work.run()
+        except OSError as error:
+            raise BackupError(f"The backup stopped: {error}", "Read the message, then run it again.") from None
+        notes.update(work.notes)
+        result: Dict[str, Any] = {
+            "recovery_point": point,
+            "key": f"{prefix}/{run_id}/{NAME}",
+            "sha256": digest,
+            "notes": notes,
+            "verification": None,
+        }
+        if options["verify"] != "none":
+            result["verification"] = verify(s3, storage, point, tools, options["verify"], scratch, progress)
+        progress.phase("done")
+        result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
+        return result
+
+
+class _Work:
+    """One recovery point being made."""
+
+    def __init__(
+        self,
+        options: Dict[str, Any],
+        tools: Tools,
+        root: Optional[Path],
+        prefix: str,
+        run_id: str,
+        now: datetime,
+        s3: Any,
+        progress: Progress,
+    ) -> None:
+        self.options = options
+        self.tools = tools
+        self.root = root
+        self.prefix = prefix
+        self.id = run_id
+        self.now = now
+        self.s3 = s3
+        self.progress = progress
+        self.notes: Dict[str, Any] = {}
+
+    def run(self) -> Tuple[Dict[str, Any], str]:
+        """The recovery point and its digest."""
+        options, storage = self.options, self.options["storage"]
+        before = self.tools.stanza()
+        server = server_of(options["database"], self.tools, before)
+        lock = lock_of(options, self.now)
+        backup = self._backup(before, server)
+        engine = self._engine(backup)
+        with Uploader(
+            self.s3,
+            storage,
+            threads=2,
+            part_size=options["part_size"],
+            bandwidth_limit=options["bandwidth_limit"],
+            lock=lock,
+        ) as uploader:
+            archive = _Application(uploader, self.root, options["data_excludes"], self.prefix)
+            description, segment = self._measured(engine, archive, uploader)
+            segments = wal.between(backup.wal_start, segment, server["segment"])
+            found = self._archived(physical_objects.archive(engine), segments)
+            self.progress.phase("list")
+            theirs = physical_objects.of_backup(self.s3, storage, engine, backup.label)
+            theirs += [physical_objects.entry(found[name], physical_objects.WAL) for name in segments]
+            required = [
+                each
+                for label in backup.requires
+                for each in physical_objects.of_backup(self.s3, storage, engine, label)
+            ]
+            self.notes.update(skipped_files=archive.skipped, changed_files=archive.changed)
+            objects = [*uploader.objects, *theirs]
+            point = {
+                "schema_version": SCHEMA_VERSION,
+                "id": self.id,
+                "environment": options["environment_name"],
+                "created_at": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "finished_at": utc_now(),
+                "tool_version": TOOL_VERSION,
+                "engine": engine,
+                "database": {**description, "system_identifier": backup.system_identifier},
+                "application": {**application_of(options), **archive.summary()},
+                "objects": sorted(objects, key=lambda entry: str(entry["key"])),
+                "required_objects": sorted(required, key=lambda entry: str(entry["key"])),
+            }
+            point["totals"] = {
+                "objects": len(objects),
+                "bytes": sum(entry["size"] for entry in objects),
+                "rows": sum(table["rows"] for table in point["database"]["tables"]),
+            }
+            body = json.dumps(point, ensure_ascii=True, indent=1).encode("ascii")
+            self.progress.phase("seal")
+            uploader.put(f"{self.prefix}/{NAME}", body, "recovery point")
+        return point, hashlib.sha256(body).hexdigest()
+
+    def _backup(self, before: info.Stanza, server: Dict[str, Any]) -> info.Backup:
+        """Runs pgBackRest's backup."""
+        chosen = info.chosen_type(self.tools.options["type"], before, datetime.now(timezone.utc))
+        number = self.tools.repository.number
+        with self.tools.pgbackrest.start(
+            "backup", f"--repo={number}", f"--type={chosen}", nice=self.options["nice"]
+        ) as running:
+            total = server["cluster"] or server["size"]
+            self.progress.phase(
+                "backup", lambda: {"bytes_done": int(total * running.percent / 100), "bytes_total": total}
+            )
+            try:
+                while not running.finished():
+                    self.progress.tick()
+                    time.sleep(0.05)
+            except LockedError as error:
+                raise LockedError(
+                    f"Another backup by pgBackRest is under way: {error.message}", "Wait for it to end, then run again."
+                ) from None
+            said = running.said
+        self.notes["warnings"] = [line.split("WARN: ", 1)[1].strip() for line in said.splitlines() if "WARN: " in line]
+        label = re.search(r"new backup label = (\S+)", said)
+        after = self.tools.stanza()
+        backup = after.of(label.group(1)) if label else None
+        if backup is None:
+            raise BackupError(
+                f"pgBackRest says that it ended well, but its backup {label.group(1) if label else ''} is not there.",
+                "Read pgBackRest's log, and run it again.",
+            )
+        missing = [each for each in backup.requires if after.of(each) is None]
+        if missing:
+            raise BackupError(
+                f"The backup {backup.label} needs {missing[0]}, which the repository does not have.",
+                "Make a full backup now (backup_pgbackrest_type: full).",
+            )
+        return backup
+
+    def _engine(self, backup: info.Backup) -> Dict[str, Any]:
+        return {
+            "name": "pgbackrest",
+            "version": self.tools.version,
+            "stanza": self.tools.pgbackrest.stanza,
+            "repository": self.tools.repository.number,
+            "repository_path": self.tools.repository.path,
+            "label": backup.label,
+            "type": backup.type,
+            "requires": backup.requires,
+            "wal_start": backup.wal_start,
+            "wal_stop": backup.wal_stop,
+            "timeline": int(backup.wal_start[:8], 16),
+            "archive_id": backup.archive_id,
+            "cipher": self.tools.repository.cipher,
+            "page_checksums_wrong": backup.error,
+        }
+
+    def _measured(
+        self, engine: Dict[str, Any], archive: _Application, uploader: Uploader
+    ) -> Tuple[Dict[str, Any], str]:
+        """Names the restore point, measures the tables as they are there, and takes the application's files."""
+        options = self.options
+        self.progress.phase("restore point")
+        with snapshot_at(options["database"], f"tradingflow_{self.id}", self.progress.tick) as (
+            snapshot,
+            tables,
+            named,
+        ):
+            engine.update(
+                target_wal=named.segment,
+                restore_point=named.name,
+                restore_point_lsn=named.lsn,
+                restore_point_at=named.at,
+                exact=named.exact,
+            )
+            self.notes["restore_point_tries"] = named.tries
+            description = snapshot.describe()
+            sessions = max(1, options["jobs"] // 2)
+            measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
+            total = sum(table["bytes"] for table in tables) + archive.bytes_total
+            self.progress.phase(
+                "measure", lambda: {"bytes_done": measuring.bytes_done + archive.bytes_done, "bytes_total": total}
+            )
+            try:
+                archive.start()
+                while not (measuring.finished() and archive.finished() and uploader.settled()):
+                    self.progress.tick()
+                    time.sleep(0.02)
+            except BaseException:
+                archive.stop()
+                measuring.cancel()
+                raise
+            return {**description, "tables": measuring.results()}, named.segment
+
+    def _archived(self, folder: str, segments: List[str]) -> Dict[str, Dict[str, Any]]:
+        storage = self.options["storage"]
+        self.progress.phase("archive")
+        return wal.wait(
+            lambda: wal.objects(self.s3, storage, folder, segments),
+            segments,
+            seconds=self.tools.options["wait_for_wal"],
+            tick=self.progress.tick,
+            trouble=lambda: archiver(self.options["database"]),
+        )

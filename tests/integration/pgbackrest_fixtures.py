@@ -1,0 +1,204 @@
+"""What the tests of physical backups share: a sandbox on a server that pgBackRest knows, set up by the role."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical, snapshot
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
+
+from sandbox.postgres import VARIABLE, backed_up_physically, major
+from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox
+
+
+def server() -> str:
+    """The newest installed server that the installed pgBackRest backs up."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = [path for path in found if (path / "postgres").exists() and major(path) >= 15]
+    if not shutil.which("pgbackrest"):
+        left_out("no pgBackRest: apt-get install pgbackrest")
+    usable = [path for path in found if backed_up_physically(major(path))]
+    if not usable:
+        left_out("no server that pgBackRest knows in /usr/lib/postgresql: apt-get install postgresql")
+    return str(usable[-1])
+
+
+class Physical:
+    """A sandbox whose server archives with pgBackRest."""
+
+    def __init__(self, running: Sandbox) -> None:
+        self.sandbox = running
+        self.setup = ""
+        self.artifacts = Path(running.environment["TRADINGFLOW_SANDBOX_STATE"]).parent / "artifacts"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """sandbox.json as it is now."""
+        path = self.sandbox("path").stdout.strip()
+        state: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return state
+
+    def play(self, name: str, *arguments: str) -> Playbook:
+        """Runs a playbook on it."""
+        return play_on(self.sandbox, self.artifacts, name, *arguments)
+
+    def tool(self, **changes: Any) -> program.PgBackRest:
+        """pgBackRest of its stanza."""
+        return program.PgBackRest({**self.pgbackrest, **changes})
+
+    @property
+    def pgbackrest(self) -> dict[str, Any]:
+        """The option pgbackrest of recovery_point."""
+        postgres = self.sandbox.state["postgres"]
+        return {
+            **{name: spec.get("default") for name, spec in options.PGBACKREST_SPEC.items()},
+            "stanza": "local",
+            "config_file": f"{postgres['pgbackrest_dir']}/pgbackrest.conf",
+            "run_as": postgres["run_as"],
+        }
+
+    def options(self, **changes: Any) -> dict[str, Any]:
+        """Options of recovery_point; those of pgBackRest by pgbackrest={...}."""
+        theirs = changes.pop("pgbackrest", {})
+        return {
+            **{name: spec.get("default") for name, spec in options.SPEC.items()},
+            "environment_name": "local",
+            "engine": "pgbackrest",
+            "pgbackrest": {**self.pgbackrest, **theirs},
+            "database": self.sandbox.database,
+            "storage": self.sandbox.storage,
+            "application": {"name": "tradingflow", "version": "1.2.3", "image": None},
+            "scratch_directory": str(self.artifacts.parent),
+            "verify": "checksum",
+            **changes,
+        }
+
+    def backup(self, kind: str = "auto", **changes: Any) -> dict[str, Any]:
+        """Makes a recovery point."""
+        theirs = {"type": kind, **changes.pop("pgbackrest", {})}
+        return physical.create(self.options(pgbackrest=theirs, **changes), Progress())
+
+    def sql(self, text: str, database: str | None = None) -> list[Any]:
+        """Runs SQL as the superuser."""
+        connection = self.sandbox.connect("superuser", database)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(text)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    @contextmanager
+    def restored(self, point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Restores by hand up to the restore point, and gives the option "database" of what came up."""
+        folder = Path(tempfile.mkdtemp(prefix="tradingflow-restored-", dir="/var/tmp"))
+        engine, user = point["engine"], instance.account(None)
+        try:
+            folder.chmod(0o711)
+            data = folder / "data"
+            data.mkdir(mode=0o700)
+            if user:
+                os.chown(data, user.uid, user.gid)
+            self.tool().checked(
+                "restore",
+                f"--set={engine['label']}",
+                "--type=name",
+                f"--target={engine['restore_point']}",
+                "--target-action=promote",
+                f"--pg1-path={data}",
+                "--archive-mode=off",
+            )
+            with running(data, folder / "log", self.sandbox) as port:
+                yield {**self.sandbox.database, "port": port, "name": point["database"]["name"]}
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def running(data: Path, log: Path, of: Sandbox) -> Iterator[int]:
+    """A server on a data directory until the context ends; gives its port."""
+    from sandbox.postgres import _environment, _identity
+    from sandbox.processes import free_ports, wait_until
+
+    port = free_ports(["port"], {})["port"]
+    with open(log, "wb") as messages:
+        process = subprocess.Popen(
+            [
+                *(f"{of.state['postgres']['bin_dir']}/postgres", "-D", str(data), "-p", str(port)),
+                *("-c", "unix_socket_directories=", "-c", "shared_preload_libraries="),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=messages,
+            stderr=messages,
+            env=_environment(),
+            cwd="/",
+            **_identity(),
+        )
+    try:
+        wait_until(lambda: promoted(of, port), "the restored server", process=process, log_file=log)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def promoted(of: Sandbox, port: int) -> bool:
+    """Whether a restored server has ended its recovery."""
+    import psycopg2
+
+    database = of.database
+    try:
+        connection = psycopg2.connect(
+            host=database["host"],
+            port=port,
+            dbname=database["name"],
+            user=database["user"],
+            password=database["password"],
+            connect_timeout=3,
+        )
+    except psycopg2.OperationalError:
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery()")
+            return not cursor.fetchone()[0]
+    finally:
+        connection.close()
+
+
+def contents(database: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """Rows and digest of each logged table."""
+    with snapshot.opened(database) as taken:
+        tables = taken.tables(logged=True)
+        results = snapshot.Measuring(taken, tables, digests=True, sessions=2).results()
+    return {f"{table['schema']}.{table['name']}": (table["rows"], table["digest"]) for table in results}
+
+
+def recorded(point: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """The same as a recovery point has it."""
+    return {f"{t['schema']}.{t['name']}": (t["rows"], t["digest"]) for t in point["database"]["tables"]}
+
+
+@contextmanager
+def set_up() -> Iterator[Physical]:
+    """A sandbox of its own, set up by the role."""
+    with sandbox("small", {VARIABLE: server()}) as up:
+        made = Physical(up)
+        done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
+        if done.returncode:
+            pytest.fail(f"It was not set up:\n{done.output}")
+        made.setup = done.output
+        up.state = made.state
+        yield made

@@ -1,0 +1,75 @@
+"""Physical backups by pgBackRest against a real server and store: set up by the role, made, restored and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import jsonschema
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
+
+from tests.conftest import COLLECTION
+from tests.integration.pgbackrest_fixtures import Physical, contents, recorded, set_up
+
+SCHEMA = json.loads((COLLECTION / "schemas/recovery-point-1.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def physical() -> Iterator[Physical]:
+    with set_up() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def full(physical: Physical) -> dict[str, object]:
+    """The first recovery point: auto makes a full backup."""
+    return physical.backup(data_directory=physical.state["app"]["data_dir"], verify="full")
+
+
+def test_set_up_is_idempotent_and_keeps_secrets(physical: Physical) -> None:
+    state = physical.state
+    secrets = [state["s3"]["secret_key"], state["postgres"]["cipher_pass"], state["postgres"]["maintenance_password"]]
+    again = physical.play("backup_setup", "--diff", "-vvv")
+    assert again.returncode == 0, again.output
+    assert "changed  localhost" not in again.output
+    for output in (physical.setup, again.output):
+        assert not [secret for secret in secrets if secret in output]
+    # A change is shown, and not made, by --check.
+    changed = physical.play("backup_setup", "--check", "--diff", "-e", "backup_pgbackrest_process_max=7")
+    assert "+process-max=7" in changed.output
+    assert physical.play("backup_setup").output.count("changed") == 0
+
+
+def test_full_and_incremental_restore_exactly(physical: Physical, full: dict[str, object]) -> None:
+    first = full["recovery_point"]
+    assert full["verification"] == {**full["verification"], "ok": True, "problems": []}  # type: ignore[dict-item]
+    physical.sql("CREATE TABLE after_the_full AS SELECT i FROM generate_series(1, 1000) i")
+    second = physical.backup(verify="full")
+    point = second["recovery_point"]
+    physical.sql("INSERT INTO after_the_full SELECT 0")
+    for each in (first, point):
+        jsonschema.validate(each, SCHEMA)
+        assert each["engine"]["exact"]  # type: ignore[index]
+    assert first["engine"]["type"] == "full"  # type: ignore[index]
+    assert point["engine"]["type"] == "incr"
+    assert point["engine"]["requires"] == [first["engine"]["label"]]  # type: ignore[index]
+    assert second["verification"]["ok"], second["verification"]
+    for each in (first, point):
+        with physical.restored(each) as database:
+            assert contents(database) == recorded(each)
+    assert recorded(point)["public.after_the_full"][0] == 1000
+    # What the store holds is what the recovery point says, and the checks of the day see it.
+    storage = physical.sandbox.storage
+    newest = store.measure(storage, "local", {})
+    assert {check.id: check.status for check in newest} == {"backups.newest_age": "ok", "backups.newest_intact": "ok"}
+    last = next(entry for entry in point["objects"] if entry["role"] == "wal")
+    client = s3_storage.client(storage)
+    body = client.get_object(Bucket=storage["bucket"], Key=last["key"])["Body"].read()
+    client.put_object(Bucket=storage["bucket"], Key=last["key"], Body=body[:-16])
+    try:
+        assert [check.status for check in store.measure(storage, "local", {})] == ["ok", "critical"]
+    finally:
+        client.put_object(Bucket=storage["bucket"], Key=last["key"], Body=body)
+    assert [check.status for check in store.measure(storage, "local", {})] == ["ok", "ok"]
