@@ -275,7 +275,9 @@ def test_refused(world: World, name: str, said: str, change: Change) -> None:
 
 
 def tampered(world: World, change: Callable[[dict[str, Any]], None]) -> None:
-    key = world.point["objects"][0]["key"].split(f"{world.point['id']}/")[0] + f"{world.point['id']}/recovery-point.json"
+    key = (
+        world.point["objects"][0]["key"].split(f"{world.point['id']}/")[0] + f"{world.point['id']}/recovery-point.json"
+    )
     point = json.loads(fetch(world.backup, key))
     change(point)
     world.put(key, json.dumps(point).encode())

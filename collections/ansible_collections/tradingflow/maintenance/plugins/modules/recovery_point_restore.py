@@ -10,18 +10,21 @@ module: recovery_point_restore
 short_description: Restore a recovery point in the place of what is there
 version_added: "0.1.0"
 description:
-  - Brings a recovery point back for real - the whole of it, or single tables and schemas.
+  - Brings a recovery point back for real - the whole of it, single tables and schemas, or a whole cluster to a point in
+    time.
   - Everything is made beside what is there, compared with the recovery point, and put in place by renaming. What was
     there is kept aside until it is removed by name.
   - Refuses what would do harm, each with what to do - see the role C(restore).
   - When it is killed, the next run finds what is there, and goes on or starts over. Shows its progress.
-  - Runs on a host that has PostgreSQL's client programs, and sees the application's data directory.
+  - Runs on a host that has PostgreSQL's client programs, and sees the application's data directory; with
+    O(mode=point_in_time), on the database's host.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - psql, pg_restore and pg_dump of the server's major version or newer
   - boto3
   - psycopg2
   - zstandard
+  - with O(mode=point_in_time) pgbackrest, and postgres of the cluster's major version
 options:
   environment_name:
     description: Name of the environment that is restored into.
@@ -33,9 +36,10 @@ options:
     description:
       - V(whole) for database and application files of a recovery point in the logical format.
       - V(tables) for single tables or schemas of it.
+      - V(point_in_time) for a whole cluster by pgBackRest, on the cluster's own host.
       - V(remove_old) to remove what earlier restores put aside.
     type: str
-    choices: [whole, tables, remove_old]
+    choices: [whole, tables, point_in_time, remove_old]
     default: whole
   recovery_point:
     description: Which one. V(newest), an id, or a day such as V(20261123) for the newest of that day (UTC).
@@ -70,6 +74,74 @@ options:
     description: With O(mode=tables), replaces the rows that are there. Without it they only come into a schema beside.
     type: bool
     default: false
+  target_type:
+    description:
+      - With O(mode=point_in_time), what O(target) is. V(time) stops before the first transaction that was committed after
+        it. V(lsn) is a place in the write-ahead log, V(name) a named restore point. V(latest) is all there is.
+    type: str
+    choices: [time, latest, lsn, name]
+    default: time
+  target:
+    description: With O(mode=point_in_time), where to stop. A time with its zone, such as C(2026-11-24T18:30:00Z).
+    type: str
+  target_timeline:
+    description: With O(mode=point_in_time), which timeline the log is followed on.
+    type: str
+    default: latest
+  cluster:
+    description: With O(mode=point_in_time), the cluster on this host.
+    type: dict
+    suboptions:
+      data_directory:
+        description: Its data directory, which is replaced as a whole.
+        type: path
+        required: true
+      config_file:
+        description: Its C(postgresql.conf), when that does not lie in the data directory, as with Debian.
+        type: path
+      stop_command:
+        description: The command that stops the server, as a list of arguments. Without it pg_ctl.
+        type: list
+        elements: str
+        default: []
+      start_command:
+        description: The command that starts the server, as a list of arguments. Without it pg_ctl.
+        type: list
+        elements: str
+        default: []
+      command_directory:
+        description: The current directory of the commands.
+        type: path
+      start_timeout:
+        description: Seconds that the started server has to replay and to take changes.
+        type: int
+        default: 3600
+      elsewhere:
+        description: That the directory is another than the stanza's, on purpose.
+        type: bool
+        default: false
+  pgbackrest:
+    description: With O(mode=point_in_time), pgBackRest on this host.
+    type: dict
+    suboptions:
+      stanza:
+        description: Name of the stanza.
+        type: str
+        required: true
+      config_file:
+        description: Its configuration.
+        type: path
+        default: /etc/pgbackrest/pgbackrest.conf
+      program:
+        description: Path of the program. Without it the PATH.
+        type: path
+      run_as:
+        description: User that owns the cluster, when the module runs as root. Without it C(postgres).
+        type: str
+      repository:
+        description: Number of the repository.
+        type: int
+        default: 1
   confirm:
     description: The environment's name, a slash, and the database's. Needed when what is there is not empty.
     type: str
@@ -172,6 +244,24 @@ EXAMPLES = r"""
       bucket: tradingflow-backups
       region: eu-central-1
     data_directory: /srv/tradingflow/data
+    confirm: production/tradingflow
+
+- name: Bring the cluster back to a second
+  tradingflow.maintenance.recovery_point_restore:
+    environment_name: production
+    database: {host: localhost, name: tradingflow, user: postgres, password: "{{ vault_superuser_password }}"}
+    storage:
+      bucket: tradingflow-backups
+      region: eu-central-1
+    mode: point_in_time
+    target: "2026-11-24T18:30:00Z"
+    cluster:
+      data_directory: /var/lib/postgresql/17/main
+      config_file: /etc/postgresql/17/main/postgresql.conf
+      stop_command: [systemctl, stop, postgresql@17-main]
+      start_command: [systemctl, start, postgresql@17-main]
+    pgbackrest:
+      stanza: main
     confirm: production/tradingflow
 
 - name: Look at yesterday's orders beside today's

@@ -106,10 +106,15 @@ def check_complete(point: Dict[str, Any]) -> None:
         if not {"schema", "name", "rows", "digest", "algorithm"} <= set(table):
             raise ValueError("a table in it is incomplete")
     int(totals["bytes"]), int(database["size"]), point["engine"]["name"], point["application"]["files"]
-    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in point["objects"]}
-    if len(roots) != 1:
+    objects = point["objects"]
+    if point["engine"]["name"] == "pgbackrest":
+        # Its own are in its own place, which many recovery points share.
+        point["engine"]["label"], database["system_identifier"]
+        objects = [entry for entry in objects if not entry["key"].startswith(f"{point['engine']['repository_path']}/")]
+    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in objects}
+    if objects and len(roots) != 1:
         raise ValueError("its objects lie in several places")
-    for entry in point["objects"]:
+    for entry in objects:
         _relative(point, entry)
 
 

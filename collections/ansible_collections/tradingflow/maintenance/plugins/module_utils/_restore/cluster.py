@@ -173,7 +173,9 @@ def _programs(directory: Optional[str], major: int) -> Dict[str, str]:
     )
 
 
-def until_primary(database: Dict[str, Any], seconds: int, alive: Callable[[], Any], tick: Callable[[], None]) -> Dict[str, Any]:
+def until_primary(
+    database: Dict[str, Any], seconds: int, alive: Callable[[], Any], tick: Callable[[], None]
+) -> Dict[str, Any]:
     """Waits until the server takes changes.
 
     :param alive: whether its processes are there

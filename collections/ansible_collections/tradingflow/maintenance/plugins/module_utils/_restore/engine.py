@@ -20,21 +20,23 @@ from typing import Any, Dict, List, Optional
 from .._backup.engine import new_id
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, base, destination, locked
-from .._backup.store import intact, prefix_of, run_ids
+from .._backup.store import NAME, intact, prefix_of, run_ids
+from .._backup.verify import head
 from .._drill.engine import janitor
 from .._drill.fetch import Chosen, choose
 from .._drill.instance import failed
 from ..checks import Check, as_dicts, utc_now
-from ..errors import MaintenanceError
+from ..errors import ConfigurationError, MaintenanceError, RestoreError
 from ..job import RESTORE, described
 from ..storage import client
 from . import guards, remove
 from .guards import Refusal
 from .logical import Whole
 from .parts import Parts
+from .physical import PointInTime
 from .state import State
 
-MODES = {"whole": Whole, "tables": Parts}
+MODES = {"whole": Whole, "tables": Parts, "point_in_time": PointInTime}
 _DAY = re.compile(r"\d{8}")
 
 
@@ -105,7 +107,37 @@ def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
     if _DAY.fullmatch(wanted):
         ids = run_ids(s3, options["storage"], prefix_of(options["storage"], source))
         wanted = next((each for each in ids if each.startswith(wanted)), f"{wanted}T000000Z-000000")
-    return choose(s3, options["storage"], source, wanted, RESTORE, mode.engine)
+    if wanted == "newest" and options["mode"] == "point_in_time":
+        return _newest_before(options, s3, mode, source)
+    chosen = choose(s3, options["storage"], source, wanted, RESTORE, mode.engine)
+    made_with = chosen.point["engine"]["name"]
+    if made_with != mode.engine:
+        raise ConfigurationError(
+            f"The recovery point {chosen.point['id']} was made with {made_with}, and {options['mode']} wants {mode.engine}.",
+            f"Choose one of {mode.engine}; whole clusters made with pgbackrest come back with restore_mode=point_in_time.",
+        )
+    return chosen
+
+
+def _newest_before(options: Dict[str, Any], s3: Any, mode: Any, source: str) -> Chosen:
+    """The newest recovery point from which the target can be reached."""
+    unreadable: Dict[str, str] = {}
+    prefix = prefix_of(options["storage"], source)
+    for run_id in run_ids(s3, options["storage"], prefix):
+        if head(s3, options["storage"], f"{prefix}/{run_id}/{NAME}") is None:
+            continue
+        try:
+            chosen = choose(s3, options["storage"], source, run_id, RESTORE)
+        except RestoreError as error:
+            unreadable[run_id] = error.message
+            continue
+        if chosen.point["engine"]["name"] == mode.engine and mode.fits(chosen.point):
+            return chosen._replace(unreadable=unreadable)
+    raise ConfigurationError(
+        f"No recovery point of {source} made with {mode.engine} ended before {mode.wanted.words}."
+        + ("".join(f" {text}" for text in list(unreadable.values())[:2])),
+        "Choose a later target: the reports of the daily backup say when each was made.",
+    )
 
 
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
@@ -142,7 +174,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
 
 def damaged(job: Job, mode: Any) -> List[Refusal]:
     """Objects that are not as recorded, by what the store says of them."""
-    point = {**job.point, "objects": mode.objects(job)}
+    point = job.point if mode.engine == "pgbackrest" else {**job.point, "objects": mode.objects(job)}
     check = intact(job.s3, job.options["storage"], point, "")
     if check.status == "ok":
         return []
@@ -183,6 +215,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         "unreadable": chosen.unreadable,
         "mode": options["mode"],
         "target": mode.target,
+        "reached": getattr(mode, "reached", None),
         "checks": as_dicts(job.checks),
         "phases": {name: round(seconds, 3) for name, seconds in progress.phases.items()},
         "seconds": round(time.monotonic() - started, 3),

@@ -182,7 +182,7 @@ class Parts(Logical):
     def _into_schemas(self, made: Dict[str, Any], tables: List[Tuple[str, str]]) -> Dict[str, str]:
         sources = sorted({schema for schema, _name in tables})
         names = [self.schema] if len(sources) == 1 else [f"{self.schema}_{n}" for n in range(1, len(sources) + 1)]
-        schemas = dict(zip(sources, names))
+        schemas = dict(zip(sources, names))  # noqa: B905 equal lengths
         with connected(made, statement_timeout=0) as connection:
             server.run(connection, "SET default_transaction_read_only = off; SET session_replication_role = replica")
             for name in names:

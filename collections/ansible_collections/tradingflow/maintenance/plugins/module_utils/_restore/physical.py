@@ -32,7 +32,13 @@ from .state import State
 from .target import target_of
 
 #: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
-_LEFT = ("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name", "recovery_target_action")
+_LEFT = (
+    "recovery_target",
+    "recovery_target_time",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_action",
+)
 _LEFT += ("recovery_target_timeline", "restore_command")
 _SEGMENT = 16 << 20
 
@@ -46,14 +52,17 @@ class PointInTime:
         self.options = options
         self.wanted = target_of(options)
         self.setting = options.get("cluster") or {}
-        if not self.setting:
-            raise ConfigurationError("Nobody says which cluster.", "Set restore_cluster (data_directory, stanza).")
+        self.theirs = options.get("pgbackrest") or {}
+        if not self.setting or not self.theirs:
+            raise ConfigurationError(
+                "Nobody says which cluster.", "Set restore_cluster (data_directory) and restore_pgbackrest (stanza)."
+            )
         self.target = f"the cluster in {self.setting['data_directory']}"
         self.reached: Optional[str] = None
-        self.backrest = PgBackRest({**self.setting, "config_file": self.setting["pgbackrest_config_file"]})
-        self.repository = int(self.setting["repository"])
+        self.backrest = PgBackRest(self.theirs)
+        self.repository = int(self.theirs["repository"])
         said = self.backrest.checked("info", "--output=json", f"--repo={self.repository}")
-        self.stanza = info.parse(said, self.setting["stanza"], self.repository)
+        self.stanza = info.parse(said, self.theirs["stanza"], self.repository)
         self.files = Files(options)
         self.done = self.files_done = False
         self.live: Optional[Dict[str, Any]] = None
@@ -98,7 +107,9 @@ class PointInTime:
             job.loss = loss.between(self.newest, back_to, measured)
 
     def _recorded_at(self, job: Any) -> datetime:
-        at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(job.point["database"]["snapshot_at"])
+        at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(
+            job.point["database"]["snapshot_at"]
+        )
         return at or datetime.now(timezone.utc)
 
     def _look(self) -> None:
@@ -171,15 +182,17 @@ class PointInTime:
 
     def _host(self, job: Any) -> List[Refusal]:
         found, directory = [], self.cluster.directory
-        content = configuration.read(self.setting["pgbackrest_config_file"]) or ""
-        ours = configuration.parsed(content).get(self.setting["stanza"], {}).get("pg1-path", "").rstrip("/")
+        content = configuration.read(self.theirs["config_file"]) or ""
+        ours = configuration.parsed(content).get(self.theirs["stanza"], {}).get("pg1-path", "").rstrip("/")
         if ours != directory and not self.setting["elsewhere"]:
-            text = f"pgBackRest's stanza {self.setting['stanza']} on this host is of {ours or 'no directory'}, not {directory}."
+            text = f"pgBackRest's stanza {self.theirs['stanza']} on this host is of {ours or 'no directory'}, not {directory}."
             remedy = "It is the wrong host or directory: correct restore_cluster, or say elsewhere: true in it."
             found.append(Refusal("server", text, remedy))
         if self.live and not self.setting["elsewhere"] and self.live["data_directory"].rstrip("/") != directory:
             text = f"The server that answers has the directory {self.live['data_directory']}, the inventory says {directory}."
-            found.append(Refusal("server", text, "Correct restore_database or restore_cluster: it is the wrong server."))
+            found.append(
+                Refusal("server", text, "Correct restore_database or restore_cluster: it is the wrong server.")
+            )
         try:
             directories.check_place(directory)
         except ConfigurationError as error:
@@ -206,12 +219,16 @@ class PointInTime:
     def plan(self, job: Any) -> Dict[str, Any]:
         """What would be done."""
         kind = f"{self.backup.label} ({self.backup.type})"
-        steps = [f"restore the backup {kind} beside {self.cluster.directory}, replay to {self.wanted.words}, look, swap"]
+        steps = [
+            f"restore the backup {kind} beside {self.cluster.directory}, replay to {self.wanted.words}, look, swap"
+        ]
         kept = []
         if self.cluster.there:
             kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
         if self.files.wanted(job.point):
-            steps.append(f"unpack the files of {job.point['id']}, of its own time, beside {self.options['data_directory']}, swap")
+            steps.append(
+                f"unpack the files of {job.point['id']}, of its own time, beside {self.options['data_directory']}, swap"
+            )
             kept += self.files.planned(job)
         space = self.space(job)
         return {"target": self.target, "steps": steps, "kept": kept, "disks": space.plan(), "unseen": space.unseen}
@@ -269,7 +286,9 @@ class PointInTime:
         if latest:
             # As a standby it waits at the end of the log, and does not begin a timeline of its own.
             os.rename(*signals)
-        with Replay(self._new, self.cluster.programs["postgres"], self.backrest.user, settings, self.cluster.configuration) as replay:
+        with Replay(
+            self._new, self.cluster.programs["postgres"], self.backrest.user, settings, self.cluster.configuration
+        ) as replay:
             replay.start()
             if latest:
                 newest = str(self.stanza.newest_wal)
@@ -289,7 +308,8 @@ class PointInTime:
         recorded = job.point["database"]["system_identifier"]
         if there != recorded:
             raise RestoreError(
-                f"The restored cluster has the system identifier {there}, the recovery point {recorded}.", "Choose another."
+                f"The restored cluster has the system identifier {there}, the recovery point {recorded}.",
+                "Choose another.",
             )
         at, later = _heartbeats(database, self.wanted.at)
         self.reached = f"{self.wanted.words} ({lsn})"
@@ -301,10 +321,14 @@ class PointInTime:
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
         exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
         if exact and name_is(job.point, database):
-            job.checks += [renamed(each) for each in proof.compare(database, job.point, self.options["jobs"], job.progress.tick)]
+            job.checks += [
+                renamed(each) for each in proof.compare(database, job.point, self.options["jobs"], job.progress.tick)
+            ]
         wrong = [check for check in job.checks if check.status == "critical"]
         if wrong:
-            raise RestoreError(f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched.")
+            raise RestoreError(
+                f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
+            )
 
     def _judge(self, at: Optional[datetime], later: int, details: Dict[str, Any]) -> List[Check]:
         id, title = "restore.heartbeat", "Newest heartbeat restored"
@@ -322,10 +346,8 @@ class PointInTime:
     def _begin(self, job: Any, state: State) -> None:
         """The real start, which promotes: then it must be what was looked at."""
         job.progress.phase("start")
-        database, name = self.options["database"], self.options["database"]["name"]
-        database = {**database, "name": name}
+        database = self.options["database"]
         self.cluster.start()
-        database = self._where(database)
         facts = until_primary(database, int(self.setting["start_timeout"]), self.cluster.running, job.progress.tick)
         if facts["data_directory"].rstrip("/") != self.cluster.directory:
             raise RestoreError(
@@ -357,11 +379,9 @@ class PointInTime:
             job.checks += self._judge(at, later, {"target": self.wanted.words, "lsn": state.run.get("lsn")})
         text = f"The server in {self.cluster.directory} is a primary on timeline {facts['timeline']}, recovered to {self.wanted.words}."
         text += " Make a full backup now: this timeline has none."
-        job.checks.append(Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=facts))
-
-    def _where(self, database: Dict[str, Any]) -> Dict[str, Any]:
-        """Where the started server answers: its port is in postmaster.pid, and may be another than before."""
-        return database
+        job.checks.append(
+            Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=facts)
+        )
 
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside; the old cluster was not touched."""
@@ -390,7 +410,7 @@ def _heartbeats(database: Dict[str, Any], target: Optional[datetime]) -> Any:
             newest, later = server.rows(
                 connection,
                 "SELECT max(beat_at)::timestamptz, count(*) FILTER (WHERE beat_at::timestamptz > %s) FROM maintenance.heartbeat",
-                (target or datetime.max.replace(tzinfo=timezone.utc) ,),
+                (target or datetime.max.replace(tzinfo=timezone.utc),),
             )[0]
             return newest, int(later)
     except MaintenanceError as error:

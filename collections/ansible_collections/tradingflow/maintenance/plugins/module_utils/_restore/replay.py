@@ -108,7 +108,11 @@ class Replay:
             self._process = subprocess.Popen(
                 [
                     *(self._postgres, "-D", str(self._directory)),
-                    *(part for name, value in {**alone, **self._settings}.items() for part in ("-c", f"{name}={value}")),
+                    *(
+                        part
+                        for name, value in {**alone, **self._settings}.items()
+                        for part in ("-c", f"{name}={value}")
+                    ),
                 ],
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
                 cwd=self._directory,

@@ -82,14 +82,17 @@ def target_of(options: Dict[str, Any], now: Optional[datetime] = None) -> Target
     if kind == "lsn" and not re.fullmatch(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", value):
         raise ConfigurationError(f"{value!r} is no place in the write-ahead log.", "Write it like 0/3000148.")
     if len(value) > 63 or not value.isprintable():
-        raise ConfigurationError(f"{value!r} cannot be a point's name.", "Write it as pg_create_restore_point was told.")
+        raise ConfigurationError(
+            f"{value!r} cannot be a point's name.", "Write it as pg_create_restore_point was told."
+        )
     return Target(kind, value)
 
 
 def _time(value: str, now: datetime) -> Target:
     if not _TIME.fullmatch(value):
         raise ConfigurationError(
-            f"{value!r} is no time with a zone.", "Write it with its zone: 2026-11-24T18:30:00Z, or 2026-11-24 19:30:00+01:00."
+            f"{value!r} is no time with a zone.",
+            "Write it with its zone: 2026-11-24T18:30:00Z, or 2026-11-24 19:30:00+01:00.",
         )
     text = re.sub(r"([+-]\d\d)$", r"\1:00", value.replace("Z", "+00:00").replace(" ", "T", 1))
     text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", text)
