@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore i
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
-from tests.conftest import Sandbox
+from tests.conftest import ROOT, Sandbox
 from tests.integration.test_backup import CONTENTS, client, connect, fetch, run_sql
 
 quoted = snapshot.quoted
@@ -174,3 +176,43 @@ def restored(chosen: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any], 
 def bad(checks: dict[str, Check]) -> dict[str, str]:
     """What is not ok, in words."""
     return {id: f"{check.status}: {check.message}" for id, check in checks.items() if check.status != "ok"}
+
+
+Start = Callable[[dict[str, Any]], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Start]:
+    """Starts a restore in a process and session of its own, which prints its phases, and hangs in one if asked to."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(chosen: dict[str, Any]) -> subprocess.Popen[str]:
+        file = tmp_path / f"options-{len(started)}.json"
+        file.write_text(json.dumps(chosen))
+        script = ROOT / "tests/integration/restore_worker.py"
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(ROOT / "collections"), str(file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def until(process: subprocess.Popen[str], phase: str) -> None:
+    """Waits until a restore tells that it is somewhere."""
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.strip() == phase:
+            return
+    raise AssertionError(f"it ended before {phase}: {said}")

@@ -24,6 +24,8 @@ from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import server
 
 _COMMAND_SECONDS = 600
+#: Seconds without a process of a server that is being started.
+_GRACE = 10.0
 
 
 class Cluster:
@@ -87,14 +89,18 @@ class Cluster:
                 )
             time.sleep(0.1)
 
-    def start(self) -> None:
-        """Starts the server, unless it runs; a start that fails is seen by whoever connects."""
+    def start(self, port: int) -> None:
+        """Starts the server, unless it runs; a start that fails is seen by whoever connects.
+
+        :param port: when there is no command that knows it
+        """
         if self.running():
             return
         log = os.path.join(self.directory, "restore.log")
-        own = [self.programs["pg_ctl"], "-D", self.directory, "-l", log, "-W", "start"]
+        more = f"-p {port} -c external_pid_file="
         if self.configuration:
-            own[3:3] = ["-o", f"-c config_file={shlex.quote(self.configuration)}"]
+            more += f" -c config_file={shlex.quote(self.configuration)}"
+        own = [self.programs["pg_ctl"], "-D", self.directory, "-o", more, "-l", log, "-W", "start"]
         self._command("start", own)
 
     def _command(self, what: str, own: List[str]) -> None:
@@ -182,7 +188,8 @@ def until_primary(
     :returns: what it says of itself, and its timeline
     :raises RestoreError: it does not come up
     """
-    deadline, said = time.monotonic() + seconds, "it was not asked"
+    begun, said = time.monotonic(), "it was not asked"
+    deadline, seen = begun + seconds, begun
     while time.monotonic() < deadline:
         tick()
         try:
@@ -194,7 +201,9 @@ def until_primary(
                 said = "it is still recovering"
         except DatabaseError as error:
             said = error.message
-        if not alive():
+        if alive():
+            seen = time.monotonic()
+        elif time.monotonic() - seen > _GRACE:
             said = f"its processes ended; {said}"
             break
         time.sleep(0.2)

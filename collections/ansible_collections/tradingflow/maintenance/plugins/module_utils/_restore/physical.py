@@ -187,7 +187,7 @@ class PointInTime:
         if ours != directory and not self.setting["elsewhere"]:
             text = f"pgBackRest's stanza {self.theirs['stanza']} on this host is of {ours or 'no directory'}, not {directory}."
             remedy = "It is the wrong host or directory: correct restore_cluster, or say elsewhere: true in it."
-            found.append(Refusal("server", text, remedy))
+            found.append(Refusal("host", text, remedy))
         if self.live and not self.setting["elsewhere"] and self.live["data_directory"].rstrip("/") != directory:
             text = f"The server that answers has the directory {self.live['data_directory']}, the inventory says {directory}."
             found.append(
@@ -264,6 +264,9 @@ class PointInTime:
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
         arguments.append(f"--recovery-option=restore_command={self._get(self.cluster.directory)}")
+        if self.setting["elsewhere"]:
+            # Two servers may not write into one archive.
+            arguments.append("--archive-mode=off")
         total = self.backup.size
         with self.backrest.start("restore", *arguments) as running:
             job.progress.phase(
@@ -320,10 +323,9 @@ class PointInTime:
             job.loss = loss.between(self.newest, at, "newest heartbeat restored")
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
         exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
-        if exact and name_is(job.point, database):
-            job.checks += [
-                renamed(each) for each in proof.compare(database, job.point, self.options["jobs"], job.progress.tick)
-            ]
+        if exact and job.point["database"]["name"] == database["name"]:
+            compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick, logged=True)
+            job.checks += [renamed(check) for check in compared]
         wrong = [check for check in job.checks if check.status == "critical"]
         if wrong:
             raise RestoreError(
@@ -347,7 +349,7 @@ class PointInTime:
         """The real start, which promotes: then it must be what was looked at."""
         job.progress.phase("start")
         database = self.options["database"]
-        self.cluster.start()
+        self.cluster.start(int(database["port"]))
         facts = until_primary(database, int(self.setting["start_timeout"]), self.cluster.running, job.progress.tick)
         if facts["data_directory"].rstrip("/") != self.cluster.directory:
             raise RestoreError(
@@ -394,11 +396,6 @@ class PointInTime:
         if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
             end_inside(path)
             shutil.rmtree(path)
-
-
-def name_is(point: Dict[str, Any], database: Dict[str, Any]) -> bool:
-    """Whether a database is the one whose tables are in the recovery point."""
-    return bool(point["database"]["name"] == database["name"])
 
 
 def _heartbeats(database: Dict[str, Any], target: Optional[datetime]) -> Any:
