@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ def main() -> None:
             stop_at(name)
 
     # Between the steps of a swap, where nothing is told.
-    swap, rename = server.swap, directories.os.rename
+    swap, rename = server.swap, os.rename
 
     def swapped(*arguments: object) -> None:
         swap(*arguments)  # type: ignore[arg-type]
@@ -36,14 +37,14 @@ def main() -> None:
 
     class Steps:
         def __getattr__(self, name: str) -> object:
-            return getattr(__import__("os"), name)
+            return getattr(os, name)
 
         def rename(self, source: object, target: object) -> None:
             stop_at(f"before rename to {Path(str(target)).name.split('_before_')[0]}")
             rename(source, target)  # type: ignore[arg-type]
 
     server.swap = swapped  # type: ignore[assignment]
-    directories.os = Steps()  # type: ignore[assignment]
+    directories.os = Steps()  # type: ignore[assignment,attr-defined]
     try:
         print(json.dumps(engine.run(options, Told())["problem"]), flush=True)
     except MaintenanceError as error:

@@ -152,11 +152,11 @@ def lived(whole: Lived) -> Iterator[Lived]:
 
 
 def test_playbook_brings_a_destroyed_database_back_to_a_second(lived: Lived) -> None:
-    """The data directory is deleted and the server dead: the newest heartbeat is of before that second, none is later."""
+    """The data directory is deleted, the server dead: the newest heartbeat is of before that second, none is later."""
     before = lived.sql("SELECT count(*) FROM executions")
     second, moment, third = lived.three()
     lived.destroy()
-    asked = ("-e", "restore_mode=point_in_time", "-e", f"restore_target={moment.isoformat()}")
+    asked: tuple[str, ...] = ("-e", "restore_mode=point_in_time", "-e", f"restore_target={moment.isoformat()}")
     asked += ("-e", f"restore_scratch_directory='{lived.place}'")
     planned = lived.physical.play("restore", *asked, "--check")
     assert planned.returncode == 0, planned.output
@@ -250,7 +250,7 @@ def test_killed_in_any_phase_and_run_again(lived: Lived, worker: Start, phase: s
     process.kill()
     process.wait()
     # The old data are there, one way or the other.
-    versions = [path for path in lived.data.parent.glob("*/PG_VERSION")]
+    versions = list(lived.data.parent.glob("*/PG_VERSION"))
     assert versions
     if phase in ("restore", "prove"):
         assert lived.newest() == third
@@ -349,8 +349,8 @@ Change = Callable[[Lived], dict[str, Any]]
     ],
 )
 def test_refused(lived: Lived, name: str, said: str, change: Change) -> None:
-    moment = lived.newest()
-    lived.archive()
+    time.sleep(1.1)
+    moment = lived.beat()
     checks, _, summary = restored(lived.options(moment + timedelta(milliseconds=1), **change(lived)))
     assert said in checks[f"restore.refused:{name}"].message
     assert not summary["changed"]

@@ -76,8 +76,8 @@ options:
     default: false
   target_type:
     description:
-      - With O(mode=point_in_time), what O(target) is. V(time) stops before the first transaction that was committed after
-        it. V(lsn) is a place in the write-ahead log, V(name) a named restore point. V(latest) is all there is.
+      - With O(mode=point_in_time), what O(target) is. V(time) stops before the first transaction that was committed
+        after it. V(lsn) is a place in the write-ahead log, V(name) a named restore point. V(latest) is all there is.
     type: str
     choices: [time, latest, lsn, name]
     default: time

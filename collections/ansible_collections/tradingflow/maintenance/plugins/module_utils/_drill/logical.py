@@ -107,7 +107,7 @@ class Logical:
         def more() -> str:
             return "" if instance.running() else f" The server said: {instance.last_words()}"
 
-        run_program(arguments, instance.database(ELSEWHERE), progress.tick, more, **environment)
+        run_program(arguments, instance.database(ELSEWHERE), progress.tick, more, DRILL, **environment)
 
 
 def run_program(

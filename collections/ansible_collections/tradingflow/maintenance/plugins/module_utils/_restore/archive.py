@@ -22,6 +22,12 @@ _ON_DATABASE = re.compile(
 #: Entries that belong to single tables after their rows are there.
 INDEXES = ("INDEX ", "INDEX ATTACH ", "CONSTRAINT ")
 ROWS = ("TABLE DATA ",)
+#: What comes after rows, or belongs to more than tables.
+_NOT_FIRST = (
+    *(*ROWS, *INDEXES, "FK CONSTRAINT ", "TRIGGER ", "EVENT TRIGGER ", "RULE ", "POLICY ", "ROW SECURITY "),
+    *("BLOB", "LARGE OBJECT", "SEQUENCE SET ", "MATERIALIZED VIEW DATA ", "PUBLICATION", "SUBSCRIPTION"),
+    "STATISTICS DATA ",
+)
 
 
 class Entry(NamedTuple):
@@ -121,26 +127,7 @@ def roles(text: str) -> Dict[str, List[str]]:
 
 def without_rows(entries: Iterable[Entry]) -> List[Entry]:
     """The entries that make everything but rows: types, functions, tables, sequences, views."""
-    left_out = (
-        *ROWS,
-        *INDEXES,
-        "FK CONSTRAINT ",
-        "TRIGGER ",
-        "EVENT TRIGGER ",
-        "RULE ",
-        "POLICY ",
-        "BLOB",
-        "SEQUENCE SET ",
-    )
-    left_out += (
-        "MATERIALIZED VIEW DATA ",
-        "PUBLICATION",
-        "SUBSCRIPTION",
-        "STATISTICS DATA ",
-        "LARGE OBJECT",
-        "ROW SECURITY ",
-    )
-    return [entry for entry in entries if not entry.text.startswith((*left_out, "DATABASE", "ACL - DATABASE "))]
+    return [entry for entry in entries if not entry.text.startswith((*_NOT_FIRST, "DATABASE", "ACL - DATABASE "))]
 
 
 def rows_of(entries: Iterable[Entry], tables: Iterable[Tuple[str, str]]) -> List[Entry]:

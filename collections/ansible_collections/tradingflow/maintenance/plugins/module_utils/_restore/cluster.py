@@ -59,8 +59,15 @@ class Cluster:
         """Of what is in the directory; None when there is no cluster any more."""
         if not os.path.exists(os.path.join(self.directory, "global/pg_control")):
             return None
-        said = self._run([self.programs["pg_controldata"], "-D", self.directory], timeout=60)
-        found = re.search(r"^Database system identifier: +(\d+)$", said, re.MULTILINE)
+        return self._control(self.directory, "Database system identifier")
+
+    def segment_size(self, directory: Path) -> int:
+        """Bytes of a segment of the write-ahead log."""
+        return int(self._control(str(directory), "Bytes per WAL segment") or 16 << 20)
+
+    def _control(self, directory: str, name: str) -> Optional[str]:
+        said = self._run([self.programs["pg_controldata"], "-D", directory], timeout=60)
+        found = re.search(rf"^{name}: +(\d+)$", said, re.MULTILINE)
         return found[1] if found else None
 
     def tablespaces(self) -> List[str]:
@@ -122,14 +129,14 @@ class Cluster:
                 ).returncode
             except (OSError, subprocess.SubprocessError) as error:
                 raise RestoreError(
-                    f"The command that {what}s the server did not run: {error}", f"Correct restore_cluster_{what}."
+                    f"The command that {what}s the server did not run: {error}", "Correct it in restore_cluster."
                 ) from None
             if code:
                 said.seek(0)
                 text = last_words(said.read()[-8192:])
                 raise RestoreError(
                     f"The command that {what}s the server failed with exit status {code}: {text}",
-                    f"Read its words and the server's log, put it right, then run the restore again; see restore_cluster_{what}.",
+                    "Read its words and the server's log, put it right (restore_cluster), then run the restore again.",
                 )
 
     def _run(self, arguments: List[str], timeout: float) -> str:
@@ -209,5 +216,5 @@ def until_primary(
         time.sleep(0.2)
     raise RestoreError(
         f"The restored server does not take changes: {said}",
-        "Read the server's log, put it right, then run the restore again: it goes on from here. The old directory lies aside.",
+        "Read the server's log, put it right, then run the restore again: it goes on. The old directory lies aside.",
     )

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from .._backup.engine import new_id
+from .._backup.common import new_id
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, base, destination, locked
 from .._backup.store import NAME, intact, prefix_of, run_ids
@@ -113,8 +113,8 @@ def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
     made_with = chosen.point["engine"]["name"]
     if made_with != mode.engine:
         raise ConfigurationError(
-            f"The recovery point {chosen.point['id']} was made with {made_with}, and {options['mode']} wants {mode.engine}.",
-            f"Choose one of {mode.engine}; whole clusters made with pgbackrest come back with restore_mode=point_in_time.",
+            f"The recovery point {chosen.point['id']} is of {made_with}; {options['mode']} wants {mode.engine}.",
+            f"Choose one of {mode.engine}; those of pgbackrest come back with restore_mode=point_in_time.",
         )
     return chosen
 
@@ -190,8 +190,8 @@ def damaged(job: Job, mode: Any) -> List[Refusal]:
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     """Restores.
 
-    :returns: recovery_point, mode, checks (contract 1), phases (s by name), seconds, loss, kept, found, changed, refusals,
-        overridden, left, and problem: what ended it early, or None
+    :returns: recovery_point, mode, target, reached, checks (contract 1), phases (s by name), seconds, loss, kept,
+        found, changed, refusals, overridden, unfinished, and problem: what ended it early, or None
     :raises MaintenanceError: nothing was begun
     """
     if options["mode"] == "remove_old":
@@ -204,11 +204,13 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     chosen = chosen_of(options, s3, mode)
     place = destination(options["environment_name"], options["storage"])
     run_id = new_id(datetime.now(timezone.utc))
-    with locked(options["scratch_directory"], place, run_id, progress.directory, kind=RESTORE) as scratch:
-        with janitor(scratch.path):
-            job = Job(options, s3, chosen, progress, scratch.path, place, run_id)
-            ended = _work(job, mode, scratch)
-            progress.phase("clean up")
+    with (
+        locked(options["scratch_directory"], place, run_id, progress.directory, kind=RESTORE) as scratch,
+        janitor(scratch.path),
+    ):
+        job = Job(options, s3, chosen, progress, scratch.path, place, run_id)
+        ended = _work(job, mode, scratch)
+        progress.phase("clean up")
     progress.phase("done")
     return {
         "recovery_point": job.summary(),

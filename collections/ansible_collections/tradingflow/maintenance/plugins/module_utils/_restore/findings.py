@@ -177,8 +177,8 @@ def _loss(result: Dict[str, Any], options: Dict[str, Any], will: bool) -> Check:
             id, title, "The loss of data was not measured.", "Define the view maintenance.heartbeat.", unit="s"
         )
     verb = "would be" if will else "are"
-    text = f"{span(loss['seconds'])} of data {verb} lost: from {loss['back_to']} ({loss['measured_from']}) to {loss['until']}"
-    text += f" ({loss['measured_until']})."
+    text = f"{span(loss['seconds'])} of data {verb} lost: from {loss['back_to']} ({loss['measured_from']})"
+    text += f" to {loss['until']} ({loss['measured_until']})."
     remedy = "See whether a later recovery point, or a point in time, can be had."
     return judge(
         id,
@@ -233,7 +233,7 @@ def planned(
     checks = [_chosen(plan), *_refused(plan), *_disks(plan)]
     checks += [_loss(plan, options, will=True)] if _loses(options) else []
     if plan["unfinished"]:
-        said = f"The restore {plan['unfinished'].get('id')} did not end; this run would clean up after it, or go on with it."
+        said = f"The restore {plan['unfinished'].get('id')} did not end; this run would clean up after it, or go on."
         checks.append(Check("restore.found", "An earlier restore", OK, 1, message=said))
     details = {"plan": plan, "expected_seconds": expected["seconds"] if expected else None}
     return checks, [_action("failed" if plan["refusals"] else "planned", False, text, started_at, details)]

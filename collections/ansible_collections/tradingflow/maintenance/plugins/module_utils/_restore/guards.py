@@ -20,7 +20,6 @@ from .._checks.http import context, get, replica
 from ..errors import ConfigurationError
 from .options import OVERRIDES, parts_of
 
-
 #: What asking nobody ends in.
 _SILENT = (ConnectionRefusedError, TimeoutError, socket.timeout, socket.gaierror)
 
@@ -121,10 +120,10 @@ def _identity(options: Dict[str, Any], facts: Dict[str, Any], point: Dict[str, A
     recorded = point["database"].get("system_identifier")
     if there == recorded:
         return []
-    text = (
-        f"The server's system identifier is {there}, the recovery point is of {recorded or 'one that is not recorded'}."
-    )
-    remedy = f"Correct restore_database; for a new cluster set restore_system_identifier to its identifier, {insist('other_cluster')}."
+    known = recorded or "one that is not recorded"
+    text = f"The server's system identifier is {there}, the recovery point is of {known}."
+    remedy = "Correct restore_database; for a new cluster set restore_system_identifier to its identifier,"
+    remedy += f" {insist('other_cluster')}."
     return [Refusal("server", text, remedy, "other_cluster")]
 
 

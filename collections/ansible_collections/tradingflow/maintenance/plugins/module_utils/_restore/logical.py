@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .._backup import programs
 from .._backup.programs import find
@@ -32,7 +32,7 @@ class Logical:
     """What restoring from the logical format needs, whatever is restored."""
 
     engine = "logical"
-    programs = ("psql", "pg_restore")
+    programs: Tuple[str, ...] = ("psql", "pg_restore")
 
     def __init__(self, options: Dict[str, Any]) -> None:
         self.options = options

@@ -34,7 +34,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY c.relkind = 'r', c.relisp
 class Parts(Logical):
     """Tables into a schema beside, and from there in place when that is asked for."""
 
-    programs = ("psql", "pg_restore", "pg_dump")
+    programs: Tuple[str, ...] = ("psql", "pg_restore", "pg_dump")
 
     def prepare(self, job: Any) -> None:
         if not self.options["tables"] and not self.options["schemas"]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A whole cluster to a point in time, by pgBackRest: restored and replayed beside the old one, looked at, then swapped."""
+"""A whole cluster to a point in time, by pgBackRest: restored and replayed beside the old one, proven, then swapped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from typing import Any, Dict, List, Optional
 from .._drill import proof
 from .._drill.fetch import Download
 from .._drill.instance import end_inside
-from .._pgbackrest import configuration, info, wal
+from .._pgbackrest import info, wal
 from .._pgbackrest.program import PgBackRest
 from ..checks import OK, Check
 from ..database import connected
-from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
+from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import directories, guards, loss, server
 from .cluster import Cluster, until_primary
 from .files import Files
 from .guards import Refusal
+from .heartbeats import heartbeats, judged, moved
+from .host import of_host
 from .logical import renamed
 from .options import parts_of
 from .replay import Replay
@@ -33,14 +35,9 @@ from .target import target_of
 
 #: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
 _LEFT = (
-    "recovery_target",
-    "recovery_target_time",
-    "recovery_target_lsn",
-    "recovery_target_name",
-    "recovery_target_action",
+    *("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name"),
+    *("recovery_target_action", "recovery_target_timeline", "restore_command"),
 )
-_LEFT += ("recovery_target_timeline", "restore_command")
-_SEGMENT = 16 << 20
 
 
 class PointInTime:
@@ -170,7 +167,7 @@ class PointInTime:
         """What forbids it."""
         found = guards.of_environment(self.options, job.point)
         if not self.done:
-            found += self._host(job)
+            found += of_host(self.options, job.point, self.cluster, self.live)
             if self.cluster.there:
                 what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
                 name = self.options["database"]["name"]
@@ -179,33 +176,6 @@ class PointInTime:
         if "files" in parts_of(self.options):
             found += self.files.refusals(self.options["database"]["name"], asked=self.cluster.there)
         return found + self.space(job).refusals()
-
-    def _host(self, job: Any) -> List[Refusal]:
-        found, directory = [], self.cluster.directory
-        content = configuration.read(self.theirs["config_file"]) or ""
-        ours = configuration.parsed(content).get(self.theirs["stanza"], {}).get("pg1-path", "").rstrip("/")
-        if ours != directory and not self.setting["elsewhere"]:
-            text = f"pgBackRest's stanza {self.theirs['stanza']} on this host is of {ours or 'no directory'}, not {directory}."
-            remedy = "It is the wrong host or directory: correct restore_cluster, or say elsewhere: true in it."
-            found.append(Refusal("host", text, remedy))
-        if self.live and not self.setting["elsewhere"] and self.live["data_directory"].rstrip("/") != directory:
-            text = f"The server that answers has the directory {self.live['data_directory']}, the inventory says {directory}."
-            found.append(
-                Refusal("server", text, "Correct restore_database or restore_cluster: it is the wrong server.")
-            )
-        try:
-            directories.check_place(directory)
-        except ConfigurationError as error:
-            found.append(Refusal("directory", error.message, error.remedy))
-        there, recorded = self.cluster.system_identifier(), job.point["database"]["system_identifier"]
-        if there and there != recorded:
-            text = f"The cluster in {directory} has the system identifier {there}, the recovery point {recorded}."
-            remedy = f"It is the wrong host or directory: correct restore_cluster, {guards.insist('other_cluster')}."
-            found.append(Refusal("server", text, remedy, "other_cluster"))
-        if self.cluster.tablespaces():
-            text = f"The cluster in {directory} has tablespaces, which lie elsewhere and could not be kept aside."
-            found.append(Refusal("tablespaces", text, "Restore by hand with pgbackrest restore --tablespace-map."))
-        return found
 
     def space(self, job: Any) -> guards.Space:
         """What is needed where."""
@@ -294,8 +264,8 @@ class PointInTime:
         ) as replay:
             replay.start()
             if latest:
-                newest = str(self.stanza.newest_wal)
-                lsn = replay.until_end(user, wal.number(newest, _SEGMENT) * _SEGMENT, tick)
+                size = self.cluster.segment_size(self._new)
+                lsn = replay.until_end(user, wal.number(str(self.stanza.newest_wal), size) * size, tick)
             else:
                 lsn = replay.until_paused(user, tick)
             job.progress.phase("prove")
@@ -314,11 +284,11 @@ class PointInTime:
                 f"The restored cluster has the system identifier {there}, the recovery point {recorded}.",
                 "Choose another.",
             )
-        at, later = _heartbeats(database, self.wanted.at)
+        at, later = heartbeats(database, self.wanted.at)
         self.reached = f"{self.wanted.words} ({lsn})"
         state.note(heartbeat=loss.iso(at) if at else None, lsn=lsn, reached=self.reached)
         details = {"lsn": lsn, "last_commit": loss.iso(committed) if committed else None, "target": self.wanted.words}
-        job.checks += self._judge(at, later, details)
+        job.checks += judged(self.wanted, at, later, details)
         if at and self.wanted.type == "latest":
             job.loss = loss.between(self.newest, at, "newest heartbeat restored")
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
@@ -331,19 +301,6 @@ class PointInTime:
             raise RestoreError(
                 f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
             )
-
-    def _judge(self, at: Optional[datetime], later: int, details: Dict[str, Any]) -> List[Check]:
-        id, title = "restore.heartbeat", "Newest heartbeat restored"
-        if at is None:
-            text = f"The cluster was recovered to {self.wanted.words}; it has no heartbeat by which that could be verified."
-            remedy = "Look at its newest rows by hand; define the view maintenance.heartbeat (docs/sandbox.md)."
-            return [Check(id, title, "unknown", None, message=text, remedy=remedy, details=details)]
-        if later:
-            text = f"{later} heartbeats after {self.wanted.words} were restored, up to {loss.iso(at)}: it went too far."
-            return [Check(id, title, "critical", loss.iso(at), message=text, remedy="Do not use it.", details=details)]
-        text = f"The newest heartbeat is of {loss.iso(at)}"
-        text += f", none is later than {self.wanted.words}." if self.wanted.at else "."
-        return [Check(id, title, OK, loss.iso(at), message=text, details=details)]
 
     def _begin(self, job: Any, state: State) -> None:
         """The real start, which promotes: then it must be what was looked at."""
@@ -361,26 +318,17 @@ class PointInTime:
             for setting in _LEFT:
                 server.run(connection, f"ALTER SYSTEM RESET {setting}")
             server.run(connection, "SELECT pg_reload_conf()")
-        at, later = _heartbeats(database, self.wanted.at)
+        at, later = heartbeats(database, self.wanted.at)
         seen = state.run.get("heartbeat")
         self.reached = self.reached or state.run.get("reached")
         now = loss.iso(at) if at else None
         if later or now != seen:
-            job.checks.append(
-                Check(
-                    "restore.heartbeat",
-                    "Newest heartbeat restored",
-                    "critical",
-                    now,
-                    message=f"The started server's newest heartbeat is of {now}, and {seen} was seen before it was put in place.",
-                    remedy="Somebody writes already, or it recovered further: stop it and look before anybody uses it.",
-                )
-            )
+            job.checks.append(moved(now, seen))
             return
         if self.done:
-            job.checks += self._judge(at, later, {"target": self.wanted.words, "lsn": state.run.get("lsn")})
-        text = f"The server in {self.cluster.directory} is a primary on timeline {facts['timeline']}, recovered to {self.wanted.words}."
-        text += " Make a full backup now: this timeline has none."
+            job.checks += judged(self.wanted, at, later, {"target": self.wanted.words, "lsn": state.run.get("lsn")})
+        text = f"The server in {self.cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"
+        text += f" {self.wanted.words}. Make a full backup now: this timeline has none."
         job.checks.append(
             Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=facts)
         )
@@ -396,21 +344,3 @@ class PointInTime:
         if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
             end_inside(path)
             shutil.rmtree(path)
-
-
-def _heartbeats(database: Dict[str, Any], target: Optional[datetime]) -> Any:
-    """The newest heartbeat, and how many are later than the target."""
-    try:
-        with connected(database) as connection:
-            if server.value(connection, "SELECT to_regclass('maintenance.heartbeat')") is None:
-                return None, 0
-            newest, later = server.rows(
-                connection,
-                "SELECT max(beat_at)::timestamptz, count(*) FILTER (WHERE beat_at::timestamptz > %s) FROM maintenance.heartbeat",
-                (target or datetime.max.replace(tzinfo=timezone.utc),),
-            )[0]
-            return newest, int(later)
-    except MaintenanceError as error:
-        if "does not exist" in error.message and "column" in error.message:
-            return None, 0
-        raise

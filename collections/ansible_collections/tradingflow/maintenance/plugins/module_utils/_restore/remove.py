@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .._backup.engine import new_id
+from .._backup.common import new_id
 from .._backup.progress import Progress
 from .._backup.scratch import base, destination, locked
 from .._backup.snapshot import quoted

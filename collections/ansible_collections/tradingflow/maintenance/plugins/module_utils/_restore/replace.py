@@ -35,7 +35,8 @@ FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0
 
 _VIEWS = """
 SELECT DISTINCT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
-JOIN pg_class v ON v.oid = r.ev_class JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> c.oid
   AND (n.nspname, c.relname) IN %s ORDER BY 1"""
 
@@ -64,7 +65,7 @@ def replace(
     :param schemas: by source schema, the one with the twins, which is removed at the end
     :param recorded: of the recovery point, compared with before it counts
     :returns: names of the schemas in which the old rows are
-    :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows are not as recorded
+    :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
     """
     with snapshot.opened(database) as taken:
         measurable = {(table["schema"], table["name"]): table for table in taken.tables()}
@@ -120,7 +121,7 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
 def _check_keys(connection: Any, tables: Tables) -> None:
     broken = []
     for name, source, goal, columns, others in server.rows(connection, _KEYS, (tuple(tables),)):
-        same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(columns, others))
+        same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(columns, others))  # noqa: B905
         full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in columns)
         query = f"SELECT count(*) FROM {source} s WHERE {full} AND NOT EXISTS (SELECT FROM {goal} g WHERE {same})"  # noqa: S608
         count = server.value(connection, query)

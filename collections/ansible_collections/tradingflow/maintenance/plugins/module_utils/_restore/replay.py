@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server over a restored data directory, for nobody but us: replays up to the target, and waits there to be looked at.
+"""A server over a restored data directory, for nobody but us: replays up to the target, and waits to be looked at.
 
 Nothing is promoted and nothing archived: the directory can be started for real afterwards, as if this had not been.
 """
@@ -57,7 +57,7 @@ class Replay:
 
     def __enter__(self) -> Replay:
         # A socket's name may not be long.
-        self._home = Path(tempfile.mkdtemp(prefix="tradingflow-", dir="/tmp"))  # noqa: S108 private
+        self._home = Path(tempfile.mkdtemp(prefix="tradingflow-", dir="/tmp"))
         (self._home / "hba").write_text("local all all trust\n")
         (self._home / "ident").touch()
         if os.geteuid() == 0:

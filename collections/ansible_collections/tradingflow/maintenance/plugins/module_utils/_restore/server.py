@@ -126,7 +126,8 @@ def tables_in(database: Dict[str, Any]) -> int:
         return int(
             value(
                 connection,
-                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relkind IN ('r', 'p')"
                 " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'",
             )
         )
@@ -136,8 +137,10 @@ def sessions(connection: Any, name: str) -> List[str]:
     """Who is connected to a database, besides us: program, user and address, with their number."""
     found = rows(
         connection,
-        "SELECT coalesce(nullif(application_name, ''), 'a program'), usename, coalesce(host(client_addr), 'the host itself'),"
-        " count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'"
+        "SELECT coalesce(nullif(application_name, ''), 'a program'), usename,"
+        " coalesce(host(client_addr), 'the host itself'), count(*) FROM pg_stat_activity"
+        " WHERE datname = %s AND pid <> pg_backend_pid()"
+        " AND backend_type <> 'autovacuum worker'"
         " AND backend_type NOT LIKE 'parallel%%' AND application_name <> 'tradingflow-maintenance'"
         " GROUP BY 1, 2, 3 ORDER BY 4 DESC",
         (name,),

@@ -31,7 +31,7 @@ class State:
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ConfigurationError(
                 f"The file of the last restore, {path}, cannot be read: {error}.",
-                "See by hand whether that restore left anything (databases tradingflow_restoring_*), then remove the file.",
+                "See by hand whether it left anything (databases tradingflow_restoring_*), then remove the file.",
             ) from None
 
     @property
