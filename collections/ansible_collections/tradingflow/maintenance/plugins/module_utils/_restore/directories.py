@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from .._drill.instance import end_inside
 from ..errors import ConfigurationError, RestoreError
 from .server import lower_id
 from .state import State
@@ -94,6 +95,15 @@ def _swapped(one: Path, other: Path) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), str(other))
+
+
+def remove_made(run: Dict[str, Any]) -> None:
+    """Removes directories in the making of a dead run, and ends what still runs in them."""
+    for name in (run.get("making"), run.get("making_cluster")):
+        path = Path(name or "/")
+        if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
+            end_inside(path)
+            shutil.rmtree(path)
 
 
 def settle(moving: Dict[str, Any]) -> str:

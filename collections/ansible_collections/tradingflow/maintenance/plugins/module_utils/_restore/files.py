@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -106,14 +105,9 @@ class Files:
                 state.keep("directory", moving["kept"], before["recovery_point"], before["started_at"])
                 job.kept.append({"kind": "directory", "name": moving["kept"]})
             return done and moving["place"] == self.options.get("data_directory")
-        _remove(before)
+        directories.remove_made(before)
         return False
 
     def undo(self, state: State) -> None:
         """Removes what was unpacked beside."""
-        _remove(state.run)
-
-
-def _remove(run: Dict[str, Any]) -> None:
-    if run.get("making"):
-        shutil.rmtree(run["making"], ignore_errors=True)
+        directories.remove_made(state.run)

@@ -61,6 +61,7 @@ def findings(
         "mode": result["mode"],
         "target": result["target"],
         "database_bytes": point["database_bytes"],
+        "kept": [f"{each['kind']} {each['name']}" for each in result["kept"]],
         "phases": result["phases"],
         "objectives": [
             _objective("RTO", result["seconds"], options["rto"]),
@@ -172,6 +173,10 @@ def _loss(result: Dict[str, Any], options: Dict[str, Any], will: bool) -> Check:
     """The data that are lost: a fact that somebody wanted, so no more than a warning."""
     loss = result["loss"]
     id, title = "restore.data_loss", "Data lost"
+    if loss.get("seconds") is None and will:
+        text = "How much is lost shows when all archived log was replayed."
+        remedy = "See in the report of the daily backup since when nothing was archived."
+        return Check(id, title, WARNING, None, "s", message=text, remedy=remedy)
     if loss.get("seconds") is None:
         return unknown(
             id, title, "The loss of data was not measured.", "Define the view maintenance.heartbeat.", unit="s"

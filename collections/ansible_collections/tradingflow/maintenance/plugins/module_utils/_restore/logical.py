@@ -197,6 +197,7 @@ class Whole(Logical):
 
     def settle(self, job: Any, state: State) -> None:
         """What a dead run left: in place what was put in place, gone what was not."""
+        state.check_kind("cluster")
         before = dict(state.run)
         dropped = self.drop_temporaries(job)
         if not before and not dropped:
@@ -229,12 +230,17 @@ class Whole(Logical):
     def refusals(self, job: Any, planning: bool) -> List[Refusal]:
         """What forbids it."""
         found = [*self.common(job), *guards.of_parts(self.options, job.point)]
-        found += guards.of_application(self.options, self.sessions, self.target)
+        found += guards.of_application(self._disturbed(job), self.sessions, self.target)
         if self.with_database and not self.done:
             found += guards.of_confirmation(self.options, self.target, self.tables)
         if self.files.wanted(job.point) and not self.files_done:
             found += self.files.refusals(self.target, asked=self.with_database and bool(self.tables))
         return found + self.space(job).refusals()
+
+    def _disturbed(self, job: Any) -> Dict[str, Any]:
+        """The options, without the application when it uses neither the database nor the files."""
+        beside = self.target != self.options["database"]["name"] and not self.files.wanted(job.point)
+        return {**self.options, "application": None} if beside else self.options
 
     def space(self, job: Any) -> guards.Space:
         """What is needed where."""

@@ -15,7 +15,7 @@ from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, RestoreError
 from ..job import RESTORE
-from . import archive, guards, server
+from . import archive, directories, guards, server
 from .guards import Refusal
 from .logical import Logical, as_name, renamed
 from .replace import dependents, replace
@@ -69,11 +69,8 @@ class Parts(Logical):
         if before or dropped:
             text = f"The restore {before.get('id', 'before')} did not end: {len(dropped)} databases in the making were"
             job.found.append(f"{text} removed. This run starts over.")
-        if any(before.get(part) for part in ("database", "files", "cluster")):
-            raise ConfigurationError(
-                f"The restore {before.get('id')} was interrupted while it put things in place.",
-                f"End that one first: run it again with restore_recovery_point={before.get('recovery_point')}.",
-            )
+        state.check_kind("database", "files", "cluster")
+        directories.remove_made(before)
         state.end()
 
     def refusals(self, job: Any, planning: bool) -> List[Refusal]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -125,11 +124,7 @@ class PointInTime:
         before = dict(state.run)
         if not before:
             return
-        if before.get("database"):
-            raise ConfigurationError(
-                f"The restore {before.get('id')} was interrupted while it put a database in place.",
-                f"End that one first: run it again with restore_recovery_point={before.get('recovery_point')}.",
-            )
+        state.check_kind("database")
         self.files_done = self.files.settle(job, state, before) and before.get("wanted") == self._wanted(job)
         if before.get("cluster"):
             moving = before["cluster"]
@@ -140,8 +135,6 @@ class PointInTime:
             if done and os.path.isdir(moving["kept"]):
                 self._keep(job, state, moving["kept"], before)
             self.done = done and before.get("wanted") == self._wanted(job)
-        elif before.get("making_cluster"):
-            self._remove(before["making_cluster"])
         text = f"The restore {before.get('id')} of {before.get('started_at')} did not end."
         if self.done:
             text += " Its cluster had been put in place: this run goes on after that."
@@ -172,7 +165,8 @@ class PointInTime:
                 what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
                 name = self.options["database"]["name"]
                 found += guards.of_confirmation(self.options, name, 1, what)
-        found += guards.of_application(self.options, self.sessions, self.target)
+        if not self.setting["elsewhere"]:
+            found += guards.of_application(self.options, self.sessions, self.target)
         if "files" in parts_of(self.options):
             found += self.files.refusals(self.options["database"]["name"], asked=self.cluster.there)
         return found + self.space(job).refusals()
@@ -335,12 +329,4 @@ class PointInTime:
 
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside; the old cluster was not touched."""
-        if state.run.get("making_cluster"):
-            self._remove(state.run["making_cluster"])
-        self.files.undo(state)
-
-    def _remove(self, directory: str) -> None:
-        path = Path(directory)
-        if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
-            end_inside(path)
-            shutil.rmtree(path)
+        directories.remove_made(state.run)

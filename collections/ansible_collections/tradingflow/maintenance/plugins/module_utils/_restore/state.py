@@ -46,6 +46,18 @@ class State:
         found: List[Dict[str, Any]] = self.data["kept"]
         return found
 
+    def check_kind(self, *parts: str) -> None:
+        """Raises ConfigurationError when a run of another kind was interrupted between two things it put in place.
+
+        :param parts: what only runs of another kind put in place
+        """
+        if any(self.run.get(part) for part in parts):
+            mode, point = self.run.get("mode"), self.run.get("recovery_point")
+            raise ConfigurationError(
+                f"The restore {self.run.get('id')} was interrupted while it put things in place.",
+                f"End that one first: run it again with restore_mode={mode}, restore_recovery_point={point}.",
+            )
+
     def begin(self, **values: Any) -> None:
         """A run begins."""
         self.data["run"] = values
