@@ -109,9 +109,11 @@ class Physical:
         try:
             folder.chmod(0o711)
             data = folder / "data"
-            data.mkdir(mode=0o700)
-            if user:
-                os.chown(data, user.uid, user.gid)
+            own = {name: folder / name for name in ("lock", "spool", "log")}
+            for path in (data, *own.values()):
+                path.mkdir(mode=0o700)
+                if user:
+                    os.chown(path, user.uid, user.gid)
             self.tool().checked(
                 "restore",
                 f"--set={engine['label']}",
@@ -120,8 +122,10 @@ class Physical:
                 "--target-action=promote",
                 f"--pg1-path={data}",
                 "--archive-mode=off",
+                # Nothing is shared with the server that archives: pgBackRest's locks know no clusters, only stanzas.
+                *(f"--{name}-path={path}" for name, path in own.items()),
             )
-            with running(data, folder / "log", self.sandbox) as port:
+            with running(data, folder / "server.log", self.sandbox) as port:
                 yield {**self.sandbox.database, "port": port, "name": point["database"]["name"]}
         finally:
             shutil.rmtree(folder)
