@@ -190,7 +190,7 @@ def test_playbook_brings_a_destroyed_database_back_to_a_second(lived: Lived) -> 
 
 
 def test_playbook_restores_the_newest_logical_recovery_point(lived: Lived) -> None:
-    """All of the manual's Recovery Procedures: stop, database, files, start, health; then what lies aside is removed."""
+    """All of the manual's Recovery Procedures: stop, database, files, start, health; what lies aside is removed."""
     where = ("-e", f"restore_scratch_directory='{lived.place}'")
     lived.physical.sandbox("start", "app")
     files = Path(lived.physical.state["app"]["data_dir"])
