@@ -88,7 +88,7 @@ SPEC: Dict[str, Any] = {
         "options": {
             "signing_key": {"type": "str", "no_log": True},
             "signing_key_file": {"type": "path"},
-            "trusted_key_files": {"type": "list", "elements": "path", "default": []},
+            "trusted_key_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
         },
     },
 }
