@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := ansible.cfg
 # Compiled modules halve the start of every program here, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help daily drill test lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily drill restore test lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -26,6 +26,9 @@ drill: setup ## back the sandbox up, restore the newest recovery point into a sc
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml --tags backup
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/drill.yml $(ARGS)
+
+restore: setup ## put the sandbox's newest recovery point in place (ARGS=--check says what it would do)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)
 
 test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)
 	@bash tests/ci/all.sh

@@ -74,6 +74,7 @@ def test_good_drill() -> None:
     assert summary == {
         "recovery_point": "20261123T204030Z-3fa9c1",
         "engine": "logical",
+        "database_bytes": 10**9,
         "worst_status": "ok",
         "objectives": "ok",
         "rto_seconds": 108.0,

@@ -54,7 +54,9 @@ class Inventory:
     def of(self, host: str) -> dict[str, Any]:
         """A host's variables, those of the inventory only, with the vault's example filled in."""
         known = {**self.variables.get_vars(host=self.manager.get_host(host)), **self.vault}
-        names = {name for name in known if re.match(r"(tradingflow|health_check|trading_check|backup|run)_", name)}
+        names = {
+            name for name in known if re.match(r"(tradingflow|health_check|trading_check|backup|restore|run)_", name)
+        }
         templar = Templar(loader=self.loader, variables=known)
         return {name: templar.template(known[name]) for name in names}
 

@@ -28,6 +28,7 @@ class Kind(NamedTuple):
 
 BACKUP = Kind("backup", "backup")
 DRILL = Kind("drill", "restore_drill")
+RESTORE = Kind("restore", "restore")
 
 
 def described(error: MaintenanceError) -> Dict[str, Any]:

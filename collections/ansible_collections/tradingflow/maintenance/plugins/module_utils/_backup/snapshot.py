@@ -30,7 +30,7 @@ _PORTABLE = (
     *("macaddr", "macaddr8", "oid"),
 )
 
-_SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
+SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
 SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
 SET SESSION DateStyle = 'ISO, MDY'; SET SESSION IntervalStyle = 'postgres'; SET SESSION TimeZone = 'UTC';
 SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex'"""
@@ -97,7 +97,7 @@ class Snapshot:
         self.database = database
         self._connection = connection
         self._cursor = connection.cursor()
-        self._cursor.execute(_SETTINGS)
+        self._cursor.execute(SETTINGS)
         self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if first:
             self._cursor.execute(first)
@@ -251,7 +251,7 @@ class Measuring:
                 with self._lock:
                     self._connections.append(connection)
                 with connection.cursor() as cursor:
-                    cursor.execute(_SETTINGS)
+                    cursor.execute(SETTINGS)
                     cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                     cursor.execute("SET TRANSACTION SNAPSHOT %s", (self._snapshot.id,))
                 while True:

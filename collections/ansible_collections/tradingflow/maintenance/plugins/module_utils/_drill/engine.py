@@ -149,7 +149,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         before_removal=end_inside,
     ) as scratch:
         prepared.check_space()
-        with _janitor(scratch.path), ExitStack() as stack:
+        with janitor(scratch.path), ExitStack() as stack:
             drill.work(scratch, stack)
             progress.phase("clean up")
     left = scratch.path.exists()
@@ -264,10 +264,10 @@ def source_size(options: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @contextmanager
-def _janitor(folder: Path) -> Iterator[None]:
+def janitor(folder: Path) -> Iterator[None]:
     """A process that removes the folder should we be killed."""
     with subprocess.Popen(
-        ["/bin/sh", "-c", _JANITOR, "tradingflow-drill", str(folder)],
+        ["/bin/sh", "-c", _JANITOR, "tradingflow-restore", str(folder)],
         env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
         cwd="/",
         stdin=subprocess.PIPE,

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, NamedTuple, Set, Tuple
 from .._backup import store
 from .._backup.verify import fetch
 from ..errors import ConfigurationError, MaintenanceError, RestoreError, StorageError
+from ..job import DRILL, Kind
 from ..storage import storage_errors
 
 _CHUNK = 1 << 20
@@ -37,9 +38,12 @@ class Chosen(NamedTuple):
     unreadable: Dict[str, str]
 
 
-def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str) -> Chosen:
+def choose(
+    s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str, kind: Kind = DRILL, engine: str = ""
+) -> Chosen:
     """The recovery point asked for: an id, "newest", or "random" for any but the newest.
 
+    :param engine: only recovery points made with it; empty for any
     :raises ConfigurationError: there is no such recovery point
     :raises RestoreError: the one asked for cannot be read
     :raises StorageError: the store does not answer
@@ -70,6 +74,8 @@ def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str)
                     "Choose another; restore an older version of recovery-point.json if the bucket keeps versions.",
                 ) from None
             continue
+        if engine and point["engine"]["name"] != engine and wanted in _WORDS:
+            continue
         return Chosen(point, f"{prefix}/{run_id}/{store.NAME}", hashlib.sha256(body).hexdigest(), unreadable)
     place = f"s3://{storage['bucket']}/{prefix}/"
     if unreadable:
@@ -79,8 +85,9 @@ def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str)
             "Make another backup now (playbooks/daily.yml --tags backup).",
         )
     which = f"no recovery point {wanted}" if wanted not in _WORDS else f"no recovery point of {environment_name}"
+    which += f" made with the engine {engine}" if engine else ""
     raise ConfigurationError(
-        f"There is {which} in {place}.", "Correct restore_drill_recovery_point, or make a backup first."
+        f"There is {which} in {place}.", f"Correct {kind.role}_recovery_point, or make a backup first."
     )
 
 
@@ -99,10 +106,15 @@ def check_complete(point: Dict[str, Any]) -> None:
         if not {"schema", "name", "rows", "digest", "algorithm"} <= set(table):
             raise ValueError("a table in it is incomplete")
     int(totals["bytes"]), int(database["size"]), point["engine"]["name"], point["application"]["files"]
-    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in point["objects"]}
-    if len(roots) != 1:
+    objects = point["objects"]
+    if point["engine"]["name"] == "pgbackrest":
+        # Its own are in its own place, which many recovery points share.
+        point["engine"]["label"], database["system_identifier"]
+        objects = [entry for entry in objects if not entry["key"].startswith(f"{point['engine']['repository_path']}/")]
+    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in objects}
+    if objects and len(roots) != 1:
         raise ValueError("its objects lie in several places")
-    for entry in point["objects"]:
+    for entry in objects:
         _relative(point, entry)
 
 

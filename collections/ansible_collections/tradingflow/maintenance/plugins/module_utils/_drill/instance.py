@@ -21,6 +21,7 @@ from .._backup.programs import child_setup, last_words
 from .._backup.snapshot import quoted
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
+from ..job import DRILL, Kind
 
 try:
     from psycopg2.extensions import encrypt_password
@@ -54,10 +55,11 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
-def failed(message: str, remedy: str) -> MaintenanceError:
+def failed(message: str, remedy: str, kind: Kind = DRILL) -> MaintenanceError:
     """What a program's failure means: a full disk says nothing of the recovery point."""
     if any(words in message for words in FULL):
-        return ConfigurationError(message, "Free space in restore_drill_scratch_directory, or choose another.")
+        where = f"{kind.role}_scratch_directory"
+        return ConfigurationError(message, f"Free space on the disk it names; if that is {where}, choose another.")
     return RestoreError(message, remedy)
 
 

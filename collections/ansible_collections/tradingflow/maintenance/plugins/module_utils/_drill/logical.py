@@ -10,20 +10,21 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from .._backup import programs
 from .._backup.programs import Program
 from .._backup.progress import Progress
 from ..database import connected, libpq_environment
 from ..errors import BackupError
+from ..job import DRILL, Kind
 from .fetch import Download
 from .instance import Instance, failed
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
 ELSEWHERE = "template1"
 #: What the restored database's own settings would forbid.
-_FREE = "-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off"
+FREE = "-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off"
 _FETCHERS = 4
 
 
@@ -79,8 +80,8 @@ class Logical:
             arguments.append("--no-tablespaces")
         with connected(instance.database(ELSEWHERE), statement_timeout=0) as connection:
             total = int(self.point["database"]["size"])
-            progress.phase("restore", lambda: {"bytes_done": _size(connection, name), "bytes_total": total})
-            self._run([*arguments, str(self.objects / "database")], instance, progress, PGOPTIONS=_FREE)
+            progress.phase("restore", lambda: {"bytes_done": size_of(connection, name), "bytes_total": total})
+            self._run([*arguments, str(self.objects / "database")], instance, progress, PGOPTIONS=FREE)
         with connected(instance.database(name), statement_timeout=0) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             # What a restored database needs before anybody uses it.
@@ -94,7 +95,7 @@ class Logical:
         target = self._folder / "globals.sql"
         target.write_text(text, "utf-8", "surrogateescape")
         target.chmod(0o600)
-        settings = f"{_FREE} -c allow_in_place_tablespaces=on" if major >= 15 else _FREE
+        settings = f"{FREE} -c allow_in_place_tablespaces=on" if major >= 15 else FREE
         self._run(
             [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-d", ELSEWHERE, "-f", str(target)],
             instance,
@@ -103,16 +104,35 @@ class Logical:
         )
 
     def _run(self, arguments: List[str], instance: Instance, progress: Progress, **environment: str) -> None:
-        try:
-            with Program(arguments, {**libpq_environment(instance.database(ELSEWHERE)), **environment}) as program:
-                while not program.finished():
-                    progress.tick()
-                    time.sleep(0.05)
-        except BackupError as error:
-            if not error.message.startswith(os.path.basename(arguments[0])):
-                raise
-            said = error.message if instance.running() else f"{error.message} The server said: {instance.last_words()}"
-            raise failed(said, "Read PostgreSQL's message; this recovery point does not restore as it is.") from None
+        def more() -> str:
+            return "" if instance.running() else f" The server said: {instance.last_words()}"
+
+        run_program(arguments, instance.database(ELSEWHERE), progress.tick, more, DRILL, **environment)
+
+
+def run_program(
+    arguments: List[str],
+    database: Dict[str, Any],
+    tick: Callable[[], None],
+    more: Callable[[], str] = lambda: "",
+    kind: Kind = DRILL,
+    **environment: str,
+) -> None:
+    """Runs one of PostgreSQL's programs to its end.
+
+    :param more: what else there is to say when it fails
+    :raises RestoreError: it failed; the message has its last words
+    """
+    try:
+        with Program(arguments, {**libpq_environment(database), **environment}) as program:
+            while not program.finished():
+                tick()
+                time.sleep(0.05)
+    except BackupError as error:
+        if not error.message.startswith(os.path.basename(arguments[0])):
+            raise
+        remedy = "Read PostgreSQL's message; this recovery point does not restore as it is."
+        raise failed(f"{error.message}{more()}", remedy, kind) from None
 
 
 def portable_globals(text: str, *, tablespaces: bool) -> str:
@@ -135,7 +155,8 @@ def portable_globals(text: str, *, tablespaces: bool) -> str:
     return "".join(lines)
 
 
-def _size(connection: Any, name: str) -> int:
+def size_of(connection: Any, name: str) -> int:
+    """Bytes of a database, 0 when there is none."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s", (name,))
         row = cursor.fetchone()

@@ -115,6 +115,7 @@ def summary(result: Dict[str, Any], proven: str, met: str) -> Dict[str, Any]:
     return {
         "recovery_point": result["recovery_point"]["id"],
         "engine": result["recovery_point"]["engine"],
+        "database_bytes": result["recovery_point"]["database_bytes"],
         "worst_status": proven,
         "objectives": met,
         "rto_seconds": result["rto_seconds"],

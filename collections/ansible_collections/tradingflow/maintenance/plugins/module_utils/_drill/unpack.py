@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
+import pwd
 import tarfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -22,9 +24,12 @@ except ImportError:
 _CHUNK = 1 << 20
 
 
-def unpack(archive: Path, manifest: Dict[str, Any], root: Path, tick: Callable[[], None]) -> List[str]:
-    """Unpacks a tar.zst into a folder; owners are ours, whoever they were.
+def unpack(
+    archive: Path, manifest: Dict[str, Any], root: Path, tick: Callable[[], None], *, keep: bool = False
+) -> List[str]:
+    """Unpacks a tar.zst into a folder; owners are ours, whoever they were, unless they are kept.
 
+    :param keep: times as they were too and, when we are root, owners: by name, else by number
     :returns: what differs from the manifest, in words; nothing when all agrees
     :raises OSError: the disk is full or does not take a name
     """
@@ -33,6 +38,7 @@ def unpack(archive: Path, manifest: Dict[str, Any], root: Path, tick: Callable[[
     wrong: List[str] = []
     root.mkdir(mode=0o700)
     home = os.path.realpath(root)
+    folders: List[tarfile.TarInfo] = []
     try:
         with (
             open(archive, "rb") as packed,
@@ -48,8 +54,14 @@ def unpack(archive: Path, manifest: Dict[str, Any], root: Path, tick: Callable[[
                     wrong.append(f"{show(info.name)} leads out of the application's folder")
                 else:
                     wrong += [f"{show(info.name)} {text}" for text in _restore(tar, info, entry, home)]
+                    if keep:
+                        _keep(info, home)
+                        folders += [info] if info.isdir() else []
     except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
         wrong.append(f"the archive cannot be read: {error}")
+    # What was put into a folder changed its time.
+    for info in reversed(folders):
+        os.utime(os.path.join(home, info.name), (info.mtime, info.mtime))
     return wrong + [f"{show(path)} is missing from the archive" for path in expected]
 
 
@@ -74,6 +86,30 @@ def _restore(tar: tarfile.TarFile, info: tarfile.TarInfo, entry: Dict[str, Any],
     else:
         return [f"is not the {kind} of {entry['size']} bytes that the manifest says"]
     return []
+
+
+def _keep(info: tarfile.TarInfo, home: str) -> None:
+    path = os.path.join(home, info.name)
+    if not os.path.lexists(path) or info.islnk():
+        return
+    if os.geteuid() == 0:
+        os.chown(
+            path,
+            _number(pwd.getpwnam, info.uname, info.uid),
+            _number(grp.getgrnam, info.gname, info.gid),
+            follow_symlinks=False,
+        )
+        if info.isreg():
+            # A new owner takes the rights to become somebody else away.
+            os.chmod(path, info.mode & 0o777)
+    os.utime(path, (info.mtime, info.mtime), follow_symlinks=False)
+
+
+def _number(look_up: Callable[[str], Any], name: str, number: int) -> int:
+    try:
+        return int(look_up(name)[2]) if name else number
+    except KeyError:
+        return number
 
 
 def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> str:

@@ -1,0 +1,130 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The application's files put in the place of what is there, which is kept aside."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from .._drill.instance import end_inside
+from ..errors import ConfigurationError, RestoreError
+from .server import lower_id
+from .state import State
+
+_AT_FDCWD = -100
+_EXCHANGE = 2
+
+
+def check_place(directory: str) -> None:
+    """Raises ConfigurationError when a directory cannot be replaced as a whole."""
+    place = Path(directory)
+    if os.path.islink(place):
+        raise ConfigurationError(
+            f"{directory} is a symbolic link, which cannot be replaced as a whole.", "Name the directory itself."
+        )
+    if os.path.ismount(place):
+        raise ConfigurationError(
+            f"{directory} is a mount point, which cannot be renamed.",
+            "Restore into a directory below it, or restore the database only (restore_parts: [database]).",
+        )
+    if not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
+        raise ConfigurationError(
+            f"The restore's user may not write in {place.parent}, where the old directory is put aside.",
+            "Run as a user who may (become), or correct restore_data_directory.",
+        )
+    if place.exists() and not place.is_dir():
+        raise ConfigurationError(f"{directory} is no directory.", "Correct the directory in the inventory.")
+
+
+def beside(directory: str, run_id: str) -> Path:
+    """Where the new directory is made: on the same disk, so that it can be put in place by a rename."""
+    place = Path(directory)
+    return place.with_name(f".{place.name}.restoring_{lower_id(run_id)}")
+
+
+def aside(directory: str, run_id: str) -> Path:
+    """Where the old directory is kept."""
+    place = Path(directory)
+    return place.with_name(f"{place.name}_before_{lower_id(run_id)}")
+
+
+def exchange(state: State, part: str, new: Path, directory: str, kept: Path) -> Optional[Path]:
+    """Puts a directory in the place of another. What is where can be told from the state at any moment.
+
+    :param part: files or cluster
+    :returns: where the old one is now, None when there was none
+    :raises RestoreError: the directory system does not do it
+    """
+    place = Path(directory)
+    there = os.path.lexists(place)
+    moving = {"new": str(new), "place": directory, "kept": str(kept), "inode": os.stat(new).st_ino, "there": there}
+    state.note(**{part: moving})
+    try:
+        if not there:
+            os.rename(new, place)
+            return None
+        if _swapped(new, place):
+            os.rename(new, kept)
+        else:
+            os.rename(place, kept)
+            os.rename(new, place)
+    except OSError as error:
+        raise RestoreError(
+            f"{directory} could not be put aside: {error}", "Correct its rights, then run the restore again."
+        ) from None
+    return kept
+
+
+def _swapped(one: Path, other: Path) -> bool:
+    """Exchanges two names in one step where the system can, so that there is never none."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE)
+    if call(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def remove_made(run: Dict[str, Any]) -> None:
+    """Removes directories in the making of a dead run, and ends what still runs in them."""
+    for name in (run.get("making"), run.get("making_cluster")):
+        path = Path(name or "/")
+        if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
+            end_inside(path)
+            shutil.rmtree(path)
+
+
+def settle(moving: Dict[str, Any]) -> str:
+    """Brings two directories of a dead run to an end: the new one is in place or gone, the old one is there.
+
+    :returns: "in place" when the new one is, else "" (the old one is, as it was)
+    """
+    new, place, kept = Path(moving["new"]), Path(moving["place"]), Path(moving["kept"])
+    if _inode(place) == moving["inode"]:
+        # Only the old one's last rename is missing, if any.
+        if os.path.lexists(new):
+            os.rename(new, kept)
+        return "in place"
+    if not os.path.lexists(place) and os.path.lexists(kept):
+        os.rename(kept, place)
+    shutil.rmtree(new, ignore_errors=True)
+    return ""
+
+
+def _inode(path: Path) -> Optional[int]:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None

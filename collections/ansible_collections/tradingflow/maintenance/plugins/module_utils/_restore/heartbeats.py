@@ -1,0 +1,62 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The heartbeats that a recovery brought back: they say how far it went."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Optional
+
+from ..checks import OK, Check
+from ..database import connected
+from ..errors import MaintenanceError
+from . import loss, server
+from .target import Target
+
+
+def judged(wanted: Target, at: Optional[datetime], later: int, details: Dict[str, Any]) -> List[Check]:
+    """Whether the newest heartbeat is of before the target."""
+    id, title = "restore.heartbeat", "Newest heartbeat restored"
+    if at is None:
+        text = f"The cluster was recovered to {wanted.words}; no heartbeat is in it that could verify that."
+        remedy = "Look at its newest rows by hand; define the view maintenance.heartbeat (docs/sandbox.md)."
+        return [Check(id, title, "unknown", None, message=text, remedy=remedy, details=details)]
+    if later:
+        text = f"{later} heartbeats after {wanted.words} were restored, up to {loss.iso(at)}: it went too far."
+        return [Check(id, title, "critical", loss.iso(at), message=text, remedy="Do not use it.", details=details)]
+    text = f"The newest heartbeat is of {loss.iso(at)}"
+    text += f", none is later than {wanted.words}." if wanted.at else "."
+    return [Check(id, title, OK, loss.iso(at), message=text, details=details)]
+
+
+def moved(now: Optional[str], seen: Optional[str]) -> Check:
+    """That the started server has other heartbeats than what was looked at."""
+    return Check(
+        "restore.heartbeat",
+        "Newest heartbeat restored",
+        "critical",
+        now,
+        message=f"The started server's newest heartbeat is of {now}; before it was put in place it was of {seen}.",
+        remedy="Somebody writes already, or it recovered further: stop it and look before anybody uses it.",
+    )
+
+
+def heartbeats(database: Dict[str, Any], target: Optional[datetime]) -> Any:
+    """The newest heartbeat, and how many are later than the target."""
+    try:
+        with connected(database) as connection:
+            if server.value(connection, "SELECT to_regclass('maintenance.heartbeat')") is None:
+                return None, 0
+            newest, later = server.rows(
+                connection,
+                "SELECT max(beat_at)::timestamptz, count(*) FILTER (WHERE beat_at::timestamptz > %s)"
+                " FROM maintenance.heartbeat",
+                (target or datetime.max.replace(tzinfo=timezone.utc),),
+            )[0]
+            return newest, int(later)
+    except MaintenanceError as error:
+        if "does not exist" in error.message and "column" in error.message:
+            return None, 0
+        raise

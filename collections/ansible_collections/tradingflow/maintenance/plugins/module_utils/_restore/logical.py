@@ -1,0 +1,323 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The whole of a recovery point in the logical format: into a database beside the old one, proven, then swapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from .._backup import programs
+from .._backup.programs import find
+from .._drill import proof
+from .._drill.fetch import Download
+from .._drill.logical import FREE, run_program, size_of
+from ..checks import OK, Check
+from ..database import connected
+from ..errors import ConfigurationError, RestoreError
+from ..job import RESTORE
+from . import archive, guards, loss, server
+from .files import Files
+from .guards import Refusal
+from .options import parts_of
+from .state import State
+
+_SMALL = ("table of contents", "globals")
+_FETCHERS = 4
+
+
+class Logical:
+    """What restoring from the logical format needs, whatever is restored."""
+
+    engine = "logical"
+    programs: Tuple[str, ...] = ("psql", "pg_restore")
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        self.options = options
+        self.target = str(options.get("target_database") or options["database"]["name"])
+        self.tools: Dict[str, str] = {}
+        self.facts: Dict[str, Any] = {}
+        self.sessions: List[str] = []
+        self.there: Optional[int] = None
+        self.tables = 0
+        self.entries: List[archive.Entry] = []
+        self.tablespaces: List[str] = []
+        self.dump = Path()
+        self.temporary = ""
+
+    def prepare(self, job: Any) -> None:
+        """Looks at programs, server and the dump's table of contents.
+
+        :raises MaintenanceError: one of these is not there
+        """
+        try:
+            self.tools = {name: find(name, self.options.get("pg_bin_dir")) for name in self.programs}
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                error.message, "Install the PostgreSQL client, or set restore_pg_bin_dir to where it is."
+            ) from None
+        self.look()
+        self.dump = job.folder / "objects/database"
+        self.temporary = server.temporary_name(job.place, job.run_id)
+        small = [entry for entry in job.point["objects"] if entry["role"] in _SMALL]
+        Download(job.s3, self.options["storage"], {**job.point, "objects": small}, job.folder / "objects").run(
+            _FETCHERS, job.progress.tick
+        )
+        recorded = job.point["engine"].get("pg_dump", "0")
+        if programs.version(self.tools["pg_restore"])[0] < int(str(recorded).split(".", 1)[0]):
+            raise ConfigurationError(
+                f"pg_restore is older than the pg_dump {recorded} that made the recovery point.",
+                "Install the client of that version, or set restore_pg_bin_dir to it.",
+            )
+        self.entries = archive.listing(self.tools["pg_restore"], self.dump)
+        self.tablespaces = sorted(archive.tablespaces(self.tools["pg_restore"], self.dump))
+        job.loss = loss.of_point(self.options, job.point, self.there is not None)
+
+    def look(self) -> None:
+        """Looks at the server."""
+        with server.elsewhere(self.options["database"], self.target) as connection:
+            self.facts = server.describe(connection)
+            self.there = server.oid_of(connection, self.target)
+            self.sessions = server.sessions(connection, self.target)
+        self.tables = 0
+        if self.there is not None:
+            self.tables = server.tables_in(server.named(self.options["database"], self.target))
+
+    def common(self, job: Any) -> List[Refusal]:
+        """What forbids any restore from this format."""
+        return [
+            *guards.of_environment(self.options, job.point),
+            *guards.of_server(self.options, self.facts, job.point),
+            *guards.of_tablespaces(self.facts, self.tablespaces),
+        ]
+
+    def drop_temporaries(self, job: Any) -> List[str]:
+        """Removes databases in the making, of runs that are dead: the lock is ours."""
+        with server.elsewhere(self.options["database"], self.target) as connection:
+            names = server.stale(connection, job.place)
+            for name in names:
+                server.drop(connection, name)
+        return names
+
+    def undo(self, job: Any, state: State) -> None:
+        """Removes what was made beside the old data."""
+        self.drop_temporaries(job)
+
+    def fetch(self, job: Any, objects: List[Dict[str, Any]]) -> None:
+        """Brings objects, besides those that prepare brought."""
+        wanted = [entry for entry in objects if entry["role"] not in _SMALL]
+        point = {**job.point, "objects": wanted}
+        download = Download(job.s3, self.options["storage"], point, job.folder / "objects")
+        total = sum(int(entry["size"]) for entry in wanted)
+        job.progress.phase("fetch", lambda: {"bytes_done": download.bytes_done, "bytes_total": total})
+        download.run(max(_FETCHERS, self.options["jobs"]), job.progress.tick)
+
+    def make(self, job: Any, entries: Optional[List[archive.Entry]]) -> Dict[str, Any]:
+        """Makes the temporary database and restores into it.
+
+        :param entries: of the table of contents; None for all
+        :returns: the option "database" for it
+        """
+        database, tick = self.options["database"], job.progress.tick
+        self._roles(job)
+        script = job.folder / "database.sql"
+        text = archive.creation(
+            self.tools["pg_restore"], self.dump, self.entries, self.temporary, job.folder / "database.list"
+        )
+        script.write_text(text, "utf-8", "surrogateescape")
+        home = server.named(database, "template1" if self.target == "postgres" else "postgres")
+        psql = [self.tools["psql"], "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-f", str(script)]
+        run_program(psql, home, tick, kind=RESTORE, PGOPTIONS=FREE)
+        made = server.named(database, self.temporary)
+        with server.elsewhere(database, self.target) as connection:
+            total = int(job.point["database"]["size"])
+            job.progress.phase(
+                "restore", lambda: {"bytes_done": size_of(connection, self.temporary), "bytes_total": total}
+            )
+            self.pg_restore(job, made, entries)
+        return made
+
+    def pg_restore(self, job: Any, into: Dict[str, Any], entries: Optional[List[archive.Entry]]) -> None:
+        """Restores entries of the dump."""
+        arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
+        arguments += ["--no-subscriptions", f"--dbname={into['name']}"]
+        if entries is not None:
+            archive.write_list(job.folder / "entries.list", entries)
+            arguments.append(f"--use-list={job.folder / 'entries.list'}")
+        # The name may be any: it is no connection string.
+        arguments[-1 if entries is None else -2] = "--dbname=" + as_name(into["name"])
+        run_program([*arguments, str(self.dump)], into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
+
+    def _roles(self, job: Any) -> None:
+        """Makes roles that the server does not have; those that it has stay as they are."""
+        path = self.dump / "globals.sql"
+        wanted = archive.roles(path.read_text("utf-8", "surrogateescape"))
+        with server.elsewhere(self.options["database"], self.target) as connection:
+            there = {row[0] for row in server.rows(connection, "SELECT rolname FROM pg_roles")}
+            missing = [name for name in wanted if name not in there]
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                for name in missing:
+                    for statement in wanted[name]:
+                        cursor.execute(statement)
+                cursor.execute("COMMIT")
+        if missing:
+            text = f"These roles did not exist and were made, without passwords: {', '.join(missing)}."
+            remedy = "Give those that log in their passwords (ALTER ROLE ... PASSWORD)."
+            job.checks.append(Check("restore.roles", "Roles", "warning", len(missing), message=text, remedy=remedy))
+
+
+def as_name(name: str) -> str:
+    """A database's name as a connection string, so that one with = or :// in it is not read as one."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+class Whole(Logical):
+    """Database, application files, or both."""
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        super().__init__(options)
+        self.files = Files(options)
+        self.done = False
+        self.files_done = False
+
+    @property
+    def with_database(self) -> bool:
+        """Whether the database is asked for."""
+        return "database" in parts_of(self.options)
+
+    def objects(self, job: Any) -> List[Dict[str, Any]]:
+        """What has to be fetched."""
+        roles = ["application files", "application manifest"] if self.files.wanted(job.point) else []
+        roles += ["data", *_SMALL] if self.with_database else []
+        return [entry for entry in job.point["objects"] if entry["role"] in roles]
+
+    def settle(self, job: Any, state: State) -> None:
+        """What a dead run left: in place what was put in place, gone what was not."""
+        state.check_kind("cluster")
+        before = dict(state.run)
+        dropped = self.drop_temporaries(job)
+        if not before and not dropped:
+            return
+        same = before.get("recovery_point") == job.point["id"] and before.get("mode") == "whole"
+        self.files_done = self.files.settle(job, state, before)
+        if before.get("database"):
+            self._settle_database(job, state, before)
+        kept_on = same and (self.done or self.files_done)
+        if not kept_on:
+            self.done = self.files_done = False
+        id, since = before.get("id", "an earlier one"), before.get("started_at", "a time that is not known")
+        text = f"The restore {id} of {since} did not end."
+        text += f" {len(dropped)} databases in the making were removed." if dropped else ""
+        if kept_on:
+            text += f" Its {'database' if self.done else 'files'} had been put in place: this run goes on after that."
+        else:
+            text += " This run starts over."
+        job.found.append(text)
+        state.begin(**(before if kept_on else {}))
+
+    def _settle_database(self, job: Any, state: State, before: Dict[str, Any]) -> None:
+        moving = before["database"]
+        with server.elsewhere(self.options["database"], moving["target"]) as connection:
+            self.done = server.name_of(connection, moving["oid"]) == moving["target"] == self.target
+            if self.done and moving["kept"] and server.oid_of(connection, moving["kept"]) is not None:
+                state.keep("database", moving["kept"], before["recovery_point"], before["started_at"])
+                job.kept.append({"kind": "database", "name": moving["kept"]})
+
+    def refusals(self, job: Any, planning: bool) -> List[Refusal]:
+        """What forbids it."""
+        found = [*self.common(job), *guards.of_parts(self.options, job.point)]
+        found += guards.of_application(self._disturbed(job), self.sessions, self.target)
+        if self.with_database and not self.done:
+            found += guards.of_confirmation(self.options, self.target, self.tables)
+        if self.files.wanted(job.point) and not self.files_done:
+            found += self.files.refusals(self.target, asked=self.with_database and bool(self.tables))
+        return found + self.space(job).refusals()
+
+    def _disturbed(self, job: Any) -> Dict[str, Any]:
+        """The options, without the application when it uses neither the database nor the files."""
+        beside = self.target != self.options["database"]["name"] and not self.files.wanted(job.point)
+        return {**self.options, "application": None} if beside else self.options
+
+    def space(self, job: Any) -> guards.Space:
+        """What is needed where."""
+        space = guards.Space()
+        space.need(self.options["scratch_directory"], sum(int(entry["size"]) for entry in self.objects(job)))
+        if self.with_database and not self.done:
+            space.need(self.facts["data_directory"], int(job.point["database"]["size"] * 1.25) + (512 << 20))
+        if self.files.wanted(job.point) and not self.files_done:
+            space.need(self.options["data_directory"], int(job.point["application"].get("bytes") or 0))
+        return space
+
+    def plan(self, job: Any) -> Dict[str, Any]:
+        """What would be done."""
+        steps, kept = [], []
+        if self.with_database:
+            steps.append(f"restore the database beside {self.target}, compare it with the recovery point, swap the two")
+            if self.there is not None:
+                kept.append(f"database {server.kept_name(self.target, job.run_id)}")
+        if self.files.wanted(job.point):
+            steps.append(
+                f"unpack {job.point['application']['files']} files beside {self.options['data_directory']}, swap"
+            )
+            kept += self.files.planned(job)
+        space = self.space(job)
+        return {"target": self.target, "steps": steps, "kept": kept, "disks": space.plan(), "unseen": space.unseen}
+
+    def work(self, job: Any, state: State) -> None:
+        """Everything beside first, then the swaps."""
+        database = self.with_database and not self.done
+        files = self.files.wanted(job.point) and not self.files_done
+        self.fetch(job, self.objects(job) if database else [e for e in self.objects(job) if e["role"] != "data"])
+        oid = self._beside(job) if database else 0
+        if files:
+            self.files.unpack(job, state)
+        job.progress.phase("swap")
+        if database:
+            self._swap(job, state, oid)
+        if files:
+            self.files.swap(job, state)
+
+    def undo(self, job: Any, state: State) -> None:
+        super().undo(job, state)
+        self.files.undo(state)
+
+    def _beside(self, job: Any) -> int:
+        made = self.make(job, None)
+        with connected(made, statement_timeout=0) as connection:
+            server.run(connection, "SET default_transaction_read_only = off; ANALYZE")
+            oid = server.oid_of(connection, self.temporary)
+        job.progress.phase("prove")
+        checks = [renamed(check) for check in proof.compare(made, job.point, self.options["jobs"], job.progress.tick)]
+        job.checks += checks
+        wrong = [check for check in checks if check.status == "critical"]
+        if wrong:
+            raise RestoreError(
+                f"The restored database is not the recovery point's, and was not put in place: {wrong[0].message}",
+                "The old database is untouched. Choose another recovery point.",
+            )
+        job.loss.update(loss.of_restored(made))
+        return int(oid or 0)
+
+    def _swap(self, job: Any, state: State, oid: int) -> None:
+        with server.elsewhere(self.options["database"], self.target) as connection:
+            there = server.oid_of(connection, self.target)
+            kept = server.kept_name(self.target, job.run_id) if there is not None else None
+            state.note(database={"oid": oid, "target": self.target, "kept": kept})
+            server.swap(connection, self.temporary, self.target, kept)
+        job.changed = True
+        if kept:
+            state.keep("database", kept, job.point["id"], state.run["started_at"])
+            job.kept.append({"kind": "database", "name": kept})
+        text = f"The database {self.target} is the recovery point's."
+        job.checks.append(Check("restore.database", "Database in place", OK, self.target, message=text))
+
+
+def renamed(check: Check) -> Check:
+    """A check of the drill's proof as one of the restore's."""
+    check.id = check.id.replace("drill.", "restore.", 1)
+    check.remedy = check.remedy.replace("drill's", "restore's")
+    return check

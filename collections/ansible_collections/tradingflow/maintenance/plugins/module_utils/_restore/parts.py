@@ -1,0 +1,219 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Single tables or schemas of a recovery point: beside what is there, or in its place."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from .._backup import programs, snapshot
+from .._drill import proof
+from .._drill.logical import FREE, run_program
+from ..checks import OK, Check
+from ..database import connected
+from ..errors import ConfigurationError, RestoreError
+from ..job import RESTORE
+from . import archive, directories, guards, server
+from .guards import Refusal
+from .logical import Logical, as_name, renamed
+from .replace import dependents, replace
+from .state import State
+
+# Tables by name, with their partitions and children at any depth; what pg_dump writes rows of, and what holds them.
+_TREE = """
+WITH RECURSIVE tree AS (
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND (n.nspname || '.' || c.relname = ANY(%s) OR n.nspname = ANY(%s))
+  UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree t ON t.oid = i.inhparent)
+SELECT n.nspname, c.relname, c.relkind FROM tree t JOIN pg_class c ON c.oid = t.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY c.relkind = 'r', c.relispartition, 1, 2"""
+
+
+class Parts(Logical):
+    """Tables into a schema beside, and from there in place when that is asked for."""
+
+    programs: Tuple[str, ...] = ("psql", "pg_restore", "pg_dump")
+
+    def prepare(self, job: Any) -> None:
+        if not self.options["tables"] and not self.options["schemas"]:
+            raise ConfigurationError(
+                "Nobody says which tables.", "Set restore_tables (schema.table) or restore_schemas, or another mode."
+            )
+        super().prepare(job)
+        if programs.version(self.tools["pg_dump"])[0] < self.facts["version"] // 10000:
+            raise ConfigurationError(
+                "pg_dump is older than the server.", "Install the client of its version, or set restore_pg_bin_dir."
+            )
+        self.schema = f"restored_{server.lower_id(job.point['id'])}"
+
+    def objects(self, job: Any) -> List[Dict[str, Any]]:
+        """What is fetched: as far as it can be told before partitions are known."""
+        tables = [tuple(name.split(".", 1)) for name in self.options["tables"]]
+        tables += [(each["schema"], each["name"]) for each in job.point["database"]["tables"] if self._asked(each)]
+        return self._data(job, [(each[0], each[-1]) for each in tables])
+
+    def _asked(self, table: Dict[str, Any]) -> bool:
+        return (
+            f"{table['schema']}.{table['name']}" in self.options["tables"] or table["schema"] in self.options["schemas"]
+        )
+
+    def _data(self, job: Any, tables: List[Tuple[str, str]]) -> List[Dict[str, Any]]:
+        numbers = {entry.number for entry in archive.rows_of(self.entries, tables)}
+        return [entry for entry in job.point["objects"] if archive.data_file(entry["key"]) in numbers]
+
+    def settle(self, job: Any, state: State) -> None:
+        """A run of this mode changes anything only in one step at its end: what is left is in the making."""
+        before, dropped = dict(state.run), self.drop_temporaries(job)
+        if before or dropped:
+            text = f"The restore {before.get('id', 'before')} did not end: {len(dropped)} databases in the making were"
+            job.found.append(f"{text} removed. This run starts over.")
+        state.check_kind("database", "files", "cluster")
+        directories.remove_made(before)
+        state.end()
+
+    def refusals(self, job: Any, planning: bool) -> List[Refusal]:
+        """What forbids it."""
+        found = self.common(job)
+        if self.there is None:
+            text = f"There is no database {self.target}, into which tables could be restored."
+            found.append(Refusal("target", text, "Restore the whole (restore_mode: whole), or correct the name."))
+            return found
+        with connected(server.named(self.options["database"], self.target)) as connection:
+            if server.rows(connection, "SELECT FROM pg_namespace WHERE nspname ~ %s", (f"^{self.schema}(_[0-9]+)?$",)):
+                text = f"The schema {self.schema} exists already in {self.target}: what an earlier restore put there."
+                remedy = f"Look at it; if it can go: restore_mode=remove_old, restore_remove_old=[{self.schema}]"
+                found.append(Refusal("schema", text, remedy))
+        if self.options["replace"]:
+            found += guards.of_application(self.options, self.sessions, self.target)
+            names = ", ".join([*self.options["tables"], *(f"{schema}.*" for schema in self.options["schemas"])])
+            what = f"The rows of {names} in {self.target} would be replaced (and kept aside)."
+            found += guards.of_confirmation(self.options, self.target, self.tables, what)
+        return found + self.space(job).refusals()
+
+    def space(self, job: Any) -> guards.Space:
+        """What is needed where: the compressed rows here, and three times the rows on the server."""
+        space, size = guards.Space(), sum(int(entry["size"]) for entry in self.objects(job))
+        ratio = max(1.0, int(job.point["database"]["size"]) / max(1, int(job.point["totals"]["bytes"])))
+        space.need(self.options["scratch_directory"], 2 * size)
+        space.need(self.facts["data_directory"], int(3 * size * ratio) + (64 << 20))
+        return space
+
+    def plan(self, job: Any) -> Dict[str, Any]:
+        """What would be done."""
+        names = ", ".join([*self.options["tables"], *(f"all of {schema}" for schema in self.options["schemas"])])
+        steps = [f"restore {names} into the schema {self.schema} of {self.target}, compare with the recovery point"]
+        kept = []
+        if self.options["replace"]:
+            steps.append("replace the rows of the tables there")
+            kept.append(f"the rows that are there now, in schemas named {server.kept_name('<schema>', job.run_id)}")
+        space = self.space(job)
+        return {"target": self.target, "steps": steps, "kept": kept, "disks": space.plan(), "unseen": space.unseen}
+
+    def work(self, job: Any, state: State) -> None:
+        """Restores beside, proves, and replaces when asked."""
+        made = self.make(job, archive.without_rows(self.entries))
+        leaves, holders = self._tables(made)
+        self.fetch(job, self._data(job, leaves))
+        job.progress.phase("restore")
+        self.pg_restore(job, made, archive.rows_of(self.entries, leaves))
+        job.progress.phase("prove")
+        recorded = self._recorded(job, leaves)
+        self._prove(job, made, recorded, {})
+        job.progress.phase("put beside")
+        schemas = self._into_schemas(made, leaves + holders)
+        target = server.named(self.options["database"], self.target)
+        self._copy(job, made, target, sorted(schemas.values()))
+        job.changed = True
+        self.drop_temporaries(job)
+        self._prove(job, target, recorded, schemas)
+        self._say(job, target, schemas, leaves)
+        if self.options["replace"]:
+            job.progress.phase("swap")
+            kept = replace(target, leaves, schemas, recorded, job.run_id)
+            for name in kept:
+                state.keep("schema", f"{self.target}: {name}", job.point["id"], state.run["started_at"])
+                job.kept.append({"kind": "schema", "name": name})
+            text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
+            job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
+
+    def _tables(self, made: Dict[str, Any]) -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
+        with connected(made, statement_timeout=0) as connection:
+            found = server.rows(connection, _TREE, (self.options["tables"], self.options["schemas"]))
+        names = {f"{schema}.{name}" for schema, name, _kind in found}
+        missing = [name for name in self.options["tables"] if name not in names]
+        missing += [f"{each}.*" for each in self.options["schemas"] if each not in {row[0] for row in found}]
+        if missing:
+            raise ConfigurationError(
+                f"The recovery point has no such tables: {', '.join(missing)}.",
+                "Write schema.table as the database has it, without quotes; views and functions are no tables.",
+            )
+        leaves = [(schema, name) for schema, name, kind in found if kind == "r"]
+        return leaves, [(schema, name) for schema, name, kind in found if kind == "p"]
+
+    def _recorded(self, job: Any, leaves: List[Tuple[str, str]]) -> List[Dict[str, Any]]:
+        wanted = set(leaves)
+        return [each for each in job.point["database"]["tables"] if (each["schema"], each["name"]) in wanted]
+
+    def _prove(
+        self, job: Any, database: Dict[str, Any], recorded: List[Dict[str, Any]], schemas: Dict[str, str]
+    ) -> None:
+        names = {(schemas.get(each["schema"], each["schema"]), each["name"]): each for each in recorded}
+        with snapshot.opened(database) as taken:
+            tables = [table for table in taken.tables() if (table["schema"], table["name"]) in names]
+            measuring = snapshot.Measuring(taken, tables, digests=True, sessions=max(1, self.options["jobs"]))
+            measured = measuring.results()
+        job.progress.tick()
+        for each in measured:
+            each["schema"] = names[each["schema"], each["name"]]["schema"]
+        checks = [renamed(check) for check in proof.of_tables(recorded, measured)]
+        job.checks = [check for check in job.checks if check.id not in {each.id for each in checks}] + checks
+        wrong = [check for check in checks if check.status == "critical"]
+        if wrong:
+            raise RestoreError(
+                f"The restored tables are not the recovery point's: {wrong[0].message}",
+                "Choose another recovery point.",
+            )
+
+    def _into_schemas(self, made: Dict[str, Any], tables: List[Tuple[str, str]]) -> Dict[str, str]:
+        sources = sorted({schema for schema, _name in tables})
+        names = [self.schema] if len(sources) == 1 else [f"{self.schema}_{n}" for n in range(1, len(sources) + 1)]
+        schemas = dict(zip(sources, names))  # noqa: B905 equal lengths
+        with connected(made, statement_timeout=0) as connection:
+            server.run(connection, "SET default_transaction_read_only = off; SET session_replication_role = replica")
+            for name in names:
+                server.run(connection, f"CREATE SCHEMA {snapshot.quoted(name)}")
+            for schema, name in tables:
+                source = f"{snapshot.quoted(schema)}.{snapshot.quoted(name)}"
+                server.run(connection, f"ALTER TABLE {source} SET SCHEMA {snapshot.quoted(schemas[schema])}")
+        return schemas
+
+    def _copy(self, job: Any, made: Dict[str, Any], target: Dict[str, Any], schemas: List[str]) -> None:
+        folder, tick = job.folder / "beside", job.progress.tick
+        arguments = [
+            self.tools["pg_dump"],
+            "-Fd",
+            f"--file={folder}",
+            "--no-password",
+            f"--jobs={self.options['jobs']}",
+        ]
+        arguments += [f"--schema={schema}" for schema in schemas]
+        run_program([*arguments, f"--dbname={as_name(made['name'])}"], made, tick, kind=RESTORE)
+        into = [self.tools["pg_restore"], "--single-transaction", "--exit-on-error", "--no-password"]
+        into += [f"--dbname={as_name(target['name'])}", str(folder)]
+        run_program(into, target, tick, kind=RESTORE, PGOPTIONS=FREE)
+
+    def _say(self, job: Any, target: Dict[str, Any], schemas: Dict[str, str], leaves: List[Tuple[str, str]]) -> None:
+        where = ", ".join(f"{source} in {name}" for source, name in schemas.items())
+        text = f"{len(leaves)} tables of {where}, beside what is there: rows, indexes, keys and sequences."
+        text += " Triggers, rules, policies and foreign keys to other tables were left out."
+        job.checks.append(Check("restore.beside", "Tables beside", OK, len(leaves), message=text))
+        found = dependents(target, leaves)
+        text = (
+            f"What hangs on the tables in {self.target}: {'; '.join(found[:10])}."
+            if found
+            else "Nothing hangs on them."
+        )
+        details = {"dependents": found}
+        job.checks.append(Check("restore.dependents", "Dependents", OK, len(found), message=text, details=details))

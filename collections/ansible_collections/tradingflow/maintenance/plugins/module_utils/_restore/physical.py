@@ -1,0 +1,332 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A whole cluster to a point in time, by pgBackRest: restored and replayed beside the old one, proven, then swapped."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from .._drill import proof
+from .._drill.fetch import Download
+from .._drill.instance import end_inside
+from .._pgbackrest import info, wal
+from .._pgbackrest.program import PgBackRest
+from ..checks import OK, Check
+from ..database import connected
+from ..errors import ConfigurationError, DatabaseError, RestoreError
+from . import directories, guards, loss, server
+from .cluster import Cluster, until_primary
+from .files import Files
+from .guards import Refusal
+from .heartbeats import heartbeats, judged, moved
+from .host import of_host
+from .logical import renamed
+from .options import parts_of
+from .replay import Replay
+from .state import State
+from .target import target_of
+
+#: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
+_LEFT = (
+    *("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name"),
+    *("recovery_target_action", "recovery_target_timeline", "restore_command"),
+)
+
+
+class PointInTime:
+    """The mode point_in_time."""
+
+    engine = "pgbackrest"
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        self.options = options
+        self.wanted = target_of(options)
+        self.setting = options.get("cluster") or {}
+        self.theirs = options.get("pgbackrest") or {}
+        if not self.setting or not self.theirs:
+            raise ConfigurationError(
+                "Nobody says which cluster.", "Set restore_cluster (data_directory) and restore_pgbackrest (stanza)."
+            )
+        self.target = f"the cluster in {self.setting['data_directory']}"
+        self.reached: Optional[str] = None
+        self.backrest = PgBackRest(self.theirs)
+        self.repository = int(self.theirs["repository"])
+        said = self.backrest.checked("info", "--output=json", f"--repo={self.repository}")
+        self.stanza = info.parse(said, self.theirs["stanza"], self.repository)
+        self.files = Files(options)
+        self.done = self.files_done = False
+        self.live: Optional[Dict[str, Any]] = None
+        self.sessions: List[str] = []
+        self.newest: Optional[datetime] = None
+
+    def fits(self, point: Dict[str, Any]) -> bool:
+        """Whether the target can be reached from a recovery point."""
+        backup = self.stanza.of(point["engine"]["label"])
+        return backup is not None and self.wanted.fits(backup, point)
+
+    def objects(self, job: Any) -> List[Dict[str, Any]]:
+        """What we fetch ourselves; the cluster is pgBackRest's."""
+        roles = ("application files", "application manifest") if self.files.wanted(job.point) else ()
+        return [entry for entry in job.point["objects"] if entry["role"] in roles]
+
+    def prepare(self, job: Any) -> None:
+        """Looks at the cluster, running or not, and at the repository.
+
+        :raises MaintenanceError: programs are missing, or the backup is gone
+        """
+        found = self.stanza.of(job.point["engine"]["label"])
+        if found is None:
+            raise RestoreError(
+                f"The repository has no backup {job.point['engine']['label']} of the recovery point {job.point['id']}.",
+                "Choose another recovery point.",
+            )
+        self.backup = found
+        if not self.wanted.fits(found, job.point):
+            raise ConfigurationError(
+                f"{self.wanted.words} lies before the end of the backup {found.label}.",
+                "Leave restore_recovery_point at newest: the right one is found by the target.",
+            )
+        major = int(job.point["database"]["server_version_num"]) // 10000
+        self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
+        self._look()
+        back_to = self.wanted.at or self._recorded_at(job)
+        until = self.newest or datetime.now(timezone.utc)
+        job.loss = {"seconds": None, "until": loss.iso(until)}
+        if self.wanted.type != "latest":
+            measured = "the target" if self.wanted.at else "the recovery point"
+            job.loss = loss.between(self.newest, back_to, measured)
+
+    def _recorded_at(self, job: Any) -> datetime:
+        at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(
+            job.point["database"]["snapshot_at"]
+        )
+        return at or datetime.now(timezone.utc)
+
+    def _look(self) -> None:
+        self.live, self.sessions, self.newest = None, [], None
+        try:
+            with connected({**self.options["database"], "connect_timeout": 5}) as connection:
+                self.live = server.describe(connection)
+                names = server.rows(connection, "SELECT datname FROM pg_database WHERE datallowconn")
+                self.sessions = [who for row in names for who in server.sessions(connection, row[0])]
+        except DatabaseError:
+            return  # it is dead: that is why somebody restores it
+        self.newest = loss.newest_sign(self.options, self.options["database"]["name"])
+
+    def settle(self, job: Any, state: State) -> None:
+        """What a dead run left."""
+        before = dict(state.run)
+        if not before:
+            return
+        state.check_kind("database")
+        self.files_done = self.files.settle(job, state, before) and before.get("wanted") == self._wanted(job)
+        if before.get("cluster"):
+            moving = before["cluster"]
+            # Whatever of the new one runs where it is not in place yet.
+            if os.path.lexists(moving["new"]) and os.stat(moving["new"]).st_ino == moving["inode"]:
+                end_inside(Path(moving["new"]))
+            done = directories.settle(moving) == "in place"
+            if done and os.path.isdir(moving["kept"]):
+                self._keep(job, state, moving["kept"], before)
+            self.done = done and before.get("wanted") == self._wanted(job)
+        text = f"The restore {before.get('id')} of {before.get('started_at')} did not end."
+        if self.done:
+            text += " Its cluster had been put in place: this run goes on after that."
+        else:
+            text += " This run starts over."
+        job.found.append(text)
+        state.begin(**(before if self.done or self.files_done else {}))
+        self._look()
+
+    def _keep(self, job: Any, state: State, name: str, run: Dict[str, Any]) -> None:
+        state.keep("directory", name, run["recovery_point"], run["started_at"])
+        job.kept.append({"kind": "directory", "name": name})
+
+    def _wanted(self, job: Any) -> Dict[str, Any]:
+        return {
+            "type": self.wanted.type,
+            "value": self.wanted.words,
+            "label": self.backup.label,
+            "directory": self.cluster.directory,
+        }
+
+    def refusals(self, job: Any, planning: bool) -> List[Refusal]:
+        """What forbids it."""
+        found = guards.of_environment(self.options, job.point)
+        if not self.done:
+            found += of_host(self.options, job.point, self.cluster, self.live)
+            if self.cluster.there:
+                what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
+                name = self.options["database"]["name"]
+                found += guards.of_confirmation(self.options, name, 1, what)
+        if not self.setting["elsewhere"]:
+            found += guards.of_application(self.options, self.sessions, self.target)
+        if "files" in parts_of(self.options):
+            found += self.files.refusals(self.options["database"]["name"], asked=self.cluster.there)
+        return found + self.space(job).refusals()
+
+    def space(self, job: Any) -> guards.Space:
+        """What is needed where."""
+        space = guards.Space()
+        if not self.done:
+            space.need(os.path.dirname(self.cluster.directory), int(self.backup.size * 1.1) + (256 << 20))
+        if self.files.wanted(job.point) and not self.files_done:
+            space.need(self.options["data_directory"], int(job.point["application"].get("bytes") or 0))
+        return space
+
+    def plan(self, job: Any) -> Dict[str, Any]:
+        """What would be done."""
+        kind = f"{self.backup.label} ({self.backup.type})"
+        steps = [
+            f"restore the backup {kind} beside {self.cluster.directory}, replay to {self.wanted.words}, look, swap"
+        ]
+        kept = []
+        if self.cluster.there:
+            kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
+        if self.files.wanted(job.point):
+            steps.append(
+                f"unpack the files of {job.point['id']}, of its own time, beside {self.options['data_directory']}, swap"
+            )
+            kept += self.files.planned(job)
+        space = self.space(job)
+        return {"target": self.target, "steps": steps, "kept": kept, "disks": space.plan(), "unseen": space.unseen}
+
+    def work(self, job: Any, state: State) -> None:
+        """Beside first, then the swap, then the real start."""
+        files = self.files.wanted(job.point) and not self.files_done
+        state.note(wanted=self._wanted(job))
+        if files:
+            job.progress.phase("fetch")
+            point = {**job.point, "objects": self.objects(job)}
+            Download(job.s3, self.options["storage"], point, job.folder / "objects").run(4, job.progress.tick)
+            self.files.unpack(job, state)
+        if not self.done:
+            self._beside(job, state)
+            job.progress.phase("swap")
+            self.cluster.stop(job.progress.tick)
+            kept = directories.aside(self.cluster.directory, job.run_id)
+            old = directories.exchange(state, "cluster", self._new, self.cluster.directory, kept)
+            job.changed = True
+            if old:
+                self._keep(job, state, str(old), state.run)
+        if files:
+            self.files.swap(job, state)
+        self._begin(job, state)
+
+    def _beside(self, job: Any, state: State) -> None:
+        self._new = directories.beside(self.cluster.directory, job.run_id)
+        state.note(making_cluster=str(self._new))
+        self._new.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
+        arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
+        arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
+        arguments.append(f"--recovery-option=restore_command={self._get(self.cluster.directory)}")
+        if self.setting["elsewhere"]:
+            # Two servers may not write into one archive.
+            arguments.append("--archive-mode=off")
+        total = self.backup.size
+        with self.backrest.start("restore", *arguments) as running:
+            job.progress.phase(
+                "restore", lambda: {"bytes_done": int(total * running.percent / 100), "bytes_total": total}
+            )
+            while not running.finished():
+                job.progress.tick()
+        job.progress.phase("replay")
+        self._replay(job, state)
+
+    def _get(self, directory: Any, *more: str) -> str:
+        words = self.backrest.arguments("archive-get", f"--repo={self.repository}", f"--pg1-path={directory}", *more)
+        return " ".join(shlex.quote(word).replace("%", "%%") for word in words) + ' %f "%p"'
+
+    def _replay(self, job: Any, state: State) -> None:
+        user, name, tick = self.options["database"]["user"], self.options["database"]["name"], job.progress.tick
+        settings = {"restore_command": self._get(self._new, "--no-archive-async")}
+        latest = self.wanted.type == "latest"
+        signals = self._new / "recovery.signal", self._new / "standby.signal"
+        if latest:
+            # As a standby it waits at the end of the log, and does not begin a timeline of its own.
+            os.rename(*signals)
+        with Replay(
+            self._new, self.cluster.programs["postgres"], self.backrest.user, settings, self.cluster.configuration
+        ) as replay:
+            replay.start()
+            if latest:
+                size = self.cluster.segment_size(self._new)
+                lsn = replay.until_end(user, wal.number(str(self.stanza.newest_wal), size) * size, tick)
+            else:
+                lsn = replay.until_paused(user, tick)
+            job.progress.phase("prove")
+            self._prove(job, state, replay.database(name, user), lsn)
+            replay.stop()
+        if latest:
+            os.rename(*reversed(signals))
+
+    def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
+        with connected(database) as connection:
+            there = server.describe(connection)["system_identifier"]
+            committed = server.value(connection, "SELECT pg_last_xact_replay_timestamp()")
+        recorded = job.point["database"]["system_identifier"]
+        if there != recorded:
+            raise RestoreError(
+                f"The restored cluster has the system identifier {there}, the recovery point {recorded}.",
+                "Choose another.",
+            )
+        at, later = heartbeats(database, self.wanted.at)
+        self.reached = f"{self.wanted.words} ({lsn})"
+        state.note(heartbeat=loss.iso(at) if at else None, lsn=lsn, reached=self.reached)
+        details = {"lsn": lsn, "last_commit": loss.iso(committed) if committed else None, "target": self.wanted.words}
+        job.checks += judged(self.wanted, at, later, details)
+        if at and self.wanted.type == "latest":
+            job.loss = loss.between(self.newest, at, "newest heartbeat restored")
+        job.loss["heartbeat_at"] = loss.iso(at) if at else None
+        exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
+        if exact and job.point["database"]["name"] == database["name"]:
+            compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick, logged=True)
+            job.checks += [renamed(check) for check in compared]
+        wrong = [check for check in job.checks if check.status == "critical"]
+        if wrong:
+            raise RestoreError(
+                f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
+            )
+
+    def _begin(self, job: Any, state: State) -> None:
+        """The real start, which promotes: then it must be what was looked at."""
+        job.progress.phase("start")
+        database = self.options["database"]
+        self.cluster.start(int(database["port"]))
+        facts = until_primary(database, int(self.setting["start_timeout"]), self.cluster.running, job.progress.tick)
+        if facts["data_directory"].rstrip("/") != self.cluster.directory:
+            raise RestoreError(
+                f"The server that answers has the directory {facts['data_directory']}, not {self.cluster.directory}.",
+                "Two servers fight for the port: stop the other one, then run the restore again.",
+            )
+        with connected(database) as connection:
+            server.run(connection, "SET default_transaction_read_only = off")
+            for setting in _LEFT:
+                server.run(connection, f"ALTER SYSTEM RESET {setting}")
+            server.run(connection, "SELECT pg_reload_conf()")
+        at, later = heartbeats(database, self.wanted.at)
+        seen = state.run.get("heartbeat")
+        self.reached = self.reached or state.run.get("reached")
+        now = loss.iso(at) if at else None
+        if later or now != seen:
+            job.checks.append(moved(now, seen))
+            return
+        if self.done:
+            job.checks += judged(self.wanted, at, later, {"target": self.wanted.words, "lsn": state.run.get("lsn")})
+        text = f"The server in {self.cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"
+        text += f" {self.wanted.words}. Make a full backup now: this timeline has none."
+        job.checks.append(
+            Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=facts)
+        )
+
+    def undo(self, job: Any, state: State) -> None:
+        """Removes what was made beside; the old cluster was not touched."""
+        directories.remove_made(state.run)

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rows of tables replaced by restored ones in one transaction: the tables, and all that hangs on them, stay."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from .._backup import snapshot
+from .._backup.snapshot import quoted
+from ..database import connected
+from ..errors import RestoreError
+from . import server
+
+Tables = List[Tuple[str, str]]
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
+FROM pg_attribute a WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname"""
+
+# Foreign keys from or to any of some tables, or the partitioned tables over them; of partitions' own only the topmost.
+_KEYS = """
+WITH RECURSIVE up AS (
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE (n.nspname, c.relname) IN %s
+  UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON up.oid = i.inhrelid)
+SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text,
+  (SELECT array_agg(a.attname ORDER BY o) FROM unnest(k.conkey) WITH ORDINALITY x(n, o)
+   JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.n),
+  (SELECT array_agg(a.attname ORDER BY o) FROM unnest(k.confkey) WITH ORDINALITY x(n, o)
+   JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.n)
+FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0
+  AND (k.conrelid IN (SELECT oid FROM up) OR k.confrelid IN (SELECT oid FROM up)) ORDER BY 1, 2"""
+
+_VIEWS = """
+SELECT DISTINCT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> c.oid
+  AND (n.nspname, c.relname) IN %s ORDER BY 1"""
+
+_SEQUENCES = """
+SELECT s.oid::regclass::text, a.attname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass AND d.deptype IN ('a', 'i')"""
+
+
+def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
+    """Foreign keys and views that hang on tables, in words."""
+    with connected(database, statement_timeout=0) as connection:
+        server.run(connection, "SET search_path = pg_catalog")
+        found = [
+            f"foreign key {name} of {source} to {goal}"
+            for name, source, goal, _columns, _others in server.rows(connection, _KEYS, (tuple(tables),))
+        ]
+        return found + [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
+
+
+def replace(
+    database: Dict[str, Any], tables: Tables, schemas: Dict[str, str], recorded: List[Dict[str, Any]], run_id: str
+) -> List[str]:
+    """Replaces the rows of tables by those of their restored twins, all of them or none.
+
+    :param schemas: by source schema, the one with the twins, which is removed at the end
+    :param recorded: of the recovery point, compared with before it counts
+    :returns: names of the schemas in which the old rows are
+    :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
+    """
+    with snapshot.opened(database) as taken:
+        measurable = {(table["schema"], table["name"]): table for table in taken.tables()}
+    missing = [f"{schema}.{name}" for schema, name in tables if (schema, name) not in measurable]
+    if missing:
+        raise RestoreError(
+            f"These tables are not in the database any more: {', '.join(missing)}.",
+            "They lie beside, in the schema restored_*: move them in place by hand (ALTER TABLE ... SET SCHEMA).",
+        )
+    kept = {schema: server.kept_name(schema, run_id) for schema in schemas}
+    with connected(database, statement_timeout=0) as connection:
+        server.run(connection, snapshot.SETTINGS)
+        server.run(
+            connection, "SET default_transaction_read_only = off; BEGIN; SET LOCAL session_replication_role = replica"
+        )
+        names = ", ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in tables)
+        server.run(connection, f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+        for schema in kept.values():
+            server.run(connection, f"CREATE SCHEMA {quoted(schema)}")
+        for schema, name in tables:
+            _one(connection, schema, name, schemas[schema], kept[schema])
+        _check_keys(connection, tables)
+        _check_rows(connection, measurable, recorded)
+        for schema in schemas.values():
+            server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
+        server.run(connection, "COMMIT")
+    return sorted(kept.values())
+
+
+def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
+    table, other = f"{quoted(schema)}.{quoted(name)}", f"{quoted(twin)}.{quoted(name)}"
+    columns, others = (server.rows(connection, _COLUMNS, (each,)) for each in (table, other))
+    if columns != others:
+        here = ", ".join(sorted(f"{each[0]} {each[1]}" for each in set(columns) ^ set(others)))
+        raise RestoreError(
+            f"{schema}.{name} has other columns today than in the recovery point: {here}. Nothing was replaced.",
+            f"Its rows lie beside, in {twin}: copy what is wanted by hand.",
+        )
+    plain = ", ".join(quoted(each[0]) for each in columns if not each[2])
+    server.run(connection, f"CREATE TABLE {quoted(kept)}.{quoted(name)} AS SELECT * FROM ONLY {table}")  # noqa: S608
+    server.run(connection, f"DELETE FROM ONLY {table}")  # noqa: S608 quoted
+    rows = f"({plain}) OVERRIDING SYSTEM VALUE SELECT {plain}" if plain else "SELECT"
+    server.run(connection, f"INSERT INTO {table} {rows} FROM ONLY {other}")
+    for sequence, column in server.rows(connection, _SEQUENCES, (table,)):
+        # Numbers that were given once are not given again.
+        server.run(
+            connection,
+            f"SELECT setval('{sequence.replace(chr(39), chr(39) * 2)}', m) FROM (SELECT max({quoted(column)}) AS m"  # noqa: S608
+            f" FROM {table}) t, {sequence} s WHERE m > s.last_value",
+        )
+
+
+def _check_keys(connection: Any, tables: Tables) -> None:
+    broken = []
+    for name, source, goal, columns, others in server.rows(connection, _KEYS, (tuple(tables),)):
+        same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(columns, others))  # noqa: B905
+        full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in columns)
+        query = f"SELECT count(*) FROM {source} s WHERE {full} AND NOT EXISTS (SELECT FROM {goal} g WHERE {same})"  # noqa: S608
+        count = server.value(connection, query)
+        if count:
+            broken.append(f"{name}: {count} rows of {source} would have no partner in {goal}")
+    if broken:
+        raise RestoreError(
+            f"Foreign keys would be broken: {'; '.join(broken[:3])}. Nothing was replaced.",
+            "Restore these tables together, or copy single rows from the schema restored_* by hand.",
+        )
+
+
+def _check_rows(
+    connection: Any, measurable: Dict[Tuple[str, str], Dict[str, Any]], recorded: List[Dict[str, Any]]
+) -> None:
+    for each in recorded:
+        table = measurable[each["schema"], each["name"]]
+        found = snapshot.measure(connection, table, each["digest"] is not None)
+        same = found["digest"] == each["digest"] or found["algorithm"] != each["algorithm"]
+        if found["rows"] != each["rows"] or not same:
+            raise RestoreError(
+                f"{each['schema']}.{each['name']} would not have the rows of the recovery point. Nothing was replaced.",
+                "This is a defect, or a trigger or rule that is always on: compare with the schema restored_*.",
+            )

@@ -1,0 +1,55 @@
+"""A restore in a process of its own, for tests that kill it: python restore_worker.py COLLECTIONS OPTIONS.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    sys.path.insert(0, sys.argv[1])
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, server
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
+
+    options = json.loads(Path(sys.argv[2]).read_text())
+    hang = options.pop("hang", "")
+
+    def stop_at(name: str) -> None:
+        print(name, flush=True)
+        if name == hang:
+            time.sleep(600)
+
+    class Told(Progress):
+        def phase(self, name: str, *rest: object) -> None:
+            super().phase(name, *rest)  # type: ignore[arg-type]
+            stop_at(name)
+
+    # Between the steps of a swap, where nothing is told.
+    swap, rename = server.swap, os.rename
+
+    def swapped(*arguments: object) -> None:
+        swap(*arguments)  # type: ignore[arg-type]
+        stop_at("database swapped")
+
+    class Steps:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def rename(self, source: object, target: object) -> None:
+            stop_at(f"before rename to {Path(str(target)).name.split('_before_')[0]}")
+            rename(source, target)  # type: ignore[arg-type]
+
+    server.swap = swapped  # type: ignore[assignment]
+    directories.os = Steps()  # type: ignore[assignment,attr-defined]
+    try:
+        print(json.dumps(engine.run(options, Told())["problem"]), flush=True)
+    except MaintenanceError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

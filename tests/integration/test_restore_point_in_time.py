@@ -1,0 +1,410 @@
+"""A cluster brought back to a chosen second by pgBackRest: destroyed, alive, killed half-way, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, list_keys
+
+from tests.conftest import ROOT
+from tests.integration import restore_fixtures
+from tests.integration.pgbackrest_fixtures import Physical, set_up
+from tests.integration.restore_fixtures import Start, bad, restored, until
+
+place, worker = restore_fixtures.place, restore_fixtures.worker
+
+
+class Lived:
+    """A platform that lives: its heartbeats are the tests' own, so that each is known."""
+
+    def __init__(self, physical: Physical, place: Path) -> None:
+        self.physical = physical
+        self.place = place
+        physical.sandbox("stop", "app")
+        self.point = physical.backup("full")["recovery_point"]
+
+    @property
+    def postgres(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.physical.state["postgres"]
+        return found
+
+    @property
+    def data(self) -> Path:
+        return Path(self.postgres["data_dir"])
+
+    def options(self, moment: datetime | None = None, **changes: Any) -> dict[str, Any]:
+        """Options of a recovery that is wanted."""
+        environment = [
+            f"{name}={value}" for name, value in self.physical.sandbox.environment.items() if "SANDBOX" in name
+        ]
+        command = ["env", *environment, sys.executable, "-m", "sandbox"]
+        postgres, cluster = self.postgres, changes.pop("cluster", {})
+        database = {"port": postgres["port"], "user": postgres["superuser"], "password": postgres["superuser_password"]}
+        theirs = {
+            key: value
+            for key, value in self.physical.pgbackrest.items()
+            if key in options.SPEC["pgbackrest"]["options"]
+        }
+        return {
+            **{name: spec.get("default") for name, spec in options.SPEC.items()},
+            "environment_name": "local",
+            "database": {**self.physical.sandbox.database, **database},
+            "storage": self.physical.sandbox.storage,
+            "pg_bin_dir": postgres["bin_dir"],
+            "scratch_directory": str(self.place),
+            "mode": "point_in_time",
+            "target": moment.isoformat() if moment else None,
+            "confirm": f"local/{postgres['database']}",
+            "pgbackrest": theirs,
+            "cluster": {
+                **{name: spec.get("default") for name, spec in options.SPEC["cluster"]["options"].items()},
+                "data_directory": str(self.data),
+                "stop_command": [*command, "stop", "postgres"],
+                "start_command": [*command, "start", "postgres"],
+                "command_directory": str(ROOT),
+                "start_timeout": 60,
+                **cluster,
+            },
+            **changes,
+        }
+
+    def sql(self, text: str) -> Any:
+        """The first value of a statement."""
+        self.physical.sandbox.state = self.physical.state
+        found = self.physical.sql(text)
+        return found[0][0] if found else None
+
+    def beat(self) -> datetime:
+        """A sign of life; between two of them lies a time that is in none."""
+        at: datetime = self.sql(
+            "UPDATE heartbeat SET beat_at = clock_timestamp(), sequence = sequence + 1 RETURNING beat_at"
+        )
+        time.sleep(0.05)
+        return at
+
+    def newest(self) -> datetime:
+        """The newest sign of life."""
+        found: datetime = self.sql("SELECT max(beat_at) FROM maintenance.heartbeat")
+        return found
+
+    def archive(self) -> None:
+        """Waits until everything up to now is in the repository."""
+        segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        deadline = time.monotonic() + 30
+        while (self.sql("SELECT last_archived_wal FROM pg_stat_archiver") or "") < segment:
+            assert time.monotonic() < deadline, "it was not archived"
+            time.sleep(0.1)
+
+    def three(self) -> tuple[datetime, datetime, datetime]:
+        """Two signs of life, a moment, and another one; all of it archived. Gives the second, the moment, the third."""
+        self.beat()
+        second = self.beat()
+        moment = second + timedelta(milliseconds=20)
+        third = self.beat()
+        self.sql("DELETE FROM executions WHERE id IN (SELECT id FROM executions LIMIT 10)")
+        self.archive()
+        return second, moment, third
+
+    def destroy(self) -> None:
+        """Kills the server and deletes its data directory."""
+        os.kill(self.postgres["pid"], signal.SIGKILL)
+        while inside(self.data):
+            time.sleep(0.05)
+        shutil.rmtree(self.data)
+
+    def kept(self) -> list[str]:
+        """What lies beside the data directory."""
+        return sorted(path.name for path in self.data.parent.iterdir() if path.name not in ("data",) and path.is_dir())
+
+    def clean(self) -> None:
+        for name in self.kept():
+            if "_before_" in name:
+                shutil.rmtree(self.data.parent / name)
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> Iterator[Lived]:
+    """A platform of the module's own, backed up once."""
+    with set_up() as physical:
+        yield Lived(physical, place)
+
+
+@pytest.fixture
+def lived(whole: Lived) -> Iterator[Lived]:
+    """The platform, running."""
+    whole.physical.sandbox("start", "postgres")
+    yield whole
+    whole.clean()
+
+
+def test_playbook_brings_a_destroyed_database_back_to_a_second(lived: Lived) -> None:
+    """The data directory is deleted, the server dead: the newest heartbeat is of before that second, none is later."""
+    before = lived.sql("SELECT count(*) FROM executions")
+    second, moment, third = lived.three()
+    lived.destroy()
+    asked: tuple[str, ...] = ("-e", "restore_mode=point_in_time", "-e", f"restore_target={moment.isoformat()}")
+    asked += ("-e", f"restore_scratch_directory='{lived.place}'")
+    planned = lived.physical.play("restore", *asked, "--check")
+    assert planned.returncode == 0, planned.output
+    assert "Would restore the backup" in planned.output
+    assert not lived.data.exists()
+    # The application would write the next heartbeat before anybody could look.
+    done = lived.physical.play("restore", *asked, "-e", "restore_application_way=none", "-vvv")
+    assert done.returncode == 0, done.output
+    assert lived.newest() == second <= moment < third
+    assert lived.sql("SELECT count(*) FROM executions") == before
+    assert not lived.sql("SELECT pg_is_in_recovery()")
+    for secret in (
+        lived.postgres["superuser_password"],
+        lived.postgres["cipher_pass"],
+        lived.physical.sandbox.storage["secret_key"],
+    ):
+        assert secret not in done.output
+    report = done.report("restore")
+    checks = {check["id"]: check for check in report["checks"]}
+    assert checks["restore.heartbeat"]["status"] == "ok"
+    assert datetime.fromisoformat(checks["restore.heartbeat"]["value"]) <= moment
+    (action,) = [each for each in report["actions"] if each["id"] == "restore.restore"]
+    assert [name for name in action["details"]["phases"] if name in ("restore", "replay", "swap", "start")] == [
+        *("restore", "replay", "swap", "start")
+    ]
+    assert "Record the restore in the ledger" in done.output
+    # The new timeline is archived: what happens from now on can be recovered, too.
+    lived.beat()
+    lived.archive()
+
+
+def test_playbook_restores_the_newest_logical_recovery_point(lived: Lived) -> None:
+    """All of the manual's Recovery Procedures: stop, database, files, start, health; what lies aside is removed."""
+    where = ("-e", f"restore_scratch_directory='{lived.place}'")
+    lived.physical.sandbox("start", "app")
+    files = Path(lived.physical.state["app"]["data_dir"])
+    backed_up = lived.physical.play("daily", "--tags", "backup", "-e", '{"backup_engines": ["logical"]}')
+    assert backed_up.returncode == 0, backed_up.output
+    before = lived.sql("SELECT count(*) FROM executions")
+    lived.sql("DELETE FROM executions")
+    next(path for path in files.rglob("*") if path.is_file()).unlink()
+    refused = lived.physical.play("restore", *where, "-e", "restore_confirm=local/other", "--check")
+    assert refused.returncode != 0
+    assert "restore_confirm=local/tradingflow" in refused.output
+    lock = lived.physical.artifacts / "locks" / "local@restore.json"
+    done = lived.physical.play("restore", *where, "-vvv")
+    assert done.returncode == 0, done.output
+    assert not lock.exists()
+    assert lived.postgres["superuser_password"] not in done.output
+    report = done.report("restore")
+    checks = {check["id"]: check["status"] for check in report["checks"]}
+    assert checks["restore.digests"] == checks["restore.application_files"] == "ok"
+    assert [status for id, status in checks.items() if id.startswith("application.health")] == ["ok"]
+    assert lived.sql("SELECT count(*) FROM executions") == before
+    lived.physical.sandbox("stop", "app")
+    names = [name for name in report["actions"][0]["details"]["kept"] if name]
+    assert [name.split(" ")[0] for name in names] == ["database", "directory"]
+    asked = json.dumps({"restore_remove_old": [name.split(" ", 1)[1] for name in names]})
+    removed = lived.physical.play("restore", *where, "-e", "restore_mode=remove_old", "-e", asked)
+    assert removed.returncode == 0, removed.output
+    assert lived.sql("SELECT count(*) FROM pg_database WHERE datname LIKE '%before%'") == 0
+
+
+def test_alive_and_back_again(lived: Lived) -> None:
+    """While it runs: the old directory is kept aside, whole; the application is asked at the end."""
+    second, moment, third = lived.three()
+    lived.physical.sandbox("start", "app")
+    done = lived.physical.play(
+        *("restore", "-e", "restore_mode=point_in_time", "-e", f"restore_target={moment.isoformat()}"),
+        *("-e", f"restore_scratch_directory='{lived.place}'"),
+    )
+    lived.physical.sandbox("stop", "app")
+    assert done.returncode == 0, done.output
+    checks = {check["id"]: check for check in done.report("restore")["checks"]}
+    assert checks["restore.heartbeat"]["value"][:19] == second.isoformat()[:19]
+    assert [check["status"] for id, check in checks.items() if id.startswith("application.health")] == ["ok"]
+    (kept,) = lived.kept()
+    assert (lived.data.parent / kept / "PG_VERSION").exists()
+    # The application lives on from there.
+    assert lived.newest() > third
+    name = str(lived.data.parent / kept)
+    removed = engine.run(lived.options(mode="remove_old", remove_old=[name]), Progress())
+    assert removed["removed"] == [{"kind": "directory", "name": name}]
+    assert lived.kept() == []
+
+
+def test_latest(lived: Lived) -> None:
+    _second, _moment, third = lived.three()
+    lived.destroy()
+    checks, result, _ = restored(lived.options(target_type="latest"))
+    assert bad(checks) == {}
+    assert lived.newest() == third
+    assert result["loss"]["seconds"] >= 0
+
+
+def test_restore_point_with_all_its_digests(lived: Lived) -> None:
+    lived.physical.sandbox("start", "postgres")
+    point = lived.physical.backup("incr")["recovery_point"]
+    assert point["engine"]["exact"]
+    lived.sql("DELETE FROM executions")
+    lived.archive()
+    checks, _, _ = restored(lived.options(target_type="name", target=point["engine"]["restore_point"]))
+    assert bad(checks) == {}
+    assert checks["restore.digests"].value == len(point["database"]["tables"])
+    assert lived.sql("SELECT count(*) FROM executions") > 0
+
+
+@pytest.mark.parametrize("phase", ["restore", "prove", "before rename to data", "start"])
+def test_killed_in_any_phase_and_run_again(lived: Lived, worker: Start, phase: str) -> None:
+    second, moment, third = lived.three()
+    process = worker({**lived.options(moment), "hang": phase})
+    until(process, phase)
+    process.kill()
+    process.wait()
+    # The old data are there, one way or the other.
+    versions = list(lived.data.parent.glob("*/PG_VERSION"))
+    assert versions
+    if phase in ("restore", "prove"):
+        assert lived.newest() == third
+    checks, result, _ = restored(lived.options(moment))
+    assert bad(checks) == {}
+    assert lived.newest() == second
+    (found,) = result["found"]
+    assert ("goes on after that" in found) == (phase in ("before rename to data", "start")), found
+    (kept,) = lived.kept()
+    assert "_before_" in kept
+    assert (lived.data.parent / kept / "PG_VERSION").exists()
+
+
+def test_server_that_does_not_start_is_gone_on_with(lived: Lived) -> None:
+    second, moment, _third = lived.three()
+    checks, result, summary = restored(lived.options(moment, cluster={"start_command": ["false"]}))
+    assert "exit status 1" in checks["restore.failed:start"].message
+    assert checks["restore.unfinished"].status == "critical"
+    assert (summary["changed"], result["unfinished"]) == (True, True)
+    with pytest.raises(ConfigurationError, match="did not end"):
+        engine.run(lived.options(mode="remove_old", remove_old=[str(lived.data.parent / lived.kept()[0])]), Progress())
+    checks, _, _ = restored(lived.options(moment))
+    assert bad(checks) == {}
+    assert lived.newest() == second
+
+
+def test_wal_that_is_missing_ends_it(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap before the target: nothing is put in place, and the server that runs goes on."""
+    lived.beat()
+    segment = lived.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    lived.archive()
+    _second, moment, third = lived.three()
+    storage = lived.physical.sandbox.storage
+    s3 = client(storage)
+    (key,) = [
+        each["Key"] for each in list_keys(s3, storage["bucket"], "pgbackrest/local/archive/") if segment in each["Key"]
+    ]
+    body = s3.get_object(Bucket=storage["bucket"], Key=key)["Body"].read()
+    s3.delete_object(Bucket=storage["bucket"], Key=key)
+    monkeypatch.setattr(replay, "STUCK", 3.0)
+    try:
+        for chosen in (lived.options(moment), lived.options(target_type="latest")):
+            checks, _, summary = restored(chosen)
+            assert checks["restore.failed:replay"].status == "critical", checks
+            assert not summary["changed"]
+            assert lived.newest() == third
+            assert lived.kept() == []
+    finally:
+        s3.put_object(Bucket=storage["bucket"], Key=key, Body=body)
+
+
+def test_target_after_the_archived_log(lived: Lived) -> None:
+    lived.beat()
+    lived.archive()
+    third = lived.beat()
+    time.sleep(0.1)
+    checks, _, summary = restored(lived.options(datetime.now(UTC)))
+    assert "ended before" in checks["restore.failed:replay"].message
+    assert not summary["changed"]
+    assert lived.newest() == third
+    assert lived.kept() == []
+
+
+def test_what_makes_no_sense(lived: Lived) -> None:
+    for changes, said in (
+        ({"target": "2026-11-24 18:30:00"}, "no time with a zone"),
+        ({"target": "2126-11-24T18:30:00Z"}, "in the future"),
+        ({"target": "2026-01-01T00:00:00Z"}, "ended before 2026-01-01"),
+        ({"target_type": "latest", "target": "2026-01-01T00:00:00Z"}, "says where to stop"),
+        ({"target_type": "lsn", "target": "0/x"}, "no place in the write-ahead log"),
+        ({"target": None}, "Nobody says to which time"),
+        ({"mode": "whole", "recovery_point": lived.point["id"]}, "is of pgbackrest"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            engine.plan(lived.options(**{"target": None, **changes}))
+
+
+Change = Callable[[Lived], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "change"),
+    [
+        ("confirmation", "is not empty", lambda lived: {"confirm": None}),
+        ("host", "stanza local on this host is of", lambda lived: {"cluster": {"data_directory": f"{lived.data}2"}}),
+        (
+            "application",
+            "it is running",
+            lambda lived: {"application": {"urls": [lived.physical.sandbox.storage["endpoint"]]}},
+        ),
+        (
+            "environment",
+            "would be restored into other",
+            lambda lived: {"environment_name": "other", "source_environment": "local"},
+        ),
+    ],
+)
+def test_refused(lived: Lived, name: str, said: str, change: Change) -> None:
+    time.sleep(1.1)
+    moment = lived.beat()
+    checks, _, summary = restored(lived.options(moment + timedelta(milliseconds=1), **change(lived)))
+    assert said in checks[f"restore.refused:{name}"].message
+    assert not summary["changed"]
+    assert lived.newest() == moment
+
+
+def test_elsewhere_beside_the_server_that_runs(lived: Lived) -> None:
+    """Into another directory and another port, for somebody who wants to look at an hour ago; it archives nothing."""
+    second = lived.beat()
+    lsn = lived.sql("SELECT pg_current_wal_flush_lsn()::text")
+    third = lived.beat()
+    lived.archive()
+    folder, port = lived.data.parent / "elsewhere", lived.postgres["port"] + 1
+    chosen = lived.options(
+        target_type="lsn",
+        target=lsn,
+        confirm=None,
+        cluster={"data_directory": str(folder), "elsewhere": True, "stop_command": [], "start_command": []},
+    )
+    chosen["database"]["port"] = port
+    try:
+        checks, _, _ = restored(chosen)
+        assert bad(checks) == {}
+        assert lived.newest() == third
+        lived.physical.sandbox.state["postgres"]["port"] = port
+        assert lived.physical.sql("SELECT max(beat_at) FROM maintenance.heartbeat")[0][0] == second
+        assert lived.physical.sql("SHOW archive_mode")[0][0] == "off"
+    finally:
+        for pid in inside(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT)
+        while inside(folder):
+            time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,234 @@
+"""What a restore computes by itself: names, statements about databases and roles, targets, directories, forecasts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+    archive,
+    directories,
+    findings,
+    forecast,
+    guards,
+    loss,
+    options,
+    server,
+    target,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.state import State
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+
+ID = "20261124T183059Z-3fa9c1"
+NOW = datetime(2026, 11, 24, 19, tzinfo=UTC)
+
+
+def test_names_that_are_kept_fit_and_are_known_again() -> None:
+    for name in ("tradingflow", "ü" * 40, "a" * 63, 'it\'s "odd"'):
+        kept = server.kept_name(name, ID)
+        assert len(kept.encode()) <= 63
+        assert kept.endswith("_before_20261124t183059z_3fa9c1")
+        assert server.KEPT.fullmatch(kept)
+    assert not server.KEPT.fullmatch("tradingflow")
+    assert not server.KEPT.fullmatch("_before_20261124t183059z_3fa9c1")
+    assert len(server.temporary_name("production-0123456789ab", ID).encode()) <= 63
+
+
+def test_statements_are_about_the_other_database() -> None:
+    text = """CREATE DATABASE "o ""dd" WITH TEMPLATE = template0 ENCODING = 'UTF8';
+ALTER DATABASE "o ""dd" OWNER TO "ALTER DATABASE";
+\\connect "o ""dd"
+\\restrict abc
+COMMENT ON DATABASE "o ""dd" IS 'a comment
+ALTER DATABASE "o ""dd" in it';
+GRANT CONNECT ON DATABASE "o ""dd" TO reader;
+REVOKE CONNECT,TEMPORARY ON DATABASE plain FROM PUBLIC;
+ALTER DATABASE plain SET work_mem TO '5MB';
+"""
+    made = archive.renamed(text, 'new"')
+    assert made.count('"new"""') == 7
+    assert "\\" not in made
+    assert 'OWNER TO "ALTER DATABASE"' in made
+    assert "o " not in made.replace("TO ", "")
+
+
+def test_roles_by_name_with_what_is_granted_to_them() -> None:
+    text = """CREATE ROLE maintenance;
+ALTER ROLE maintenance WITH NOSUPERUSER LOGIN;
+CREATE ROLE "o ""dd";
+ALTER ROLE "o ""dd" SET search_path TO 'x';
+GRANT pg_monitor TO maintenance WITH INHERIT TRUE GRANTED BY postgres;
+GRANT maintenance TO "o ""dd" GRANTED BY "some one";
+ALTER ROLE unknown WITH LOGIN;
+"""
+    found = archive.roles(text)
+    assert list(found) == ["maintenance", 'o "dd']
+    assert found["maintenance"][-1] == "GRANT pg_monitor TO maintenance WITH INHERIT TRUE;"
+    assert found['o "dd'][-1] == 'GRANT maintenance TO "o ""dd";'
+
+
+def test_entries_without_rows_and_rows_of_tables() -> None:
+    texts = [
+        *(
+            "SCHEMA - public pg",
+            "TABLE public orders me",
+            "TABLE DATA public orders me",
+            "TABLE DATA public orders2 me",
+        ),
+        *("INDEX public i me", "CONSTRAINT public orders orders_pkey me", "FK CONSTRAINT public orders fk me"),
+        *("TRIGGER public orders t me", "DATABASE - x me", "ACL - DATABASE x me", "SEQUENCE public s me"),
+    ]
+    entries = [archive.Entry(number, text) for number, text in enumerate(texts)]
+    assert [entry.number for entry in archive.without_rows(entries)] == [0, 1, 10]
+    assert [entry.number for entry in archive.rows_of(entries, [("public", "orders")])] == [2, 4, 5]
+    assert archive.data_file(f"backups/local/{ID}/database/2848.dat.gz") == 2848
+    assert archive.data_file(f"backups/local/{ID}/database/toc.dat") == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-24T18:30:00Z", datetime(2026, 11, 24, 18, 30, tzinfo=UTC)),
+        ("2026-11-24 19:30:00+01:00", datetime(2026, 11, 24, 18, 30, tzinfo=UTC)),
+        ("2026-11-24 19:30:00.25+01", datetime(2026, 11, 24, 18, 30, 0, 250000, tzinfo=UTC)),
+        ("2026-11-24T13:30:00.000001-0500", datetime(2026, 11, 24, 18, 30, 0, 1, tzinfo=UTC)),
+    ],
+)
+def test_times_have_a_zone(text: str, at: datetime) -> None:
+    found = target.target_of({"target_type": "time", "target": text}, NOW)
+    assert found.at == at
+    assert found.arguments()[:2] == ["--type=time", f"--target={at:%Y-%m-%d %H:%M:%S.%f}+00"]
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-24", "2026-11-24T18:30:00", "2026-13-24T18:30:00Z", "yesterday", "", "2026-11-24T19:00:01Z"]
+)
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        target.target_of({"target_type": "time", "target": text}, NOW)
+
+
+def test_a_backup_fits_when_it_ended_before_the_target() -> None:
+    backup = SimpleNamespace(stopped_at=datetime(2026, 11, 24, 18, 30, tzinfo=UTC), lsn_stop="1/10")
+    point = {"engine": {"restore_point": "tradingflow_x"}}
+
+    def fits(kind: str, value: str) -> bool:
+        return target.target_of({"target_type": kind, "target": value}, NOW).fits(backup, point)
+
+    # Its end is known to the second only.
+    assert [fits("time", f"2026-11-24T18:30:0{n}Z") for n in (0, 1)] == [False, True]
+    assert [fits("lsn", lsn) for lsn in ("1/F", "1/10", "2/0")] == [False, True, True]
+    assert [fits("name", name) for name in ("tradingflow_x", "tradingflow_y", "before release")] == [True, False, True]
+    assert fits("latest", "")
+
+
+def moving(folder: Path) -> dict[str, Any]:
+    names = {name: str(folder / name) for name in ("new", "place", "kept")}
+    return {**names, "inode": (folder / "new").stat().st_ino, "there": True}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "is").write_text(name)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.parent.name: path.read_text() for path in folder.glob("*/is")}
+
+
+def test_directories_are_settled_wherever_it_was_killed(two: Path) -> None:
+    said = moving(two)
+    assert directories.settle(said) == ""
+    assert contents(two) == {"place": "place"}
+
+
+def test_exchanged_and_not_yet_put_aside(two: Path) -> None:
+    said = moving(two)
+    assert directories._swapped(two / "new", two / "place")
+    assert directories.settle(said) == "in place"
+    assert contents(two) == {"place": "new", "kept": "place"}
+    assert directories.settle(said) == "in place"
+
+
+def test_put_aside_and_nothing_in_place(two: Path) -> None:
+    said = moving(two)
+    (two / "place").rename(two / "kept")
+    assert directories.settle(said) == ""
+    assert contents(two) == {"place": "place"}
+
+
+def test_exchange(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(two / "state.json")
+    state.begin(id="x")
+    assert directories.exchange(state, "files", two / "new", str(two / "place"), two / "kept") == two / "kept"
+    assert contents(two) == {"place": "new", "kept": "place"}
+    assert State(two / "state.json").run["files"]["place"] == str(two / "place")
+
+
+def test_forecast_goes_by_the_size(tmp_path: Path) -> None:
+    drill = {
+        "engine": "logical",
+        "recovery_point": "other",
+        "database_bytes": 100,
+        "phases": {"fetch": 1, "restore": 2, "start": 9},
+    }
+    point = {"id": ID, "engine": "logical", "database_bytes": 1000}
+    assert forecast.of_drill(drill, point) == {"seconds": 30.0, "drill": "other"}
+    assert forecast.of_drill({**drill, "recovery_point": ID}, point) == {"seconds": 3.0, "drill": ID}
+    assert forecast.of_drill({**drill, "database_bytes": None}, point) is None
+    assert forecast.of_drill(drill, {**point, "engine": "pgbackrest"}) is None
+    assert forecast.of_drill({}, point) is None
+
+
+def test_loss_is_between_two_signs_of_life() -> None:
+    back = datetime(2026, 11, 24, 18, tzinfo=UTC)
+    assert loss.between(NOW, back, "x")["seconds"] == 3600
+    assert loss.between(back, NOW, "x")["seconds"] == 0
+    assert loss.between(None, back, "x")["measured_until"] == "now"
+
+
+def test_overriding_wants_the_word_and_a_reason() -> None:
+    refusals = [guards.Refusal("a", "A.", "Do."), guards.Refusal("b", "B.", "Do.", "other_cluster")]
+    given = {"overrides": ["other_cluster"], "reason": "a new server"}
+    guards.check_words(given)
+    assert [[each.name for each in some] for some in guards.standing(refusals, given)] == [["a"], ["b"]]
+    assert [each.name for each in guards.standing(refusals, {"overrides": []})[0]] == ["a", "b"]
+    for reason in (None, "", "  "):
+        with pytest.raises(ConfigurationError, match="needs a reason"):
+            guards.check_words({**given, "reason": reason})
+
+
+def test_every_override_is_documented() -> None:
+    assert options.SPEC["overrides"]["choices"] == list(options.OVERRIDES)
+    assert options.parts_of({"parts": [], "mode": "whole"}) == ["database", "files"]
+    assert options.parts_of({"parts": [], "mode": "point_in_time"}) == ["database"]
+    assert options.parts_of({"parts": ["files"], "mode": "point_in_time"}) == ["files"]
+
+
+def test_what_was_not_begun_is_never_ok() -> None:
+    for kind in ("RestoreError", "StorageError", "unexpected"):
+        (check,), (action,) = findings.failure("Something.", "Do.", kind, "2026-11-24T00:00:00Z")
+        assert check.status in ("critical", "unknown")
+        assert action["status"] == "failed"
+
+
+def test_state_outlives_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    state = State(path)
+    state.begin(id="x")
+    state.keep("database", "a_before", ID, "now")
+    state.keep("database", "a_before", ID, "now")
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = State(path)
+    assert (again.run, len(again.kept)) == ({"id": "x"}, 1)
+    again.end()
+    assert (State(path).run, len(State(path).kept)) == ({}, 1)
+    path.write_text("[]")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        State(path)
