@@ -20,6 +20,7 @@ from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, storage_errors
 from . import files, programs
+from .application import Application, application_root
 from .dump import Dump, dump_globals
 from .lock import lock_of
 from .progress import Progress
@@ -82,26 +83,13 @@ def _free(directory: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _application_root(options: Dict[str, Any]) -> Optional[Path]:
-    if not options.get("data_directory"):
-        return None
-    root = Path(options["data_directory"])
-    if not root.is_dir():
-        raise ConfigurationError(
-            f"The application's data directory {files.show(str(root))} does not exist on this host.",
-            "Correct backup_data_directory, or leave it empty when there are no files to back up.",
-        )
-    files.need_zstandard()
-    return root
-
-
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     """What create would do: to, database, tables, estimated bytes, compression, files, free scratch. Changes nothing.
 
     :raises MaintenanceError: something create needs is missing
     """
     tools = Tools(options)
-    root = _application_root(options)
+    root = application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     with connected(options["database"], statement_timeout=0) as connection:
         tools.check_server(connection.server_version)
@@ -142,7 +130,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     run_id = new_id(now)
     progress.phase("prepare")
     tools = Tools(options)
-    root = _application_root(options)
+    root = application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     storage = options["storage"]
     s3 = client(storage, pool=16)
@@ -208,7 +196,7 @@ def _work(
         ):
             # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
             dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
-            archive = _Application(uploader, root, options["data_excludes"], prefix)
+            archive = Application(uploader, root, options["data_excludes"], prefix)
             sessions = max(1, options["jobs"] // 2)
             measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
             dump = Dump(
@@ -283,73 +271,6 @@ def _work(
 def _application_of(options: Dict[str, Any]) -> Dict[str, Any]:
     application = options.get("application") or {}
     return {name: application.get(name) for name in ("name", "version", "image")}
-
-
-class _Application:
-    """The files' archive, made by a thread of its own."""
-
-    def __init__(self, uploader: Uploader, root: Optional[Path], excludes: List[str], prefix: str) -> None:
-        self._uploader = uploader
-        self._prefix = prefix
-        self._stopped = threading.Event()
-        self._error: Optional[BaseException] = None
-        self._archive = files.Archive(root, excludes, self._pause) if root else None
-        self.bytes_total = files.estimate(root, excludes)[1] if root else 0
-        self._thread = threading.Thread(target=self._run, args=[self._archive], name="application", daemon=True)
-
-    def _pause(self) -> None:
-        if self._stopped.is_set():
-            raise BackupError("The backup was stopped.")
-
-    def start(self) -> None:
-        if self._archive is not None:
-            self._thread.start()
-
-    def _run(self, archive: files.Archive) -> None:
-        try:
-            stream = self._uploader.stream(f"{self._prefix}/application/data.tar.zst", "application files")
-            archive.write(stream)
-            stream.close()
-            manifest = self._uploader.stream(f"{self._prefix}/application/manifest.json", "application manifest")
-            manifest.write(files.dump_manifest(archive.manifest()))
-            manifest.close()
-        except OSError as error:
-            self._error = BackupError(
-                f"The application's files cannot be read: {files.show(str(error))}",
-                "Give the backup's user the right to read them, or exclude them (backup_data_excludes).",
-            )
-        except BaseException as error:
-            self._error = error
-
-    def finished(self) -> bool:
-        """Whether it is done; raises what it failed with."""
-        if self._error is not None:
-            raise self._error
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._uploader.stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(30)
-
-    @property
-    def bytes_done(self) -> int:
-        return self._archive.bytes_done if self._archive else 0
-
-    @property
-    def changed(self) -> List[str]:
-        if self._archive is None:
-            return []
-        return [files.show(name) for name in [*self._archive.changed, *self._archive.walk.vanished]]
-
-    @property
-    def skipped(self) -> List[str]:
-        return [files.show(name) for name in self._archive.skipped] if self._archive else []
-
-    def summary(self) -> Dict[str, Any]:
-        entries = self._archive.entries if self._archive else []
-        return {"files": sum(entry["type"] == "file" for entry in entries), "bytes": self.bytes_done}
 
 
 class _Watcher:
