@@ -62,11 +62,16 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
     """Id, engine, bytes and seconds of a recovery point; None when it is none."""
     try:
         point = store.parse(body, prefix, run_id)
+        files = (point.get("application") or {}).get("engine")
         begun, ended = (datetime.strptime(point[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("created_at", "finished_at"))
         return {
             "id": run_id,
-            "engine": [point["engine"][key] for key in ("name", "format", "compression", "level")],
-            "bytes": int(point["totals"]["bytes"]),
+            "engine": [
+                *(point["engine"][key] for key in ("name", "format", "compression", "level")),
+                files or "archive",
+            ],
+            # Of files in a repository only what was new went there: all of them say more.
+            "bytes": int(point["totals"]["bytes"]) + (point["application"]["bytes"] if files == "restic" else 0),
             "seconds": int((ended - begun).total_seconds()),
         }
     except (ValueError, KeyError, TypeError):

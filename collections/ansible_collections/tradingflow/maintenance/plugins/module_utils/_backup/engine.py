@@ -19,8 +19,9 @@ from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, storage_errors
-from . import files, programs
-from .application import Application, application_root
+from . import programs
+from .application import Application, application_root, limit_of, verify_files
+from .application import plan as plan_files
 from .dump import Dump, dump_globals
 from .lock import lock_of
 from .progress import Progress
@@ -89,7 +90,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     :raises MaintenanceError: something create needs is missing
     """
     tools = Tools(options)
-    root = application_root(options)
+    application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     with connected(options["database"], statement_timeout=0) as connection:
         tools.check_server(connection.server_version)
@@ -100,7 +101,6 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
     lock_of(options, datetime.now(timezone.utc))
-    count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
     return {
         "to": f"s3://{options['storage']['bucket']}/{prefix}/",
         "database": describe(options["database"]),
@@ -110,8 +110,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         "compression": f"{tools.compression}:{tools.level}{' by ISA-L' if tools.squeezes else ''}",
         "pg_dump": f"{tools.major}.{tools.minor}",
         "jobs": options["jobs"],
-        "files": count,
-        "file_bytes": size_of_files,
+        **plan_files(options, s3),
         "scratch_directory": options["scratch_directory"],
         "scratch_free_bytes": _free(options["scratch_directory"]),
         "verify": options["verify"],
@@ -162,6 +161,9 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
                 pg_restore=tools.pg_restore,
                 scratch=scratch.path,
                 progress=progress,
+                files_of=lambda: verify_files(
+                    options, s3, point, options["verify"], scratch.path / "restic", progress.tick
+                ),
             )
         progress.phase("done")
         result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
@@ -189,14 +191,14 @@ def _work(
                 options["storage"],
                 threads=max(2, options["jobs"]),
                 part_size=options["part_size"],
-                bandwidth_limit=options["bandwidth_limit"],
+                bandwidth_limit=limit_of(options),
                 lock=lock_of(options, now),
             ) as uploader,
             Squeezer(options["jobs"], tools.level) as squeezer,
         ):
             # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
             dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
-            archive = Application(uploader, root, options["data_excludes"], prefix)
+            archive = Application(uploader, root, options, prefix, scratch.path)
             sessions = max(1, options["jobs"] // 2)
             measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
             dump = Dump(

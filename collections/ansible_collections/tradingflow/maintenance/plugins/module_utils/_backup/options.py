@@ -22,6 +22,9 @@ SPEC: Dict[str, Any] = {
     },
     "data_directory": {"type": "path"},
     "data_excludes": {"type": "list", "elements": "str", "default": []},
+    "files_engine": {"type": "str", "default": "archive", "choices": ["archive", "restic"]},
+    "files_password": {"type": "str", "no_log": True},
+    "files_repository": {"type": "str"},
     "pg_bin_dir": {"type": "path"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
@@ -63,6 +66,7 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "tables": len(point["database"]["tables"]),
         "rows": point["totals"]["rows"],
         "files": point["application"]["files"],
+        "files_engine": point["application"].get("engine") or "archive",
         "compression": point["engine"]["compression"],
         "server_version": point["database"]["server_version"],
         "schema_head": point["database"]["schema_head"],
@@ -173,13 +177,21 @@ def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
             "status": "planned",
             "changed": False,
             "message": f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
-            f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}, by {plan['compression']}; "
+            f"{plan['files']} files ({human(plan['file_bytes'])}{_kept_in(plan)}) to {plan['to']}, "
+            f"by {plan['compression']}; "
             f"{human(plan['scratch_free_bytes'])} free in {plan['scratch_directory']}.",
             "started_at": started_at,
             "finished_at": utc_now(),
             "details": {"plan": plan},
         }
     ]
+
+
+def _kept_in(plan: Dict[str, Any]) -> str:
+    if "files_repository" not in plan:
+        return ", as an archive" if plan["files"] else ""
+    begun = "to be made" if plan["snapshots"] is None else f"{plan['snapshots']} snapshots"
+    return f", what is new of them to {plan['files_repository']} by restic {plan['restic']}: {begun}"
 
 
 def _short(notes: Dict[str, Any]) -> Dict[str, Any]:

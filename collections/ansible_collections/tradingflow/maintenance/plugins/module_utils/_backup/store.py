@@ -15,6 +15,7 @@ from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
 from ..storage import client, key, storage_errors
+from . import repository
 from .options import human
 from .verify import check_head, head
 
@@ -99,7 +100,8 @@ def measure(
     source = f"s3://{storage['bucket']}/{prefix}/"
     s3 = client(storage, pool=8)
     unfinished = []
-    for run_id in run_ids(s3, storage, prefix):
+    ids = run_ids(s3, storage, prefix)
+    for run_id in ids:
         if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is not None:
             break
         unfinished.append(run_id)
@@ -132,7 +134,8 @@ def measure(
             ),
             Check(INTACT, INTACT_TITLE, CRITICAL, False, message=text, remedy=remedy, source=source, details=details),
         ]
-    return [age(point, now, limit, source, details), intact(s3, storage, point, source)]
+    before = [f"{prefix}/{each}/{NAME}" for each in ids[ids.index(run_id) + 1 :]]
+    return [age(point, now, limit, source, details), intact(s3, storage, point, source, before)]
 
 
 def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str, details: Dict[str, Any]) -> Check:
@@ -165,10 +168,18 @@ def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str
     )
 
 
-def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str) -> Check:
-    """Whether all objects of a recovery point have the size and checksum they had."""
+def intact(
+    s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str, before: Optional[List[str]] = None
+) -> Check:
+    """Whether all objects of a recovery point have the size and checksum they had.
+
+    :param before: keys of the recovery points before it, newest first
+    """
     with ThreadPoolExecutor(8) as pool:
         wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), point["objects"]) if text]
+    if point.get("application", {}).get("engine") == repository.ENGINE:
+        points = [point, *repository.older(s3, storage, before or [])]
+        wrong += repository.differences(s3, storage, points)
     count, size = len(point["objects"]), sum(entry["size"] for entry in point["objects"])
     details = {"id": point["id"], "objects": count, "bytes": size, "problems": wrong[:50]}
     if wrong:
