@@ -174,10 +174,7 @@ def verify_snapshot(restic: Restic, point: Dict[str, Any], mode: str) -> List[st
         expected = files.Expected(manifest, repository=True)
     except (ValueError, KeyError, TypeError) as error:
         return [f"the manifest of the application's files cannot be read: {error}"]
-    with restic.running("dump", "--no-lock", "--archive", "tar", snapshot, "/") as running:
+    with restic.dump(snapshot) as running:
         wrong = files.compare_tar(running, expected)
-        code = running.wait()
-        if code:
-            # What restic says of it comes before what we miss for it.
-            wrong.insert(0, f"restic cannot read snapshot {snapshot}: {running.said()}")
-    return wrong
+        # What restic says of it comes before what is missing for it.
+        return restic.judge(running, snapshot) + wrong

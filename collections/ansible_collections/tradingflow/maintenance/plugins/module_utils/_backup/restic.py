@@ -117,12 +117,24 @@ class Restic:
 
     @contextmanager
     def running(
-        self, *arguments: str, cwd: Optional[Path] = None, repository: Optional[str] = None
+        self,
+        *arguments: str,
+        cwd: Optional[Path] = None,
+        repository: Optional[str] = None,
+        silence: Callable[[], None] = lambda: None,
     ) -> Iterator[Running]:
-        """restic under way; whatever still runs of it when the context ends is killed."""
+        """restic under way; whatever still runs of it when the context ends is killed.
+
+        :param silence: called, after the store was asked, when it says nothing for long; may raise to end it
+        """
+
+        def ask() -> None:
+            self.ask()
+            silence()
+
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         command = self.command(*arguments, repository=repository)
-        running = Running(command, self.environment(), cwd, self._nice, self.tick, self.ask)
+        running = Running(command, self.environment(), cwd, self._nice, self.tick, ask)
         try:
             yield running
         finally:
@@ -176,6 +188,23 @@ class Restic:
                 raise error
         found = [f"restic check: {line.strip()[:300]}" for line in errors if not line.startswith("Fatal: repository c")]
         return found[:20] or [f"restic check ended with status {code} and did not say that all is well"]
+
+    def dump(self, snapshot: str, silence: Callable[[], None] = lambda: None) -> Any:
+        """A snapshot as a tar, as a context like running."""
+        return self.running("dump", "--no-lock", "--archive", "tar", snapshot, "/", silence=silence)
+
+    def judge(self, running: Running, snapshot: str) -> List[str]:
+        """What a dump that ended says of the snapshot, in words; nothing when it went well.
+
+        :raises MaintenanceError: it says nothing of the snapshot
+        """
+        code = running.wait()
+        if not code:
+            return []
+        error = self.failed(code, running.said())
+        if not isinstance(error, BackupError):
+            raise error
+        return [f"restic cannot read snapshot {snapshot}: {running.said()}"]
 
     def failed(self, code: int, said: str) -> MaintenanceError:
         """What restic's last words mean."""

@@ -227,7 +227,8 @@ class _Drill:
             self.rto_seconds = round(time.monotonic() - self._started, 3)
 
     def _files(self, objects: Path, data: Path, scratch: Path) -> None:
-        self._progress.phase("files")
+        if self._prepared.point["application"]["files"]:
+            self._progress.phase("files")
         wrong = restore_files(
             self._options, self._prepared.point, objects, data, self._prepared.s3, scratch, self._progress.tick
         )

@@ -66,22 +66,22 @@ def restore_files(
     if facts is None:
         return unpack(objects / "application/data.tar.zst", manifest, target, tick, owners=owners)
     prefix, snapshot = facts
-    wrong = repository.differences(s3, options["storage"], [point])
-    if wrong:
-        # restic would try to read what is missing for a quarter of an hour.
-        raise RestoreError(
-            f"The repository of the application's files is damaged: {'; '.join(wrong[:3])}.",
-            "Restore older versions of its objects if the bucket keeps versions; see docs/backup.md.",
-        )
+    damaged = repository.differences(s3, options["storage"], [point])
+
+    def silence() -> None:
+        # restic tries for a quarter of an hour to read what is not there. What it does not need may be missing.
+        if damaged:
+            raise RestoreError(
+                f"The repository of the application's files is damaged: {'; '.join(damaged[:3])}.",
+                "Restore older versions of its objects if the bucket keeps versions; see docs/backup.md.",
+            )
+
     restic = Restic(s3, options["storage"], prefix, options.get("files_password"), scratch, tick=tick)
-    with restic.running("dump", "--no-lock", "--archive", "tar", snapshot, "/") as running:
+    with restic.dump(snapshot, silence) as running:
         wrong = unpack_tar(running, manifest, Expected(manifest, repository=True), target, tick, owners=owners)
         for _rest in running:
             pass
-        code = running.wait()
-        if code:
-            wrong.insert(0, f"restic cannot read snapshot {snapshot}: {running.said()}")
-    return wrong
+        return restic.judge(running, snapshot) + wrong
 
 
 def _facts(point: Dict[str, Any]) -> Any:

@@ -95,7 +95,7 @@ class _Unpacking:
         return not os.path.isabs(name) and ".." not in name.split("/") and f"{parent}/".startswith(f"{self._home}/")
 
     def _unlisted(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
-        """What came or changed while the backup was made: nobody knows what it should be, and it is better than none."""
+        """What came or changed while the backup was made: nobody knows what it should be; it is better than none."""
         path = os.path.join(self._home, info.name)
         if info.isdir():
             os.makedirs(path, mode=0o700, exist_ok=True)

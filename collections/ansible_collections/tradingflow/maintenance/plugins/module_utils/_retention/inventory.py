@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Set, Tuple
 
+from .._backup.repository import differences, facts_of
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
 from .._backup.verify import check_head
 from .._ledger.places import NO_LOCK, ClientError, store_date
@@ -90,6 +91,7 @@ class Facts:
 
     :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
+    :param files: repository and snapshot of the application's files, None when they are in none
     """
 
     created_at: datetime
@@ -98,6 +100,7 @@ class Facts:
     elsewhere: Set[str]
     held: bool
     locked_until: Optional[datetime]
+    files: Optional[Tuple[str, str]] = None
 
 
 @dataclass
@@ -209,6 +212,7 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
         elsewhere={each["key"] for each in point["objects"] if not each["key"].startswith(own)},
         held=_held(answer),
         locked_until=answer.get("ObjectLockRetainUntilDate"),
+        files=facts_of(point) if "application" in point else None,
     )
 
 
@@ -224,6 +228,9 @@ def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
         wrong = list(
             filter(None, pool.map(lambda entry: check_head(s3, storage, entry), json.loads(answer[0])["objects"]))
         )
+    point = json.loads(answer[0])
+    if not wrong and facts_of(point) is not None:
+        wrong = differences(s3, storage, [point])
     return "; ".join(wrong[:3])
 
 
