@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Union
 from ..errors import BackupError, ConfigurationError
 from . import files, repository
 from .files_restic import Stored, verify_snapshot
-from .restic import Restic
+from .restic import Restic, need
 from .upload import Uploader
 
 ARCHIVE = "archive"
@@ -41,6 +41,8 @@ def application_root(options: Dict[str, Any]) -> Optional[Path]:
             "Set backup_files_engine to archive, or backup_lock_mode to none and keep versions in the bucket"
             " (docs/backup.md).",
         )
+    else:
+        need(options.get("files_password"))
     return root
 
 

@@ -45,6 +45,19 @@ def find() -> str:
     return path
 
 
+def need(password: Optional[str]) -> str:
+    """Path of restic.
+
+    :raises ConfigurationError: it, or the password, is missing
+    """
+    if not password:
+        raise ConfigurationError(
+            "The application's files are stored by restic, and there is no password for them.",
+            "Set backup_files_password (tradingflow_files_password), from Ansible Vault.",
+        )
+    return find()
+
+
 class Restic:
     """restic on one repository in the store.
 
@@ -66,17 +79,12 @@ class Restic:
         nice: int = 0,
         bandwidth_limit: int = 0,
     ) -> None:
-        if not password:
-            raise ConfigurationError(
-                "The application's files are stored by restic, and there is no password for them.",
-                "Set backup_files_password (tradingflow_files_password), from Ansible Vault.",
-            )
         self.s3 = s3
         self.storage = storage
         self.prefix = prefix
-        self.program = find()
+        self.program = need(password)
         self.tick = tick
-        self._password = password
+        self._password = password or ""
         self._scratch = scratch
         self._nice = nice
         self._limit = ["--limit-upload", str(max(1, bandwidth_limit // 1024))] if bandwidth_limit else []
