@@ -54,8 +54,8 @@ options:
     description:
       - V(archive) packs all files into one archive each time.
       - V(restic) keeps them in a repository beside the recovery points, encrypted on this host, and uploads only what
-        is new. Needs O(files_password), and restic 0.14 or newer in the PATH. Refused with O(lock_mode), as restic cannot
-        lock what it stores.
+        is new. Needs O(files_password), and restic 0.14 or newer in the PATH.
+      - V(restic) is refused together with O(lock_mode), as it cannot lock what it stores.
     type: str
     default: archive
     choices: [archive, restic]
@@ -64,7 +64,8 @@ options:
     type: str
   files_repository:
     description:
-      - Key prefix of the repository in the bucket, C(<prefix>/files/<environment_name>) without it. Made when there is none.
+      - Key prefix of the repository in the bucket, C(<prefix>/files/<environment_name>) without it.
+      - It is made when there is none.
       - Each environment needs one of its own.
     type: str
   pg_bin_dir:

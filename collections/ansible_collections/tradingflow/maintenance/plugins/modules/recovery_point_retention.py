@@ -108,8 +108,8 @@ options:
         default: 2557
   files_password:
     description:
-      - Password of the restic repository of the application's files. The files of a recovery point that goes are forgotten
-        there, and what only they needed is removed; so are those of backups that were never finished.
+      - Password of the restic repository of the application's files. The files of a recovery point that goes are
+        forgotten there, and what only they needed is removed; so are those of backups that were never finished.
       - Without it, and without restic in the PATH, they stay, which is a warning.
     type: str
   files_repository:
@@ -183,8 +183,8 @@ plan:
       elements: dict
     snapshots:
       description:
-        - Snapshots of application files that go, with C(repository), C(snapshot), C(id) of the recovery point, and C(why),
-          C(deleted) with it, C(left_over) of one that is gone, or C(unfinished).
+        - Snapshots of application files that go, with C(repository), C(snapshot), C(id) of the recovery point, and
+          C(why), which is C(deleted) with it, C(left_over) of one that is gone, or C(unfinished).
       type: list
       elements: dict
     prune:

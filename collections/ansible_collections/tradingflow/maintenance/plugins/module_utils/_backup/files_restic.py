@@ -50,8 +50,7 @@ class Stored:
         """
         restic = self._restic
         repository.ensure(restic, self._scratch)
-        if repository.locked(restic.s3, restic.storage, restic.prefix):
-            restic.unlock()
+        repository.unlock(restic)
         self.tree.read()
         added = self._store()
         self.tree.look_again()
@@ -162,7 +161,7 @@ def verify_snapshot(restic: Restic, point: Dict[str, Any], mode: str) -> List[st
         and compares it with the manifest
     :raises MaintenanceError: nothing is known of them
     """
-    wrong = repository.differences(restic.s3, restic.storage, [point])
+    wrong = repository.differences(restic.s3, restic.storage, [point], proven_otherwise=True)
     # What is missing restic would try to read for a quarter of an hour.
     wrong = wrong or restic.check()
     if wrong:

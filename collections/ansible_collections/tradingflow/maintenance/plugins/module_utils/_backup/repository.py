@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..errors import StorageError
+from ..errors import BackupError, StorageError
 from ..storage import error_code, key, list_keys, storage_errors
 from .restic import Restic
 from .verify import fetch, head
@@ -59,10 +60,41 @@ def exists(s3: Any, storage: Dict[str, Any], prefix: str) -> bool:
     return head(s3, storage, f"{prefix}/config") is not None
 
 
-def locked(s3: Any, storage: Dict[str, Any], prefix: str) -> bool:
-    """Whether a restic is at work on it, or was when it died."""
+def _locks(s3: Any, storage: Dict[str, Any], prefix: str) -> List[str]:
     with storage_errors(storage, f"looking for locks of {prefix}"):
-        return bool(s3.list_objects_v2(Bucket=storage["bucket"], Prefix=f"{prefix}/locks/", MaxKeys=1).get("Contents"))
+        return [entry["Key"] for entry in list_keys(s3, storage["bucket"], f"{prefix}/locks/")]
+
+
+def unlock(restic: Restic) -> None:
+    """Removes the locks of dead processes of this host, and of others that have not been renewed for half an hour.
+
+    :raises MaintenanceError: the store or restic does not answer
+    """
+    s3, storage, prefix = restic.s3, restic.storage, restic.prefix
+    if not _locks(s3, storage, prefix):
+        return
+    restic.text("unlock")
+    for name in _locks(s3, storage, prefix):
+        try:
+            lock = json.loads(restic.text("cat", "--no-lock", "lock", name.rsplit("/", 1)[-1]))
+            dead = lock["hostname"] == socket.gethostname() and _dead(int(lock["pid"]))
+        except (BackupError, ValueError, KeyError, TypeError):
+            continue  # it went away, or is not understood: restic judges it after its own time
+        if dead:
+            with storage_errors(storage, f"removing {name}"):
+                s3.delete_object(Bucket=storage["bucket"], Key=name)
+
+
+def _dead(pid: int) -> bool:
+    """Whether a process is gone, or was never waited for by its parent: that restic takes for alive."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[-1].split()[0] == "Z"
+        )
+    except FileNotFoundError:
+        return True
+    except (OSError, IndexError):
+        return False
 
 
 def ensure(restic: Restic, folder: Path) -> None:
@@ -129,49 +161,70 @@ def contents(s3: Any, storage: Dict[str, Any], prefix: str) -> Dict[str, Dict[st
         }
 
 
-def dump_contents(prefix: str, found: Dict[str, Dict[str, Any]]) -> bytes:
+def dump_contents(prefix: str, found: Dict[str, Dict[str, Any]], *, pending: bool = False) -> bytes:
     """The list as an object."""
-    return json.dumps({"version": 1, "repository": prefix, "objects": found}, separators=(",", ":")).encode("ascii")
+    document = {"version": 1, "repository": prefix, "pending": pending, "objects": found}
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
-def keep_list(s3: Any, storage: Dict[str, Any], prefix: str) -> None:
-    """Puts down what the repository consists of from now on, after something was taken out of it on purpose."""
-    body = dump_contents(prefix, contents(s3, storage, prefix))
+def keep_list(s3: Any, storage: Dict[str, Any], prefix: str, going: Optional[List[str]] = None) -> None:
+    """Puts down what the repository consists of from now on: before something is taken out of it, and after that.
+
+    :param going: snapshots that are about to be forgotten; None when that is done
+    """
+    gone = {f"snapshots/{each}" for each in going or []}
+    found = {name: entry for name, entry in contents(s3, storage, prefix).items() if name not in gone}
+    body = dump_contents(prefix, found, pending=going is not None)
     with storage_errors(storage, f"writing {prefix}/{_AFTER}"):
         s3.put_object(Bucket=storage["bucket"], Key=f"{prefix}/{_AFTER}", Body=body)
+
+
+def pending(s3: Any, storage: Dict[str, Any], prefix: str) -> bool:
+    """Whether taking something out was begun, and never ended.
+
+    :raises StorageError: the store does not answer
+    :raises ValueError, KeyError: its list is none
+    """
+    return _list(s3, storage, f"{prefix}/{_AFTER}")[2]
 
 
 def expected(s3: Any, storage: Dict[str, Any], prefix: str, points: List[Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
     """What must be in the repository: what the newest recovery points listed, since something was last taken out.
 
+    While something is being taken out, packs and index are on the move and not among it.
+
     :param points: newest first
     :raises StorageError: the store does not answer
     :raises ValueError, KeyError: a list is none
     """
-    found, since = _list(s3, storage, f"{prefix}/{_AFTER}", None)
+    found, since, moving = _list(s3, storage, f"{prefix}/{_AFTER}")
     lists = []
     for point in points[:LOOKED_AT]:
         if point["application"].get("repository") != prefix:
             continue
-        listed, at = _list(s3, storage, *_entry(point))
+        listed, at, _moving = _list(s3, storage, _list_of(point))
+        if at is not None and not listed:
+            raise ValueError(f"{point['id']} lists nothing")
         # The store's clock, and whole seconds: no backup ends within the second in which something is taken out.
         if since is None or (at is not None and at > since):
             lists.append(listed)
     for listed in reversed(lists):
         found = {**found, **listed}
+    # restic lets no backup begin meanwhile: one that is newer found nothing on the move.
+    if moving and not lists:
+        found = {name: entry for name, entry in found.items() if not name.startswith(("data/", "index/"))}
     return found
 
 
-def _entry(point: Dict[str, Any]) -> Tuple[str, Optional[Dict[str, Any]]]:
+def _list_of(point: Dict[str, Any]) -> str:
     entry = next((each for each in point["objects"] if each["role"] == ROLE), None)
     if entry is None:
         raise ValueError(f"{point['id']} does not list the repository of its files")
-    return str(entry["key"]), entry
+    return str(entry["key"])
 
 
-def _list(
-    s3: Any, storage: Dict[str, Any], key: str, entry: Optional[Dict[str, Any]]
-) -> Tuple[Dict[str, Dict[str, Any]], Optional[datetime]]:
+def _list(s3: Any, storage: Dict[str, Any], key: str) -> Tuple[Dict[str, Dict[str, Any]], Optional[datetime], bool]:
+    """Objects, time, and whether something was on the move; nothing when there is no list."""
     with storage_errors(storage, f"reading {key}"):
         try:
             answer = s3.get_object(Bucket=storage["bucket"], Key=key)
@@ -179,20 +232,20 @@ def _list(
             if error_code(error) not in ("NoSuchKey", "404"):
                 raise
             # One of a recovery point is missed on its own, with the recovery point's other objects.
-            return {}, None
+            return {}, None, False
         document = json.loads(answer["Body"].read())
-    objects: Dict[str, Dict[str, Any]] = document["objects"]
-    if not objects and entry is not None:
-        raise ValueError(f"{key} lists nothing")
-    return objects, answer["LastModified"]
+    return document["objects"], answer["LastModified"], bool(document.get("pending"))
 
 
-def differences(s3: Any, storage: Dict[str, Any], points: List[Dict[str, Any]]) -> List[str]:
+def differences(
+    s3: Any, storage: Dict[str, Any], points: List[Dict[str, Any]], *, proven_otherwise: bool = False
+) -> List[str]:
     """What is wrong with the repository of the newest recovery point's files, without reading it: by one listing.
 
     Finds whatever is missing, cut or replaced. Needs neither restic nor the password.
 
     :param points: newest first; what is asked about is the first
+    :param proven_otherwise: where something is on the move, restic itself has looked or will
     :returns: in words; nothing when all is as it was listed, or the files are in no repository
     :raises StorageError: the store does not answer
     """
@@ -202,12 +255,18 @@ def differences(s3: Any, storage: Dict[str, Any], points: List[Dict[str, Any]]) 
             return []
         prefix, snapshot = facts
         wanted = expected(s3, storage, prefix, points)
+        moving = not any(name.startswith("data/") for name in wanted)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"what the files' repository consists of cannot be said: {error}"]
     there = contents(s3, storage, prefix)
     wanted.setdefault(f"snapshots/{snapshot}", {})
     wanted.setdefault("config", {})
-    return compare(prefix, wanted, there)
+    wrong = compare(prefix, wanted, there)
+    if moving and not proven_otherwise and not wrong and any(name.startswith("data/") for name in there):
+        wrong.append(
+            f"retention of {prefix} was begun and never ended, so that nobody knows what must be there until it has run"
+        )
+    return wrong
 
 
 def compare(prefix: str, wanted: Dict[str, Dict[str, Any]], there: Dict[str, Dict[str, Any]]) -> List[str]:

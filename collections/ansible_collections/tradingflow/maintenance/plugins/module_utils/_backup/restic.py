@@ -174,10 +174,6 @@ class Restic:
         except (ValueError, KeyError, TypeError) as error:
             raise BackupError(f"restic's list of snapshots is not understood: {error}", "Update restic.") from None
 
-    def unlock(self) -> None:
-        """Removes the locks of dead processes of this host, and of others that have not been renewed for 30 minutes."""
-        self.text("unlock")
-
     def check(self) -> List[str]:
         """What is wrong with the repository's structure.
 

@@ -66,7 +66,7 @@ def restore_files(
     if facts is None:
         return unpack(objects / "application/data.tar.zst", manifest, target, tick, owners=owners)
     prefix, snapshot = facts
-    damaged = repository.differences(s3, options["storage"], [point])
+    damaged = repository.differences(s3, options["storage"], [point], proven_otherwise=True)
 
     def silence() -> None:
         # restic tries for a quarter of an hour to read what is not there. What it does not need may be missing.

@@ -139,7 +139,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
         # Nothing is due: the ledger need not be asked.
         first.stopped = stopped
         return decided
-    stopped = stopped or _busy(s3, storage, environment, inventory.clock or now)
+    stopped = stopped or stored.stopped or _busy(s3, storage, environment, inventory.clock or now)
     known, problem = _known(options, min(times, default=now), now)
     stopped = stopped or problem or known.problem
     if known.unproven:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
 from .._backup import repository
 from .._backup.files_restic import made_at
-from .._backup.restic import Restic
-from .._backup.store import ID, NAME
-from ..errors import BackupError, LockedError, MaintenanceError
+from .._backup.restic import Restic, need
+from .._backup.store import ID
+from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
 from ..storage import client
 from .inventory import Inventory
 from .records import REASON, Known
@@ -68,6 +68,7 @@ class Stored:
     :param unpruned: repositories from which something was forgotten, and what only that needed is still there
     :param lost: repository -> snapshots that recovery points refer to and that are not there
     :param problems: why nothing is forgotten in a repository
+    :param stopped: why nothing at all may be deleted, empty when nothing stands against it
     """
 
     used: List[Snapshot] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Stored:
     unpruned: List[str] = field(default_factory=list)
     lost: Dict[str, List[Snapshot]] = field(default_factory=dict)
     problems: List[str] = field(default_factory=list)
+    stopped: str = ""
 
 
 @dataclass
@@ -111,10 +113,15 @@ def take(s3: Any, options: Dict[str, Any], inventory: Inventory) -> Stored:
         try:
             if there - {each.id for each in used}:
                 result.strangers += _strangers(s3, options, prefix, {each.id for each in used})
-            if _unpruned(s3, storage, prefix, f"{inventory.prefix}/{used[-1].run_id}/{NAME}" if used else None, there):
+            if repository.pending(s3, storage, prefix):
                 result.unpruned.append(prefix)
+                # Only restic knows what must be there while something is on the move.
+                with opened(s3, options, prefix) as restic:
+                    result.stopped = result.stopped or "; ".join(restic.check()[:3])
         except (MaintenanceError, ValueError, KeyError, TypeError) as error:
             result.problems.append(f"Nothing is forgotten in {prefix}: {error}")
+            if prefix in result.unpruned:
+                result.stopped = f"nobody knows whether {prefix} is whole: {error}"
     return result
 
 
@@ -129,16 +136,6 @@ def _strangers(s3: Any, options: Dict[str, Any], prefix: str, used: Set[str]) ->
 
 def _run_id(snapshot: Dict[str, Any]) -> str:
     return next((str(tag) for tag in snapshot.get("tags") or [] if ID.fullmatch(str(tag))), "")
-
-
-def _unpruned(s3: Any, storage: Dict[str, Any], prefix: str, newest: Optional[str], there: Set[str]) -> bool:
-    """Whether snapshots went and nothing was put down since: then forgetting ended before it was done.
-
-    :param newest: key of the newest recovery point with files there
-    """
-    points = repository.older(s3, storage, [newest]) if newest else []
-    listed = repository.expected(s3, storage, prefix, points)
-    return bool({name.split("/", 1)[1] for name in listed if name.startswith("snapshots/")} - there)
 
 
 def decide(
@@ -173,6 +170,12 @@ def decide(
     ]
     result.snapshots = [each for each in chosen if fine(each.repository)]
     result.unpruned = [prefix for prefix in stored.unpruned if fine(prefix)]
+    if result.repositories:
+        try:
+            need(options["files_password"])
+        except ConfigurationError as error:
+            result.problems.append(f"Nothing is forgotten in {result.repositories[0]}: {error.message}")
+            result.snapshots, result.unpruned = [], []
     return result
 
 
@@ -236,10 +239,10 @@ def forget(options: Dict[str, Any], prefix: str, snapshots: List[Snapshot]) -> N
     s3 = client(options["storage"])
     storage = options["storage"]
     with opened(s3, options, prefix) as restic:
-        if repository.locked(s3, storage, prefix):
-            restic.unlock()
+        repository.unlock(restic)
         _sound(restic)
         ids = [each.id for each in snapshots]
+        repository.keep_list(s3, storage, prefix, ids)
         for start in range(0, len(ids), PER_CALL):
             restic.text("forget", *ids[start : start + PER_CALL])
         # It ignores what it does not find.

@@ -230,7 +230,7 @@ def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
         )
     point = json.loads(answer[0])
     if not wrong and facts_of(point) is not None:
-        wrong = differences(s3, storage, [point])
+        wrong = differences(s3, storage, [point], proven_otherwise=True)
     return "; ".join(wrong[:3])
 
 
