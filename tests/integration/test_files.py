@@ -159,6 +159,11 @@ def test_loss_before_the_next_backup_is_reported_after_it(options_of: Build, tre
     chosen = options_of(tree, verify="none")
     back_up(chosen)
     victim = of_kind(chosen, "data/")[0]
+    body = fetch(chosen, victim)
+    damage(chosen, victim, body[:1000] + bytes([body[1000] ^ 1]) + body[1001:])
+    back_up(chosen)
+    check = intact(chosen)
+    assert (check.status, f"{victim} has another ETag" in check.message) == ("critical", True), check.message
     damage(chosen, victim, None)
     # Unchanged files are not read again: this backup would not notice.
     point = back_up(chosen)

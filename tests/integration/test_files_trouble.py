@@ -275,6 +275,29 @@ def test_nothing_is_forgotten_where_something_is_lost(kept: Kept) -> None:
     assert (len(done.forgotten), check.status) == (1, "ok"), check.message
 
 
+def test_what_somebody_took_out_by_hand(kept: Kept, tree: Path, tmp_path: Path) -> None:
+    opened = restic_of(kept.chosen, tmp_path / "by hand")
+    kept.make()
+    opened.text("backup", str(tree), "--host", "elsewhere")
+    point = kept.make()
+    (other,) = [each for each in opened.snapshots() if each["hostname"] == "elsewhere"]
+    opened.text("forget", other["id"], "--prune")
+    # Nobody put down that it was to go. Retention asks restic whether anything of ours needed it.
+    assert intact(kept.chosen).status == "critical"
+    _plan, _done, check = kept.retain(rules={"keep_last": 2})
+    assert check.status == "ok", check.message
+    assert intact(kept.chosen).status == "ok"
+    assert verified(kept.chosen, point) == []
+    # What something needs is never taken for taken out, and what was changed neither.
+    victim = of_kind(kept.chosen, "data/")[0]
+    body = fetch(kept.chosen, victim)
+    for damaged in (None, body[:-1] + bytes([body[-1] ^ 1])):
+        damage(kept.chosen, victim, damaged)
+        plan, done, _check = kept.retain(rules={"keep_last": 1})
+        assert ("are damaged" in plan["stopped"], done.deleted) == (True, [])
+        assert intact(kept.chosen).status == "critical"
+
+
 def test_without_the_password_files_wait(kept: Kept) -> None:
     kept.make()
     kept.make()

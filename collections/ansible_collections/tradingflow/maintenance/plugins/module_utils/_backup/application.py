@@ -95,6 +95,11 @@ class Archived:
     def __init__(self, root: Path, options: Dict[str, Any], pause: Any) -> None:
         self.tree = files.Archive(root, options["data_excludes"], pause)
 
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of the files that are through."""
+        return self.tree.bytes_done
+
     def run(self, uploader: Uploader, prefix: str) -> None:
         """Packs and uploads them."""
         stream = uploader.stream(f"{prefix}/application/data.tar.zst", "application files")
@@ -162,7 +167,7 @@ class Application:
 
     @property
     def bytes_done(self) -> int:
-        return self._part.tree.bytes_done if self._part else 0
+        return self._part.bytes_done if self._part else 0
 
     @property
     def changed(self) -> List[str]:
@@ -177,7 +182,8 @@ class Application:
     def summary(self) -> Dict[str, Any]:
         entries = self._part.tree.entries if self._part else []
         facts = self._part.facts if self._part else {}
-        return {"files": sum(entry["type"] == "file" for entry in entries), "bytes": self.bytes_done, **facts}
+        size = self._part.tree.bytes_done if self._part else 0
+        return {"files": sum(entry["type"] == "file" for entry in entries), "bytes": size, **facts}
 
 
 def verify_files(

@@ -248,7 +248,7 @@ class Expected:
             entries.pop(".", None)
             for path, entry in list(entries.items()):
                 if entry["type"] == "hardlink":
-                    entries[path] = {**entries[entry["target"]], "path": path, "type": "file"}
+                    entries[path] = {**entries[entry["target"]], "path": path, "target": entry["target"]}
             for path in manifest["changed"]:
                 entries.pop(path, None)
         self._entries = entries

@@ -42,6 +42,12 @@ class Stored:
         self._restic = restic
         self._run_id = run_id
         self._scratch = scratch
+        self._through = 0
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of the files that are through: each is read twice, by us and by restic."""
+        return (self.tree.bytes_done + self._through) // 2
 
     def run(self, uploader: Uploader, prefix: str) -> None:
         """Reads them for the manifest, has them stored, and lists the repository.
@@ -53,6 +59,7 @@ class Stored:
         repository.unlock(restic)
         self.tree.read()
         added = self._store()
+        self._through = self.tree.bytes_done
         self.tree.look_again()
         snapshot = snapshot_of(restic, self._run_id)
         there = repository.contents(restic.s3, restic.storage, restic.prefix)
@@ -83,6 +90,7 @@ class Stored:
                     continue
                 if message.get("message_type") == "summary":
                     summary = message
+                self._through = int(message.get("bytes_done") or self._through)
                 state = [message.get(name) for name in ("files_done", "bytes_done", "total_bytes")]
                 if state != seen:
                     seen, at = state, time.monotonic()

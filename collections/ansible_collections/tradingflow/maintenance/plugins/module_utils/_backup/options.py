@@ -91,8 +91,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
             OK,
             size,
             "bytes",
-            message=f"{point['id']}: {point['tables']} tables, {point['rows']} rows, {point['files']} files, "
-            f"{human(size)} in {seconds:.0f} s.",
+            message=f"{point['id']}: {point['tables']} tables, {point['rows']} rows, {point['files']} files"
+            f"{_files_of(result['recovery_point']['application'])}, {human(size)} in {seconds:.0f} s.",
             source=source,
             details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
         )
@@ -185,6 +185,12 @@ def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
             "details": {"plan": plan},
         }
     ]
+
+
+def _files_of(application: Dict[str, Any]) -> str:
+    if application.get("engine") != "restic":
+        return ""
+    return f" ({human(application['bytes'])}, {human(application['added_bytes'])} new)"
 
 
 def _kept_in(plan: Dict[str, Any]) -> str:

@@ -31,6 +31,8 @@ ROLE = "application repository"
 OURS = "tradingflow/"
 _INIT = OURS + "init.json"
 _AFTER = OURS + "after-prune.json"
+MISSING = " is missing"
+_REPLACED = ("keys/", OURS)
 _EXISTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 #: Recovery points, from the newest back, whose lists are looked at.
 LOOKED_AT = 3
@@ -208,12 +210,15 @@ def expected(s3: Any, storage: Dict[str, Any], prefix: str, points: List[Dict[st
         # The store's clock, and whole seconds: no backup ends within the second in which something is taken out.
         if since is None or (at is not None and at > since):
             lists.append(listed)
-    for listed in reversed(lists):
-        found = {**found, **listed}
     # restic lets no backup begin meanwhile: one that is newer found nothing on the move.
     if moving and not lists:
-        found = {name: entry for name, entry in found.items() if not name.startswith(("data/", "index/"))}
-    return found
+        return {name: entry for name, entry in found.items() if not name.startswith(("data/", "index/"))}
+    # Nothing there ever changes: what was listed first counts. But for keys, which may be replaced.
+    newest = lists[0] if lists else found
+    for listed in reversed(lists):
+        found = {**listed, **found}
+    replaced = {name: entry for name, entry in newest.items() if name.startswith(_REPLACED)}
+    return {**{name: entry for name, entry in found.items() if not name.startswith(_REPLACED)}, **replaced}
 
 
 def _list_of(point: Dict[str, Any]) -> str:
@@ -275,7 +280,7 @@ def compare(prefix: str, wanted: Dict[str, Dict[str, Any]], there: Dict[str, Dic
     for name, entry in wanted.items():
         found = there.get(name)
         if found is None:
-            wrong.append(f"{prefix}/{name} is missing")
+            wrong.append(f"{prefix}/{name}{MISSING}")
         elif entry and found["size"] != entry["size"]:
             wrong.append(f"{prefix}/{name} has {found['size']} bytes instead of {entry['size']}")
         elif entry and found["etag"] != entry["etag"]:

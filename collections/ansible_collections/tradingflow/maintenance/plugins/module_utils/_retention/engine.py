@@ -112,6 +112,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     s3 = client(storage, pool=16)
     inventory = take(s3, storage, environment)
     hold = dict.fromkeys(options["hold"], "backup_retention_hold")
+    stored = files.take(s3, options, inventory) if rules.effective(options["rules"]) else files.Stored()
     points = {
         id: Point(
             id,
@@ -120,13 +121,13 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
             inventory.runs[id].size,
             held=hold.get(id) or ("a legal hold" if facts.held else ""),
             locked_until=facts.locked_until,
+            damaged=stored.damaged.get(id, ""),
         )
         for id, facts in inventory.facts.items()
     }
     stopped = _stopped(inventory, now)
     first = rules.plan(points.values(), options["rules"], now)
     others = [run for run in inventory.runs.values() if not run.finished and run.id not in hold]
-    stored = files.take(s3, options, inventory) if rules.effective(options["rules"]) else files.Stored()
     times = [point.created_at for point in first.due] + [run.begun_at for run in others]
     times += [made_at(each.run_id) for each in stored.strangers]
     decided = Decided(inventory, first, hides=options["keep_versions"] and inventory.versioned)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 from .._backup import repository
 from .._backup.files_restic import made_at
 from .._backup.restic import Restic, need
-from .._backup.store import ID
+from .._backup.store import ID, NAME
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
 from ..storage import client
 from .inventory import Inventory
@@ -78,6 +78,12 @@ class Stored:
     problems: List[str] = field(default_factory=list)
     stopped: str = ""
 
+    @property
+    def damaged(self) -> Dict[str, str]:
+        """Id of a recovery point -> what is wrong with its files."""
+        lost = [each for gone in self.lost.values() for each in gone]
+        return {each.run_id: f"{each.repository}/snapshots/{each.id}{repository.MISSING}" for each in lost}
+
 
 @dataclass
 class Going:
@@ -113,11 +119,19 @@ def take(s3: Any, options: Dict[str, Any], inventory: Inventory) -> Stored:
         try:
             if there - {each.id for each in used}:
                 result.strangers += _strangers(s3, options, prefix, {each.id for each in used})
-            if repository.pending(s3, storage, prefix):
-                result.unpruned.append(prefix)
-                # Only restic knows what must be there while something is on the move.
-                with opened(s3, options, prefix) as restic:
-                    result.stopped = result.stopped or "; ".join(restic.check()[:3])
+            newest = [f"{inventory.prefix}/{each.run_id}/{NAME}" for each in reversed(used)]
+            points = repository.older(s3, storage, newest)
+            wrong = repository.differences(s3, storage, points, proven_otherwise=True) if points else []
+            if not wrong and not repository.pending(s3, storage, prefix):
+                continue
+            result.unpruned.append(prefix)
+            if not all(text.endswith(repository.MISSING) for text in wrong):
+                result.stopped = f"the application's files are damaged: {'; '.join(wrong[:3])}"
+                continue
+            # What is not there may have been taken out, by us or by hand. Only restic knows what is needed.
+            with opened(s3, options, prefix) as restic:
+                if unsound := restic.check():
+                    result.stopped = f"the application's files are damaged: {'; '.join((unsound + wrong)[:3])}"
         except (MaintenanceError, ValueError, KeyError, TypeError) as error:
             result.problems.append(f"Nothing is forgotten in {prefix}: {error}")
             if prefix in result.unpruned:
