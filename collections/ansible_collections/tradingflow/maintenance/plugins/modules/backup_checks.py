@@ -13,7 +13,8 @@ description:
   - Looks up the newest recovery point by its own time, not by the store's, and judges its age.
   - Compares every object of it with the recorded size and checksum by HEAD; nothing is downloaded.
   - Where its application files are in a restic repository, compares one listing of that with what the newest recovery
-    points listed: packs, index, snapshots and keys by size and ETag. Needs neither restic nor the password.
+    points listed. Packs, index, snapshots and keys must have the size and ETag they had. Needs neither restic nor the
+    password.
   - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
   - Looks up when a restore was last proven, as the newest record of a drill in the ledger that verifies and went well.
   - An unreachable store makes this unknown; no recovery point at all is critical.
