@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.restic import Restic
 
-from tests.conftest import left_out
+from tests.conftest import Sandbox, left_out
 from tests.integration.test_backup import Make, client
 
 PASSWORD = "f1les 'pass\"word$ ü"
@@ -67,12 +68,41 @@ def tree(tmp_path: Path) -> Path:
 Build = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def options_of(backup_options: Make, database: Make, restic: str) -> Build:
-    """options_of(data_directory, ...) gives the options of a backup of an empty database and files by restic."""
-    empty = database()
+@pytest.fixture(scope="session")
+def begun(restic: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The objects of an empty repository. restic takes seconds to make one."""
+    place = tmp_path_factory.mktemp("repository")
+    subprocess.run(
+        [restic, "init", "-r", str(place)],
+        env={"RESTIC_PASSWORD": PASSWORD, "HOME": str(place)},
+        check=True,
+        capture_output=True,
+    )
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
-    def build(data: Path, **changes: Any) -> dict[str, Any]:
+
+@pytest.fixture
+def options_of(backup_options: Make, restic: str, begun: dict[str, bytes], platform: Sandbox) -> Build:
+    """options_of(data_directory, ...) gives the options of a backup of an empty database and files by restic.
+
+    With made=False there is no repository yet.
+    """
+    postgres = platform.state["postgres"]
+    empty = {
+        **platform.database,
+        "name": "postgres",
+        "user": postgres["superuser"],
+        "password": postgres["superuser_password"],
+    }
+
+    def build(data: Path, *, made: bool = True, **changes: Any) -> dict[str, Any]:
+        chosen = _options(data, changes)
+        for name, body in begun.items() if made else ():
+            key = f"{prefix_of(chosen)}/{name}"
+            client(chosen).put_object(Bucket=chosen["storage"]["bucket"], Key=key, Body=body)
+        return chosen
+
+    def _options(data: Path, changes: dict[str, Any]) -> dict[str, Any]:
         return backup_options(
             **{
                 "database": empty,
@@ -114,4 +144,5 @@ def restic_of(chosen: dict[str, Any], folder: Path) -> Restic:
     return Restic(client(chosen), chosen["storage"], prefix_of(chosen), chosen["files_password"], folder)
 
 
-__all__ = ["MARK", "PASSWORD", "back_up", "of_kind", "options_of", "prefix_of", "restic", "restic_of", "stored", "tree"]
+def lock_names(chosen: dict[str, Any]) -> list[str]:
+    return [name for name in stored(chosen) if name.startswith("locks/")]

@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    anomaly,
     application,
     engine,
     files_restic,
@@ -25,7 +24,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.pr
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.files import restore_files
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
-    MaintenanceError,
     RestoreError,
     StorageError,
 )
@@ -37,6 +35,7 @@ from tests.integration.test_backup import THRESHOLDS, client, damage, fetch, key
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
 restic, tree, options_of = files_fixtures.restic, files_fixtures.tree, files_fixtures.options_of
+begun = files_fixtures.begun
 
 
 def intact(chosen: dict[str, Any]) -> Any:
@@ -83,7 +82,7 @@ def looks(root: Path) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("how", ["restic", "archive"])
 def test_everything_comes_back_as_it_was(options_of: Build, tree: Path, tmp_path: Path, how: str) -> None:
-    chosen = options_of(tree, data_excludes=["cache", "*.tmp"], files_engine=how)
+    chosen = options_of(tree, made=False, data_excludes=["cache", "*.tmp"], files_engine=how)
     result = engine.create(chosen, Progress())
     point = result["recovery_point"]
     jsonschema.validate(point, json.loads((COLLECTION / "schemas/recovery-point-1.json").read_text()))
@@ -194,6 +193,8 @@ def test_restore_of_what_is_damaged(
         missing = str(error)
     assert victim in missing or "restic cannot read snapshot" in missing
     damage(chosen, victim, body)
+    with pytest.raises(ConfigurationError, match="does not open"):
+        brought_back({**chosen, "files_password": "wr0ng-passw0rd"}, point, tmp_path / "password")
     # The repository keeps its promise, the manifest names a file that never was.
     manifest = next(entry["key"] for entry in point["objects"] if entry["role"] == "application manifest")
     other = json.loads(fetch(chosen, manifest))
@@ -228,7 +229,7 @@ def test_files_that_change_meanwhile(
 
 
 def test_plan_changes_nothing_and_says_how(options_of: Build, tree: Path) -> None:
-    chosen = options_of(tree)
+    chosen = options_of(tree, made=False)
     (planned,) = options.planned(engine.plan(chosen), "2026-11-24T00:00:00Z")
     assert f"to {prefix_of(chosen)} by restic" in planned["message"]
     assert "to be made" in planned["message"]
@@ -238,29 +239,20 @@ def test_plan_changes_nothing_and_says_how(options_of: Build, tree: Path) -> Non
     assert "as an archive" in planned["message"]
 
 
-@pytest.mark.parametrize(
-    ("change", "kind", "words"),
-    [
-        ({"files_password": "wr0ng-passw0rd"}, ConfigurationError, "does not open"),
-        ({"files_password": ""}, ConfigurationError, "no password"),
-        ({"lock_mode": "governance"}, ConfigurationError, "cannot lock"),
-    ],
-)
-def test_what_is_refused(
-    options_of: Build, tree: Path, change: dict[str, Any], kind: type[MaintenanceError], words: str
-) -> None:
-    chosen = options_of(tree, verify="none")
-    back_up(chosen)
-    before = [key for key in keys(chosen) if key.endswith(store.NAME)]
-    for work in (engine.plan, lambda given: engine.create(given, Progress())):
-        with pytest.raises(kind, match=words) as caught:
-            work({**chosen, **change})
-        assert caught.value.remedy
-        assert "wr0ng-passw0rd" not in str(caught.value)
-        assert PASSWORD not in str(caught.value)
-    assert [key for key in keys(chosen) if key.endswith(store.NAME)] == [
-        key for key in before if key.endswith(store.NAME)
-    ]
+def test_what_is_refused(options_of: Build, tree: Path) -> None:
+    chosen = options_of(tree)
+    for change, words in (
+        ({"files_password": "wr0ng-passw0rd"}, "does not open"),
+        ({"files_password": ""}, "no password"),
+        ({"lock_mode": "governance"}, "cannot lock"),
+    ):
+        for work in (engine.plan, lambda given: engine.create(given, Progress())):
+            with pytest.raises(ConfigurationError, match=words) as caught:
+                work({**chosen, **change})
+            assert caught.value.remedy
+            assert "wr0ng-passw0rd" not in str(caught.value)
+            assert PASSWORD not in str(caught.value)
+    assert not [key for key in keys(chosen) if key.endswith(store.NAME)]
 
 
 def test_without_restic(options_of: Build, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +262,7 @@ def test_without_restic(options_of: Build, tree: Path, monkeypatch: pytest.Monke
 
 
 def test_made_once_however_many_begin(options_of: Build, tree: Path, tmp_path: Path) -> None:
-    chosen = options_of(tree, files_engine="archive")
+    chosen = options_of(tree, made=False, files_engine="archive")
     errors: list[BaseException] = []
 
     def make(number: int) -> None:
@@ -281,7 +273,7 @@ def test_made_once_however_many_begin(options_of: Build, tree: Path, tmp_path: P
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=make, args=[number]) for number in range(3)]
+    threads = [threading.Thread(target=make, args=[number]) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -299,18 +291,3 @@ def test_made_once_however_many_begin(options_of: Build, tree: Path, tmp_path: P
     damage(chosen, f"{prefix_of(chosen)}/config", None)
     with pytest.raises(StorageError, match="has lost its object config"):
         repository.ensure(opened, tmp_path)
-
-
-def test_size_is_that_of_all_files(options_of: Build, tree: Path) -> None:
-    chosen = options_of(tree, verify="none")
-    for _ in range(4):
-        back_up(chosen)
-    thresholds = {name: {"warning": 50, "critical": 10} for name in ("size_low", "size_high", "duration_high")}
-    size = anomaly.measure(chosen["storage"], chosen["environment_name"], thresholds | {"size_high": {}})[0]
-    assert (size.status, size.value > 7 << 20) == ("ok", True), size.message
-    (tree / "big").unlink()
-    (tree / "same").unlink()
-    (tree / "sparse").unlink()
-    back_up(chosen)
-    size = anomaly.measure(chosen["storage"], chosen["environment_name"], thresholds | {"size_high": {}})[0]
-    assert size.status == "critical", size.message

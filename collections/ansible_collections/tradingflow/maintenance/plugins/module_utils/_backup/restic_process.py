@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, MaintenanceError
 from .programs import child_setup, last_words
 
 #: Seconds of silence after which the store is asked whether it is still there: restic itself tries for 15 minutes.
-SILENCE = 10.0
+SILENCE = 5.0
 _CHUNK = 1 << 20
 _F_SETPIPE_SZ = 1031
 
