@@ -128,13 +128,7 @@ def test_no_recovery_point_at_all(fake: Store) -> None:
 
 
 def test_files_in_a_repository_count_whole(fake: Store) -> None:
-    for days, size, engine in (
-        (4, 10, "archive"),
-        (3, 1000, "restic"),
-        (2, 1000, "restic"),
-        (1, 1000, "restic"),
-        (0, 90, "restic"),
-    ):
+    for days, size in ((4, 10), (3, 1000), (2, 1000), (1, 1000), (0, 90)):
         begun = NOW - timedelta(days=days)
         made = point(f"{begun:%Y%m%dT%H%M%SZ}-000000", begun)
         made["totals"]["bytes"] = 10

@@ -63,6 +63,8 @@ class Stored:
         self.tree.look_again()
         snapshot = snapshot_of(restic, self._run_id)
         there = repository.contents(restic.s3, restic.storage, restic.prefix)
+        if f"snapshots/{snapshot['id']}" not in there:
+            raise BackupError(f"The store does not list restic's snapshot {snapshot['id']}.", "Back up again.")
         self.facts = {
             "engine": repository.ENGINE,
             "engine_version": restic.version,

@@ -193,7 +193,7 @@ def pending(s3: Any, storage: Dict[str, Any], prefix: str) -> bool:
 def expected(s3: Any, storage: Dict[str, Any], prefix: str, points: List[Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
     """What must be in the repository: what the newest recovery points listed, since something was last taken out.
 
-    While something is being taken out, packs and index are on the move and not among it.
+    While something is being taken out, packs and index are on the move: those listed before it are not among it.
 
     :param points: newest first
     :raises StorageError: the store does not answer
@@ -210,9 +210,8 @@ def expected(s3: Any, storage: Dict[str, Any], prefix: str, points: List[Dict[st
         # The store's clock, and whole seconds: no backup ends within the second in which something is taken out.
         if since is None or (at is not None and at > since):
             lists.append(listed)
-    # restic lets no backup begin meanwhile: one that is newer found nothing on the move.
-    if moving and not lists:
-        return {name: entry for name, entry in found.items() if not name.startswith(("data/", "index/"))}
+    if moving:
+        found = {name: entry for name, entry in found.items() if not name.startswith(("data/", "index/"))}
     # Nothing there ever changes: what was listed first counts. But for keys, which may be replaced.
     newest = lists[0] if lists else found
     for listed in reversed(lists):
