@@ -154,7 +154,7 @@ def test_loss_of_any_single_object_is_reported(options_of: Build, tree: Path, tm
     assert verified(chosen, point) == ["mark has other content than the manifest says"]
 
 
-def test_loss_before_the_next_backup_is_reported_after_it(options_of: Build, tree: Path) -> None:
+def test_loss_before_the_next_backup_is_reported_after_it(options_of: Build, tree: Path, tmp_path: Path) -> None:
     chosen = options_of(tree, verify="none")
     back_up(chosen)
     victim = of_kind(chosen, "data/")[0]
@@ -171,6 +171,9 @@ def test_loss_before_the_next_backup_is_reported_after_it(options_of: Build, tre
     wrong = verified(chosen, point, "checksum")
     assert "does not exist" in " ".join(wrong)
     assert engine.create({**chosen, "verify": "checksum"}, Progress())["verification"]["ok"] is False
+    # docs/backup.md: what is still on the host is stored again.
+    restic_of(chosen, tmp_path / "by hand").text("rebuild-index")
+    assert engine.create({**chosen, "verify": "full"}, Progress())["verification"]["problems"] == []
 
 
 def test_restore_of_what_is_damaged(
