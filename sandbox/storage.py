@@ -57,6 +57,7 @@ def create(state: State) -> None:
         bucket=BUCKET,
         access_key=access_key,
         secret_key=secret_key,
+        files_password=secrets.token_urlsafe(30),
         data_dir=str(folder / "data"),
         log_file=str(state.layout.root / "log/s3.log"),
         **files,

@@ -125,3 +125,15 @@ def test_no_recovery_point_at_all(fake: Store) -> None:
     found = measured()
     assert {check.status for check in found.values()} == {"unknown"}
     assert all(check.remedy for check in found.values())
+
+
+def test_files_in_a_repository_count_whole(fake: Store) -> None:
+    for days, size in ((4, 10), (3, 1000), (2, 1000), (1, 1000), (0, 90)):
+        begun = NOW - timedelta(days=days)
+        made = point(f"{begun:%Y%m%dT%H%M%SZ}-000000", begun)
+        made["totals"]["bytes"] = 10
+        made["application"].update(engine="archive" if days == 4 else "restic", bytes=size)
+        fake.add(made)
+    check = measured()[SIZE]
+    # Little was uploaded each time; that most of the files are gone is seen all the same.
+    assert (check.status, check.value, check.details["compared_with"]) == ("critical", 100, 3)

@@ -17,7 +17,8 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ..module_utils import ledger
-from ..module_utils._retention.engine import Append, Decided, carry_out, decide, intent
+from ..module_utils._retention.engine import Decided, carry_out, decide, intent
+from ..module_utils._retention.files import Append
 from ..module_utils._retention.findings import described, failure, findings, lines
 from ..module_utils._retention.options import SPEC
 from ..module_utils.checks import utc_now
@@ -71,13 +72,16 @@ class ActionModule(AreaAction):
             "deleted": done.deleted if done else [],
             "refused": done.refused if done else {},
             "records": done.records if done else [],
+            "forgotten": done.forgotten if done else [],
         }
         if self._task.diff:
             extra["diff"] = _diff(plan)
         if check_mode:
             _show(plan)
         checks, actions = findings(decided, args, done, started_at)
-        return Findings(checks, actions, changed=bool(decided.going if done is None else done.deleted), extra=extra)
+        would = bool(decided.going or decided.files.repositories)
+        changed = would if done is None else bool(done.deleted or done.forgotten)
+        return Findings(checks, actions, changed=changed, extra=extra)
 
     def _append(self, args: dict[str, Any], root: Path, run_id: str, actor: str, check_mode: bool) -> Append:
         def append(subjects: list[dict[str, Any]], content: dict[str, Any]) -> int:

@@ -13,6 +13,9 @@ description:
   - Looks up the newest recovery point by its own time, not by the store's, and judges its age.
   - Compares every object of it with the recorded size and checksum by HEAD, those of pgBackRest by size and ETag as the
     store lists them, with all that the backup needs of others; nothing is downloaded.
+  - Where its application files are in a restic repository, compares one listing of that with what the newest recovery
+    points listed. Packs, index, snapshots and keys must have the size and ETag they had. Needs neither restic nor the
+    password.
   - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
     Of pgBackRest the size of the restored cluster counts.
   - Looks up when a restore was last proven, as the newest record of a drill in the ledger that verifies and went well.

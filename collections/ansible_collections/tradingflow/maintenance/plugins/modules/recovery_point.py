@@ -24,7 +24,8 @@ requirements:
   - pg_dump, pg_dumpall and pg_restore of the server's major version or newer
   - boto3
   - psycopg2
-  - zstandard
+  - zstandard, for O(files_engine=archive)
+  - restic 0.14 or newer, for O(files_engine=restic)
   - pgBackRest 2.45 or newer, for O(engine=pgbackrest)
   - isal, for fast gzip where C(pg_dump) has no zstd
 options:
@@ -89,6 +90,24 @@ options:
     type: list
     elements: str
     default: []
+  files_engine:
+    description:
+      - V(archive) packs all files into one archive each time.
+      - V(restic) keeps them in a repository beside the recovery points, encrypted on this host, and uploads only what
+        is new. Needs O(files_password), and restic 0.14 or newer in the PATH.
+      - V(restic) is refused together with O(lock_mode), as it cannot lock what it stores.
+    type: str
+    default: archive
+    choices: [archive, restic]
+  files_password:
+    description: Password of the repository. Without it, nothing in the repository can ever be read again.
+    type: str
+  files_repository:
+    description:
+      - Key prefix of the repository in the bucket, C(<prefix>/files/<environment_name>) without it.
+      - It is made when there is none.
+      - Each environment needs one of its own.
+    type: str
   pg_bin_dir:
     description: Where the client programs are. Without it the PATH is searched.
     type: path
@@ -227,6 +246,9 @@ recovery_point:
       type: int
     engine:
       description: What made the database's part.
+      type: str
+    files_engine:
+      description: How they are stored, archive or restic.
       type: str
     compression:
       description: The dump's compression, null with pgBackRest.

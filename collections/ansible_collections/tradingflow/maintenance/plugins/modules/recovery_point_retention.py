@@ -28,6 +28,7 @@ author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - boto3
   - cryptography
+  - restic 0.14 or newer, where recovery points have their files in a repository
 options:
   environment_name:
     description: Name of the environment.
@@ -105,6 +106,15 @@ options:
         description: For how many days.
         type: int
         default: 2557
+  files_password:
+    description:
+      - Password of the restic repository of the application's files. The files of a recovery point that goes are
+        forgotten there, and what only they needed is removed; so are those of backups that were never finished.
+      - Without it, and without restic in the PATH, they stay, which is a warning.
+    type: str
+  files_repository:
+    description: Key prefix of that repository, C(<prefix>/files/<environment_name>) without it.
+    type: str
   artifacts_dir:
     description:
       - Folder of all runs on the controller, in which the ledger's witness and the lock are.
@@ -171,6 +181,16 @@ plan:
           C(why), C(bytes), and C(kept_because) when it stays for now.
       type: list
       elements: dict
+    snapshots:
+      description:
+        - Snapshots of application files that go, with C(repository), C(snapshot), C(id) of the recovery point, and
+          C(why), which is C(deleted) with it, C(left_over) of one that is gone, or C(unfinished).
+      type: list
+      elements: dict
+    prune:
+      description: Repositories from which what nothing refers to is removed.
+      type: list
+      elements: str
     removed_by_others:
       description: Ids of recovery points that somebody deleted and retention did not. They are left as they are.
       type: list
@@ -203,6 +223,11 @@ refused:
   description: Id to why something of it is still there.
   returned: when it could be decided
   type: dict
+forgotten:
+  description: Ids of the snapshots that were forgotten.
+  returned: when it could be decided
+  type: list
+  elements: str
 records:
   description: Numbers of the ledger's records.
   returned: when it could be decided

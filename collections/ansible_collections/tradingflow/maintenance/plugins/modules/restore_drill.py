@@ -32,6 +32,9 @@ options:
   database:
     description: The source database, asked for its size today. Without it the forecast is for the size at the backup.
     required: false
+  files_password:
+    description: Password of the restic repository, where recovery points have their application files in one.
+    type: str
   recovery_point:
     description: Which one. V(newest), V(random) for any but the newest, or an id.
     type: str

@@ -66,17 +66,23 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
     """Id, engine, kind, pace, bytes and seconds of a recovery point; None when it is none."""
     try:
         point = store.parse(body, prefix, run_id)
+        files = (point.get("application") or {}).get("engine")
         begun, ended = (datetime.strptime(point[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("created_at", "finished_at"))
         engine = point["engine"]
         physical = engine["name"] == "pgbackrest"
         return {
             "id": run_id,
             "engine": engine["name"],
-            # Another compression gives another size, and says nothing of the data.
-            "kind": None if physical else [engine[key] for key in ("format", "compression", "level")],
+            # Another compression or way to keep files gives another size, and says nothing of the data.
+            "kind": [
+                *([] if physical else [engine[key] for key in ("format", "compression", "level")]),
+                files or "archive",
+            ],
             "pace": engine.get("type"),
-            # An incremental backup is as large as what was changed.
-            "bytes": int(engine["cluster_bytes"] if physical else point["totals"]["bytes"]),
+            # An incremental backup is as large as what was changed, and of files in a repository only what was new
+            # went there: all of them say more.
+            "bytes": int(engine["cluster_bytes"] if physical else point["totals"]["bytes"])
+            + (point["application"]["bytes"] if files == "restic" else 0),
             "seconds": int((ended - begun).total_seconds()),
         }
     except (ValueError, KeyError, TypeError):

@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
-from ..errors import ConfigurationError
 from ..storage import storage_errors
-from . import files
 from .store import NAME, run_ids
 from .verify import head
 
@@ -38,23 +35,6 @@ def free(directory: str) -> int:
     except OSError:
         return 0  # said when it is used
     return status.f_bavail * status.f_frsize
-
-
-def application_root(options: Dict[str, Any]) -> Optional[Path]:
-    """The directory of the application's files, None for none.
-
-    :raises ConfigurationError: it is not there
-    """
-    if not options.get("data_directory"):
-        return None
-    root = Path(options["data_directory"])
-    if not root.is_dir():
-        raise ConfigurationError(
-            f"The application's data directory {files.show(str(root))} does not exist on this host.",
-            "Correct backup_data_directory, or leave it empty when there are no files to back up.",
-        )
-    files.need_zstandard()
-    return root
 
 
 def application_of(options: Dict[str, Any]) -> Dict[str, Any]:

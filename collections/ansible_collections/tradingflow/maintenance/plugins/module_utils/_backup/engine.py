@@ -11,14 +11,16 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, storage_errors
-from . import files, programs
-from .common import TOOL_VERSION, application_of, application_root, free, new_id, tidy
+from . import programs
+from .application import Application, application_root, limit_of, verify_files
+from .application import plan as plan_files
+from .common import TOOL_VERSION, application_of, free, new_id, tidy
 from .dump import Dump, dump_globals
 from .lock import lock_of
 from .progress import Progress
@@ -66,7 +68,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     :raises MaintenanceError: something create needs is missing
     """
     tools = Tools(options)
-    root = application_root(options)
+    application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     with connected(options["database"], statement_timeout=0) as connection:
         tools.check_server(connection.server_version)
@@ -77,7 +79,6 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
     lock_of(options, datetime.now(timezone.utc))
-    count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
     return {
         "to": f"s3://{options['storage']['bucket']}/{prefix}/",
         "database": describe(options["database"]),
@@ -87,8 +88,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         "compression": f"{tools.compression}:{tools.level}{' by ISA-L' if tools.squeezes else ''}",
         "pg_dump": f"{tools.major}.{tools.minor}",
         "jobs": options["jobs"],
-        "files": count,
-        "file_bytes": size_of_files,
+        **plan_files(options, s3),
         "scratch_directory": options["scratch_directory"],
         "scratch_free_bytes": free(options["scratch_directory"]),
         "verify": options["verify"],
@@ -139,6 +139,9 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
                 pg_restore=tools.pg_restore,
                 scratch=scratch.path,
                 progress=progress,
+                files_of=lambda: verify_files(
+                    options, s3, point, options["verify"], scratch.path / "restic", progress.tick
+                ),
             )
         progress.phase("done")
         result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
@@ -166,14 +169,14 @@ def _work(
                 options["storage"],
                 threads=max(2, options["jobs"]),
                 part_size=options["part_size"],
-                bandwidth_limit=options["bandwidth_limit"],
+                bandwidth_limit=limit_of(options),
                 lock=lock_of(options, now),
             ) as uploader,
             Squeezer(options["jobs"], tools.level) as squeezer,
         ):
             # The smallest object first: wrong keys or a missing bucket end the run before any work is done.
             dump_globals(tools.pg_dumpall, options["database"], uploader, f"{prefix}/database/globals.sql")
-            archive = _Application(uploader, root, options["data_excludes"], prefix)
+            archive = Application(uploader, root, options, prefix, scratch.path)
             sessions = max(1, options["jobs"] // 2)
             measuring = Measuring(snapshot, tables, digests=options["digests"] == "full", sessions=sessions)
             dump = Dump(
@@ -243,73 +246,6 @@ def _work(
             uploader.put(f"{prefix}/{NAME}", body, "recovery point")
     notes = {"skipped_files": archive.skipped, "changed_files": archive.changed, "scratch_peak_bytes": dump.peak}
     return point, hashlib.sha256(body).hexdigest(), notes
-
-
-class _Application:
-    """The files' archive, made by a thread of its own."""
-
-    def __init__(self, uploader: Uploader, root: Optional[Path], excludes: List[str], prefix: str) -> None:
-        self._uploader = uploader
-        self._prefix = prefix
-        self._stopped = threading.Event()
-        self._error: Optional[BaseException] = None
-        self._archive = files.Archive(root, excludes, self._pause) if root else None
-        self.bytes_total = files.estimate(root, excludes)[1] if root else 0
-        self._thread = threading.Thread(target=self._run, args=[self._archive], name="application", daemon=True)
-
-    def _pause(self) -> None:
-        if self._stopped.is_set():
-            raise BackupError("The backup was stopped.")
-
-    def start(self) -> None:
-        if self._archive is not None:
-            self._thread.start()
-
-    def _run(self, archive: files.Archive) -> None:
-        try:
-            stream = self._uploader.stream(f"{self._prefix}/application/data.tar.zst", "application files")
-            archive.write(stream)
-            stream.close()
-            manifest = self._uploader.stream(f"{self._prefix}/application/manifest.json", "application manifest")
-            manifest.write(files.dump_manifest(archive.manifest()))
-            manifest.close()
-        except OSError as error:
-            self._error = BackupError(
-                f"The application's files cannot be read: {files.show(str(error))}",
-                "Give the backup's user the right to read them, or exclude them (backup_data_excludes).",
-            )
-        except BaseException as error:
-            self._error = error
-
-    def finished(self) -> bool:
-        """Whether it is done; raises what it failed with."""
-        if self._error is not None:
-            raise self._error
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self._uploader.stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(30)
-
-    @property
-    def bytes_done(self) -> int:
-        return self._archive.bytes_done if self._archive else 0
-
-    @property
-    def changed(self) -> List[str]:
-        if self._archive is None:
-            return []
-        return [files.show(name) for name in [*self._archive.changed, *self._archive.walk.vanished]]
-
-    @property
-    def skipped(self) -> List[str]:
-        return [files.show(name) for name in self._archive.skipped] if self._archive else []
-
-    def summary(self) -> Dict[str, Any]:
-        entries = self._archive.entries if self._archive else []
-        return {"files": sum(entry["type"] == "file" for entry in entries), "bytes": self.bytes_done}
 
 
 class _Watcher:

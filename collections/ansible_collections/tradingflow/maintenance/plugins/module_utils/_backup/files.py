@@ -9,6 +9,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import stat
 import tarfile
 from pathlib import Path
@@ -35,6 +36,11 @@ _KINDS = {
 }
 
 
+def kind_of(status: os.stat_result) -> str:
+    """file, directory, symlink, socket, device, fifo or unknown."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "unknown")
+
+
 def need_zstandard() -> None:
     """Raises ConfigurationError when the library is missing."""
     if zstandard is None:
@@ -47,12 +53,14 @@ class Walk:
     :param excludes: patterns of shell style, matched against paths relative to root; a match of a directory leaves out
         all below it
     :param vanished: names that were listed and then gone
+    :param excluded: names that a pattern left out, and nothing below them
     """
 
     def __init__(self, root: Path, excludes: Iterable[str] = ()) -> None:
         self.root = Path(os.path.realpath(root))
         self.excludes = [pattern.strip("/") for pattern in excludes]
         self.vanished: List[str] = []
+        self.excluded: List[str] = []
 
     def __iter__(self) -> Iterator[Tuple[str, os.stat_result]]:
         """Pairs of relative path ("." is the root) and lstat.
@@ -77,6 +85,7 @@ class Walk:
         for name in names:
             path = f"{folder}/{name}" if folder else name
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.excludes):
+                self.excluded.append(path)
                 continue
             try:
                 status = os.lstat(self.root / path)
@@ -137,7 +146,7 @@ class Archive:
                 self._add(tar, path, status)
 
     def _add(self, tar: tarfile.TarFile, path: str, status: os.stat_result) -> None:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "unknown")
+        kind = kind_of(status)
         if kind in ("socket", "device", "fifo", "unknown"):
             self.skipped.append(path)
             return
@@ -224,35 +233,90 @@ def dump_manifest(manifest: Dict[str, Any]) -> bytes:
     return json.dumps(manifest, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
+class Expected:
+    """What a tar must hold by its manifest, ticked off while the tar is read.
+
+    :param repository: the tar is restic's: it has no root, links to a file are files, what changed meanwhile may be
+        anything, and what came meanwhile may be there
+    """
+
+    def __init__(self, manifest: Dict[str, Any], *, repository: bool = False) -> None:
+        entries: Dict[str, Dict[str, Any]] = {entry["path"]: entry for entry in manifest["entries"]}
+        self.repository = repository
+        self.wrong: List[str] = []
+        if repository:
+            entries.pop(".", None)
+            for path, entry in list(entries.items()):
+                if entry["type"] == "hardlink":
+                    entries[path] = {**entries[entry["target"]], "path": path, "target": entry["target"]}
+            for path in manifest["changed"]:
+                entries.pop(path, None)
+        self._entries = entries
+
+    def take(self, info: tarfile.TarInfo) -> Optional[Dict[str, Any]]:
+        """The entry of a member; None when there is none, which is wrong or does not matter."""
+        if self.repository:
+            info.name = info.name.lstrip("/")
+        entry = self._entries.pop(info.name, None)
+        if entry is None and not self.repository:
+            self.wrong.append(f"{show(info.name)} is in the archive, not in the manifest")
+        return entry
+
+    def missing(self) -> List[str]:
+        """Everything that was wrong, when the tar has ended."""
+        return self.wrong + [f"{show(path)} is missing from the archive" for path in self._entries]
+
+
 def compare(packed: Any, manifest: Dict[str, Any], tick: Callable[[], None] = lambda: None) -> List[str]:
     """Reads a tar.zst as a stream and compares it with its manifest.
 
     :returns: what differs, in words; nothing when all agrees
     """
     need_zstandard()
-    expected = {entry["path"]: entry for entry in manifest["entries"]}
-    wrong: List[str] = []
     try:
-        with (
-            zstandard.ZstdDecompressor().stream_reader(packed) as plain,
-            tarfile.open(mode="r|", fileobj=plain, errors="surrogateescape", bufsize=_CHUNK) as tar,
-        ):
+        with zstandard.ZstdDecompressor().stream_reader(packed) as plain:
+            return compare_tar(plain, Expected(manifest), tick)
+    except zstandard.ZstdError as error:
+        return [f"the archive cannot be read: {error}"]
+
+
+def compare_tar(plain: Any, expected: Expected, tick: Callable[[], None] = lambda: None) -> List[str]:
+    """The same with a tar as a stream, which is read to its end."""
+    wrong = expected.wrong
+    try:
+        with opened_tar(plain) as tar:
             for info in tar:
                 tick()
-                entry = expected.pop(info.name, None)
+                entry = expected.take(info)
                 if entry is None:
-                    wrong.append(f"{show(info.name)} is in the archive, not in the manifest")
                     continue
                 if _kind(info) != entry["type"] or info.size != entry["size"]:
                     wrong.append(f"{show(info.name)} is {_kind(info)} of {info.size} bytes, not as in the manifest")
+                elif entry["type"] == "symlink" and not same_target(info, entry):
+                    wrong.append(f"{show(info.name)} leads elsewhere than the manifest says")
                 elif entry["type"] == "file" and _sha256(tar, info) != entry["sha256"]:
                     wrong.append(f"{show(info.name)} has other content than the manifest says")
             while plain.read(_CHUNK):
                 pass
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+    except (tarfile.TarError, EOFError) as error:
         wrong.append(f"the archive cannot be read: {error}")
-    wrong.extend(f"{show(path)} is missing from the archive" for path in expected)
-    return wrong
+    return expected.missing()
+
+
+def same_target(info: tarfile.TarInfo, entry: Dict[str, Any]) -> bool:
+    """Whether a symlink leads where the manifest says. restic before 0.17 keeps no target that is not UTF-8: there only
+    the manifest has it."""
+    readable = entry["target"].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return info.linkname == entry["target"] or _marks(info.linkname) == _marks(readable)
+
+
+def _marks(text: str) -> str:
+    return re.sub("\ufffd+", "\ufffd", text)
+
+
+def opened_tar(plain: Any) -> tarfile.TarFile:
+    """A tar as a stream, names of any bytes."""
+    return tarfile.open(mode="r|", fileobj=plain, encoding="utf-8", errors="surrogateescape", bufsize=_CHUNK)
 
 
 def _kind(info: tarfile.TarInfo) -> str:

@@ -25,6 +25,9 @@ SPEC: Dict[str, Any] = {
     },
     "data_directory": {"type": "path"},
     "data_excludes": {"type": "list", "elements": "str", "default": []},
+    "files_engine": {"type": "str", "default": "archive", "choices": ["archive", "restic"]},
+    "files_password": {"type": "str", "no_log": True},
+    "files_repository": {"type": "str"},
     "pg_bin_dir": {"type": "path"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
@@ -67,6 +70,7 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "rows": point["totals"]["rows"],
         "files": point["application"]["files"],
         "engine": point["engine"]["name"],
+        "files_engine": point["application"].get("engine") or "archive",
         "compression": point["engine"].get("compression"),
         "label": point["engine"].get("label"),
         "type": point["engine"].get("type"),
@@ -105,8 +109,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
             OK,
             size,
             "bytes",
-            message=f"{point['id']}: {what}{point['tables']} tables, {point['rows']} rows, {point['files']} files, "
-            f"{human(size)} in {seconds:.0f} s.",
+            message=f"{point['id']}: {what}{point['tables']} tables, {point['rows']} rows, {point['files']} files"
+            f"{_files_of(result['recovery_point']['application'])}, {human(size)} in {seconds:.0f} s.",
             source=source,
             details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
         )
@@ -191,7 +195,7 @@ def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
     :param plan: of an engine's plan
     """
     engine = plan.get("engine", "logical")
-    application = f"{plan['files']} files ({human(plan['file_bytes'])}) to {plan['to']}"
+    application = f"{plan['files']} files ({human(plan['file_bytes'])}{_kept_in(plan)}) to {plan['to']}"
     if engine == "logical":
         text = (
             f"Would dump {plan['database']} ({plan['tables']} tables, {human(plan['table_bytes'])}) and "
@@ -216,6 +220,19 @@ def planned(plan: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
             "details": {"plan": plan},
         }
     ]
+
+
+def _files_of(application: Dict[str, Any]) -> str:
+    if application.get("engine") != "restic":
+        return ""
+    return f" ({human(application['bytes'])}, {human(application['added_bytes'])} new)"
+
+
+def _kept_in(plan: Dict[str, Any]) -> str:
+    if "files_repository" not in plan:
+        return ", as an archive" if plan["files"] else ""
+    begun = "to be made" if plan["snapshots"] is None else f"{plan['snapshots']} snapshots"
+    return f", what is new of them to {plan['files_repository']} by restic {plan['restic']}: {begun}"
 
 
 def _short(notes: Dict[str, Any]) -> Dict[str, Any]:

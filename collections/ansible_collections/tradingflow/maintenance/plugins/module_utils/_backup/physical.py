@@ -18,9 +18,10 @@ from ..checks import utc_now
 from ..database import describe
 from ..errors import BackupError, LockedError
 from ..storage import client, storage_errors
-from . import files, objects
-from .common import TOOL_VERSION, application_of, application_root, free, new_id, tidy
-from .engine import _Application
+from . import objects
+from .application import Application, application_root, limit_of, verify_files
+from .application import plan as plan_files
+from .common import TOOL_VERSION, application_of, free, new_id, tidy
 from .lock import lock_of
 from .physical_tools import Tools, server_of
 from .physical_verify import archiver, verify
@@ -38,14 +39,13 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     :raises MaintenanceError: something create needs is missing
     """
     tools = Tools(options)
-    root = application_root(options)
+    application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     stanza = tools.stanza()
     server = server_of(options["database"], tools, stanza)
     s3 = client(options["storage"])
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
-    count, size_of_files = files.estimate(root, options["data_excludes"]) if root else (0, 0)
     newest = stanza.backups[-1] if stanza.backups else None
     return {
         "engine": "pgbackrest",
@@ -57,8 +57,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         "stanza": tools.pgbackrest.stanza,
         "type": info.chosen_type(tools.options["type"], stanza, datetime.now(timezone.utc)),
         "newest_backup": newest.label if newest else None,
-        "files": count,
-        "file_bytes": size_of_files,
+        **plan_files(options, s3),
         "scratch_directory": options["scratch_directory"],
         "scratch_free_bytes": free(options["scratch_directory"]),
         "verify": options["verify"],
@@ -82,7 +81,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)
-        work = _Work(options, tools, root, f"{prefix}/{run_id}", run_id, now, s3, progress)
+        work = _Work(options, tools, root, f"{prefix}/{run_id}", run_id, now, s3, progress, scratch.path)
         try:
             point, digest = work.run()
         except OSError as error:
@@ -96,7 +95,16 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
             "verification": None,
         }
         if options["verify"] != "none":
-            result["verification"] = verify(s3, storage, point, tools, options["verify"], scratch, progress)
+            result["verification"] = verify(
+                s3,
+                storage,
+                point,
+                tools,
+                options["verify"],
+                scratch,
+                progress,
+                lambda: verify_files(options, s3, point, options["verify"], scratch.path / "restic", progress.tick),
+            )
         progress.phase("done")
         result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
         return result
@@ -115,9 +123,11 @@ class _Work:
         now: datetime,
         s3: Any,
         progress: Progress,
+        scratch: Path,
     ) -> None:
         self.options = options
         self.tools = tools
+        self.scratch = scratch
         self.root = root
         self.prefix = prefix
         self.id = run_id
@@ -139,10 +149,10 @@ class _Work:
             storage,
             threads=2,
             part_size=options["part_size"],
-            bandwidth_limit=options["bandwidth_limit"],
+            bandwidth_limit=limit_of(options),
             lock=lock,
         ) as uploader:
-            archive = _Application(uploader, self.root, options["data_excludes"], self.prefix)
+            archive = Application(uploader, self.root, options, self.prefix, self.scratch)
             description, segment = self._measured(engine, archive, uploader)
             segments = wal.between(backup.wal_start, segment, server["segment"])
             found = self._archived(objects.archive(engine), segments)
@@ -233,9 +243,7 @@ class _Work:
             "page_checksums_wrong": backup.error,
         }
 
-    def _measured(
-        self, engine: Dict[str, Any], archive: _Application, uploader: Uploader
-    ) -> Tuple[Dict[str, Any], str]:
+    def _measured(self, engine: Dict[str, Any], archive: Application, uploader: Uploader) -> Tuple[Dict[str, Any], str]:
         """Names the restore point, measures the tables as they are there, and takes the application's files."""
         options = self.options
         self.progress.phase("restore point")

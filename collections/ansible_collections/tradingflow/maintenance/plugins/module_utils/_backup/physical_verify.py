@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from .._pgbackrest import info, program
 from ..checks import utc_now
@@ -40,10 +40,12 @@ def verify(
     mode: str,
     scratch: Scratch,
     progress: Progress,
+    files_of: Callable[[], List[str]] = list,
 ) -> Dict[str, Any]:
     """Verifies a recovery point as it lies in the store.
 
     :param mode: full has pgBackRest read its repository, and reads the application's files; checksum goes by listings
+    :param files_of: says what is wrong with application files that are no objects of the recovery point
     :returns: see verify.verify
     """
     progress.phase("verify")
@@ -52,6 +54,7 @@ def verify(
     if engine["page_checksums_wrong"]:
         problems.append(f"pages of the database had wrong checksums when {engine['label']} was made")
     ours = [entry for entry in point["objects"] if entry["sha256"]]
+    problems += files_of()
     if mode == "full":
         said = tools.pgbackrest.followed(
             "verify",

@@ -14,7 +14,7 @@ from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
 from ..storage import client, key, storage_errors
-from . import objects
+from . import objects, repository
 from .options import human, suffix
 from .verify import head
 
@@ -110,7 +110,8 @@ def measure(
     s3 = client(storage, pool=8)
     unfinished: List[str] = []
     others = 0
-    for run_id in run_ids(s3, storage, prefix):
+    ids = run_ids(s3, storage, prefix)
+    for run_id in ids:
         if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None:
             unfinished.append(run_id)
             continue
@@ -121,9 +122,10 @@ def measure(
             # Whichever engine made it.
             return _unreadable(run_id, error, limit, source, details, engine)
         if point["engine"]["name"] == engine:
+            before = [f"{prefix}/{each}/{NAME}" for each in ids[ids.index(run_id) + 1 :]]
             return [
                 age(point, now, limit, source, details, engine),
-                intact(s3, storage, point, source),
+                intact(s3, storage, point, source, before),
             ]
         others += 1
         if others == LOOKED_AT:
@@ -195,10 +197,18 @@ def age(
     )
 
 
-def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str) -> Check:
-    """Whether all objects of a recovery point have the size and checksum they had."""
+def intact(
+    s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str, before: Optional[List[str]] = None
+) -> Check:
+    """Whether all objects of a recovery point have the size and checksum they had.
+
+    :param before: keys of the recovery points before it, newest first
+    """
     end = suffix(point["engine"]["name"])
     everything, wrong = objects.all_objects(point), objects.problems(s3, storage, point)
+    if point.get("application", {}).get("engine") == repository.ENGINE:
+        points = [point, *repository.older(s3, storage, before or [])]
+        wrong += repository.differences(s3, storage, points)
     count, size = len(everything), sum(entry["size"] for entry in everything)
     details = {"id": point["id"], "objects": count, "bytes": size, "problems": wrong[:50]}
     if wrong:

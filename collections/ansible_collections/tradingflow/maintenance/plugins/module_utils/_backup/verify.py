@@ -108,11 +108,13 @@ def verify(
     pg_restore: str,
     scratch: Path,
     progress: Progress,
+    files_of: Callable[[], List[str]] = list,
 ) -> Dict[str, Any]:
     """Verifies a recovery point as it lies in the store.
 
     :param mode: full reads every object, compares its SHA-256 and counts the rows of every table; checksum compares by
         HEAD and reads only what the structural checks need (the dump's table of contents)
+    :param files_of: says what is wrong with application files that are no objects of the recovery point
     :returns: mode, ok, problems (in words), bytes (read), objects, verified_at
     :raises StorageError: the store does not answer, so that nothing is known
     """
@@ -189,6 +191,9 @@ def verify(
     elif not any("toc.dat" in problem for problem in problems):
         listing = run_to_text([pg_restore, "--list", str(toc)], {})
         problems += compare_listing(listing, point, counted)
+    if point["application"].get("engine") == "restic":
+        progress.phase("verify files")
+    problems += files_of()
     return {
         "mode": mode,
         "ok": not problems,

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from .._backup.common import new_id
-from .._backup.files import need_zstandard
 from .._backup.options import human
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, destination, locked
@@ -29,10 +28,10 @@ from . import proof
 from .application import Application, check_options
 from .engines import engine_of, tools
 from .fetch import Chosen, choose, manifest_of
+from .files import check_files, restore_files
 from .instance import Account, Instance, end_inside
 from .invariants import heartbeat
 from .invariants import measure as measure_invariants
-from .unpack import unpack
 
 #: Removes the folder when whoever started this is gone, killed or not: a copy of the data must not lie about.
 _JANITOR = """cat >/dev/null; n=0; while test $n -lt 150; do rm -rf -- "$1" 2>/dev/null; test -e "$1" || exit 0
@@ -72,8 +71,7 @@ class Prepared:
         self.point = self.chosen.point
         self.engine = engine_of(self.point)
         self.tools = tools(options, self.engine, self.point)
-        if self.point["application"]["files"]:
-            need_zstandard()
+        check_files(options, self.point, self.s3, Path(options["scratch_directory"]))
         self.needed = self.engine.space(self.point)
 
     def free(self) -> int:
@@ -206,7 +204,7 @@ class _Drill:
         name = engine.bring_up(instance, self._prepared.tools, progress)
         database = instance.database(name)
         data = folder / "application files"
-        self._files(engine.objects, data)
+        self._files(engine.objects, data, folder / "restic")
         progress.phase("prove")
         self.loss = _loss(heartbeat(database))
         self.checks += proof.compare(database, point, jobs, tick)
@@ -228,14 +226,15 @@ class _Drill:
         if healthy:
             self.rto_seconds = round(time.monotonic() - self._started, 3)
 
-    def _files(self, objects: Path, data: Path) -> None:
-        manifest = manifest_of(objects)
-        if manifest is None:
-            data.mkdir(mode=0o700)
+    def _files(self, objects: Path, data: Path, scratch: Path) -> None:
+        if self._prepared.point["application"]["files"]:
+            self._progress.phase("files")
+        wrong = restore_files(
+            self._options, self._prepared.point, objects, data, self._prepared.s3, scratch, self._progress.tick
+        )
+        if wrong is None:
             return
-        self._progress.phase("files")
-        wrong = unpack(objects / "application/data.tar.zst", manifest, data, self._progress.tick)
-        count = sum(entry["type"] == "file" for entry in manifest["entries"])
+        count = sum(entry["type"] == "file" for entry in manifest_of(objects)["entries"])
         text = f"{count} files, as in the manifest."
         self.checks.append(proof.judged("application_files", "Application's files", wrong, text, count))
 

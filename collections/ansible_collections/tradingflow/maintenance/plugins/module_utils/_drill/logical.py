@@ -19,6 +19,7 @@ from ..database import connected, libpq_environment
 from ..errors import BackupError
 from ..job import DRILL, Kind
 from .fetch import Download
+from .files import space as files_space
 from .instance import Instance, failed
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
@@ -48,7 +49,7 @@ class Logical:
     def space(point: Dict[str, Any]) -> int:
         """Bytes that a drill needs on the disk at once: objects, database with its sorts and WAL, unpacked files."""
         database = int(int(point["database"]["size"]) * 1.25) + (512 << 20)
-        return database + int(point["totals"]["bytes"]) + int(point["application"].get("bytes") or 0)
+        return database + int(point["totals"]["bytes"]) + files_space(point)
 
     def fetch(self, progress: Progress) -> None:
         """Brings all objects.

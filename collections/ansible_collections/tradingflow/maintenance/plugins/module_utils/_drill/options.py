@@ -20,6 +20,7 @@ SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "recovery_point": {"type": "str", "default": "newest"},
+    "files_password": {"type": "str", "no_log": True},
     "pg_bin_dir": {"type": "path"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108

@@ -10,9 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .._backup.files import need_zstandard
 from .._drill.fetch import manifest_of
-from .._drill.unpack import unpack
+from .._drill.files import check_files, restore_files
 from ..checks import OK, Check
 from ..errors import ConfigurationError, RestoreError
 from . import directories
@@ -33,16 +32,16 @@ class Files:
         asked = "files" in parts_of(self.options) and bool(self.options.get("data_directory"))
         return asked and int(point["application"]["files"]) > 0
 
-    def refusals(self, target: str, *, asked: bool) -> List[Refusal]:
+    def refusals(self, job: Any, target: str, *, asked: bool) -> List[Refusal]:
         """What forbids replacing the directory.
 
         :param asked: whether the confirmation is asked for already, for the database
         """
         directory = self.options["data_directory"]
         try:
-            need_zstandard()
+            check_files(self.options, job.point, job.s3, Path(self.options["scratch_directory"]))
             directories.check_place(directory)
-        except ConfigurationError as error:
+        except (ConfigurationError, RestoreError) as error:
             return [Refusal("directory", error.message, error.remedy)]
         if asked or not os.path.isdir(directory):
             return []
@@ -69,8 +68,16 @@ class Files:
         job.progress.phase("files")
         self._new = directories.beside(directory, job.run_id)
         state.note(making=str(self._new))
-        archive = objects / "application/data.tar.zst"
-        wrong = unpack(archive, manifest, self._new, job.progress.tick, keep=True)
+        wrong = restore_files(
+            self.options,
+            job.point,
+            objects,
+            self._new,
+            job.s3,
+            job.folder / "restic",
+            job.progress.tick,
+            owners=True,
+        )
         if wrong:
             more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise RestoreError(

@@ -234,7 +234,7 @@ class Whole(Logical):
         if self.with_database and not self.done:
             found += guards.of_confirmation(self.options, self.target, self.tables)
         if self.files.wanted(job.point) and not self.files_done:
-            found += self.files.refusals(self.target, asked=self.with_database and bool(self.tables))
+            found += self.files.refusals(job, self.target, asked=self.with_database and bool(self.tables))
         return found + self.space(job).refusals()
 
     def _disturbed(self, job: Any) -> Dict[str, Any]:

@@ -168,7 +168,7 @@ class PointInTime:
         if not self.setting["elsewhere"]:
             found += guards.of_application(self.options, self.sessions, self.target)
         if "files" in parts_of(self.options):
-            found += self.files.refusals(self.options["database"]["name"], asked=self.cluster.there)
+            found += self.files.refusals(job, self.options["database"]["name"], asked=self.cluster.there)
         return found + self.space(job).refusals()
 
     def space(self, job: Any) -> guards.Space:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from .._backup.files_restic import made_at
 from .._backup.verify import head
 from .._checks import span
 from .._ledger.places import Store
 from ..errors import MaintenanceError
 from ..storage import client, key
-from . import rules
+from . import files, rules
 from .deletion import Refused, delete
+from .files import Append, Going
 from .inventory import Inventory, Run, damage, locks, may_see_locks, take
 from .options import check
 from .records import REASON, Known, look_up, trusted
@@ -37,8 +39,7 @@ ALTERED = "the ledger, which names another recovery-point.json than is there"
 #: Who holds a physical one: its objects are shared, in pgBackRest's own repository.
 PHYSICAL = "this version, which deletes no backups by pgBackRest"
 
-#: Appends a record of kind deletion: (subjects, content) -> its number.
-Append = Callable[[List[Dict[str, Any]], Dict[str, Any]], int]
+Tell = Callable[[int, int], None]
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Decided:
     :param removed: ids of recovery points that somebody else has deleted; their versions or objects are still there
     :param young: ids of unfinished ones that may still be under way
     :param spared: keys that other recovery points refer to
+    :param files: what is to be forgotten of the application's files
     :param hides: what goes gets delete markers only, and frees nothing yet
     """
 
@@ -73,6 +75,7 @@ class Decided:
     young: List[str] = field(default_factory=list)
     spared: Set[str] = field(default_factory=set)
     notes: List[str] = field(default_factory=list)
+    files: Going = field(default_factory=Going)
 
     @property
     def going(self) -> List[Run]:
@@ -87,20 +90,16 @@ class Decided:
 
 
 @dataclass
-class Done:
+class Done(files.Done):
     """What was done.
 
-    :param deleted: ids, in order
     :param refused: id -> why something of it is still there
     :param error: what ended it before its end
-    :param records: numbers of the ledger's records
     """
 
-    deleted: List[str] = field(default_factory=list)
     freed: int = 0
     refused: Dict[str, str] = field(default_factory=dict)
     error: Optional[MaintenanceError] = None
-    records: List[int] = field(default_factory=list)
 
 
 def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
@@ -115,6 +114,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     s3 = client(storage, pool=16)
     inventory = take(s3, storage, environment)
     hold = dict.fromkeys(options["hold"], "backup_retention_hold")
+    stored = files.take(s3, options, inventory) if rules.effective(options["rules"]) else files.Stored()
     points = {
         id: Point(
             id,
@@ -123,6 +123,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
             inventory.runs[id].size,
             held=hold.get(id) or ("a legal hold" if facts.held else "") or (PHYSICAL if facts.physical else ""),
             locked_until=facts.locked_until,
+            damaged=stored.damaged.get(id, ""),
         )
         for id, facts in inventory.facts.items()
     }
@@ -130,17 +131,19 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     first = rules.plan(points.values(), options["rules"], now)
     others = [run for run in inventory.runs.values() if not run.finished and run.id not in hold]
     times = [point.created_at for point in first.due] + [run.begun_at for run in others]
+    times += [made_at(each.run_id) for each in stored.strangers]
     decided = Decided(inventory, first, hides=options["keep_versions"] and inventory.versioned)
     decided.notes += [f"{id} is held and is not there." for id in hold if id not in inventory.runs]
     if not rules.effective(options["rules"]):
         decided.young = [run.id for run in others]
         return decided
-    if not times:
+    if not times and not stored.unpruned:
+        decided.files = Going(problems=stored.problems)
         # Nothing is due: the ledger need not be asked.
         first.stopped = stopped
         return decided
-    stopped = stopped or _busy(s3, storage, environment, inventory.clock or now)
-    known, problem = _known(options, min(times), now)
+    stopped = stopped or stored.stopped or _busy(s3, storage, environment, inventory.clock or now)
+    known, problem = _known(options, min(times, default=now), now)
     stopped = stopped or problem or known.problem
     if known.unproven:
         decided.notes.append(f"{len(known.unproven)} records of the ledger do not verify and count as nothing.")
@@ -153,6 +156,8 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
         _sort(decided, run, known, options, now)
     for rest in decided.rests:
         rest.refused = decided.plan.stopped or (_locked(s3, storage, rest.run, now) if lockable else "")
+    if not decided.plan.stopped:
+        decided.files = files.decide(stored, options, inventory, known, gone, now)
     return decided
 
 
@@ -263,22 +268,21 @@ def _locked(s3: Any, storage: Dict[str, Any], run: Run, now: datetime) -> str:
     return f"locked until {until:%Y-%m-%dT%H:%M:%SZ}" if until and until > now else ""
 
 
-def carry_out(
-    options: Dict[str, Any], decided: Decided, append: Append, tell: Callable[[int, int], None] = lambda *_: None
-) -> Done:
+def carry_out(options: Dict[str, Any], decided: Decided, append: Append, tell: Tell = lambda *_: None) -> Done:
     """Deletes what was decided. Each deletion is on the ledger before it begins.
 
     :param append: see Append; raises MaintenanceError when the ledger cannot be written
     :param tell: is told how many were looked at, of how many
     """
     done, going = Done(), decided.going
+    total = len(going) + len(decided.files.repositories)
     s3 = client(options["storage"])
     try:
         for start in range(0, len(going), PER_RECORD):
             batch = going[start : start + PER_RECORD]
             done.records.append(append(*intent(options, decided, batch)))
             for place, run in enumerate(batch, start):
-                tell(place, len(going))
+                tell(place, total)
                 try:
                     delete(s3, options["storage"], run, spared=decided.spared, keep_versions=options["keep_versions"])
                 except Refused as error:
@@ -286,6 +290,8 @@ def carry_out(
                     continue
                 done.deleted.append(run.id)
                 done.freed += decided.freed(run)
+        tell(len(going), total)
+        files.carry_out(options, decided.files, append, done)
     except MaintenanceError as error:
         done.error = error
     if done.records and (done.error or done.refused):
@@ -330,5 +336,6 @@ def outcome(done: Done) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
         "state": "incomplete",
         "deleted": done.deleted,
         "refused": done.refused,
+        "forgotten": done.forgotten,
         "error": str(done.error or ""),
     }

@@ -38,6 +38,11 @@ def described(decided: Decided, options: Dict[str, Any]) -> Dict[str, Any]:
             {"id": rest.run.id, "why": rest.why, "bytes": decided.freed(rest.run), "kept_because": rest.refused}
             for rest in decided.rests
         ],
+        "snapshots": [
+            {"repository": each.repository, "snapshot": each.id, "id": each.run_id, "why": each.why}
+            for each in decided.files.snapshots
+        ],
+        "prune": decided.files.repositories,
         "removed_by_others": sorted(decided.removed),
         "unfinished": sorted(decided.young),
         "kept": len(kept),
@@ -59,6 +64,9 @@ def lines(plan: Dict[str, Any]) -> List[str]:
         why = each["why"].replace("_", " ")
         why += f", {each['kept_because']}" if each["kept_because"] else ""
         result.append(f"{fate:<7}{each['id']}  {size(each['bytes']):>9}  {why}")
+    for each in plan["snapshots"]:
+        why = f"its files, snapshot {each['snapshot'][:8]} in {each['repository']}, {each['why'].replace('_', ' ')}"
+        result.append(f"delete {each['id']}  {'':>9}  {why}")
     return result
 
 
@@ -83,6 +91,7 @@ def _check(decided: Decided, plan: Dict[str, Any], done: Optional[Done], source:
         "refused": dict(list(done.refused.items())[:20]) if done else {},
         "locked": [fate.point.id for fate in decided.plan.fates if fate.due and _locked(fate.reasons)][:20],
         "deleted": done.deleted[:100] if done else [],
+        "forgotten": done.forgotten[:100] if done else [],
         "records": done.records if done else [],
     }
     text = " ".join([_kept(plan, len(details["locked"])), *problems])
@@ -135,6 +144,10 @@ def _problems(decided: Decided, done: Optional[Done]) -> Tuple[List[str], str]:
         first = next(iter(done.refused.values()))
         problems.append(f"The store refused {_count(len(done.refused), 'deletion')}: {first}")
         remedies.append("Nothing is lost; the next run tries again.")
+    stuck = decided.files.problems + (done.waiting if done else [])
+    if stuck:
+        problems.append(stuck[0] + (f" And {len(stuck) - 1} more." if len(stuck) > 1 else ""))
+        remedies.append("The files of what was deleted stay until then; the next run goes on.")
     return problems, " ".join(remedies)
 
 
@@ -147,7 +160,7 @@ def _named(ids: List[str]) -> str:
 
 
 def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], started_at: str) -> Dict[str, Any]:
-    going = len(decided.going)
+    going, repositories = len(decided.going), decided.files.repositories
     if done is None:
         status, count, freed = "planned", going, plan["freed_bytes"]
         text = f"Would delete {_count(plan['deleted'], 'recovery point')}"
@@ -155,10 +168,14 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
             text += f" and {_count(going - plan['deleted'], 'unfinished backup')} or remainder"
     else:
         count, freed = len(done.deleted), done.freed
-        status = "failed" if done.error or done.refused else "ok" if going else "skipped"
+        status = "failed" if done.error or done.refused else "ok" if going or repositories else "skipped"
         text = f"Deleted {count} of {going} that were due"
     if decided.plan.stopped:
         text = f"Nothing is deleted: {decided.plan.stopped}"
+    elif not going and repositories:
+        verb = "Would forget" if done is None else "Forgot"
+        count_of = len(decided.files.snapshots) if done is None else len(done.forgotten)
+        text = f"{verb} {_count(count_of, 'snapshot')} of application files that nothing refers to"
     elif not going:
         text = "Nothing is to be deleted"
     else:
@@ -167,7 +184,7 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
         "id": "retention.recovery_points",
         "title": "Retention",
         "status": status,
-        "changed": bool(done and done.deleted),
+        "changed": bool(done and (done.deleted or done.forgotten)),
         "message": f"{text}. {_count(plan['kept'], 'recovery point')} stay{'s' if plan['kept'] == 1 else ''}.",
         "started_at": started_at,
         "finished_at": utc_now(),

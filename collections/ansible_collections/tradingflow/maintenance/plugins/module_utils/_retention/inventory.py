@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .._backup import objects
+from .._backup.repository import facts_of
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
 from .._ledger.places import NO_LOCK, ClientError, store_date
 from ..storage import error_code, list_keys, storage_errors
@@ -91,6 +92,7 @@ class Facts:
     :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
     :param physical: whether its backup is pgBackRest's
+    :param files: repository and snapshot of the application's files, None when they are in none
     """
 
     created_at: datetime
@@ -100,6 +102,7 @@ class Facts:
     held: bool
     physical: bool
     locked_until: Optional[datetime]
+    files: Optional[Tuple[str, str]] = None
 
 
 @dataclass
@@ -212,11 +215,14 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
         held=_held(answer),
         physical=point["engine"]["name"] == "pgbackrest",
         locked_until=answer.get("ObjectLockRetainUntilDate"),
+        files=facts_of(point) if "application" in point else None,
     )
 
 
 def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
     """What is wrong with the objects of a recovery point by their HEADs, empty when nothing is.
+
+    For files in a repository see files.take.
 
     :raises StorageError: the store does not answer or refuses
     """

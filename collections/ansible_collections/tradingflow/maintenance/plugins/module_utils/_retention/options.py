@@ -22,6 +22,8 @@ SPEC: Dict[str, Any] = {
     "hold": {"type": "list", "elements": "str", "default": []},
     "unfinished_days": {"type": "int", "default": 7},
     "keep_versions": {"type": "bool", "default": False},
+    "files_password": {"type": "str", "no_log": True},
+    "files_repository": {"type": "str"},
     "artifacts_dir": {"type": "path", "default": "artifacts"},
 }
 
