@@ -60,6 +60,9 @@ options:
   data_directory:
     description: The application's data directory, which is replaced as a whole.
     type: path
+  files_password:
+    description: Password of the restic repository, where recovery points have their application files in one.
+    type: str
   tables:
     description: With O(mode=tables), names as C(schema.table), without quotes. Partitions come with their table.
     type: list

@@ -35,6 +35,7 @@ SPEC: Dict[str, Any] = {
     "target_database": {"type": "str"},
     "parts": {"type": "list", "elements": "str", "choices": ["database", "files"], "default": []},
     "data_directory": {"type": "path"},
+    "files_password": {"type": "str", "no_log": True},
     "tables": {"type": "list", "elements": "str", "default": []},
     "schemas": {"type": "list", "elements": "str", "default": []},
     "replace": {"type": "bool", "default": False},
