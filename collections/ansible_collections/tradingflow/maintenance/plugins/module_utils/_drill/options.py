@@ -10,16 +10,26 @@ from typing import Any, Dict, List, Tuple
 
 from .._backup.options import human
 from .._checks import span
+from .._pgbackrest.configuration import REPOSITORY_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
 
+#: What a drill of a recovery point by pgBackRest needs to know.
+PGBACKREST_SPEC: Dict[str, Any] = {
+    "program": {"type": "path"},
+    "process_max": {"type": "int", "default": 2},
+    "repositories": {"type": "list", "elements": "dict", "default": [], "options": REPOSITORY_SPEC},
+}
 #: Argument spec of the module restore_drill, without "run".
 SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "recovery_point": {"type": "str", "default": "newest"},
+    "engine": {"type": "str", "default": "any", "choices": ["any", "logical", "pgbackrest"]},
+    "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
+    "superuser": {"type": "str"},
     "pg_bin_dir": {"type": "path"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
