@@ -55,8 +55,8 @@ class Engine(ABC):
         """Bytes that a drill needs on the disk at once."""
 
     @classmethod
-    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:  # noqa: B027 not every engine needs more
-        """Whether what it needs besides its programs is there. Changes nothing.
+    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:  # noqa: B027
+        """Whether what it needs besides its programs is there; not every engine needs more. Changes nothing.
 
         :raises ConfigurationError: it is not
         """

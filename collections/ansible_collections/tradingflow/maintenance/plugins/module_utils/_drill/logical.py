@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any, Dict, List
 
 from .._backup import programs
@@ -101,7 +100,9 @@ class Logical(Engine):
         except BackupError as error:
             if not error.message.startswith(os.path.basename(arguments[0])):
                 raise
-            said = error.message if self.instance.running() else f"{error.message} The server said: {self.instance.last_words()}"
+            said = error.message
+            if not self.instance.running():
+                said += f" The server said: {self.instance.last_words()}"
             raise failed(said, "Read PostgreSQL's message; this recovery point does not restore as it is.") from None
 
 

@@ -23,7 +23,7 @@ from .fetch import Download, check_space, ours
 from .instance import FULL
 from .restored import Restored, Target
 
-_PASS = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."
+_CIPHER = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."
 _DAMAGED = "Make another backup now; restore older versions of the objects if the bucket keeps versions."
 #: What pgBackRest says when the store, and not what is in it, is the trouble.
 _STORE = re.compile(r"HTTP request failed|unable to connect|timeout|unable to find a host|TLS error|HostConnectError")
@@ -43,7 +43,7 @@ class Physical(Engine):
 
     @staticmethod
     def space(point: Dict[str, Any]) -> int:
-        """Bytes that a drill needs on the disk at once, as far as it is known before the backup is asked for its size."""
+        """Bytes that a drill needs on the disk at once; the backup's own size is known when it is fetched."""
         database = int(int(point["database"]["size"]) * 1.25) + (512 << 20)
         return database + int(point["application"].get("bytes") or 0)
 
@@ -183,7 +183,7 @@ class Physical(Engine):
             message = f"pgBackRest cannot read the repository: {said}"
             if _STORE.search(stanza.problem):
                 raise StorageError(message, "Check that the store runs, and restore_drill_pgbackrest_repositories.")
-            raise RestoreError(message, f"{_PASS} If it is not, the repository is damaged: back up anew.")
+            raise RestoreError(message, f"{_CIPHER} If it is not, the repository is damaged: back up anew.")
         backup = stanza.of(label)
         if backup is None:
             raise self._damaged(f"the repository does not know the backup {label} any more")
@@ -256,4 +256,4 @@ def meaning(error: MaintenanceError) -> MaintenanceError:
         return error
     if _STORE.search(text) or (isinstance(error, StorageError) and "[055]" not in text):
         return StorageError(text, "Check that the store runs, and restore_drill_pgbackrest_repositories.")
-    return RestoreError(text, f"{_PASS} If it is not, the backup is damaged. {_DAMAGED}")
+    return RestoreError(text, f"{_CIPHER} If it is not, the backup is damaged. {_DAMAGED}")

@@ -21,7 +21,7 @@ from ..storage import list_keys, storage_errors
 
 ID, TITLE = "drill.wal", "WAL replayed to its end"
 _SEGMENT = re.compile(r"([0-9A-F]{24})-[0-9a-f]{40}(?:\.\w+)?")
-_REMEDY = "What was committed after it cannot be restored: make another backup now, and find out what became of the WAL."
+_REMEDY = "What was committed after it cannot be restored: back up now, and find out what became of the WAL."
 
 
 class End(NamedTuple):

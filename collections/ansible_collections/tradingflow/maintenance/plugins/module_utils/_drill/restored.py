@@ -293,13 +293,11 @@ class Restored(Instance):
         :raises ConfigurationError: none can be found
         """
         for name in candidates:
+            chosen = {**self.database("template1"), "user": name}
             try:
-                with connected({**self.database("template1"), "user": name}) as connection:
-                    with connection.cursor() as cursor:
-                        cursor.execute(
-                            "SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1"
-                        )
-                        row = cursor.fetchone()
+                with connected(chosen) as connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1")
+                    row = cursor.fetchone()
             except DatabaseError as error:
                 if re.search(r'role ".*" (does not exist|is not permitted)', error.message):
                     continue
