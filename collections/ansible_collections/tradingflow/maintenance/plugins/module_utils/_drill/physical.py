@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from typing import Any, Dict, List, Optional, cast
+from typing import Any, Callable, Dict, List, Optional, cast
 
 from .._backup import physical_objects
 from .._backup.progress import Progress
@@ -71,7 +71,7 @@ class Physical(Engine):
             raise self._damaged(f"{'; '.join(wrong[:3])}{more}")
         Download(self.s3, storage, {**self.point, "objects": ours(self.point)}, self.objects).run(4, progress.tick)
         self._configure()
-        backup = self._backup()
+        backup = self._backup(progress.tick)
         check_space(self.options["scratch_directory"], backup.size + (256 << 20))
         try:
             with self._pgbackrest.start(
@@ -81,6 +81,8 @@ class Physical(Engine):
                 # Recovery is ours; tablespaces must not go where the source has them, which may be this very host.
                 "--type=none",
                 f"--tablespace-map-all={self._server.tablespaces}",
+                # Once more at once; by default a third time after 15 s, for each file.
+                "--job-retry=1",
                 cwd=str(self._server.folder),
             ) as running:
                 progress.phase(
@@ -166,17 +168,17 @@ class Physical(Engine):
             " ".join(command).replace("%", "%%") + ' %f "%p"',
         )
 
-    def _backup(self) -> info.Backup:
+    def _backup(self, tick: Callable[[], None]) -> info.Backup:
         """The backup as the repository knows it.
 
         :raises RestoreError: it does not
         """
         label = self.point["engine"]["label"]
-        try:
-            text = self._pgbackrest.checked("info", "--repo=1", "--output=json")
-        except MaintenanceError as error:
-            raise meaning(error) from None
-        stanza = info.parse(text, self._pgbackrest.stanza, 1)
+        # Where the store does not answer it takes minutes.
+        done = self._pgbackrest.followed("info", "--repo=1", "--output=json", tick=tick)
+        if done.code:
+            raise meaning(program.failure("info", done.code, done.err or done.out))
+        stanza = info.parse(done.out, self._pgbackrest.stanza, 1)
         if stanza.problem:
             # Of a wrong key it shows what it deciphered.
             said = printable(stanza.problem.split(":\n")[0], 300)
