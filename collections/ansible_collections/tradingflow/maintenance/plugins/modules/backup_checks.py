@@ -11,8 +11,10 @@ short_description: Check the recovery points of an environment in the store
 version_added: "0.1.0"
 description:
   - Looks up the newest recovery point by its own time, not by the store's, and judges its age.
-  - Compares every object of it with the recorded size and checksum by HEAD; nothing is downloaded.
+  - Compares every object of it with the recorded size and checksum by HEAD, those of pgBackRest by size and ETag as the
+    store lists them, with all that the backup needs of others; nothing is downloaded.
   - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
+    Of pgBackRest the size of the restored cluster counts.
   - Looks up when a restore was last proven, as the newest record of a drill in the ledger that verifies and went well.
   - An unreachable store makes this unknown; no recovery point at all is critical.
   - Runs on the controller and changes nothing. The task never fails because of what it finds.
@@ -25,6 +27,14 @@ options:
     description: Name of the environment.
     type: str
     required: true
+  engines:
+    description:
+      - Engines whose newest recovery points are checked, each by itself. None of one is critical.
+      - Checks of others than V(logical) have the engine's name at their end.
+    type: list
+    elements: str
+    choices: [logical, pgbackrest]
+    default: [logical]
   evidence:
     description:
       - Keys of the ledger in which drills are recorded. Only public keys are needed.

@@ -16,6 +16,7 @@ from . import anomaly, proof, store
 CHECKS_SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
+    "engines": {"type": "list", "elements": "str", "default": ["logical"], "choices": ["logical", "pgbackrest"]},
     "evidence": {"type": "dict", "options": SIGNING_SPEC},
     "thresholds": thresholds_spec(
         {
@@ -40,8 +41,11 @@ def measure(options: Dict[str, Any]) -> List[Check]:
     storage, environment, thresholds = options["storage"], options["environment_name"], options["thresholds"]
     for name in thresholds:
         limits(thresholds, name)
+    found: List[Check] = []
+    for engine in options["engines"]:
+        found += store.measure(storage, environment, thresholds, engine=engine)
+        found += anomaly.measure(storage, environment, thresholds, engine)
     return [
-        *store.measure(storage, environment, thresholds),
-        *anomaly.measure(storage, environment, thresholds),
+        *found,
         *proof.measure(storage, environment, options["evidence"], limits(thresholds, "proven_restore")),
     ]

@@ -34,6 +34,8 @@ LONGEST_READ = timedelta(days=2)
 
 #: Who holds a recovery point that was changed.
 ALTERED = "the ledger, which names another recovery-point.json than is there"
+#: Who holds a physical one: its objects are shared, in pgBackRest's own repository.
+PHYSICAL = "this version, which deletes no backups by pgBackRest"
 
 #: Appends a record of kind deletion: (subjects, content) -> its number.
 Append = Callable[[List[Dict[str, Any]], Dict[str, Any]], int]
@@ -119,7 +121,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
             facts.created_at,
             facts.series,
             inventory.runs[id].size,
-            held=hold.get(id) or ("a legal hold" if facts.held else ""),
+            held=hold.get(id) or ("a legal hold" if facts.held else "") or (PHYSICAL if facts.physical else ""),
             locked_until=facts.locked_until,
         )
         for id, facts in inventory.facts.items()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Set, Tuple
 
+from .._backup import objects
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
-from .._backup.verify import check_head
 from .._ledger.places import NO_LOCK, ClientError, store_date
 from ..storage import error_code, list_keys, storage_errors
 
@@ -90,6 +90,7 @@ class Facts:
 
     :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
+    :param physical: whether its backup is pgBackRest's
     """
 
     created_at: datetime
@@ -97,6 +98,7 @@ class Facts:
     sha256: str
     elsewhere: Set[str]
     held: bool
+    physical: bool
     locked_until: Optional[datetime]
 
 
@@ -208,6 +210,7 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
         sha256=hashlib.sha256(body).hexdigest(),
         elsewhere={each["key"] for each in point["objects"] if not each["key"].startswith(own)},
         held=_held(answer),
+        physical=point["engine"]["name"] == "pgbackrest",
         locked_until=answer.get("ObjectLockRetainUntilDate"),
     )
 
@@ -220,10 +223,7 @@ def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
     answer = _read(s3, storage, run.key)
     if answer is None:
         return f"{run.key} is missing"
-    with ThreadPoolExecutor(8, thread_name_prefix="damage") as pool:
-        wrong = list(
-            filter(None, pool.map(lambda entry: check_head(s3, storage, entry), json.loads(answer[0])["objects"]))
-        )
+    wrong = objects.problems(s3, storage, json.loads(answer[0]))
     return "; ".join(wrong[:3])
 
 
