@@ -32,7 +32,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     memory = MemoryStore()
     monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
-    monkeypatch.setattr(proof, "engines_of", lambda *_: [])
     return memory
 
 
@@ -121,27 +120,26 @@ def test_a_later_drill_that_failed_is_a_warning(append: Append, measured: Callab
     assert measured().status == "ok"
 
 
-def test_each_engine_is_proven_by_its_own_drills(
-    append: Append, store: MemoryStore, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def measured() -> dict[str, tuple[str, Any]]:
-        checks = proof.measure(STORAGE, "production", {"trusted_key_files": [pair[1]]}, DEFAULT, NOW)
+def test_each_engine_is_proven_by_its_own_drills(append: Append, store: MemoryStore, pair: tuple[Path, Path]) -> None:
+    both = ["logical", "pgbackrest"]
+
+    def measured(engines: list[str]) -> dict[str, tuple[str, Any]]:
+        keys = {"trusted_key_files": [pair[1]]}
+        checks = proof.measure(STORAGE, "production", keys, DEFAULT, NOW, engines)
         return {check.id: (check.status, check.value) for check in checks}
 
     append(10, engine="pgbackrest")
     append(2)
     append(1, engine=["unheard of"])
-    assert measured() == {"backups.proven_restore": ("ok", 2.0)}
-    monkeypatch.setattr(proof, "engines_of", lambda *_: ["logical", "pgbackrest"])
+    assert measured(both[:1]) == {"backups.proven_restore": ("ok", 2.0)}
     physical = "backups.proven_restore:pgbackrest"
-    assert measured() == {"backups.proven_restore": ("ok", 2.0), physical: ("warning", 10.0)}
+    assert measured(both) == {"backups.proven_restore": ("ok", 2.0), physical: ("warning", 10.0)}
     append(1, status="critical", engine="pgbackrest")
     append(0, engine="pgbackrest", environment="staging")
-    assert measured()[physical] == ("warning", 10.0)
+    assert measured(both)[physical] == ("warning", 10.0)
     append(0, engine="pgbackrest")
-    assert measured() == {"backups.proven_restore": ("ok", 2.0), physical: ("ok", 0.0)}
-    monkeypatch.setattr(proof, "engines_of", lambda *_: ["pgbackrest"])
-    assert list(measured()) == [physical]
+    assert measured(both) == {"backups.proven_restore": ("ok", 2.0), physical: ("ok", 0.0)}
+    assert list(measured(both[1:])) == [physical]
 
 
 def test_forged_and_missing_records_count_as_nothing(

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Optional, Sequence
@@ -18,9 +16,7 @@ from .._ledger.record import Record, parse_time
 from .._ledger.walk import backwards
 from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
 from ..errors import MaintenanceError
-from ..storage import client, storage_errors
-from . import store as recovery_points
-from .verify import fetch
+from .options import suffix
 
 ID, TITLE = "backups.proven_restore", "Last proven restore"
 
@@ -31,9 +27,7 @@ LONG_AGO = 35
 #: Seconds by which a record may be ahead of the runner's clock.
 CLOCK_TOLERANCE = 300
 
-#: The newest recovery points, from which is seen what engines there are: days of hourly ones; so many at a time.
-NEWEST, AT_ONCE = 100, 20
-LOGICAL, PGBACKREST = "logical", "pgbackrest"
+LOGICAL = "logical"
 
 REMEDY = "Drill a restore of the newest recovery point (playbooks/drill.yml), which records it in the ledger."
 
@@ -60,11 +54,12 @@ def measure(
     evidence: Optional[Dict[str, Any]],
     limit: Dict[str, Any],
     now: Optional[datetime] = None,
+    engines: Sequence[str] = (LOGICAL,),
 ) -> List[Check]:
     """Days since the last drill that went well; none at all is as bad as the worst threshold there is.
 
-    One check for each engine that made any of the newest recovery points: that dumps restore says nothing of backups
-    of the cluster. No check where there is neither a ledger nor a threshold.
+    One check for each engine: that dumps restore says nothing of backups of the cluster. None where there is neither a
+    ledger nor a threshold.
 
     :param evidence: keys of the ledger, see ledger.SIGNING_SPEC; None when there is none
     :param limit: warning and critical in days, None for none
@@ -75,44 +70,19 @@ def measure(
         if limit == {"warning": None, "critical": None}:
             return []
         text = "No ledger is configured, in which a drill could be looked up."
-        return [unknown(ID, TITLE, text, "Configure tradingflow_evidence, or set both thresholds to .inf.", **limit)]
+        remedy = "Configure tradingflow_evidence, or set both thresholds to .inf."
+        return [unknown(ID + suffix(engine), TITLE, text, remedy, **limit) for engine in engines]
     now = now or datetime.now(timezone.utc)
     try:
         trusted = [public_key(each) for each in given.get("trusted_key_files", [])] or [signing_key(signing).public]
         days = max([each for each in limit.values() if each is not None], default=LONG_AGO)
         store = Store(storage, environment, pool=16)
-        engines = engines_of(storage, environment) or [LOGICAL]
         since = now - timedelta(days=2 * min(days, 3650))
         found = walk(store, PublicKeys(trusted), environment, since, engines)
     except MaintenanceError as error:
-        return [unknown(ID, TITLE, error.message, error.remedy, **limit)]
+        return [unknown(ID + suffix(engine), TITLE, error.message, error.remedy, **limit) for engine in engines]
     source = f"s3://{storage['bucket']}/{store.prefix}"
     return [judged(found[engine], limit, now, source, engine) for engine in engines]
-
-
-def engines_of(storage: Dict[str, Any], environment: str) -> List[str]:
-    """Engines of the newest recovery points; one that cannot be read is a finding elsewhere.
-
-    :raises StorageError: the store does not answer
-    """
-    prefix, s3 = recovery_points.prefix_of(storage, environment), client(storage, pool=8)
-
-    def engine(run_id: str) -> Optional[str]:
-        key = f"{prefix}/{run_id}/{recovery_points.NAME}"
-        with storage_errors(storage, f"reading {key}"):
-            body = fetch(s3, storage, key)
-            content = body.read() if body is not None else b""
-        try:
-            return str(json.loads(content)["engine"]["name"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    ids, found = recovery_points.run_ids(s3, storage, prefix)[:NEWEST], set()
-    with ThreadPoolExecutor(8) as pool:
-        while ids and not found >= {LOGICAL, PGBACKREST}:
-            found |= {name for name in pool.map(engine, ids[:AT_ONCE]) if name}
-            ids = ids[AT_ONCE:]
-    return sorted(found)
 
 
 def walk(
@@ -149,7 +119,7 @@ def walk(
 
 def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str, engine: str = LOGICAL) -> Check:
     """The check of an engine from what was found."""
-    id, title = (ID, TITLE) if engine == LOGICAL else (f"{ID}:{engine}", f"{TITLE} ({engine})")
+    id, title = ID + suffix(engine), TITLE
     of = "" if engine == LOGICAL else f" of a recovery point by {engine}"
     notes = ""
     if found.failed:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
 
+from .._backup.files import need_zstandard
 from .._backup.progress import Progress
 from ..checks import Check
 from .instance import Instance
@@ -55,11 +56,13 @@ class Engine(ABC):
         """Bytes that a drill needs on the disk at once."""
 
     @classmethod
-    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:  # noqa: B027
-        """Whether what it needs besides its programs is there; not every engine needs more. Changes nothing.
+    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:
+        """Whether what it needs besides its programs is there. Changes nothing.
 
         :raises ConfigurationError: it is not
         """
+        if point["application"]["files"]:
+            need_zstandard()
 
     @abstractmethod
     def fetch(self, progress: Progress) -> None:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from .._backup.common import new_id
-from .._backup.files import need_zstandard
-from .._backup.physical_objects import all_objects
+from .._backup.objects import all_objects
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, destination, locked
 from ..checks import Check, as_dicts
@@ -73,8 +72,6 @@ class Prepared:
         self.engine = engine_of(self.point)
         self.tools = tools(options, self.engine, self.point)
         self.engine.check(options, self.point)
-        if self.point["application"]["files"]:
-            need_zstandard()
         self.needed = self.engine.space(self.point)
 
     def free(self) -> int:

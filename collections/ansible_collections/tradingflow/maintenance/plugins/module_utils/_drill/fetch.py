@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
 
 from .._backup import store
+from .._backup.objects import BACKUP, WAL
 from .._backup.options import human
-from .._backup.physical_objects import BACKUP, WAL
 from .._backup.verify import fetch
 from ..errors import ConfigurationError, MaintenanceError, RestoreError, StorageError
 from ..storage import storage_errors
@@ -28,7 +28,7 @@ _WORDS = ("newest", "random")
 ANY = "any"
 _PGBACKREST = (
     *("stanza", "repository_path", "label", "requires", "archive_id", "cipher", "target_wal", "page_checksums_wrong"),
-    *("restore_point", "restore_point_lsn", "exact"),
+    *("restore_point", "restore_point_lsn", "exact", "cluster_bytes"),
 )
 
 

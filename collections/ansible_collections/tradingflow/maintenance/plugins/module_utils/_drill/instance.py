@@ -172,6 +172,8 @@ class Instance:
         self.superuser = f"restore_drill_{secrets.token_hex(4)}"
         self.password = secrets.token_urlsafe(24)
         self.port = 0
+        #: A database that is there whatever is restored.
+        self.home = "template1"
 
     def __enter__(self) -> Instance:
         return self
@@ -295,7 +297,7 @@ class Instance:
 
         :raises ConfigurationError: there is no such role
         """
-        with connected(self.database("template1")) as connection, connection.cursor() as cursor:
+        with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
                 raise ConfigurationError(

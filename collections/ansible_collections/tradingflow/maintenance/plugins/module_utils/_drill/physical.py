@@ -11,15 +11,15 @@ import shlex
 import time
 from typing import Any, Callable, Dict, List, Optional, cast
 
-from .._backup import physical_objects
+from .._backup import objects
 from .._backup.progress import Progress
 from .._checks import printable
 from .._pgbackrest import configuration, info, program
-from ..checks import Check
+from ..checks import CRITICAL, Check
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from . import replay
 from .base import Engine
-from .fetch import Download, check_space, ours
+from .fetch import Download, ours
 from .instance import FULL
 from .restored import Restored, Target
 
@@ -43,9 +43,9 @@ class Physical(Engine):
 
     @staticmethod
     def space(point: Dict[str, Any]) -> int:
-        """Bytes that a drill needs on the disk at once; the backup's own size is known when it is fetched."""
-        database = int(int(point["database"]["size"]) * 1.25) + (512 << 20)
-        return database + int(point["application"].get("bytes") or 0)
+        """Bytes that a drill needs on the disk at once: the cluster with WAL and sorts, and unpacked files."""
+        cluster = int(int(point["engine"]["cluster_bytes"]) * 1.1) + (512 << 20)
+        return cluster + int(point["application"].get("bytes") or 0)
 
     @classmethod
     def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:
@@ -53,6 +53,7 @@ class Physical(Engine):
 
         :raises ConfigurationError: they are not
         """
+        super().check(options, point)
         _path, version = program.find((options.get("pgbackrest") or {}).get("program"))
         program.check_server(version, int(point["database"]["server_version_num"]) // 10000)
         repository_of(options, point)
@@ -65,14 +66,14 @@ class Physical(Engine):
         """
         engine, storage = self.point["engine"], self.options["storage"]
         progress.phase("fetch")
-        wrong = physical_objects.compare(self.s3, storage, self.point)
+        wrong = objects.compare(self.s3, storage, self.point)
         if wrong:
             more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise self._damaged(f"{'; '.join(wrong[:3])}{more}")
         Download(self.s3, storage, {**self.point, "objects": ours(self.point)}, self.objects).run(4, progress.tick)
         self._configure()
-        backup = self._backup(progress.tick)
-        check_space(self.options["scratch_directory"], backup.size + (256 << 20))
+        self._know(progress.tick)
+        size = int(engine["cluster_bytes"])
         try:
             with self._pgbackrest.start(
                 "restore",
@@ -87,7 +88,7 @@ class Physical(Engine):
             ) as running:
                 progress.phase(
                     "fetch",
-                    lambda: {"bytes_done": int(backup.size * running.percent / 100), "bytes_total": backup.size},
+                    lambda: {"bytes_done": int(size * running.percent / 100), "bytes_total": size},
                 )
                 while not running.finished():
                     progress.tick()
@@ -119,7 +120,7 @@ class Physical(Engine):
         """
         size = int(self._server.control["Bytes per WAL segment"])
         # Looked for before: what is archived meanwhile need not be replayed.
-        newest = replay.newest_segment(self.s3, self.options["storage"], physical_objects.archive(self.point["engine"]))
+        newest = replay.newest_segment(self.s3, self.options["storage"], objects.archive(self.point["engine"]))
         self._replaying(progress, replay.distance(self.point["engine"]["target_wal"], newest, size))
         try:
             self._server.replay_on(self._target, progress.tick)
@@ -127,8 +128,16 @@ class Physical(Engine):
             self._server.open(progress.tick)
         except RestoreError as error:
             raise self._replay_failed(error) from None
-        end = replay.end_of(self._server.database("template1"))
-        return [replay.judged(end, newest, size, self._trouble())]
+        end = replay.end_of(self._server.database(self._server.home))
+        return [replay.judged(end, newest, size, self._trouble()), *self._pages()]
+
+    def _pages(self) -> List[Check]:
+        """Pages that were wrong when the backup was made; that none was says nothing where pages have no checksums."""
+        if not self.point["engine"]["page_checksums_wrong"]:
+            return []
+        text = "Pages of the cluster had wrong checksums when the backup was made: it has them as they were."
+        remedy = "Look into pgBackRest's log which, check the database's disk, and drill the last backup before it."
+        return [Check("drill.page_checksums", "Pages of the cluster", CRITICAL, False, message=text, remedy=remedy)]
 
     def _configure(self) -> None:
         """pgBackRest's own configuration, for the server's user only."""
@@ -166,10 +175,11 @@ class Physical(Engine):
             self.point["engine"]["restore_point"],
             self.point["engine"]["restore_point_lsn"],
             " ".join(command).replace("%", "%%") + ' %f "%p"',
+            str(self.point["database"]["name"]),
         )
 
-    def _backup(self, tick: Callable[[], None]) -> info.Backup:
-        """The backup as the repository knows it.
+    def _know(self, tick: Callable[[], None]) -> None:
+        """Whether the repository can be read, and knows the backup: restore says less of why not.
 
         :raises RestoreError: it does not
         """
@@ -186,10 +196,8 @@ class Physical(Engine):
             if _STORE.search(stanza.problem):
                 raise StorageError(message, "Check that the store runs, and restore_drill_pgbackrest_repositories.")
             raise RestoreError(message, f"{_CIPHER} If it is not, the repository is damaged: back up anew.")
-        backup = stanza.of(label)
-        if backup is None:
+        if stanza.of(label) is None:
             raise self._damaged(f"the repository does not know the backup {label} any more")
-        return backup
 
     def _candidates(self) -> List[str]:
         """Roles that the source is likely to have, the likeliest first."""

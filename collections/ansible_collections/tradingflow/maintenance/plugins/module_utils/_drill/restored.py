@@ -26,6 +26,10 @@ from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
 from .instance import Account, Instance, failed, free_port
 
+#: Why a role cannot be connected as, other than that the server is not ready yet.
+_NOT_SO = re.compile(
+    r'role ".*" (does not exist|is not permitted)|permission denied|too many connections|not currently accepting'
+)
 #: What recovery requires to be at least the primary's, as pg_controldata calls it.
 _AT_LEAST = {
     "max_connections": "max_connections",
@@ -45,11 +49,13 @@ class Target(NamedTuple):
     """A restore point, and how WAL comes from the archive.
 
     :param fetch: what PostgreSQL runs for a segment (restore_command)
+    :param database: a database to connect to
     """
 
     name: str
     lsn: str
     fetch: str
+    database: str
 
 
 def position(lsn: str) -> int:
@@ -156,6 +162,7 @@ class Restored(Instance):
         :raises RestoreError: it does not get there
         """
         goal = position(target.lsn)
+        self.home = target.database
         settings = {
             "hot_standby": "on",
             "listen_addresses": "",
@@ -204,7 +211,7 @@ class Restored(Instance):
             if not self.running():
                 raise self.ended()
             time.sleep(0.05)
-        with connected(self.database("template1")) as connection, connection.cursor() as cursor:
+        with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             cursor.execute(f"CREATE ROLE {quoted(self._own)} SUPERUSER")
         self.set_password(self._own)
@@ -213,7 +220,7 @@ class Restored(Instance):
         while True:
             tick()
             try:
-                with connected(self.database("template1")):
+                with connected(self.database(self.home)):
                     return
             except DatabaseError:
                 # The rules are read a moment after the signal.
@@ -279,7 +286,7 @@ class Restored(Instance):
         if not self._superuser_of_source:
             self._superuser_of_source = self._superuser(candidates)
         if self._superuser_of_source:
-            with suppress(DatabaseError), connected(self.database("template1")) as connection:
+            with suppress(DatabaseError), connected(self.database(self.home)) as connection:
                 with connection.cursor() as cursor:
                     cursor.execute(_STATE)
                     recovering, state, lsn = cursor.fetchone()
@@ -293,13 +300,13 @@ class Restored(Instance):
         :raises ConfigurationError: none can be found
         """
         for name in candidates:
-            chosen = {**self.database("template1"), "user": name}
+            chosen = {**self.database(self.home), "user": name}
             try:
                 with connected(chosen) as connection, connection.cursor() as cursor:
                     cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1")
                     row = cursor.fetchone()
             except DatabaseError as error:
-                if re.search(r'role ".*" (does not exist|is not permitted)', error.message):
+                if _NOT_SO.search(error.message):
                     continue
                 return ""
             if row:
