@@ -231,6 +231,8 @@ def test_which_recovery_point(backup_options: Make, database: Make, drill_option
         engine.run(drill_options(small, recovery_point="../etc"), Progress())
     with pytest.raises(ConfigurationError, match="no recovery point of nowhere"):
         engine.run({**drill_options(small), "environment_name": "nowhere"}, Progress())
+    with pytest.raises(ConfigurationError, match=r"no recovery point of .* by pgbackrest in s3://"):
+        engine.run(drill_options(small, engine="pgbackrest"), Progress())
     first = small["made"]["recovery_point"]["id"]
     second = backup.create(options_of_backup, Progress())
     newest = second["recovery_point"]["id"]
@@ -240,6 +242,7 @@ def test_which_recovery_point(backup_options: Make, database: Make, drill_option
 
     assert planned("newest") == newest
     assert planned("random") == planned(first) == first
+    assert engine.plan(drill_options(small, engine="logical"))["recovery_point"]["id"] == newest
     # The newest cannot be read: an older one is proven, and it is said what is wrong.
     put(small, second["key"], b"{}")
     chosen = drill_options(small)
@@ -283,8 +286,8 @@ def test_places_and_programs_that_will_not_do(small: dict[str, Any], drill_optio
     tampered(small, lambda point: point["database"].update(server_version_num=990000))
     with pytest.raises(ConfigurationError, match="the recovery point of 99"):
         engine.run(drill_options(small), Progress())
-    tampered(small, lambda point: point.update(engine={"name": "pgbackrest"}))
-    with pytest.raises(ConfigurationError, match="engine pgbackrest"):
+    tampered(small, lambda point: point.update(engine={"name": "barman"}))
+    with pytest.raises(ConfigurationError, match="engine barman"):
         engine.run(drill_options(small), Progress())
 
 

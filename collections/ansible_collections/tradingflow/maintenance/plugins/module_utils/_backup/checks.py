@@ -47,5 +47,7 @@ def measure(options: Dict[str, Any]) -> List[Check]:
         found += anomaly.measure(storage, environment, thresholds, engine)
     return [
         *found,
-        *proof.measure(storage, environment, options["evidence"], limits(thresholds, "proven_restore")),
+        *proof.measure(
+            storage, environment, options["evidence"], limits(thresholds, "proven_restore"), engines=options["engines"]
+        ),
     ]

@@ -15,7 +15,7 @@ from .._ledger.places import Store
 from ..errors import MaintenanceError
 
 #: Phases of a drill that a restore has too, and that grow with the data.
-_PHASES = ("fetch", "restore", "files", "prove")
+_PHASES = ("fetch", "restore", "replay", "promote", "files", "prove")
 _DAYS = 400
 
 
@@ -32,7 +32,8 @@ def expected(options: Dict[str, Any], point: Dict[str, Any]) -> Optional[Dict[st
         trusted = [public_key(each) for each in evidence.get("trusted_key_files", [])] or [signing_key(signing).public]
         store = Store(options["storage"], options["environment_name"], pool=16)
         since = datetime.now(timezone.utc) - timedelta(days=_DAYS)
-        proven = walk(store, PublicKeys(trusted), options["environment_name"], since).proven
+        engine = point["engine"]
+        proven = walk(store, PublicKeys(trusted), options["environment_name"], since, [engine])[engine].proven
     except MaintenanceError:
         return None
     content = proven.predicate["content"] if proven else {}
