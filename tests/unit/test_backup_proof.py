@@ -32,6 +32,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     memory = MemoryStore()
     monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
+    monkeypatch.setattr(proof, "engines_of", lambda *_: [])
     return memory
 
 
@@ -40,11 +41,16 @@ def append(store: MemoryStore, pair: tuple[Path, Path], monkeypatch: pytest.Monk
     """append(days ago, kind, worst status) as the drill will do it."""
 
     def write(
-        days: float, kind: str = "drill", status: Any = "ok", key: Path | None = None, environment: str = "production"
+        days: float,
+        kind: str = "drill",
+        status: Any = "ok",
+        key: Path | None = None,
+        environment: str = "production",
+        engine: Any = "logical",
     ) -> dict[str, Any]:
         at = (NOW - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
         monkeypatch.setattr(ledger, "utc_now", lambda: at)
-        content = {**CONTENT, "worst_status": status} if kind == "drill" else {}
+        content = {**CONTENT, "engine": engine, "worst_status": status} if kind == "drill" else {}
         return ledger.append(
             *(STORAGE, environment, kind),
             actor="ada",
@@ -113,6 +119,29 @@ def test_a_later_drill_that_failed_is_a_warning(append: Append, measured: Callab
     assert measured(NONE).status == "ok"
     append(0)
     assert measured().status == "ok"
+
+
+def test_each_engine_is_proven_by_its_own_drills(
+    append: Append, store: MemoryStore, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured() -> dict[str, tuple[str, Any]]:
+        checks = proof.measure(STORAGE, "production", {"trusted_key_files": [pair[1]]}, DEFAULT, NOW)
+        return {check.id: (check.status, check.value) for check in checks}
+
+    append(10, engine="pgbackrest")
+    append(2)
+    append(1, engine=["unheard of"])
+    assert measured() == {"backups.proven_restore": ("ok", 2.0)}
+    monkeypatch.setattr(proof, "engines_of", lambda *_: ["logical", "pgbackrest"])
+    physical = "backups.proven_restore:pgbackrest"
+    assert measured() == {"backups.proven_restore": ("ok", 2.0), physical: ("warning", 10.0)}
+    append(1, status="critical", engine="pgbackrest")
+    append(0, engine="pgbackrest", environment="staging")
+    assert measured()[physical] == ("warning", 10.0)
+    append(0, engine="pgbackrest")
+    assert measured() == {"backups.proven_restore": ("ok", 2.0), physical: ("ok", 0.0)}
+    monkeypatch.setattr(proof, "engines_of", lambda *_: ["pgbackrest"])
+    assert list(measured()) == [physical]
 
 
 def test_forged_and_missing_records_count_as_nothing(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._drill.options import SPEC, failure, findings, planned
+from ..module_utils._drill.options import SPEC, failure, findings, planned, suffix
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.job import DRILL
@@ -26,16 +26,19 @@ class ActionModule(JobAction):
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
         options = {name: value for name, value in args.items() if name != "run"}
+        # One drill for each engine in one run: what each found stands beside the other's.
+        self.part = suffix(options["engine"]).lstrip(":")
         try:
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
-                earlier = of_check(self.earlier(args), task_vars["inventory_hostname"], "drill.rto")
+                name = f"drill.rto{suffix(plan['recovery_point']['engine'])}"
+                earlier = of_check(self.earlier(args), task_vars["inventory_hostname"], name)
                 last = earlier[-1]["value"] if earlier else None
                 return Findings(*planned(plan, last, started_at), extra={"plan": plan})
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)
-            return Findings(*failure(error.message, error.remedy, kind, started_at))
+            return Findings(*failure(error.message, error.remedy, kind, started_at, options["engine"]))
         checks, actions, summary = findings(result, options, started_at)
         extra = {"drill": summary, "recovery_point": result["recovery_point"]}
         return Findings(checks, actions, extra=extra)

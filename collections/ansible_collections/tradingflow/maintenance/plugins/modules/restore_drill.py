@@ -10,8 +10,10 @@ module: restore_drill
 short_description: Restore a recovery point into a scratch instance and prove it
 version_added: "0.1.0"
 description:
-  - Fetches all objects of a recovery point and compares each with its SHA-256, restores them into a PostgreSQL server
-    of the drill's own on loopback, and unpacks the application's files.
+  - Fetches all objects of a recovery point and compares each with what is recorded, restores them into a PostgreSQL
+    server of the drill's own on loopback, and unpacks the application's files.
+  - A backup by pgBackRest is restored to its restore point, where rows and digests were recorded; after they were
+    compared, all WAL that the repository has is replayed, and the server promoted.
   - Compares row counts, digests, schema head, extensions and large objects with the recovery point, checks all B-tree
     indexes with amcheck, and runs business invariants over the copy.
   - Starts the application against the copy, when told how.
@@ -20,7 +22,8 @@ description:
   - Of the source database only the size is read.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
-  - postgres, initdb, psql and pg_restore of the source's major version or newer
+  - postgres, initdb, psql and pg_restore of the source's major version or newer; for backups by pgBackRest postgres
+    and pg_controldata of exactly that version, and pgBackRest 2.45 or newer
   - boto3
   - psycopg2
   - zstandard
@@ -36,6 +39,80 @@ options:
     description: Which one. V(newest), V(random) for any but the newest, or an id.
     type: str
     default: newest
+  engine:
+    description: Which engine's, for V(newest) and V(random) of O(recovery_point). V(any) is whichever made it.
+    type: str
+    default: any
+    choices: [any, logical, pgbackrest]
+  pgbackrest:
+    description: What a recovery point made by pgBackRest needs. A configuration of the host's own is not looked at.
+    type: dict
+    suboptions:
+      program:
+        description: Where pgBackRest is. Without it the PATH.
+        type: path
+      process_max:
+        description: Processes that fetch and write files.
+        type: int
+        default: 2
+      repositories:
+        description:
+          - The repositories of the backups, as in M(tradingflow.maintenance.pgbackrest_setup). The one is taken whose
+            bucket and path the recovery point names.
+          - Without any, an unencrypted one is reached by O(storage).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          bucket:
+            description: The bucket.
+            type: str
+            required: true
+          path:
+            description: Put before every key.
+            type: str
+            required: true
+          endpoint:
+            description: URL of a store other than AWS's; pgBackRest speaks S3 over TLS only.
+            type: str
+          region:
+            description: The region.
+            type: str
+            default: us-east-1
+          access_key:
+            description: Access key. Without it the host's own role is used.
+            type: str
+          secret_key:
+            description: Secret key.
+            type: str
+          session_token:
+            description: Session token of temporary credentials.
+            type: str
+          ca_file:
+            description: File of the CA that signed the store's certificate, readable by O(run_as).
+            type: path
+          addressing_style:
+            description: How the bucket is named in the URL. V(auto) is the path for stores other than AWS's.
+            type: str
+            default: auto
+            choices: [auto, path, virtual]
+          cipher_pass:
+            description: What the repository is encrypted with.
+            type: str
+          encryption:
+            description: Encryption of the repository.
+            type: str
+            default: aes-256-cbc
+            choices: [aes-256-cbc, none]
+          bundle:
+            description: Not used for a restore; it may be here as it is in the backup's own list.
+            type: bool
+            default: true
+  superuser:
+    description:
+      - A role of the source by which the restored cluster is asked for its superusers, when it has neither
+        C(postgres) nor one named like O(run_as), nor the users of O(database) and O(application).
+    type: str
   pg_bin_dir:
     description: Where the server's programs are. Without it the PATH, then where Debian and Red Hat put them.
     type: path
@@ -47,7 +124,9 @@ options:
     description: The user the server runs as when the module runs as root. Without it C(postgres), else C(nobody).
     type: str
   settings:
-    description: Settings of the scratch server, e.g. C(shared_preload_libraries) for an extension that needs it.
+    description:
+      - Settings of the scratch server, e.g. C(shared_preload_libraries) for an extension that needs it. None are taken
+        from the source.
     type: dict
     default: {}
   jobs:

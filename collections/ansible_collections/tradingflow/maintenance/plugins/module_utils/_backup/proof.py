@@ -1,13 +1,15 @@
 # Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a restore was last proven: the newest drill in the environment's ledger that went well."""
+"""When a restore was last proven, for each engine: the newest drill in the environment's ledger that went well."""
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from .._checks import plural, printable, span
 from .._ledger.keys import PublicKeys, public_key, signing_key
@@ -16,6 +18,9 @@ from .._ledger.record import Record, parse_time
 from .._ledger.walk import backwards
 from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
 from ..errors import MaintenanceError
+from ..storage import client, storage_errors
+from . import store as recovery_points
+from .verify import fetch
 
 ID, TITLE = "backups.proven_restore", "Last proven restore"
 
@@ -26,14 +31,18 @@ LONG_AGO = 35
 #: Seconds by which a record may be ahead of the runner's clock.
 CLOCK_TOLERANCE = 300
 
+#: The newest recovery points, from which is seen what engines there are: days of hourly ones; so many at a time.
+NEWEST, AT_ONCE = 100, 20
+LOGICAL, PGBACKREST = "logical", "pgbackrest"
+
 REMEDY = "Drill a restore of the newest recovery point (playbooks/drill.yml), which records it in the ledger."
 
 
 @dataclass
 class Found:
-    """What walking back gave.
+    """What walking back gave for one engine.
 
-    :param proven: the newest drill that went well
+    :param proven: the newest drill of its recovery points that went well
     :param failed: the newest that did not, if it is newer
     :param looked_at: how many records
     :param unproven: numbers of records that are missing or do not verify; they count as nothing
@@ -54,7 +63,8 @@ def measure(
 ) -> List[Check]:
     """Days since the last drill that went well; none at all is as bad as the worst threshold there is.
 
-    No check where there is neither a ledger nor a threshold.
+    One check for each engine that made any of the newest recovery points: that dumps restore says nothing of backups
+    of the cluster. No check where there is neither a ledger nor a threshold.
 
     :param evidence: keys of the ledger, see ledger.SIGNING_SPEC; None when there is none
     :param limit: warning and critical in days, None for none
@@ -71,35 +81,76 @@ def measure(
         trusted = [public_key(each) for each in given.get("trusted_key_files", [])] or [signing_key(signing).public]
         days = max([each for each in limit.values() if each is not None], default=LONG_AGO)
         store = Store(storage, environment, pool=16)
-        found = walk(store, PublicKeys(trusted), environment, now - timedelta(days=2 * min(days, 3650)))
+        engines = engines_of(storage, environment) or [LOGICAL]
+        since = now - timedelta(days=2 * min(days, 3650))
+        found = walk(store, PublicKeys(trusted), environment, since, engines)
     except MaintenanceError as error:
         return [unknown(ID, TITLE, error.message, error.remedy, **limit)]
-    return [judged(found, limit, now, f"s3://{storage['bucket']}/{store.prefix}")]
+    source = f"s3://{storage['bucket']}/{store.prefix}"
+    return [judged(found[engine], limit, now, source, engine) for engine in engines]
 
 
-def walk(store: Store, keys: PublicKeys, environment: str, since: datetime) -> Found:
-    """Walks back from the newest record to the newest drill that went well.
+def engines_of(storage: Dict[str, Any], environment: str) -> List[str]:
+    """Engines of the newest recovery points; one that cannot be read is a finding elsewhere.
+
+    :raises StorageError: the store does not answer
+    """
+    prefix, s3 = recovery_points.prefix_of(storage, environment), client(storage, pool=8)
+
+    def engine(run_id: str) -> Optional[str]:
+        key = f"{prefix}/{run_id}/{recovery_points.NAME}"
+        with storage_errors(storage, f"reading {key}"):
+            body = fetch(s3, storage, key)
+            content = body.read() if body is not None else b""
+        try:
+            return str(json.loads(content)["engine"]["name"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    ids, found = recovery_points.run_ids(s3, storage, prefix)[:NEWEST], set()
+    with ThreadPoolExecutor(8) as pool:
+        while ids and not found >= {LOGICAL, PGBACKREST}:
+            found |= {name for name in pool.map(engine, ids[:AT_ONCE]) if name}
+            ids = ids[AT_ONCE:]
+    return sorted(found)
+
+
+def walk(
+    store: Store, keys: PublicKeys, environment: str, since: datetime, engines: Sequence[str] = (LOGICAL,)
+) -> Dict[str, Found]:
+    """Walks back from the newest record to the newest drill of each engine that went well.
 
     :param since: records before this are not looked at
     :raises StorageError: the store does not answer
     """
-    found = Found()
+    found = {engine: Found() for engine in engines}
+    looked_at, unproven = 0, []
     for number, record in backwards(store, keys, environment, MOST):
-        found.looked_at += 1
+        looked_at += 1
         if record is None:
-            found.unproven.append(number)
+            unproven.append(number)
         elif parse_time(record.predicate["recorded_at"]) < since:
             break
         elif record.predicate["kind"] == "drill":
-            if record.predicate["content"].get("worst_status") == OK:
-                found.proven = record
-                break
-            found.failed = found.failed or record
+            content = record.predicate["content"]
+            of = found.get(str(content.get("engine")))
+            if of is None or of.proven:
+                continue
+            if content.get("worst_status") == OK:
+                of.proven = record
+                if all(each.proven for each in found.values()):
+                    break
+            else:
+                of.failed = of.failed or record
+    for each in found.values():
+        each.looked_at, each.unproven = looked_at, unproven
     return found
 
 
-def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str) -> Check:
-    """The check from what was found."""
+def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str, engine: str = LOGICAL) -> Check:
+    """The check of an engine from what was found."""
+    id, title = (ID, TITLE) if engine == LOGICAL else (f"{ID}:{engine}", f"{TITLE} ({engine})")
+    of = "" if engine == LOGICAL else f" of a recovery point by {engine}"
     notes = ""
     if found.failed:
         said = printable(found.failed.predicate["content"].get("worst_status"), 20)
@@ -110,26 +161,25 @@ def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str) -> C
     details: Dict[str, Any] = {"records_looked_at": found.looked_at, "unproven_records": found.unproven[:20]}
     worst = CRITICAL if limit["critical"] is not None else WARNING if limit["warning"] is not None else OK
     if not found.proven:
-        text = (
-            f"No restore has been proven: no drill that went well is in the newest {plural(found.looked_at, 'record')}."
-        )
+        among = plural(found.looked_at, "record")
+        text = f"No restore{of} has been proven: no drill that went well is in the newest {among}."
         remedy = REMEDY if worst != OK else ""
         return Check(
-            ID, TITLE, worst, "never", **limit, message=text + notes, remedy=remedy, source=source, details=details
+            id, title, worst, "never", **limit, message=text + notes, remedy=remedy, source=source, details=details
         )
     predicate = found.proven.predicate
     content, seconds = predicate["content"], (now - parse_time(predicate["recorded_at"])).total_seconds()
     point = printable(content.get("recovery_point"))
     if seconds < -CLOCK_TOLERANCE:
         text = f"The last drill was recorded {span(-seconds)} in the future: a clock is wrong."
-        return unknown(ID, TITLE, text, "Synchronise the clocks of all runners.", source=source, **limit)
+        return unknown(id, title, text, "Synchronise the clocks of all runners.", source=source, **limit)
     details.update(
         record=predicate["number"],
         **{key: content.get(key) for key in ("recovery_point", "engine", "rto_seconds", "rpo_seconds")},
     )
     check = judge(
-        ID,
-        TITLE,
+        id,
+        title,
         round(max(seconds, 0) / 86400, 1),
         unit="days",
         **limit,

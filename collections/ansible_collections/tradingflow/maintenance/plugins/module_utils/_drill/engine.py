@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Drills a restore: choose, fetch, start, restore, prove, start the application, and leave nothing behind."""
+"""Drills a restore: choose, fetch, restore, prove, start the application, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
-from .._backup.engine import new_id
+from .._backup.common import new_id
 from .._backup.files import need_zstandard
-from .._backup.options import human
+from .._backup.physical_objects import all_objects
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, destination, locked
 from ..checks import Check, as_dicts
 from ..database import connected
-from ..errors import ConfigurationError, MaintenanceError
+from ..errors import MaintenanceError
 from ..job import DRILL, described
 from ..storage import client
 from . import instance as servers
 from . import proof
 from .application import Application, check_options
 from .engines import engine_of, tools
-from .fetch import Chosen, choose, manifest_of
-from .instance import Account, Instance, end_inside
+from .fetch import Chosen, check_space, choose, manifest_of
+from .instance import Account, end_inside
 from .invariants import heartbeat
 from .invariants import measure as measure_invariants
 from .unpack import unpack
@@ -67,11 +67,12 @@ class Prepared:
         self.user = check_place(options)
         self.s3 = client(options["storage"], pool=16)
         self.chosen: Chosen = choose(
-            self.s3, options["storage"], options["environment_name"], options["recovery_point"]
+            self.s3, options["storage"], options["environment_name"], options["recovery_point"], options["engine"]
         )
         self.point = self.chosen.point
         self.engine = engine_of(self.point)
         self.tools = tools(options, self.engine, self.point)
+        self.engine.check(options, self.point)
         if self.point["application"]["files"]:
             need_zstandard()
         self.needed = self.engine.space(self.point)
@@ -83,24 +84,19 @@ class Prepared:
 
     def check_space(self) -> None:
         """Raises ConfigurationError when the disk is too small."""
-        if self.free() < self.needed:
-            raise ConfigurationError(
-                f"The drill needs about {human(self.needed)} in {self.options['scratch_directory']}, where"
-                f" {human(self.free())} are free.",
-                "Free space there, or choose another restore_drill_scratch_directory.",
-            )
+        check_space(self.options["scratch_directory"], self.needed)
 
     def summary(self) -> Dict[str, Any]:
         """The recovery point in short."""
-        point = self.point
+        point, objects = self.point, all_objects(self.point)
         return {
             "id": point["id"],
             "key": self.chosen.key,
             "sha256": self.chosen.sha256,
             "engine": point["engine"]["name"],
             "created_at": point["created_at"],
-            "objects": len(point["objects"]),
-            "size": int(point["totals"]["bytes"]),
+            "objects": len(objects),
+            "size": sum(int(entry["size"]) for entry in objects),
             "database_bytes": int(point["database"]["size"]),
             "tables": len(point["database"]["tables"]),
             "application_version": point["application"].get("version"),
@@ -196,23 +192,33 @@ class _Drill:
 
     def _work(self, folder: Path, stack: ExitStack) -> None:
         options, progress, tick = self._options, self._progress, self._progress.tick
-        point, jobs = self._prepared.point, max(1, options["jobs"])
-        engine = self._prepared.engine(options, point, folder, self._prepared.s3)
-        engine.fetch(progress)
+        prepared, jobs = self._prepared, max(1, options["jobs"])
+        point = prepared.point
         place = folder / "instance"
         place.mkdir()
-        place.chmod(folder_mode(self._prepared.user))
-        instance = stack.enter_context(Instance(place, self._prepared.tools, self._prepared.user, options["settings"]))
-        name = engine.bring_up(instance, self._prepared.tools, progress)
-        database = instance.database(name)
+        place.chmod(folder_mode(prepared.user))
+        instance = stack.enter_context(
+            prepared.engine.server(place, prepared.tools, prepared.user, options["settings"])
+        )
+        engine = prepared.engine(options, point, prepared.tools, folder, instance, prepared.s3)
+        engine.fetch(progress)
+        name = engine.bring_up(progress)
         data = folder / "application files"
         self._files(engine.objects, data)
         progress.phase("prove")
+        database = instance.database(name)
         self.loss = _loss(heartbeat(database))
         self.checks += proof.compare(database, point, jobs, tick)
         self.checks += measure_invariants(
             database, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
         )
+        further = engine.finish(progress)
+        if further:
+            # What comes back in a disaster is more than the recovery point.
+            self.checks += further
+            database = instance.database(name)
+            self.loss = _loss(heartbeat(database))
+            progress.phase("prove")
         self.checks.append(proof.indexes(database, jobs, tick))
         application = options.get("application")
         healthy = True

@@ -2,11 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which engine restores a recovery point, and the programs it needs.
-
-An engine is a class with a name, the names of its programs, space(point), and on an object of it fetch(progress) and
-bring_up(instance, tools, progress), which gives the name of the restored database.
-"""
+"""Which engine restores a recovery point, and the programs it needs."""
 
 from __future__ import annotations
 
@@ -16,13 +12,15 @@ from typing import Any, Dict, List, Optional, Type
 
 from .._backup import programs
 from ..errors import ConfigurationError
+from .base import Engine
 from .logical import Logical
+from .physical import Physical
 
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
-ENGINES = {Logical.name: Logical}
+ENGINES: Dict[str, Type[Engine]] = {engine.name: engine for engine in (Logical, Physical)}
 
 
-def engine_of(point: Dict[str, Any]) -> Type[Logical]:
+def engine_of(point: Dict[str, Any]) -> Type[Engine]:
     """The engine a recovery point was made with.
 
     :raises ConfigurationError: this version does not know it
@@ -36,7 +34,7 @@ def engine_of(point: Dict[str, Any]) -> Type[Logical]:
     return ENGINES[name]
 
 
-def tools(options: Dict[str, Any], engine: Type[Logical], point: Dict[str, Any]) -> Dict[str, str]:
+def tools(options: Dict[str, Any], engine: Type[Engine], point: Dict[str, Any]) -> Dict[str, str]:
     """Paths of the programs an engine needs, all from one place.
 
     :raises ConfigurationError: they are nowhere, or too old
@@ -63,7 +61,7 @@ def installed(major: int) -> List[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _of(place: Optional[str], engine: Type[Logical], recorded: int) -> Dict[str, str]:
+def _of(place: Optional[str], engine: Type[Engine], recorded: int) -> Dict[str, str]:
     try:
         found = {name: programs.find(name, place) for name in engine.programs}
     except ConfigurationError as error:
@@ -73,7 +71,7 @@ def _of(place: Optional[str], engine: Type[Logical], recorded: int) -> Dict[str,
             " or set restore_drill_pg_bin_dir to where they are.",
         ) from None
     major = programs.version(found["postgres"])[0]
-    if major < recorded:
+    if major < recorded or (major > recorded and not engine.newer):
         raise ConfigurationError(
             f"The programs are of PostgreSQL {major}, the recovery point of {recorded}: they cannot restore it.",
             f"Install PostgreSQL {recorded}, or point restore_drill_pg_bin_dir to it.",

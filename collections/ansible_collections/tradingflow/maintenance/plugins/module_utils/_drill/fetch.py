@@ -13,15 +13,23 @@ import random
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, NamedTuple, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
 
 from .._backup import store
+from .._backup.options import human
+from .._backup.physical_objects import BACKUP, WAL
 from .._backup.verify import fetch
 from ..errors import ConfigurationError, MaintenanceError, RestoreError, StorageError
 from ..storage import storage_errors
 
 _CHUNK = 1 << 20
 _WORDS = ("newest", "random")
+#: Recovery points of whatever engine.
+ANY = "any"
+_PGBACKREST = (
+    *("stanza", "repository_path", "label", "requires", "archive_id", "cipher", "target_wal", "page_checksums_wrong"),
+    *("restore_point", "restore_point_lsn", "exact"),
+)
 
 
 class Chosen(NamedTuple):
@@ -37,9 +45,10 @@ class Chosen(NamedTuple):
     unreadable: Dict[str, str]
 
 
-def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str) -> Chosen:
+def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str, engine: str = ANY) -> Chosen:
     """The recovery point asked for: an id, "newest", or "random" for any but the newest.
 
+    :param engine: whose; one that cannot be read may be of any
     :raises ConfigurationError: there is no such recovery point
     :raises RestoreError: the one asked for cannot be read
     :raises StorageError: the store does not answer
@@ -52,12 +61,13 @@ def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str)
     unreadable: Dict[str, str] = {}
     ids = store.run_ids(s3, storage, prefix) if wanted in _WORDS else [wanted]
     if wanted == "random":
-        finished = [run_id for run_id in ids if _body(s3, storage, prefix, run_id) is not None]
+        bodies = ((run_id, _body(s3, storage, prefix, run_id)) for run_id in ids)
+        finished = [run_id for run_id, body in bodies if body is not None and _is_of(body, engine)]
         # Older ones are proven too; the newest is what the drill without a choice takes.
         ids = random.sample(finished[1:], len(finished) - 1) if len(finished) > 1 else finished
     for run_id in ids:
         body = _body(s3, storage, prefix, run_id)
-        if body is None:
+        if body is None or (wanted in _WORDS and not _is_of(body, engine)):
             continue
         try:
             point = store.read(s3, storage, prefix, run_id)
@@ -79,6 +89,7 @@ def choose(s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str)
             "Make another backup now (playbooks/daily.yml --tags backup).",
         )
     which = f"no recovery point {wanted}" if wanted not in _WORDS else f"no recovery point of {environment_name}"
+    which += f" by {engine}" if wanted in _WORDS and engine != ANY else ""
     raise ConfigurationError(
         f"There is {which} in {place}.", "Correct restore_drill_recovery_point, or make a backup first."
     )
@@ -90,6 +101,30 @@ def _body(s3: Any, storage: Dict[str, Any], prefix: str, run_id: str) -> Any:
         return None if found is None else found.read()
 
 
+def _is_of(body: bytes, engine: str) -> bool:
+    """Whether a recovery point is of an engine, as far as that can be read."""
+    try:
+        return engine == ANY or json.loads(body)["engine"]["name"] == engine
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def ours(point: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """The objects that lie with the recovery point itself; those that pgBackRest wrote have a place of their own."""
+    return [entry for entry in point["objects"] if entry.get("role") not in (BACKUP, WAL)]
+
+
+def check_space(directory: str, needed: int) -> None:
+    """Raises ConfigurationError when less is free in a directory than a drill needs."""
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise ConfigurationError(
+            f"The drill needs about {human(needed)} in {directory}, where {human(free)} are free.",
+            "Free space there, or choose another restore_drill_scratch_directory.",
+        )
+
+
 def check_complete(point: Dict[str, Any]) -> None:
     """Raises ValueError or KeyError when a recovery point lacks what a drill compares."""
     database, totals = point["database"], point["totals"]
@@ -99,10 +134,14 @@ def check_complete(point: Dict[str, Any]) -> None:
         if not {"schema", "name", "rows", "digest", "algorithm"} <= set(table):
             raise ValueError("a table in it is incomplete")
     int(totals["bytes"]), int(database["size"]), point["engine"]["name"], point["application"]["files"]
-    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in point["objects"]}
-    if len(roots) != 1:
+    if point["engine"]["name"] == "pgbackrest":
+        for name in _PGBACKREST:
+            point["engine"][name]
+        database["system_identifier"]
+    roots = {entry["key"].split(f"/{point['id']}/", 1)[0] for entry in ours(point)}
+    if len(roots) > 1:
         raise ValueError("its objects lie in several places")
-    for entry in point["objects"]:
+    for entry in ours(point):
         _relative(point, entry)
 
 

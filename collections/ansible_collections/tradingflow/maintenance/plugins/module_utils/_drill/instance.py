@@ -45,8 +45,13 @@ SETTINGS: Dict[str, Any] = {
     "synchronous_commit": "off",
     "wal_level": "minimal",
 }
-#: Nothing may leave the machine, whatever the settings asked for say.
-FORCED: Dict[str, Any] = {"archive_mode": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+#: Nothing may leave the machine, whatever the settings asked for say: no WAL, and no word to a publisher.
+FORCED: Dict[str, Any] = {
+    "archive_mode": "off",
+    "listen_addresses": "127.0.0.1",
+    "max_logical_replication_workers": "0",
+    "unix_socket_directories": "",
+}
 #: What programs say of a full disk; the second is PostgreSQL's hint where only part of a block could be written.
 FULL = ("No space left", "Check free disk space")
 _REMEDY = "Read the message; correct restore_drill_settings if it names one of them."
@@ -174,6 +179,11 @@ class Instance:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def user_name(self) -> Optional[str]:
+        """Whom the server runs as, None for us."""
+        return self._user.name if self._user else None
+
     def database(self, name: str) -> Dict[str, Any]:
         """The option "database" for a database of it, as the superuser."""
         return {
@@ -187,6 +197,14 @@ class Instance:
             "statement_timeout": 0,
         }
 
+    def private(self, name: str) -> Path:
+        """A new folder for the server's user alone."""
+        path = self.folder / name
+        path.mkdir(mode=0o700)
+        if self._user:
+            os.chown(path, self._user.uid, self._user.gid)
+        return path
+
     def start(self, tick: Callable[[], None]) -> None:
         """Makes a cluster and starts the server on a port of its own.
 
@@ -195,7 +213,7 @@ class Instance:
         self._initialise()
         for attempt in (1, 2, 3):
             self.port = free_port()
-            self._spawn()
+            self._spawn({})
             if self._ready(tick):
                 return
             said = self.last_words()
@@ -208,14 +226,12 @@ class Instance:
         return {"user": self._user.uid, "group": self._user.gid, "extra_groups": []} if self._user else {}
 
     def _initialise(self) -> None:
-        data, secret = self.folder / "data", self.folder / "password"
+        data, secret = self.private("data"), self.folder / "password"
         handle = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(self.password + "\n")
-        data.mkdir(mode=0o700)
         if self._user:
-            for path in (data, secret):
-                os.chown(path, self._user.uid, self._user.gid)
+            os.chown(secret, self._user.uid, self._user.gid)
         try:
             done = subprocess.run(
                 [
@@ -245,8 +261,8 @@ class Instance:
             said = last_words(done.stdout)
             raise failed(f"initdb failed with exit status {done.returncode}: {said}", _REMEDY)
 
-    def _spawn(self) -> None:
-        settings = {**self._settings, "port": self.port}
+    def _spawn(self, more: Dict[str, Any]) -> None:
+        settings = {**self._settings, **more, "port": self.port}
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -299,11 +315,11 @@ class Instance:
         except OSError:
             return "(it has no log)"
 
-    def stop(self) -> None:
-        """Ends the server at once: what it holds is thrown away."""
+    def stop(self, first: signal.Signals = signal.SIGQUIT) -> None:
+        """Ends the server, at once where nothing else is asked for: what it holds is thrown away."""
         if self._process is None:
             return
-        for number in (signal.SIGQUIT, signal.SIGKILL):
+        for number in (first, signal.SIGQUIT, signal.SIGKILL):
             if self._process.poll() is None:
                 self._process.send_signal(number)
                 with suppress(subprocess.TimeoutExpired):

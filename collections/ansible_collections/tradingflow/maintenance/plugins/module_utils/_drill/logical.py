@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any, Dict, List
 
 from .._backup import programs
@@ -17,8 +16,9 @@ from .._backup.programs import Program
 from .._backup.progress import Progress
 from ..database import connected, libpq_environment
 from ..errors import BackupError
+from .base import Engine
 from .fetch import Download
-from .instance import Instance, failed
+from .instance import failed
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
 ELSEWHERE = "template1"
@@ -27,21 +27,11 @@ _FREE = "-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_on
 _FETCHERS = 4
 
 
-class Logical:
-    """One engine of a drill: what it needs, how it fetches, and how it brings an instance up to the recovery point.
-
-    :param folder: ours, in which everything happens
-    """
+class Logical(Engine):
+    """The dump of one database, restored into a new cluster."""
 
     name = "logical"
     programs = ("initdb", "postgres", "psql", "pg_restore")
-
-    def __init__(self, options: Dict[str, Any], point: Dict[str, Any], folder: Path, s3: Any) -> None:
-        self.point = point
-        self.objects = folder / "objects"
-        self._options = options
-        self._folder = folder
-        self._s3 = s3
 
     @staticmethod
     def space(point: Dict[str, Any]) -> int:
@@ -54,64 +44,65 @@ class Logical:
 
         :raises RestoreError: one is not as recorded
         """
-        download = Download(self._s3, self._options["storage"], self.point, self.objects)
+        download = Download(self.s3, self.options["storage"], self.point, self.objects)
         total = int(self.point["totals"]["bytes"])
         progress.phase("fetch", lambda: {"bytes_done": download.bytes_done, "bytes_total": total})
-        download.run(max(_FETCHERS, self._options["jobs"]), progress.tick)
+        download.run(max(_FETCHERS, self.options["jobs"]), progress.tick)
 
-    def bring_up(self, instance: Instance, tools: Dict[str, str], progress: Progress) -> str:
+    def bring_up(self, progress: Progress) -> str:
         """Starts the instance and restores into it.
 
         :returns: the restored database's name
         :raises RestoreError: with PostgreSQL's message
         """
         progress.phase("start")
-        instance.start(progress.tick)
+        self.instance.start(progress.tick)
         name = str(self.point["database"]["name"])
         progress.phase("restore")
-        self._globals(instance, tools["psql"], progress)
+        self._globals(self.tools["psql"], progress)
         # --create brings encoding, collation, owner, rights and settings of the database back as they were.
-        arguments = [tools["pg_restore"], "--create", "--exit-on-error", f"--jobs={self._options['jobs']}"]
+        arguments = [self.tools["pg_restore"], "--create", "--exit-on-error", f"--jobs={self.options['jobs']}"]
         arguments += ["--no-password", "--no-subscriptions", f"--dbname={ELSEWHERE}"]
         if name == "postgres":
             arguments += ["--clean", "--if-exists"]
-        if programs.version(tools["postgres"])[0] < 15:
+        if programs.version(self.tools["postgres"])[0] < 15:
             arguments.append("--no-tablespaces")
-        with connected(instance.database(ELSEWHERE), statement_timeout=0) as connection:
+        with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": _size(connection, name), "bytes_total": total})
-            self._run([*arguments, str(self.objects / "database")], instance, progress, PGOPTIONS=_FREE)
-        with connected(instance.database(name), statement_timeout=0) as connection, connection.cursor() as cursor:
+            self._run([*arguments, str(self.objects / "database")], progress, PGOPTIONS=_FREE)
+        with connected(self.instance.database(name), statement_timeout=0) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             # What a restored database needs before anybody uses it.
             cursor.execute("ANALYZE")
         return name
 
-    def _globals(self, instance: Instance, psql: str, progress: Progress) -> None:
+    def _globals(self, psql: str, progress: Progress) -> None:
         source = self.objects / "database/globals.sql"
         major = programs.version(psql)[0]
         text = portable_globals(source.read_text("utf-8", "surrogateescape"), tablespaces=major >= 15)
-        target = self._folder / "globals.sql"
+        target = self.folder / "globals.sql"
         target.write_text(text, "utf-8", "surrogateescape")
         target.chmod(0o600)
         settings = f"{_FREE} -c allow_in_place_tablespaces=on" if major >= 15 else _FREE
         self._run(
             [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-d", ELSEWHERE, "-f", str(target)],
-            instance,
             progress,
             PGOPTIONS=settings,
         )
 
-    def _run(self, arguments: List[str], instance: Instance, progress: Progress, **environment: str) -> None:
+    def _run(self, arguments: List[str], progress: Progress, **environment: str) -> None:
         try:
-            with Program(arguments, {**libpq_environment(instance.database(ELSEWHERE)), **environment}) as program:
+            with Program(arguments, {**libpq_environment(self.instance.database(ELSEWHERE)), **environment}) as program:
                 while not program.finished():
                     progress.tick()
                     time.sleep(0.05)
         except BackupError as error:
             if not error.message.startswith(os.path.basename(arguments[0])):
                 raise
-            said = error.message if instance.running() else f"{error.message} The server said: {instance.last_words()}"
+            said = error.message
+            if not self.instance.running():
+                said += f" The server said: {self.instance.last_words()}"
             raise failed(said, "Read PostgreSQL's message; this recovery point does not restore as it is.") from None
 
 

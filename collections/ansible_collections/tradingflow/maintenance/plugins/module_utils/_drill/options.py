@@ -10,16 +10,28 @@ from typing import Any, Dict, List, Tuple
 
 from .._backup.options import human
 from .._checks import span
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
+from .._pgbackrest.configuration import REPOSITORY_SPEC
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, utc_now, worst
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
+from . import objectives
+from .fetch import ANY
 
+#: What a drill of a recovery point by pgBackRest needs to know.
+PGBACKREST_SPEC: Dict[str, Any] = {
+    "program": {"type": "path"},
+    "process_max": {"type": "int", "default": 2},
+    "repositories": {"type": "list", "elements": "dict", "default": [], "options": REPOSITORY_SPEC},
+}
 #: Argument spec of the module restore_drill, without "run".
 SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "recovery_point": {"type": "str", "default": "newest"},
+    "engine": {"type": "str", "default": ANY, "choices": [ANY, "logical", "pgbackrest"]},
+    "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
+    "superuser": {"type": "str"},
     "pg_bin_dir": {"type": "path"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
@@ -55,19 +67,13 @@ SPEC: Dict[str, Any] = {
     "rpo": {"type": "int", "default": 3600},
 }
 
+_AS_RECORDED = {
+    "logical": "with the recorded SHA-256",
+    "pgbackrest": "with the recorded size and ETag, and each file in them with pgBackRest's checksum",
+}
 #: What ended a drill, when it was no fault of the recovery point: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError")
-#: Phases that take longer the larger the database is.
-GROWING = ("fetch", "files", "restore", "prove")
-#: Seconds by which a heartbeat may be ahead of the clock.
-CLOCK_TOLERANCE = 300
-
 TITLE = "Restore drill"
-RTO_REMEDY = "Restore with more jobs or on a faster machine, or change the objective (restore_drill_rto)."
-RPO_REMEDY = (
-    "A logical backup loses everything since its snapshot: archive the write-ahead log continuously, back up as often"
-    " as the objective says, or change the objective (restore_drill_rpo)."
-)
 
 
 def findings(
@@ -78,15 +84,15 @@ def findings(
     :param result: of engine.run
     """
     checks = [_chosen(result), *_ended(result), *(Check(**check) for check in result["checks"])]
-    objectives = {
-        "RTO": _rto(result, options),
-        "RTO, forecast": _forecast(result, options),
-        "RPO": _rpo(result, options),
+    measured = {
+        "RTO": objectives.rto(result, options),
+        "RTO, forecast": objectives.forecast(result, options),
+        "RPO": objectives.rpo(result, options),
     }
     if result["left"]:
         text = f"The drill could not remove {result['left']}, where a copy of the data lies."
         checks.append(Check("drill.clean", "Drill cleaned up", WARNING, False, message=text, remedy="Remove it."))
-    proven, met = (worst(check.status for check in each) for each in (checks, objectives.values()))
+    proven, met = (worst(check.status for check in each) for each in (checks, measured.values()))
     point, bad = result["recovery_point"], [check for check in checks if check.status != OK]
     message = f"{point['id']} was restored and proven in {sum(result['phases'].values()):.0f} s."
     if bad:
@@ -100,14 +106,21 @@ def findings(
         "phases": result["phases"],
         "objectives": [
             {"name": name, "seconds": check.value, "objective": check.critical, "status": check.status}
-            for name, check in objectives.items()
+            for name, check in measured.items()
         ],
     }
-    action = _action("failed" if proven in (CRITICAL, UNKNOWN) else "ok", message, started_at, details)
-    if options["recovery_point"] != "newest":
-        # What an older one would lose says nothing of what is lost today.
+    status = "failed" if proven in (CRITICAL, UNKNOWN) else "ok"
+    action = _action(status, message, started_at, details, point["engine"])
+    if not objectives.of_today(result, options):
         result = {**result, "rpo_seconds": None}
-    return [*checks, *objectives.values()], [action], summary(result, proven, met)
+    return _named([*checks, *measured.values()], point["engine"]), [action], summary(result, proven, met)
+
+
+def _named(checks: List[Check], engine: str) -> List[Check]:
+    """Checks by ids of their engine: the drills of one run stand beside each other."""
+    for check in checks:
+        check.id += suffix(engine)
+    return checks
 
 
 def summary(result: Dict[str, Any], proven: str, met: str) -> Dict[str, Any]:
@@ -149,14 +162,15 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
         "Objects fetched",
         OK,
         point["objects"],
-        message=f"{point['objects']} objects, {human(point['size'])}, each with the recorded SHA-256.",
+        message=f"{point['objects']} objects, {human(point['size'])}, each {_AS_RECORDED[point['engine']]}.",
     )
+    seconds = sum(phases.get(name, 0.0) for name in ("restore", "replay", "promote"))
     restored = Check(
         "drill.restored",
         "Recovery point restored",
         OK,
         True,
-        message=f"Restored into a scratch instance in {phases.get('restore', 0):.0f} s.",
+        message=f"Restored into a scratch instance in {seconds:.0f} s.",
     )
     if problem is None:
         return [fetched, restored]
@@ -174,67 +188,17 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
     return [*order, failed]
 
 
-def _rto(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
-    id, title, seconds = "drill.rto", "Recovery time (RTO)", result["rto_seconds"]
-    limit: Dict[str, Any] = {"warning": None, "critical": options["rto"]}
-    if seconds is None:
-        text = "The recovery time was not measured: the drill did not come to its end."
-        return unknown(id, title, text, "See what the drill says, put it right, and drill again.", unit="s", **limit)
-    until = "a healthy application" if result["with_application"] else "a proven database; no application was started"
-    text = f"{span(seconds)} from the start to {until}; the objective is {span(options['rto'])}."
-    return judge(id, title, seconds, unit="s", **limit, message=text, remedy=RTO_REMEDY)
+def failure(
+    message: str, remedy: str, kind: str, started_at: str, engine: str = ANY
+) -> Tuple[List[Check], List[Dict[str, Any]]]:
+    """Check and action of a drill that was not made.
 
-
-def _forecast(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
-    id, title = "drill.rto_forecast", "Recovery time forecast for today's size"
-    limit: Dict[str, Any] = {"warning": None, "critical": options["rto"]}
-    source, recorded = result["source"], result["recovery_point"]["database_bytes"]
-    if result["rto_seconds"] is None:
-        text = "There is no forecast: the drill did not come to its end."
-        return unknown(id, title, text, "See what the drill says, put it right, and drill again.", unit="s", **limit)
-    if source["error"]:
-        text = f"There is no forecast, as the source's size today is not known: {source['error']}"
-        remedy = "Check the database; in a disaster, take the recovery time as measured."
-        return unknown(id, title, text, remedy, unit="s", **limit)
-    today = recorded if source["bytes"] is None else source["bytes"]
-    ratio = today / recorded if recorded else 1.0
-    growing = sum(result["phases"].get(name, 0.0) for name in GROWING)
-    seconds = round(max(result["rto_seconds"] - growing, 0.0) + growing * ratio, 3)
-    speed = recorded / growing if growing else 0.0
-    of = "the source today" if source["bytes"] is not None else "the recovery point, as no source is named"
-    text = f"{span(seconds)} for {human(today)}, the size of {of}, at {human(speed)}/s over {', '.join(GROWING)}."
-    details = {"database_bytes": today, "drilled_bytes": recorded, "bytes_per_s": round(speed)}
-    return judge(id, title, seconds, unit="s", **limit, message=text, remedy=RTO_REMEDY, details=details)
-
-
-def _rpo(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
-    id, title, seconds = "drill.rpo", "Data loss if the disaster were now (RPO)", result["rpo_seconds"]
-    limit: Dict[str, Any] = {"warning": None, "critical": options["rpo"]}
-    if seconds is None:
-        text = "The loss of data was not measured: the restored copy has no heartbeat."
-        remedy = "Define the view maintenance.heartbeat (docs/sandbox.md), and see what the drill says."
-        return unknown(id, title, text, remedy, unit="s", **limit)
-    at = result["heartbeat_at"]
-    if seconds < -CLOCK_TOLERANCE:
-        text = f"The newest heartbeat in the restored copy, {at}, is {span(-seconds)} in the future: a clock is wrong."
-        return unknown(id, title, text, "Synchronise the clocks of database and drill.", unit="s", **limit)
-    seconds = max(seconds, 0.0)
-    if options["recovery_point"] != "newest":
-        text = (
-            f"The newest heartbeat in the restored copy is of {at}. Not judged: another than the newest was asked for."
-        )
-        return Check(id, title, OK, seconds, "s", message=text, details={"heartbeat_at": at})
-    text = f"The newest heartbeat in the restored copy is of {at}: {span(seconds)} would be lost;"
-    text += f" the objective is {span(options['rpo'])}."
-    return judge(id, title, seconds, unit="s", **limit, message=text, remedy=RPO_REMEDY, details={"heartbeat_at": at})
-
-
-def failure(message: str, remedy: str, kind: str, started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
-    """Check and action of a drill that was not made."""
+    :param engine: that was asked for
+    """
     status = CRITICAL if kind == "RestoreError" else UNKNOWN
     value = False if status == CRITICAL else None
     check = Check("drill.restored", "Recovery point restored", status, value, message=message, remedy=remedy)
-    return [check], [_action("failed", f"{message} {remedy}".rstrip(), started_at, {})]
+    return _named([check], engine), [_action("failed", f"{message} {remedy}".rstrip(), started_at, {}, engine)]
 
 
 def planned(plan: Dict[str, Any], last: Any, started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
@@ -261,13 +225,20 @@ def planned(plan: Dict[str, Any], last: Any, started_at: str) -> Tuple[List[Chec
         message=f"{human(free)} are free in {plan['scratch_directory']}, about {human(needed)} are needed.",
         remedy="Free space there, or choose another restore_drill_scratch_directory.",
     )
-    return [_chosen(plan), space], [_action("planned", text, started_at, {"plan": plan, "last_drill_seconds": last})]
+    details = {"plan": plan, "last_drill_seconds": last}
+    action = _action("planned", text, started_at, details, point["engine"])
+    return _named([_chosen(plan), space], point["engine"]), [action]
 
 
-def _action(status: str, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
+def suffix(engine: str) -> str:
+    """What tells checks of an engine from those of the dump, whose have no suffix."""
+    return "" if engine in (ANY, "logical") else f":{engine}"
+
+
+def _action(status: str, message: str, started_at: str, details: Dict[str, Any], engine: str) -> Dict[str, Any]:
     return {
-        "id": "drill.restore",
-        "title": TITLE,
+        "id": f"drill.restore{suffix(engine)}",
+        "title": TITLE if not suffix(engine) else f"{TITLE} of a backup by pgBackRest",
         "status": status,
         "changed": False,
         "message": message,

@@ -22,6 +22,16 @@ except ImportError:
 
 #: Differences that are named in a message, and kept in the details.
 SAID, KEPT = 3, 50
+#: What is compared with the recovery point, and how it is called.
+COMPARED = {
+    "rows": "Rows restored",
+    "digests": "Contents of the rows",
+    "schema_head": "Schema's head",
+    "extensions": "Extensions",
+    "large_objects": "Large objects",
+}
+NOT_EXACT = "not comparable, as the recovery point has no counts of exactly the state at its restore point."
+AGAIN = "Back up when less is committed, so that a moment is found in which nothing is; read docs/backup.md."
 REMEDY = "Do not rely on this recovery point: make another backup now, drill it, and find out what differs."
 
 _INDEXES = """
@@ -39,9 +49,13 @@ def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Ca
     :raises DatabaseError: it does not answer
     """
     recorded = point["database"]
+    if not point["engine"].get("exact", True):
+        # What was counted is of another moment than the restore point: neither likeness nor difference says anything.
+        return [unknown(f"drill.{name}", title, f"{title}: {NOT_EXACT}", AGAIN) for name, title in COMPARED.items()]
     with snapshot.opened(database) as taken:
         found = taken.describe()
-        tables = taken.tables()
+        # Recovery empties unlogged tables, and they were not recorded.
+        tables = taken.tables(logged=point["engine"]["name"] != "logical")
         digests = any(table["digest"] is not None for table in recorded["tables"])
         measuring = snapshot.Measuring(taken, tables, digests=digests, sessions=max(1, jobs))
         try:
@@ -54,9 +68,9 @@ def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Ca
         measured = measuring.results()
     return [
         *of_tables(recorded["tables"], measured),
-        equal("schema_head", "Schema's head", recorded["schema_head"], found["schema_head"]),
+        equal("schema_head", COMPARED["schema_head"], recorded["schema_head"], found["schema_head"]),
         of_extensions(recorded["extensions"], found["extensions"]),
-        equal("large_objects", "Large objects", recorded["large_objects"], found["large_objects"]),
+        equal("large_objects", COMPARED["large_objects"], recorded["large_objects"], found["large_objects"]),
     ]
 
 
@@ -83,14 +97,14 @@ def of_tables(recorded: List[Dict[str, Any]], measured: List[Dict[str, Any]]) ->
     counts += [f"{schema}.{name} is not in the recovery point" for schema, name in there]
     rows = sum(table["rows"] for table in recorded)
     checks = [
-        judged("rows", "Rows restored", counts, f"{len(recorded)} tables with {rows} rows, as recorded.", rows),
-        judged("digests", "Contents of the rows", digests, f"{compared} tables have the recorded digest.", compared),
+        judged("rows", COMPARED["rows"], counts, f"{len(recorded)} tables with {rows} rows, as recorded.", rows),
+        judged("digests", COMPARED["digests"], digests, f"{compared} tables have the recorded digest.", compared),
     ]
     if without and not digests:
         text = f"{without} of {len(recorded)} tables have no digest to compare with; their rows were only counted."
         checks[1] = unknown(
             "drill.digests",
-            "Contents of the rows",
+            COMPARED["digests"],
             text,
             "Back up with backup_digests=full, from a server of the drill's kind.",
         )
@@ -107,7 +121,7 @@ def of_extensions(recorded: Dict[str, str], found: Dict[str, str]) -> Check:
         if name in found and found[name] != version
     ]
     check = judged(
-        "extensions", "Extensions", missing + others, f"{len(recorded)} extensions, as recorded.", len(found)
+        "extensions", COMPARED["extensions"], missing + others, f"{len(recorded)} extensions, as recorded.", len(found)
     )
     if others and not missing:
         check.status, check.remedy = WARNING, "Install the source's versions of the extensions on the drill's host."

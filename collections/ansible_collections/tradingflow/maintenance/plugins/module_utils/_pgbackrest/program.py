@@ -221,22 +221,25 @@ class PgBackRest:
         out, err = said[0]
         return Said(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
-    def start(self, command: str, *options: str, nice: int = 0) -> Running:
-        """Starts a long command, which is followed by its log lines."""
-        return Running(self, command, list(options), nice)
+    def start(self, command: str, *options: str, nice: int = 0, cwd: str = "/") -> Running:
+        """Starts a long command, which is followed by its log lines.
+
+        :param cwd: by which it and its own processes are found
+        """
+        return Running(self, command, list(options), nice, cwd)
 
 
 class Running:
     """A command under way; leaving the context ends what still runs of it."""
 
-    def __init__(self, of: PgBackRest, command: str, options: List[str], nice: int) -> None:
+    def __init__(self, of: PgBackRest, command: str, options: List[str], nice: int, cwd: str) -> None:
         self.command = command
         self.percent = 0.0
         self._said = b""
         self._process = subprocess.Popen(
             of.arguments(command, *options, "--log-level-console=detail", "--log-level-stderr=off"),
             env=_environment(),
-            cwd="/",
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
