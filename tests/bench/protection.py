@@ -281,7 +281,7 @@ class Protection(Bench):
             "environment": f"bench {engine} {self.size:g}",
             "database": self.database,
             "scratch_directory": str(self.restores),
-            "engine": engine,
+            "engines": [engine],
             "jobs": JOBS,
             "invariants": [],
             "application": {},
