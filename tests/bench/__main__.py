@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health trading"."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health protection trading"."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 
-from . import backup, health, trading
+from . import backup, health, protection, trading
 
-BENCHMARKS = {"health": health.main, "trading": trading.main, "backup": backup.main}
+BENCHMARKS = {"health": health.main, "trading": trading.main, "backup": backup.main, "protection": protection.main}
 
 
 def main() -> int:
