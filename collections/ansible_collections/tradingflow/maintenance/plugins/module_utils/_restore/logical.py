@@ -229,7 +229,8 @@ class Whole(Logical):
 
     def refusals(self, job: Any, planning: bool) -> List[Refusal]:
         """What forbids it."""
-        found = [*self.common(job), *guards.of_parts(self.options, job.point)]
+        other = self.target != self.options["database"]["name"]
+        found = [*self.common(job), *guards.of_parts(self.options, job.point, beside=other)]
         found += guards.of_application(self._disturbed(job), self.sessions, self.target)
         if self.with_database and not self.done:
             found += guards.of_confirmation(self.options, self.target, self.tables)
