@@ -373,7 +373,7 @@ Change = Callable[[Lived], dict[str, Any]]
         ),
         ("parts", "nobody says where they belong", lambda lived: {"parts": ["database", "files"]}),
         (
-            "parts",
+            "mode",
             "nothing that could go to a point",
             lambda lived: {"parts": ["files"], "data_directory": "/nowhere/x"},
         ),
