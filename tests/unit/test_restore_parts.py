@@ -163,6 +163,14 @@ def test_put_aside_and_nothing_in_place(two: Path) -> None:
     assert contents(two) == {"place": "place"}
 
 
+def test_exchanged_and_the_new_one_taken_away_by_hand(two: Path) -> None:
+    said = moving(two)
+    assert directories._swapped(two / "new", two / "place")
+    (two / "place").rename(two / "elsewhere")
+    assert directories.settle(said) == ""
+    assert contents(two) == {"elsewhere": "new", "kept": "place"}
+
+
 def test_exchange(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(two / "state.json")
     state.begin(id="x")

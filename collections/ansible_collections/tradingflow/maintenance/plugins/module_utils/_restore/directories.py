@@ -149,7 +149,11 @@ def settle(moving: Dict[str, Any]) -> str:
         return "in place"
     if not os.path.lexists(place) and os.path.lexists(kept):
         os.rename(kept, place)
-    shutil.rmtree(new, ignore_errors=True)
+    if _inode(new) == moving["inode"]:
+        shutil.rmtree(new)
+    elif os.path.lexists(new) and not os.path.lexists(kept):
+        # Somebody took the new one away after the exchange: this is the old one.
+        os.rename(new, kept)
     return ""
 
 
