@@ -62,6 +62,8 @@ def test_twice_is_well_and_settings_come_back(world: World) -> None:
 def test_into_a_new_name_and_directory_wants_no_word(world: World, tmp_path: Path) -> None:
     other = f"{world.mark} copy"
     world.spoil()
+    checks, _, _ = restored(world.options(target_database=f"{other} 2", confirm=None, parts=["database"]))
+    assert list(bad(checks)) == ["restore.data_loss"]
     chosen = world.options(target_database=other, confirm=None, data_directory=str(tmp_path / "copy"))
     checks, _, summary = restored(chosen)
     assert list(bad(checks)) == ["restore.data_loss"]

@@ -36,7 +36,8 @@ class Lived:
         self.physical = physical
         self.place = place
         physical.sandbox("stop", "app")
-        self.point = physical.backup("full")["recovery_point"]
+        files = physical.state["app"]["data_dir"]
+        self.point = physical.backup("full", data_directory=files)["recovery_point"]
 
     @property
     def postgres(self) -> dict[str, Any]:
@@ -244,11 +245,17 @@ def test_alive_and_back_again(lived: Lived) -> None:
     assert lived.kept() == []
 
 
-def test_latest(lived: Lived) -> None:
+def test_latest_with_the_files_of_the_recovery_point(lived: Lived, tmp_path: Path) -> None:
     _second, _moment, third = lived.three()
     lived.destroy()
-    checks, result, _ = restored(lived.options(target_type="latest"))
+    chosen = lived.options(target_type="latest", parts=["database", "files"], data_directory=str(tmp_path / "files"))
+    chosen["recovery_point"] = lived.point["id"]
+    plan = engine.plan(chosen)
+    assert (plan["refusals"], plan["loss"]["seconds"]) == ([], None)
+    checks, result, _ = restored(chosen)
     assert bad(checks) == {}
+    assert checks["restore.application_files"].value == lived.point["application"]["files"] > 10
+    assert len([path for path in (tmp_path / "files").rglob("*") if path.is_file()]) >= 10
     assert lived.newest() == third
     assert result["loss"]["seconds"] >= 0
 
@@ -363,6 +370,12 @@ Change = Callable[[Lived], dict[str, Any]]
             "application",
             "it is running",
             lambda lived: {"application": {"urls": [lived.physical.sandbox.storage["endpoint"]]}},
+        ),
+        ("parts", "nobody says where they belong", lambda lived: {"parts": ["database", "files"]}),
+        (
+            "mode",
+            "nothing that could go to a point",
+            lambda lived: {"parts": ["files"], "data_directory": "/nowhere/x"},
         ),
         (
             "environment",

@@ -9,7 +9,12 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance, proof
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, guards, server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+    directories,
+    engine,
+    guards,
+    server,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -187,6 +192,28 @@ def test_others_come_back_before_the_swap(world: World, monkeypatch: pytest.Monk
     assert world.databases() == [world.name]
     assert world.beside() == ["the data"]
     assert world.value("SELECT count(*) FROM orders") == 0
+
+
+@pytest.mark.parametrize("parts", [["files"], ["database", "files"]])
+def test_the_old_directory_cannot_be_renamed(world: World, monkeypatch: pytest.MonkeyPatch, parts: list[str]) -> None:
+    """The last step fails: the old files lie under another name, are not cleaned away, and the next run ends it."""
+    world.spoil()
+    insisting = {"parts": parts, "overrides": ["parts_apart"], "reason": "a test"}
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directories.os, "rename", refused)  # type: ignore[attr-defined]
+        checks, result, _ = restored(world.options(**insisting))
+    assert "could not be renamed" in checks["restore.failed:swap"].message
+    assert (result["changed"], result["unfinished"]) == (True, True)
+    assert (world.data / "a file").read_text() == "content"
+    checks, result, _ = restored(world.options(**insisting))
+    assert "goes on after that" in result["found"][0]
+    (aside,) = [name for name in world.beside() if name != "the data"]
+    assert (world.data.parent / aside / "a file").read_text() == "damaged"
+    assert world.value("SELECT count(*) FROM orders") == (500 if "database" in parts else 0)
 
 
 def test_a_copy_that_differs_is_not_put_in_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore i
     target,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.state import State
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 
 ID = "20261124T183059Z-3fa9c1"
 NOW = datetime(2026, 11, 24, 19, tzinfo=UTC)
@@ -163,12 +163,43 @@ def test_put_aside_and_nothing_in_place(two: Path) -> None:
     assert contents(two) == {"place": "place"}
 
 
+def test_exchanged_and_the_new_one_taken_away_by_hand(two: Path) -> None:
+    said = moving(two)
+    assert directories._swapped(two / "new", two / "place")
+    (two / "place").rename(two / "elsewhere")
+    assert directories.settle(said) == ""
+    assert contents(two) == {"elsewhere": "new", "kept": "place"}
+
+
 def test_exchange(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(two / "state.json")
     state.begin(id="x")
     assert directories.exchange(state, "files", two / "new", str(two / "place"), two / "kept") == two / "kept"
     assert contents(two) == {"place": "new", "kept": "place"}
     assert State(two / "state.json").run["files"]["place"] == str(two / "place")
+
+
+def test_what_is_on_its_way_into_place_is_never_removed(tmp_path: Path) -> None:
+    """After the exchange it is the old data that lie under the name of what was in the making."""
+    for name in (".a.restoring_x", ".b.restoring_x", "c"):
+        (tmp_path / name).mkdir()
+    made = {"making": str(tmp_path / ".a.restoring_x"), "making_cluster": str(tmp_path / ".b.restoring_x")}
+    directories.remove_made({**made, "cluster": {"new": made["making_cluster"]}})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.restoring_x", "c"]
+    directories.remove_made({"making": str(tmp_path / "c"), "making_cluster": made["making_cluster"]})
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_exchange_that_is_not_possible_moves_nothing(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(two / "state.json")
+    state.begin(id="x")
+    (two / "kept").mkdir()
+    (two / "kept" / "is").write_text("kept")
+    monkeypatch.setattr(directories, "_swapped", lambda *_: False)
+    with pytest.raises(RestoreError, match="could not be put aside"):
+        directories.exchange(state, "files", two / "new", str(two / "place"), two / "kept")
+    assert contents(two) == {"place": "place", "new": "new", "kept": "kept"}
+    assert not state.run["files"]
 
 
 def test_forecast_goes_by_the_size(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from ..errors import ConfigurationError, RestoreError
 from .server import lower_id
 from .state import State
 
+#: What is put in place as a directory.
+PARTS = ("files", "cluster")
 _AT_FDCWD = -100
 _EXCHANGE = 2
 
@@ -67,19 +69,43 @@ def exchange(state: State, part: str, new: Path, directory: str, kept: Path) -> 
     moving = {"new": str(new), "place": directory, "kept": str(kept), "inode": os.stat(new).st_ino, "there": there}
     state.note(**{part: moving})
     try:
-        if not there:
-            os.rename(new, place)
-            return None
-        if _swapped(new, place):
-            os.rename(new, kept)
-        else:
-            os.rename(place, kept)
-            os.rename(new, place)
+        swapped = _into_place(new, place, kept, there)
     except OSError as error:
+        # Nothing was moved: there is nothing to be settled.
+        state.note(**{part: None})
         raise RestoreError(
             f"{directory} could not be put aside: {error}", "Correct its rights, then run the restore again."
         ) from None
+    if not there:
+        return None
+    if swapped:
+        try:
+            os.rename(new, kept)
+        except OSError as error:
+            raise RestoreError(
+                f"What was in {directory} is in {new}, and could not be renamed to {kept}: {error}",
+                "Correct the rights there, then run the restore again: it goes on.",
+            ) from None
     return kept
+
+
+def _into_place(new: Path, place: Path, kept: Path, there: bool) -> bool:
+    """Puts the new directory in place; returns whether the old one is where the new one was.
+
+    :raises OSError: nothing was moved
+    """
+    if not there:
+        os.rename(new, place)
+        return False
+    if _swapped(new, place):
+        return True
+    os.rename(place, kept)
+    try:
+        os.rename(new, place)
+    except OSError:
+        os.rename(kept, place)
+        raise
+    return False
 
 
 def _swapped(one: Path, other: Path) -> bool:
@@ -98,9 +124,13 @@ def _swapped(one: Path, other: Path) -> bool:
 
 
 def remove_made(run: Dict[str, Any]) -> None:
-    """Removes directories in the making of a dead run, and ends what still runs in them."""
+    """Removes directories in the making of a run that did not get to its swap, and ends what still runs in them.
+
+    What was on its way into place may hold the old data by now: that is settle's.
+    """
+    moving = [run[part]["new"] for part in PARTS if run.get(part)]
     for name in (run.get("making"), run.get("making_cluster")):
-        path = Path(name or "/")
+        path = Path("/" if name in moving else name or "/")
         if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
             end_inside(path)
             shutil.rmtree(path)
@@ -119,7 +149,11 @@ def settle(moving: Dict[str, Any]) -> str:
         return "in place"
     if not os.path.lexists(place) and os.path.lexists(kept):
         os.rename(kept, place)
-    shutil.rmtree(new, ignore_errors=True)
+    if _inode(new) == moving["inode"]:
+        shutil.rmtree(new)
+    elif os.path.lexists(new) and not os.path.lexists(kept):
+        # Somebody took the new one away after the exchange: this is the old one.
+        os.rename(new, kept)
     return ""
 
 

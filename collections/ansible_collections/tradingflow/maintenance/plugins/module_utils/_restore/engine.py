@@ -30,6 +30,7 @@ from ..errors import ConfigurationError, MaintenanceError, RestoreError
 from ..job import RESTORE, described
 from ..storage import client
 from . import guards, remove
+from .directories import PARTS
 from .guards import Refusal
 from .logical import Whole
 from .parts import Parts
@@ -258,6 +259,9 @@ def _work(job: Job, mode: Any, scratch: Scratch) -> Dict[str, Any]:
     except OSError as error:
         stopped = failed(f"The restore stopped: {error}", "Read the message, put it right, and run it again.", RESTORE)
         problem = {"phase": job.progress.name, **described(stopped)}
+    if problem and any(state.run.get(part) for part in ("database", *PARTS)):
+        # Something may be half in place: what is beside may be the old data, and is the next run's to settle.
+        job.changed = True
     if problem and begun and not job.changed:
         try:
             mode.undo(job, state)

@@ -180,8 +180,11 @@ def of_confirmation(options: Dict[str, Any], target: str, tables: int, what: str
     return [Refusal("confirmation", what, f"If that is what you want, say so: restore_confirm={wanted}")]
 
 
-def of_parts(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:
-    """Database and files belong together."""
+def of_parts(options: Dict[str, Any], point: Dict[str, Any], *, beside: bool = False) -> List[Refusal]:
+    """Database and files belong together.
+
+    :param beside: whether the database comes under a name of its own, which nobody uses with the files there
+    """
     if not int(point["application"]["files"]):
         if parts_of(options) == ["files"]:
             return [Refusal("parts", f"{point['id']} has no application files.", "Choose another recovery point.")]
@@ -189,7 +192,7 @@ def of_parts(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:
     if "files" in parts_of(options) and not options.get("data_directory"):
         text = f"{point['id']} has application files, and nobody says where they belong."
         return [Refusal("parts", text, "Set restore_data_directory, or restore_parts: [database].")]
-    if set(parts_of(options)) == {"database", "files"}:
+    if set(parts_of(options)) == {"database", "files"} or (beside and parts_of(options) == ["database"]):
         return []
     text = (
         f"Only the {parts_of(options)[0]} of {point['id']} would be restored: the other half would be of another time."

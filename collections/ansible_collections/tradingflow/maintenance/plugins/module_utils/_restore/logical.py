@@ -229,7 +229,8 @@ class Whole(Logical):
 
     def refusals(self, job: Any, planning: bool) -> List[Refusal]:
         """What forbids it."""
-        found = [*self.common(job), *guards.of_parts(self.options, job.point)]
+        other = self.target != self.options["database"]["name"]
+        found = [*self.common(job), *guards.of_parts(self.options, job.point, beside=other)]
         found += guards.of_application(self._disturbed(job), self.sessions, self.target)
         if self.with_database and not self.done:
             found += guards.of_confirmation(self.options, self.target, self.tables)
@@ -307,7 +308,12 @@ class Whole(Logical):
             there = server.oid_of(connection, self.target)
             kept = server.kept_name(self.target, job.run_id) if there is not None else None
             state.note(database={"oid": oid, "target": self.target, "kept": kept})
-            server.swap(connection, self.temporary, self.target, kept)
+            try:
+                server.swap(connection, self.temporary, self.target, kept)
+            except RestoreError:
+                # It was rolled back; whatever else went wrong, the next run looks what came of it.
+                state.note(database=None)
+                raise
         job.changed = True
         if kept:
             state.keep("database", kept, job.point["id"], state.run["started_at"])

@@ -167,7 +167,13 @@ class PointInTime:
                 found += guards.of_confirmation(self.options, name, 1, what)
         if not self.setting["elsewhere"]:
             found += guards.of_application(self.options, self.sessions, self.target)
-        if "files" in parts_of(self.options):
+        parts = parts_of(self.options)
+        if "files" in parts:
+            found += guards.of_parts(self.options, job.point, beside=True)
+        if "database" not in parts:
+            text = "Without the database there is nothing that could go to a point in time."
+            found.append(Refusal("mode", text, "Restore files by restore_mode: whole, restore_parts: [files]."))
+        if self.files.wanted(job.point) and not self.files_done:
             found += self.files.refusals(job, self.options["database"]["name"], asked=self.cluster.there)
         return found + self.space(job).refusals()
 
