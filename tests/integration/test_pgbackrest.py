@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine as retention
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import options as retention_options
 
 from tests.conftest import COLLECTION
 from tests.integration.pgbackrest_fixtures import Physical, contents, recorded, set_up
@@ -82,3 +84,37 @@ def test_full_and_incremental_restore_exactly(physical: Physical, full: dict[str
     finally:
         client.put_object(Bucket=storage["bucket"], Key=last["key"], Body=body)
     assert list(seen(physical).values()) == ["ok", "ok"]
+
+
+def test_daily_makes_both_and_records_both(physical: Physical) -> None:
+    state = physical.state
+    done = physical.play("daily", "--tags", "backup", "-vvv")
+    report = done.report()
+    assert done.returncode == 0, done.output
+    found = {check["id"]: check["status"] for check in report["checks"]}
+    for engine in ("", ":pgbackrest"):
+        for name in ("backup.completed", "backup.verified", "backups.newest_age", "backups.newest_intact"):
+            assert found[name + engine] == "ok"
+    assert "Record the backup in the ledger" in done.output
+    for secret in (state["s3"]["secret_key"], state["postgres"]["cipher_pass"], state["postgres"]["owner_password"]):
+        assert secret not in done.output
+    planned = physical.play("daily", "--tags", "backup", "--check")
+    text = " ".join(planned.output.split())
+    assert "Would dump" in text
+    assert "Would make a backup of type incr" in text
+
+
+def test_retention_keeps_physical_ones(physical: Physical, full: dict[str, Any]) -> None:
+    """Whatever the rules say: their objects are shared, and pgBackRest's."""
+    chosen = {
+        **{name: spec.get("default") for name, spec in retention_options.SPEC.items()},
+        "storage": physical.sandbox.storage,
+        "environment_name": "local",
+        "rules": {"keep_last": 1},
+    }
+    decided = retention.decide(chosen)
+    fates = {fate.point.id: fate for fate in decided.plan.fates}
+    fate = fates[full["recovery_point"]["id"]]
+    assert fate.kept
+    assert f"held by {retention.PHYSICAL}" in fate.reasons
+    assert not fate.point.damaged

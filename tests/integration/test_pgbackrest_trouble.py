@@ -92,13 +92,17 @@ def verified(physical: Physical, point: dict[str, Any], mode: str) -> list[str]:
     return problems
 
 
+def shorter(body: bytes) -> bytes:
+    return body[:-16]
+
+
 def altered(body: bytes) -> bytes:
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 
 
 #: An object of each sort; the first is of the full backup, which the incremental one needs.
-SORTS = {
+SORTS: dict[str, Callable[[str, dict[str, Any]], bool]] = {
     "the full backup's data": lambda key, point: f"/{point['engine']['requires'][0]}/bundle/1" in key,
     "the full backup's manifest": lambda key, point: key.endswith(f"/{point['engine']['requires'][0]}/backup.manifest"),
     "its manifest": lambda key, point: key.endswith(f"/{point['engine']['label']}/backup.manifest"),
@@ -111,7 +115,7 @@ def test_damage_is_found(physical: Physical, points: dict[str, Any], bucket: Buc
     point = points["incr"]
     (key,) = [entry["key"] for entry in objects.all_objects(point) if SORTS[sort](entry["key"], point)]
     assert verified(physical, point, "checksum") == []
-    for how, words in ((None, "is missing"), (lambda body: body[:-16], "bytes instead of"), (altered, "another ETag")):
+    for how, words in ((None, "is missing"), (shorter, "bytes instead of"), (altered, "another ETag")):
         with bucket(key, how):
             (problem,) = verified(physical, point, "checksum")
             assert problem.startswith(key)
@@ -173,13 +177,15 @@ def archiving(physical: Physical, **changes: str) -> Iterator[dict[str, str]]:
             yield other
         finally:
             set_to(command)
-    wait_for(lambda: not failing(physical) or nudge(physical), 60)
+    wait_for(lambda: caught_up(physical), 60)
 
 
-def nudge(physical: Physical) -> None:
-    """Ends a segment: the archiver, which gave up for a minute, is called."""
-    physical.sql("SELECT pg_create_restore_point('nudge'), pg_switch_wal()")
-    time.sleep(0.3)
+def caught_up(physical: Physical) -> bool:
+    """Whether archiving works again; if not, ends a segment: the archiver, which gave up for a minute, is called."""
+    if failing(physical):
+        physical.sql("SELECT pg_create_restore_point('nudge'), pg_switch_wal()")
+        time.sleep(0.3)
+    return not failing(physical)
 
 
 def fails(physical: Physical, kind: type[MaintenanceError], *words: str, **changes: Any) -> None:
