@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, cast
 
 from .._backup import objects
+from .._backup.common import free
 from .._backup.progress import Progress
 from .._checks import printable
 from .._pgbackrest import configuration, info, program
@@ -25,6 +26,8 @@ from .restored import Restored, Target
 
 _CIPHER = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."
 _DAMAGED = "Make another backup now; restore older versions of the objects if the bucket keeps versions."
+#: Bytes below which a disk is full.
+_FULL = 1 << 20
 #: What pgBackRest says when the store, and not what is in it, is the trouble.
 _STORE = re.compile(r"HTTP request failed|unable to connect|timeout|unable to find a host|TLS error|HostConnectError")
 
@@ -94,7 +97,11 @@ class Physical(Engine):
                     progress.tick()
                     time.sleep(0.05)
         except MaintenanceError as error:
-            raise meaning(error) if "pgBackRest" in error.message else error from None
+            if "pgBackRest" not in error.message:
+                raise
+            # Which of its processes fails first, and with what words, is chance.
+            full = free(self.options["scratch_directory"]) < _FULL
+            raise meaning(error, full=full) from None
         self._server.take_over()
         identifier = self._server.control["Database system identifier"]
         if identifier != str(self.point["database"]["system_identifier"]):
@@ -257,11 +264,15 @@ def repository_of(options: Dict[str, Any], point: Dict[str, Any]) -> Dict[str, A
     return {**{name: storage.get(name) for name in names}, "path": path, "encryption": "none", "bundle": True}
 
 
-def meaning(error: MaintenanceError) -> MaintenanceError:
-    """What a failure of pgBackRest says of the recovery point: nothing when store or disk was the trouble."""
+def meaning(error: MaintenanceError, *, full: bool = False) -> MaintenanceError:
+    """What a failure of pgBackRest says of the recovery point: nothing when store or disk was the trouble.
+
+    :param full: whether the disk is known to be full
+    """
     text = printable(error.message, 700)
-    if any(words in text for words in FULL):
-        return ConfigurationError(text, "Free space in restore_drill_scratch_directory, or choose another.")
+    if full or any(words in text for words in FULL):
+        said = text if any(words in text for words in FULL) else f"The disk is full. {text}"
+        return ConfigurationError(said, "Free space in restore_drill_scratch_directory, or choose another.")
     if isinstance(error, (ConfigurationError, LockedError)):
         return error
     if _STORE.search(text) or (isinstance(error, StorageError) and "[055]" not in text):

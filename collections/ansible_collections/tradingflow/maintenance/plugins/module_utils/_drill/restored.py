@@ -39,6 +39,8 @@ _AT_LEAST = {
     "max_locks_per_xact": "max_locks_per_transaction",
 }
 _HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
+#: Seconds between two looks at how far it is, each of which is a connection.
+_LOOK = 0.1
 _REMEDY = "Read the message; an extension that has to be loaded belongs into restore_drill_settings."
 _STATE = """
 SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
@@ -179,7 +181,7 @@ class Restored(Instance):
             state = self._state(candidates)
             if state == "paused" and self.replayed >= goal:
                 break
-            time.sleep(0.05)
+            time.sleep(_LOOK)
         if self.replayed != goal:
             raise RestoreError(
                 f"Replay stopped elsewhere than at the restore point {target.name}, which is at {target.lsn}.",
@@ -199,7 +201,7 @@ class Restored(Instance):
             tick()
             self._check(settings)
             self._state([self._superuser_of_source])
-            time.sleep(0.05)
+            time.sleep(_LOOK)
 
     def open(self, tick: Callable[[], None]) -> None:
         """Waits until it is promoted, and lets a superuser of our own in on loopback.

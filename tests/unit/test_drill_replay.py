@@ -98,6 +98,7 @@ def test_what_a_failure_of_pgbackrest_says_of_the_recovery_point(
     error = physical.meaning(program.failure("restore", code, said))
     assert type(error) is kind, error
     assert error.remedy
+    assert type(physical.meaning(error, full=True)) is ConfigurationError
     assert physical.meaning(BackupError("a\x00\x1bb")).message.isprintable()
 
 
