@@ -213,11 +213,11 @@ def test_files_that_change_meanwhile(
     (tree / "removed").write_text("before")
     store_files = files_restic.Stored._store
 
-    def meanwhile(self: files_restic.Stored) -> int:
+    def meanwhile(self: files_restic.Stored, *again: str) -> tuple[int, str]:
         (tree / "written").write_text("after it")
-        (tree / "removed").unlink()
+        (tree / "removed").unlink(missing_ok=True)
         (tree / "new").write_text("came")
-        return store_files(self)
+        return store_files(self, *again)
 
     monkeypatch.setattr(files_restic.Stored, "_store", meanwhile)
     chosen = options_of(tree)

@@ -58,10 +58,10 @@ class Stored:
         repository.ensure(restic, self._scratch)
         repository.unlock(restic)
         self.tree.read()
-        added = self._store()
+        added, name = self._store()
         self._through = self.tree.bytes_done
         self.tree.look_again()
-        snapshot = snapshot_of(restic, self._run_id)
+        snapshot = snapshot_of(restic, self._run_id, name)
         there = repository.contents(restic.s3, restic.storage, restic.prefix)
         if f"snapshots/{snapshot['id']}" not in there:
             raise BackupError(f"The store does not list restic's snapshot {snapshot['id']}.", "Back up again.")
@@ -77,9 +77,12 @@ class Stored:
         stream.write(repository.dump_contents(restic.prefix, there))
         stream.close()
 
-    def _store(self) -> int:
-        """Bytes that were added to the repository."""
-        arguments = ["backup", ".", "--json", "--host", self._host, "--tag", self._run_id, *self._excludes()]
+    def _store(self, *again: str) -> Tuple[int, str]:
+        """Bytes that were added to the repository, and how the snapshot's id begins.
+
+        :param again: options of a second attempt
+        """
+        arguments = ["backup", ".", "--json", "--host", self._host, "--tag", self._run_id, *self._excludes(), *again]
         summary: Dict[str, Any] = {}
         seen, at = None, time.monotonic()
         with self._restic.running(*arguments, cwd=self.tree.walk.root) as running:
@@ -103,15 +106,18 @@ class Stored:
             code = running.check(self._restic.failed, (0, _INCOMPLETE))
             errors = [error for line in running.messages() if (error := error_of(line))]
         bad = [error for error in errors if not error["gone"]]
+        if bad and not again:
+            # What the repository has lost of earlier snapshots is such an error too: without them all is read anew.
+            return self._store("--force")
         if bad or (code == _INCOMPLETE and not errors):
             first = f"{bad[0]['item']}: {bad[0]['text']}" if bad else "restic does not say which"
             raise BackupError(
                 f"{len(bad) or 'Some'} of the application's files could not be read: {first[:500]}",
                 "Give the backup's user the right to read them, or exclude them (backup_data_excludes).",
             )
-        if "data_added" not in summary:
+        if not {"data_added", "snapshot_id"} <= set(summary):
             raise BackupError("restic did not say what it stored.", "Update restic.")
-        return int(summary["data_added"])
+        return int(summary["data_added"]), str(summary["snapshot_id"])
 
     def _excludes(self) -> List[str]:
         """What our walk left out, as patterns of restic that match nothing else."""
@@ -130,12 +136,13 @@ class Stored:
         return arguments
 
 
-def snapshot_of(restic: Restic, run_id: str) -> Dict[str, Any]:
+def snapshot_of(restic: Restic, run_id: str, name: str) -> Dict[str, Any]:
     """The snapshot of a recovery point.
 
+    :param name: how its id begins
     :raises BackupError: there is none, or more than one
     """
-    found = [each for each in restic.snapshots() if run_id in (each.get("tags") or [])]
+    found = [each for each in restic.snapshots() if run_id in (each.get("tags") or []) and each["id"].startswith(name)]
     if len(found) != 1:
         raise BackupError(
             f"restic has {len(found)} snapshots of {run_id} instead of one.", "Back up again; look at the repository."
