@@ -14,12 +14,13 @@ from .._checks import limits, size, span
 from ..checks import OK, Check, judge, unknown
 from ..storage import client, storage_errors
 from . import store
+from .options import suffix
 from .verify import fetch
 
 #: Recovery points before the newest that it is compared with: at least, and at most.
 ENOUGH, MOST = 3, 10
 #: Runs that are looked at to find them.
-LOOKED_AT = 20
+LOOKED_AT = 60
 #: Seconds more than usual that mean nothing: a small backup takes two seconds or five.
 SLOWER = 60
 
@@ -46,10 +47,14 @@ def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str
             unknown(id, title, f"{title}: {text}", remedy, source=source)
             for id, title in ((SIZE, SIZE_TITLE), (DURATION, DURATION_TITLE))
         ]
-    newest = finished[0][1]
-    # Another compression gives another size, and says nothing of the data.
-    others = [facts for _run_id, facts in finished[1:] if facts and facts["engine"] == newest["engine"]][:MOST]
-    return list(_judged(newest, others, thresholds, source))
+    known = [facts for _run_id, facts in finished if facts]
+    checks: List[Check] = []
+    for name in dict.fromkeys(facts["engine"][0] for facts in known):
+        own = [facts for facts in known if facts["engine"][0] == name]
+        # Another compression or type of backup gives another size, and says nothing of the data.
+        others = [facts for facts in own[1:] if facts["engine"] == own[0]["engine"]][:MOST]
+        checks += _judged(own[0], others, thresholds, source, suffix(name))
+    return checks
 
 
 def _body(s3: Any, storage: Dict[str, Any], key: str) -> Optional[bytes]:
@@ -74,12 +79,12 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
 
 
 def _judged(
-    newest: Dict[str, Any], others: List[Dict[str, Any]], thresholds: Dict[str, Any], source: str
+    newest: Dict[str, Any], others: List[Dict[str, Any]], thresholds: Dict[str, Any], source: str, end: str
 ) -> Iterator[Check]:
     usual = median(each["bytes"] for each in others) if others else 0
     small = bool(others) and newest["bytes"] < usual
     yield _compared(
-        SIZE,
+        f"{SIZE}{end}",
         SIZE_TITLE,
         newest["bytes"],
         [each["bytes"] for each in others],
@@ -98,7 +103,7 @@ def _judged(
     if seconds and newest["seconds"] < median(seconds) + SLOWER:
         limit = {"warning": None, "critical": None}
     yield _compared(
-        DURATION,
+        f"{DURATION}{end}",
         DURATION_TITLE,
         newest["seconds"],
         seconds,
