@@ -67,7 +67,7 @@ def test_names_are_postgresqls_own(source: Archiving) -> None:
             if size == 1 << 24:
                 answer = source.sql(query)[0][0].split()
             else:
-                single = [binaries / "postgres", "--single", "-D", data, "postgres"]
+                single = [str(binaries / "postgres"), "--single", "-D", data, "postgres"]
                 said = subprocess.run(single, input=query + "\n", check=True, **how).stdout
                 answer = said.split('"')[1].split()
             # A position at the very end of a segment belongs to it.
@@ -190,7 +190,7 @@ def test_archived_to_nowhere(source: Archiving, made: list[dict[str, Any]]) -> N
         assert f"says that it archived {lost}" in found.message
     # Once it archives again there is a gap that nothing fills.
     source.switched()
-    found = source.watched()
-    assert found["wal_archived"].status == OK
-    assert found["wal_gaps"].status == "critical"
-    assert found["wal_gaps"].details["missing"] == [lost]
+    after = source.watched()
+    assert after["wal_archived"].status == OK
+    assert after["wal_gaps"].status == "critical"
+    assert after["wal_gaps"].details["missing"] == [lost]

@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import setup
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, setup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import measure
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
@@ -118,7 +118,7 @@ def archiving() -> Iterator[Archiving]:
         state = made.state
         postgres, s3 = state["postgres"], state["s3"]
         folder = postgres["pgbackrest_dir"]
-        defaults = setup.configuration.REPOSITORY_SPEC
+        defaults = configuration.REPOSITORY_SPEC
         repository = {
             **{name: spec.get("default") for name, spec in defaults.items()},
             **{name: s3[name] for name in ("bucket", "endpoint", "access_key", "secret_key", "ca_file")},

@@ -82,7 +82,7 @@ def test_every_missing_segment_is_found(start: int, length: int, lost: set[int])
     found = names.holes([*there, seg(start + length)], seg(start), SIZE)
     missing = {place for hole in found for place in range(hole.first, hole.last + 1)}
     assert missing == lost & set(places)
-    assert sum(hole.count for hole in found) == len(missing)
+    assert sum(hole.length for hole in found) == len(missing)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
+from .._backup import physical_objects
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
 from .._backup.verify import check_head
 from .._ledger.places import NO_LOCK, ClientError, store_date
@@ -90,6 +91,8 @@ class Facts:
 
     :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
+    :param engine: the part of a recovery point
+    :param theirs: objects of its physical backup, which are pgBackRest's
     """
 
     created_at: datetime
@@ -98,6 +101,26 @@ class Facts:
     elsewhere: Set[str]
     held: bool
     locked_until: Optional[datetime]
+    engine: Dict[str, Any] = field(default_factory=dict)
+    theirs: List[Version] = field(default_factory=list)
+
+    @property
+    def physical(self) -> bool:
+        return self.engine.get("name") == "pgbackrest"
+
+    def named(self, label: str) -> str:
+        """A backup's label with its repository."""
+        return f"{self.engine['repository_path']}/{self.engine['stanza']}/{label}"
+
+    @property
+    def label(self) -> str:
+        """The physical backup's, empty for none."""
+        return self.named(self.engine["label"]) if self.physical else ""
+
+    @property
+    def requires(self) -> FrozenSet[str]:
+        """Labels of the backups that it was made from."""
+        return frozenset(map(self.named, self.engine["requires"])) if self.physical else frozenset()
 
 
 @dataclass
@@ -201,15 +224,26 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
     if not all(isinstance(each["key"], str) and isinstance(each["size"], int) for each in point["objects"]):
         raise ValueError("an object in it is incomplete")
     database, own = point["database"], run.key[: -len(NAME)]
-    return Facts(
+    everything = physical_objects.all_objects(point)
+    found = Facts(
         created_at=datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc),
         # A restored or upgraded cluster has another identifier: its recovery points do not stand in for the old one's.
         series=f"{point['engine']['name']}/{database.get('system_identifier') or 'unknown'}/{database['name']}",
         sha256=hashlib.sha256(body).hexdigest(),
-        elsewhere={each["key"] for each in point["objects"] if not each["key"].startswith(own)},
+        elsewhere={each["key"] for each in everything if not each["key"].startswith(own)},
         held=_held(answer),
         locked_until=answer.get("ObjectLockRetainUntilDate"),
+        engine=point["engine"],
+        theirs=[
+            Version(each["key"], None, each["size"], True, False)
+            for each in point["objects"]
+            if each["role"] == physical_objects.BACKUP
+        ],
     )
+    # What it needs must be known, or what it needs would go.
+    if found.physical and not (found.label and isinstance(found.engine["requires"], list)):
+        raise ValueError("it does not say what it needs")
+    return found
 
 
 def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
@@ -220,10 +254,11 @@ def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
     answer = _read(s3, storage, run.key)
     if answer is None:
         return f"{run.key} is missing"
+    point = json.loads(answer[0])
+    if point["engine"]["name"] == "pgbackrest":
+        return "; ".join(physical_objects.compare(s3, storage, point)[:3])
     with ThreadPoolExecutor(8, thread_name_prefix="damage") as pool:
-        wrong = list(
-            filter(None, pool.map(lambda entry: check_head(s3, storage, entry), json.loads(answer[0])["objects"]))
-        )
+        wrong = list(filter(None, pool.map(lambda entry: check_head(s3, storage, entry), point["objects"])))
     return "; ".join(wrong[:3])
 
 
@@ -231,9 +266,12 @@ def _held(answer: Dict[str, Any]) -> bool:
     return str(answer.get("ObjectLockLegalHoldStatus", "")).upper() == "ON"
 
 
-def locks(s3: Any, storage: Dict[str, Any], run: Run) -> Tuple[bool, Optional[datetime]]:
+def locks(
+    s3: Any, storage: Dict[str, Any], run: Run, theirs: Sequence[Version] = ()
+) -> Tuple[bool, Optional[datetime]]:
     """Whether any version of a run's objects is under legal hold, and when the last lock on them ends.
 
+    :param theirs: further objects, of its physical backup
     :raises StorageError: the store does not answer or refuses
     """
 
@@ -248,7 +286,7 @@ def locks(s3: Any, storage: Dict[str, Any], run: Run) -> Tuple[bool, Optional[da
                 raise
 
     with ThreadPoolExecutor(16, thread_name_prefix="locks") as pool:
-        answers = list(pool.map(look, run.real))
+        answers = list(pool.map(look, [*run.real, *theirs]))
     until = [answer["ObjectLockRetainUntilDate"] for answer in answers if answer.get("ObjectLockRetainUntilDate")]
     return any(map(_held, answers)), max(until, default=None)
 

@@ -44,7 +44,7 @@ class Sequence:
 
     @property
     def missing(self) -> int:
-        return sum(hole.count for hole in self.holes)
+        return sum(hole.length for hole in self.holes)
 
 
 def sequence(archive: Archive, points: List[Dict[str, Any]], size: int) -> Sequence:
