@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engines
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
     from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
     try:
-        print(engine.create(json.loads(Path(sys.argv[2]).read_text()), Progress())["key"])
+        chosen = json.loads(Path(sys.argv[2]).read_text())
+        phase = chosen.pop("killed_in", None)
+
+        class Dying(Progress):
+            def tick(self) -> None:
+                if phase and self.name == phase:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                super().tick()
+
+        print(engines.of(chosen).create(chosen, Dying())["key"])
     except MaintenanceError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

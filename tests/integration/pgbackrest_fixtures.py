@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import options as pgbackrest_options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
 
 from sandbox.postgres import VARIABLE, backed_up_physically, major
@@ -62,7 +63,7 @@ class Physical:
         """The option pgbackrest of recovery_point."""
         postgres = self.sandbox.state["postgres"]
         return {
-            **{name: spec.get("default") for name, spec in options.PGBACKREST_SPEC.items()},
+            **{name: spec.get("default") for name, spec in pgbackrest_options.PGBACKREST_SPEC.items()},
             "stanza": "local",
             "config_file": f"{postgres['pgbackrest_dir']}/pgbackrest.conf",
             "run_as": postgres["run_as"],
@@ -108,9 +109,11 @@ class Physical:
         try:
             folder.chmod(0o711)
             data = folder / "data"
-            data.mkdir(mode=0o700)
-            if user:
-                os.chown(data, user.uid, user.gid)
+            own = {name: folder / name for name in ("lock", "spool", "log")}
+            for path in (data, *own.values()):
+                path.mkdir(mode=0o700)
+                if user:
+                    os.chown(path, user.uid, user.gid)
             self.tool().checked(
                 "restore",
                 f"--set={engine['label']}",
@@ -119,8 +122,10 @@ class Physical:
                 "--target-action=promote",
                 f"--pg1-path={data}",
                 "--archive-mode=off",
+                # Nothing is shared with the server that archives: pgBackRest's locks know no clusters, only stanzas.
+                *(f"--{name}-path={path}" for name, path in own.items()),
             )
-            with running(data, folder / "log", self.sandbox) as port:
+            with running(data, folder / "server.log", self.sandbox) as port:
                 yield {**self.sandbox.database, "port": port, "name": point["database"]["name"]}
         finally:
             shutil.rmtree(folder)
@@ -172,8 +177,8 @@ def promoted(of: Sandbox, port: int) -> bool:
         return False
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_is_in_recovery()")
-            return not cursor.fetchone()[0]
+            cursor.execute("SELECT 1 WHERE NOT pg_is_in_recovery()")
+            return cursor.fetchone() is not None
     finally:
         connection.close()
 

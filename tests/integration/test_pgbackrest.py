@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import jsonschema
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine as retention
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import options as retention_options
 
 from tests.conftest import COLLECTION
 from tests.integration.pgbackrest_fixtures import Physical, contents, recorded, set_up
@@ -23,9 +26,15 @@ def physical() -> Iterator[Physical]:
 
 
 @pytest.fixture(scope="module")
-def full(physical: Physical) -> dict[str, object]:
+def full(physical: Physical) -> dict[str, Any]:
     """The first recovery point: auto makes a full backup."""
     return physical.backup(data_directory=physical.state["app"]["data_dir"], verify="full")
+
+
+def seen(physical: Physical) -> dict[str, str]:
+    """What the checks of the day say of the newest recovery point."""
+    found = store.measure(physical.sandbox.storage, "local", {}, engine="pgbackrest")
+    return {check.id: check.status for check in found}
 
 
 def test_set_up_is_idempotent_and_keeps_secrets(physical: Physical) -> None:
@@ -42,19 +51,19 @@ def test_set_up_is_idempotent_and_keeps_secrets(physical: Physical) -> None:
     assert physical.play("backup_setup").output.count("changed") == 0
 
 
-def test_full_and_incremental_restore_exactly(physical: Physical, full: dict[str, object]) -> None:
+def test_full_and_incremental_restore_exactly(physical: Physical, full: dict[str, Any]) -> None:
     first = full["recovery_point"]
-    assert full["verification"] == {**full["verification"], "ok": True, "problems": []}  # type: ignore[dict-item]
+    assert full["verification"] == {**full["verification"], "ok": True, "problems": []}
     physical.sql("CREATE TABLE after_the_full AS SELECT i FROM generate_series(1, 1000) i")
     second = physical.backup(verify="full")
     point = second["recovery_point"]
     physical.sql("INSERT INTO after_the_full SELECT 0")
     for each in (first, point):
         jsonschema.validate(each, SCHEMA)
-        assert each["engine"]["exact"]  # type: ignore[index]
-    assert first["engine"]["type"] == "full"  # type: ignore[index]
+        assert each["engine"]["exact"]
+    assert first["engine"]["type"] == "full"
     assert point["engine"]["type"] == "incr"
-    assert point["engine"]["requires"] == [first["engine"]["label"]]  # type: ignore[index]
+    assert point["engine"]["requires"] == [first["engine"]["label"]]
     assert second["verification"]["ok"], second["verification"]
     for each in (first, point):
         with physical.restored(each) as database:
@@ -62,14 +71,50 @@ def test_full_and_incremental_restore_exactly(physical: Physical, full: dict[str
     assert recorded(point)["public.after_the_full"][0] == 1000
     # What the store holds is what the recovery point says, and the checks of the day see it.
     storage = physical.sandbox.storage
-    newest = store.measure(storage, "local", {})
-    assert {check.id: check.status for check in newest} == {"backups.newest_age": "ok", "backups.newest_intact": "ok"}
+    assert seen(physical) == {"backups.newest_age:pgbackrest": "ok", "backups.newest_intact:pgbackrest": "ok"}
     last = next(entry for entry in point["objects"] if entry["role"] == "wal")
     client = s3_storage.client(storage)
     body = client.get_object(Bucket=storage["bucket"], Key=last["key"])["Body"].read()
     client.put_object(Bucket=storage["bucket"], Key=last["key"], Body=body[:-16])
     try:
-        assert [check.status for check in store.measure(storage, "local", {})] == ["ok", "critical"]
+        assert list(seen(physical).values()) == [
+            "ok",
+            "critical",
+        ]
     finally:
         client.put_object(Bucket=storage["bucket"], Key=last["key"], Body=body)
-    assert [check.status for check in store.measure(storage, "local", {})] == ["ok", "ok"]
+    assert list(seen(physical).values()) == ["ok", "ok"]
+
+
+def test_daily_makes_both_and_records_both(physical: Physical) -> None:
+    state = physical.state
+    done = physical.play("daily", "--tags", "backup", "-vvv")
+    report = done.report()
+    assert done.returncode == 0, done.output
+    found = {check["id"]: check["status"] for check in report["checks"]}
+    for engine in ("", ":pgbackrest"):
+        for name in ("backup.completed", "backup.verified", "backups.newest_age", "backups.newest_intact"):
+            assert found[name + engine] == "ok"
+    assert "Record the backup in the ledger" in done.output
+    for secret in (state["s3"]["secret_key"], state["postgres"]["cipher_pass"], state["postgres"]["owner_password"]):
+        assert secret not in done.output
+    planned = physical.play("daily", "--tags", "backup", "--check")
+    text = " ".join(planned.output.split())
+    assert "Would dump" in text
+    assert "Would make a backup of type incr" in text
+
+
+def test_retention_keeps_physical_ones(physical: Physical, full: dict[str, Any]) -> None:
+    """Whatever the rules say: their objects are shared, and pgBackRest's."""
+    chosen = {
+        **{name: spec.get("default") for name, spec in retention_options.SPEC.items()},
+        "storage": physical.sandbox.storage,
+        "environment_name": "local",
+        "rules": {"keep_last": 1},
+    }
+    decided = retention.decide(chosen)
+    fates = {fate.point.id: fate for fate in decided.plan.fates}
+    fate = fates[full["recovery_point"]["id"]]
+    assert fate.kept
+    assert f"held by {retention.PHYSICAL}" in fate.reasons
+    assert not fate.point.damaged

@@ -119,7 +119,9 @@ def test_what_a_chain_needs_stays(source: Retained, points: list[dict[str, Any]]
         assert window["to"] >= plan["recovery_points"][0]["created_at"]
     held = fates(source.decided(hold=[second["id"]]))
     assert held[first["id"]] == (True, f"needed by {second['id']}")
-    # Rules of its own; and none of them.
+    # Rules of its own; and none of them; and nobody who would delete the backup itself.
+    assert source.decided(repository=None)["deleted"] == 0
+    assert source.decided(repository={**WHERE, "stanza": "other"})["deleted"] == 0
     assert source.decided(rules_by_engine={"pgbackrest": {"keep_last": 3}})["deleted"] == 0
     assert source.decided(rules_by_engine={"pgbackrest": {}}, rules={"keep_last": 1})["deleted"] == 0
     assert source.decided(rules={}, rules_by_engine={"pgbackrest": {"keep_last": 1}})["deleted"] == 2

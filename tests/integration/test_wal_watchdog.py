@@ -36,7 +36,7 @@ def made(source: Archiving) -> list[dict[str, Any]]:
 def test_all_is_well(source: Archiving, made: list[dict[str, Any]]) -> None:
     found = source.watched()
     assert {id: check.status for id, check in found.items()} == dict.fromkeys(
-        ("clock:database", "wal_archived", "wal_gaps", "wal_of_backups", "newest_age:pgbackrest"), OK
+        ("clock:database", "wal_archived", "wal_gaps", "wal_of_backups"), OK
     ), [check.message for check in found.values() if check.status != OK]
     assert (found["wal_gaps"].value, found["wal_of_backups"].value) == (0, 2)
     # Where the server writes nothing, nothing is late: archive_timeout bounds what may be lost.

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    engine,
+    common,
     options,
     snapshot,
     store,
@@ -103,7 +103,7 @@ def test_recovery_point_fits_its_schema_and_a_wrong_one_does_not() -> None:
 
 
 def test_ids_sort_by_time_and_fit_the_pattern() -> None:
-    ids = [engine.new_id(NOW + timedelta(seconds=seconds)) for seconds in (0, 1, 3600, 86400 * 400)]
+    ids = [common.new_id(NOW + timedelta(seconds=seconds)) for seconds in (0, 1, 3600, 86400 * 400)]
     assert ids == sorted(ids)
     assert all(store.ID.fullmatch(run_id) for run_id in ids)
 

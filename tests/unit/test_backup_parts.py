@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import zstandard
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    engine,
+    common,
     files,
     programs,
     progress,
@@ -576,7 +576,7 @@ def test_watched_process_gone_ends_the_work(job: Path) -> None:
 
 def test_ids_are_in_order_of_time_within_a_second_too() -> None:
     begun = datetime(2026, 11, 23, 20, 40, 30, tzinfo=UTC)
-    ids = [engine.new_id(begun + timedelta(milliseconds=each)) for each in range(0, 2000, 3)]
+    ids = [common.new_id(begun + timedelta(milliseconds=each)) for each in range(0, 2000, 3)]
     assert ids == sorted(ids)
     assert all(store.ID.fullmatch(each) for each in ids)
-    assert len({engine.new_id(begun) for _each in range(20)}) > 10
+    assert len({common.new_id(begun) for _each in range(20)}) > 10

@@ -11,9 +11,10 @@ short_description: Check the recovery points of an environment in the store
 version_added: "0.1.0"
 description:
   - Looks up the newest recovery point by its own time, not by the store's, and judges its age.
-  - Compares every object of it with the recorded size and checksum by HEAD; nothing is downloaded.
-  - Compares size and duration of each engine's newest with the median of up to ten recovery points before it, of the
-    same compression or type.
+  - Compares every object of it with the recorded size and checksum by HEAD, those of pgBackRest by size and ETag as the
+    store lists them, with all that the backup needs of others; nothing is downloaded.
+  - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
+    Of pgBackRest the size of the restored cluster counts.
   - With the engine C(pgbackrest), watches over the WAL, by listing the repository, without pgBackRest's program. It
     compares what arrived with what the server says it archived and with what it writes now, looks for gaps, over
     changes of the timeline, and whether every physical recovery point has its backup, its chain and its WAL.
@@ -30,6 +31,15 @@ options:
     description: Name of the environment.
     type: str
     required: true
+  engines:
+    description:
+      - Engines whose newest recovery points are checked, each by itself. None of one is critical.
+      - Checks of others than V(logical) have the engine's name at their end.
+      - With V(pgbackrest) the WAL is watched over, too.
+    type: list
+    elements: str
+    choices: [logical, pgbackrest]
+    default: [logical]
   evidence:
     description:
       - Keys of the ledger in which drills are recorded. Only public keys are needed.
@@ -56,12 +66,6 @@ options:
         description: Not used here; likewise.
         type: int
         default: 2557
-  engines:
-    description: What makes recovery points here. Without C(pgbackrest) there are no checks of the WAL.
-    type: list
-    elements: str
-    choices: [logical, pgbackrest]
-    default: [logical]
   pgbackrest:
     description: The repository to watch over, in the bucket of O(storage). Required with the engine C(pgbackrest).
     type: dict
@@ -290,7 +294,7 @@ checks:
       backups.proven_restore, backups.clock:store, backups.store_certificate (of a store with TLS that is not AWS's)
       and backups.keys (with O(key_expiry)), as contract 1.
     - With the engine C(pgbackrest) also backups.wal_archived, backups.wal_gaps, backups.wal_of_backups,
-      backups.clock:database and backups.newest_age of each engine.
+      backups.clock:database.
   returned: always
   type: list
   elements: dict

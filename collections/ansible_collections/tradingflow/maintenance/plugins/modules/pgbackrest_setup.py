@@ -227,6 +227,12 @@ def main() -> None:
     except MaintenanceError as error:
         done = setup.steps if setup else []
         module.fail_json(msg=str(error), changed=bool(done) and not module.check_mode, steps=done)
+    if result["restart_needed"]:
+        # Shown whatever the callback shows.
+        module.warn(
+            "Nothing is archived before the server is restarted: restart it, or allow that"
+            " (backup_pgbackrest_restart=true); then run this again, so that pgBackRest checks the archive."
+        )
     module.exit_json(**result)
 
 

@@ -13,6 +13,9 @@ description:
   - Dumps a PostgreSQL database with C(pg_dump) in its directory format, its roles, and the application's files, uploads
     all of it to S3 while it is being made, and writes the object that binds them last (contract 4).
   - Counts and digests of every table are taken in the dump's own snapshot.
+  - Or has pgBackRest back the whole cluster up (O(engine=pgbackrest)), on the database's host, names a restore point in
+    the WAL, and takes counts and digests of exactly what a restore to it gives.
+    M(tradingflow.maintenance.pgbackrest_setup) sets it up.
   - Reads everything back afterwards and compares it. A backup that does not verify is a failed one.
   - Runs on a host that has PostgreSQL's client programs and sees the application's files. Shows its progress.
   - Deletes nothing but what runs that died left half uploaded.
@@ -22,12 +25,49 @@ requirements:
   - boto3
   - psycopg2
   - zstandard
+  - pgBackRest 2.45 or newer, for O(engine=pgbackrest)
   - isal, for fast gzip where C(pg_dump) has no zstd
 options:
   environment_name:
     description: Name of the environment, part of every key.
     type: str
     required: true
+  engine:
+    description: What makes the database's part, C(pg_dump) or pgBackRest.
+    type: str
+    default: logical
+    choices: [logical, pgbackrest]
+  pgbackrest:
+    description: For O(engine=pgbackrest).
+    type: dict
+    suboptions:
+      stanza:
+        description: Name of the cluster in pgBackRest's repositories.
+        type: str
+        required: true
+      config_file:
+        description: pgBackRest's configuration, which has the store's keys.
+        type: path
+        default: /etc/pgbackrest/pgbackrest.conf
+      program:
+        description: Where pgBackRest is. Without it the PATH is searched.
+        type: path
+      run_as:
+        description: The user that owns the server's files. Without it V(postgres) for root, else who runs the module.
+        type: str
+      repository:
+        description: Number of the repository, which has to be in the bucket of O(storage).
+        type: int
+        default: 1
+      type:
+        description: Type of backup. V(auto) is V(incr), and V(full) when there is no full one of the last 7 days.
+        type: str
+        default: auto
+        choices: [auto, full, diff, incr]
+      wait_for_wal:
+        description: Seconds to wait for the WAL up to the restore point to be in the repository.
+        type: int
+        default: 120
   application:
     description: Which application the data belong to, as the release process knows it.
     type: dict
@@ -82,8 +122,10 @@ options:
     default: 0
   verify:
     description:
-      - V(full) reads every object back and compares its SHA-256 and contents.
-      - V(checksum) compares sizes and checksums by HEAD, and reads the dump's table of contents only.
+      - V(full) reads every object back and compares its SHA-256 and contents. With pgBackRest, its C(verify) reads the
+        whole repository, older backups included.
+      - V(checksum) compares sizes and checksums by HEAD, and reads the dump's table of contents only. With pgBackRest,
+        sizes and ETags as the store lists them.
       - V(none) leaves the backup unverified, which the report calls unknown.
     type: str
     default: full
@@ -183,8 +225,17 @@ recovery_point:
     files:
       description: Number of application files.
       type: int
+    engine:
+      description: What made the database's part.
+      type: str
     compression:
-      description: The dump's compression.
+      description: The dump's compression, null with pgBackRest.
+      type: str
+    label:
+      description: pgBackRest's label of the backup, null for a dump.
+      type: str
+    type:
+      description: Type of pgBackRest's backup, null for a dump.
       type: str
     server_version:
       description: The server's version.

@@ -28,8 +28,10 @@ SIZE, SIZE_TITLE = "backups.size_anomaly", "Size of the newest recovery point"
 DURATION, DURATION_TITLE = "backups.duration_anomaly", "Duration of the newest backup"
 
 
-def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any]) -> List[Check]:
-    """Size and duration of the newest recovery point against the median of those before it.
+def measure(
+    storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any], engine: str = "logical"
+) -> List[Check]:
+    """Size and duration of an engine's newest recovery point against the median of those before it.
 
     :raises StorageError: the store does not answer
     """
@@ -39,22 +41,19 @@ def measure(storage: Dict[str, Any], environment_name: str, thresholds: Dict[str
     with ThreadPoolExecutor(8) as pool:
         bodies = list(pool.map(lambda run_id: (run_id, _body(s3, storage, f"{prefix}/{run_id}/{store.NAME}")), ids))
     finished = [(run_id, _facts(body, prefix, run_id)) for run_id, body in bodies if body is not None]
+    # What cannot be read may be of any engine.
+    finished = [(run_id, facts) for run_id, facts in finished if facts is None or facts["engine"] == engine]
     source = f"s3://{storage['bucket']}/{prefix}/"
     if not finished or finished[0][1] is None:
         text = "there is none." if not finished else f"{finished[0][0]} cannot be read."
         remedy = "Make another backup (playbooks/daily.yml --tags backup)."
         return [
-            unknown(id, title, f"{title}: {text}", remedy, source=source)
+            unknown(id + suffix(engine), title, f"{title}: {text}", remedy, source=source)
             for id, title in ((SIZE, SIZE_TITLE), (DURATION, DURATION_TITLE))
         ]
-    known = [facts for _run_id, facts in finished if facts]
-    checks: List[Check] = []
-    for name in dict.fromkeys(facts["engine"][0] for facts in known):
-        own = [facts for facts in known if facts["engine"][0] == name]
-        # Another compression or type of backup gives another size, and says nothing of the data.
-        others = [facts for facts in own[1:] if facts["engine"] == own[0]["engine"]][:MOST]
-        checks += _judged(own[0], others, thresholds, source, suffix(name))
-    return checks
+    newest = finished[0][1]
+    others = [facts for _run_id, facts in finished[1:] if facts]
+    return list(_judged(newest, others, thresholds, source))
 
 
 def _body(s3: Any, storage: Dict[str, Any], key: str) -> Optional[bytes]:
@@ -64,14 +63,20 @@ def _body(s3: Any, storage: Dict[str, Any], key: str) -> Optional[bytes]:
 
 
 def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
-    """Id, engine, bytes and seconds of a recovery point; None when it is none."""
+    """Id, engine, kind, pace, bytes and seconds of a recovery point; None when it is none."""
     try:
         point = store.parse(body, prefix, run_id)
         begun, ended = (datetime.strptime(point[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("created_at", "finished_at"))
+        engine = point["engine"]
+        physical = engine["name"] == "pgbackrest"
         return {
             "id": run_id,
-            "engine": [point["engine"].get(key) for key in ("name", "format", "compression", "level", "type")],
-            "bytes": int(point["totals"]["bytes"]),
+            "engine": engine["name"],
+            # Another compression gives another size, and says nothing of the data.
+            "kind": None if physical else [engine[key] for key in ("format", "compression", "level")],
+            "pace": engine.get("type"),
+            # An incremental backup is as large as what was changed.
+            "bytes": int(engine["cluster_bytes"] if physical else point["totals"]["bytes"]),
             "seconds": int((ended - begun).total_seconds()),
         }
     except (ValueError, KeyError, TypeError):
@@ -79,15 +84,17 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
 
 
 def _judged(
-    newest: Dict[str, Any], others: List[Dict[str, Any]], thresholds: Dict[str, Any], source: str, end: str
+    newest: Dict[str, Any], others: List[Dict[str, Any]], thresholds: Dict[str, Any], source: str
 ) -> Iterator[Check]:
-    usual = median(each["bytes"] for each in others) if others else 0
-    small = bool(others) and newest["bytes"] < usual
+    end = suffix(newest["engine"])
+    alike = [each for each in others if each["kind"] == newest["kind"]][:MOST]
+    usual = median(each["bytes"] for each in alike) if alike else 0
+    small = bool(alike) and newest["bytes"] < usual
     yield _compared(
-        f"{SIZE}{end}",
+        SIZE + end,
         SIZE_TITLE,
         newest["bytes"],
-        [each["bytes"] for each in others],
+        [each["bytes"] for each in alike],
         limits(thresholds, "size_low" if small else "size_high"),
         size,
         "Find out what is gone from the database or the files, or what was added; restore nothing from it before."
@@ -99,11 +106,11 @@ def _judged(
         details={"id": newest["id"]},
     )
     limit = limits(thresholds, "duration_high")
-    seconds = [each["seconds"] for each in others]
+    seconds = [each["seconds"] for each in alike if each["pace"] == newest["pace"]]
     if seconds and newest["seconds"] < median(seconds) + SLOWER:
         limit = {"warning": None, "critical": None}
     yield _compared(
-        f"{DURATION}{end}",
+        DURATION + end,
         DURATION_TITLE,
         newest["seconds"],
         seconds,

@@ -13,7 +13,7 @@ from .._wal import clocks, keys
 from .._wal import measure as watchdog
 from ..checks import Check, unknown
 from ..database import DATABASE_SPEC
-from ..errors import ConfigurationError, MaintenanceError
+from ..errors import MaintenanceError
 from ..ledger import SIGNING_SPEC
 from ..storage import STORAGE_SPEC, client
 from . import anomaly, proof, store
@@ -26,8 +26,8 @@ PGBACKREST_SPEC: Dict[str, Any] = {
 CHECKS_SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
-    "evidence": {"type": "dict", "options": SIGNING_SPEC},
     "engines": {"type": "list", "elements": "str", "default": ["logical"], "choices": ["logical", "pgbackrest"]},
+    "evidence": {"type": "dict", "options": SIGNING_SPEC},
     "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "key_expiry": {"type": "list", "elements": "dict", "default": [], "options": keys.KEY_SPEC},
@@ -60,25 +60,22 @@ def measure(options: Dict[str, Any]) -> List[Check]:
     for name in thresholds:
         limits(thresholds, name)
     physical = "pgbackrest" in options["engines"]
-    chosen = options["pgbackrest"] or {}
-    if physical and not (chosen.get("repository_path", "").strip("/") and options["database"]):
-        raise ConfigurationError(
-            "The engine pgbackrest needs the options pgbackrest and database.",
-            "Set backup_pgbackrest_repositories and backup_database.",
-        )
-    found = keys.keys(options["key_expiry"], limits(thresholds, "key"))
+    others = keys.keys(options["key_expiry"], limits(thresholds, "key"))
     # What the server and the certificate say is worth having when the store is silent.
-    found += keys.certificate(storage, limits(thresholds, "certificate"))
-    found += watchdog.measure(options) if physical else []
+    others += keys.certificate(storage, limits(thresholds, "certificate"))
+    others += watchdog.measure(options) if physical else []
+    found: List[Check] = []
     try:
+        for engine in options["engines"]:
+            found += store.measure(storage, environment, thresholds, engine=engine)
+            found += anomaly.measure(storage, environment, thresholds, engine)
         return [
-            *store.measure(storage, environment, thresholds),
-            *anomaly.measure(storage, environment, thresholds),
+            *found,
             *proof.measure(storage, environment, options["evidence"], limits(thresholds, "proven_restore")),
             clocks.of_store(client(storage), storage, limits(thresholds, "clock")),
-            *found,
+            *others,
         ]
     except MaintenanceError as error:
         if not physical:
             raise
-        return [unknown("backups.measured", "Backups measured", error.message, error.remedy), *found]
+        return [unknown("backups.measured", "Backups measured", error.message, error.remedy), *others]

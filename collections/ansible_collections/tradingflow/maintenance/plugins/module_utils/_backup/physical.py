@@ -18,7 +18,7 @@ from ..checks import utc_now
 from ..database import describe
 from ..errors import BackupError, LockedError
 from ..storage import client, storage_errors
-from . import files, physical_objects
+from . import files, objects
 from .common import TOOL_VERSION, application_of, application_root, free, new_id, tidy
 from .engine import _Application
 from .lock import lock_of
@@ -145,17 +145,15 @@ class _Work:
             archive = _Application(uploader, self.root, options["data_excludes"], self.prefix)
             description, segment = self._measured(engine, archive, uploader)
             segments = wal.between(backup.wal_start, segment, server["segment"])
-            found = self._archived(physical_objects.archive(engine), segments)
+            found = self._archived(objects.archive(engine), segments)
             self.progress.phase("list")
-            theirs = physical_objects.of_backup(self.s3, storage, engine, backup.label)
-            theirs += [physical_objects.entry(found[name], physical_objects.WAL) for name in segments]
+            theirs = objects.of_backup(self.s3, storage, engine, backup.label)
+            theirs += [objects.entry(found[name], objects.WAL) for name in segments]
             required = [
-                each
-                for label in backup.requires
-                for each in physical_objects.of_backup(self.s3, storage, engine, label)
+                each for label in backup.requires for each in objects.of_backup(self.s3, storage, engine, label)
             ]
             self.notes.update(skipped_files=archive.skipped, changed_files=archive.changed)
-            objects = [*uploader.objects, *theirs]
+            own = [*uploader.objects, *theirs]
             point = {
                 "schema_version": SCHEMA_VERSION,
                 "id": self.id,
@@ -166,12 +164,12 @@ class _Work:
                 "engine": engine,
                 "database": {**description, "system_identifier": backup.system_identifier},
                 "application": {**application_of(options), **archive.summary()},
-                "objects": sorted(objects, key=lambda entry: str(entry["key"])),
+                "objects": sorted(own, key=lambda entry: str(entry["key"])),
                 "required_objects": sorted(required, key=lambda entry: str(entry["key"])),
             }
             point["totals"] = {
-                "objects": len(objects),
-                "bytes": sum(entry["size"] for entry in objects),
+                "objects": len(own),
+                "bytes": sum(entry["size"] for entry in own),
                 "rows": sum(table["rows"] for table in point["database"]["tables"]),
             }
             body = json.dumps(point, ensure_ascii=True, indent=1).encode("ascii")
@@ -231,6 +229,7 @@ class _Work:
             "timeline": int(backup.wal_start[:8], 16),
             "archive_id": backup.archive_id,
             "cipher": self.tools.repository.cipher,
+            "cluster_bytes": backup.size,
             "page_checksums_wrong": backup.error,
         }
 

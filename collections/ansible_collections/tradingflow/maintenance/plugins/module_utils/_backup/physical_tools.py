@@ -50,8 +50,10 @@ class Tools:
         if not stanza.exists:
             raise ConfigurationError(f"The stanza {self.pgbackrest.stanza} does not exist: {stanza.problem}.", _SETUP)
         if stanza.problem:
-            raise BackupError(
-                f"The repository's stanza {self.pgbackrest.stanza} cannot be read: {stanza.problem}.",
+            raise program.explained(
+                f"The repository's stanza {self.pgbackrest.stanza} cannot be read",
+                stanza.problem,
+                BackupError,
                 "Check the store and backup_pgbackrest_cipher_pass, and read pgBackRest's log.",
             )
         return stanza

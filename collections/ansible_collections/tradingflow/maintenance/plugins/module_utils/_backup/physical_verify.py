@@ -12,7 +12,7 @@ from .._pgbackrest import info, program
 from ..checks import utc_now
 from ..database import connected
 from ..errors import MaintenanceError
-from . import physical_objects
+from . import objects
 from .physical_tools import Tools
 from .progress import Progress
 from .scratch import Scratch
@@ -47,7 +47,7 @@ def verify(
     :returns: see verify.verify
     """
     progress.phase("verify")
-    problems = physical_objects.compare(s3, storage, point)
+    problems = objects.compare(s3, storage, point)
     engine, read = point["engine"], 0
     if engine["page_checksums_wrong"]:
         problems.append(f"pages of the database had wrong checksums when {engine['label']} was made")
@@ -66,7 +66,7 @@ def verify(
         problems += found.problems
         if said.code:
             problems.append(str(program.failure("verify", said.code, said.err or said.out)))
-        read = sum(entry["size"] for entry in physical_objects.all_objects(point))
+        read = sum(entry["size"] for entry in objects.all_objects(point))
         if ours:
             problems += read_back(
                 s3,
@@ -82,6 +82,6 @@ def verify(
         "ok": not problems,
         "problems": problems,
         "bytes": read,
-        "objects": len(physical_objects.all_objects(point)),
+        "objects": len(objects.all_objects(point)),
         "verified_at": utc_now(),
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
@@ -15,15 +14,17 @@ from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
 from ..errors import ConfigurationError
 from ..storage import client, key, storage_errors
-from . import physical_objects
-from .options import human
-from .verify import check_head, head
+from . import objects
+from .options import human, suffix
+from .verify import head
 
 NAME = "recovery-point.json"
 SCHEMA_VERSION = 1
 ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 #: A recovery point from further ahead says that a clock is wrong, and its age says nothing.
 CLOCK_TOLERANCE = 300
+#: Recovery points of other engines that are looked at to find the newest of one.
+LOOKED_AT = 200
 
 AGE, AGE_TITLE = "backups.newest_age", "Newest recovery point"
 INTACT, INTACT_TITLE = "backups.newest_intact", "Newest recovery point intact"
@@ -84,7 +85,7 @@ def parse(body: bytes, prefix: str, run_id: str) -> Dict[str, Any]:
     if point["engine"]["name"] == "pgbackrest":
         # pgBackRest's own place, which many recovery points share.
         places.append(f"{point['engine']['repository_path']}/")
-    for entry in physical_objects.all_objects(point):
+    for entry in objects.all_objects(point):
         if not {"key", "size", "sha256"} <= set(entry) or not str(entry["key"]).startswith(tuple(places)):
             raise ValueError("an object in it is incomplete or lies elsewhere")
     datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ")
@@ -92,9 +93,13 @@ def parse(body: bytes, prefix: str, run_id: str) -> Dict[str, Any]:
 
 
 def measure(
-    storage: Dict[str, Any], environment_name: str, thresholds: Dict[str, Any], now: Optional[datetime] = None
+    storage: Dict[str, Any],
+    environment_name: str,
+    thresholds: Dict[str, Any],
+    now: Optional[datetime] = None,
+    engine: str = "logical",
 ) -> List[Check]:
-    """Age and integrity of the newest recovery point.
+    """Age and integrity of an engine's newest recovery point.
 
     :raises MaintenanceError: the store does not answer, so that nothing is known
     """
@@ -103,51 +108,71 @@ def measure(
     limit: Dict[str, Any] = dict(limits(thresholds, "newest_age"))
     source = f"s3://{storage['bucket']}/{prefix}/"
     s3 = client(storage, pool=8)
-    unfinished = []
+    unfinished: List[str] = []
+    others = 0
     for run_id in run_ids(s3, storage, prefix):
-        if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is not None:
+        if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None:
+            unfinished.append(run_id)
+            continue
+        details = {"id": run_id, "unfinished_since": unfinished[:20]}
+        try:
+            point = read(s3, storage, prefix, run_id)
+        except (ValueError, KeyError, TypeError) as error:
+            # Whichever engine made it.
+            return _unreadable(run_id, error, limit, source, details, engine)
+        if point["engine"]["name"] == engine:
+            return [
+                age(point, now, limit, source, details, engine),
+                intact(s3, storage, point, source),
+            ]
+        others += 1
+        if others == LOOKED_AT:
             break
-        unfinished.append(run_id)
+    text = f"There is no recovery point of {environment_name} in {source}"
+    if others:
+        text += f" made with the engine {engine}, but {plural(others, 'other one', 'other ones')}."
     else:
-        text = f"There is no recovery point of {environment_name} in {source}"
         text += f", only {plural(len(unfinished), 'unfinished one')}." if unfinished else "."
-        remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
-        return [
-            Check(AGE, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source),
-            unknown(INTACT, INTACT_TITLE, text, remedy, source=source),
-        ]
-    details = {"id": run_id, "unfinished_since": unfinished[:20]}
-    try:
-        point = read(s3, storage, prefix, run_id)
-    except (ValueError, KeyError, TypeError) as error:
-        text = f"The newest recovery point {run_id} cannot be read: {error}."
-        remedy = "Make another backup now; do not rely on this one."
-        return [
-            Check(
-                AGE,
-                AGE_TITLE,
-                CRITICAL,
-                None,
-                "s",
-                **limit,
-                message=text,
-                remedy=remedy,
-                source=source,
-                details=details,
-            ),
-            Check(INTACT, INTACT_TITLE, CRITICAL, False, message=text, remedy=remedy, source=source, details=details),
-        ]
-    return [age(point, now, limit, source, details), intact(s3, storage, point, source)]
+    remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
+    end = suffix(engine)
+    return [
+        Check(AGE + end, AGE_TITLE, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source),
+        unknown(INTACT + end, INTACT_TITLE, text, remedy, source=source),
+    ]
 
 
-def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str, details: Dict[str, Any]) -> Check:
+def _unreadable(
+    run_id: str, error: Exception, limit: Dict[str, Any], source: str, details: Dict[str, Any], engine: str
+) -> List[Check]:
+    text = f"The newest recovery point {run_id} cannot be read: {error}."
+    common: Dict[str, Any] = {
+        "message": text,
+        "remedy": "Make another backup now; do not rely on this one.",
+        "source": source,
+        "details": details,
+    }
+    return [
+        Check(AGE + suffix(engine), AGE_TITLE, CRITICAL, None, "s", **limit, **common),
+        Check(INTACT + suffix(engine), INTACT_TITLE, CRITICAL, False, **common),
+    ]
+
+
+def age(
+    point: Dict[str, Any],
+    now: datetime,
+    limit: Dict[str, Any],
+    source: str,
+    details: Dict[str, Any],
+    engine: str = "logical",
+) -> Check:
     """How old the data of a recovery point are, in s."""
+    id = AGE + suffix(engine)
     created = datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     seconds = int((now - created).total_seconds())
     if seconds < -CLOCK_TOLERANCE:
         text = f"The newest recovery point {point['id']} is {span(-seconds)} in the future: a clock is wrong."
         return unknown(
-            AGE,
+            id,
             AGE_TITLE,
             text,
             "Synchronise the clocks of the runner and of the host that makes the backup.",
@@ -158,7 +183,7 @@ def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str
     text = f"The newest recovery point {point['id']} is {span(seconds)} old"
     text += f"; {plural(unfinished, 'later one was', 'later ones were')} never finished." if unfinished else "."
     return judge(
-        AGE,
+        id,
         AGE_TITLE,
         seconds,
         unit="s",
@@ -172,18 +197,14 @@ def age(point: Dict[str, Any], now: datetime, limit: Dict[str, Any], source: str
 
 def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str) -> Check:
     """Whether all objects of a recovery point have the size and checksum they had."""
-    objects = physical_objects.all_objects(point)
-    if point["engine"]["name"] == "pgbackrest":
-        wrong = physical_objects.compare(s3, storage, point)
-    else:
-        with ThreadPoolExecutor(8) as pool:
-            wrong = [text for text in pool.map(lambda entry: check_head(s3, storage, entry), objects) if text]
-    count, size = len(objects), sum(entry["size"] for entry in objects)
+    end = suffix(point["engine"]["name"])
+    everything, wrong = objects.all_objects(point), objects.problems(s3, storage, point)
+    count, size = len(everything), sum(entry["size"] for entry in everything)
     details = {"id": point["id"], "objects": count, "bytes": size, "problems": wrong[:50]}
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         return Check(
-            INTACT,
+            INTACT + end,
             INTACT_TITLE,
             CRITICAL,
             False,
@@ -192,6 +213,5 @@ def intact(s3: Any, storage: Dict[str, Any], point: Dict[str, Any], source: str)
             source=source,
             details=details,
         )
-    objects = plural(count, "object")
-    text = f"{point['id']} is whole: {objects} ({human(size)}) with the recorded sizes and checksums."
-    return Check(INTACT, INTACT_TITLE, "ok", True, message=text, source=source, details=details)
+    text = f"{point['id']} is whole: {plural(count, 'object')} ({human(size)}) with the recorded sizes and checksums."
+    return Check(INTACT + end, INTACT_TITLE, "ok", True, message=text, source=source, details=details)

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
-from .._backup.engine import new_id
+from .._backup.common import new_id
 from .._backup.files import need_zstandard
 from .._backup.options import human
 from .._backup.progress import Progress

@@ -77,7 +77,8 @@ def parse(text: str, stanza: str, repository: int) -> Stanza:
     :raises BackupError: it is not understood
     """
     try:
-        (found,) = [entry for entry in json.loads(text) if entry["name"] == stanza] or [None]
+        # Not strict: what a store answered is in it with its line breaks.
+        (found,) = [entry for entry in json.loads(text, strict=False) if entry["name"] == stanza] or [None]
         if found is None:
             return Stanza(False, "none", "the repository has no such stanza")
         return _stanza(found, repository)

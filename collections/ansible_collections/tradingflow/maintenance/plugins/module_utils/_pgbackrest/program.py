@@ -315,26 +315,43 @@ _REMEDIES: Dict[int, Tuple[Type[MaintenanceError], str]] = {
 }
 
 
+#: What is in a message says more than its number: "unable to ..." is one, whatever the store answered.
+_WORDS: Tuple[Tuple[str, Type[MaintenanceError], str], ...] = (
+    ("InvalidAccessKeyId", StorageError, "Correct the access key (backup_pgbackrest_repositories)."),
+    ("SignatureDoesNotMatch", StorageError, "Correct the secret key (backup_pgbackrest_repositories)."),
+    ("ExpiredToken", StorageError, "Get new temporary credentials, and run playbooks/backup_setup.yml."),
+    ("AccessDenied", StorageError, "Grant the key the rights listed in roles/backup/README.md."),
+    ("NoSuchBucket", StorageError, "Create the bucket, or correct backup_pgbackrest_repositories."),
+    ("No space left", BackupError, "Free space on that file system."),
+    ("CryptoError", BackupError, "Check backup_pgbackrest_cipher_pass: the repository is encrypted with another."),
+    ("unable to flush", BackupError, "Check backup_pgbackrest_cipher_pass: the repository is encrypted with another."),
+    ("HostConnectError", StorageError, "Check that the store runs, and its address (backup_pgbackrest_repositories)."),
+    ("unable to connect to", StorageError, "Check that the store runs, and its address."),
+)
+
+
+def explained(doing: str, text: str, kind: Type[MaintenanceError], remedy: str) -> MaintenanceError:
+    """An error from what pgBackRest says.
+
+    :param kind: with remedy, what it is when its words say no more
+    """
+    text = " ".join(text.split())
+    # Of what the store answered, its code and its message.
+    text = re.sub(r"\*\*\* Path/Query.*?<Code>(.*?)</Code>.*?<Message>(.*?)</Message>.*", r"\1: \2", text)
+    for word, better, what in _WORDS:
+        if word in text:
+            kind, remedy = better, what
+            break
+    return kind(f"{doing}: {text[-600:] or '(it said nothing)'}", remedy)
+
+
 def failure(command: str, code: int, said: str) -> MaintenanceError:
     """The error that a command failed, from its exit status and its messages."""
     errors = re.findall(r"ERROR: (\[\d+\]: .*(?:\n {4,}.*)*)", said)
-    text = " ".join(" ".join(errors or [said]).split())[-600:] or "(it said nothing)"
+    text = " ".join(errors or [said])
     number = re.match(r"\[0*(\d+)\]", text)
     kind, remedy = _REMEDIES.get(
         int(number.group(1)) if number else code, (BackupError, "Read the message, and pgBackRest's log.")
     )
-    # The number says little: "unable to ..." is one, whatever the store answered.
-    for word, better in (
-        ("InvalidAccessKeyId", "Correct the access key (backup_pgbackrest_repositories)."),
-        ("SignatureDoesNotMatch", "Correct the secret key (backup_pgbackrest_repositories)."),
-        ("AccessDenied", "Grant the key the rights listed in roles/backup/README.md."),
-        ("NoSuchBucket", "Create the bucket, or correct backup_pgbackrest_repositories."),
-        ("No space left", "Free space on that file system."),
-        ("unable to flush", "Check backup_pgbackrest_cipher_pass: the repository is encrypted with another."),
-        ("cipher header invalid", "Check backup_pgbackrest_cipher_pass: the repository is encrypted with another."),
-    ):
-        if word in text:
-            remedy = better
-            break
     ended = "was ended by a signal" if code < 0 else f"failed with exit status {code}"
-    return kind(f"pgBackRest's {command} {ended}: {text}", remedy)
+    return explained(f"pgBackRest's {command} {ended}", text, kind, remedy)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .._backup.snapshot import quoted
 from ..database import connected
@@ -48,7 +48,7 @@ def archive_command(program: str, options: Dict[str, Any]) -> str:
 
 def settings(connection: Any, program: str, options: Dict[str, Any]) -> List[Tuple[str, str, str]]:
     """Settings to change: name, what it is, what it shall be."""
-    wanted = {
+    wanted: Dict[str, Tuple[str, Optional[Callable[[str], bool]]]] = {
         "archive_mode": ("on", lambda now: now in ("on", "always")),
         "archive_command": (archive_command(program, options), None),
         "archive_timeout": (
@@ -59,19 +59,16 @@ def settings(connection: Any, program: str, options: Dict[str, Any]) -> List[Tup
     }
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(wanted),))
-        running = dict(cursor.fetchall())
-        # What is in the files counts: it may only wait for a restart.
+        running: Dict[str, str] = dict(cursor.fetchall())
+        # What is in the files counts where it only waits for a restart.
         cursor.execute(
-            "SELECT DISTINCT ON (name) name, setting FROM pg_file_settings WHERE name = ANY(%s) AND error IS NULL"
-            " OR name = ANY(%s) AND error = 'setting could not be applied' ORDER BY name, seqno DESC",
-            (list(wanted), list(wanted)),
+            "SELECT DISTINCT ON (name) name, setting FROM pg_file_settings"
+            " WHERE name IN ('archive_mode', 'wal_level') AND setting IS NOT NULL ORDER BY name, seqno DESC"
         )
-        filed = dict(cursor.fetchall())
+        filed: Dict[str, str] = dict(cursor.fetchall())
     changes = []
     for name, (value, fine) in wanted.items():
         now = filed.get(name, running[name])
-        if name == "archive_timeout" and not now.isdigit():
-            now = running[name]
         if not (fine(now) if fine else now == value):
             changes.append((name, now, value))
     return changes

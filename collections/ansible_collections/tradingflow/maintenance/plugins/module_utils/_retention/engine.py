@@ -19,7 +19,7 @@ from ..storage import client, key
 from . import physical, rules
 from .decided import Append, Decided, Done, Rest, begun, intent, outcome
 from .deletion import Refused, delete
-from .inventory import Inventory, Run, Version, damage, locks, may_see_locks, take
+from .inventory import Facts, Inventory, Run, Version, damage, locks, may_see_locks, take
 from .options import by_engine, check, effective_rules
 from .records import Known, look_up, trusted
 from .rules import Plan, Point
@@ -36,6 +36,9 @@ LONGEST_READ = timedelta(days=2)
 
 #: Who holds a recovery point that was changed.
 ALTERED = "the ledger, which names another recovery-point.json than is there"
+
+#: Who holds a physical one whose backup nobody would delete after it.
+PHYSICAL = "pgBackRest's repository, which retention was not told of"
 
 
 def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
@@ -56,7 +59,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
             facts.created_at,
             facts.series,
             inventory.runs[id].size + sum(each.size for each in facts.theirs),
-            held=hold.get(id) or ("a legal hold" if facts.held else ""),
+            held=hold.get(id) or ("a legal hold" if facts.held else "") or _elsewhere(facts, options),
             locked_until=facts.locked_until,
             label=facts.label,
             requires=facts.requires,
@@ -98,6 +101,14 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
         rest.refused = decided.plan.stopped or (_locked(s3, storage, rest.run, now) if lockable else "")
     _decide_backups(s3, options, decided, known, lockable, now)
     return decided
+
+
+def _elsewhere(facts: Facts, options: Dict[str, Any]) -> str:
+    """Who holds a physical recovery point that does not lie in the repository that is cleaned, empty for nobody."""
+    given = options["repository"]
+    if not facts.physical or (given and facts.label == facts.named_in(given)):
+        return ""
+    return PHYSICAL
 
 
 def _decide_backups(

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
-from .._backup import physical_objects
+from .._backup import objects
 from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
-from .._backup.verify import check_head
 from .._ledger.places import NO_LOCK, ClientError, store_date
 from ..storage import error_code, list_keys, storage_errors
 
@@ -111,6 +110,10 @@ class Facts:
     def named(self, label: str) -> str:
         """A backup's label with its repository."""
         return f"{self.engine['repository_path']}/{self.engine['stanza']}/{label}"
+
+    def named_in(self, repository: Dict[str, str]) -> str:
+        """What its label were in a repository: options stanza and repository_path."""
+        return f"{repository['repository_path'].strip('/')}/{repository['stanza']}/{self.engine['label']}"
 
     @property
     def label(self) -> str:
@@ -224,7 +227,7 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
     if not all(isinstance(each["key"], str) and isinstance(each["size"], int) for each in point["objects"]):
         raise ValueError("an object in it is incomplete")
     database, own = point["database"], run.key[: -len(NAME)]
-    everything = physical_objects.all_objects(point)
+    everything = objects.all_objects(point)
     found = Facts(
         created_at=datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc),
         # A restored or upgraded cluster has another identifier: its recovery points do not stand in for the old one's.
@@ -237,7 +240,7 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
         theirs=[
             Version(each["key"], None, each["size"], True, False)
             for each in point["objects"]
-            if each["role"] == physical_objects.BACKUP
+            if each["role"] == objects.BACKUP
         ],
     )
     # What it needs must be known, or what it needs would go.
@@ -254,11 +257,7 @@ def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
     answer = _read(s3, storage, run.key)
     if answer is None:
         return f"{run.key} is missing"
-    point = json.loads(answer[0])
-    if point["engine"]["name"] == "pgbackrest":
-        return "; ".join(physical_objects.compare(s3, storage, point)[:3])
-    with ThreadPoolExecutor(8, thread_name_prefix="damage") as pool:
-        wrong = list(filter(None, pool.map(lambda entry: check_head(s3, storage, entry), point["objects"])))
+    wrong = objects.problems(s3, storage, json.loads(answer[0]))
     return "; ".join(wrong[:3])
 
 

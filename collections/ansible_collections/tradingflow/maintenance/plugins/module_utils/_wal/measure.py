@@ -5,28 +5,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
-from .._backup import store
 from .._checks import limits
-from ..checks import CRITICAL, Check, unknown
+from ..checks import Check, unknown
 from ..errors import MaintenanceError, StorageError
 from ..storage import client
 from . import archived, clocks, gaps, names, needs, points, repository
 from .server import Server, ask
 
-AGE_TITLE = "Newest recovery point"
-
 
 def measure(options: Dict[str, Any]) -> List[Check]:
     """The checks; what cannot be asked makes those unknown that need it.
 
-    :param options: of backup_checks, with pgbackrest and database
-    :raises MaintenanceError: an option makes no sense
+    :param options: of backup_checks
+    :raises ConfigurationError: an option makes no sense
     """
     storage, thresholds = options["storage"], options["thresholds"]
-    path, stanza = options["pgbackrest"]["repository_path"].strip("/"), options["pgbackrest"]["stanza"]
+    where = options["pgbackrest"] or {"repository_path": "", "stanza": ""}
+    path, stanza = where["repository_path"].strip("/"), where["stanza"]
+    if not path or not options["database"]:
+        text = "Nobody says which repository is to be watched over, and which database archives into it."
+        remedy = "Set backup_pgbackrest_repositories and backup_database."
+        return [unknown(archived.ID, archived.TITLE, text, remedy)]
     source = f"s3://{storage['bucket']}/{path}/"
     limit, clock = limits(thresholds, "wal_age"), limits(thresholds, "clock")
     server: Optional[Server] = None
@@ -56,7 +57,6 @@ def measure(options: Dict[str, Any]) -> List[Check]:
         sizes[own.id] = server.segment
     checks.append(gaps.measure(listed, members, sizes, source))
     checks.append(needs.measure(listed, found, members, sizes, source))
-    checks += [_newest(found, engine, limits(thresholds, "newest_age"), options) for engine in options["engines"]]
     return checks
 
 
@@ -74,18 +74,3 @@ def _unlisted(
         first = archived.without_repository(server, limit, error.message, error.remedy, source)
     others = ((gaps.ID, gaps.TITLE), (needs.ID, needs.TITLE))
     return [first, *(unknown(id, title, error.message, error.remedy, source=source) for id, title in others)]
-
-
-def _newest(found: points.Points, engine: str, limit: Dict[str, Any], options: Dict[str, Any]) -> Check:
-    """Age of an engine's newest recovery point: another engine's must not hide that this one stopped."""
-    id, title = f"{store.AGE}:{engine}", f"{AGE_TITLE} by {engine}"
-    source = f"s3://{options['storage']['bucket']}/{store.prefix_of(options['storage'], options['environment_name'])}/"
-    newest = found.of(engine)[:1]
-    if not newest:
-        text = f"There is no recovery point by {engine}."
-        remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
-        return Check(id, title, CRITICAL, None, "s", **limit, message=text, remedy=remedy, source=source)
-    details = {"id": newest[0]["id"], "unfinished_since": []}
-    check = store.age(newest[0], datetime.now(timezone.utc), limit, source, details)
-    check.id, check.title = id, title
-    return check

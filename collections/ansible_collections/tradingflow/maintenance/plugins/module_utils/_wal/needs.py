@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from .._backup import physical_objects
+from .._backup import objects
 from .._backup.options import human
 from .._checks import plural
 from .._pgbackrest.wal import between
@@ -34,18 +34,14 @@ def problems(repository: Repository, point: Dict[str, Any], segment_size: int) -
     """
     found: List[str] = []
     engine = point["engine"]
-    theirs = [
-        entry
-        for entry in physical_objects.all_objects(point)
-        if entry["role"] in (physical_objects.BACKUP, physical_objects.WAL)
-    ]
+    theirs = [entry for entry in objects.all_objects(point) if entry["role"] in (objects.BACKUP, objects.WAL)]
     for entry in theirs:
         listed = repository.objects.get(entry["key"])
-        wrong = physical_objects.difference(entry, listed.as_listed() if listed else None)
+        wrong = objects.difference(entry, listed.as_listed() if listed else None)
         if wrong:
             found.append(wrong)
     # What it does not name it may need all the same.
-    named = {entry["key"].rsplit("/", 1)[-1][:24] for entry in theirs if entry["role"] == physical_objects.WAL}
+    named = {entry["key"].rsplit("/", 1)[-1][:24] for entry in theirs if entry["role"] == objects.WAL}
     try:
         needed = between(engine["wal_start"], engine["target_wal"], segment_size)
     except BackupError as error:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The objects of a physical recovery point: they are pgBackRest's, and are known by the store's listing."""
+"""The objects of a recovery point; those of a physical one are pgBackRest's, and known by the store's listing."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ def of_backup(s3: Any, storage: Dict[str, Any], engine: Dict[str, Any], label: s
 def all_objects(point: Dict[str, Any]) -> List[Dict[str, Any]]:
     """Everything a recovery point needs, its own and others'."""
     return [*point["objects"], *point.get("required_objects", [])]
+
+
+def problems(s3: Any, storage: Dict[str, Any], point: Dict[str, Any]) -> List[str]:
+    """What is wrong with the objects of a recovery point, in words; nothing is downloaded.
+
+    :raises StorageError: the store does not answer
+    """
+    if point["engine"]["name"] == "pgbackrest":
+        return compare(s3, storage, point)
+    with ThreadPoolExecutor(8) as pool:
+        return [text for text in pool.map(lambda each: check_head(s3, storage, each), point["objects"]) if text]
 
 
 def compare(s3: Any, storage: Dict[str, Any], point: Dict[str, Any]) -> List[str]:
