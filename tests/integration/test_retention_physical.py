@@ -128,28 +128,33 @@ def test_what_a_chain_needs_stays(source: Retained, points: list[dict[str, Any]]
 
 
 def test_a_gap_divides_what_is_reachable(source: Retained, points: list[dict[str, Any]]) -> None:
-    second, third = points[1]["engine"], points[2]["engine"]
+    first, second, third = (point["engine"] for point in points[:3])
     lost = source.segment(second["target_wal"])
     with source.replaced(lost, lambda body: None):
         before, after = source.decided()["reachable_now"]
-        assert before["to"] < f"{second['restore_point_at'][:19]}Z" <= after["from"]
-    assert third["wal_start"] > second["target_wal"]
+        # The second cannot even be brought to its own restore point.
+        assert before["from"] == f"{first['restore_point_at'][:19]}Z"
+        assert before["to"] <= f"{second['restore_point_at'][:19]}Z" <= after["from"]
+        assert after["from"] == f"{third['restore_point_at'][:19]}Z"
+    assert len(source.decided()["reachable_now"]) == 1
 
 
 def test_exactly_that_goes(source: Retained, points: list[dict[str, Any]]) -> None:
     first, second, third, fourth = map(label, points)
+    id = points[0]["engine"]["archive_id"]
     refused = source.expiry(first, check=True)
     assert (refused["expired"], refused["refused"]) == ([], {first: f"{second} needs it"})
     before = source.listed()
     chosen = {"backup_retention": {"keep_last": 1}, "backup_engines": ["pgbackrest"]}
     arguments = ("--tags", "retention", "-e", json.dumps(chosen))
-    planned = source.play("daily", *arguments, "--check")
-    assert "Would delete 2 backups and the WAL" in planned.output, planned.output
+    planned = source.expiry(first, second, check=True)
+    assert (set(planned["expired"]), planned["refused"], planned["wal"]) == ({first, second}, {}, [])
+    assert planned["wal_needed"] == {id: points[2]["engine"]["wal_start"]}
     assert source.listed().objects == before.objects
     done = source.play("daily", *arguments, "--diff")
     assert done.returncode == 0, done.output
     checks = {check["id"]: check for check in done.report()["checks"]}
-    assert {id: check["status"] for id, check in checks.items()} == {
+    assert {name: check["status"] for name, check in checks.items()} == {
         "retention.recovery_points": OK,
         "retention.repository": OK,
     }, done.output
@@ -157,12 +162,12 @@ def test_exactly_that_goes(source: Retained, points: list[dict[str, Any]]) -> No
     assert after.labels == {third, fourth}
     # WAL that no backup needs has gone, too, and none that one does.
     needed = points[2]["engine"]["wal_start"]
-    assert min(before.archives["15-1"].segments) < min(after.archives["15-1"].segments) == needed
-    assert set(before.archives["15-1"].segments) - set(after.archives["15-1"].segments) == {
-        name for name in before.archives["15-1"].segments if name < needed
+    assert min(before.archives[id].segments) < min(after.archives[id].segments) == needed
+    assert set(before.archives[id].segments) - set(after.archives[id].segments) == {
+        name for name in before.archives[id].segments if name < needed
     }
     found = source.watched()
-    assert {found[id].status for id in ("wal_gaps", "wal_of_backups")} == {OK}
+    assert {found[name].status for name in ("wal_gaps", "wal_of_backups")} == {OK}
     assert found["wal_of_backups"].value == 2
     # Once more: nothing to do.
     plan = source.decided()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._pgbackrest.expire import SPEC
+from ..module_utils._pgbackrest.expire import EXPIRE_SPEC, SPEC
 from ..module_utils._retention.expired import failure, findings
 from ..module_utils._wal.repository import look
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
-from ..module_utils.storage import STORAGE_SPEC, client
+from ..module_utils.storage import client
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 
@@ -22,11 +22,7 @@ class ActionModule(HostAreaAction):
     part = "pgbackrest"
     module = "pgbackrest_expire"
     title = "Backups of pgBackRest"
-    spec = {
-        **SPEC,
-        "repository_path": {"type": "str", "required": True},
-        "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
-    }
+    spec = {name: option for name, option in EXPIRE_SPEC.items() if name != "run"}
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -40,7 +36,9 @@ class ActionModule(HostAreaAction):
         try:
             before = look(client(storage), storage, args["repository_path"], args["stanza"])
             theirs = {name: args[name] for name in SPEC if args.get(name) is not None}
-            said = self.on_host(theirs, task_vars)
+            # The host needs no key of this store.
+            where = {"repository_path": args["repository_path"], "storage": {"bucket": storage["bucket"]}}
+            said = self.on_host({**theirs, **where}, task_vars)
             after = before if check_mode else look(client(storage), storage, args["repository_path"], args["stanza"])
         except MaintenanceError as error:
             return Findings(*failure(error, started_at))

@@ -85,7 +85,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 
 def main() -> None:
-    module = AnsibleModule(SPEC, supports_check_mode=True)
+    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
     try:
         result = clean(module.params, check=module.check_mode)
     except MaintenanceError as error:

@@ -94,7 +94,7 @@ refused:
   returned: when pgBackRest could be asked
   type: dict
 wal:
-  description: WAL that went, with RV(wal[].archive), RV(wal[].start) and RV(wal[].stop).
+  description: WAL that went, with C(archive), C(start) and C(stop).
   returned: when pgBackRest could be asked
   type: list
   elements: dict
@@ -118,12 +118,12 @@ worst_status:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest.expire import SPEC, Expiry
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest.expire import EXPIRE_SPEC, Expiry
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
 
 def main() -> None:
-    module = AnsibleModule(SPEC, supports_check_mode=True)
+    module = AnsibleModule(EXPIRE_SPEC, supports_check_mode=True)
     try:
         result = Expiry(module.params, module.check_mode).run()
     except MaintenanceError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Set
 
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
+from ..storage import STORAGE_SPEC
 from . import info
 from .options import PGBACKREST_SPEC
 from .program import PgBackRest, Said, failure
@@ -21,6 +22,14 @@ SPEC: Dict[str, Any] = {
     **{name: PGBACKREST_SPEC[name] for name in ("stanza", "config_file", "program", "run_as", "repository")},
     "backups": {"type": "list", "elements": "str", "required": True},
     "remove_wal": {"type": "bool", "default": True},
+}
+
+#: The module's: what proves the deletion is used on the controller only, which keeps the store's keys to itself.
+EXPIRE_SPEC: Dict[str, Any] = {
+    **SPEC,
+    "repository_path": {"type": "str", "required": True},
+    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+    "run": {"type": "dict"},
 }
 
 _LABEL = re.compile(r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[DI])?")

@@ -80,7 +80,7 @@ def windows(repository: Repository, facts: Iterable[Facts]) -> List[Window]:
 
 
 def _reached(facts: Facts) -> datetime:
-    text = str(facts.engine["restore_point_at"]).rstrip("Z").split(".")[0]
+    text = str(facts.engine["restore_point_at"]).rstrip("Z").split(".", maxsplit=1)[0]
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
 
 
