@@ -9,7 +9,8 @@ cd "$(dirname "$0")/../.."
 . tests/ci/lib.sh
 
 WHAT="newest ansible-core (Debian trixie)"
-PACKAGES=ca-certificates,git,iproute2,make,procps,python3,python3-venv,zstd
+# A newer server and pgBackRest than the machine's own, too.
+PACKAGES=ca-certificates,git,iproute2,make,pgbackrest,postgresql,procps,python3,python3-venv,zstd
 # Of the machine's environment only what says how to reach packages.
 KEPT='^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|UV_[A-Z_]+|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL)='
 
@@ -99,7 +100,7 @@ print(f"ansible-core {__version__}, Python {platform.python_version()}")')
 }
 
 # Everything but what needs a network, and lint, which has no other versions to meet.
-TESTS=(tests/end_to_end/test_daily.py tests/unit)
+TESTS=(tests/end_to_end/test_daily.py tests/integration/test_pgbackrest.py tests/unit)
 
 case ${1:-} in
   build_system | build_environment | run_tests)
