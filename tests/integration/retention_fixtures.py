@@ -14,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import decided as retention
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine, findings, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
@@ -129,7 +130,7 @@ class Points:
 
     def retain(
         self, *, append: Callable[..., int] | None = None, **changes: Any
-    ) -> tuple[dict[str, Any], engine.Done, Check]:
+    ) -> tuple[dict[str, Any], retention.Done, Check]:
         """Decides and deletes: the plan, what was done, and the check."""
         chosen = self.options(**changes)
         decided = engine.decide(chosen)

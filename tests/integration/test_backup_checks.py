@@ -32,6 +32,8 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
     keys = platform.state["evidence"]
     public = str(Path(keys["public_key_file"]))
     found = measured(storage, environment, public)
+    assert found.pop("backups.clock:store")[0] == "ok"
+    assert found.pop("backups.store_certificate") == ("ok", 365.0)
     assert {id: status for id, (status, _) in found.items()} == {
         "backups.newest_age": "critical",
         "backups.newest_intact": "unknown",
@@ -58,7 +60,8 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
         signing_key=keys["signing_key_file"],
     )
     found = measured(storage, environment, public)
-    assert found.pop("backups.newest_age")[0] == "ok"
+    for id in ("backups.newest_age", "backups.clock:store", "backups.store_certificate"):
+        assert found.pop(id)[0] == "ok"
     assert found == {
         "backups.newest_intact": ("ok", True),
         "backups.size_anomaly": ("critical", 100),

@@ -16,7 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill imp
     replay,
     restored,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import messages
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -95,7 +95,7 @@ def test_distance_between_segments() -> None:
 def test_what_a_failure_of_pgbackrest_says_of_the_recovery_point(
     code: int, said: str, kind: type[MaintenanceError]
 ) -> None:
-    error = physical.meaning(program.failure("restore", code, said))
+    error = physical.meaning(messages.failure("restore", code, said))
     assert type(error) is kind, error
     assert error.remedy
     assert type(physical.meaning(error, full=True)) is ConfigurationError

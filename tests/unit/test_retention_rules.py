@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -196,4 +197,33 @@ def test_a_damaged_proof_is_none() -> None:
 )
 def test_options_that_make_no_sense(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="retention"):
-        options.check({"unfinished_days": 7, **changes})
+        options.check({"unfinished_days": 7, "rules_by_engine": {}, **changes})
+
+
+def test_physical_ones_go_by_their_own_rules_and_chains() -> None:
+    def physical(number: int, days: float, requires: tuple[str, ...] = (), system: str = "1", **facts: Any) -> Point:
+        values = {"series": f"pgbackrest/{system}/tf", "label": f"r/{number}", "requires": frozenset(requires), **facts}
+        return made(number, days * 24, **values)
+
+    # After a major upgrade the old cluster is another series: its last proven one stays.
+    old = [physical(1, 90, proven=True, system="0"), physical(2, 80, ("r/1",), system="0")]
+    full, incremental = physical(3, 40), physical(4, 30, ("r/3",))
+    newer, newest = physical(5, 20, proven=True), physical(6, 1, proven=True)
+    dumps = [made(7, 24, proven=True), made(8, 48, proven=True), made(9, 72)]
+    everything = [*old, full, incremental, newer, newest, *dumps]
+    own = {"pgbackrest": {"keep_last": 2}}
+    plan = rules.plan(everything, {"keep_last": 1}, NOW, by_engine=own)
+    assert ids(plan.deleted) == {full.id, incremental.id, dumps[1].id, dumps[2].id}
+    # The newest of the old cluster is needed by nobody, and keeps what it was made from.
+    assert {old[0].id, old[1].id} <= ids(plan.kept)
+    held = rules.plan([*everything[:3], replace(incremental, held="me"), *everything[4:]], {}, NOW, by_engine=own)
+    (fate,) = [each for each in held.fates if each.point.id == full.id]
+    assert (fate.kept, fate.reasons, held.deleted) == (True, [f"needed by {incremental.id}"], [])
+    # What is wrong with the newest of an engine stops that engine alone.
+    damaged = rules.plan(
+        [*everything[:5], replace(newest, damaged="it is", verified=False, proven=False), *dumps],
+        {"keep_last": 1},
+        NOW,
+        by_engine=own,
+    )
+    assert ids(damaged.deleted) <= ids(dumps)

@@ -17,8 +17,8 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ..module_utils import ledger
-from ..module_utils._retention.engine import Decided, carry_out, decide, intent
-from ..module_utils._retention.files import Append
+from ..module_utils._retention.decided import Append, Decided, intent
+from ..module_utils._retention.engine import carry_out, decide
 from ..module_utils._retention.findings import described, failure, findings, lines
 from ..module_utils._retention.options import SPEC
 from ..module_utils.checks import utc_now
@@ -73,6 +73,8 @@ class ActionModule(AreaAction):
             "refused": done.refused if done else {},
             "records": done.records if done else [],
             "forgotten": done.forgotten if done else [],
+            # In check mode, what would be handed over.
+            "backups": done.backups if done else list(decided.backups.going),
         }
         if self._task.diff:
             extra["diff"] = _diff(plan)

@@ -18,6 +18,10 @@ description:
     password.
   - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
     Of pgBackRest the size of the restored cluster counts.
+  - With the engine C(pgbackrest), watches over the WAL, by listing the repository, without pgBackRest's program. It
+    compares what arrived with what the server says it archived and with what it writes now, looks for gaps, over
+    changes of the timeline, and whether every physical recovery point has its backup, its chain and its WAL.
+  - Compares the clocks of store and database with this machine's, and looks when the store's certificate and keys end.
   - Looks up when a restore was last proven, as the newest record of a drill in the ledger that verifies and went well.
   - An unreachable store makes this unknown; no recovery point at all is critical.
   - Runs on the controller and changes nothing. The task never fails because of what it finds.
@@ -34,6 +38,7 @@ options:
     description:
       - Engines whose newest recovery points are checked, each by itself. None of one is critical.
       - Checks of others than V(logical) have the engine's name at their end.
+      - With V(pgbackrest) the WAL is watched over, too.
     type: list
     elements: str
     choices: [logical, pgbackrest]
@@ -64,6 +69,71 @@ options:
         description: Not used here; likewise.
         type: int
         default: 2557
+  pgbackrest:
+    description: The repository to watch over, in the bucket of O(storage). Required with the engine C(pgbackrest).
+    type: dict
+    suboptions:
+      stanza:
+        description: Name of the cluster in the repository.
+        type: str
+        required: true
+      repository_path:
+        description: Key prefix of the repository in the bucket.
+        type: str
+        required: true
+  database:
+    description: The primary, asked what it archived. Required with the engine C(pgbackrest).
+    type: dict
+    suboptions:
+      host:
+        description: Address, or the directory of a socket.
+        type: str
+        default: localhost
+      port:
+        description: Port.
+        type: int
+        default: 5432
+      name:
+        description: Name of the database.
+        type: str
+        required: true
+      user:
+        description: A role with C(pg_monitor).
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+      sslmode:
+        description: As in libpq.
+        type: str
+        default: verify-full
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+      sslrootcert:
+        description: File of the CA that signed the server's certificate.
+        type: path
+      connect_timeout:
+        description: Seconds until a connection must stand.
+        type: int
+        default: 10
+      statement_timeout:
+        description: Seconds that a statement may take.
+        type: int
+        default: 60
+  key_expiry:
+    description: Keys that end on a date nobody can look up. Without any, there is no check of it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What people call it.
+        type: str
+        required: true
+      expires_at:
+        description: When it ends, such as C(2027-03-31) or C(2027-03-31T12:00:00Z).
+        type: str
+        required: true
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -128,6 +198,54 @@ options:
             description: Critical from here on.
             type: float
             default: 35
+      wal_age:
+        description: Age of the newest change that is in the repository, in s. Critical is what may be lost (RPO).
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1800
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 3600
+      clock:
+        description: Seconds that the store's or the database's clock is off this machine's.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 5
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 60
+      certificate:
+        description: Days until the store's certificate or its CA ends; bad downwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+            default: 30
+          critical:
+            description: Critical from here downwards.
+            type: float
+            default: 7
+      key:
+        description: Days until a key of O(key_expiry) ends; bad downwards.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here downwards.
+            type: float
+            default: 30
+          critical:
+            description: Critical from here downwards.
+            type: float
+            default: 7
 extends_documentation_fragment:
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
@@ -152,13 +270,34 @@ EXAMPLES = r"""
     thresholds:
       newest_age:
         warning: 7200
+
+- name: Check them, and that the WAL arrives
+  tradingflow.maintenance.backup_checks:
+    environment_name: production
+    storage:
+      bucket: tradingflow-backups
+      region: eu-central-1
+    engines: [logical, pgbackrest]
+    pgbackrest:
+      stanza: production
+      repository_path: pgbackrest/production
+    database:
+      host: db.example.com
+      name: tradingflow
+      user: maintenance
+      password: "{{ vault_maintenance_password }}"
+    key_expiry:
+      - {name: S3 key of the database's host, expires_at: 2027-03-31}
 """
 
 RETURN = r"""
 checks:
   description:
-    - backups.newest_age, backups.newest_intact, backups.size_anomaly, backups.duration_anomaly and
-      backups.proven_restore, as contract 1.
+    - backups.newest_age, backups.newest_intact, backups.size_anomaly, backups.duration_anomaly,
+      backups.proven_restore, backups.clock:store, backups.store_certificate (of a store with TLS that is not AWS's)
+      and backups.keys (with O(key_expiry)), as contract 1.
+    - With the engine C(pgbackrest) also backups.wal_archived, backups.wal_gaps, backups.wal_of_backups,
+      backups.clock:database.
   returned: always
   type: list
   elements: dict

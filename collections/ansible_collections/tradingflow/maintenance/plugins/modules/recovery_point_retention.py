@@ -60,6 +60,70 @@ options:
       keep_yearly:
         description: The newest of each of the last so many years.
         type: int
+  rules_by_engine:
+    description: Rules of an engine, instead of O(rules). Without any rule in them, none of that engine goes.
+    type: dict
+    default: {}
+    suboptions:
+      logical:
+        description: Of dumps.
+        type: dict
+        suboptions:
+          keep_last:
+            description: The newest ones, so many.
+            type: int
+          keep_days:
+            description: Those younger than so many days.
+            type: int
+          keep_daily:
+            description: The newest of each of the last so many days.
+            type: int
+          keep_weekly:
+            description: The newest of each of the last so many weeks.
+            type: int
+          keep_monthly:
+            description: The newest of each of the last so many months.
+            type: int
+          keep_yearly:
+            description: The newest of each of the last so many years.
+            type: int
+      pgbackrest:
+        description: Of physical backups.
+        type: dict
+        suboptions:
+          keep_last:
+            description: The newest ones, so many.
+            type: int
+          keep_days:
+            description: Those younger than so many days.
+            type: int
+          keep_daily:
+            description: The newest of each of the last so many days.
+            type: int
+          keep_weekly:
+            description: The newest of each of the last so many weeks.
+            type: int
+          keep_monthly:
+            description: The newest of each of the last so many months.
+            type: int
+          keep_yearly:
+            description: The newest of each of the last so many years.
+            type: int
+  repository:
+    description:
+      - PgBackRest's repository, in the same bucket. With it, the backups are named that may go with their recovery
+        points, and the points in time that can be restored before and after.
+      - It is only looked at, M(tradingflow.maintenance.pgbackrest_expire) deletes.
+    type: dict
+    suboptions:
+      stanza:
+        description: Name of the cluster in the repository.
+        type: str
+        required: true
+      repository_path:
+        description: Key prefix of the repository in the bucket.
+        type: str
+        required: true
   require:
     description:
       - What a newer recovery point of the same series must be before an older one goes.
@@ -211,11 +275,31 @@ plan:
     freed_bytes:
       description: Bytes that go, rests and all versions included.
       type: int
+    reachable_now:
+      description:
+        - Points in time that can be restored with O(repository), each with C(from), C(to) and C(archive), RFC 3339 UTC.
+      type: list
+      elements: dict
+    reachable_then:
+      description: The same when everything has gone that is to go.
+      type: list
+      elements: dict
+    backups:
+      description: Physical backups that no remaining recovery point needs, with C(label), C(kept) and C(why).
+      type: list
+      elements: dict
     oldest_reachable:
       description: The oldest point in time that stays reachable, RFC 3339 UTC.
       type: str
 deleted:
   description: Ids of what was deleted, in order, also when it ended early.
+  returned: when it could be decided
+  type: list
+  elements: str
+backups:
+  description:
+    - Labels of physical backups that may go now, for M(tradingflow.maintenance.pgbackrest_expire); with O(repository).
+    - In check mode, those that might afterwards.
   returned: when it could be decided
   type: list
   elements: str

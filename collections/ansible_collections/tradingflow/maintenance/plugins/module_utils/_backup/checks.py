@@ -1,23 +1,36 @@
 # Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Area backups as a whole: the newest recovery point, how it compares with those before it, and when one was proven."""
+"""Area backups as a whole: the newest recovery point, how it compares with those before it, when one was proven, and
+the watchdog of the WAL."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List
 
 from .._checks import limits, thresholds_spec
-from ..checks import Check
+from .._wal import clocks, keys
+from .._wal import measure as watchdog
+from ..checks import Check, unknown
+from ..database import DATABASE_SPEC
+from ..errors import MaintenanceError
 from ..ledger import SIGNING_SPEC
-from ..storage import STORAGE_SPEC
+from ..storage import STORAGE_SPEC, client
 from . import anomaly, proof, store
+
+PGBACKREST_SPEC: Dict[str, Any] = {
+    "stanza": {"type": "str", "required": True},
+    "repository_path": {"type": "str", "required": True},
+}
 
 CHECKS_SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
     "engines": {"type": "list", "elements": "str", "default": ["logical"], "choices": ["logical", "pgbackrest"]},
     "evidence": {"type": "dict", "options": SIGNING_SPEC},
+    "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
+    "database": {"type": "dict", "options": DATABASE_SPEC},
+    "key_expiry": {"type": "list", "elements": "dict", "default": [], "options": keys.KEY_SPEC},
     "thresholds": thresholds_spec(
         {
             # A daily logical backup: two hours late is a warning, a day missed is critical.
@@ -27,6 +40,11 @@ CHECKS_SPEC: Dict[str, Any] = {
             "duration_high": (200, None),
             # A drill a week, with a day to spare; a month without any is critical.
             "proven_restore": (8, 35),
+            # An objective (RPO) of one hour.
+            "wal_age": (1800, 3600),
+            "clock": (5, 60),
+            "certificate": (30, 7),
+            "key": (30, 7),
         }
     ),
 }
@@ -41,13 +59,21 @@ def measure(options: Dict[str, Any]) -> List[Check]:
     storage, environment, thresholds = options["storage"], options["environment_name"], options["thresholds"]
     for name in thresholds:
         limits(thresholds, name)
+    physical = "pgbackrest" in options["engines"]
+    others = keys.keys(options["key_expiry"], limits(thresholds, "key"))
+    # What the server and the certificate say is worth having when the store is silent.
+    others += keys.certificate(storage, limits(thresholds, "certificate"))
+    others += watchdog.measure(options) if physical else []
     found: List[Check] = []
-    for engine in options["engines"]:
-        found += store.measure(storage, environment, thresholds, engine=engine)
-        found += anomaly.measure(storage, environment, thresholds, engine)
-    return [
-        *found,
-        *proof.measure(
+    try:
+        for engine in options["engines"]:
+            found += store.measure(storage, environment, thresholds, engine=engine)
+            found += anomaly.measure(storage, environment, thresholds, engine)
+        found += proof.measure(
             storage, environment, options["evidence"], limits(thresholds, "proven_restore"), engines=options["engines"]
-        ),
-    ]
+        )
+        return [*found, clocks.of_store(client(storage), storage, limits(thresholds, "clock")), *others]
+    except MaintenanceError as error:
+        if not physical:
+            raise
+        return [unknown("backups.measured", "Backups measured", error.message, error.remedy), *others]

@@ -95,14 +95,18 @@ def compare(s3: Any, storage: Dict[str, Any], point: Dict[str, Any]) -> List[str
     with storage_errors(storage, "listing the objects"):
         for prefix in sorted(prefixes):
             listed.update((found["Key"], found) for found in list_keys(s3, storage["bucket"], prefix))
-    wrong = [text for text in (_difference(each, listed.get(each["key"])) for each in theirs) if text]
+    wrong = [text for text in (difference(each, listed.get(each["key"])) for each in theirs) if text]
     ours = [each for each in expected if each["role"] not in (BACKUP, WAL)]
     with ThreadPoolExecutor(8) as pool:
         wrong += [text for text in pool.map(lambda each: check_head(s3, storage, each), ours) if text]
     return wrong
 
 
-def _difference(expected: Dict[str, Any], found: Any) -> str:
+def difference(expected: Dict[str, Any], found: Any) -> str:
+    """What is wrong with an object by its size and ETag, empty when nothing is.
+
+    :param found: its entry in the listing, None when it has none
+    """
     if found is None:
         return f"{expected['key']} is missing"
     if found["Size"] != expected["size"]:

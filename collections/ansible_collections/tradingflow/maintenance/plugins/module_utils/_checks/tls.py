@@ -58,7 +58,7 @@ def sent(target: Replica, timeout: float) -> List[Certificate]:
         with connect(target.host, target.port, deadline) as plain:
             plain.settimeout(left(deadline))
             with context.wrap_socket(plain, server_hostname=target.host) as secure:
-                return [_read(each) for each in _chain(secure)]
+                return [read(each) for each in _chain(secure)]
     except (OSError, ValueError):
         return []
 
@@ -74,7 +74,8 @@ def _chain(secure: Any) -> List[bytes]:
     return [each if isinstance(each, bytes) else ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found]
 
 
-def _read(der: bytes) -> Certificate:
+def read(der: bytes) -> Certificate:
+    """A certificate from its DER."""
     found = x509.load_der_x509_certificate(der)
     names: List[str] = []
     try:

@@ -15,7 +15,7 @@ from .._backup import objects
 from .._backup.common import free
 from .._backup.progress import Progress
 from .._checks import printable
-from .._pgbackrest import configuration, info, program
+from .._pgbackrest import configuration, info, messages, program
 from ..checks import CRITICAL, Check
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from . import replay
@@ -194,7 +194,7 @@ class Physical(Engine):
         # Where the store does not answer it takes minutes.
         done = self._pgbackrest.followed("info", "--repo=1", "--output=json", tick=tick)
         if done.code:
-            raise meaning(program.failure("info", done.code, done.err or done.out))
+            raise meaning(messages.failure("info", done.code, done.err or done.out))
         stanza = info.parse(done.out, self._pgbackrest.stanza, 1)
         if stanza.problem:
             # Of a wrong key it shows what it deciphered.
@@ -228,7 +228,7 @@ class Physical(Engine):
     def _trouble(self) -> Optional[MaintenanceError]:
         """What pgBackRest said when it could not fetch a segment, nothing when it could or there was none."""
         log = self._server.log()
-        return meaning(program.failure("archive-get", 1, log)) if "ERROR: [" in log else None
+        return meaning(messages.failure("archive-get", 1, log)) if "ERROR: [" in log else None
 
     def _replay_failed(self, error: RestoreError) -> MaintenanceError:
         trouble = self._trouble()

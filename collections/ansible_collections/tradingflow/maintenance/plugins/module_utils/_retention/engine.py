@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 from .._backup.files_restic import made_at
 from .._backup.verify import head
 from .._checks import span
 from .._ledger.places import Store
+from .._wal.repository import look
 from ..errors import MaintenanceError
 from ..storage import client, key
-from . import files, rules
+from . import files, physical, rules
+from .decided import Append, Decided, Done, Rest, begun, intent, outcome
 from .deletion import Refused, delete
-from .files import Append, Going
-from .inventory import Inventory, Run, damage, locks, may_see_locks, take
-from .options import check
-from .records import REASON, Known, look_up, trusted
+from .inventory import Facts, Inventory, Run, Version, damage, locks, may_see_locks, take
+from .options import by_engine, check, effective_rules
+from .records import Known, look_up, trusted
 from .rules import Plan, Point
 
 #: Seconds that the runner's clock may be off the store's before nothing is deleted.
@@ -36,70 +37,11 @@ LONGEST_READ = timedelta(days=2)
 
 #: Who holds a recovery point that was changed.
 ALTERED = "the ledger, which names another recovery-point.json than is there"
-#: Who holds a physical one: its objects are shared, in pgBackRest's own repository.
-PHYSICAL = "this version, which deletes no backups by pgBackRest"
+
+#: Who holds a physical one whose backup nobody would delete after it.
+PHYSICAL = "pgBackRest's repository, which retention was not told of"
 
 Tell = Callable[[int, int], None]
-
-
-@dataclass
-class Rest:
-    """Something that is no recovery point.
-
-    :param why: unfinished, or left_over of a deletion that was begun
-    :param refused: why it stays, empty when it goes
-    """
-
-    run: Run
-    why: str
-    refused: str = ""
-
-
-@dataclass
-class Decided:
-    """What is to be done.
-
-    :param rests: what is no recovery point and goes, or would if it were not locked
-    :param removed: ids of recovery points that somebody else has deleted; their versions or objects are still there
-    :param young: ids of unfinished ones that may still be under way
-    :param spared: keys that other recovery points refer to
-    :param files: what is to be forgotten of the application's files
-    :param hides: what goes gets delete markers only, and frees nothing yet
-    """
-
-    inventory: Inventory
-    plan: Plan
-    hides: bool = False
-    rests: List[Rest] = field(default_factory=list)
-    removed: List[str] = field(default_factory=list)
-    young: List[str] = field(default_factory=list)
-    spared: Set[str] = field(default_factory=set)
-    notes: List[str] = field(default_factory=list)
-    files: Going = field(default_factory=Going)
-
-    @property
-    def going(self) -> List[Run]:
-        """Everything that goes, oldest first, what was begun before the rest."""
-        points = sorted(self.plan.deleted, key=lambda point: point.order)
-        rests = [rest.run for rest in sorted(self.rests, key=lambda rest: rest.run.id) if not rest.refused]
-        return rests + [self.inventory.runs[point.id] for point in points]
-
-    def freed(self, run: Run) -> int:
-        """Bytes that go with a run."""
-        return 0 if self.hides else sum(each.size for each in run.versions if each.key not in self.spared)
-
-
-@dataclass
-class Done(files.Done):
-    """What was done.
-
-    :param refused: id -> why something of it is still there
-    :param error: what ended it before its end
-    """
-
-    freed: int = 0
-    refused: Dict[str, str] = field(default_factory=dict)
-    error: Optional[MaintenanceError] = None
 
 
 def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
@@ -120,25 +62,33 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
             id,
             facts.created_at,
             facts.series,
-            inventory.runs[id].size,
-            held=hold.get(id) or ("a legal hold" if facts.held else "") or (PHYSICAL if facts.physical else ""),
+            inventory.runs[id].size + sum(each.size for each in facts.theirs),
+            held=hold.get(id) or ("a legal hold" if facts.held else "") or _elsewhere(facts, options),
             locked_until=facts.locked_until,
             damaged=stored.damaged.get(id, ""),
+            label=facts.label,
+            requires=facts.requires,
         )
         for id, facts in inventory.facts.items()
     }
     stopped = _stopped(inventory, now)
-    first = rules.plan(points.values(), options["rules"], now)
+    first = rules.plan(points.values(), options["rules"], now, by_engine=by_engine(options))
     others = [run for run in inventory.runs.values() if not run.finished and run.id not in hold]
     times = [point.created_at for point in first.due] + [run.begun_at for run in others]
     times += [made_at(each.run_id) for each in stored.strangers]
     decided = Decided(inventory, first, hides=options["keep_versions"] and inventory.versioned)
     decided.notes += [f"{id} is held and is not there." for id in hold if id not in inventory.runs]
-    if not rules.effective(options["rules"]):
+    if options["repository"]:
+        path, stanza = options["repository"]["repository_path"], options["repository"]["stanza"]
+        decided.repository = look(s3, storage, path, stanza)
+        now_reachable = physical.windows(decided.repository, inventory.facts.values())
+        decided.reachable = (now_reachable, now_reachable)
+        times += map(physical.made_at, physical.unnamed(decided.repository, inventory.facts.values()))
+    if not effective_rules(options):
         decided.young = [run.id for run in others]
         return decided
     if not times and not stored.unpruned:
-        decided.files = Going(problems=stored.problems)
+        decided.files = files.Going(problems=stored.problems)
         # Nothing is due: the ledger need not be asked.
         first.stopped = stopped
         return decided
@@ -158,7 +108,50 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
         rest.refused = decided.plan.stopped or (_locked(s3, storage, rest.run, now) if lockable else "")
     if not decided.plan.stopped:
         decided.files = files.decide(stored, options, inventory, known, gone, now)
+    _decide_backups(s3, options, decided, known, lockable, now)
     return decided
+
+
+def _elsewhere(facts: Facts, options: Dict[str, Any]) -> str:
+    """Who holds a physical recovery point that does not lie in the repository that is cleaned, empty for nobody."""
+    given = options["repository"]
+    if not facts.physical or (given and facts.label == facts.named_in(given)):
+        return ""
+    return PHYSICAL
+
+
+def _decide_backups(
+    s3: Any, options: Dict[str, Any], decided: Decided, known: Known, lockable: bool, now: datetime
+) -> None:
+    """Which physical backups go with their recovery points, and which were never finished."""
+    if decided.repository is None:
+        return
+    facts = decided.inventory.facts
+    gone = {point.id for point in decided.plan.deleted}
+    staying = [each for id, each in facts.items() if id not in gone]
+    decided.reachable = (decided.reachable[0], physical.windows(decided.repository, staying))
+    if decided.plan.stopped:
+        return
+    decided.backups = physical.backups(
+        decided.repository,
+        staying,
+        [facts[id] for id in gone],
+        known,
+        decided.removed,
+        timedelta(days=options["unfinished_days"]),
+        now,
+    )
+    for label in list(decided.backups.going) if lockable else ():
+        prefix = decided.repository.backup(label)
+        theirs = [
+            Version(key, None, each.size, True, False)
+            for key, each in decided.repository.objects.items()
+            if key.startswith(prefix)
+        ]
+        locked = _locked(s3, options["storage"], Run(label, prefix), now, theirs)
+        if locked:
+            del decided.backups.going[label]
+            decided.backups.staying[label] = locked
 
 
 def _stopped(inventory: Inventory, now: datetime) -> str:
@@ -217,7 +210,14 @@ def _settled(
     unlocked: Set[str] = set()
     seen = False
     while True:
-        plan = rules.plan(points.values(), options["rules"], now, require=options["require"], stopped=stopped)
+        plan = rules.plan(
+            points.values(),
+            options["rules"],
+            now,
+            require=options["require"],
+            stopped=stopped,
+            by_engine=by_engine(options),
+        )
         unchecked = [point for point in plan.relied_on if point.id not in intact and not point.damaged]
         for point in unchecked:
             wrong = damage(s3, options["storage"], inventory.runs[point.id])
@@ -230,7 +230,7 @@ def _settled(
                 stopped = "this key may not see locks and legal holds (s3:GetObjectRetention, s3:GetObjectLegalHold)"
                 continue
         for point in unlooked:
-            held, until = locks(s3, options["storage"], inventory.runs[point.id])
+            held, until = locks(s3, options["storage"], inventory.runs[point.id], inventory.facts[point.id].theirs)
             unlocked.add(point.id)
             points[point.id] = replace(
                 points[point.id], held=point.held or ("a legal hold" if held else ""), locked_until=until
@@ -261,8 +261,8 @@ def _sort(decided: Decided, run: Run, known: Known, options: Dict[str, Any], now
         decided.young.append(run.id)
 
 
-def _locked(s3: Any, storage: Dict[str, Any], run: Run, now: datetime) -> str:
-    held, until = locks(s3, storage, run)
+def _locked(s3: Any, storage: Dict[str, Any], run: Run, now: datetime, theirs: Sequence[Version] = ()) -> str:
+    held, until = locks(s3, storage, run, theirs)
     if held:
         return "held by a legal hold"
     return f"locked until {until:%Y-%m-%dT%H:%M:%SZ}" if until and until > now else ""
@@ -292,6 +292,7 @@ def carry_out(options: Dict[str, Any], decided: Decided, append: Append, tell: T
                 done.freed += decided.freed(run)
         tell(len(going), total)
         files.carry_out(options, decided.files, append, done)
+        _hand_over(decided, done, options, append)
     except MaintenanceError as error:
         done.error = error
     if done.records and (done.error or done.refused):
@@ -301,41 +302,16 @@ def carry_out(options: Dict[str, Any], decided: Decided, append: Append, tell: T
     return done
 
 
-def intent(options: Dict[str, Any], decided: Decided, runs: List[Run]) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
-    """Subjects and content of the record that a deletion begins."""
-    fates = {fate.point.id: fate for fate in decided.plan.fates}
-    rests = {rest.run.id: rest.why for rest in decided.rests}
-    facts = decided.inventory.facts
-    subjects = [{"name": run.key, "digest": {"sha256": facts[run.id].sha256}} for run in runs if run.id in facts]
-    entries = []
-    for run in runs:
-        fate = fates.get(run.id)
-        entries.append(
-            {
-                "id": run.id,
-                "created_at": f"{facts[run.id].created_at:%Y-%m-%dT%H:%M:%SZ}" if run.id in facts else None,
-                "bytes": decided.freed(run),
-                "why": fate.reasons[0] if fate else rests[run.id],
-            }
-        )
-    content = {
-        "reason": REASON,
-        "state": "begun",
-        "rules": rules.effective(options["rules"]),
-        "require": options["require"],
-        "keep_versions": options["keep_versions"],
-        "recovery_points": entries,
-    }
-    return subjects, content
-
-
-def outcome(done: Done) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
-    """Subjects and content of the record that a deletion did not end as it was begun."""
-    return [], {
-        "reason": REASON,
-        "state": "incomplete",
-        "deleted": done.deleted,
-        "refused": done.refused,
-        "forgotten": done.forgotten,
-        "error": str(done.error or ""),
-    }
+def _hand_over(decided: Decided, done: Done, options: Dict[str, Any], append: Append) -> None:
+    """Names the physical backups that may go: their recovery points are gone, and what had none is on the record."""
+    if decided.repository is None:
+        return
+    refused = {decided.inventory.facts[id].label for id in done.refused if id in decided.inventory.facts}
+    kept = {label.rsplit("/", 1)[-1] for label in refused}
+    kept |= {label for label in decided.backups.going if any(each.startswith(f"{label}_") for each in kept)}
+    never = [(label, why) for label, why in decided.backups.going.items() if why == physical.UNFINISHED]
+    if never:
+        content = begun(options, [])
+        content["backups"] = physical.entries(decided.repository, never)
+        done.records.append(append([], content))
+    done.backups = [label for label in decided.backups.going if label not in kept]

@@ -10,8 +10,9 @@ from typing import Any, Dict, List, Optional, Tuple
 from .._checks import size
 from ..checks import OK, WARNING, Check, unknown, utc_now
 from ..errors import MaintenanceError
-from . import rules
-from .engine import ALTERED, Decided, Done
+from .decided import Decided, Done
+from .engine import ALTERED
+from .options import effective_rules
 
 ID, TITLE = "retention.recovery_points", "Retention of recovery points"
 
@@ -21,7 +22,7 @@ def described(decided: Decided, options: Dict[str, Any]) -> Dict[str, Any]:
     plan, kept = decided.plan, decided.plan.kept
     oldest = min((point.created_at for point in kept), default=None)
     return {
-        "rules": rules.effective(options["rules"]),
+        "rules": effective_rules(options),
         "stopped": plan.stopped,
         "recovery_points": [
             {
@@ -50,6 +51,12 @@ def described(decided: Decided, options: Dict[str, Any]) -> Dict[str, Any]:
         "deleted": len(plan.deleted),
         "freed_bytes": sum(decided.freed(run) for run in decided.going),
         "oldest_reachable": f"{oldest:%Y-%m-%dT%H:%M:%SZ}" if oldest else None,
+        "reachable_now": [window.as_dict() for window in decided.reachable[0]],
+        "reachable_then": [window.as_dict() for window in decided.reachable[1]],
+        "backups": [
+            *({"label": label, "kept": False, "why": why} for label, why in decided.backups.going.items()),
+            *({"label": label, "kept": True, "why": why} for label, why in decided.backups.staying.items()),
+        ],
     }
 
 
@@ -67,6 +74,11 @@ def lines(plan: Dict[str, Any]) -> List[str]:
     for each in plan["snapshots"]:
         why = f"its files, snapshot {each['snapshot'][:8]} in {each['repository']}, {each['why'].replace('_', ' ')}"
         result.append(f"delete {each['id']}  {'':>9}  {why}")
+    for each in plan["backups"]:
+        fate = "keep" if each["kept"] else "delete"
+        result.append(f"{fate:<7}backup {each['label']}: {each['why']}")
+    for each in plan["reachable_then"]:
+        result.append(f"{'keep':<7}every moment from {each['from']} to {each['to']} (WAL of {each['archive']})")
     return result
 
 
@@ -85,7 +97,8 @@ def findings(
 def _check(decided: Decided, plan: Dict[str, Any], done: Optional[Done], source: str) -> Check:
     problems, remedy = _problems(decided, done)
     details = {
-        **{name: plan[name] for name in ("rules", "kept_bytes", "oldest_reachable", "stopped")},
+        **{name: plan[name] for name in ("rules", "kept_bytes", "oldest_reachable", "reachable_then", "stopped")},
+        "backups": plan["backups"][:50],
         "notes": decided.notes[:20],
         "removed_by_others": plan["removed_by_others"][:20],
         "refused": dict(list(done.refused.items())[:20]) if done else {},
@@ -191,7 +204,10 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
         "details": {
             "deleted": count,
             "freed_bytes": freed,
-            **{name: plan[name] for name in ("kept", "kept_bytes", "oldest_reachable")},
+            **{
+                name: plan[name]
+                for name in ("kept", "kept_bytes", "oldest_reachable", "reachable_now", "reachable_then")
+            },
             "plan": lines(plan)[:500],
         },
     }

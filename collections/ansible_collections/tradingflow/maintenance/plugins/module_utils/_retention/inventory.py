@@ -10,7 +10,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 from .._backup import objects
 from .._backup.repository import facts_of
@@ -91,7 +91,8 @@ class Facts:
 
     :param elsewhere: keys of objects it refers to that are not below its own
     :param held: whether it is under legal hold
-    :param physical: whether its backup is pgBackRest's
+    :param engine: the part of a recovery point
+    :param theirs: objects of its physical backup, which are pgBackRest's
     :param files: repository and snapshot of the application's files, None when they are in none
     """
 
@@ -100,9 +101,32 @@ class Facts:
     sha256: str
     elsewhere: Set[str]
     held: bool
-    physical: bool
     locked_until: Optional[datetime]
     files: Optional[Tuple[str, str]] = None
+    engine: Dict[str, Any] = field(default_factory=dict)
+    theirs: List[Version] = field(default_factory=list)
+
+    @property
+    def physical(self) -> bool:
+        return self.engine.get("name") == "pgbackrest"
+
+    def named(self, label: str) -> str:
+        """A backup's label with its repository."""
+        return f"{self.engine['repository_path']}/{self.engine['stanza']}/{label}"
+
+    def named_in(self, repository: Dict[str, str]) -> str:
+        """What its label were in a repository: options stanza and repository_path."""
+        return f"{repository['repository_path'].strip('/')}/{repository['stanza']}/{self.engine['label']}"
+
+    @property
+    def label(self) -> str:
+        """The physical backup's, empty for none."""
+        return self.named(self.engine["label"]) if self.physical else ""
+
+    @property
+    def requires(self) -> FrozenSet[str]:
+        """Labels of the backups that it was made from."""
+        return frozenset(map(self.named, self.engine["requires"])) if self.physical else frozenset()
 
 
 @dataclass
@@ -206,17 +230,27 @@ def _facts(run: Run, body: bytes, answer: Dict[str, Any]) -> Facts:
     if not all(isinstance(each["key"], str) and isinstance(each["size"], int) for each in point["objects"]):
         raise ValueError("an object in it is incomplete")
     database, own = point["database"], run.key[: -len(NAME)]
-    return Facts(
+    everything = objects.all_objects(point)
+    found = Facts(
         created_at=datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc),
         # A restored or upgraded cluster has another identifier: its recovery points do not stand in for the old one's.
         series=f"{point['engine']['name']}/{database.get('system_identifier') or 'unknown'}/{database['name']}",
         sha256=hashlib.sha256(body).hexdigest(),
-        elsewhere={each["key"] for each in point["objects"] if not each["key"].startswith(own)},
+        elsewhere={each["key"] for each in everything if not each["key"].startswith(own)},
         held=_held(answer),
-        physical=point["engine"]["name"] == "pgbackrest",
         locked_until=answer.get("ObjectLockRetainUntilDate"),
         files=facts_of(point) if "application" in point else None,
+        engine=point["engine"],
+        theirs=[
+            Version(each["key"], None, each["size"], True, False)
+            for each in point["objects"]
+            if each["role"] == objects.BACKUP
+        ],
     )
+    # What it needs must be known, or what it needs would go.
+    if found.physical and not (found.label and isinstance(found.engine["requires"], list)):
+        raise ValueError("it does not say what it needs")
+    return found
 
 
 def damage(s3: Any, storage: Dict[str, Any], run: Run) -> str:
@@ -237,9 +271,12 @@ def _held(answer: Dict[str, Any]) -> bool:
     return str(answer.get("ObjectLockLegalHoldStatus", "")).upper() == "ON"
 
 
-def locks(s3: Any, storage: Dict[str, Any], run: Run) -> Tuple[bool, Optional[datetime]]:
+def locks(
+    s3: Any, storage: Dict[str, Any], run: Run, theirs: Sequence[Version] = ()
+) -> Tuple[bool, Optional[datetime]]:
     """Whether any version of a run's objects is under legal hold, and when the last lock on them ends.
 
+    :param theirs: further objects, of its physical backup
     :raises StorageError: the store does not answer or refuses
     """
 
@@ -254,7 +291,7 @@ def locks(s3: Any, storage: Dict[str, Any], run: Run) -> Tuple[bool, Optional[da
                 raise
 
     with ThreadPoolExecutor(16, thread_name_prefix="locks") as pool:
-        answers = list(pool.map(look, run.real))
+        answers = list(pool.map(look, [*run.real, *theirs]))
     until = [answer["ObjectLockRetainUntilDate"] for answer in answers if answer.get("ObjectLockRetainUntilDate")]
     return any(map(_held, answers)), max(until, default=None)
 

@@ -10,7 +10,15 @@ from typing import Any, Dict
 from ..errors import ConfigurationError
 from ..ledger import SIGNING_SPEC
 from ..storage import STORAGE_SPEC
-from .rules import PROVEN, RULES, VERIFIED
+from .rules import PROVEN, RULES, VERIFIED, effective
+
+ENGINES = ("logical", "pgbackrest")
+
+#: Where pgBackRest's backups are, in the same bucket.
+REPOSITORY_SPEC: Dict[str, Any] = {
+    "stanza": {"type": "str", "required": True},
+    "repository_path": {"type": "str", "required": True},
+}
 
 #: Argument spec of the module recovery_point_retention, without "run".
 SPEC: Dict[str, Any] = {
@@ -18,6 +26,14 @@ SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "evidence": {"type": "dict", "options": SIGNING_SPEC},
     "rules": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in RULES}},
+    "rules_by_engine": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            engine: {"type": "dict", "options": {name: {"type": "int"} for name in RULES}} for engine in ENGINES
+        },
+    },
+    "repository": {"type": "dict", "options": REPOSITORY_SPEC},
     "require": {"type": "str", "default": PROVEN, "choices": [PROVEN, VERIFIED]},
     "hold": {"type": "list", "elements": "str", "default": []},
     "unfinished_days": {"type": "int", "default": 7},
@@ -33,7 +49,8 @@ def check(options: Dict[str, Any]) -> None:
 
     :raises ConfigurationError: one does not
     """
-    for name, value in options["rules"].items():
+    given = [options["rules"], *filter(None, options["rules_by_engine"].values())]
+    for name, value in (pair for rules in given for pair in rules.items()):
         if value is not None and not 0 <= value <= 36500:
             raise ConfigurationError(
                 f"The retention rule {name} is {value}.",
@@ -44,3 +61,14 @@ def check(options: Dict[str, Any]) -> None:
             f"backup_retention_unfinished_days is {options['unfinished_days']}: a backup under way would be deleted.",
             "Set it to 1 or more.",
         )
+
+
+def by_engine(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Rules of the engines that have their own."""
+    return {engine: rules for engine, rules in options["rules_by_engine"].items() if rules is not None}
+
+
+def effective_rules(options: Dict[str, Any]) -> Dict[str, Any]:
+    """All rules that keep something, for people and for the ledger; empty when there are none."""
+    own = {engine: effective(rules) for engine, rules in sorted(by_engine(options).items())}
+    return {**effective(options["rules"]), **{engine: rules for engine, rules in own.items() if rules}}

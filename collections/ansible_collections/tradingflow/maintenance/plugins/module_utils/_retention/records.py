@@ -36,6 +36,8 @@ class Known:
     :param recorded: likewise, that was written
     :param proven: likewise, that a drill restored
     :param begun: ids whose deletion was begun
+    :param backups: label of a physical backup, without its repository -> id of the recovery point that was made of it
+    :param expired: labels, with their repository, whose deletion was begun
     :param reached: whether there were not too many records
     :param unproven: numbers of records that do not verify and count as nothing
     :param problem: why the ledger's times cannot be trusted, empty when they can
@@ -45,6 +47,8 @@ class Known:
     recorded: Digests = field(default_factory=dict)
     proven: Digests = field(default_factory=dict)
     begun: Set[str] = field(default_factory=set)
+    backups: Dict[str, str] = field(default_factory=dict)
+    expired: Set[str] = field(default_factory=set)
     reached: bool = True
     unproven: List[int] = field(default_factory=list)
     problem: str = ""
@@ -90,6 +94,8 @@ def _learn(known: Known, record: Record) -> None:
     if kind == "backup" and isinstance(content.get("id"), str):
         digest = _digest(record, content["id"])
         known.recorded.setdefault(content["id"], set()).add(digest)
+        if isinstance(content.get("label"), str):
+            known.backups.setdefault(content["label"], content["id"])
         if content.get("verified") is True:
             known.verified.setdefault(content["id"], set()).add(digest)
     elif kind == "drill" and content.get("worst_status") == OK and isinstance(content.get("recovery_point"), str):
@@ -97,12 +103,20 @@ def _learn(known: Known, record: Record) -> None:
         known.proven.setdefault(point, set()).add(_digest(record, point))
     elif kind == "deletion" and content.get("reason") == REASON:
         known.begun.update(_ids(content.get("recovery_points")))
+        known.expired.update(_labels(content.get("recovery_points")))
+        known.expired.update(_labels(content.get("backups")))
 
 
 def _ids(entries: Any) -> Iterator[str]:
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
             yield entry["id"]
+
+
+def _labels(entries: Any) -> Iterator[str]:
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("backup"), str):
+            yield entry["backup"]
 
 
 def _digest(record: Record, point: str) -> Optional[str]:

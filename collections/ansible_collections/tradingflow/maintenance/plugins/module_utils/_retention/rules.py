@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
 
 #: How far ahead of the clock a recovery point may be; from further ahead, a clock is wrong.
 CLOCK_TOLERANCE = timedelta(seconds=300)
@@ -38,6 +38,8 @@ class Point:
     :param damaged: why it cannot be relied upon, empty when nothing says so
     :param held: who says that it must stay, empty for nobody
     :param locked_until: when the store's lock on it ends
+    :param label: of a physical backup, with its repository: who needs it names it so
+    :param requires: labels that it needs, likewise
     """
 
     id: str
@@ -49,6 +51,12 @@ class Point:
     damaged: str = ""
     held: str = ""
     locked_until: Optional[datetime] = None
+    label: str = ""
+    requires: FrozenSet[str] = frozenset()
+
+    @property
+    def engine(self) -> str:
+        return self.series.split("/")[0]
 
     @property
     def order(self) -> Tuple[datetime, str]:
@@ -128,36 +136,45 @@ def kept_by_rules(points: List[Point], rules: Rules, now: datetime) -> Dict[str,
     return reasons
 
 
-def plan(points: Iterable[Point], rules: Rules, now: datetime, *, require: str = PROVEN, stopped: str = "") -> Plan:
+def plan(
+    points: Iterable[Point],
+    rules: Rules,
+    now: datetime,
+    *,
+    require: str = PROVEN,
+    stopped: str = "",
+    by_engine: Optional[Mapping[str, Rules]] = None,
+) -> Plan:
     """The fate of each recovery point.
 
+    :param by_engine: rules of an engine, instead of the others
     :param require: a recovery point goes only when a newer one of its series, which stays, is this
     :param stopped: why nothing may be deleted, whatever the rules say
     """
     ordered = sorted(points, key=lambda point: point.order, reverse=True)
-    result = Plan(stopped=stopped or _stopped(ordered, rules, now))
+    sets = {point.engine: (by_engine or {}).get(point.engine, rules) for point in ordered}
+    result = Plan(stopped=stopped or _stopped(ordered, list(sets.values()) or [rules], now))
     series: Dict[str, List[Point]] = {}
     for point in ordered:
         series.setdefault(point.series, []).append(point)
     by_id: Dict[str, Fate] = {}
+    newest = {engine: next(point for point in ordered if point.engine == engine) for engine in sets}
     for members in series.values():
-        for fate in _fates(members, rules, now, require, result):
+        leader = newest[members[0].engine]
+        for fate in _fates(members, sets[leader.engine], now, require, result, _unsure(leader)):
             by_id[fate.point.id] = fate
+    _keep_chains(by_id)
     result.fates = [by_id[point.id] for point in ordered]
-    if ordered and ordered[0] not in result.relied_on:
-        result.relied_on.insert(0, ordered[0])
+    # The newest of an engine whose older ones go, and the newest of all.
+    leaders = [newest[engine] for engine in sorted({point.engine for point in result.deleted})]
+    for point in [*leaders, *ordered[:1]]:
+        if point not in result.relied_on:
+            result.relied_on.insert(0, point)
     return result
 
 
-def _stopped(ordered: List[Point], rules: Rules, now: datetime) -> str:
-    """What stands against deleting anything."""
-    if not effective(rules):
-        return "no rule is set"
-    if not ordered:
-        return "there is no recovery point"
-    newest = ordered[0]
-    if newest.created_at - now > CLOCK_TOLERANCE:
-        return f"{newest.id} is from the future: a clock is wrong"
+def _unsure(newest: Point) -> str:
+    """Why nothing of an engine is deleted."""
     if newest.damaged:
         return f"the newest recovery point {newest.id} is damaged: {newest.damaged}"
     if not (newest.proven or newest.verified):
@@ -165,11 +182,40 @@ def _stopped(ordered: List[Point], rules: Rules, now: datetime) -> str:
     return ""
 
 
-def _fates(members: List[Point], rules: Rules, now: datetime, require: str, result: Plan) -> Iterable[Fate]:
+def _keep_chains(fates: Dict[str, Fate]) -> None:
+    """Keeps what a recovery point that stays was made from."""
+    by_label = {fate.point.label: fate for fate in fates.values() if fate.point.label}
+    waiting = [fate for fate in fates.values() if fate.kept]
+    while waiting:
+        keeper = waiting.pop()
+        for label in sorted(keeper.point.requires):
+            needed = by_label.get(label)
+            if needed and not needed.kept:
+                needed.kept, needed.reasons = True, [f"needed by {keeper.point.id}"]
+                waiting.append(needed)
+
+
+def _stopped(ordered: List[Point], sets: List[Rules], now: datetime) -> str:
+    """What stands against deleting anything."""
+    if not any(map(effective, sets)):
+        return "no rule is set"
+    if not ordered:
+        return "there is no recovery point"
+    newest = ordered[0]
+    if newest.created_at - now > CLOCK_TOLERANCE:
+        return f"{newest.id} is from the future: a clock is wrong"
+    return _unsure(newest)
+
+
+def _fates(
+    members: List[Point], rules: Rules, now: datetime, require: str, result: Plan, unsure: str
+) -> Iterable[Fate]:
     """The fates of one series, newest first.
 
     :param result: gets what is relied on
+    :param unsure: why nothing of this engine is deleted
     """
+    stopped = result.stopped or ("" if effective(rules) else "no rule is set") or unsure
     reasons = kept_by_rules(members, rules, now)
     guards: Dict[str, List[str]] = {point.id: [] for point in members}
 
@@ -196,8 +242,8 @@ def _fates(members: List[Point], rules: Rules, now: datetime, require: str, resu
             yield Fate(point, True, reasons[point.id] + guards[point.id])
         elif guards[point.id]:
             yield Fate(point, True, guards[point.id], due=True)
-        elif result.stopped:
-            yield Fate(point, True, [f"nothing is deleted: {result.stopped}"], due=True, refused=bool(effective(rules)))
+        elif stopped:
+            yield Fate(point, True, [f"nothing is deleted: {stopped}"], due=True, refused=bool(effective(rules)))
         elif not guard or guard.order <= point.order:
             # Where one is proven, the next drill frees it; where none is, somebody must act.
             yield Fate(point, True, [f"no newer one is {require}"], due=True, refused=not guard)
