@@ -262,8 +262,8 @@ def test_places_and_programs_that_will_not_do(small: dict[str, Any], drill_optio
     tampered(small, lambda point: point["database"].update(server_version_num=990000))
     with pytest.raises(ConfigurationError, match="the recovery point of 99"):
         engine.run(drill_options(small), Progress())
-    tampered(small, lambda point: point.update(engine={"name": "pgbackrest"}))
-    with pytest.raises(ConfigurationError, match="engine pgbackrest"):
+    tampered(small, lambda point: point.update(engine={"name": "barman"}))
+    with pytest.raises(ConfigurationError, match="engine barman"):
         engine.run(drill_options(small), Progress())
 
 

@@ -23,6 +23,8 @@ from ..storage import storage_errors
 
 _CHUNK = 1 << 20
 _WORDS = ("newest", "random")
+#: Recovery points of whatever engine.
+ANY = "any"
 
 
 class Chosen(NamedTuple):
@@ -39,11 +41,12 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str, kind: Kind = DRILL, engine: str = ""
+    s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str, engine: str = ANY, kind: Kind = DRILL
 ) -> Chosen:
     """The recovery point asked for: an id, "newest", or "random" for any but the newest.
 
-    :param engine: only recovery points made with it; empty for any
+    :param engine: whose
+    :param kind: who asks
     :raises ConfigurationError: there is no such recovery point
     :raises RestoreError: the one asked for cannot be read
     :raises StorageError: the store does not answer
@@ -74,7 +77,7 @@ def choose(
                     "Choose another; restore an older version of recovery-point.json if the bucket keeps versions.",
                 ) from None
             continue
-        if engine and point["engine"]["name"] != engine and wanted in _WORDS:
+        if wanted in _WORDS and engine not in (ANY, point["engine"]["name"]):
             continue
         return Chosen(point, f"{prefix}/{run_id}/{store.NAME}", hashlib.sha256(body).hexdigest(), unreadable)
     place = f"s3://{storage['bucket']}/{prefix}/"
@@ -85,7 +88,7 @@ def choose(
             "Make another backup now (playbooks/daily.yml --tags backup).",
         )
     which = f"no recovery point {wanted}" if wanted not in _WORDS else f"no recovery point of {environment_name}"
-    which += f" made with the engine {engine}" if engine else ""
+    which += f" by {engine}" if wanted in _WORDS and engine != ANY else ""
     raise ConfigurationError(
         f"There is {which} in {place}.", f"Correct {kind.role}_recovery_point, or make a backup first."
     )

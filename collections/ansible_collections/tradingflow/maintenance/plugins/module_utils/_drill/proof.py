@@ -32,19 +32,17 @@ WHERE c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.relkind = '
 ORDER BY pg_relation_size(c.oid) DESC"""
 
 
-def compare(
-    database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Callable[[], None], *, logged: bool = False
-) -> List[Check]:
+def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> List[Check]:
     """Rows, digests, schema's head, extensions and large objects against the recovery point's.
 
     :param database: the restored one
-    :param logged: logged tables only, as a physical backup has no rows of others
     :raises DatabaseError: it does not answer
     """
     recorded = point["database"]
     with snapshot.opened(database) as taken:
         found = taken.describe()
-        tables = taken.tables(logged=logged)
+        # Recovery empties unlogged tables, and they were not recorded.
+        tables = taken.tables(logged=point["engine"]["name"] != "logical")
         digests = any(table["digest"] is not None for table in recorded["tables"])
         measuring = snapshot.Measuring(taken, tables, digests=digests, sessions=max(1, jobs))
         try:

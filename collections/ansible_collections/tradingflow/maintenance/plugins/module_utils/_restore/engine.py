@@ -110,7 +110,7 @@ def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
         wanted = next((each for each in ids if each.startswith(wanted)), f"{wanted}T000000Z-000000")
     if wanted == "newest" and options["mode"] == "point_in_time":
         return _newest_before(options, s3, mode, source)
-    chosen = choose(s3, options["storage"], source, wanted, RESTORE, mode.engine)
+    chosen = choose(s3, options["storage"], source, wanted, mode.engine, RESTORE)
     made_with = chosen.point["engine"]["name"]
     if made_with != mode.engine:
         raise ConfigurationError(
@@ -128,7 +128,7 @@ def _newest_before(options: Dict[str, Any], s3: Any, mode: Any, source: str) -> 
         if head(s3, options["storage"], f"{prefix}/{run_id}/{NAME}") is None:
             continue
         try:
-            chosen = choose(s3, options["storage"], source, run_id, RESTORE)
+            chosen = choose(s3, options["storage"], source, run_id, kind=RESTORE)
         except RestoreError as error:
             unreadable[run_id] = error.message
             continue

@@ -294,7 +294,7 @@ class PointInTime:
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
         exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
         if exact and job.point["database"]["name"] == database["name"]:
-            compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick, logged=True)
+            compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick)
             job.checks += [renamed(check) for check in compared]
         wrong = [check for check in job.checks if check.status == "critical"]
         if wrong:
