@@ -287,6 +287,7 @@ def test_killed_in_any_phase_and_run_again(lived: Lived, worker: Start, phase: s
     checks, result, _ = restored(lived.options(moment))
     assert bad(checks) == {}
     assert lived.newest() == second
+    assert not list(Path("/tmp").glob("tradingflow-replay-*"))
     (found,) = result["found"]
     assert ("goes on after that" in found) == (phase in ("before rename to data", "start")), found
     (kept,) = lived.kept()
