@@ -284,9 +284,12 @@ def test_killed_in_any_phase_and_run_again(lived: Lived, worker: Start, phase: s
     assert versions
     if phase in ("restore", "prove"):
         assert lived.newest() == third
+    homes = [json.loads(path.read_text())["run"].get("home") for path in lived.place.rglob("state.json")]
+    assert any(homes) == (phase != "restore")
     checks, result, _ = restored(lived.options(moment))
     assert bad(checks) == {}
     assert lived.newest() == second
+    assert not [home for home in homes if home and Path(home).exists()]
     (found,) = result["found"]
     assert ("goes on after that" in found) == (phase in ("before rename to data", "start")), found
     (kept,) = lived.kept()

@@ -44,7 +44,7 @@ def test_all_is_well(source: Archiving, made: list[dict[str, Any]]) -> None:
         source.switched()
         source.until(lambda: source.watched()["wal_archived"].value <= 1)
     everything = {check.id: check.status for check in checks.measure(source.check_options())}
-    assert everything.pop("backups.proven_restore") == "unknown"
+    assert everything.pop("backups.proven_restore:pgbackrest") == "unknown"
     assert set(everything.values()) == {OK}
     assert {f"{anomaly.SIZE}:pgbackrest", "backups.clock:store", "backups.store_certificate"} <= set(everything)
 

@@ -52,6 +52,7 @@ def choose(
     """The recovery point asked for: an id, "newest", or "random" for any but the newest.
 
     :param engine: whose; one that cannot be read may be of any
+    :param kind: who asks
     :raises ConfigurationError: there is no such recovery point
     :raises RestoreError: the one asked for cannot be read
     :raises StorageError: the store does not answer

@@ -23,7 +23,7 @@ from .._backup.scratch import Scratch, base, destination, locked
 from .._backup.store import NAME, intact, prefix_of, run_ids
 from .._backup.verify import head
 from .._drill.engine import janitor
-from .._drill.fetch import ANY, Chosen, choose
+from .._drill.fetch import Chosen, choose
 from .._drill.instance import failed
 from ..checks import Check, as_dicts, utc_now
 from ..errors import ConfigurationError, MaintenanceError, RestoreError
@@ -110,7 +110,7 @@ def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
         wanted = next((each for each in ids if each.startswith(wanted)), f"{wanted}T000000Z-000000")
     if wanted == "newest" and options["mode"] == "point_in_time":
         return _newest_before(options, s3, mode, source)
-    chosen = choose(s3, options["storage"], source, wanted, mode.engine or ANY, RESTORE)
+    chosen = choose(s3, options["storage"], source, wanted, mode.engine, RESTORE)
     made_with = chosen.point["engine"]["name"]
     if made_with != mode.engine:
         raise ConfigurationError(
@@ -173,9 +173,19 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         }
 
 
+#: Role of the object that comes whenever files do.
+MANIFEST = "application manifest"
+
+
 def damaged(job: Job, mode: Any) -> List[Refusal]:
     """Objects that are not as recorded, by what the store says of them."""
-    point = job.point if mode.engine == "pgbackrest" else {**job.point, "objects": mode.objects(job)}
+    wanted = mode.objects(job)
+    if mode.engine == "pgbackrest":
+        wanted = [*wanted, *(entry for entry in job.point["objects"] if not entry["role"].startswith("application"))]
+    point = {**job.point, "objects": wanted}
+    if not any(entry["role"] == MANIFEST for entry in wanted):
+        # Nobody asked for the files: what they are kept in says nothing.
+        point["application"] = {**job.point["application"], "engine": None}
     check = intact(job.s3, job.options["storage"], point, "")
     if check.status == "ok":
         return []

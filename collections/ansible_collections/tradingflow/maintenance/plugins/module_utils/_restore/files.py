@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
+from .._backup.repository import ROLE
 from .._drill.fetch import manifest_of
 from .._drill.files import check_files, restore_files
 from ..checks import OK, Check
@@ -26,6 +27,9 @@ class Files:
     def __init__(self, options: Dict[str, Any]) -> None:
         self.options = options
         self._new = Path()
+
+    #: What has to be fetched for them.
+    roles = ("application files", "application manifest", ROLE)
 
     def wanted(self, point: Dict[str, Any]) -> bool:
         """Whether files are asked for, and there are any."""

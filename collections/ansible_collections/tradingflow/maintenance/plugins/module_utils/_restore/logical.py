@@ -191,7 +191,7 @@ class Whole(Logical):
 
     def objects(self, job: Any) -> List[Dict[str, Any]]:
         """What has to be fetched."""
-        roles = ["application files", "application manifest"] if self.files.wanted(job.point) else []
+        roles = [*self.files.roles] if self.files.wanted(job.point) else []
         roles += ["data", *_SMALL] if self.with_database else []
         return [entry for entry in job.point["objects"] if entry["role"] in roles]
 

@@ -28,7 +28,7 @@ from .heartbeats import heartbeats, judged, moved
 from .host import of_host
 from .logical import renamed
 from .options import parts_of
-from .replay import Replay
+from .replay import Replay, remove_home
 from .state import State
 from .target import target_of
 
@@ -72,7 +72,7 @@ class PointInTime:
 
     def objects(self, job: Any) -> List[Dict[str, Any]]:
         """What we fetch ourselves; the cluster is pgBackRest's."""
-        roles = ("application files", "application manifest") if self.files.wanted(job.point) else ()
+        roles = self.files.roles if self.files.wanted(job.point) else ()
         return [entry for entry in job.point["objects"] if entry["role"] in roles]
 
     def prepare(self, job: Any) -> None:
@@ -125,6 +125,7 @@ class PointInTime:
         if not before:
             return
         state.check_kind("database")
+        remove_home(before.get("home"))
         self.files_done = self.files.settle(job, state, before) and before.get("wanted") == self._wanted(job)
         if before.get("cluster"):
             moving = before["cluster"]
@@ -262,6 +263,7 @@ class PointInTime:
         with Replay(
             self._new, self.cluster.programs["postgres"], self.backrest.user, settings, self.cluster.configuration
         ) as replay:
+            state.note(home=str(replay.home))
             replay.start()
             if latest:
                 size = self.cluster.segment_size(self._new)

@@ -28,6 +28,7 @@ from . import server
 
 #: The port is part of the socket's name only: nothing listens on the network.
 _PORT = 5432
+_PREFIX = "tradingflow-replay-"
 #: Seconds without any progress after which what is missing will not come.
 STUCK = 60.0
 _STOP_SECONDS = 300.0
@@ -42,6 +43,7 @@ class Replay:
     :param user: whom it runs as, a name with uid and gid
     :param settings: besides those that keep it to itself
     :param configuration: its postgresql.conf when that lies elsewhere
+    :ivar home: a private folder for its socket and log
     """
 
     def __init__(
@@ -53,15 +55,15 @@ class Replay:
         self._settings = settings
         self._configuration = configuration
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._home = Path()
+        self.home = Path()
 
     def __enter__(self) -> Replay:
         # A socket's name may not be long.
-        self._home = Path(tempfile.mkdtemp(prefix="tradingflow-", dir="/tmp"))
-        (self._home / "hba").write_text("local all all trust\n")
-        (self._home / "ident").touch()
+        self.home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+        (self.home / "hba").write_text("local all all trust\n")
+        (self.home / "ident").touch()
         if os.geteuid() == 0:
-            for path in (self._home, self._home / "hba", self._home / "ident"):
+            for path in (self.home, self.home / "hba", self.home / "ident"):
                 os.chown(path, self._user.uid, self._user.gid)
         return self
 
@@ -72,17 +74,17 @@ class Replay:
                     self._process.send_signal(number)
                     with suppress(subprocess.TimeoutExpired):
                         self._process.wait(20)
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def start(self) -> None:
         """Starts it."""
         alone = {
             "listen_addresses": "",
-            "unix_socket_directories": str(self._home),
+            "unix_socket_directories": str(self.home),
             "unix_socket_permissions": "0700",
             "port": str(_PORT),
-            "hba_file": str(self._home / "hba"),
-            "ident_file": str(self._home / "ident"),
+            "hba_file": str(self.home / "hba"),
+            "ident_file": str(self.home / "ident"),
             "external_pid_file": "",
             "data_directory": str(self._directory),
             "ssl": "off",
@@ -104,7 +106,7 @@ class Replay:
             identity = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
             groups = os.getgrouplist(self._user.name, self._user.gid)
             identity["extra_groups"] = groups
-        with open(self._home / "log", "wb") as log:
+        with open(self.home / "log", "wb") as log:
             self._process = subprocess.Popen(
                 [
                     *(self._postgres, "-D", str(self._directory)),
@@ -126,7 +128,7 @@ class Replay:
     def database(self, name: str, user: str) -> Dict[str, Any]:
         """The option "database" for a database of it."""
         return {
-            "host": str(self._home),
+            "host": str(self.home),
             "port": _PORT,
             "name": name,
             "user": user,
@@ -200,7 +202,7 @@ class Replay:
 
     def _reached(self) -> None:
         """It also pauses where its settings are too small for what the log tells of the source's."""
-        if b"recovery stopping" not in (self._home / "log").read_bytes():
+        if b"recovery stopping" not in (self.home / "log").read_bytes():
             raise RestoreError(f"The recovery paused before its target: {self.last_words()}", _MISSING)
 
     def _check(self) -> None:
@@ -210,9 +212,15 @@ class Replay:
     def last_words(self) -> str:
         """The end of its log, on one line."""
         try:
-            return last_words((self._home / "log").read_bytes()[-8192:])
+            return last_words((self.home / "log").read_bytes()[-8192:])
         except OSError:
             return "(it has no log)"
+
+
+def remove_home(name: Optional[str]) -> None:
+    """Removes the private folder of a server that died with its run."""
+    if name and Path(name).name.startswith(_PREFIX):
+        shutil.rmtree(name, ignore_errors=True)
 
 
 _STATE = "SELECT pg_last_wal_replay_lsn()::text, pg_is_wal_replay_paused()"
