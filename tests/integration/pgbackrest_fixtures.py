@@ -114,7 +114,20 @@ class Physical:
                 path.mkdir(mode=0o700)
                 if user:
                     os.chown(path, user.uid, user.gid)
-            self.tool().checked(
+            # A configuration of its own: pgBackRest's locks know stanzas, not clusters, and asynchronous fetching waits
+            # in vain for a segment that the server asks for again.
+            config = folder / "restore.conf"
+            lines = Path(self.pgbackrest["config_file"]).read_text().splitlines()
+            lines = [
+                line for line in lines if not line.startswith(("archive-async=", *(f"{name}-path=" for name in own)))
+            ]
+            at = lines.index("[global]") + 1
+            lines[at:at] = [f"{name}-path={path}" for name, path in own.items()]
+            config.write_text("\n".join(lines) + "\n")
+            config.chmod(0o600)
+            if user:
+                os.chown(config, user.uid, user.gid)
+            self.tool(config_file=str(config)).checked(
                 "restore",
                 f"--set={engine['label']}",
                 "--type=name",
@@ -122,8 +135,6 @@ class Physical:
                 "--target-action=promote",
                 f"--pg1-path={data}",
                 "--archive-mode=off",
-                # Nothing is shared with the server that archives: pgBackRest's locks know no clusters, only stanzas.
-                *(f"--{name}-path={path}" for name, path in own.items()),
             )
             with running(data, folder / "server.log", self.sandbox) as port:
                 yield {**self.sandbox.database, "port": port, "name": point["database"]["name"]}

@@ -8,15 +8,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
     objects,
     physical_verify,
+    restore_point,
     snapshot,
     store,
 )
@@ -356,6 +358,35 @@ def test_exact_while_others_write(physical: Physical, points: dict[str, Any]) ->
     assert recorded(point)["public.busy"][0] > 10
     with physical.restored(point) as database:
         assert contents(database) == recorded(point)
+
+
+def test_not_exact_while_a_statement_may_be_committing(physical: Physical, points: dict[str, Any]) -> None:
+    """A transaction in the middle of a statement might be at its commit: nobody can tell from outside."""
+    busy = physical.sandbox.connect("superuser")
+    busy.autocommit = True
+    statement = "WITH a AS (INSERT INTO later VALUES (-7) RETURNING 1) SELECT pg_sleep(60) FROM a"
+
+    def run() -> None:
+        with suppress(psycopg2.errors.QueryCanceled), busy.cursor() as cursor:
+            cursor.execute(statement)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        wait_for(
+            lambda: physical.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'WITH a %' AND backend_xid IS NOT NULL"
+            )
+        )
+        with restore_point.snapshot_at(physical.sandbox.database, "never", tries=3) as (_snapshot, _tables, named):
+            assert (named.exact, named.tries, named.name) == (False, 3, "never_3")
+    finally:
+        busy.cancel()
+        thread.join()
+        busy.close()
+    with restore_point.snapshot_at(physical.sandbox.database, "again") as (_snapshot, tables, named):
+        assert (named.exact, named.name) == (True, "again")
+        assert tables
 
 
 def test_odd_names_and_unlogged_tables(physical: Physical, points: dict[str, Any]) -> None:

@@ -41,10 +41,13 @@ def entry(found: Dict[str, Any], role: str) -> Dict[str, Any]:
     }
 
 
-def of_backup(s3: Any, storage: Dict[str, Any], engine: Dict[str, Any], label: str) -> List[Dict[str, Any]]:
+def of_backup(
+    s3: Any, storage: Dict[str, Any], engine: Dict[str, Any], label: str, stored: int
+) -> List[Dict[str, Any]]:
     """All objects of a backup.
 
-    :raises BackupError: its manifest is not among them
+    :param stored: bytes of its data by what pgBackRest says
+    :raises BackupError: they are not all there
     """
     prefix = folder(engine, label)
     with storage_errors(storage, f"listing the backup {label}"):
@@ -53,6 +56,12 @@ def of_backup(s3: Any, storage: Dict[str, Any], engine: Dict[str, Any], label: s
         raise BackupError(
             f"The backup {label} is not whole in the store: there is no {prefix}backup.manifest.",
             "Make a full backup now (backup_pgbackrest_type: full), and find out who deleted it.",
+        )
+    size = sum(each["size"] for each in found if not each["key"].startswith(f"{prefix}backup.manifest"))
+    if size != stored:
+        raise BackupError(
+            f"The backup {label} is not whole in the store: its objects have {size} bytes instead of {stored}.",
+            "Make a full backup now (backup_pgbackrest_type: full), and find out who changed it.",
         )
     return found
 

@@ -118,8 +118,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
             unknown(f"backup.verified{end}", "Backup verified", text, "Set backup_verify to full.", source=source)
         )
     elif verified:
-        how = "read and compared" if verification["mode"] == "full" else "compared by the store's checksum"
-        text = f"All {verification['objects']} objects {how}; contents agree with catalogue and manifest."
+        text = _verified(point["engine"], verification)
         checks.append(Check(f"backup.verified{end}", "Backup verified", OK, True, message=text, source=source))
     else:
         problems = verification["problems"]
@@ -135,6 +134,19 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
                 remedy="Do not rely on this recovery point. Check the store, then make another backup now.",
                 source=source,
                 details={"problems": problems[:50]},
+            )
+        )
+    if result["recovery_point"]["engine"].get("exact") is False:
+        checks.append(
+            Check(
+                f"backup.exact{end}",
+                "Counts and digests at the restore point",
+                WARNING,
+                False,
+                message=f"{point['id']} cannot be compared row by row with a restore: in "
+                f"{notes['restore_point_tries']} tries something was always being committed at the restore point.",
+                remedy="Back up when less is written; look for prepared transactions left open (pg_prepared_xacts).",
+                source=source,
             )
         )
     changed = notes.get("changed_files") or []
@@ -163,6 +175,16 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         "details": {"recovery_point": point, "phases": result["phases"], "notes": _short(notes)},
     }
     return checks, [action]
+
+
+def _verified(engine: str, verification: Dict[str, Any]) -> str:
+    """What was verified, in words."""
+    count, full = verification["objects"], verification["mode"] == "full"
+    if engine == "logical":
+        how = "read and compared" if full else "compared by the store's checksum"
+        return f"All {count} objects {how}; contents agree with catalogue and manifest."
+    text = f"All {count} objects are as the store listed them when they were made"
+    return f"{text}; pgBackRest read its whole repository and found nothing wrong." if full else f"{text}."
 
 
 def failure(

@@ -124,6 +124,7 @@ class _Work:
         self.now = now
         self.s3 = s3
         self.progress = progress
+        self.required: List[info.Backup] = []
         self.notes: Dict[str, Any] = {}
 
     def run(self) -> Tuple[Dict[str, Any], str]:
@@ -147,11 +148,11 @@ class _Work:
             segments = wal.between(backup.wal_start, segment, server["segment"])
             found = self._archived(objects.archive(engine), segments)
             self.progress.phase("list")
-            theirs = objects.of_backup(self.s3, storage, engine, backup.label)
+            theirs = objects.of_backup(self.s3, storage, engine, backup.label, backup.stored)
             theirs += [objects.entry(found[name], objects.WAL) for name in segments]
-            required = [
-                each for label in backup.requires for each in objects.of_backup(self.s3, storage, engine, label)
-            ]
+            required: List[Dict[str, Any]] = []
+            for each in self.required:
+                required += objects.of_backup(self.s3, storage, engine, each.label, each.stored)
             self.notes.update(skipped_files=archive.skipped, changed_files=archive.changed)
             own = [*uploader.objects, *theirs]
             point = {
@@ -206,12 +207,14 @@ class _Work:
                 f"pgBackRest says that it ended well, but its backup {label.group(1) if label else ''} is not there.",
                 "Read pgBackRest's log, and run it again.",
             )
-        missing = [each for each in backup.requires if after.of(each) is None]
-        if missing:
-            raise BackupError(
-                f"The backup {backup.label} needs {missing[0]}, which the repository does not have.",
-                "Make a full backup now (backup_pgbackrest_type: full).",
-            )
+        for needed in backup.requires:
+            found = after.of(needed)
+            if found is None:
+                raise BackupError(
+                    f"The backup {backup.label} needs {needed}, which the repository does not have.",
+                    "Make a full backup now (backup_pgbackrest_type: full).",
+                )
+            self.required.append(found)
         return backup
 
     def _engine(self, backup: info.Backup) -> Dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from .._pgbackrest import configuration, info, program
+from .._pgbackrest import configuration, info, messages, program
 from ..database import connected
 from ..errors import BackupError, ConfigurationError
 
@@ -50,7 +50,7 @@ class Tools:
         if not stanza.exists:
             raise ConfigurationError(f"The stanza {self.pgbackrest.stanza} does not exist: {stanza.problem}.", _SETUP)
         if stanza.problem:
-            raise program.explained(
+            raise messages.explained(
                 f"The repository's stanza {self.pgbackrest.stanza} cannot be read",
                 stanza.problem,
                 BackupError,

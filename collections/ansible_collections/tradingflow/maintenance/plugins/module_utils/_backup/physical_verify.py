@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Dict, Optional
 
-from .._pgbackrest import info, program
+from .._pgbackrest import info, messages
 from ..checks import utc_now
 from ..database import connected
 from ..errors import MaintenanceError
@@ -65,7 +65,7 @@ def verify(
         found = info.parse_verify(said.out, [*engine["requires"], engine["label"]], engine["archive_id"])
         problems += found.problems
         if said.code:
-            problems.append(str(program.failure("verify", said.code, said.err or said.out)))
+            problems.append(str(messages.failure("verify", said.code, said.err or said.out)))
         read = sum(entry["size"] for entry in objects.all_objects(point))
         if ours:
             problems += read_back(

@@ -77,12 +77,12 @@ def _tried(
                 "Run playbooks/backup_setup.yml, which grants what roles/backup/README.md lists.",
             ) from None
         lsn = str(cursor.fetchone()[0])
-        cursor.execute(
-            "SELECT pg_current_snapshot()::text,"
-            """ to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-        )
-        after, at = cursor.fetchone()
-        exact = before == after and _still(cursor, before)
+        cursor.execute("""SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
+        at = str(cursor.fetchone()[0])
+        quiet = nothing_commits(cursor, before)
+        # Last: what ended while it was looked for is seen here.
+        cursor.execute("SELECT pg_current_snapshot()::text")
+        exact = quiet and str(cursor.fetchone()[0]) == before
         if exact or tried >= tries or time.monotonic() > deadline:
             return snapshot, tables, RestorePoint(attempt, lsn, at, exact, "", tried)
         snapshot.close()
@@ -106,17 +106,20 @@ def _locked(database: Dict[str, Any], connection: Any) -> Tuple[Snapshot, List[D
     raise DatabaseError("Tables are dropped all the time.", "Back up when no migration is under way.")
 
 
-def _still(cursor: Any, snapshot: str) -> bool:
-    """Whether no transaction of those that the snapshot knows as under way can have been committing.
+def nothing_commits(cursor: Any, snapshot: str) -> bool:
+    """Whether no transaction can have been committing when the restore point was named, a moment ago.
 
-    A commit is in the WAL before others see it: a transaction that was under way before and after may be on either
-    side of the restore point. Not so when its session is idle in it, which is looked at afterwards.
+    A commit is in the WAL before others see it: a transaction that is under way may be on either side of the restore
+    point. Not so when its session is idle in it. Of a prepared one nobody can tell.
+
+    :param snapshot: it names those under way that began before the last one that ended; the others are in no snapshot
     """
-    running = {int(each) % (1 << 32) for each in snapshot.split(":")[2].split(",") if each}
-    if not running:
-        return True
     cursor.execute(
-        "SELECT backend_xid::text::bigint FROM pg_stat_activity"
-        " WHERE backend_xid IS NOT NULL AND state = 'idle in transaction'"
+        "SELECT backend_xid::text::bigint, state = 'idle in transaction', (SELECT count(*) FROM pg_prepared_xacts)"
+        " FROM (SELECT 1) one LEFT JOIN pg_stat_activity ON backend_xid IS NOT NULL"
     )
-    return running <= {int(row[0]) for row in cursor.fetchall()}
+    rows = cursor.fetchall()
+    idle = {int(row[0]) for row in rows if row[0] is not None and row[1]}
+    running = {int(row[0]) for row in rows if row[0] is not None}
+    named = {int(each) % (1 << 32) for each in snapshot.split(":")[2].split(",") if each}
+    return not rows[0][2] and running | named <= idle

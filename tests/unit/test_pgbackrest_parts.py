@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import restore_point, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import objects, restore_point, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import (
     configuration,
     info,
+    messages,
     program,
     schedule,
     setup,
@@ -231,7 +233,7 @@ def test_verify_that_is_not_well(before: str, after: str, words: str) -> None:
     ],
 )
 def test_errors_say_what_to_do(text: str, code: int, kind: type[Exception], words: str) -> None:
-    error = program.failure("backup", code, text)
+    error = messages.failure("backup", code, text)
     assert type(error) is kind
     assert words in str(error)
     assert error.remedy
@@ -239,7 +241,7 @@ def test_errors_say_what_to_do(text: str, code: int, kind: type[Exception], word
 
 def test_what_the_store_answered_is_cut_to_what_it_means() -> None:
     text = "HTTP request failed with 403:\n*** Path/Query ***:\nGET /\n<Code>AccessDenied</Code><Message>No.</Message>x"
-    error = program.explained("It failed", text, BackupError, "")
+    error = messages.explained("It failed", text, BackupError, "")
     assert error.message == "It failed: HTTP request failed with 403: AccessDenied: No."
     assert isinstance(error, StorageError)
 
@@ -282,27 +284,33 @@ def test_wal_of_two_timelines_is_refused() -> None:
 
 
 class Cursor:
-    def __init__(self, *idle: int) -> None:
-        self.idle = idle
+    def __init__(self, *rows: tuple[int | None, bool | None], prepared: int = 0) -> None:
+        self.rows = [(*row, prepared) for row in rows or ((None, None),)]
 
     def execute(self, *_: object) -> None: ...
 
-    def fetchall(self) -> list[tuple[int]]:
-        return [(each,) for each in self.idle]
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self.rows
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "idle", "still"),
+    ("snapshot", "cursor", "nothing"),
     [
-        ("10:10:", (), True),
-        ("10:12:10", (), False),
-        ("10:12:10", (10,), True),
-        ("10:12:10,11", (10,), False),
-        (f"{(1 << 32) + 5}:{(1 << 32) + 7}:{(1 << 32) + 5}", (5,), True),
+        ("10:10:", Cursor(), True),
+        ("10:12:10", Cursor(), False),
+        ("10:12:10", Cursor((10, True)), True),
+        ("10:12:10", Cursor((10, False)), False),
+        ("10:12:10", Cursor((10, None)), False),
+        ("10:12:10,11", Cursor((10, True)), False),
+        # One that began after the last that ended is in no snapshot.
+        ("10:10:", Cursor((10, False)), False),
+        ("10:10:", Cursor((10, True), (11, False)), False),
+        ("10:10:", Cursor(prepared=1), False),
+        (f"{(1 << 32) + 5}:{(1 << 32) + 7}:{(1 << 32) + 5}", Cursor((5, True)), True),
     ],
 )
-def test_transactions_that_may_be_committing(snapshot: str, idle: tuple[int, ...], still: bool) -> None:
-    assert restore_point._still(Cursor(*idle), snapshot) is still
+def test_transactions_that_may_be_committing(snapshot: str, cursor: Cursor, nothing: bool) -> None:
+    assert restore_point.nothing_commits(cursor, snapshot) is nothing
 
 
 def scheduled(scheduler: str, **when: str) -> dict[str, str]:
@@ -366,3 +374,75 @@ def test_who_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, words in (("root", "must not run as root"), ("no such user", "no user")):
         with pytest.raises(ConfigurationError, match=words):
             program.account(name)
+
+
+def test_schedule_is_written_once_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = tmp_path / "tradingflow-pgbackrest-main"
+    wanted = {written: "0 1 * * 0 postgres x\n"}
+    monkeypatch.setattr(schedule, "files", lambda *_: wanted)
+
+    def run(check: bool = False) -> list[str]:
+        made = object.__new__(setup.Setup)
+        made.options, made.tool, made.check = {}, None, check  # type: ignore[assignment]
+        made.steps, made.diff = [], []
+        made._schedule()
+        return made.steps
+
+    assert run(check=True) == [f"write {written}"]
+    assert not written.exists()
+    assert run() == [f"write {written}"]
+    assert run() == []
+    wanted[written] = ""
+    assert run() == [f"remove {written}"]
+    assert not written.exists()
+    assert run() == []
+
+
+class Bucket:
+    """A store with two objects of a backup."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def get_paginator(self, _name: str) -> Any:
+        return self
+
+    def paginate(self, **arguments: Any) -> list[dict[str, Any]]:
+        return [{"Contents": [{"Key": arguments["Prefix"] + n, "Size": 5, "ETag": '"e"'} for n in self.names]}]
+
+
+def test_objects_of_a_backup_are_all_there() -> None:
+    engine = {"repository_path": "p", "stanza": "s"}
+    bucket = {"bucket": "b"}
+    found = objects.of_backup(Bucket("backup.manifest", "bundle/1"), bucket, engine, FULL, 5)
+    assert [entry["key"] for entry in found] == [f"p/backup/s/{FULL}/backup.manifest", f"p/backup/s/{FULL}/bundle/1"]
+    for names, words in ((("bundle/1",), "backup.manifest"), (("backup.manifest",), "0 bytes instead of 5")):
+        with pytest.raises(BackupError, match=words):
+            objects.of_backup(Bucket(*names), bucket, engine, FULL, 5)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_recovery_point_that_is_not_exact_is_a_warning(exact: bool) -> None:
+    made = {
+        "id": "x",
+        "environment": "e",
+        "created_at": "",
+        "finished_at": "",
+        "engine": {"name": "pgbackrest", "label": FULL, "type": "full", "exact": exact},
+        "database": {"tables": [], "server_version": "15", "schema_head": None},
+        "application": {"files": 0, "version": None},
+        "totals": {"bytes": 1, "objects": 1, "rows": 0},
+    }
+    result = {
+        "recovery_point": made,
+        "key": "k",
+        "sha256": "0",
+        "phases": {"backup": 1.0},
+        "notes": {"restore_point_tries": 200},
+        "verification": {"mode": "full", "ok": True, "objects": 1, "problems": []},
+    }
+    checks, (action,) = backup_options.findings(result, "2026-11-24T00:00:00Z")
+    found = {check.id: check.status for check in checks}
+    assert found["backup.completed:pgbackrest"] == found["backup.verified:pgbackrest"] == "ok"
+    assert found.get("backup.exact:pgbackrest") == (None if exact else "warning")
+    assert action["id"] == "backup.recovery_point:pgbackrest"
