@@ -16,7 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill imp
     replay,
     restored,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import messages
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -82,6 +82,7 @@ def test_distance_between_segments() -> None:
         (39, "ERROR: [039]: HTTP request failed with 403 (Forbidden): <Code>AccessDenied</Code>", StorageError),
         (64, "ERROR: [064]: unable to write '/x': [28] No space left on device", ConfigurationError),
         (41, "ERROR: [041]: unable to open '/x': [13] Permission denied", ConfigurationError),
+        (95, "ERROR: [095]: unable to set user-defined CA certificate location: [2147483661] no", StorageError),
         (55, "ERROR: [055]: unable to open missing file '/r/backup.manifest' for read", RestoreError),
         (
             26,
@@ -95,7 +96,7 @@ def test_distance_between_segments() -> None:
 def test_what_a_failure_of_pgbackrest_says_of_the_recovery_point(
     code: int, said: str, kind: type[MaintenanceError]
 ) -> None:
-    error = physical.meaning(program.failure("restore", code, said))
+    error = physical.meaning(messages.failure("restore", code, said))
     assert type(error) is kind, error
     assert error.remedy
     assert type(physical.meaning(error, full=True)) is ConfigurationError
