@@ -82,6 +82,7 @@ def test_distance_between_segments() -> None:
         (39, "ERROR: [039]: HTTP request failed with 403 (Forbidden): <Code>AccessDenied</Code>", StorageError),
         (64, "ERROR: [064]: unable to write '/x': [28] No space left on device", ConfigurationError),
         (41, "ERROR: [041]: unable to open '/x': [13] Permission denied", ConfigurationError),
+        (95, "ERROR: [095]: unable to set user-defined CA certificate location: [2147483661] no", StorageError),
         (55, "ERROR: [055]: unable to open missing file '/r/backup.manifest' for read", RestoreError),
         (
             26,

@@ -92,7 +92,7 @@ options:
             description: Session token of temporary credentials.
             type: str
           ca_file:
-            description: File of the CA that signed the store's certificate, readable by O(run_as).
+            description: File of the CA that signed the store's certificate.
             type: path
           addressing_style:
             description: How the bucket is named in the URL. V(auto) is the path for stores other than AWS's.

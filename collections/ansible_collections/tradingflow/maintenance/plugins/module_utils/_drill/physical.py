@@ -15,7 +15,8 @@ from .._backup import objects
 from .._backup.common import free
 from .._backup.progress import Progress
 from .._checks import printable
-from .._pgbackrest import configuration, info, messages, program
+from .._pgbackrest import configuration, info, program
+from .._pgbackrest.messages import failure
 from ..checks import CRITICAL, Check
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from . import replay
@@ -29,7 +30,9 @@ _DAMAGED = "Make another backup now; restore older versions of the objects if th
 #: Bytes below which a disk is full.
 _FULL = 1 << 20
 #: What pgBackRest says when the store, and not what is in it, is the trouble.
-_STORE = re.compile(r"HTTP request failed|unable to connect|timeout|unable to find a host|TLS error|HostConnectError")
+_STORE = re.compile(
+    r"HTTP request failed|unable to connect|timeout|unable to find a host|TLS error|HostConnectError|certificate"
+)
 
 
 class Physical(Engine):
@@ -151,10 +154,20 @@ class Physical(Engine):
         server, chosen = self._server, self.options.get("pgbackrest") or {}
         folder = server.private("pgbackrest")
         user = program.account(server.user_name)
+        repository = repository_of(self.options, self.point)
+        if repository.get("ca_file"):
+            # Ours may be for us only.
+            certificate = configuration.read(repository["ca_file"])
+            if certificate is None:
+                raise ConfigurationError(
+                    f"There is no {repository['ca_file']}.", "Correct ca_file in restore_drill_pgbackrest_repositories."
+                )
+            configuration.write(folder / "ca.crt", certificate, user)
+            repository = {**repository, "ca_file": str(folder / "ca.crt")}
         sections = configuration.render(
             {
                 "stanza": self.point["engine"]["stanza"],
-                "repositories": [repository_of(self.options, self.point)],
+                "repositories": [repository],
                 "compression": "none",
                 "process_max": chosen.get("process_max") or 2,
                 "archive_async": False,
@@ -194,7 +207,7 @@ class Physical(Engine):
         # Where the store does not answer it takes minutes.
         done = self._pgbackrest.followed("info", "--repo=1", "--output=json", tick=tick)
         if done.code:
-            raise meaning(messages.failure("info", done.code, done.err or done.out))
+            raise meaning(failure("info", done.code, done.err or done.out))
         stanza = info.parse(done.out, self._pgbackrest.stanza, 1)
         if stanza.problem:
             # Of a wrong key it shows what it deciphered.
@@ -228,7 +241,7 @@ class Physical(Engine):
     def _trouble(self) -> Optional[MaintenanceError]:
         """What pgBackRest said when it could not fetch a segment, nothing when it could or there was none."""
         log = self._server.log()
-        return meaning(messages.failure("archive-get", 1, log)) if "ERROR: [" in log else None
+        return meaning(failure("archive-get", 1, log)) if "ERROR: [" in log else None
 
     def _replay_failed(self, error: RestoreError) -> MaintenanceError:
         trouble = self._trouble()
