@@ -15,8 +15,9 @@ from typing import Any, Dict, List, Optional, Set
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
 from ..storage import STORAGE_SPEC
 from . import info
+from .messages import failure
 from .options import PGBACKREST_SPEC
-from .program import PgBackRest, Said, failure
+from .program import PgBackRest, Said
 
 SPEC: Dict[str, Any] = {
     **{name: PGBACKREST_SPEC[name] for name in ("stanza", "config_file", "program", "run_as", "repository")},
