@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from . import application, postgres, storage
-from .layout import SERVICES, Layout, SandboxError, State, mounts_below
+from .layout import SERVICES, Layout, SandboxError, State, mounts_below, write_private
 from .processes import alive, end, marked
 
 MODULES: dict[str, ModuleType] = {"postgres": postgres, "s3": storage, "app": application}
@@ -121,6 +121,13 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
         if with_app:
             application.start(state)
         store.result()
+    if state["postgres"]["pgbackrest"]:
+        # The server's user, who speaks to the store then, may not enter the store's folder.
+        write_private(
+            Path(state["postgres"]["pgbackrest_dir"]) / "ca.crt",
+            Path(state["s3"]["ca_file"]).read_text(encoding="utf-8"),
+            0o644,
+        )
     state.update(
         history={"size": size, "seed": seed, "anchor": now.isoformat(), "digest": history.digest, "rows": counts}
     )

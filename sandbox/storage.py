@@ -40,8 +40,7 @@ def create(state: State) -> None:
 
     folder = state.layout.root / "s3"
     (folder / "data").mkdir(mode=0o700, parents=True)
-    # The CA's certificate is for whoever speaks to the store, the server of the database too.
-    folder.chmod(0o711)
+    folder.chmod(0o700)
     files = write_tls(folder)
     access_key, secret_key = "TF" + secrets.token_hex(9).upper(), secrets.token_urlsafe(30)
     identity = {
