@@ -121,7 +121,8 @@ def archiving() -> Iterator[Archiving]:
         defaults = configuration.REPOSITORY_SPEC
         repository = {
             **{name: spec.get("default") for name, spec in defaults.items()},
-            **{name: s3[name] for name in ("bucket", "endpoint", "access_key", "secret_key", "ca_file")},
+            **{name: s3[name] for name in ("bucket", "endpoint", "access_key", "secret_key")},
+            "ca_file": f"{folder}/ca.crt",
             "path": REPOSITORY,
             "cipher_pass": postgres["cipher_pass"],
         }
