@@ -374,7 +374,12 @@ Change = Callable[[Lived], dict[str, Any]]
             "it is running",
             lambda lived: {"application": {"urls": [lived.physical.sandbox.storage["endpoint"]]}},
         ),
-        ("parts", "nobody says where they belong", lambda lived: {"parts": ["database", "files"]}),
+        (
+            "parts",
+            "nobody says where they belong",
+            # The newest one may be of another test, and without files.
+            lambda lived: {"parts": ["database", "files"], "recovery_point": lived.point["id"]},
+        ),
         (
             "mode",
             "nothing that could go to a point",
@@ -391,6 +396,7 @@ def test_refused(lived: Lived, name: str, said: str, change: Change) -> None:
     time.sleep(1.1)
     moment = lived.beat()
     checks, _, summary = restored(lived.options(moment + timedelta(milliseconds=1), **change(lived)))
+    assert f"restore.refused:{name}" in checks, [check.message for check in checks.values()]
     assert said in checks[f"restore.refused:{name}"].message
     assert not summary["changed"]
     assert lived.newest() == moment
