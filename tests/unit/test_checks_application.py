@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -174,6 +175,18 @@ def test_answer_drips(server: Server, prefix: bytes) -> None:
 def test_what_comes_is_not_http(server: Server, data: bytes, because: str) -> None:
     server.answers["/health"] = lambda connection, path: connection.sendall(data)
     assert_silent(measure(server.url)[0], because)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"])
+def test_answer_in_pieces_that_ends_with_the_connection(server: Server, head: bytes) -> None:
+    def slowly(connection: socket.socket, path: str) -> None:
+        for piece in (head, b'{"status": ', b'"ok"}'):
+            connection.sendall(piece)
+            time.sleep(0.05)
+
+    server.answers["/health"] = slowly
+    found, _ = measure(server.url, probes=1)
+    assert found["application.answers"].status == "ok", found["application.answers"].message
 
 
 def test_name_that_is_not_known() -> None:

@@ -99,7 +99,7 @@ class _Socket:
         return io.BufferedReader(_Raw(self))
 
     def close(self) -> None:
-        self.plain.close()
+        """Nothing yet: http.client closes it before it has read a body that ends with the connection; get closes it."""
 
 
 class _Raw(io.RawIOBase):
