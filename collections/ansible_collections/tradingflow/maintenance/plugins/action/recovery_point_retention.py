@@ -17,8 +17,9 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ..module_utils import ledger
-from ..module_utils._retention.decided import Append, Decided, intent
+from ..module_utils._retention.decided import Decided, intent
 from ..module_utils._retention.engine import carry_out, decide
+from ..module_utils._retention.files import Append
 from ..module_utils._retention.findings import described, failure, findings, lines
 from ..module_utils._retention.options import SPEC
 from ..module_utils.checks import utc_now

@@ -11,7 +11,6 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from .._wal.repository import Repository
 from ..errors import MaintenanceError
 from . import files
-from .files import Append as Append
 from .files import Going
 from .inventory import Inventory, Run
 from .options import effective_rules

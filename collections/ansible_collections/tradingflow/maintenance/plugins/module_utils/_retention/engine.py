@@ -18,8 +18,9 @@ from .._wal.repository import look
 from ..errors import MaintenanceError
 from ..storage import client, key
 from . import files, physical, rules
-from .decided import Append, Decided, Done, Rest, begun, intent, outcome
+from .decided import Decided, Done, Rest, begun, intent, outcome
 from .deletion import Refused, delete
+from .files import Append
 from .inventory import Facts, Inventory, Run, Version, damage, locks, may_see_locks, take
 from .options import by_engine, check, effective_rules
 from .records import Known, look_up, trusted
