@@ -30,12 +30,13 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The tests run beside the other steps, on files of their own: both wait for programs and services most of the time.
+# The tests run beside the other steps, on files of their own, in more workers than there are processors: they wait for
+# programs and services most of the time.
 # Their own summary ends the output. Long files come first; a file's tests share the sandbox of one worker.
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
 env --default-signal=INT python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
-  -n 2 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
+  -n 4 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
 

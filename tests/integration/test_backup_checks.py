@@ -56,7 +56,7 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
         actor="ada",
         run_id="r1",
         subjects=[],
-        content={"recovery_point": made["id"], "worst_status": "ok"},
+        content={"recovery_point": made["id"], "engine": "logical", "worst_status": "ok"},
         signing_key=keys["signing_key_file"],
     )
     found = measured(storage, environment, public)

@@ -87,6 +87,10 @@ def limit_of(options: Dict[str, Any]) -> int:
     return max(1, limit // 2) if limit and shared else limit
 
 
+def _anything(root: Path, excludes: List[str]) -> bool:
+    return any(path != "." for path, _status in files.Walk(root, excludes))
+
+
 class Archived:
     """The files as one archive, packed straight into the store."""
 
@@ -122,7 +126,8 @@ class Application:
         self._stopped = threading.Event()
         self._error: Optional[BaseException] = None
         self._part: Optional[Union[Archived, Stored]] = None
-        if root and options["files_engine"] == ARCHIVE:
+        # restic takes a folder without anything in it for a mistake.
+        if root and (options["files_engine"] == ARCHIVE or not _anything(root, options["data_excludes"])):
             self._part = Archived(root, options, self._pause)
         elif root:
             restic = restic_of(options, uploader.s3, scratch / "restic", self._pause)
