@@ -63,7 +63,6 @@ options:
   rules_by_engine:
     description: Rules of an engine, instead of O(rules). Without any rule in them, none of that engine goes.
     type: dict
-    default: {}
     suboptions:
       logical:
         description: Of dumps.

@@ -28,7 +28,6 @@ SPEC: Dict[str, Any] = {
     "rules": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in RULES}},
     "rules_by_engine": {
         "type": "dict",
-        "default": {},
         "options": {
             engine: {"type": "dict", "options": {name: {"type": "int"} for name in RULES}} for engine in ENGINES
         },
@@ -49,7 +48,7 @@ def check(options: Dict[str, Any]) -> None:
 
     :raises ConfigurationError: one does not
     """
-    given = [options["rules"], *filter(None, options["rules_by_engine"].values())]
+    given = [options["rules"], *filter(None, (options["rules_by_engine"] or {}).values())]
     for name, value in (pair for rules in given for pair in rules.items()):
         if value is not None and not 0 <= value <= 36500:
             raise ConfigurationError(
@@ -65,7 +64,7 @@ def check(options: Dict[str, Any]) -> None:
 
 def by_engine(options: Dict[str, Any]) -> Dict[str, Any]:
     """Rules of the engines that have their own."""
-    return {engine: rules for engine, rules in options["rules_by_engine"].items() if rules is not None}
+    return {engine: rules for engine, rules in (options["rules_by_engine"] or {}).items() if rules is not None}
 
 
 def effective_rules(options: Dict[str, Any]) -> Dict[str, Any]:
