@@ -118,7 +118,7 @@ class Protection(Bench):
             "AWS_ACCESS_KEY_ID": storage["access_key"],
             "AWS_SECRET_ACCESS_KEY": storage["secret_key"],
             "AWS_DEFAULT_REGION": storage["region"],
-            "AWS_CA_BUNDLE": storage["ca_file"],
+            "AWS_CA_BUNDLE": f"{self.postgres['pgbackrest_dir']}/ca.crt",
             "PGPASSWORD": self.postgres["superuser_password"],
         }
 
@@ -318,13 +318,14 @@ BACKUPS: dict[str, Callable[[Protection, str], None]] = {
     "pgbackrest": Protection.physical,
     "physical": Protection.role_physical,
 }
+#: Physical ones first: the others' restores write WAL into the archive, which a drill replays to its end.
 RESTORES: dict[str, Callable[[Protection, str], None]] = {
+    "pgbackrest": Protection.restore_physical,
+    "physical": Protection.drill_physical,
+    "barman": Protection.restore_barman,
     "manual": Protection.restore_plain,
     "dump": Protection.restore_directory,
     "logical": Protection.drill_logical,
-    "barman": Protection.restore_barman,
-    "pgbackrest": Protection.restore_physical,
-    "physical": Protection.drill_physical,
 }
 LABELS = {
     "manual": ("the manual's script: `pg_dump`, upload", "the manual's, put right: download, `psql`"),
