@@ -6,9 +6,8 @@ import json
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore i
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
-from tests.conftest import ROOT, Sandbox
+from tests.conftest import Sandbox
 from tests.integration.test_backup import CONTENTS, client, connect, fetch, run_sql
+from tests.integration.workers import Start, started_by
 
 quoted = snapshot.quoted
 
@@ -178,33 +178,11 @@ def bad(checks: dict[str, Check]) -> dict[str, str]:
     return {id: f"{check.status}: {check.message}" for id, check in checks.items() if check.status != "ok"}
 
 
-Start = Callable[[dict[str, Any]], "subprocess.Popen[str]"]
-
-
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Start]:
     """Starts a restore in a process and session of its own, which prints its phases, and hangs in one if asked to."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(chosen: dict[str, Any]) -> subprocess.Popen[str]:
-        file = tmp_path / f"options-{len(started)}.json"
-        file.write_text(json.dumps(chosen))
-        script = ROOT / "tests/integration/restore_worker.py"
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(ROOT / "collections"), str(file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with started_by("restore_worker.py", tmp_path) as start:
+        yield start
 
 
 def until(process: subprocess.Popen[str], phase: str) -> None:

@@ -27,6 +27,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from tests.conftest import ROOT, Sandbox
 from tests.integration import test_backup
 from tests.integration.test_backup import Make, assert_nothing_left, keys, left_in, uploads
+from tests.integration.workers import Start, started_by
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
 
@@ -58,29 +59,10 @@ def processes(needle: str) -> list[int]:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[str]]]:
+def worker(tmp_path: Path) -> Iterator[Start]:
     """Starts a backup in a process and session of its own."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(chosen: dict[str, Any]) -> subprocess.Popen[str]:
-        file = tmp_path / f"options-{len(started)}.json"
-        file.write_text(json.dumps(chosen))
-        script = ROOT / "tests/integration/backup_worker.py"
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(ROOT / "collections"), str(file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    with started_by("backup_worker.py", tmp_path) as start:
+        yield start
 
 
 def test_killed_in_the_middle_then_run_again(backup_options: Make, database: Make, worker: Any) -> None:

@@ -24,7 +24,8 @@ from tests.integration.drill_fixtures import INVARIANTS, NO_HEARTBEAT, applicati
 from tests.integration.pgbackrest_fixtures import Physical, set_up
 from tests.integration.test_backup import CONTENTS, run_sql
 from tests.integration.test_backup_trouble import processes, wait_for
-from tests.integration.test_drill_trouble import HANGING, Start, until
+from tests.integration.test_drill_trouble import HANGING, until
+from tests.integration.workers import Start
 
 tiny_disk, worker = test_backup_trouble.tiny_disk, test_drill_trouble.worker
 

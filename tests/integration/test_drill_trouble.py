@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import DRILL
 from botocore.exceptions import BotoCoreError
 
-from tests.conftest import ROOT, Playbook, Sandbox
+from tests.conftest import Playbook, Sandbox
 from tests.integration import drill_fixtures, test_backup_trouble
 from tests.integration.drill_fixtures import judged, left_in
 from tests.integration.test_backup import Make
 from tests.integration.test_backup_trouble import processes, wait_for
+from tests.integration.workers import Start, started_by
 
 backed_up, drill_options, odd = drill_fixtures.backed_up, drill_fixtures.drill_options, drill_fixtures.odd
 place, small = drill_fixtures.place, drill_fixtures.small
@@ -31,33 +31,12 @@ tiny_disk = test_backup_trouble.tiny_disk
 #: An invariant that keeps the drill in its proof for as long as a test needs.
 HANGING = [{"name": "hanging", "title": "Hanging", "sql": "SELECT count(*) FROM pg_sleep(600)"}]
 
-Start = Callable[[dict[str, Any]], "subprocess.Popen[str]"]
-
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Start]:
     """Starts a drill in a process and session of its own, which prints its phases."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(chosen: dict[str, Any]) -> subprocess.Popen[str]:
-        file = tmp_path / f"options-{len(started)}.json"
-        file.write_text(json.dumps(chosen))
-        script = ROOT / "tests/integration/drill_worker.py"
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(ROOT / "collections"), str(file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with started_by("drill_worker.py", tmp_path) as start:
+        yield start
 
 
 def until(process: subprocess.Popen[str], phase: str) -> None:

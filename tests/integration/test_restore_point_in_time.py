@@ -24,7 +24,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage im
 from tests.conftest import ROOT
 from tests.integration import restore_fixtures
 from tests.integration.pgbackrest_fixtures import Physical, set_up
-from tests.integration.restore_fixtures import Start, bad, restored, until
+from tests.integration.restore_fixtures import bad, restored, until
+from tests.integration.workers import Start
 
 place, worker = restore_fixtures.place, restore_fixtures.worker
 

@@ -26,8 +26,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import
 from botocore.exceptions import BotoCoreError
 
 from tests.integration import restore_fixtures, test_backup_trouble
-from tests.integration.restore_fixtures import Start, World, bad, restored, until
+from tests.integration.restore_fixtures import World, bad, restored, until
 from tests.integration.test_backup import connect, run_sql
+from tests.integration.workers import Start
 
 place, world, worker = restore_fixtures.place, restore_fixtures.world, restore_fixtures.worker
 tiny_disk = test_backup_trouble.tiny_disk

@@ -340,42 +340,25 @@ plan:
   type: dict
 """
 
-from pathlib import Path
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import scratch
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import detached
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.options import SPEC
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import RESTORE, described, detach, outcome
-
-
-def work(module: AnsibleModule, directory: Path | None) -> dict[str, Any]:
-    """The result as JSON data, secrets masked."""
-    options = module.params
-    if module.check_mode:
-        result = outcome(lambda: {"plan": engine.plan(options)})
-    else:
-        progress = Progress(directory, (options["run"] or {}).get("watched", []), RESTORE)
-        result = outcome(lambda: engine.run(options, progress))
-    masked: dict[str, Any] = remove_values(result, module.no_log_values)
-    return masked
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import RESTORE
 
 
 def main() -> None:
     module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
-    if (module.params["run"] or {}).get("detach") and not module.check_mode:
-        try:
-            directory = scratch.job_directory(module.params["scratch_directory"], RESTORE)
-        except MaintenanceError as error:
-            module.exit_json(changed=False, error=described(error))
-        pid = detach(directory, lambda: work(module, directory))
-        module.exit_json(changed=False, job=str(directory), pid=pid)
-    result = work(module, None)
-    module.exit_json(changed=bool(result.get("changed")), **{key: result[key] for key in result if key != "changed"})
+    result = detached.run(
+        module.params,
+        module.check_mode,
+        RESTORE,
+        engine.plan,
+        engine.run,
+        lambda result: remove_values(result, module.no_log_values),
+    )
+    module.exit_json(changed=bool(result.pop("changed", False)), **result)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ options:
         nothing expires while no backups are made.
     type: dict
     default: {}
-    suboptions:
+    suboptions: &rules
       keep_last:
         description: The newest ones, so many.
         type: int
@@ -67,47 +67,11 @@ options:
       logical:
         description: Of dumps.
         type: dict
-        suboptions:
-          keep_last:
-            description: The newest ones, so many.
-            type: int
-          keep_days:
-            description: Those younger than so many days.
-            type: int
-          keep_daily:
-            description: The newest of each of the last so many days.
-            type: int
-          keep_weekly:
-            description: The newest of each of the last so many weeks.
-            type: int
-          keep_monthly:
-            description: The newest of each of the last so many months.
-            type: int
-          keep_yearly:
-            description: The newest of each of the last so many years.
-            type: int
+        suboptions: *rules
       pgbackrest:
         description: Of physical backups.
         type: dict
-        suboptions:
-          keep_last:
-            description: The newest ones, so many.
-            type: int
-          keep_days:
-            description: Those younger than so many days.
-            type: int
-          keep_daily:
-            description: The newest of each of the last so many days.
-            type: int
-          keep_weekly:
-            description: The newest of each of the last so many weeks.
-            type: int
-          keep_monthly:
-            description: The newest of each of the last so many months.
-            type: int
-          keep_yearly:
-            description: The newest of each of the last so many years.
-            type: int
+        suboptions: *rules
   repository:
     description:
       - PgBackRest's repository, in the same bucket. With it, the backups are named that may go with their recovery

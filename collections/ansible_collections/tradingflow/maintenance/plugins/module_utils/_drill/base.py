@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
 
-from .._backup.files import need_zstandard
 from .._backup.progress import Progress
 from ..checks import Check
+from .files import check_files
 from .instance import Instance
 
 
@@ -56,13 +56,13 @@ class Engine(ABC):
         """Bytes that a drill needs on the disk at once."""
 
     @classmethod
-    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:
+    def check(cls, options: Dict[str, Any], point: Dict[str, Any], s3: Any) -> None:
         """Whether what it needs besides its programs is there. Changes nothing.
 
         :raises ConfigurationError: it is not
+        :raises RestoreError: this version does not know how the files are stored
         """
-        if point["application"]["files"]:
-            need_zstandard()
+        check_files(options, point, s3, Path(options["scratch_directory"]))
 
     @abstractmethod
     def fetch(self, progress: Progress) -> None:

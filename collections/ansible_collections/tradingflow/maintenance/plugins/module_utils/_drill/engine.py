@@ -28,7 +28,7 @@ from . import proof
 from .application import Application, check_options
 from .engines import engine_of, tools
 from .fetch import Chosen, check_space, choose, manifest_of
-from .files import check_files, restore_files
+from .files import restore_files
 from .instance import Account, end_inside
 from .invariants import heartbeat
 from .invariants import measure as measure_invariants
@@ -71,8 +71,7 @@ class Prepared:
         self.point = self.chosen.point
         self.engine = engine_of(self.point)
         self.tools = tools(options, self.engine, self.point)
-        self.engine.check(options, self.point)
-        check_files(options, self.point, self.s3, Path(options["scratch_directory"]))
+        self.engine.check(options, self.point, self.s3)
         self.needed = self.engine.space(self.point)
 
     def free(self) -> int:

@@ -74,7 +74,7 @@ def choose(
         if body is None or (wanted in _WORDS and not _is_of(body, engine)):
             continue
         try:
-            point = store.read(s3, storage, prefix, run_id)
+            point = store.parse(body, prefix, run_id)
             check_complete(point)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             unreadable[run_id] = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)

@@ -54,12 +54,12 @@ class Physical(Engine):
         return cluster + int(point["application"].get("bytes") or 0)
 
     @classmethod
-    def check(cls, options: Dict[str, Any], point: Dict[str, Any]) -> None:
+    def check(cls, options: Dict[str, Any], point: Dict[str, Any], s3: Any) -> None:
         """Whether pgBackRest and the repository's configuration are there.
 
         :raises ConfigurationError: they are not
         """
-        super().check(options, point)
+        super().check(options, point, s3)
         _path, version = program.find((options.get("pgbackrest") or {}).get("program"))
         program.check_server(version, int(point["database"]["server_version_num"]) // 10000)
         repository_of(options, point)

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
+from ..storage import STORAGE_SPEC
 from .program import Account
 
 #: What pgBackRest takes for "never expire by yourself": retention is ours.
@@ -23,13 +24,10 @@ _SECRET = re.compile(r"-(cipher-pass|s3-key-secret|s3-token)$")
 REPOSITORY_SPEC: Dict[str, Any] = {
     "bucket": {"type": "str", "required": True},
     "path": {"type": "str", "required": True},
-    "endpoint": {"type": "str"},
-    "region": {"type": "str", "default": "us-east-1"},
-    "access_key": {"type": "str", "no_log": False},
-    "secret_key": {"type": "str", "no_log": True},
-    "session_token": {"type": "str", "no_log": True},
-    "ca_file": {"type": "path"},
-    "addressing_style": {"type": "str", "default": "auto", "choices": ["auto", "path", "virtual"]},
+    **{
+        name: STORAGE_SPEC[name]
+        for name in ("endpoint", "region", "access_key", "secret_key", "session_token", "ca_file", "addressing_style")
+    },
     "cipher_pass": {"type": "str", "no_log": True},
     "encryption": {"type": "str", "default": "aes-256-cbc", "choices": ["aes-256-cbc", "none"]},
     "bundle": {"type": "bool", "default": True},
