@@ -406,7 +406,8 @@ def test_refused(lived: Lived, name: str, said: str, change: Change) -> None:
 def test_elsewhere_beside_the_server_that_runs(lived: Lived) -> None:
     """Into another directory and another port, for somebody who wants to look at an hour ago; it archives nothing."""
     second = lived.beat()
-    lsn = lived.sql("SELECT pg_current_wal_flush_lsn()::text")
+    # The insert position: the sandbox commits before its WAL is flushed.
+    lsn = lived.sql("SELECT pg_current_wal_insert_lsn()::text")
     third = lived.beat()
     lived.archive()
     folder, port = lived.data.parent / "elsewhere", lived.postgres["port"] + 1

@@ -283,34 +283,22 @@ def test_wal_of_two_timelines_is_refused() -> None:
         wal.between("00000001" + "0" * 16, "00000002" + "0" * 16, 1 << 24)
 
 
-class Cursor:
-    def __init__(self, *rows: tuple[int | None, bool | None], prepared: int = 0) -> None:
-        self.rows = [(*row, prepared) for row in rows or ((None, None),)]
-
-    def execute(self, *_: object) -> None: ...
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self.rows
-
-
 @pytest.mark.parametrize(
-    ("snapshot", "cursor", "nothing"),
+    ("snapshot", "sessions", "nothing"),
     [
-        ("10:10:", Cursor(), True),
-        ("10:12:10", Cursor(), False),
-        ("10:12:10", Cursor((10, True)), True),
-        ("10:12:10", Cursor((10, False)), False),
-        ("10:12:10", Cursor((10, None)), False),
-        ("10:12:10,11", Cursor((10, True)), False),
+        ("10:10:", [], True),
+        ("10:12:10", [], False),
+        ("10:12:10", [(10, True)], True),
+        ("10:12:10", [(10, False)], False),
+        ("10:12:10,11", [(10, True)], False),
         # One that began after the last that ended is in no snapshot.
-        ("10:10:", Cursor((10, False)), False),
-        ("10:10:", Cursor((10, True), (11, False)), False),
-        ("10:10:", Cursor(prepared=1), False),
-        (f"{(1 << 32) + 5}:{(1 << 32) + 7}:{(1 << 32) + 5}", Cursor((5, True)), True),
+        ("10:10:", [(10, False)], False),
+        ("10:10:", [(10, True), (11, False)], False),
+        (f"{(1 << 32) + 5}:{(1 << 32) + 7}:{(1 << 32) + 5}", [(5, True)], True),
     ],
 )
-def test_transactions_that_may_be_committing(snapshot: str, cursor: Cursor, nothing: bool) -> None:
-    assert restore_point.nothing_commits(cursor, snapshot) is nothing
+def test_transactions_that_may_be_committing(snapshot: str, sessions: list[tuple[int, bool]], nothing: bool) -> None:
+    assert restore_point.nothing_commits(snapshot, sessions) is nothing
 
 
 def scheduled(scheduler: str, **when: str) -> dict[str, str]:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..database import connected, one_line
 from ..errors import ConfigurationError, DatabaseError
-from .snapshot import Snapshot, quoted
+from .snapshot import SETTINGS, Snapshot, quoted
 
 try:
     import psycopg2
@@ -20,6 +21,21 @@ except ImportError:
 
 #: How often it is tried to find a moment in which nothing commits, and for how long at most.
 TRIES, SECONDS = 200, 30.0
+
+# In one message: on a busy server something commits each millisecond, and a round trip may take longer than that.
+# Settings carry the values, since only the last statement's answer is given.
+_NAME = """
+SELECT set_config('tradingflow.snapshot', pg_current_snapshot()::text, true),
+  set_config('tradingflow.exported', pg_export_snapshot(), true);
+SELECT set_config('tradingflow.lsn', pg_create_restore_point(%s)::text, true);
+SELECT set_config('tradingflow.sessions',
+    coalesce(json_agg(json_build_array(id::text::bigint, idle)), '[]')::text, true)
+  FROM (SELECT backend_xid, state IS NOT DISTINCT FROM 'idle in transaction' FROM pg_stat_activity
+        UNION ALL SELECT transaction, false FROM pg_prepared_xacts) transactions (id, idle)
+  WHERE id IS NOT NULL;
+SELECT current_setting('tradingflow.snapshot'), current_setting('tradingflow.exported'),
+  current_setting('tradingflow.lsn'), to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+  current_setting('tradingflow.sessions'), pg_current_snapshot()::text"""
 
 
 class RestorePoint(NamedTuple):
@@ -47,79 +63,75 @@ def snapshot_at(
     :raises DatabaseError: the user may not, or a statement failed
     :raises ConfigurationError: the server is a standby
     """
-    with connected(database, statement_timeout=0) as holding, connected(database) as naming:
+    with connected(database, statement_timeout=0) as holding, connected(database, statement_timeout=0) as naming:
         if holding.server_version < 140000:
             raise ConfigurationError("The server is older than PostgreSQL 14.", "Use the engine logical for it.")
         with naming.cursor() as cursor:
-            snapshot, tables, found = _tried(database, holding, cursor, name, tick, tries)
+            cursor.execute(SETTINGS)
+            found, exported = _tried(database, holding, cursor, name, tick, tries)
+            # It is imported: the locks and the restore point are the other session's, which stays.
+            snapshot = Snapshot(database, holding, f"SET TRANSACTION SNAPSHOT '{exported}'")
             # Without another record the segment would not be archived before archive_timeout.
             cursor.execute("SELECT pg_walfile_name(%s::pg_lsn), pg_switch_wal()", (found.lsn,))
             segment = str(cursor.fetchone()[0])
-        yield snapshot, tables, found._replace(segment=segment)
+            yield snapshot, snapshot.tables(logged=True), found._replace(segment=segment)
 
 
 def _tried(
-    database: Dict[str, Any], holding: Any, cursor: Any, name: str, tick: Callable[[], None], tries: int
-) -> Tuple[Snapshot, List[Dict[str, Any]], RestorePoint]:
+    database: Dict[str, Any], looking: Any, cursor: Any, name: str, tick: Callable[[], None], tries: int
+) -> Tuple[RestorePoint, str]:
+    """The restore point, and the exported snapshot that belongs to it, for as long as the transaction lasts."""
     deadline, pause, tried = time.monotonic() + SECONDS, 0.002, 0
     while True:
         tick()
         tried += 1
-        snapshot, tables = _locked(database, holding)
-        before = str(snapshot.value("SELECT pg_current_snapshot()::text"))
+        _lock_tables(database, looking, cursor)
         # Recovery stops at the first of a name, so that every attempt has its own.
         attempt = name if tried == 1 else f"{name}_{tried}"
         try:
-            cursor.execute("SELECT pg_create_restore_point(%s)::text", (attempt,))
+            cursor.execute(_NAME, (attempt,))
         except psycopg2.errors.InsufficientPrivilege as error:
             raise DatabaseError(
                 f"The user may not name a restore point: {one_line(error)}",
                 "Run playbooks/backup_setup.yml, which grants what roles/backup/README.md lists.",
             ) from None
-        lsn = str(cursor.fetchone()[0])
-        cursor.execute("""SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
-        at = str(cursor.fetchone()[0])
-        quiet = nothing_commits(cursor, before)
-        # Last: what ended while it was looked for is seen here.
-        cursor.execute("SELECT pg_current_snapshot()::text")
-        exact = quiet and str(cursor.fetchone()[0]) == before
+        before, exported, lsn, at, sessions, after = cursor.fetchone()
+        exact = before == after and nothing_commits(before, json.loads(sessions))
         if exact or tried >= tries or time.monotonic() > deadline:
-            return snapshot, tables, RestorePoint(attempt, lsn, at, exact, "", tried)
-        snapshot.close()
+            return RestorePoint(attempt, lsn, at, exact, "", tried), exported
+        cursor.execute("ROLLBACK")
         time.sleep(pause)
         pause = min(pause * 1.2, 0.25)
 
 
-def _locked(database: Dict[str, Any], connection: Any) -> Tuple[Snapshot, List[Dict[str, Any]]]:
-    """A snapshot in which no table is emptied or rewritten: these are seen by older snapshots, too."""
+def _lock_tables(database: Dict[str, Any], looking: Any, cursor: Any) -> None:
+    """Begins a transaction in which no table is emptied or rewritten: these are seen by older snapshots, too."""
     for _again in range(5):
-        looking = Snapshot(database, connection)
-        names = [f"ONLY {quoted(t['schema'])}.{quoted(t['name'])}" for t in looking.tables(logged=True)]
-        looking.close()
-        lock = f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE" if names else ""
+        there = Snapshot(database, looking)
+        names = [f"ONLY {quoted(t['schema'])}.{quoted(t['name'])}" for t in there.tables(logged=True)]
+        there.close()
+        # Each of its statements has a snapshot of its own.
+        cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY")
         try:
-            snapshot = Snapshot(database, connection, lock)
+            if names:
+                cursor.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE")
         except psycopg2.errors.UndefinedTable:
-            connection.cursor().execute("ROLLBACK")
+            cursor.execute("ROLLBACK")
             continue
-        return snapshot, snapshot.tables(logged=True)
+        return
     raise DatabaseError("Tables are dropped all the time.", "Back up when no migration is under way.")
 
 
-def nothing_commits(cursor: Any, snapshot: str) -> bool:
-    """Whether no transaction can have been committing when the restore point was named, a moment ago.
+def nothing_commits(snapshot: str, sessions: List[Tuple[int, bool]]) -> bool:
+    """Whether no transaction can have been committing when the restore point was named, right after the snapshot.
 
     A commit is in the WAL before others see it: a transaction that is under way may be on either side of the restore
     point. Not so when its session is idle in it. Of a prepared one nobody can tell.
 
     :param snapshot: it names those under way that began before the last one that ended; the others are in no snapshot
+    :param sessions: the 32-bit transaction, and whether its session is idle in it, of all that have one
     """
-    cursor.execute(
-        "SELECT backend_xid::text::bigint, state = 'idle in transaction', (SELECT count(*) FROM pg_prepared_xacts)"
-        " FROM (SELECT 1) one LEFT JOIN pg_stat_activity ON backend_xid IS NOT NULL"
-    )
-    rows = cursor.fetchall()
-    idle = {int(row[0]) for row in rows if row[0] is not None and row[1]}
-    running = {int(row[0]) for row in rows if row[0] is not None}
+    idle = {transaction for transaction, is_idle in sessions if is_idle}
+    running = {transaction for transaction, _idle in sessions}
     named = {int(each) % (1 << 32) for each in snapshot.split(":")[2].split(",") if each}
-    return not rows[0][2] and running | named <= idle
+    return running | named <= idle
