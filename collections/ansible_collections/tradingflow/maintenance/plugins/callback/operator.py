@@ -89,6 +89,8 @@ class CallbackModule(Default):
             item = self._get_item_label(data)
             suffix = f" ({item})" if isinstance(item, str) else ""
             self._display.display(f"   changed  {host}  {field(result, 'task').name}{suffix}", color=C.COLOR_CHANGED)
+            for step in data.get("steps", []):
+                self._display.display(f"     - {step}")
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]

@@ -207,20 +207,29 @@ class Setup:
         self.restart_needed = False
 
     def _stanza(self, connection: Any) -> None:
-        """Creates the stanza in the repositories that have none."""
+        """Creates the stanza in the repositories that have none, or has this cluster take it over.
+
+        :raises ConfigurationError: it is another cluster's, and nobody said that this one takes it over
+        """
         found = self._stanzas()
         if found is None or not all(each.exists for each in found):
             if self._step(f"create the stanza {self.options['stanza']}"):
                 self.tool.checked("stanza-create")
             return
-        if self.check or not self.options["upgrade_stanza"]:
-            return
         with connection.cursor() as cursor:
             cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
             identifier = str(cursor.fetchone()[0])
-        if any(each.system_identifier not in (None, identifier) for each in found) and self._step(
-            f"upgrade the stanza {self.options['stanza']}"
-        ):
+        others = sorted({str(each.system_identifier) for each in found} - {identifier, "None"})
+        if not others:
+            return
+        if not self.options["upgrade_stanza"]:
+            raise ConfigurationError(
+                f"The stanza {self.options['stanza']} is of another cluster, whose system identifier is "
+                f"{', '.join(others)}; the server's is {identifier}. Nothing is archived.",
+                "If this server takes its place, as after a major upgrade, run this again with"
+                " -e backup_pgbackrest_upgrade_stanza=true; else choose another backup_pgbackrest_stanza.",
+            )
+        if self._step(f"upgrade the stanza {self.options['stanza']}"):
             self.tool.checked("stanza-upgrade")
 
     def _stanzas(self) -> Optional[List[info.Stanza]]:
