@@ -37,7 +37,7 @@ BULK = """CREATE TABLE bulk AS SELECT i, (SELECT string_agg(sha512((i * 100 + j)
 SLOW = 1 << 20
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 180) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -316,9 +317,14 @@ def commands(pid: int) -> bytes:
 def test_two_at_once(physical: Physical, points: dict[str, Any]) -> None:
     tool = physical.tool()
     with tool.start("backup", "--repo=1", "--type=full") as other:
-        # It holds its lock before it says anything.
+        # It holds its lock before it says anything. Stopped, it holds it for as long as ours needs to find out.
         wait_for(lambda: list(Path(physical.state["postgres"]["pgbackrest_dir"], "lock").glob("*backup.lock")))
-        fails(physical, LockedError, "under way")
+        os.kill(other._process.pid, signal.SIGSTOP)
+        try:
+            assert not other.finished()
+            fails(physical, LockedError, "under way")
+        finally:
+            os.kill(other._process.pid, signal.SIGCONT)
         while not other.finished():
             time.sleep(0.05)
     assert physical.backup("incr")["verification"]["ok"]

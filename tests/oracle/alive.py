@@ -8,7 +8,9 @@ from .books import Books, Row, grouped, shown
 from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, status_of
 
 AT_REST = ("stopped", "disabled", "retired", "off")
-ALWAYS = "24/7"
+ALWAYS, WORKDAYS = "24/7", "24/5"
+#: In s: the first Friday, 22:00 UTC, of the epoch, from which "24/5" is closed for two days; and a week.
+CLOSED, CLOSED_FOR, WEEK = 46 * 3600, 48 * 3600, 7 * 24 * 3600
 #: Clocks may differ by so many s.
 AHEAD = 5
 
@@ -37,7 +39,7 @@ def strategies(books: Books, options: Options) -> dict[str, Figure]:
 
 
 def orders_due(books: Books, options: Options) -> dict[str, Figure]:
-    """The pause since the last order. Random platforms know one calendar only: markets never close."""
+    """The pause since the last order, in time for which the market was open. It knows no exchange's calendar."""
     rows = books.rows("strategies")
     found: dict[str, Figure] = {}
     for (name,), same in grouped(rows, "strategy"):
@@ -63,11 +65,20 @@ def pause(books: Books, row: Row, options: Options) -> Figure:
     age = max(age, Decimal(0))
     if gap is None:
         return Figure(OK, age, places=1, growth=Decimal(1))
+    if row["calendar"] == WORKDAYS:
+        age -= closed(books.now) - closed(books.now - age)
+        return Figure(status_of(age / gap, options.limit("orders_due")), age, places=1, growth=Decimal(1))
     status = status_of(age / gap, options.limit("orders_due"))
     # A market cannot have been open for longer than the clock says.
     if row["calendar"] != ALWAYS and (status != OK or not row["calendar"]):
         return Figure(UNKNOWN)
     return Figure(status, age, places=1, growth=Decimal(1))
+
+
+def closed(at: Decimal) -> Decimal:
+    """For how long "24/5" was closed since the first Friday of the epoch, in s."""
+    weeks, rest = divmod(at - CLOSED, Decimal(WEEK))
+    return weeks * CLOSED_FOR + min(rest, Decimal(CLOSED_FOR))
 
 
 def resting(row: Row) -> bool:
