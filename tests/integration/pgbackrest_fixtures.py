@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import options as drill_options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, program
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import options as pgbackrest_options
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
 
 from sandbox.postgres import VARIABLE, backed_up_physically, major
 from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox
@@ -89,6 +91,41 @@ class Physical:
         """Makes a recovery point."""
         theirs = {"type": kind, **changes.pop("pgbackrest", {})}
         return physical.create(self.options(pgbackrest=theirs, **changes), Progress())
+
+    @property
+    def repository(self) -> dict[str, Any]:
+        """Its repository, as drill and set-up know it."""
+        names = ("bucket", "endpoint", "region", "access_key", "secret_key", "ca_file")
+        return {
+            **{name: spec.get("default") for name, spec in configuration.REPOSITORY_SPEC.items()},
+            **{name: self.sandbox.storage[name] for name in names},
+            "path": "pgbackrest/local",
+            "cipher_pass": self.state["postgres"]["cipher_pass"],
+        }
+
+    def drill_options(self, point: dict[str, Any], place: Path | str, **changes: Any) -> dict[str, Any]:
+        """Options of the drill of a recovery point; those of its repository by repository={...}."""
+        repository = {**self.repository, **changes.pop("repository", {})}
+        return {
+            **{name: spec.get("default") for name, spec in drill_options.SPEC.items()},
+            "environment_name": point["environment"],
+            "storage": self.sandbox.storage,
+            "recovery_point": point["id"],
+            "pgbackrest": {"program": None, "process_max": 2, "repositories": [repository]},
+            "pg_bin_dir": self.state["postgres"]["bin_dir"],
+            "scratch_directory": str(place),
+            **changes,
+        }
+
+    def drilled(self, point: dict[str, Any], **changes: Any) -> dict[str, str]:
+        """Drills a recovery point and gives what is not well; nobody writes heartbeats for these."""
+        with tempfile.TemporaryDirectory(prefix="tradingflow-drilled-", dir="/var/tmp") as folder:
+            os.chmod(folder, 0o711)
+            chosen = self.drill_options(point, folder, **changes)
+            result = drill.run(chosen, Progress())
+        checks, _actions, _summary = drill_options.findings(result, chosen, "2026-11-24T00:00:00Z")
+        silent = ("drill.heartbeat:pgbackrest", "drill.rpo:pgbackrest")
+        return {each.id: str(each.message) for each in checks if each.status != "ok" and each.id not in silent}
 
     def sql(self, text: str, database: str | None = None) -> list[Any]:
         """Runs SQL as the superuser."""

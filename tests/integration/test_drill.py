@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     RestoreError,
@@ -343,3 +343,17 @@ def test_recovery_point_of_an_older_server(platform: Sandbox, drill_options: Mak
         result = engine.run(chosen, Progress())
         assert statuses(result, chosen) == NO_HEARTBEAT, programs_of
     assert not left_in(place)
+
+
+def test_an_index_that_lacks_rows(database: Make) -> None:
+    """Its order is well, so that only the look at the whole table finds it."""
+    lacking = database("CREATE TABLE t AS SELECT generate_series(1, 1000) i; CREATE INDEX of_t ON t (i)")
+    ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'of_t'::regclass"
+    for statement in (ready.format(False), "INSERT INTO t VALUES (-1), (500), (2000)", ready.format(True)):
+        run_sql(lacking, statement)
+    found = proof.indexes(lacking, 2, lambda: None)
+    assert (found.status, "public.of_t" in str(found.message)) == ("critical", True), found
+    run_sql(lacking, "DROP SCHEMA tradingflow_restore_drill CASCADE")
+    found = proof.indexes(lacking, 2, lambda: None, full=False)
+    assert found.status == "ok"
+    assert "not looked at" in str(found.message)

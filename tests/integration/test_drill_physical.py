@@ -15,7 +15,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils import sto
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import objects, proof, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, replay
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -50,30 +49,9 @@ class Drills:
         physical.sql("DELETE FROM heartbeat")
         self.beats = 0
 
-    @property
-    def repository(self) -> dict[str, Any]:
-        names = ("bucket", "endpoint", "region", "access_key", "secret_key", "ca_file")
-        return {
-            **{name: spec.get("default") for name, spec in configuration.REPOSITORY_SPEC.items()},
-            **{name: self.storage[name] for name in names},
-            "path": "pgbackrest/local",
-            "cipher_pass": self.physical.state["postgres"]["cipher_pass"],
-        }
-
     def options(self, point: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
         """Options of a drill, of the first recovery point where no other is named."""
-        chosen = self.point if point is None else point
-        repository = {**self.repository, **changes.pop("repository", {})}
-        return {
-            **{name: spec.get("default") for name, spec in options.SPEC.items()},
-            "environment_name": chosen["environment"],
-            "storage": self.storage,
-            "recovery_point": chosen["id"],
-            "pgbackrest": {"program": None, "process_max": 2, "repositories": [repository]},
-            "pg_bin_dir": self.physical.state["postgres"]["bin_dir"],
-            "scratch_directory": str(self.place),
-            **changes,
-        }
+        return self.physical.drill_options(self.point if point is None else point, self.place, **changes)
 
     def run(self, chosen: dict[str, Any]) -> dict[str, Check]:
         """Drills, and gives the checks by id without the engine; nothing is left of it."""

@@ -123,6 +123,13 @@ options:
         description: That the directory is another than the stanza's, on purpose.
         type: bool
         default: false
+      delta:
+        description:
+          - Whether what is left of the old cluster is copied first; pgBackRest then fetches only what differs.
+          - Faster where the repository is far and the disk near, above all where copies share blocks (XFS, Btrfs).
+          - The old cluster stays as it is.
+        type: bool
+        default: false
   pgbackrest:
     description: With O(mode=point_in_time), pgBackRest on this host.
     type: dict

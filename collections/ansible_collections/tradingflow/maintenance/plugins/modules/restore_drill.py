@@ -160,6 +160,13 @@ options:
     description: Seconds after which an invariant's query is ended.
     type: int
     default: 600
+  index_check:
+    description:
+      - What amcheck looks at of each B-tree index, its V(structure), or in V(full) whether it holds all rows, too.
+      - That reads the table once for each index, and is most of the time that a drill of a large cluster takes.
+    type: str
+    choices: [full, structure]
+    default: full
   application:
     description:
       - How the application is started against the copy. Without it none is started.

@@ -216,7 +216,7 @@ class _Drill:
             database = instance.database(name)
             self.loss = _loss(heartbeat(database))
             progress.phase("prove")
-        self.checks.append(proof.indexes(database, jobs, tick))
+        self.checks.append(proof.indexes(database, jobs, tick, full=options["index_check"] == "full"))
         application = options.get("application")
         healthy = True
         if application:

@@ -50,6 +50,7 @@ SPEC: Dict[str, Any] = {
         },
     },
     "invariant_timeout": {"type": "int", "default": 600},
+    "index_check": {"type": "str", "default": "full", "choices": ["full", "structure"]},
     "application": {
         "type": "dict",
         "options": {

@@ -155,9 +155,10 @@ def judged(name: str, title: str, problems: List[str], good: str, value: Any) ->
     )
 
 
-def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Check:
-    """amcheck over all B-tree indexes, each with its whole table.
+def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None], *, full: bool = True) -> Check:
+    """amcheck over all B-tree indexes.
 
+    :param full: each with its whole table, all of whose rows it must hold, which reads the table once for each
     :raises DatabaseError: the database does not answer
     """
     title = "B-tree indexes"
@@ -174,7 +175,7 @@ def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Ch
         row: Optional[Tuple[str]] = cursor.fetchone()
         if row is None:
             cursor.execute("CREATE EXTENSION amcheck SCHEMA tradingflow_restore_drill")
-        check = f"SELECT {row[0] if row else 'tradingflow_restore_drill'}.bt_index_check(%s::oid::regclass, true)"
+        check = f"SELECT {row[0] if row else 'tradingflow_restore_drill'}.bt_index_check(%s::oid::regclass, %s)"
         cursor.execute(_INDEXES)
         todo: List[Tuple[int, str]] = cursor.fetchall()[::-1]
     total, problems, errors = len(todo), [], []
@@ -189,7 +190,7 @@ def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Ch
                             return
                         oid, name = todo.pop()
                     try:
-                        worker.execute(check, (oid,))
+                        worker.execute(check, (oid, full))
                     except (psycopg2.errors.IndexCorrupted, psycopg2.errors.DataCorrupted) as error:
                         with lock:
                             problems.append(f"{name}: {one_line(error)}")
@@ -206,4 +207,7 @@ def indexes(database: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> Ch
         time.sleep(0.02)
     if errors:
         raise errors[0]
-    return judged("indexes", title, problems, f"{total} B-tree indexes hold all rows of their tables, in order.", total)
+    text = f"{total} B-tree indexes hold all rows of their tables, in order."
+    if not full:
+        text = f"{total} B-tree indexes are in order; that they hold all rows of their tables was not looked at."
+    return judged("indexes", title, problems, text, total)

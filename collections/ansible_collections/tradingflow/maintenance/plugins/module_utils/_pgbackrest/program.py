@@ -151,7 +151,8 @@ class PgBackRest:
         """The command line: no secret is ever on it."""
         return [self.program, f"--config={self.config_file}", f"--stanza={self.stanza}", *options, command]
 
-    def _identity(self) -> Dict[str, Any]:
+    def identity(self) -> Dict[str, Any]:
+        """What subprocess takes to run as its user."""
         if os.geteuid() != 0:
             return {}
         groups = os.getgrouplist(self.user.name, self.user.gid)
@@ -172,7 +173,7 @@ class PgBackRest:
                 timeout=timeout,
                 preexec_fn=child_setup(0),
                 check=False,
-                **self._identity(),
+                **self.identity(),
             )
         except subprocess.TimeoutExpired:
             raise BackupError(
@@ -205,7 +206,7 @@ class PgBackRest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=child_setup(0, farewell=15),
-            **self._identity(),
+            **self.identity(),
         )
         said: List[Tuple[bytes, bytes]] = []
         reader = threading.Thread(target=lambda: said.append(process.communicate()), name="messages", daemon=True)
@@ -231,11 +232,16 @@ class PgBackRest:
 
 
 class Running:
-    """A command under way; leaving the context ends what still runs of it."""
+    """A command under way; leaving the context ends what still runs of it.
+
+    :ivar percent: of its work, as it says itself
+    :ivar matched: files that a delta restore found as in the backup
+    """
 
     def __init__(self, of: PgBackRest, command: str, options: List[str], nice: int, cwd: str) -> None:
         self.command = command
         self.percent = 0.0
+        self.matched = 0
         self._said = b""
         self._process = subprocess.Popen(
             of.arguments(command, *options, "--log-level-console=detail", "--log-level-stderr=off"),
@@ -246,7 +252,7 @@ class Running:
             stderr=subprocess.STDOUT,
             # When we die it ends itself as when it is asked to: the server leaves its state of backup.
             preexec_fn=child_setup(nice, farewell=15),
-            **of._identity(),
+            **of.identity(),
         )
         self._listener = threading.Thread(target=self._listen, name="messages", daemon=True)
         self._listener.start()
@@ -256,6 +262,7 @@ class Running:
             return
         with self._process.stdout as lines:
             for line in lines:
+                self.matched += b"exists and matches backup" in line
                 done = re.search(rb"\S, (\d+(?:\.\d+)?)%\)", line)
                 if done:
                     self.percent = float(done.group(1))

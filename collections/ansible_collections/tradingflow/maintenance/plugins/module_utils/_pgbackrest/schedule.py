@@ -63,7 +63,7 @@ def files(options: Dict[str, Any], tool: PgBackRest, systemd: Path = SYSTEMD, cr
         name = f"tradingflow-pgbackrest-{tool.stanza}-{kind}"
         timed = options["scheduler"] == "timer" and when
         about = {"type": kind, "stanza": tool.stanza, "user": tool.user.name, "when": when}
-        quoted = " ".join(f'"{word}"' if " " in word else word for word in command).replace("%", "%%")
+        quoted = " ".join(_quoted(word) for word in command)
         result[systemd / f"{name}.service"] = _SERVICE.format(**about, command=quoted) if timed else ""
         result[systemd / f"{name}.timer"] = _TIMER.format(**about) if timed else ""
         if options["scheduler"] == "cron" and when:
@@ -78,6 +78,13 @@ def files(options: Dict[str, Any], tool: PgBackRest, systemd: Path = SYSTEMD, cr
     # Cron skips files with dots in their names.
     result[cron / f"tradingflow-pgbackrest-{re.sub(r'[^A-Za-z0-9_-]', '_', tool.stanza)}"] = text
     return result
+
+
+def _quoted(word: str) -> str:
+    """A word of a command as systemd reads it (systemd.service(5), command lines)."""
+    if re.fullmatch(r"[A-Za-z0-9_./=:,+-]+", word):
+        return word
+    return '"' + re.sub(r'([\\"])', r"\\\1", word).replace("%", "%%").replace("$", "$$") + '"'
 
 
 def apply(changed: List[Path], contents: Dict[Path, str]) -> None:

@@ -52,6 +52,7 @@ SPEC: Dict[str, Any] = {
             "command_directory": {"type": "path"},
             "start_timeout": {"type": "int", "default": 3600},
             "elsewhere": {"type": "bool", "default": False},
+            "delta": {"type": "bool", "default": False},
         },
     },
     "pgbackrest": {

@@ -20,7 +20,7 @@ from .._pgbackrest.program import PgBackRest
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from . import directories, guards, loss, server
+from . import delta, directories, guards, loss, server
 from .cluster import Cluster, until_primary
 from .files import Files
 from .guards import Refusal
@@ -61,6 +61,7 @@ class PointInTime:
         self.stanza = info.parse(said, self.theirs["stanza"], self.repository)
         self.files = Files(options)
         self.done = self.files_done = False
+        self.half: Optional[Path] = None
         self.live: Optional[Dict[str, Any]] = None
         self.sessions: List[str] = []
         self.newest: Optional[datetime] = None
@@ -126,6 +127,9 @@ class PointInTime:
             return
         state.check_kind("database")
         remove_home(before.get("home"))
+        self.half = self._half_made(before)
+        if self.half:
+            before["making_cluster"] = None
         self.files_done = self.files.settle(job, state, before) and before.get("wanted") == self._wanted(job)
         if before.get("cluster"):
             moving = before["cluster"]
@@ -139,11 +143,25 @@ class PointInTime:
         text = f"The restore {before.get('id')} of {before.get('started_at')} did not end."
         if self.done:
             text += " Its cluster had been put in place: this run goes on after that."
+        elif self.half:
+            text += " This run begins with what that one had fetched."
+            before["making_cluster"] = str(self.half)
         else:
             text += " This run starts over."
         job.found.append(text)
-        state.begin(**(before if self.done or self.files_done else {}))
+        state.begin(**(before if self.done or self.files_done or self.half else {}))
         self._look()
+
+    def _half_made(self, before: Dict[str, Any]) -> Optional[Path]:
+        """What a dead run had fetched for this place, of whatever backup: each file's checksum is compared."""
+        made = before.get("making_cluster")
+        if before.get("cluster") or not made or Path(made).parent != Path(self.cluster.directory).parent:
+            return None
+        path = Path(made)
+        if not path.is_dir():
+            return None
+        end_inside(path)
+        return path if delta.usable(path) else None
 
     def _keep(self, job: Any, state: State, name: str, run: Dict[str, Any]) -> None:
         state.keep("directory", name, run["recovery_point"], run["started_at"])
@@ -182,7 +200,9 @@ class PointInTime:
         """What is needed where."""
         space = guards.Space()
         if not self.done:
-            space.need(os.path.dirname(self.cluster.directory), int(self.backup.size * 1.1) + (256 << 20))
+            there = delta.size(self.half) if self.half else 0
+            needed = max(0, int(self.backup.size * 1.1) - there) + (256 << 20)
+            space.need(os.path.dirname(self.cluster.directory), needed)
         if self.files.wanted(job.point) and not self.files_done:
             space.need(self.options["data_directory"], int(job.point["application"].get("bytes") or 0))
         return space
@@ -190,8 +210,9 @@ class PointInTime:
     def plan(self, job: Any) -> Dict[str, Any]:
         """What would be done."""
         kind = f"{self.backup.label} ({self.backup.type})"
+        old = ", over a copy of what is there" if self.setting["delta"] and self.cluster.there else ""
         steps = [
-            f"restore the backup {kind} beside {self.cluster.directory}, replay to {self.wanted.words}, look, swap"
+            f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words}, look, swap"
         ]
         kept = []
         if self.cluster.there:
@@ -227,11 +248,12 @@ class PointInTime:
         self._begin(job, state)
 
     def _beside(self, job: Any, state: State) -> None:
-        self._new = directories.beside(self.cluster.directory, job.run_id)
+        self._new = self.half or directories.beside(self.cluster.directory, job.run_id)
         state.note(making_cluster=str(self._new))
-        self._new.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
+        if not self.half:
+            self._new.mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
         arguments.append(f"--recovery-option=restore_command={self._get(self.cluster.directory)}")
@@ -239,12 +261,21 @@ class PointInTime:
             # Two servers may not write into one archive.
             arguments.append("--archive-mode=off")
         total = self.backup.size
+        begun = bool(self.half)
+        if self.setting["delta"] and not begun:
+            job.progress.phase("copy")
+            begun = delta.copy(self.cluster.directory, self._new, self.backrest.identity(), job.progress.tick)
+        if begun:
+            arguments.append("--delta")
         with self.backrest.start("restore", *arguments) as running:
             job.progress.phase(
                 "restore", lambda: {"bytes_done": int(total * running.percent / 100), "bytes_total": total}
             )
             while not running.finished():
                 job.progress.tick()
+        if begun or self.setting["delta"]:
+            text = f"{running.matched} files were there as in the backup; pgBackRest fetched the others."
+            job.checks.append(Check("restore.delta", "Files not fetched", OK, running.matched, message=text))
         job.progress.phase("replay")
         self._replay(job, state)
 
