@@ -76,7 +76,7 @@ def test_either_alone_restores(two: Two, points: list[dict[str, Any]]) -> None:
     assert two.drilled(points[0]) == {}
     assert two.drilled(points[1], repository=SECOND) == {}
     # Its own key, not the other's.
-    assert "cipher" in str(two.drilled(points[1], repository={"path": SECOND["path"]}))
+    assert "drill.objects:pgbackrest" in two.drilled(points[1], repository={"path": SECOND["path"]})
 
 
 def test_one_that_is_lost_is_made_anew(two: Two, points: list[dict[str, Any]], tmp_path: Path) -> None:
