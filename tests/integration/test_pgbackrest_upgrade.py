@@ -17,7 +17,8 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from sandbox.postgres import _environment, _identity
-from tests.integration.test_retention_physical import Retained, archiving, fates
+from tests.integration.test_retention_physical import Retained, fates
+from tests.integration.wal_fixtures import archiving
 
 SET_UP = ("backup_setup", "-e", "backup_pgbackrest_restart=true")
 UPGRADE = ("-e", "backup_pgbackrest_upgrade_stanza=true")
