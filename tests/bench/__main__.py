@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health protection trading"."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health night protection trading"."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import os
 import signal
 import sys
 
-from . import backup, health, protection, trading
+from . import backup, health, night, protection, trading
 
-BENCHMARKS = {"health": health.main, "trading": trading.main, "backup": backup.main, "protection": protection.main}
+BENCHMARKS = {
+    "health": health.main,
+    "trading": trading.main,
+    "backup": backup.main,
+    "protection": protection.main,
+    "night": night.main,
+}
 
 
 def main() -> int:

@@ -432,11 +432,9 @@ def server() -> str:
     return given or found[-1]
 
 
-def main() -> None:
-    """Measures and writes the page."""
-    sizes, rounds = os.environ.get("BENCH_SIZES", "1 10"), os.environ.get("BENCH_ROUNDS", "1")
-    command = f'BENCH=protection BENCH_SIZES="{sizes}" BENCH_ROUNDS={rounds} make bench'
-    results = []
+@contextmanager
+def protected() -> Iterator[tuple[Sandbox, Path]]:
+    """A sandbox on a distribution's server, set up for physical backups, and a folder."""
     os.environ["TRADINGFLOW_SANDBOX_POSTGRES"] = server()
     folder = Path(tempfile.mkdtemp(prefix="tradingflow-bench-", dir="/var/tmp"))
     try:
@@ -447,12 +445,21 @@ def main() -> None:
             restart = ["-e", "backup_pgbackrest_restart=true"]
             environment = {**running.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
             common.run([sys.executable, *setup, *restart], environment)
-            for size in sizes.split():
-                bench = Protection(running, folder, float(size))
-                bench.fill()
-                results.append(measure(bench, int(rounds)))
-                common.write("protection", command, table(results))
-                bench.drop()
+            yield running, folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Measures and writes the page."""
+    sizes, rounds = os.environ.get("BENCH_SIZES", "1 10"), os.environ.get("BENCH_ROUNDS", "1")
+    command = f'BENCH=protection BENCH_SIZES="{sizes}" BENCH_ROUNDS={rounds} make bench'
+    results = []
+    with protected() as (running, folder):
+        for size in sizes.split():
+            bench = Protection(running, folder, float(size))
+            bench.fill()
+            results.append(measure(bench, int(rounds)))
+            common.write("protection", command, table(results))
+            bench.drop()
     print(table(results))
