@@ -66,10 +66,13 @@ def worker(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_killed_in_the_middle_then_run_again(backup_options: Make, database: Make, worker: Any) -> None:
-    slow = backup_options(database=database(BULK), bandwidth_limit=SLOW, part_size=5 << 20, scratch_limit=1 << 20)
+    # So much that the dump goes on when the first part is on its way, however late the brake is.
+    bulk = database(BULK + ";" + 2 * "INSERT INTO bulk SELECT * FROM bulk;")
+    slow = backup_options(database=bulk, bandwidth_limit=SLOW, part_size=5 << 20, scratch_limit=1 << 20)
     folder = Path(slow["scratch_directory"])
     first = worker(slow)
-    wait_for(lambda: uploads(slow) and processes(f"--file={folder}"))
+    wait_for(lambda: (uploads(slow) and processes(f"--file={folder}")) or first.poll() is not None)
+    assert first.poll() is None, first.communicate()[0]
     first.kill()
     first.wait()
     # Neither pg_dump nor its workers, which the brake may have stopped, outlive it.
