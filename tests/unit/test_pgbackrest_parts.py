@@ -67,6 +67,19 @@ def test_configuration_expires_nothing_and_hides_secrets() -> None:
     assert two["global"]["repo2-s3-bucket"] == "c"
 
 
+def test_blocks_from_the_version_on_that_restores_them() -> None:
+    def block(version: tuple[int, ...], **changes: Any) -> str | None:
+        made = configuration.render({**OPTIONS, "repositories": [{**REPOSITORY, **changes}]}, version)
+        return made["global"].get("repo1-block")
+
+    assert [block(version) for version in ((2, 45), (2, 54), (2, 55), (2, 57))] == [None, None, "y", "y"]
+    assert block((2, 55), block=False) is block((2, 55), bundle=False) is None
+    assert block((2, 55), block=True) == "y"
+    for version, changes in (((2, 54), {"block": True}), ((2, 55), {"block": True, "bundle": False})):
+        with pytest.raises(ConfigurationError, match=r"2\.55 or newer"):
+            block(version, **changes)
+
+
 def test_repository_of_aws_and_of_others() -> None:
     aws = rendered(region="eu-central-1")
     assert (aws["repo1-s3-endpoint"], aws["repo1-storage-port"]) == ("s3.eu-central-1.amazonaws.com", "443")

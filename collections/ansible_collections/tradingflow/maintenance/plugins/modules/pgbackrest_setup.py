@@ -72,6 +72,11 @@ options:
         description: Whether small files are put together, which saves requests.
         type: bool
         default: true
+      block:
+        description:
+          - Whether incremental and differential backups hold blocks that changed instead of whole files.
+          - Without it that is so from pgBackRest 2.55 on, with O(repositories[].bundle).
+        type: bool
   database_name:
     description: The database in which rights are given, and to which is connected.
     type: str

@@ -111,6 +111,9 @@ options:
             description: Not used for a restore; it may be here as it is in the backup's own list.
             type: bool
             default: true
+          block:
+            description: Not used for a restore, likewise.
+            type: bool
   superuser:
     description:
       - A role of the source by which the restored cluster is asked for its superusers, when it has neither

@@ -31,7 +31,10 @@ REPOSITORY_SPEC: Dict[str, Any] = {
     "cipher_pass": {"type": "str", "no_log": True},
     "encryption": {"type": "str", "default": "aes-256-cbc", "choices": ["aes-256-cbc", "none"]},
     "bundle": {"type": "bool", "default": True},
+    "block": {"type": "bool"},
 }
+#: From here on incremental backups by blocks are used: before, some could not be restored.
+BLOCKS_SINCE = (2, 55)
 
 
 class Repository(NamedTuple):
@@ -67,10 +70,11 @@ def address(endpoint: Optional[str], region: str) -> Tuple[str, int]:
     return parts.hostname, port
 
 
-def render(options: Dict[str, Any]) -> Dict[str, Dict[str, str]]:
+def render(options: Dict[str, Any], version: Tuple[int, ...] = (0,)) -> Dict[str, Dict[str, str]]:
     """Sections of the file: options by name.
 
     :param options: see setup.SPEC
+    :param version: of pgBackRest, where backups are made by this file
     :raises ConfigurationError: they make no sense
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", options["stanza"]) or options["stanza"] == "global":
@@ -82,7 +86,9 @@ def render(options: Dict[str, Any]) -> Dict[str, Dict[str, str]]:
         raise ConfigurationError("There is no repository.", "Set backup_pgbackrest_repositories.")
     general: Dict[str, str] = {}
     for number, repository in enumerate(options["repositories"], 1):
-        general.update({f"repo{number}-{name}": value for name, value in _repository(repository, number).items()})
+        general.update(
+            {f"repo{number}-{name}": value for name, value in _repository(repository, number, version).items()}
+        )
     general.update(
         {
             "compress-type": options["compression"],
@@ -115,7 +121,7 @@ def render(options: Dict[str, Any]) -> Dict[str, Dict[str, str]]:
     return {"global": general, options["stanza"]: stanza}
 
 
-def _repository(repository: Dict[str, Any], number: int) -> Dict[str, str]:
+def _repository(repository: Dict[str, Any], number: int, version: Tuple[int, ...]) -> Dict[str, str]:
     host, port = address(repository.get("endpoint"), repository["region"])
     style = repository["addressing_style"]
     result = {
@@ -127,11 +133,12 @@ def _repository(repository: Dict[str, Any], number: int) -> Dict[str, str]:
         # AWS wants the bucket in the host's name, most others in the path.
         "s3-uri-style": "path" if style == "path" or (style == "auto" and repository.get("endpoint")) else "host",
         "storage-port": str(port),
-        # repo-block stays off, which is the default: it has bugs below 2.55.
         "bundle": "y" if repository["bundle"] else "n",
         "retention-full": str(UNLIMITED),
         "cipher-type": repository["encryption"],
     }
+    if _by_blocks(repository, number, version):
+        result["block"] = "y"
     if result["path"] == "/":
         raise ConfigurationError(f"Repository {number} has no path.", "Set the path of backup_pgbackrest_repositories.")
     if repository.get("ca_file"):
@@ -156,6 +163,17 @@ def _repository(repository: Dict[str, Any], number: int) -> Dict[str, str]:
             )
         result["cipher-pass"] = repository["cipher_pass"]
     return result
+
+
+def _by_blocks(repository: Dict[str, Any], number: int, version: Tuple[int, ...]) -> bool:
+    wanted = repository.get("block")
+    if wanted and (version < BLOCKS_SINCE or not repository["bundle"]):
+        raise ConfigurationError(
+            f"Repository {number} cannot have backups by blocks: they need bundle and pgBackRest "
+            f"{'.'.join(map(str, BLOCKS_SINCE))} or newer, with which they restore.",
+            "Leave block out of backup_pgbackrest_repositories: it is used where it can be.",
+        )
+    return bool(repository["bundle"] and version >= BLOCKS_SINCE and wanted is not False)
 
 
 def text(sections: Dict[str, Dict[str, str]], *, hide: bool = False) -> str:

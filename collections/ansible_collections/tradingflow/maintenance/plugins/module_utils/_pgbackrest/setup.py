@@ -138,7 +138,7 @@ class Setup:
 
     def _configuration(self) -> None:
         path = Path(self.options["config_file"])
-        wanted = configuration.render(self.options)
+        wanted = configuration.render(self.options, self.tool.version)
         before = configuration.read(str(path))
         text = configuration.text(wanted)
         if before != text:
