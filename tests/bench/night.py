@@ -44,16 +44,7 @@ class Night(Protection):
 
     def role_incremental(self, prefix: str) -> None:
         """Ours, as the daily run makes it, its objects compared with the store's listing."""
-        self.ours(
-            prefix,
-            environment=f"bench night {self.size:g}",
-            engines=["pgbackrest"],
-            pgbackrest_type="incr",
-            pgbackrest_stanza="local",
-            data_directory="",
-            storage=self.running.storage,
-            verify="checksum",
-        )
+        self.role(prefix, "pgbackrest", pgbackrest_type="incr", verify="checksum")
 
 
 CONTENDERS: dict[str, Callable[[Night, str], None]] = {

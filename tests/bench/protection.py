@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -147,18 +148,19 @@ class Protection(Bench):
         )
         return done.stdout.strip()
 
-    def role(self, prefix: str, engine: str) -> None:
-        """Ours, by ansible-playbook: counts, digests, verified in full."""
-        self.ours(
-            prefix,
-            environment=f"bench {engine} {self.size:g}",
-            engines=[engine],
-            pgbackrest_type="full",
-            pgbackrest_stanza="local",
-            data_directory="",
+    def role(self, prefix: str, engine: str, **options: Any) -> None:
+        """Ours, by ansible-playbook: counts, digests, verified in full where the options say nothing else."""
+        chosen = {
+            "environment": f"bench {engine} {self.size:g}",
+            "engines": [engine],
+            "pgbackrest_type": "full",
+            "pgbackrest_stanza": "local",
+            "data_directory": "",
             # Where the drill finds it.
-            storage=self.running.storage,
-        )
+            "storage": self.running.storage,
+            **options,
+        }
+        self.ours(prefix, **chosen)
 
     def role_logical(self, prefix: str) -> None:
         self.role(prefix, "logical")

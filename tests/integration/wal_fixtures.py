@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, setup
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import setup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import measure
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
@@ -116,20 +116,12 @@ def archiving() -> Iterator[Archiving]:
     with sandbox("empty", {VARIABLE: server()}) as up:
         made = Archiving(up)
         state = made.state
-        postgres, s3 = state["postgres"], state["s3"]
+        postgres = state["postgres"]
         folder = postgres["pgbackrest_dir"]
-        defaults = configuration.REPOSITORY_SPEC
-        repository = {
-            **{name: spec.get("default") for name, spec in defaults.items()},
-            **{name: s3[name] for name in ("bucket", "endpoint", "access_key", "secret_key")},
-            "ca_file": f"{folder}/ca.crt",
-            "path": REPOSITORY,
-            "cipher_pass": postgres["cipher_pass"],
-        }
         options = {
             **{name: spec.get("default") for name, spec in setup.SPEC.items()},
             "stanza": "local",
-            "repositories": [repository],
+            "repositories": [{**made.repository, "ca_file": f"{folder}/ca.crt", "path": REPOSITORY}],
             "database_name": postgres["database"],
             "maintenance_user": postgres["maintenance_user"],
             "config_file": f"{folder}/pgbackrest.conf",

@@ -33,6 +33,12 @@ class Account(NamedTuple):
     uid: int
     gid: int
 
+    def identity(self) -> Dict[str, Any]:
+        """What subprocess takes to run as this user: nothing, unless we are root."""
+        if os.geteuid() != 0:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": os.getgrouplist(self.name, self.gid)}
+
 
 def account(run_as: Optional[str]) -> Account:
     """Whom pgBackRest runs as: the user that owns the database's files, never root.
@@ -151,13 +157,6 @@ class PgBackRest:
         """The command line: no secret is ever on it."""
         return [self.program, f"--config={self.config_file}", f"--stanza={self.stanza}", *options, command]
 
-    def identity(self) -> Dict[str, Any]:
-        """What subprocess takes to run as its user."""
-        if os.geteuid() != 0:
-            return {}
-        groups = os.getgrouplist(self.user.name, self.user.gid)
-        return {"user": self.user.uid, "group": self.user.gid, "extra_groups": groups}
-
     def run(self, command: str, *options: str, timeout: float = 300) -> Said:
         """Runs a command to its end, whatever that is.
 
@@ -173,7 +172,7 @@ class PgBackRest:
                 timeout=timeout,
                 preexec_fn=child_setup(0),
                 check=False,
-                **self.identity(),
+                **self.user.identity(),
             )
         except subprocess.TimeoutExpired:
             raise BackupError(
@@ -206,7 +205,7 @@ class PgBackRest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             preexec_fn=child_setup(0, farewell=15),
-            **self.identity(),
+            **self.user.identity(),
         )
         said: List[Tuple[bytes, bytes]] = []
         reader = threading.Thread(target=lambda: said.append(process.communicate()), name="messages", daemon=True)
@@ -252,7 +251,7 @@ class Running:
             stderr=subprocess.STDOUT,
             # When we die it ends itself as when it is asked to: the server leaves its state of backup.
             preexec_fn=child_setup(nice, farewell=15),
-            **of.identity(),
+            **of.user.identity(),
         )
         self._listener = threading.Thread(target=self._listen, name="messages", daemon=True)
         self._listener.start()

@@ -140,10 +140,6 @@ class Cluster:
                 )
 
     def _run(self, arguments: List[str], timeout: float) -> str:
-        identity: Dict[str, Any] = {}
-        if os.geteuid() == 0:
-            groups = os.getgrouplist(self.user.name, self.user.gid)
-            identity = {"user": self.user.uid, "group": self.user.gid, "extra_groups": groups}
         with tempfile.TemporaryFile() as said:
             try:
                 code = subprocess.run(
@@ -155,7 +151,7 @@ class Cluster:
                     stderr=said,
                     timeout=timeout,
                     check=False,
-                    **identity,
+                    **self.user.identity(),
                 ).returncode
             except (OSError, subprocess.SubprocessError) as error:
                 raise RestoreError(f"{arguments[0]} did not run: {error}", "Check restore_pg_bin_dir.") from None

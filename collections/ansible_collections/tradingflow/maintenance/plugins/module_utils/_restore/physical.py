@@ -128,9 +128,9 @@ class PointInTime:
         state.check_kind("database")
         remove_home(before.get("home"))
         self.half = self._half_made(before)
-        if self.half:
-            before["making_cluster"] = None
-        self.files_done = self.files.settle(job, state, before) and before.get("wanted") == self._wanted(job)
+        # What is gone on with is not removed.
+        rest = {**before, "making_cluster": None} if self.half else before
+        self.files_done = self.files.settle(job, state, rest) and before.get("wanted") == self._wanted(job)
         if before.get("cluster"):
             moving = before["cluster"]
             # Whatever of the new one runs where it is not in place yet.
@@ -145,7 +145,6 @@ class PointInTime:
             text += " Its cluster had been put in place: this run goes on after that."
         elif self.half:
             text += " This run begins with what that one had fetched."
-            before["making_cluster"] = str(self.half)
         else:
             text += " This run starts over."
         job.found.append(text)
@@ -264,7 +263,7 @@ class PointInTime:
         begun = bool(self.half)
         if self.setting["delta"] and not begun:
             job.progress.phase("copy")
-            begun = delta.copy(self.cluster.directory, self._new, self.backrest.identity(), job.progress.tick)
+            begun = delta.copy(self.cluster.directory, self._new, self.backrest.user.identity(), job.progress.tick)
         if begun:
             arguments.append("--delta")
         with self.backrest.start("restore", *arguments) as running:

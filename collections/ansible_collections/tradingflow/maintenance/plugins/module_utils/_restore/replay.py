@@ -101,11 +101,6 @@ class Replay:
         }
         if self._configuration:
             alone["config_file"] = self._configuration
-        identity: Dict[str, Any] = {}
-        if os.geteuid() == 0:
-            identity = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
-            groups = os.getgrouplist(self._user.name, self._user.gid)
-            identity["extra_groups"] = groups
         with open(self.home / "log", "wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -122,7 +117,7 @@ class Replay:
                 stdout=log,
                 stderr=log,
                 preexec_fn=child_setup(0, signal.SIGQUIT),
-                **identity,
+                **self._user.identity(),
             )
 
     def database(self, name: str, user: str) -> Dict[str, Any]:
