@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.conftest import ROOT
 
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/converge.yml"))
 
 
-def test_scenarios() -> None:
+def test_scenarios(tmp_path: Path) -> None:
     """All in one run: they share the sandbox, which the scenario "default" makes and removes."""
     done = subprocess.run(
         [
@@ -20,7 +21,13 @@ def test_scenarios() -> None:
             *(word for scenario in SCENARIOS for word in ("-s", scenario)),
         ],
         cwd=ROOT,
-        env={**os.environ, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "NO_COLOR": "1"},
+        env={
+            **os.environ,
+            "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+            "NO_COLOR": "1",
+            # Not where molecule keeps what a run that was killed left, of any checkout of the same name.
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -227,6 +227,19 @@ def test_not_set_up(physical: Physical, tmp_path: Path) -> None:
         fails(physical, ConfigurationError, "must not run as root", pgbackrest={"run_as": "root"})
 
 
+def test_set_up_without_the_store_changes_nothing_of_the_server(physical: Physical, points: dict[str, Any]) -> None:
+    before = physical.sql("SHOW archive_timeout")
+    physical.sandbox("stop", "s3")
+    try:
+        done = physical.play("backup_setup", "-e", "backup_pgbackrest_archive_timeout=123")
+    finally:
+        physical.sandbox("start", "s3")
+    assert done.returncode
+    assert "Repository 1 cannot be read" in done.output
+    assert "Check that the store runs" in done.output
+    assert physical.sql("SHOW archive_timeout") == before
+
+
 def test_store_gone_while_archiving(physical: Physical, points: dict[str, Any]) -> None:
     with archiving(physical, archive_timeout="3", io_timeout="2") as other:
         physical.sandbox("stop", "s3")

@@ -91,6 +91,8 @@ class CallbackModule(Default):
             self._display.display(f"   changed  {host}  {field(result, 'task').name}{suffix}", color=C.COLOR_CHANGED)
             for step in data.get("steps", []):
                 self._display.display(f"     - {step}")
+        # What a task warns of is said to people; each once.
+        self._handle_warnings(data)
 
     def _show_area(self, host: str, data: dict[str, Any]) -> None:
         checks = data["checks"]

@@ -70,7 +70,10 @@ def connected(database: Dict[str, Any], *, statement_timeout: Optional[int] = No
     :raises ConfigurationError: psycopg2 is missing
     """
     if psycopg2 is None:
-        raise ConfigurationError("The Python library psycopg2 is missing.", "Install psycopg2-binary for this Python.")
+        raise ConfigurationError(
+            "The Python library psycopg2 is missing.",
+            "Install psycopg2-binary for this Python; Debian's is python3-psycopg2.",
+        )
     seconds = database.get("statement_timeout", 60) if statement_timeout is None else statement_timeout
     try:
         connection = psycopg2.connect(

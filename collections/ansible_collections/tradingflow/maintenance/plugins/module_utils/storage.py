@@ -18,6 +18,8 @@ try:
 except ImportError:
     boto3 = None  # type: ignore[assignment]
 
+_CONDITIONS = {"IfMatch": "If-Match", "IfNoneMatch": "If-None-Match"}
+
 #: Argument spec of the option "storage".
 STORAGE_SPEC: Dict[str, Any] = {
     "bucket": {"type": "str", "required": True},
@@ -42,9 +44,18 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
     :param pool: connections kept open, at least the number of threads
     """
     if boto3 is None:
-        raise ConfigurationError("The Python library boto3 is missing.", "Install boto3 for this Python.")
+        raise ConfigurationError(
+            "The Python library boto3 is missing.", "Install boto3 for this Python; Debian's is python3-boto3."
+        )
+    # Stores other than AWS often refuse boto3's default CRC trailers; where we want a checksum we say so. What is older
+    # than 1.36 (Debian 12's) has none.
+    quiet = {
+        name: "when_required"
+        for name in ("request_checksum_calculation", "response_checksum_validation")
+        if name in Config.OPTION_DEFAULTS
+    }
     try:
-        return boto3.session.Session().client(
+        made = boto3.session.Session().client(
             "s3",
             endpoint_url=storage.get("endpoint") or None,
             region_name=storage.get("region") or None,
@@ -59,15 +70,34 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
                 retries={"mode": "standard", "total_max_attempts": storage.get("max_attempts", 3)},
                 max_pool_connections=pool,
                 s3={"addressing_style": storage.get("addressing_style") or "auto"},
-                # Stores other than AWS often refuse boto3's default CRC trailers; where we want a checksum we say so.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
+                **quiet,
             ),
         )
     except (BotoCoreError, ValueError) as error:
         raise StorageError(
             f"Cannot use the S3 store {describe(storage)}: {error}", "Check tradingflow_storage."
         ) from None
+    for operation in ("PutObject", "DeleteObject"):
+        _conditions(made, operation)
+    return made
+
+
+def _conditions(s3: Any, operation: str) -> None:
+    """Lets an older boto3 (Debian 12's) send the conditions that it does not know yet: locks and ledger need them."""
+    known = s3.meta.service_model.operation_model(operation).input_shape.members
+    unknown = {name: header for name, header in _CONDITIONS.items() if name not in known}
+    if not unknown:
+        return
+
+    def take(params: Dict[str, Any], context: Dict[str, Any], **_more: Any) -> Dict[str, Any]:
+        context["conditions"] = {unknown[name]: params[name] for name in unknown if name in params}
+        return {name: value for name, value in params.items() if name not in unknown}
+
+    def send(params: Dict[str, Any], context: Dict[str, Any], **_more: Any) -> None:
+        params["headers"].update(context["conditions"])
+
+    s3.meta.events.register(f"provide-client-params.s3.{operation}", take)
+    s3.meta.events.register(f"before-call.s3.{operation}", send)
 
 
 def key(storage: Dict[str, Any], *parts: str) -> str:

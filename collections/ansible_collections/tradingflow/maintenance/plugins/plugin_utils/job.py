@@ -25,10 +25,14 @@ INTERVAL = 2.0
 #: Failed looks in a row after which the host counts as lost; the work there then ends itself.
 PATIENCE = 20
 
+#: Begins the answer to a look: what stands before it is another's, such as sudo's complaint about the host's name,
+#: which comes by the same terminal.
+_MARK = "tradingflow-job:"
 # One look: touches the handle, waits up to a second for the end, then prints the process's state, the result if there
 # is one, and how far the work is, each on a line of its own.
 _LOOK = """cd {job} && {{ test ! -e alive || touch alive; }} && for i in 1 2 3 4 5 6 7 8 9 10; do
-test -e result.json && break; sleep 0.1; done; if test -d /proc/{pid}; then echo running; else echo ended; fi;
+test -e result.json && break; sleep 0.1; done; echo {mark};
+if test -d /proc/{pid}; then echo running; else echo ended; fi;
 cat result.json 2>/dev/null || echo null; echo; cat state.json 2>/dev/null || echo null"""
 
 
@@ -104,12 +108,13 @@ class JobAction(AreaAction):
 
     def _follow(self, job: str, pid: int, host: str) -> dict[str, Any]:
         lines = Lines(self.kind, host)
-        look = _LOOK.format(job=job, pid=pid)
+        look = _LOOK.format(job=job, pid=pid, mark=_MARK)
         failures = 0
         while True:
             answer = self._low_level_execute_command(look, sudoable=True)
             try:
-                text = answer["stdout"].splitlines()
+                text = answer["stdout"].partition(_MARK)[2].split("\n")[1:]
+                text = [line for line in map(str.strip, text) if line]
                 state, result, progress = text[0], json.loads(text[1]), json.loads(text[-1])
             except (IndexError, ValueError):
                 failures += 1

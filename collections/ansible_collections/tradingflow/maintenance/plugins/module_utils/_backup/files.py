@@ -44,7 +44,10 @@ def kind_of(status: os.stat_result) -> str:
 def need_zstandard() -> None:
     """Raises ConfigurationError when the library is missing."""
     if zstandard is None:
-        raise ConfigurationError("The Python library zstandard is missing.", "Install zstandard for this Python.")
+        raise ConfigurationError(
+            "The Python library zstandard is missing.",
+            "Install zstandard for this Python; Debian's is python3-zstandard.",
+        )
 
 
 class Walk:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .._backup.snapshot import quoted
 from ..database import connected
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DatabaseError
 from .program import Account, acting_as
 
 #: What the maintenance user needs besides reading.
@@ -36,7 +36,17 @@ def superuser(options: Dict[str, Any], user: Account, name: str) -> Iterator[Any
         "sslmode": "disable",
         "connect_timeout": 10,
     }
-    with acting_as(user), connected(database, statement_timeout=60) as connection:
+    with ExitStack() as stack:
+        try:
+            with acting_as(user):
+                connection = stack.enter_context(connected(database, statement_timeout=60))
+        except DatabaseError as error:
+            raise DatabaseError(
+                error.message,
+                "Check that the server runs, backup_pgbackrest_socket_directory, the port, and that this runs as root"
+                " or as the user that owns the cluster (ansible_become, or -b).",
+            ) from None
+        # What is written beside it is root's business again.
         yield connection
 
 
@@ -63,12 +73,16 @@ def settings(connection: Any, program: str, options: Dict[str, Any]) -> List[Tup
         # What is in the files counts where it only waits for a restart.
         cursor.execute(
             "SELECT DISTINCT ON (name) name, setting FROM pg_file_settings"
-            " WHERE name IN ('archive_mode', 'wal_level') AND setting IS NOT NULL ORDER BY name, seqno DESC"
+            " WHERE name IN ('archive_mode', 'archive_command', 'wal_level') AND setting IS NOT NULL"
+            " ORDER BY name, seqno DESC"
         )
         filed: Dict[str, str] = dict(cursor.fetchall())
     changes = []
     for name, (value, fine) in wanted.items():
-        now = filed.get(name, running[name])
+        now = running[name]
+        # Without archive_mode the server calls the command disabled, whatever it is.
+        if name in ("archive_mode", "wal_level") or now == "(disabled)":
+            now = filed.get(name, now)
         if not (fine(now) if fine else now == value):
             changes.append((name, now, value))
     return changes

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..errors import ConfigurationError, MaintenanceError
-from . import configuration, info, schedule, server
+from ..errors import ConfigurationError, MaintenanceError, StorageError
+from . import configuration, info, messages, schedule, server
 from .program import PgBackRest, check_server
 
 SPEC: Dict[str, Any] = {
@@ -178,7 +178,7 @@ class Setup:
         if not command:
             raise ConfigurationError(
                 "The server has to be restarted, and nobody says how.",
-                "Set backup_pgbackrest_service or backup_pgbackrest_restart_command.",
+                "Set backup_pgbackrest_restart_command, or restart it and run this again.",
             )
         if not self._step(f"restart the server: {' '.join(command)}"):
             return
@@ -233,11 +233,24 @@ class Setup:
             self.tool.checked("stanza-upgrade")
 
     def _stanzas(self) -> Optional[List[info.Stanza]]:
+        """The stanza in each repository, None when nothing is configured yet.
+
+        :raises MaintenanceError: a repository cannot be read: what is not known to be there must not be relied on
+        """
         if self.check and not os.path.exists(self.options["config_file"]):
             return None
-        text = self.tool.checked("info", "--output=json")
+        text = self.tool.checked("info", "--io-timeout=10", "--output=json")
         numbers = range(1, len(self.options["repositories"]) + 1)
-        return [info.parse(text, self.options["stanza"], number) for number in numbers]
+        found = [info.parse(text, self.options["stanza"], number) for number in numbers]
+        for number, each in enumerate(found, 1):
+            if each.exists and each.problem:
+                raise messages.explained(
+                    f"Repository {number} cannot be read, and archiving is left as it is",
+                    each.problem,
+                    StorageError,
+                    "Check the store, and the keys in backup_pgbackrest_repositories.",
+                )
+        return found
 
     def _schedule(self) -> None:
         contents = schedule.files(self.options, self.tool)

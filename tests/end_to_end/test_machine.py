@@ -1,0 +1,266 @@
+"""A database's host as it is elsewhere: a Debian with systemd, over SSH, as a user who may become root, its own Python.
+
+The tests go on from one another.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Playbook, Sandbox, play_on
+from tests.machine import CLUSTER, NAME, Machine, inventory, machine
+
+CA_FILE = "/var/tmp/tradingflow-machine-ca.crt"
+SERVICE = f"postgresql@{CLUSTER}"
+PASSWORDS = {"tradingflow_maintenance": "m4int 'word", "postgres": 'sup3r "word', "cipher": 'c1pher $word "x"'}
+UNITS = "/etc/systemd/system/tradingflow-pgbackrest-machine-"
+CRON = "/etc/cron.d/tradingflow-pgbackrest-machine"
+
+
+class Host:
+    """The machine with a platform's database on it, and the playbooks against it."""
+
+    def __init__(self, made: Machine, platform: Sandbox, folder: Path) -> None:
+        self.machine = made
+        self.platform = platform
+        self.folder = folder
+        self._fill()
+        database = {"host": "127.0.0.1", "port": made.ports["postgres"], "name": "tradingflow", "sslmode": "require"}
+        s3 = platform.state["s3"]
+        repository = {name: s3[name] for name in ("bucket", "region", "endpoint", "access_key", "secret_key")}
+        (folder / "hosts.json").write_text(
+            inventory(
+                made,
+                platform.state,
+                CA_FILE,
+                tradingflow_database={
+                    **database,
+                    "user": "tradingflow_maintenance",
+                    "password": PASSWORDS["tradingflow_maintenance"],
+                },
+                backup_engines=["pgbackrest"],
+                backup_pgbackrest_repositories=[
+                    {
+                        **repository,
+                        "path": "pgbackrest/machine",
+                        "ca_file": CA_FILE,
+                        "cipher_pass": PASSWORDS["cipher"],
+                    }
+                ],
+                backup_pgbackrest_restart_command=["systemctl", "restart", SERVICE],
+                health_check_log_sources=[
+                    {"name": "postgresql", "kind": "journal", "unit": "postgresql@*.service", "quiet_ok": True}
+                ],
+                restore_database={**database, "user": "postgres", "password": PASSWORDS["postgres"]},
+                restore_cluster={
+                    "data_directory": f"/var/lib/postgresql/{CLUSTER.replace('-', '/')}",
+                    "config_file": f"/etc/postgresql/{CLUSTER.replace('-', '/')}/postgresql.conf",
+                    "stop_command": ["systemctl", "stop", SERVICE],
+                    "start_command": ["systemctl", "start", SERVICE],
+                },
+                restore_pgbackrest={"stanza": "machine"},
+            ),
+            encoding="utf-8",
+        )
+
+    def _fill(self) -> None:
+        """Copies the sandbox's database here."""
+        postgres = self.platform.state["postgres"]
+        dumped = subprocess.run(
+            [
+                *(f"{postgres['bin_dir']}/pg_dump", "--no-owner", "--no-privileges", "-h", postgres["host"]),
+                *("-p", str(postgres["port"]), "-U", postgres["superuser"], "-d", postgres["database"]),
+            ],
+            env={"PGPASSWORD": postgres["superuser_password"]},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        users = "; ".join(
+            f"{'ALTER' if name == 'postgres' else 'CREATE'} ROLE {name} LOGIN PASSWORD $${PASSWORDS[name]}$$"
+            for name in ("tradingflow_maintenance", "postgres")
+        )
+        self.machine.sql(f"{users}; CREATE DATABASE tradingflow", "postgres")
+        # A newer server's setting, which this one does not know.
+        self.machine.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
+
+    def play(self, name: str, *arguments: str, root: bool = True, **variables: Any) -> Playbook:
+        """Runs a playbook on it."""
+        done = play_on(
+            self.platform,
+            self.folder / "artifacts",
+            name,
+            *(("-b",) if root else ()),
+            *("-e", json.dumps(variables)),
+            *arguments,
+            inventory=self.folder / "hosts.json",
+        )
+        for secret in (*PASSWORDS.values(), self.platform.state["s3"]["secret_key"]):
+            assert secret not in done.output
+        return done
+
+    def backups(self) -> list[str]:
+        """Labels of the stanza's backups."""
+        command = "runuser -u postgres -- pgbackrest --stanza=machine --output=json info"
+        return [entry["label"] for entry in json.loads(self.machine.run(command))[0]["backup"]]
+
+
+@pytest.fixture(scope="module")
+def host(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    ca = Path(CA_FILE)
+    text = Path(platform.state["s3"]["ca_file"]).read_text(encoding="utf-8")
+    ca.write_text(text, encoding="utf-8")
+    try:
+        with machine({CA_FILE.lstrip("/"): text}) as made:
+            yield Host(made, platform, tmp_path_factory.mktemp("host"))
+    finally:
+        ca.unlink()
+
+
+def steps(done: Playbook) -> list[str]:
+    """What backup_setup says that it changed."""
+    return re.findall(r"^ +- (.*)", done.output, re.MULTILINE)
+
+
+def waited(until: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def test_set_up(host: Host) -> None:
+    refused = host.play("backup_setup", root=False)
+    assert refused.returncode
+    assert "ansible_become" in refused.output
+    planned = host.play("backup_setup", "--check")
+    assert planned.returncode == 0, planned.output
+    assert "create the stanza machine" in steps(planned)
+    # The first time the file's folder is not there either, and is root's.
+    first = host.play("backup_setup")
+    assert first.returncode == 0, first.output
+    assert steps(first) == steps(planned)
+    assert "Nothing is archived before the server is restarted" in " ".join(first.output.split())
+    again = host.play("backup_setup")
+    assert (again.returncode, steps(again)) == (0, []), again.output
+    restarted = host.play("backup_setup", backup_pgbackrest_restart=True)
+    assert restarted.returncode == 0, restarted.output
+    assert steps(restarted) == [f"restart the server: systemctl restart {SERVICE}"]
+    assert host.machine.sql("SHOW archive_mode") == "on"
+    mode = host.machine.run("stat -c %a:%U /etc/pgbackrest/pgbackrest.conf").strip()
+    assert mode == "600:postgres"
+
+
+def test_timer_and_cron_back_up(host: Host) -> None:
+    """Each by itself, within a minute of being set up; one takes the other's place."""
+    timed = host.play("backup_setup", backup_pgbackrest_scheduler="timer", backup_pgbackrest_schedule={"incr": "*:*"})
+    assert timed.returncode == 0, timed.output
+    assert steps(timed) == [f"write {UNITS}incr.service", f"write {UNITS}incr.timer"]
+    waited(lambda: len(host.backups()) == 1, 150)
+    by_cron = host.play(
+        "backup_setup", backup_pgbackrest_scheduler="cron", backup_pgbackrest_schedule={"diff": "* * * * *"}
+    )
+    assert by_cron.returncode == 0, by_cron.output
+    assert steps(by_cron) == [f"remove {UNITS}incr.service", f"remove {UNITS}incr.timer", f"write {CRON}"]
+    assert "tradingflow" not in host.machine.run("systemctl list-timers --all")
+    waited(lambda: any(label.endswith("D") for label in host.backups()), 150)
+    neither = host.play("backup_setup")
+    assert (neither.returncode, steps(neither)) == (0, [f"remove {CRON}"]), neither.output
+    # One that had begun by then ends first.
+    waited(lambda: not host.machine.run("pgrep -f '[t]ype=.*backup' || true").strip(), 60)
+
+
+#: Puts an object that must not be there yet twice, then one that must be another; with the host's own boto3.
+CONDITIONS = """
+import json, sys
+from botocore.exceptions import ClientError
+sys.path.insert(0, "/var/tmp/ours")
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage
+options = json.load(sys.stdin)
+s3, place = storage.client(options), {"Bucket": options["bucket"], "Key": "condition"}
+for condition in ({"IfNoneMatch": "*"}, {"IfNoneMatch": "*"}, {"IfMatch": "another"}, {}):
+    try:
+        s3.put_object(**place, Body=b"", **condition)
+        print("stored")
+    except ClientError as error:
+        print(storage.error_code(error))
+"""
+
+
+def test_older_boto3_sends_conditions(host: Host) -> None:
+    """What keeps two apart, and the ledger whole, must not be lost where the library does not know it."""
+    version = host.machine.run("python3 -c 'import boto3; print(boto3.__version__)'")
+    assert tuple(map(int, version.split("."))) < (1, 35)
+    packed = subprocess.run(
+        ["tar", "-C", ROOT / "collections", "-chf", "-", "--exclude=__pycache__", "ansible_collections"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    place = "/var/tmp/ours"
+    host.machine.run(f"mkdir -p {place} && base64 -d | tar -C {place} -xf -", text=b64encode(packed).decode())
+    host.machine.run(f"cat >{place}/conditions.py", text=CONDITIONS)
+    options = {**host.platform.storage, "ca_file": CA_FILE}
+    said = host.machine.run(f"python3 {place}/conditions.py", text=json.dumps(options)).split()
+    assert said == ["stored", "PreconditionFailed", "PreconditionFailed", "stored"]
+
+
+def test_daily(host: Host) -> None:
+    done = host.play("daily", "--tags", "system,logs,backup")
+    checks = {check["id"]: check for check in done.report()["checks"] if check["host"] == NAME}
+    assert {check["status"] for name, check in checks.items() if name.startswith("backup.")} == {"ok"}, done.output
+    assert checks["backup.verified:pgbackrest"]["status"] == "ok"
+    for name in ("system.failed_units", "logs.readable:postgresql"):
+        assert checks[name]["status"] == "ok", checks[name]
+    watched = {check["id"]: check["status"] for check in done.report()["checks"] if check["area"] == "backups"}
+    # Nothing was restored yet.
+    assert watched.pop("backups.proven_restore:pgbackrest") == "critical"
+    assert set(watched.values()) == {"ok"}, watched
+
+
+def test_dump(host: Host) -> None:
+    """With Debian's client, and without the libraries that make it faster."""
+    done = host.play("daily", "--tags", "backup", backup_engines=["logical"], backup_data_directory="/etc/ssh")
+    checks = {check["id"]: check["status"] for check in done.report()["checks"] if check["host"] == NAME}
+    assert set(checks.values()) == {"ok"}, done.output
+
+
+def test_drill_proves_both(host: Host) -> None:
+    done = host.play("drill", restore_drill_engines=["logical", "pgbackrest"])
+    assert done.returncode == 0, done.output
+    checks = {check["id"]: check["status"] for check in done.report("drill")["checks"]}
+    assert {"drill.digests", "drill.digests:pgbackrest", "drill.rpo:pgbackrest"} <= checks.keys()
+    assert set(checks.values()) == {"ok"}
+    assert host.machine.run("cd /var/tmp/tradingflow-drill-0 && find . -type f -size +0") == ""
+
+
+def test_back_to_a_second(host: Host) -> None:
+    """In place, by systemd, as an operator would."""
+    host.machine.sql("CREATE TABLE lost (i int); INSERT INTO lost VALUES (1)")
+    moment = host.machine.sql("SELECT clock_timestamp()")
+    time.sleep(1)
+    host.machine.sql("INSERT INTO lost VALUES (2)")
+    host.machine.sql("SELECT pg_switch_wal()")
+    wanted: dict[str, Any] = {
+        "restore_mode": "point_in_time",
+        "restore_target": moment,
+        "restore_confirm": "machine/tradingflow",
+    }
+    planned = host.play("restore", "--check", **wanted)
+    assert planned.returncode == 0, planned.output
+    done = host.play("restore", **wanted)
+    assert done.returncode == 0, done.output
+    assert host.machine.sql("SELECT i FROM lost") == "1"
+    assert host.machine.run(f"systemctl is-active {SERVICE}").strip() == "active"
+    assert "main_before_" in host.machine.run("ls /var/lib/postgresql/15")
+    # It archives on, on its own timeline, and the daily knows.
+    after = host.play("daily", "--tags", "backup")
+    assert {check["status"] for check in after.report()["checks"]} == {"ok"}, after.output
