@@ -349,6 +349,27 @@ def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_whoever_reads_it_leaves(platform: Sandbox, tmp_path: Path) -> None:
+    """As after ``| head`` or the end of a pager: the run goes on to its end, and gives its lock back."""
+    running = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", "inventories/local", "playbooks/daily.yml"),
+            *("--tags", "system", "-e", f"tradingflow_artifacts_dir={tmp_path}"),
+        ],
+        cwd=ROOT,
+        env=platform.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert running.stdout
+    assert running.stdout.readline().startswith(b"== Daily")
+    running.stdout.close()
+    assert running.wait(timeout=120) in (0, 2)
+    assert json.loads((tmp_path / "daily/latest/report.json").read_text(encoding="utf-8"))["checks"]
+    assert not keys(platform, "locks/local/")
+
+
 def test_missed_run_is_a_finding(play: Play, tmp_path: Path) -> None:
     due = ("--tags", "application", "-e", "tradingflow_daily_interval=93600")
     assert play("daily", *due).returncode == 0

@@ -6,8 +6,11 @@ The tests go on from one another.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -21,7 +24,12 @@ from tests.machine import CLUSTER, NAME, Machine, inventory, machine
 
 CA_FILE = "/var/tmp/tradingflow-machine-ca.crt"
 SERVICE = f"postgresql@{CLUSTER}"
-PASSWORDS = {"tradingflow_maintenance": "m4int 'word", "postgres": 'sup3r "word', "cipher": 'c1pher $word "x"'}
+PASSWORDS = {
+    "tradingflow_maintenance": "m4int 'word",
+    "postgres": 'sup3r "word',
+    "cipher": 'c1pher $word "x"',
+    "files": "f1les w'rd",
+}
 UNITS = "/etc/systemd/system/tradingflow-pgbackrest-machine-"
 CRON = "/etc/cron.d/tradingflow-pgbackrest-machine"
 
@@ -92,6 +100,12 @@ class Host:
         self.machine.sql(f"{users}; CREATE DATABASE tradingflow", "postgres")
         # A newer server's setting, which this one does not know.
         self.machine.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """The command line of a playbook."""
+        artifacts = f"tradingflow_artifacts_dir={self.folder / 'artifacts'}"
+        playbook = [sys.executable, "-m", "ansible", "playbook", f"playbooks/{name}.yml"]
+        return [*playbook, "-i", str(self.folder / "hosts.json"), "-e", artifacts, *arguments]
 
     def play(self, name: str, *arguments: str, root: bool = True, **variables: Any) -> Playbook:
         """Runs a playbook on it."""
@@ -226,20 +240,67 @@ def test_daily(host: Host) -> None:
     assert set(watched.values()) == {"ok"}, watched
 
 
-def test_dump(host: Host) -> None:
-    """With Debian's client, and without the libraries that make it faster."""
-    done = host.play("daily", "--tags", "backup", backup_engines=["logical"], backup_data_directory="/etc/ssh")
+#: The application's files on this host, by its own restic.
+FILES = {
+    "backup_data_directory": "/opt/tradingflow/data",
+    "restore_data_directory": "/opt/tradingflow/data",
+    "backup_files_engine": "restic",
+    "tradingflow_files_password": PASSWORDS["files"],
+}
+
+
+def test_dump_and_files(host: Host) -> None:
+    """With Debian's client and restic, and without the libraries that make it faster."""
+    host.machine.run("mkdir -p /opt/tradingflow/data/models && echo weights >/opt/tradingflow/data/models/one")
+    done = host.play("daily", "--tags", "backup", backup_engines=["logical"], **FILES)
     checks = {check["id"]: check["status"] for check in done.report()["checks"] if check["host"] == NAME}
     assert set(checks.values()) == {"ok"}, done.output
 
 
 def test_drill_proves_both(host: Host) -> None:
-    done = host.play("drill", restore_drill_engines=["logical", "pgbackrest"])
+    done = host.play("drill", restore_drill_engines=["logical", "pgbackrest"], **FILES)
     assert done.returncode == 0, done.output
     checks = {check["id"]: check["status"] for check in done.report("drill")["checks"]}
     assert {"drill.digests", "drill.digests:pgbackrest", "drill.rpo:pgbackrest"} <= checks.keys()
     assert set(checks.values()) == {"ok"}
     assert host.machine.run("cd /var/tmp/tradingflow-drill-0 && find . -type f -size +0") == ""
+
+
+def test_work_there_ends_when_nobody_watches(host: Host) -> None:
+    """The runner is killed, and with it every sign of life: the host has nothing else to go by."""
+    host.machine.sql("CREATE TABLE bulk AS SELECT i, repeat(md5(i::text), 20) t FROM generate_series(1, 100000) i")
+    slow = {"backup_engines": ["logical"], "backup_bandwidth_limit": 100_000, **FILES}
+    running = subprocess.Popen(
+        host.command("daily", "-b", "--tags", "backup", "-e", json.dumps(slow)),
+        cwd=ROOT,
+        env=host.platform.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    dumping = "pgrep -x pg_dump || true"
+    waited(lambda: bool(host.machine.run(dumping).strip()), 60)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    waited(lambda: not host.machine.run(dumping).strip(), 60)
+    # What it was doing is gone; how it ended stays in its folder for whoever asks, until a later run.
+    left = "cd /var/tmp/tradingflow-backup-0 && find . -type f ! -name lock ! -path './job-*'"
+    waited(lambda: host.machine.run(left) == "", 20)
+    host.machine.sql("DROP TABLE bulk")
+    again = host.play("daily", "--tags", "backup", backup_engines=["logical"], **FILES)
+    checks = {check["id"]: check["status"] for check in again.report()["checks"] if check["host"] == NAME}
+    assert set(checks.values()) == {"ok"}, again.output
+
+
+def test_dump_and_files_come_back(host: Host) -> None:
+    before = host.machine.sql("SELECT count(*) FROM executions")
+    host.machine.sql("DROP SCHEMA maintenance CASCADE; DELETE FROM executions")
+    host.machine.run("rm -r /opt/tradingflow/data/models")
+    done = host.play("restore", restore_mode="whole", restore_confirm="machine/tradingflow", **FILES)
+    assert done.returncode == 0, done.output
+    assert host.machine.sql("SELECT count(*) FROM executions") == before != "0"
+    assert host.machine.run("cat /opt/tradingflow/data/models/one") == "weights\n"
 
 
 def test_back_to_a_second(host: Host) -> None:

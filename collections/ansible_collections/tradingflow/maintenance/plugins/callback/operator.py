@@ -13,6 +13,7 @@ description:
   - Area by area with its findings, progress of long work, and nothing about tasks that went well.
   - Failures and unreachable hosts are shown in full, as the default callback does.
   - With C(-v) and above it is the default callback.
+  - Goes on in silence when nobody reads its output any more, as after C(| head) or the end of a pager.
   - Needs no terminal. AWX and ansible-runner see the same lines.
 author: TradingFlow Maintenance contributors (@tradingflow)
 extends_documentation_fragment:
@@ -20,6 +21,8 @@ extends_documentation_fragment:
   - ansible.builtin.result_format_callback
 """
 
+import os
+import sys
 from typing import Any
 
 from ansible import constants as C
@@ -29,6 +32,38 @@ COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHA
 # Role argument validation runs whatever the tags.
 SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "meta")
 VERDICTS = ("ansible.builtin.fail", "fail")
+
+
+class Lasting:
+    """A stream that swallows what is written once nobody reads it any more.
+
+    Ansible's thread of results ends at the first error of such a write, and the run then waits for it for ever, with its
+    lock.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            self._mute()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._mute()
+
+    def _mute(self) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
 
 
 class CallbackModule(Default):
@@ -43,6 +78,10 @@ class CallbackModule(Default):
     @property
     def _quiet(self) -> bool:
         return bool(self._display.verbosity == 0)
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
+        super().v2_playbook_on_start(playbook)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if not self._quiet:
