@@ -37,8 +37,8 @@ VERDICTS = ("ansible.builtin.fail", "fail")
 class Lasting:
     """A stream that swallows what is written once nobody reads it any more.
 
-    Ansible's thread of results ends at the first error of such a write, and the run then waits for it for ever, with its
-    lock.
+    Ansible's thread of results ends at the first error of such a write, and the run then waits for it for ever, with
+    its lock.
     """
 
     def __init__(self, stream: Any) -> None:
