@@ -241,7 +241,7 @@ def test_daily(host: Host) -> None:
 
 
 #: The application's files on this host, by its own restic.
-FILES = {
+FILES: dict[str, Any] = {
     "backup_data_directory": "/opt/tradingflow/data",
     "restore_data_directory": "/opt/tradingflow/data",
     "backup_files_engine": "restic",
