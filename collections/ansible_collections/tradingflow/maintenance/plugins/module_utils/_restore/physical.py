@@ -255,7 +255,9 @@ class PointInTime:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
-        arguments.append(f"--recovery-option=restore_command={self._get(self.cluster.directory)}")
+        # Asynchronously it may wait two minutes in vain for a segment that the server asks for again.
+        command = self._get(self.cluster.directory, "--no-archive-async")
+        arguments.append(f"--recovery-option=restore_command={command}")
         if self.setting["elsewhere"]:
             # Two servers may not write into one archive.
             arguments.append("--archive-mode=off")
