@@ -447,6 +447,12 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
             'ERROR: could not extend file "base/1/2": wrote only 4096 of 8192 bytes HINT: Check free disk space.',
             ConfigurationError,
         ),
+        # Nor is it its fault that the programs cannot read it.
+        (
+            "pg_restore: warning: archive is compressed, but this installation does not support compression"
+            " (this build does not support compression with zstd) -- no data will be available",
+            ConfigurationError,
+        ),
         ("pg_restore: error: could not read from input file: end of file", RestoreError),
     ],
 )
