@@ -434,6 +434,11 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
         chosen(19)
     with pytest.raises(ConfigurationError, match="of PostgreSQL 15, the recovery point of 16"):
         chosen(16, pg_bin_dir=places[15])
+    # Named are those of one of two versions: the other's own are taken where they are, and never others.
+    assert chosen(15, pg_bin_dir=places[9]) == {places[15]}
+    assert chosen(15, pg_bin_dir=places[18]) == {places[18]}
+    with pytest.raises(ConfigurationError, match=r"(initdb|postgres) was not found"):
+        chosen(15, pg_bin_dir=only_client)
     monkeypatch.setenv("PATH", places[18])
     assert chosen(15) == {places[18]}
 
