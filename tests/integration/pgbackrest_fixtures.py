@@ -21,7 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, program
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import options as pgbackrest_options
 
-from sandbox.postgres import VARIABLE, backed_up_physically, major
+from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
 from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox
 
 
@@ -35,6 +35,18 @@ def server() -> str:
     if not usable:
         left_out("no server that pgBackRest knows in /usr/lib/postgresql: apt-get install postgresql")
     return str(usable[-1])
+
+
+def newest(than: Path, root: Path) -> Path:
+    """Programs of the newest server that the installed pgBackRest backs up: those of the wheel, or the given ones.
+
+    :param root: where the wheel's are copied to, for the server's user
+    """
+    own = major(wheel() / "pginstall/bin")
+    if own <= major(than) or not backed_up_physically(own):
+        return than
+    root.mkdir()
+    return install(root)
 
 
 class Physical:

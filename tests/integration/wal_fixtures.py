@@ -60,7 +60,9 @@ class Archiving(Physical):
 
     def switched(self, wait: bool = True) -> str:
         """Writes something and ends the segment. Returns its name, when it was archived."""
-        name = self.sql("SELECT txid_current(), pg_walfile_name(pg_switch_wal())")[0][1]
+        # The message is in the WAL at once, a transaction only with its end: else there may be nothing to switch yet.
+        written = "SELECT pg_walfile_name(pg_logical_emit_message(false, 'tests', 'written') - 1)"
+        name = self.sql(f"{written}, txid_current(), pg_switch_wal()")[0][0]
         if wait:
             self.until(lambda: (self.sql("SELECT last_archived_wal FROM pg_stat_archiver")[0][0] or "") >= name)
         return str(name)

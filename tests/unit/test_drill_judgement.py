@@ -434,6 +434,11 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
         chosen(19)
     with pytest.raises(ConfigurationError, match="of PostgreSQL 15, the recovery point of 16"):
         chosen(16, pg_bin_dir=places[15])
+    # Named are those of one of two versions: the other's own are taken where they are, and never others.
+    assert chosen(15, pg_bin_dir=places[9]) == {places[15]}
+    assert chosen(15, pg_bin_dir=places[18]) == {places[18]}
+    with pytest.raises(ConfigurationError, match=r"(initdb|postgres) was not found"):
+        chosen(15, pg_bin_dir=only_client)
     monkeypatch.setenv("PATH", places[18])
     assert chosen(15) == {places[18]}
 
@@ -445,6 +450,12 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
         # Where half a block still had room.
         (
             'ERROR: could not extend file "base/1/2": wrote only 4096 of 8192 bytes HINT: Check free disk space.',
+            ConfigurationError,
+        ),
+        # Nor is it its fault that the programs cannot read it.
+        (
+            "pg_restore: warning: archive is compressed, but this installation does not support compression"
+            " (this build does not support compression with zstd) -- no data will be available",
             ConfigurationError,
         ),
         ("pg_restore: error: could not read from input file: end of file", RestoreError),

@@ -165,15 +165,27 @@ def test_objects_of_pgbackrest_lie_elsewhere() -> None:
     assert [each["key"] for each in fetch.ours(point)] == ["p/ID/application/data"]
 
 
-@pytest.mark.parametrize("major", [14, 17])
-def test_only_the_same_version_replays(tmp_path: Path, major: int) -> None:
+def server(folder: Path, major: int) -> str:
+    """Programs that say that they are of a version."""
+    folder.mkdir(parents=True)
     for name in physical.Physical.programs:
-        (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {major}.1'\n")
-        (tmp_path / name).chmod(0o755)
-    given = {"pg_bin_dir": str(tmp_path)}
+        (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {major}.1'\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize("major", [14, 17])
+def test_only_the_same_version_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, major: int) -> None:
+    monkeypatch.setattr(engines, "INSTALLED", (str(tmp_path / "*/bin"),))
+    given = {"pg_bin_dir": server(tmp_path / "named", major)}
+    server(tmp_path / "18/bin", 18)
     with pytest.raises(ConfigurationError, match=f"of PostgreSQL {major}, the recovery point of 15"):
         engines.tools(given, physical.Physical, {"database": {"server_version_num": 150014}})
     assert engines.tools(given, physical.Physical, {"database": {"server_version_num": major * 10000}})
+    # After a major upgrade the other version's are found where the distribution has them.
+    own = server(tmp_path / "15/bin", 15)
+    found = engines.tools(given, physical.Physical, {"database": {"server_version_num": 150014}})
+    assert {str(Path(path).parent) for path in found.values()} == {own}
 
 
 def test_nobody_else_is_let_in_on_loopback(tmp_path: Path) -> None:

@@ -163,10 +163,21 @@ def said(*backups: dict[str, Any], code: int = 0, message: str = "ok") -> str:
 def test_info_and_chains() -> None:
     stanza = info.parse(said(backup(FULL, None), backup(DIFF, FULL, FULL), backup(INCR, DIFF, FULL)), "main", 1)
     assert [each.requires for each in stanza.backups] == [[], [FULL], [FULL, DIFF]]
-    assert (stanza.problem, stanza.system_identifier, stanza.archive_id) == (None, "77", "15-1")
+    assert (stanza.problem, stanza.system_identifier, stanza.newest_wal) == (None, "77", {"15-1": "B"})
     assert stanza.of(INCR) is not None
     # Backups of another repository are another's.
     assert info.parse(said(backup(FULL, None, repository=2)), "main", 1).backups == []
+
+
+def test_two_clusters_in_a_stanza() -> None:
+    (given,) = json.loads(said(backup(FULL, None)))
+    given["db"].append({"id": 2, "repo-key": 1, "system-id": 78, "version": "18"})
+    given["archive"].append({"database": {"id": 2, "repo-key": 1}, "id": "18-2", "max": None, "min": None})
+    stanza = info.parse(json.dumps([given]), "main", 1)
+    assert (stanza.system_identifier, stanza.version) == ("78", "18")
+    assert [(each.archive_id, each.system_identifier) for each in stanza.backups] == [("15-1", "77")]
+    # Each has WAL of its own, the newer one none yet.
+    assert stanza.newest_wal == {"15-1": "B"}
 
 
 @pytest.mark.parametrize(

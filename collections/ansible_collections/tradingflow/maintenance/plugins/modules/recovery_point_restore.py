@@ -196,7 +196,10 @@ options:
     elements: str
     default: []
   pg_bin_dir:
-    description: Where PostgreSQL's programs are. Without it the PATH.
+    description:
+      - Where PostgreSQL's programs are. Without it the PATH.
+      - With O(mode=point_in_time), where these are of another version than the recovery point, as after an upgrade,
+        those of its own that the distribution installed are taken.
     type: path
   scratch_directory:
     description: Where a private folder is made for objects. The state of a restore that did not end stays there.

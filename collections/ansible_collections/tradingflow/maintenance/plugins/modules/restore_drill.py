@@ -120,7 +120,10 @@ options:
         C(postgres) nor one named like O(run_as), nor the users of O(database) and O(application).
     type: str
   pg_bin_dir:
-    description: Where the server's programs are. Without it the PATH, then where Debian and Red Hat put them.
+    description:
+      - Where the server's programs are. Without it the PATH, then where Debian and Red Hat put them.
+      - Where these are of a version that cannot restore the recovery point, as after a major upgrade, those of its own
+        that the distribution installed are taken.
     type: path
   scratch_directory:
     description: Where a private folder is made for objects, server and files. Nothing stays there.

@@ -30,6 +30,8 @@ except OSError:  # no dynamic libc
 
 #: Level of each compression when none is asked for: what one core keeps up with.
 DEFAULT_LEVELS = {"zstd": 1, "lz4": 1, "gzip": 1, "none": 0}
+#: What pg_restore says of a compression that it was built without, as a warning first: it lists the dump all the same.
+NOT_BUILT = "does not support compression"
 SUFFIXES = {"zstd": ".zst", "lz4": ".lz4", "gzip": ".gz", "none": ""}
 
 
@@ -198,9 +200,12 @@ def last_words(said: bytes, limit: int = 600) -> str:
     return " ".join(said.decode("utf-8", "replace").split())[-limit:] or "(it said nothing)"
 
 
-def run_to_text(arguments: List[str], environment: Dict[str, str], timeout: float = 300) -> str:
+def run_to_text(
+    arguments: List[str], environment: Dict[str, str], timeout: float = 300, *, fatal: Optional[str] = None
+) -> str:
     """Standard output of a program.
 
+    :param fatal: words that make its warning a failure
     :raises BackupError: it failed
     """
     try:
@@ -217,9 +222,10 @@ def run_to_text(arguments: List[str], environment: Dict[str, str], timeout: floa
         raise BackupError(
             f"{os.path.basename(arguments[0])} did not run: {error}", "Check backup_pg_bin_dir."
         ) from None
-    if done.returncode:
+    if done.returncode or (fatal and fatal.encode() in done.stderr):
+        what = f"failed with exit status {done.returncode}" if done.returncode else "warned"
         raise BackupError(
-            f"{os.path.basename(arguments[0])} failed with exit status {done.returncode}: {last_words(done.stderr)}",
+            f"{os.path.basename(arguments[0])} {what}: {last_words(done.stderr)}",
             "Read the message; docs/backup.md lists the rights the database user needs.",
         )
     return done.stdout.decode("utf-8", "surrogateescape")

@@ -71,8 +71,9 @@ def snapshot_at(
             found, exported = _tried(database, holding, cursor, name, tick, tries)
             # It is imported: the locks and the restore point are the other session's, which stays.
             snapshot = Snapshot(database, holding, f"SET TRANSACTION SNAPSHOT '{exported}'")
-            # Without another record the segment would not be archived before archive_timeout.
-            cursor.execute("SELECT pg_walfile_name(%s::pg_lsn), pg_switch_wal()", (found.lsn,))
+            # Where the restore point is, not what follows it; without another record the segment would not be archived
+            # before archive_timeout.
+            cursor.execute("SELECT pg_walfile_name(%s::pg_lsn - 1), pg_switch_wal()", (found.lsn,))
             segment = str(cursor.fetchone()[0])
             yield snapshot, snapshot.tables(logged=True), found._replace(segment=segment)
 

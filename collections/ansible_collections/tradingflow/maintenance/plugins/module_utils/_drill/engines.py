@@ -37,12 +37,17 @@ def engine_of(point: Dict[str, Any]) -> Type[Engine]:
 def tools(options: Dict[str, Any], engine: Type[Engine], point: Dict[str, Any]) -> Dict[str, str]:
     """Paths of the programs an engine needs, all from one place.
 
-    :raises ConfigurationError: they are nowhere, or too old
+    After a major upgrade recovery points are of two versions: where the folder that is named cannot restore one, the
+    distribution's programs of its own version do.
+
+    :raises ConfigurationError: they are nowhere, not in the folder that is named, or all of a wrong version
     """
     recorded = int(point["database"]["server_version_num"]) // 10000
-    places = [options["pg_bin_dir"]] if options.get("pg_bin_dir") else [None, *installed(recorded)]
+    named = options.get("pg_bin_dir") or None
+    if named:
+        _find(named, engine)
     first = None
-    for place in places:
+    for place in [named, *installed(recorded, newer=not named)]:
         try:
             return _of(place, engine, recorded)
         except ConfigurationError as error:
@@ -50,26 +55,30 @@ def tools(options: Dict[str, Any], engine: Type[Engine], point: Dict[str, Any]) 
     raise first or ConfigurationError("There is no PostgreSQL server.")
 
 
-def installed(major: int) -> List[str]:
+def installed(major: int, *, newer: bool = True) -> List[str]:
     """Where distributions put a server's programs, which are in no PATH: of this major version, then of newer ones."""
     found = {}
     for pattern in INSTALLED:
         for folder in glob.glob(pattern):
             number = re.search(r"(\d+)/bin$", folder)
-            if number and int(number[1]) >= major:
+            if number and (int(number[1]) == major or (newer and int(number[1]) > major)):
                 found[int(number[1])] = folder
     return [found[number] for number in sorted(found)]
 
 
-def _of(place: Optional[str], engine: Type[Engine], recorded: int) -> Dict[str, str]:
+def _find(place: Optional[str], engine: Type[Engine]) -> Dict[str, str]:
     try:
-        found = {name: programs.find(name, place) for name in engine.programs}
+        return {name: programs.find(name, place) for name in engine.programs}
     except ConfigurationError as error:
         raise ConfigurationError(
             error.message,
             "A drill needs the server's programs, not only the client's: install the PostgreSQL server's package,"
             " or set restore_drill_pg_bin_dir to where they are.",
         ) from None
+
+
+def _of(place: Optional[str], engine: Type[Engine], recorded: int) -> Dict[str, str]:
+    found = _find(place, engine)
     major = programs.version(found["postgres"])[0]
     if major < recorded or (major > recorded and not engine.newer):
         raise ConfigurationError(

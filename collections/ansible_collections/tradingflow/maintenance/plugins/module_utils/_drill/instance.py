@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from .._backup.programs import child_setup, last_words
+from .._backup.programs import NOT_BUILT, child_setup, last_words
 from .._backup.snapshot import quoted
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
@@ -61,10 +61,13 @@ _STOP_SECONDS = 20.0
 
 
 def failed(message: str, remedy: str, kind: Kind = DRILL) -> MaintenanceError:
-    """What a program's failure means: a full disk says nothing of the recovery point."""
+    """What a program's failure means: neither a full disk nor the programs here say anything of the recovery point."""
     if any(words in message for words in FULL):
         where = f"{kind.role}_scratch_directory"
         return ConfigurationError(message, f"Free space on the disk it names; if that is {where}, choose another.")
+    if NOT_BUILT in message:
+        where = f"{kind.role}_pg_bin_dir"
+        return ConfigurationError(message, f"Install the distribution's PostgreSQL client, or set {where} to another.")
     return RestoreError(message, remedy)
 
 

@@ -49,6 +49,7 @@ class Stanza:
     """A stanza as one repository has it.
 
     :param problem: why nothing is known of it, None when all is well or it only has no backup yet
+    :param newest_wal: the newest segment by archive id: each cluster that had the stanza has an archive of its own
     """
 
     exists: bool
@@ -56,9 +57,7 @@ class Stanza:
     problem: Optional[str]
     backups: List[Backup] = field(default_factory=list)
     busy: bool = False
-    oldest_wal: Optional[str] = None
-    newest_wal: Optional[str] = None
-    archive_id: Optional[str] = None
+    newest_wal: Dict[str, str] = field(default_factory=dict)
     system_identifier: Optional[str] = None
     version: Optional[str] = None
 
@@ -104,13 +103,11 @@ def _stanza(found: Dict[str, Any], repository: int) -> Stanza:
     archives = {
         entry["database"]["id"]: entry for entry in found["archive"] if entry["database"]["repo-key"] == repository
     }
+    result.newest_wal = {entry["id"]: entry["max"] for entry in archives.values() if entry.get("max")}
     if databases:
         current = max(databases)
         result.system_identifier = str(databases[current]["system-id"])
         result.version = databases[current]["version"]
-        archive = archives.get(current, {})
-        result.archive_id = archive.get("id")
-        result.oldest_wal, result.newest_wal = archive.get("min"), archive.get("max")
     for entry in found["backup"]:
         if entry["database"]["repo-key"] != repository:
             continue

@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Set, Tuple
 
-from .._backup.programs import run_to_text
+from .._backup.programs import NOT_BUILT, run_to_text
 from .._backup.snapshot import quoted
-from ..errors import BackupError, RestoreError
+from .._drill.instance import failed
+from ..errors import BackupError
+from ..job import RESTORE
 
 _ENTRY = re.compile(r"(\d+); \d+ \d+ (.*)")
 _IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\s";,()]+)'
@@ -48,7 +50,7 @@ class Entry(NamedTuple):
 def listing(pg_restore: str, dump: Path) -> List[Entry]:
     """All entries of a dump's table of contents.
 
-    :raises RestoreError: it cannot be read
+    :raises MaintenanceError: it cannot be read, or not with this pg_restore what it lists
     """
     return [
         Entry(int(match[1]), match[2])
@@ -59,9 +61,10 @@ def listing(pg_restore: str, dump: Path) -> List[Entry]:
 
 def _text(arguments: List[str]) -> str:
     try:
-        return run_to_text(arguments, {})
+        return run_to_text(arguments, {}, fatal=NOT_BUILT)
     except BackupError as error:
-        raise RestoreError(error.message, "Use a pg_restore of the recovery point's version or newer.") from None
+        remedy = "Use a pg_restore of the recovery point's version or newer."
+        raise failed(error.message, remedy, RESTORE) from None
 
 
 def creation(pg_restore: str, dump: Path, entries: Iterable[Entry], name: str, list_file: Path) -> str:

@@ -163,8 +163,22 @@ class Cluster:
         return text.decode("utf-8", "replace")
 
 
+def version_in(directory: str) -> Optional[int]:
+    """Major version of the cluster in a directory; None when there is none."""
+    try:
+        with open(os.path.join(directory, "PG_VERSION"), encoding="ascii", errors="replace") as file:
+            text = file.read(16).strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
 def _programs(directory: Optional[str], major: int) -> Dict[str, str]:
-    places = [directory] if directory else [*installed(major)[:1], None]
+    if directory:
+        programs.find("postgres", directory)
+    # The folder that is named is of another version for what was backed up before a major upgrade.
+    own = installed(major, newer=False)
+    places = [directory, *own] if directory else [*own, None]
     error: Optional[ConfigurationError] = None
     for place in places:
         try:

@@ -42,7 +42,8 @@ def of_host(
     expected = options.get("system_identifier") or recorded
     if there and there != expected:
         text = f"The cluster in {directory} has the system identifier {there}, not {expected}."
-        remedy = f"It is the wrong host or directory: correct restore_cluster, {guards.insist('other_cluster')}."
+        remedy = "It is the wrong host or directory, or another cluster since the recovery point, as after an upgrade:"
+        remedy += f" correct restore_cluster or choose a newer recovery point, {guards.insist('other_cluster')}."
         found.append(Refusal("server", text, remedy, "other_cluster"))
     if cluster.tablespaces():
         text = f"The cluster in {directory} has tablespaces, which lie elsewhere and could not be kept aside."

@@ -21,7 +21,7 @@ from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import delta, directories, guards, loss, server
-from .cluster import Cluster, until_primary
+from .cluster import Cluster, until_primary, version_in
 from .files import Files
 from .guards import Refusal
 from .heartbeats import heartbeats, judged, moved
@@ -37,6 +37,23 @@ _LEFT = (
     *("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name"),
     *("recovery_target_action", "recovery_target_timeline", "restore_command"),
 )
+
+
+def _check_version(setting: Dict[str, Any], point: Dict[str, Any], major: int) -> None:
+    """Raises ConfigurationError when the cluster in place is of another major version than the recovery point.
+
+    Before its programs are looked for: with those at hand it could be restored, and not started.
+    """
+    there = version_in(setting["data_directory"])
+    if there in (None, major):
+        return
+    when = "before the upgrade" if there > major else "after one"
+    raise ConfigurationError(
+        f"The cluster in {setting['data_directory']} is of PostgreSQL {there}, the recovery point {point['id']} of"
+        f" {major}, made {when}: this server cannot start on it.",
+        f"Restore it elsewhere, by PostgreSQL {major}: docs/restore.md, After a major upgrade. Or choose another"
+        " recovery point, or a later target.",
+    )
 
 
 class PointInTime:
@@ -94,6 +111,7 @@ class PointInTime:
                 "Leave restore_recovery_point at newest: the right one is found by the target.",
             )
         major = int(job.point["database"]["server_version_num"]) // 10000
+        _check_version(self.setting, job.point, major)
         self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
         self._look()
         back_to = self.wanted.at or self._recorded_at(job)
@@ -255,7 +273,9 @@ class PointInTime:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
-        arguments.append(f"--recovery-option=restore_command={self._get(self.cluster.directory)}")
+        # Asynchronously it may wait two minutes in vain for a segment that the server asks for again.
+        command = self._get(self.cluster.directory, "--no-archive-async")
+        arguments.append(f"--recovery-option=restore_command={command}")
         if self.setting["elsewhere"]:
             # Two servers may not write into one archive.
             arguments.append("--archive-mode=off")
@@ -297,7 +317,7 @@ class PointInTime:
             replay.start()
             if latest:
                 size = self.cluster.segment_size(self._new)
-                lsn = replay.until_end(user, wal.number(str(self.stanza.newest_wal), size) * size, tick)
+                lsn = replay.until_end(user, wal.number(self._newest_wal(), size) * size, tick)
             else:
                 lsn = replay.until_paused(user, tick)
             job.progress.phase("prove")
@@ -305,6 +325,13 @@ class PointInTime:
             replay.stop()
         if latest:
             os.rename(*reversed(signals))
+
+    def _newest_wal(self) -> str:
+        """Of the backup's own cluster: the stanza may be another's by now."""
+        archive = self.backup.archive_id
+        if archive not in self.stanza.newest_wal:
+            raise RestoreError(f"The repository has no WAL of {archive} any more.", "Choose another recovery point.")
+        return self.stanza.newest_wal[archive]
 
     def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
         with connected(database) as connection:
