@@ -67,3 +67,9 @@ python_folder() {
   done
   return 1
 }
+
+# keep FOLDER ARCHIVE PATH...: an archive of what is below a folder; it appears complete or not at all.
+keep() {
+  tar -C "$1" --one-file-system --sort=name -I 'zstd -T0 -3' -cf "$2.partial" "${@:3}"
+  mv "$2.partial" "$2"
+}

@@ -40,11 +40,6 @@ within() { # ROOT ENVIRONMENT... -- COMMAND...
     "${settings[@]}" "$@"
 }
 
-keep() { # ROOT ARCHIVE PATH...: the archive appears complete or not at all
-  tar -C "$1" --one-file-system --sort=name -I 'zstd -T0 -3' -cf "$2.partial" "${@:3}"
-  mv "$2.partial" "$2"
-}
-
 build_system() { # ROOT ARCHIVE
   memory_root "$1"
   debootstrap --variant=minbase --include="$PACKAGES" trixie "$1"
@@ -95,11 +90,11 @@ print(f"ansible-core {__version__}, Python {platform.python_version()}")')
     cd /srv/checkout
     make daily
     make sandbox-down
-    .venv/bin/python -m pytest -q -p no:cacheprovider -n 4 --dist loadfile --no-loadscope-reorder "$@"
+    .venv/bin/python -m pytest -q -p no:cacheprovider -n 3 --dist loadfile --no-loadscope-reorder "$@"
   ' tests "${TESTS[@]}"
 }
 
-# What meets other versions here, the longest first, each file in one of four workers: ansible-core and Python; then
+# What meets other versions here, the longest first, each file in one of three workers: ansible-core and Python; then
 # PostgreSQL 17, pgBackRest 2.55, and a major upgrade from 17 to the 18 of the sandbox. Of drills and of recoveries to a
 # point in time what replays WAL and reads what pgBackRest says; that they survive being killed is no matter of versions.
 DRILL=tests/integration/test_drill_physical.py
@@ -139,7 +134,7 @@ else
   # One builder at a time; what an earlier one left half-way is nobody's.
   exec 9>"$CACHE/lock"
   flock 9
-  rm -f "$CACHE"/*.partial
+  rm -f "$CACHE"/trixie-*.partial
   architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
   system="$CACHE/trixie-system-$(digest <<<"$PACKAGES $architecture").tar.zst"
   environment="$CACHE/trixie-environment-$(digest - requirements/dev.lock <<<"$system").tar.zst"

@@ -26,8 +26,7 @@ build() { # ARCHIVE
   touch "$root/etc/machine-id"
   chroot "$root" useradd --create-home --shell /bin/bash --groups systemd-journal maintenance
   echo 'maintenance ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/maintenance"
-  tar -C "$root" --one-file-system --sort=name -I 'zstd -T0 -3' -cf "$1.partial" .
-  mv "$1.partial" "$1"
+  keep "$root" "$1" .
 }
 
 # The first process of the namespaces, with an empty root in memory.
@@ -97,6 +96,7 @@ case $1 in
     flock 9
     [[ -e $2 ]] || unshare --mount --propagation private bash "$0" build_alone "$2"
     touch "$2"
+    find "$CACHE" -maxdepth 1 -name 'bookworm-machine-*' -mtime +30 -delete
     ;;
   build_alone) build "$2" ;;
   boot | join | within) "$@" ;;
