@@ -54,17 +54,17 @@ CONTENDERS: dict[str, Callable[[Night, str], None]] = {
 }
 
 
-def measure(bench: Night, rounds: int) -> dict[str, tuple[float, float, int]]:
-    """Wall and processor time in s and bytes stored of each contender; the last round's, after as many days."""
+def measure(bench: Night) -> dict[str, tuple[float, float, int]]:
+    """Wall and processor time in s and bytes stored of each contender, each after a day of its own."""
     # Else the first who reads the rows writes to every page what it found out about them.
     subprocess.run(["psql", "-qX", "-c", "VACUUM (FREEZE, ANALYZE)"], env=bench.environment, check=True)
     bench.physical("")
     found = {}
-    for number, name in common.interleaved(list(CONTENDERS), rounds):
+    for name, contender in CONTENDERS.items():
         bench.day()
         before, bench.phases = everything(bench), {}
         begun, spent = time.monotonic(), cpu()
-        CONTENDERS[name](bench, f"bench/night/{bench.size:g}/{number}/{name}")
+        contender(bench, f"bench/night/{bench.size:g}/{name}")
         found[name] = (time.monotonic() - begun, cpu() - spent, everything(bench) - before)
         print(f"{bench.size:g} GB, a night: {name} {found[name][0]:.1f} s {bench.phases or ''}", flush=True)
     return found
@@ -91,7 +91,7 @@ def main() -> None:
         for size in sizes.split():
             bench = Night(running, folder, float(size))
             bench.fill()
-            results[bench.size] = measure(bench, 1)
+            results[bench.size] = measure(bench)
             common.write("night", f'BENCH=night BENCH_SIZES="{sizes}" make bench', table(results))
             bench.drop()
     print(table(results))
