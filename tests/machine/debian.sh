@@ -34,7 +34,8 @@ within() { # ARCHIVE FOLDER
   local root=$2/root name number
   mount -t tmpfs -o size=80%,mode=755 tradingflow "$root"
   tar -C "$root" -I zstd -xf "$1"
-  cp -a --no-preserve=ownership "$2/files/." "$root"
+  # Folders that are there keep their modes.
+  tar -C "$2/files" -cf - . | tar -C "$root" --no-overwrite-dir --no-same-owner -xpf -
   chroot "$root" chown -R maintenance: /home/maintenance
   mount -t proc proc "$root/proc"
   mount -t sysfs -o ro sysfs "$root/sys"

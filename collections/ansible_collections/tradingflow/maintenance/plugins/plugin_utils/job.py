@@ -108,9 +108,13 @@ class JobAction(AreaAction):
 
     def _follow(self, job: str, pid: int, host: str) -> dict[str, Any]:
         lines = Lines(self.kind, host)
+        # Of the run itself: this process is one of its workers, in a session of its own, and would outlive it.
+        parent = os.getppid()
         look = _LOOK.format(job=job, pid=pid, mark=_MARK)
         failures = 0
         while True:
+            if os.getppid() != parent:
+                raise BackupError(f"The run that started the {self.kind.name} is gone: it is ended.", "Run it again.")
             answer = self._low_level_execute_command(look, sudoable=True)
             try:
                 text = answer["stdout"].partition(_MARK)[2].split("\n")[1:]
