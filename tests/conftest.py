@@ -156,6 +156,17 @@ class Playbook:
         return report
 
 
+def _command(
+    artifacts: Path, name: str, *arguments: str, inventory: str | Path = ROOT / "inventories/local"
+) -> list[str]:
+    """The command line of a playbook, from the checkout's root."""
+    return [
+        *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
+        *("-e", f"tradingflow_artifacts_dir={artifacts}"),
+        *arguments,
+    ]
+
+
 def play_on(
     platform: Sandbox,
     artifacts: Path,
@@ -167,11 +178,7 @@ def play_on(
 ) -> Playbook:
     """Runs a playbook on a sandbox."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
-            *("-e", f"tradingflow_artifacts_dir={artifacts}"),
-            *arguments,
-        ],
+        _command(artifacts, name, *arguments, inventory=inventory),
         cwd=ROOT,
         env={**platform.environment, **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -181,6 +188,26 @@ def play_on(
         timeout=timeout,
     )
     return Playbook(done.returncode, done.stdout, artifacts)
+
+
+def start_on(
+    platform: Sandbox,
+    artifacts: Path,
+    name: str,
+    *arguments: str,
+    inventory: str | Path = ROOT / "inventories/local",
+) -> subprocess.Popen[str]:
+    """Starts a playbook on a sandbox, in a session of its own; its output is in stdout."""
+    return subprocess.Popen(
+        _command(artifacts, name, *arguments, inventory=inventory),
+        cwd=ROOT,
+        env=platform.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture

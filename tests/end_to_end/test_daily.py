@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import COLLECTION, ROOT, Playbook, Sandbox
+from tests.conftest import COLLECTION, ROOT, Playbook, Sandbox, start_on
 
 Play = Callable[..., Playbook]
 
@@ -279,22 +279,6 @@ def test_object_truncated_afterwards(platform: Sandbox, play: Play) -> None:
     assert victim["key"].rsplit("/", 1)[-1] in done.output
 
 
-def start(platform: Sandbox, artifacts: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "-i", "inventories/local", "playbooks/daily.yml"),
-            *("-e", f"tradingflow_artifacts_dir={artifacts}", *arguments),
-        ],
-        cwd=ROOT,
-        env=platform.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -310,7 +294,7 @@ def test_second_daily_is_locked_out_and_a_killed_one_is_not_in_the_way(
     artifacts = tmp_path / "artifacts"
     finished = {key.split("/")[2] for key in recovery_points(platform)}
     # Slow enough to be caught in the middle of its upload.
-    first = start(platform, artifacts, "-e", "backup_bandwidth_limit=100000")
+    first = start_on(platform, artifacts, "daily", "-e", "backup_bandwidth_limit=100000")
     wait_for(lambda: {key.split("/")[2] for key in keys(platform, "backups/local/")} - finished)
     second = play("daily")
     assert second.returncode != 0
@@ -351,19 +335,9 @@ def test_ledger_verifies_without_ansible(platform: Sandbox, play: Play) -> None:
 
 def test_whoever_reads_it_leaves(platform: Sandbox, tmp_path: Path) -> None:
     """As after ``| head`` or the end of a pager: the run goes on to its end, and gives its lock back."""
-    running = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "-i", "inventories/local", "playbooks/daily.yml"),
-            *("--tags", "system", "-e", f"tradingflow_artifacts_dir={tmp_path}"),
-        ],
-        cwd=ROOT,
-        env=platform.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    running = start_on(platform, tmp_path, "daily", "--tags", "system")
     assert running.stdout
-    assert running.stdout.readline().startswith(b"== Daily")
+    assert running.stdout.readline().startswith("== Daily")
     running.stdout.close()
     assert running.wait(timeout=120) in (0, 2)
     assert json.loads((tmp_path / "daily/latest/report.json").read_text(encoding="utf-8"))["checks"]

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -19,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Playbook, Sandbox, play_on
+from tests.conftest import ROOT, Playbook, Sandbox, play_on, start_on
 from tests.machine import CLUSTER, NAME, Machine, inventory, machine
 
 CA_FILE = "/var/tmp/tradingflow-machine-ca.crt"
-SERVICE = f"postgresql@{CLUSTER}"
+SERVICE = f"postgresql@{CLUSTER.replace('/', '-')}"
 PASSWORDS = {
     "tradingflow_maintenance": "m4int 'word",
     "postgres": 'sup3r "word',
@@ -40,12 +39,13 @@ class Host:
     def __init__(self, made: Machine, platform: Sandbox, folder: Path) -> None:
         self.machine = made
         self.platform = platform
-        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.inventory = folder / "hosts.json"
         self._fill()
         database = {"host": "127.0.0.1", "port": made.ports["postgres"], "name": "tradingflow", "sslmode": "require"}
         s3 = platform.state["s3"]
         repository = {name: s3[name] for name in ("bucket", "region", "endpoint", "access_key", "secret_key")}
-        (folder / "hosts.json").write_text(
+        self.inventory.write_text(
             inventory(
                 made,
                 platform.state,
@@ -71,8 +71,8 @@ class Host:
                 ],
                 restore_database={**database, "user": "postgres", "password": PASSWORDS["postgres"]},
                 restore_cluster={
-                    "data_directory": f"/var/lib/postgresql/{CLUSTER.replace('-', '/')}",
-                    "config_file": f"/etc/postgresql/{CLUSTER.replace('-', '/')}/postgresql.conf",
+                    "data_directory": f"/var/lib/postgresql/{CLUSTER}",
+                    "config_file": f"/etc/postgresql/{CLUSTER}/postgresql.conf",
                     "stop_command": ["systemctl", "stop", SERVICE],
                     "start_command": ["systemctl", "start", SERVICE],
                 },
@@ -102,22 +102,16 @@ class Host:
         # A newer server's setting, which this one does not know.
         self.machine.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
 
-    def command(self, name: str, *arguments: str) -> list[str]:
-        """The command line of a playbook."""
-        artifacts = f"tradingflow_artifacts_dir={self.folder / 'artifacts'}"
-        playbook = [sys.executable, "-m", "ansible", "playbook", f"playbooks/{name}.yml"]
-        return [*playbook, "-i", str(self.folder / "hosts.json"), "-e", artifacts, *arguments]
-
     def play(self, name: str, *arguments: str, root: bool = True, **variables: Any) -> Playbook:
         """Runs a playbook on it."""
         done = play_on(
             self.platform,
-            self.folder / "artifacts",
+            self.artifacts,
             name,
             *(("-b",) if root else ()),
             *("-e", json.dumps(variables)),
             *arguments,
-            inventory=self.folder / "hosts.json",
+            inventory=self.inventory,
         )
         for secret in (*PASSWORDS.values(), self.platform.state["s3"]["secret_key"]):
             assert secret not in done.output
@@ -289,15 +283,8 @@ def test_work_there_ends_when_nobody_watches(host: Host) -> None:
     """The runner is killed, and with it every sign of life: the host has nothing else to go by."""
     host.machine.sql("CREATE TABLE bulk AS SELECT i, repeat(md5(i::text), 20) t FROM generate_series(1, 100000) i")
     slow = {"backup_engines": ["logical"], "backup_bandwidth_limit": 100_000, **FILES}
-    running = subprocess.Popen(
-        host.command("daily", "-b", "--tags", "backup", "-e", json.dumps(slow)),
-        cwd=ROOT,
-        env=host.platform.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    arguments = ("-b", "--tags", "backup", "-e", json.dumps(slow))
+    running = start_on(host.platform, host.artifacts, "daily", *arguments, inventory=host.inventory)
     # How it ended stays in the job's own folder for whoever asks, until a later run; all else is to go.
     files = "cd /var/tmp/tradingflow-backup-0 && find . -type f ! -name lock ! -path './job-*'"
     waited(lambda: host.machine.run(files) != "", 60)

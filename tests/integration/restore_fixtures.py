@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
@@ -171,6 +176,16 @@ def restored(chosen: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any], 
     result = engine.run(chosen, Progress())
     checks, _action, summary = findings(result, chosen, "2026-11-23T00:00:00Z")
     return {check.id: check for check in checks}, result, summary
+
+
+def remove_cluster(folder: Path) -> None:
+    """Ends the server of a cluster that was restored elsewhere, and deletes it."""
+    for pid in inside(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT)
+    while inside(folder):
+        time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def bad(checks: dict[str, Check]) -> dict[str, str]:

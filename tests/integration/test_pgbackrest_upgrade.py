@@ -9,13 +9,9 @@ of it, which is most of what pgBackRest, ledger and retention see of a major upg
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +19,6 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest.program import find, newest_server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
@@ -31,7 +26,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from sandbox.layout import write_private
 from sandbox.postgres import _environment, _identity, major, version, wheel
 from tests.integration.pgbackrest_fixtures import newest, server
-from tests.integration.restore_fixtures import bad, restored
+from tests.integration.restore_fixtures import bad, remove_cluster, restored
 from tests.integration.test_retention_physical import Retained, fates
 from tests.integration.wal_fixtures import archiving
 
@@ -254,12 +249,7 @@ def test_old_cluster_does_not_come_back_in_place(
         assert source.sql("SHOW archive_mode") == [("off",)]
     finally:
         source.sandbox.state = source.state
-        for pid in inside(folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGQUIT)
-        while inside(folder):
-            time.sleep(0.05)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_cluster(folder)
 
 
 def test_retention_after_it(source: Retained, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:

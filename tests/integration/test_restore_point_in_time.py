@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage im
 from tests.conftest import ROOT
 from tests.integration import restore_fixtures
 from tests.integration.pgbackrest_fixtures import Physical, set_up
-from tests.integration.restore_fixtures import bad, restored, until
+from tests.integration.restore_fixtures import bad, remove_cluster, restored, until
 from tests.integration.workers import Start
 
 place, worker = restore_fixtures.place, restore_fixtures.worker
@@ -467,9 +466,4 @@ def test_elsewhere_beside_the_server_that_runs(lived: Lived) -> None:
         assert lived.physical.sql("SELECT max(beat_at) FROM maintenance.heartbeat")[0][0] == second
         assert lived.physical.sql("SHOW archive_mode")[0][0] == "off"
     finally:
-        for pid in inside(folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGQUIT)
-        while inside(folder):
-            time.sleep(0.05)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_cluster(folder)

@@ -22,8 +22,8 @@ from tests.conftest import ROOT, left_out
 
 SCRIPT = Path(__file__).with_name("debian.sh")
 NAME = "db1"
-#: The machine's cluster, as Debian names it.
-CLUSTER = "15-main"
+#: The machine's cluster, its version and name, as in Debian's paths.
+CLUSTER = "15/main"
 
 
 class Machine:
@@ -134,7 +134,7 @@ def _write(made: Machine, files: dict[str, str]) -> None:
         "etc/hostname": f"{NAME}\n",
         "etc/ssh/sshd_config.d/test.conf": f"ListenAddress 127.0.0.1\nPort {made.ports['ssh']}\nUseDNS no\n",
         "home/maintenance/.ssh/authorized_keys": made.key.with_suffix(".pub").read_text(encoding="utf-8"),
-        f"etc/postgresql/{CLUSTER.replace('-', '/')}/conf.d/test.conf": f"port = {made.ports['postgres']}\n",
+        f"etc/postgresql/{CLUSTER}/conf.d/test.conf": f"port = {made.ports['postgres']}\n",
         **files,
     }
     for name, text in wanted.items():
