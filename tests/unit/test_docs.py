@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,13 @@ def test_argument_specs_of_a_role_are_its_defaults(role: str) -> None:
     required = {name for name, option in options.items() if option.get("required")}
     assert not required & defaults.keys(), "required, and yet with a default"
     assert options.keys() - required == defaults.keys()
-    assert {name: option.get("default") for name, option in options.items() if name not in required} == defaults
+    # A template there would be filled in, and shown with each mistyped variable: of the secrets, their text.
+    assert "{{" not in json.dumps(specs)
+    plain = {name: value for name, value in defaults.items() if "{{" not in json.dumps(value)}
+    assert {name: option["default"] for name, option in options.items() if "default" in option} == plain
+    for name in defaults.keys() - plain.keys():
+        for source in re.findall(r"\b(?:tradingflow|backup)_\w+", defaults[name]):
+            assert source in options[name]["description"], f"{name}: the description does not name {source}"
     for name, option in options.items():
         assert option.get("description"), f"{name} has no description"
         assert name.startswith(f"{role}_"), f"{name}: public variables of the role begin with its name"

@@ -1,0 +1,190 @@
+"""A mistyped variable shows itself, and no secret: every typed variable of every role, each on a host of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import ansible_runner
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.unit.test_docs import MODULES, Options, documented, from_documentation
+
+SPECS = {
+    path.parent.parent.name: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml"))
+}
+
+#: What must never be seen; each of another shape, as none may be masked by its form.
+SECRETS = {
+    "database": "planted-Db-p4ssw0rd",
+    "storage": "planted/S3+secret=key",
+    "token": "planted.session.token",
+    "files": "planted restic passphrase of words",
+    "key": "PLANTEDPRIVATEKEYMC4CAQAwBQYDK2VwBCIEIA",
+    "cipher": "planted-cipher-pass",
+    # Not a dictionary, and yet full of what one would hold.
+    "string": "planted:url@secret",
+    "option": "planted-option-of-a-module",
+}
+VARIABLES: dict[str, Any] = {
+    "tradingflow_environment": "planted",
+    "tradingflow_database": {"host": "localhost", "name": "x", "user": "x", "password": SECRETS["database"]},
+    "tradingflow_storage": {
+        "endpoint": "https://localhost:1",
+        "bucket": "b",
+        "access_key": "a",
+        "secret_key": SECRETS["storage"],
+        "session_token": SECRETS["token"],
+    },
+    "tradingflow_files_password": SECRETS["files"],
+    "tradingflow_evidence": {
+        "signing_key": f"-----BEGIN PRIVATE KEY-----\n{SECRETS['key']}\n-----END PRIVATE KEY-----\n",
+        "trusted_key_files": [],
+    },
+    "backup_pgbackrest_repositories": [{"path": "/p", "bucket": "b", "cipher_pass": SECRETS["cipher"]}],
+}
+
+
+def broken(option: dict[str, Any]) -> Iterator[Any]:
+    """Values that an option's type forbids: a word, and what an empty answer of a survey comes as."""
+    kind, elements = option["type"], option.get("elements")
+    if option.get("choices"):
+        yield from ([["critcal"], {"a": 1}] if kind == "list" else ["critcal", ""])
+    elif kind in ("int", "float"):
+        yield from ["two", "", [1]]
+    elif kind == "bool":
+        yield from ["perhaps", ""]
+    elif kind == "dict":
+        yield from [f"postgresql://x:{SECRETS['string']} x", 7]
+    elif kind == "list":
+        yield from [[SECRETS["string"]], {"a": 1}] if elements == "dict" else [{"a": 1}]
+
+
+def cases() -> Iterator[tuple[str, str, str, Any]]:
+    """Role, entry point, variable and a value that it must refuse. Entry points share their options."""
+    for role, entries in SPECS.items():
+        seen: set[str] = set()
+        for entry, spec in entries.items():
+            for name, option in (spec.get("options") or {}).items():
+                if name not in seen:
+                    seen.add(name)
+                    for value in broken(option):
+                        yield role, entry, name, value
+
+
+def arguments(options: Options) -> dict[str, Any]:
+    """A module's options with all its secrets, each of its numbers a word."""
+    given: dict[str, Any] = {}
+    for name, option in options.items():
+        if option["options"]:
+            inner = arguments(option["options"])
+            given[name] = [inner] if option["type"] == "list" else inner
+        elif option["type"] == "int":
+            given[name] = "two"
+        elif option["type"] == "str" and not option["choices"]:
+            given[name] = SECRETS["option"] if name.endswith(HIDDEN) else "x"
+        elif option["type"] == "dict":
+            given[name] = {"password": SECRETS["option"]} if name in ("database", "storage") else {}
+    return given
+
+
+#: Options that are secrets, by the end of their names.
+HIDDEN = ("password", "secret_key", "session_token", "signing_key", "cipher_pass")
+
+
+#: Options that are secrets, by the end of their names.
+HIDDEN = ("password", "secret_key", "session_token", "signing_key", "cipher_pass")
+
+
+def mistyped(options: Options) -> dict[str, Any]:
+    """A module's options with all its secrets, and a word for each of its numbers."""
+    given: dict[str, Any] = {}
+    for name, option in options.items():
+        if option["options"]:
+            inner = mistyped(option["options"])
+            given[name] = [inner] if option["type"] == "list" else inner
+        elif option["type"] == "int":
+            given[name] = "two"
+        elif option["type"] == "str" and not option["choices"]:
+            given[name] = SECRETS["option"] if name.endswith(HIDDEN) else "x"
+    return given
+
+
+Refused = tuple[dict[str, dict[str, Any]], str]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
+    """All cases in one run of ansible-runner at -vvv: what was said of each host, and all that was written."""
+    folder = tmp_path_factory.mktemp("options")
+    members: dict[tuple[str, str], list[str]] = {}
+    hosts: dict[str, dict[str, Any]] = {}
+    for number, (role, entry, name, value) in enumerate(cases()):
+        host = f"{name}-{number}"
+        hosts[host] = {name: value}
+        members.setdefault((role, entry), []).append(host)
+    plays: list[dict[str, Any]] = [
+        # One without a fault in each: a play that loses all its hosts ends the playbook.
+        {
+            "hosts": ":".join([*those, "well"]),
+            "gather_facts": False,
+            "tasks": [
+                {"ansible.builtin.import_role": {"name": f"tradingflow.maintenance.{role}", "tasks_from": entry}}
+            ],
+        }
+        for (role, entry), those in members.items()
+    ]
+    called = [
+        {
+            f"tradingflow.maintenance.{name}": {**mistyped(from_documentation(documented(name))), "none": 1},
+            "tags": "always",
+            "ignore_errors": True,
+        }
+        for name in MODULES
+    ]
+    plays.append({"hosts": "well", "gather_facts": False, "tasks": called})
+    (folder / "project").mkdir()
+    (folder / "inventory.json").write_text(
+        json.dumps({"all": {"hosts": {**hosts, "well": {}}, "vars": {**VARIABLES, "ansible_connection": "local"}}}),
+        encoding="utf-8",
+    )
+    (folder / "project/options.yml").write_text(json.dumps(plays), encoding="utf-8")
+    finished = ansible_runner.run(
+        private_data_dir=str(folder),
+        playbook="options.yml",
+        inventory=str(folder / "inventory.json"),
+        # The validation of roles runs whatever the tags, and nothing else of them.
+        tags="none",
+        verbosity=3,
+        envvars={
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}",
+        },
+        quiet=True,
+    )
+    results = [event["event_data"] for event in finished.events if event["event"] == "runner_on_failed"]
+    failed = {result["host"]: result["res"] for result in results}
+    assert len([result for result in results if result["ignore_errors"]]) == len(MODULES), "a module took its options"
+    events = [path.read_text(encoding="utf-8") for path in sorted((folder / "artifacts").rglob("*")) if path.is_file()]
+    return {host: failed.get(host, {}) for host in hosts}, "".join(events)
+
+
+def test_every_mistyped_variable_is_refused_by_name(refused: Refused) -> None:
+    said, _everything = refused
+    assert len(said) > 150
+    silent = [host for host, result in said.items() if host.rpartition("-")[0] not in result.get("msg", "")]
+    assert silent == []
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_mistyped_variable_shows_a_secret(refused: Refused, secret: str) -> None:
+    _said, everything = refused
+    assert secret not in everything
+    assert json.dumps(secret)[1:-1] not in everything
