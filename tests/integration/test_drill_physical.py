@@ -20,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 from tests.integration import test_backup_trouble, test_drill_trouble
 from tests.integration.drill_fixtures import INVARIANTS, NO_HEARTBEAT, application, left_in
+from tests.integration.isolation_fixtures import every
 from tests.integration.pgbackrest_fixtures import Physical, set_up
 from tests.integration.test_backup import CONTENTS, run_sql
 from tests.integration.test_backup_trouble import processes, wait_for
@@ -209,6 +210,22 @@ def test_incremental_with_odd_names_and_a_tablespace(drills: Drills, odd: dict[s
     # Not where the source has it, which is on this host.
     assert sorted(path.name for path in (home / "space").rglob("*")) == before
     assert not (home / "ran").exists()
+
+
+def test_tablespace_that_was_made_after_the_backup(drills: Drills, odd: dict[str, Any]) -> None:
+    """On the database's own host: its rows are back in the copy, and its live files are as they were."""
+    spaces = Path(drills.physical.state["postgres"]["data_dir"]).parent / "space"
+    admin = {**drills.physical.sandbox.database, "name": ODD, "user": "postgres"}
+    admin["password"] = drills.physical.state["postgres"]["superuser_password"]
+    run_sql(admin, "INSERT INTO far SELECT i FROM generate_series(1, 30000) i")
+    drills.beat()
+    run_sql(admin, "DELETE FROM far WHERE i > 400")
+    drills.physical.sql("CHECKPOINT")
+    before = every(spaces)
+    assert drills.point["id"] < odd["id"]
+    checks = drills.run(drills.options())
+    assert not_ok(checks) == {}
+    assert every(spaces) == before
 
 
 @pytest.mark.parametrize(

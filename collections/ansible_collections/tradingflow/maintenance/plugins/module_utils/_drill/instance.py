@@ -250,7 +250,7 @@ class Instance:
                     ),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"),
                 ],
-                env=_environment(),
+                env=environment(),
                 cwd=data,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -270,21 +270,23 @@ class Instance:
 
     def _spawn(self, more: Dict[str, Any]) -> None:
         settings = {**self._settings, **more, "port": self.port}
+        arguments = [self._programs["postgres"], "-D", str(self.folder / "data")]
+        arguments += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(self._programs["postgres"], "-D", str(self.folder / "data")),
-                    *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-                ],
-                env=_environment(),
-                cwd=self.folder / "data",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # It ends its children, and takes its shared memory with it.
-                preexec_fn=child_setup(0, signal.SIGQUIT),
-                **self._identity(),
-            )
+            self._process = self._launched(arguments, log)
+
+    def _launched(self, arguments: List[str], log: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            arguments,
+            env=environment(),
+            cwd=self.folder / "data",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # It ends its children, and takes its shared memory with it.
+            preexec_fn=child_setup(0, signal.SIGQUIT),
+            **self._identity(),
+        )
 
     def _ready(self, tick: Callable[[], None]) -> bool:
         deadline = time.monotonic() + _START_SECONDS
@@ -334,5 +336,6 @@ class Instance:
         self._process = None
 
 
-def _environment() -> Dict[str, str]:
+def environment() -> Dict[str, str]:
+    """Of a server: nothing of ours."""
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}

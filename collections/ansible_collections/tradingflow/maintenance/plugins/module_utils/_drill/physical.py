@@ -22,8 +22,8 @@ from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreE
 from . import replay
 from .base import Engine
 from .fetch import Download, ours
-from .instance import FULL
-from .restored import Restored, Target
+from .instance import FULL, account
+from .restored import Restored, Target, check_apart
 
 _CIPHER = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."
 _DAMAGED = "Make another backup now; restore older versions of the objects if the bucket keeps versions."
@@ -63,6 +63,9 @@ class Physical(Engine):
         _path, version = program.find((options.get("pgbackrest") or {}).get("program"))
         program.check_server(version, int(point["database"]["server_version_num"]) // 10000)
         repository_of(options, point)
+        check_apart(
+            options["scratch_directory"], account(options.get("run_as")), str(point["database"]["system_identifier"])
+        )
 
     def fetch(self, progress: Progress) -> None:
         """Compares all objects with the store's listing, and has pgBackRest restore the cluster.
@@ -79,6 +82,9 @@ class Physical(Engine):
         Download(self.s3, storage, {**self.point, "objects": ours(self.point)}, self.objects).run(4, progress.tick)
         self._configure()
         self._know(progress.tick)
+        said = self._pgbackrest.checked("info", "--repo=1", f"--set={engine['label']}", "--output=json")
+        spaces, links = info.outside(said, engine["label"])
+        self._server.guarded = [*(space.location for space in spaces), *links]
         size = int(engine["cluster_bytes"])
         try:
             with self._pgbackrest.start(

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +24,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from .._backup.programs import child_setup
 from .._backup.snapshot import quoted
 from .._checks import printable
+from .._isolation import walls
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
-from .instance import Account, Instance, failed, free_port
+from .instance import Account, Instance, environment, failed, free_port
 
 #: Why a role cannot be connected as, other than that the server is not ready yet.
 _NOT_SO = re.compile(
@@ -60,6 +63,35 @@ class Target(NamedTuple):
     database: str
 
 
+def apart(
+    folder: Path, spaces: Path, user: Optional[Account], guarded: List[str], identifier: Optional[str]
+) -> walls.Walls:
+    """What a server in our folder may write, and the source's paths, which it must not.
+
+    :param folder: ours, with an empty folder "root"
+    """
+    here = [path for path in walls.servers_here() if not path.startswith(f"{folder}/")]
+    whom = walls.User(user.uid, user.gid, []) if user else None
+    return walls.Walls([str(folder)], spaces, folder / "root", whom, [*guarded, *here], identifier)
+
+
+def check_apart(directory: str, user: Optional[Account], identifier: str) -> None:
+    """Whether a server can be started here so that it cannot write what is the source's.
+
+    :raises ConfigurationError: it cannot
+    """
+    folder = Path(tempfile.mkdtemp(prefix=".tradingflow-apart-", dir=directory))
+    try:
+        folder.chmod(0o711)
+        (folder / "root").mkdir()
+        (folder / "data").mkdir()
+        if user:
+            os.chown(folder / "data", user.uid, user.gid)
+        apart(folder, folder / "data", user, [], identifier).check(str(folder / "data"))
+    finally:
+        shutil.rmtree(folder)
+
+
 def position(lsn: str) -> int:
     """A place in the WAL as a number."""
     high, low = lsn.split("/")
@@ -86,9 +118,11 @@ class Restored(Instance):
         self._by_socket = True
         self._let_in: List[str] = []
         self._handle = -1
+        #: Paths of the source that it must not be able to write.
+        self.guarded: List[str] = []
 
     def __enter__(self) -> Restored:
-        for name in ("data", "tablespaces", "server"):
+        for name in ("data", "tablespaces", "server", "root"):
             self.private(name)
         # A socket's path is limited to some 100 bytes, and this folder's is longer than that.
         self._handle = os.open(self.folder / "server", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -99,6 +133,9 @@ class Restored(Instance):
     def __exit__(self, *_: object) -> None:
         super().__exit__()
         os.close(self._handle)
+
+    def _launched(self, arguments: List[str], log: Any) -> subprocess.Popen[bytes]:
+        return self._apart.start(arguments, str(self.data), log, environment(), signal.SIGQUIT)
 
     def _rules(self) -> str:
         # Nobody else gets through the folder to the socket; on loopback the source's own passwords open nothing.
@@ -174,6 +211,9 @@ class Restored(Instance):
             "recovery_target_timeline": "current",
             "restore_command": target.fetch,
         }
+        self._apart = apart(
+            self.folder, self.tablespaces, self._user, self.guarded, self.control.get("Database system identifier")
+        )
         self._begin(settings)
         while True:
             tick()
@@ -261,6 +301,7 @@ class Restored(Instance):
             # Relative to the data directory.
             "unix_socket_directories": "../server",
             "wal_level": "replica",
+            **walls.WORDS,
         }
         for name, value in self._at_least.items():
             wanted = str(self._settings.get(name, ""))
@@ -268,7 +309,10 @@ class Restored(Instance):
         self._spawn({**ours, **settings})
 
     def _check(self, settings: Dict[str, Any]) -> None:
-        """Starts again with higher settings where the primary's were raised, or on another port when ours was taken.
+        """Starts again where that helps.
+
+        With higher settings where the primary's were raised, on another port when ours was taken, and with a directory
+        of ours for a tablespace that was made after the backup.
 
         :raises RestoreError: the server ended of something else
         """
@@ -278,7 +322,7 @@ class Restored(Instance):
             self._at_least.update(higher)
         elif self.running():
             return
-        elif "could not create any TCP/IP sockets" not in log:
+        elif "could not create any TCP/IP sockets" not in log and not self._apart.learn(log):
             raise self.ended()
         self.stop(signal.SIGINT)
         self._begin(settings)

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import BackupError
 
@@ -132,6 +132,37 @@ def _stanza(found: Dict[str, Any], repository: int) -> Stanza:
         )
     result.backups.sort(key=lambda backup: backup.stopped_at)
     return result
+
+
+class Space(NamedTuple):
+    """A tablespace of a backup.
+
+    :param location: where the source has it
+    """
+
+    oid: int
+    name: str
+    location: str
+
+
+def outside(text: str, label: str) -> Tuple[List[Space], List[str]]:
+    """Tablespaces of a backup, and what its data directory's links lead to, from the JSON of info --set.
+
+    :raises BackupError: it is not understood
+    """
+    try:
+        backups = [each for stanza in json.loads(text, strict=False) for each in stanza["backup"]]
+        (found,) = [each for each in backups if each["label"] == label]
+        spaces = [
+            Space(int(each["oid"]), str(each["name"]), str(each["destination"]))
+            for each in found.get("tablespace") or []
+        ]
+        return spaces, [str(each["destination"]) for each in found.get("link") or []]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BackupError(
+            f"What pgBackRest says about the backup {label} is not understood ({type(error).__name__}: {error}).",
+            "Check the version of pgBackRest.",
+        ) from None
 
 
 def _chain(

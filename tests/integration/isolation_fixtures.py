@@ -1,0 +1,205 @@
+"""A server with an archive, a base backup, and a tablespace that was made after it: without pgBackRest and a store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored, Target
+
+from sandbox.postgres import _environment, _identity, install
+from sandbox.processes import free_ports, wait_until
+
+BEFORE, LATE = 1000, 40_000
+
+
+def servers() -> list[str]:
+    """Folders of the programs of the distribution's server and the wheel's."""
+    return [*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), "wheel"]
+
+
+def every(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """Each path of a folder with all that a change would show in: nobody can set a ctime."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
+        what = (status.st_ino, status.st_mode, status.st_uid, status.st_size)
+        found[str(path.relative_to(folder))] = (*what, status.st_mtime_ns, status.st_ctime_ns, content)
+    return found
+
+
+class Source:
+    """A server of the test's own, in a folder that lies apart from everything else.
+
+    :ivar late: location of the tablespace that was made after the backup; "early" is older
+    """
+
+    def __init__(self, root: Path, programs: Path) -> None:
+        self.root = root
+        self.programs = programs
+        self.home = root / "source"
+        self.archive, self.base, spaces = root / "archive", root / "base", root / "base-early"
+        self.data, self.early, self.late = (self.home / name for name in ("data", "early", 'so "late"'))
+        self.port = free_ports(["port"], {})["port"]
+        for path in (self.home, self.archive, self.base, spaces, self.early, self.late):
+            path.mkdir(mode=0o700)
+            if user := instance.account(None):
+                os.chown(path, user.uid, user.gid)
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "--locale=C")
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.write(
+                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{self.home}'\n"
+                "fsync = off\nautovacuum = off\narchive_mode = on\nlogging_collector = on\n"
+                f"archive_command = 'test ! -f {self.archive}/%f && cp %p {self.archive}/%f'\n"
+                f"log_directory = '{self.home}/log'\nlc_messages = 'C'\nshared_buffers = 16MB\n"
+                f"archive_cleanup_command = 'touch {self.home}/cleaned'\n"
+                f"recovery_end_command = 'touch {self.home}/ended'\nexternal_pid_file = '{self.home}/pid'\n"
+            )
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def _run(self, name: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self.programs / name), *arguments],
+            env=_environment(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            **_identity(),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Starts it."""
+        self._server = subprocess.Popen(
+            [str(self.programs / "postgres"), "-D", str(self.data)],
+            env=_environment(),
+            cwd=self.data,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **_identity(),
+        )
+        wait_until(self.answers, "the source", process=self._server, log_file=self.home / "none")
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            self.sql("SELECT 1")
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Stops it in good order."""
+        if self._server:
+            self._server.terminate()
+            self._server.wait(60)
+            self._server = None
+
+    def sql(self, *statements: str) -> Any:
+        """The first value of the last statement."""
+        connection = psycopg2.connect(host="127.0.0.1", port=self.port, dbname="postgres", user="postgres")
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                for each in statements:
+                    cursor.execute(each)
+                row = cursor.fetchone() if cursor.description else None
+                return row[0] if row else None
+        finally:
+            connection.close()
+
+    def live(self) -> None:
+        """A backup, and then what the issue tells of: a tablespace, rows, VACUUM, and more rows."""
+        self.sql(
+            f"CREATE TABLESPACE early LOCATION '{self.early}'",
+            f"CREATE TABLE old TABLESPACE early AS SELECT i FROM generate_series(1, {BEFORE}) i",
+        )
+        self._run(
+            *("pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-D", str(self.base)),
+            *("-X", "none", "--checkpoint=fast", "--no-sync", f"--tablespace-mapping={self.early}={self.base}-early"),
+        )
+        self.sql(
+            f"CREATE TABLESPACE late LOCATION '{self.late}'",
+            "CREATE TABLE new (i int, t text) TABLESPACE late",
+            f"INSERT INTO new SELECT i, repeat('x', 100) FROM generate_series(1, {LATE // 2}) i",
+            f"DELETE FROM new WHERE i > {LATE // 4}",
+            "VACUUM new",
+            "SELECT pg_switch_wal()",
+            f"INSERT INTO new SELECT i, repeat('y', 100) FROM generate_series(1, {LATE * 3 // 4}) i",
+        )
+        self.lsn = str(self.sql("SELECT pg_create_restore_point('here')::text"))
+        self.sql("INSERT INTO old SELECT generate_series(1, 7)", "SELECT pg_switch_wal()", "CHECKPOINT")
+        segment = str(self.sql("SELECT pg_walfile_name(pg_switch_wal())"))
+        while not (self.archive / segment).exists():
+            assert self._server
+            assert self._server.poll() is None
+            time.sleep(0.1)
+
+    def every(self) -> dict[str, tuple[Any, ...]]:
+        """Each path of the source with all that a change would show in."""
+        return every(self.home)
+
+    def target(self) -> Target:
+        """The restore point that was named after all of it."""
+        return Target("here", self.lsn, f'cp {self.archive}/%f "%p"', "postgres")
+
+    @contextmanager
+    def copy(self, user: Any = None) -> Iterator[Restored]:
+        """A scratch server on a copy of the backup."""
+        folder = Path(tempfile.mkdtemp(prefix="tradingflow-apart-", dir="/var/tmp"))
+        folder.chmod(0o711)
+        user = user or instance.account(None)
+        names = {name: str(self.programs / name) for name in ("postgres", "pg_controldata")}
+        try:
+            with Restored(folder, names, user, dict(instance.SETTINGS)) as server:
+                shutil.copytree(self.base, server.data, symlinks=True, dirs_exist_ok=True)
+                shutil.copytree(f"{self.base}-early", server.tablespaces / "early")
+                (server.data / "tablespace_map").unlink(missing_ok=True)
+                (link,) = (server.data / "pg_tblspc").iterdir()
+                link.unlink()
+                link.symlink_to(server.tablespaces / "early")
+                for path in (server.data, server.tablespaces):
+                    for each in (path, *path.rglob("*")):
+                        if user:
+                            os.chown(each, user.uid, user.gid, follow_symlinks=False)
+                server.take_over()
+                yield server
+        finally:
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module", params=servers())
+def source(request: pytest.FixtureRequest) -> Iterator[Source]:
+    """A source with its archive, which was stopped: whatever changes from now on, somebody else did."""
+    root = Path(tempfile.mkdtemp(prefix="tradingflow-source-", dir="/var/tmp"))
+    root.chmod(0o755)
+    made = None
+    try:
+        made = Source(root, install(root) if request.param == "wheel" else Path(request.param))
+        made.start()
+        made.live()
+        made.stop()
+        # The archive is read by whoever replays it.
+        for path in (root / "archive").iterdir():
+            path.chmod(0o644)
+        (root / "archive").chmod(0o755)
+        yield made
+    finally:
+        if made:
+            made.stop()
+        shutil.rmtree(root)
