@@ -66,8 +66,13 @@ class Host:
                 ],
                 backup_pgbackrest_restart_command=["systemctl", "restart", SERVICE],
                 health_check_log_sources=[
-                    {"name": "postgresql", "path": "/var/log/postgresql/postgresql-*.log", "quiet_ok": True},
-                    {"name": "ssh", "kind": "journal", "unit": "ssh.service"},
+                    {
+                        "name": "postgresql",
+                        "path": "/var/log/postgresql/postgresql-*.log",
+                        "quiet_ok": True,
+                        "fresh_ok": True,
+                    },
+                    {"name": "ssh", "kind": "journal", "unit": "ssh.service", "fresh_ok": True},
                 ],
                 restore_database={**database, "user": "postgres", "password": PASSWORDS["postgres"]},
                 restore_cluster={

@@ -66,7 +66,7 @@ def logged(platform: Sandbox, since: datetime, earlier: list[dict[str, Any]] | N
 
     :param earlier: the same of an earlier time
     """
-    source = {"name": "app", "path": platform.state["app"]["log_file"], "quiet_ok": True}
+    source = {"name": "app", "path": platform.state["app"]["log_file"], "quiet_ok": True, "fresh_ok": True}
     wanted = given(logs.LOGS_SPEC, sources=[source])
     (source,) = wanted["sources"]
     known = {

@@ -49,8 +49,8 @@ def write(path: Path, content: bytes | str | Iterable[str], changed: float = NOO
 
 
 def reading(path: Path | str, *, since: float = 24 * HOUR, until: float = NOON, **given: Any) -> dict[str, Any]:
-    """What is read of a file's window, by default the day up to noon."""
-    return read(source(path=str(path), **given), str(since), until)
+    """What is read of a file's window, by default the day up to noon, of a log that may have begun in it."""
+    return read(source(path=str(path), **{"fresh_ok": True, **given}), str(since), until)
 
 
 def counted(found: dict[str, Any]) -> dict[str, int]:

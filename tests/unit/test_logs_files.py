@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs import files
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.files import listed
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.names import listed
 
 from tests.conftest import left_out
 from tests.unit.logs_fixtures import HOUR, NOON, counted, entry, reading, write
@@ -128,7 +128,8 @@ def test_pattern_finds_files_and_each_file_counts_once(tmp_path: Path) -> None:
 def test_names_that_are_no_rotation_of_the_log(tmp_path: Path) -> None:
     for name in ("app.log", "app.log.1", "app.log.old", "app.log.gz", "app.log2", "xapp.log.1"):
         (tmp_path / name).touch()
-    assert listed(str(tmp_path / "app.log")) == [str(tmp_path / "app.log"), str(tmp_path / "app.log.1")]
+    found = [os.path.basename(path) for path in listed(str(tmp_path / "app.log")).paths]
+    assert found == ["app.log", "app.log.1", "app.log.gz", "app.log.old"]
 
 
 def test_rotated_away_and_nothing_logged_since(tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_hole_of_a_truncated_file(tmp_path: Path) -> None:
 
 def test_control_characters_do_not_come_through(tmp_path: Path) -> None:
     found = reading(write(tmp_path / "app.log", entry(NOON - 5, "ERROR", "a\x1b[31mb\x07c\u202ed")))
-    assert found["kinds"][0]["sample"] == "a\\x1b[31mb\\x07c\\u202ed"
+    assert found["kinds"][0]["sample"] == "ab\\x07c\\u202ed"
 
 
 @pytest.mark.parametrize("cut", [20, 200])
@@ -258,8 +259,8 @@ def test_truncated_gzip(tmp_path: Path, cut: int) -> None:
 
 def test_compressed_in_a_way_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path / "app.log", [entry(NOON - 5)])
-    write(tmp_path / "app.log.1.zst", b"\x28\xb5\x2f\xfd whatever", NOON - 600)
-    assert "zstd" in reading(tmp_path / "app.log")["doubts"][0]
+    write(tmp_path / "app.log.1.7z", b"7z\xbc\xaf\x27\x1c whatever", NOON - 600)
+    assert "7z" in reading(tmp_path / "app.log")["doubts"][0]
 
 
 def test_bomb(tmp_path: Path) -> None:
@@ -421,11 +422,11 @@ def test_removed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_rotated_between_listing_and_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "app.log", [entry(NOON - 20, "ERROR")])
     write(tmp_path / "app.log.1", [entry(NOON - 60, "FATAL")])
-    given = files.listed
+    given = listed
     done: list[bool] = []
 
-    def listing(pattern: str) -> list[str]:
-        result = given(pattern)
+    def listing(*arguments: Any) -> Any:
+        result = given(*arguments)
         if not done:
             done.append(True)
             (tmp_path / "app.log.1").rename(tmp_path / "app.log.2")

@@ -14,6 +14,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.lo
     since_of,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.fingerprints import fingerprint_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.positions import MOST, record
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.build import LONGEST_DETAILS
@@ -272,6 +273,7 @@ def test_details_always_fit_into_the_report(texts: list[str]) -> None:
         "sources": ["/" + "x" * 120] * 10,
         "kinds": kinds.commonest(),
         "kinds_beyond": kinds.beyond,
+        "files": [record(2**63, b"x" * 256, 2**40, "é" * 60, True)] * MOST,
     }
     many = [f"{number:012x}" for number in range(600)]
     history = past([1.0])

@@ -79,7 +79,7 @@ def test_journal(program: Install) -> None:
         + "no json\n",
     )
     found = journal()
-    assert counted(found) == {"debug": 1, "info": 1, "warning": 1, "error": 4, "critical": 1, "unknown": 1}
+    assert counted(found) == {"debug": 1, "info": 1, "warning": 1, "error": 5, "critical": 1}
     samples = {kind["sample"] for kind in found["kinds"]}
     assert {"order 7 failed", "disk gone", "said at info", "Börse password=***"} <= samples
     arguments = noted.read_text().split("---")[0].split()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils._checks import printable
-from ..module_utils._checks.logs import LOGS_SPEC, check_options, judged, no_sources, since_of
+from ..module_utils._checks.logs import LOGS_SPEC, check_options, judged, last_read, no_sources, since_of
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 from ..plugin_utils.report.history import of_check
@@ -34,7 +34,12 @@ class ActionModule(HostAreaAction):
             for source in args["sources"]
         }
         sources = [
-            {**source, "since": since_of(source, args, earlier[source["name"]]["errors"])} for source in args["sources"]
+            {
+                **source,
+                "since": since_of(source, args, earlier[source["name"]]["errors"]),
+                "last_read": last_read(source, args, earlier[source["name"]]["errors"]),
+            }
+            for source in args["sources"]
         ]
         result = self.on_host({**args, "sources": sources}, task_vars)
         try:

@@ -37,8 +37,8 @@ options:
       path:
         description:
           - For C(kind=file), the file or a pattern such as C(/var/log/app/*.log).
-          - What was rotated away beside it (C(.1), C(.2.gz), C(-20261123)) is read too, as far as it is of the time in
-            question.
+          - What was rotated away beside it (C(app.log.1), C(app.log.2.gz), C(app-2026-11-23.log), C(app.log.old)) is
+            read too, as far as it is of the time in question.
         type: str
         default: ""
       unit:
@@ -91,6 +91,29 @@ options:
         description: Whether it is well that nothing is logged between two runs. By default that is unknown.
         type: bool
         default: false
+      fresh_ok:
+        description:
+          - Whether it is well that the log begins within the time in question, as on a new host, or that a file which
+            the last run read is gone. By default what may have been lost with it makes the checks unknown.
+        type: bool
+        default: false
+      exclude:
+        description:
+          - Names of files beside it that are no part of it, as patterns such as C(app.log.json); with a slash in it a
+            pattern is of the whole path.
+        type: list
+        elements: str
+        default: []
+      max_plain_lines:
+        description:
+          - Most lines in a row without a time and a level that may follow an entry which is no error. Programs print
+            such lines when they die; raise it for a log with tables or banners.
+        type: int
+        default: 5
+      last_read:
+        description: Up to where the last run read the files. The action plugin sets it from the earlier reports.
+        type: dict
+        default: {}
       max_unknown_levels:
         description: Share of entries without a level that can be told, in percent, above which nothing is ok.
         type: float
@@ -100,7 +123,7 @@ options:
         type: int
         default: 67108864
       max_line:
-        description: Most bytes of a line to look at.
+        description: Most bytes of a line to look at; of a longer one also its end.
         type: int
         default: 16384
       timeout:

@@ -40,11 +40,15 @@ LOGS_SPEC: Dict[str, Any] = {
             "time_zone": {"type": "str", "default": "local"},
             "since": {"type": "str", "default": ""},
             "quiet_ok": {"type": "bool", "default": False},
+            "fresh_ok": {"type": "bool", "default": False},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "max_plain_lines": {"type": "int", "default": 5},
             "max_unknown_levels": {"type": "float", "default": 10},
             "max_bytes": {"type": "int", "default": 67108864},
             "max_line": {"type": "int", "default": 16384},
             "timeout": {"type": "int", "default": 60},
             "errors": limit_spec(),
+            "last_read": {"type": "dict", "default": {}},
         },
     },
     "expected": {"type": "bool", "default": True},
@@ -62,6 +66,7 @@ REMEMBERED = 500
 _SAMPLES = 10
 #: Characters of JSON; the report keeps 16 000 of a check's details.
 _SAMPLES_LENGTH = 5000
+_FILES_LENGTH = 5000
 
 _TITLES = {
     "readable": "Log of {} readable",
@@ -108,6 +113,20 @@ def since_of(source: Dict[str, Any], options: Dict[str, Any], earlier: List[Dict
         except (KeyError, TypeError, AttributeError, ValueError):
             continue
     return SINCE
+
+
+def last_read(source: Dict[str, Any], options: Dict[str, Any], earlier: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Up to where the last run that read a source read its files; empty when another beginning is asked for.
+
+    :param earlier: see since_of
+    """
+    if source["since"] or options["since"]:
+        return {}
+    for check in reversed(earlier):
+        details = check.get("details")
+        if isinstance(details, dict) and isinstance(details.get("until"), str):
+            return {"until": details["until"], "files": details.get("files")}
+    return {}
 
 
 def no_sources(expected: bool) -> Check:
@@ -302,19 +321,25 @@ def _window(reading: Dict[str, Any]) -> Dict[str, Any]:
 def _details(kind: str, reading: Dict[str, Any], earlier: Dict[str, List[Dict[str, Any]]]) -> Dict[str, Any]:
     """What a check keeps, for people and for the next run; what the next run needs comes first."""
     if kind == "errors":
-        return {**_window(reading), "counts": reading["counts"], "commonest": list(_fitting(reading["kinds"]))}
+        return {
+            **_window(reading),
+            "files": list(_fitting(reading["files"], len(reading["files"]), _FILES_LENGTH)),
+            "counts": reading["counts"],
+            "commonest": list(_fitting(reading["kinds"])),
+        }
     seen = dict.fromkeys(item["fingerprint"] for item in reading["kinds"])
     return {"known": list({**seen, **dict.fromkeys(_known(earlier["new_errors"]))})[:REMEMBERED]}
 
 
-def _fitting(kinds: List[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
-    """The first kinds with their samples, as many as the report has room for."""
-    left = _SAMPLES_LENGTH
-    for kind in kinds[:_SAMPLES]:
-        left -= len(json.dumps(kind))
+def _fitting(
+    items: List[Dict[str, Any]], most: int = _SAMPLES, left: int = _SAMPLES_LENGTH
+) -> Iterator[Dict[str, Any]]:
+    """The first items, such as kinds with their samples, as many as the report has room for."""
+    for item in items[:most]:
+        left -= len(json.dumps(item))
         if left < 0:
             return
-        yield kind
+        yield item
 
 
 def _check(kind: str, name: str, status: str, value: Any, reading: Dict[str, Any], **rest: Any) -> Check:

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Pattern, Tuple
 
 from ..errors import ConfigurationError
+from .crashes import crash, named
 from .times import Times
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 UNKNOWN_LEVEL = "unknown"
+#: Instead of the word of a level: the line was cut before it.
+CUT = "(cut)"
 
 _WORDS = {
-    "debug": "trace debug debug1 debug2 debug3 debug4 debug5 verbose fine finer finest d",
-    "info": "info information informational notice log config i",
-    "warning": "warning warn w",
-    "error": "error err severe e",
-    "critical": "critical crit fatal panic dpanic alert emerg emergency f",
+    "debug": "trace trce trc debug dbug dbg debug1 debug2 debug3 debug4 debug5 verbose vrb fine finer finest d",
+    "info": "info inf information informational notice ntc log config i",
+    "warning": "warning warn wrn w",
+    "error": "error err eror severe fail e",
+    "critical": "critical crit crt fatal ftl panic pnc dpanic alert emerg emergency f",
 }
 _BUCKET = {word: level for level, words in _WORDS.items() for word in words.split()}
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
@@ -32,18 +35,18 @@ _NAMES = "|".join(sorted((word for word in _BUCKET if len(word) > 1 and word not
 _LEVEL = re.compile(
     rf"(?<![\w=/'\"-])({_NAMES.upper()})(?![\w=/.'\"]|-\w)"
     r"|(?<!\w)(LOG|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION):  "
-    rf"|[\[<](?:\w+:)?({_NAMES})[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
+    rf"|[\[<](?:\w+:)?((?i:{_NAMES}))[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
     rf"|(?<![\w.])(?:level|lvl|severity|loglevel)=\"?(\w+)"
 )
 #: PostgreSQL puts what belongs to an error into entries of their own.
 _BELONGS = {"STATEMENT", "DETAIL", "HINT", "CONTEXT", "QUERY", "LOCATION"}
-# What runtimes print when a program dies; no logger is asked.
-_CRASH = re.compile(
-    r"Traceback \(most recent call last\)|panic: |fatal error: |Exception in thread |Segmentation fault"
-)
-_EXCEPTION = re.compile(r"[\w.$]*(?:Error|Exception|Interrupt|Exit|Fault)\b")
 _CRI = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
 _GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d")
+# Colours and other commands to a terminal, as bytes and as syslog and cat -v write them.
+_TERMINAL = re.compile(
+    r"(?:\x1b|#033|\^\[)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][\w]|[=>@-Z\\^_])"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
 _PRIORITY = re.compile(r"<(\d{1,3})>")
 _PAIR = re.compile(r"([\w.@-]+)=(\"(?:[^\"\\]|\\.)*\"?|\S*)")
 # For a line that is cut, and so no JSON any more.
@@ -76,6 +79,8 @@ class Line:
     :param text: the message
     :param begins: whether it begins an entry; else it belongs to the entry before
     :param joins: whether it belongs to the entry before all the same where that is an error
+    :param named: whether it is an exception's name alone: a warning's stack trace begins so too
+    :param strange: the word that it gives as its level, when nobody knows it
     """
 
     at: Optional[float]
@@ -83,6 +88,8 @@ class Line:
     text: str
     begins: bool
     joins: bool = False
+    named: bool = False
+    strange: str = ""
 
 
 class Entries:
@@ -108,7 +115,10 @@ class Entries:
         inner = _CRI.match(text)
         if inner:
             found = self.times.find(text)
-            return self.record(text[inner.end() :], found[0] if found else None)
+            line = self.record(text[inner.end() :], found[0] if found else None)
+            if text[inner.end() - 2] == "P" and line.level is None and text.startswith("{", inner.end()):
+                line.begins, line.strange = True, CUT
+            return line
         return self._line(text)
 
     def record(self, text: str, at: Optional[float], level: Optional[str] = None, whole: bool = False) -> Line:
@@ -124,9 +134,12 @@ class Entries:
         if level is not None and (line.level is None or _rank(level) > _rank(line.level)):
             line.level = level
         begins = line.begins or own or whole
-        return Line(line.at if at is None else at, line.level, line.text, begins, line.joins)
+        joins = line.joins and not whole
+        return Line(line.at if at is None else at, line.level, line.text, begins, joins, line.named, line.strange)
 
     def _line(self, text: str) -> Line:
+        if "\x1b" in text or "\x9b" in text or "#033[" in text or "^[[" in text:
+            text = without_colours(text)
         stripped = text.lstrip()
         if self._format in ("auto", "json") and stripped.startswith("{"):
             line = self._json(stripped)
@@ -145,7 +158,9 @@ class Entries:
             line.begins = line.at is not None
         if self._level_pattern:
             match = self._level_pattern.search(text[:2000])
-            line.level = self._level(match[match.lastindex or 0]) if match else None
+            word = match[match.lastindex or 0] if match else ""
+            line.level = self._level(word)
+            line.strange = word if line.level is None else ""
         return line
 
     def _stamp(self, text: str) -> Optional[float]:
@@ -153,7 +168,9 @@ class Entries:
 
     def _level(self, value: Any, syslog: bool = False) -> Optional[str]:
         """The level of a word or number; other numbers than syslog's mean different things to different loggers."""
-        word = str(value).strip().lower()
+        word = without_colours(str(value)).strip().lower()
+        if word not in self._levels and word[-2:-1] in ("+", "-") and word[-1:].isdigit():
+            word = word[:-2]  # ERROR+2 of Go's slog
         if word in self._levels:
             return self._levels[word]  # type: ignore[no-any-return]
         if syslog and word in tuple("01234567"):
@@ -164,10 +181,16 @@ class Entries:
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError):
-            found = _CUT.findall(text[:20000])
+            # Its level may stand behind a long stack: at the end, which is kept of a line that is cut.
             fields = {}
-            for key, string, number in found:
-                fields.setdefault(key, string or number)
+            for key, string, number in _CUT.findall(text):
+                if key not in _LEVEL_KEYS:
+                    fields.setdefault(key, string or number)
+                elif "level" not in fields or _rank(self._level(string or number)) > _rank(
+                    self._level(fields["level"])
+                ):
+                    # Which of several is its own cannot be told: the worst.
+                    fields["level"] = string or number
             if not fields:
                 return None
         if not isinstance(fields, dict):
@@ -182,17 +205,18 @@ class Entries:
 
     def _fields(self, fields: Dict[str, Any], text: str) -> Line:
         at = next(filter(None, (self.times.value(fields[key]) for key in _TIME_KEYS if key in fields)), None)
-        level = None
+        level, strange = None, ""
         for key in _LEVEL_KEYS:
             if key in fields:
                 level = self._level(fields[key], syslog=key == "PRIORITY")
+                strange = str(fields[key]) if level is None else ""
                 break
         if level in ("debug", "info", "warning") and not self._level_pattern:
             # Only of errors anybody wants to know what they say.
             return Line(at, level, text[:2000], True)
         parts = [str(fields[key]) for key in _TEXT_KEYS if fields.get(key)][:1]
         parts += [_last_line(fields[key]) for key in _ERROR_KEYS if fields.get(key)][:2]
-        return Line(at, level, ": ".join(parts) or text[:2000], True)
+        return Line(at, level, ": ".join(parts) or text[:2000], True, strange=strange)
 
     def _text(self, text: str) -> Line:
         if text[:1] in (" ", "\t"):
@@ -204,6 +228,12 @@ class Entries:
             # After the time stand the thread, and the place in the source.
             message = rest.partition("] ")[2] or rest
             return Line(found[0] if found else None, self._level(glog[1]), message, True)
+        if found is None:
+            # Before the words of levels: "fatal error:" is more than an error in the middle of a line.
+            if crash(text):
+                return Line(None, "critical" if text.startswith("panic: ") else "error", text.strip(), True, joins=True)
+            if named(text):
+                return Line(None, "error", text.strip(), True, joins=True, named=True)
         first = _LEVEL.search(text, 0, found[1]) if found else None
         match = first or _LEVEL.search(rest, 0, 300)
         if match:
@@ -214,8 +244,9 @@ class Entries:
                 return Line(None, None, "", False)
             message = (rest if first else rest[match.end() :]).lstrip(" :]|>-")
             return Line(found[0] if found else None, self._level(word), message, begins)
-        if _CRASH.match(rest.lstrip()):
-            return Line(found[0] if found else None, "error", rest.strip(), True, joins=found is None)
+        message = rest.lstrip(" :]|>-")
+        if found and (crash(message) or named(message)):
+            return Line(found[0], "error", message.strip(), True)
         priority = _PRIORITY.match(text)
         level = _SYSLOG[int(priority[1]) % 8] if priority else None
         return Line(found[0] if found else None, level, rest.strip(" :]|-"), found is not None)
@@ -223,7 +254,12 @@ class Entries:
 
 def exception(text: str) -> str:
     """The line of a traceback that names the exception, else nothing."""
-    return text if _EXCEPTION.match(text) else ""
+    return text if named(text) else ""
+
+
+def without_colours(text: str) -> str:
+    """Text without what is meant for a terminal."""
+    return _TERMINAL.sub("", text)
 
 
 def _rank(level: Optional[str]) -> int:

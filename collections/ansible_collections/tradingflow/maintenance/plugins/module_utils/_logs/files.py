@@ -6,21 +6,17 @@
 
 from __future__ import annotations
 
-import bz2
-import glob
-import gzip
-import io
-import lzma
 import os
-import re
 import stat
-import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
 
 from .._checks import printable, size
-from .entries import Entries, decoded
+from .entries import CUT, Entries, decoded
+from .names import Listing, listed
+from .packed import DAMAGED, magic, unpacked
+from .positions import HEAD, MOST, Positions, record
 from .tally import Tally
 
 BLOCK = 256 * 1024
@@ -33,8 +29,8 @@ SKIPPED = 20
 #: The last entry is about as old as the file's last change, or its times are read wrongly.
 STALE = 900
 
-_ROTATED = r"[.-]\d[\dTZ._:-]*(?:\.(?:gz|bz2|xz|lzma|zst))?"
-_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+#: Bytes of the end of a line that is longer than may be looked at: what a JSON object says last.
+END = 4096
 
 
 class Truncated(Exception):
@@ -50,6 +46,13 @@ class Opened:
     inode: Tuple[int, int]
     size: int
     changed: float
+    direct: bool = False
+    kind: str = "plain"
+    head: bytes = b""
+    #: Up to where it was read by the last run, None when that is not known.
+    read: Optional[int] = None
+    #: Nothing of it is of the window.
+    old: bool = False
 
 
 class Files:
@@ -60,12 +63,16 @@ class Files:
 
     def __init__(self, source: Dict[str, Any], entries: Entries, tally: Tally) -> None:
         self._pattern = source["path"]
+        self._exclude = source["exclude"]
         self._max_line = source["max_line"]
         self._max_bytes = source["max_bytes"]
         self._entries, self._tally = entries, tally
         self._left = self._max_bytes
         self._cut = False
         self._seen: Set[Tuple[int, int]] = set()
+        self.positions = Positions(source["last_read"])
+        #: Where each file was read up to, for the next run.
+        self.read_up_to: List[Dict[str, Any]] = []
         self.names: List[str] = []
         self.doubts: List[str] = []
         #: Why there is nothing to read at all.
@@ -78,52 +85,106 @@ class Files:
         """
         with ExitStack() as stack:
             opened = self._snapshot(stack)
+            self._recognise(opened)
             for one in opened:
-                self._file(one)
+                if not one.old:
+                    self._file(one)
             # What came in by another name while we read: the rest of a log is in its successor.
-            for path in listed(self._pattern):
+            for path in self._listed().paths:
                 late = self._open(path, stack) if _inode(path) not in (None, *self._seen) else None
                 # What was compressed meanwhile was read before.
-                if late and _magic(late.file) == "plain":
+                if late and not late.old and magic(late.file) == "plain":
                     self._file(late)
             for one in opened:
-                if os.fstat(one.file.fileno()).st_size < one.size:
+                if not one.old and os.fstat(one.file.fileno()).st_size < one.size:
                     raise Truncated(one.path)
+
+    def _listed(self) -> Listing:
+        return listed(self._pattern, self._exclude)
 
     def _snapshot(self, stack: ExitStack) -> List[Opened]:
         """All files opened at one moment: a rotation between listing and opening is noticed, and it begins anew."""
         for _attempt in range(5):
             self.doubts, self.problem, self._seen = [], "", set()
             found: Dict[Tuple[int, int], Opened] = {}
-            for path in listed(self._pattern):
-                one = self._open(path, stack)
+            listing = self._listed()
+            for path in listing.paths:
+                one = self._open(path, stack, path in listing.direct)
                 if one:
                     found.setdefault(one.inode, one)
-            if all(_inode(path) in (None, *self._seen) for path in listed(self._pattern)):
+            if all(_inode(path) in (None, *self._seen) for path in self._listed().paths):
                 break
         if self.problem and found:
             self.doubts.append(self.problem)
             self.problem = ""
+        for folder in listing.closed:
+            self.doubts.append(f"the folder {printable(folder)} may not be listed: what lies in it is not known")
+        for path in listing.strange:
+            if self._changed(path):
+                self.doubts.append(
+                    f"{printable(path)} may be a part of it, and its name is of none that is known (exclude)"
+                )
+        if not listing.paths:
+            closed = f"the folder {printable((listing.closed or [''])[0])} may not be listed"
+            self.problem = closed if listing.closed else f"{printable(self._pattern)} is not there"
         return sorted(found.values(), key=lambda one: -one.changed)
 
-    def _open(self, path: str, stack: ExitStack) -> Optional[Opened]:
-        """A file that has something of the window; others are closed again or leave word in problem."""
+    def _changed(self, path: str) -> bool:
+        """Whether something is in a file that was written of late."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False
+        return status.st_size > 0 and status.st_mtime > self._tally.since and not stat.S_ISDIR(status.st_mode)
+
+    def _recognise(self, opened: List[Opened]) -> None:
+        """Finds where each file was read up to: those that stayed the same first, then copies and compressed ones."""
+        self.positions.restart()
+        plain = [one for one in opened if one.kind == "plain"]
+        for copies in (False, True):
+            for one in plain:
+                if one.read is None:
+                    one.read = self.positions.of(one.inode[1], one.head, one.size, copies)
+        for one in opened:
+            if one.kind != "plain" and not one.old:
+                try:
+                    with unpacked(one.kind, one.file) as stream:
+                        if stream is not None:
+                            one.read = self.positions.of(one.inode[1], stream.read(HEAD), 1 << 62, True)
+                except DAMAGED:
+                    continue  # Said when it is read.
+        for one in plain:
+            if one.old:
+                self._remember(one, one.size)
+
+    def _remember(self, one: Opened, offset: int) -> None:
+        if len(self.read_up_to) < MOST:
+            name = printable(os.path.basename(one.path))
+            self.read_up_to.append(record(one.inode[1], one.head[:offset], offset, name, one.direct))
+
+    def _open(self, path: str, stack: ExitStack, direct: bool = False) -> Optional[Opened]:
+        """A file; what cannot be opened leaves word in problem, what is none in doubts."""
         name = printable(path)
         try:
             status = os.stat(path)
             self._seen.add((status.st_dev, status.st_ino))
             if not stat.S_ISREG(status.st_mode):
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no file to read from its end"
                 if path == self._pattern:
                     self.problem = f"{name} is no file" + (": a folder" if stat.S_ISDIR(status.st_mode) else "")
+                else:
+                    self.doubts.append(f"{name} is {kind} (exclude)")
                 return None
             self.names.append(name)
-            if status.st_mtime <= self._tally.since:
+            old = status.st_mtime <= self._tally.since
+            if old:
                 self._tally.older = True
-                return None
+                if not direct and not self.positions.has(status.st_ino):
+                    return None
             # A pipe that takes the file's place meanwhile must not stop us.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            if path == self._pattern and not os.path.lexists(path) and len(listed(path)) > 1:
+            if path == self._pattern and not os.path.lexists(path) and len(self._listed().paths) > 1:
                 return None  # Rotated away, and nothing was logged since.
             self.problem = f"{name} is not there"
             return None
@@ -132,37 +193,49 @@ class Files:
             return None
         file = stack.enter_context(os.fdopen(descriptor, "rb", buffering=32768))
         status = os.fstat(descriptor)
-        return Opened(path, file, (status.st_dev, status.st_ino), status.st_size, status.st_mtime)
+        one = Opened(path, file, (status.st_dev, status.st_ino), status.st_size, status.st_mtime, direct, old=old)
+        one.kind = magic(file)
+        if one.kind == "plain":
+            one.head = file.read(HEAD)
+        if old:
+            file.close()
+        return one
 
     def _file(self, one: Opened) -> None:
         self._entries.times.restart()
-        kind = _magic(one.file)
         name = printable(os.path.basename(one.path))
-        if kind == "plain":
+        if one.kind == "plain":
             self._plain(one, name)
             return
         try:
-            stream = _decompressed(kind, one.file)
-            if stream is None:
-                self.doubts.append(f"{name} is compressed with {kind}, which cannot be read here")
-                return
-            self._tally.begin()
-            self._feed(stream, SKIPPED * self._max_bytes, name, compressed=True)
-        except _DAMAGED as error:
+            with unpacked(one.kind, one.file) as stream:
+                if stream is None:
+                    self.doubts.append(f"{name} is compressed with {one.kind}, which cannot be read here")
+                    return
+                self._begin(one)
+                self._feed(stream, SKIPPED * self._max_bytes, one, 0)
+        except DAMAGED as error:
             self.doubts.append(f"{name} is damaged ({type(error).__name__}); what comes before that place is counted")
+
+    def _begin(self, one: Opened, midway: bool = False) -> None:
+        self._tally.begin(midway=midway)
+        if one.read is not None:
+            self._tally.floor = self.positions.until
 
     def _plain(self, one: Opened, name: str) -> None:
         start = self._start(one)
-        self._tally.begin(midway=start > 0)
+        self._begin(one, midway=start > 0)
         one.file.seek(start)
         if start:
             _skip_line(one.file)
-        left = max(0, one.size - one.file.tell())
+        place = one.file.tell()
+        left = max(0, one.size - place)
         self._left -= left
-        self._feed(one.file, left, name)
+        place = self._feed(one.file, left, one, place)
         if _inode(one.path) != one.inode:
             # Rotated: nobody reads the rest under this name again.
-            self._feed(one.file, max(self._max_bytes, BLOCK), name)
+            place = self._feed(one.file, max(self._max_bytes, BLOCK), one, place)
+        self._remember(one, place)
         self._tally.end()
         first, last = self._tally.file_first, self._tally.file_last
         if start and self._cut and not (first is not None and first <= self._tally.since):
@@ -186,9 +259,11 @@ class Files:
             if at is None:
                 continue
             old = old + 1 if at < self._tally.since - MARGIN else 0
-            if old == OLD_BLOCKS:
+            if old == OLD_BLOCKS and (one.read is None or place <= one.read):
                 self._cut, self._tally.older = False, True
                 break
+        if one.read is not None and place <= one.read:
+            self._cut = False
         return place
 
     def _first_time(self, file: BinaryIO, place: int) -> Optional[float]:
@@ -204,18 +279,27 @@ class Files:
                 return line.at
         return None
 
-    def _feed(self, stream: Any, most: int, name: str, compressed: bool = False) -> None:
-        """Lines into the tally, until the stream ends or so many bytes were read.
+    def _feed(self, stream: Any, most: int, one: Opened, place: int) -> int:
+        """Lines into the tally, until the stream ends or so many bytes were read. Of compressed files where the window
+        begins can only be found by reading up to it.
 
-        :param compressed: where the window begins can only be found by reading up to it
+        :param place: where the stream is in the file, as it is uncompressed
+        :returns: the same then; before the last line when that is not whole yet
         """
-        tally, left = self._tally, most
+        tally, left, compressed = self._tally, most, one.kind != "plain"
         for raw, length in lines(stream, most, self._max_line):
             left -= length
             text, guessed = decoded(raw)
+            tally.fresh = one.read is not None and place >= one.read
+            place += length
             if text:
                 tally.guessed += guessed
-                tally.add(self._entries.line(text))
+                line = self._entries.line(text)
+                if line.begins and line.level is None and len(raw) > self._max_line:
+                    line.strange = CUT
+                tally.add(line)
+                if raw[-1:] != b"\n" and left <= 0 and line.level not in ("error", "critical"):
+                    place -= length
             if tally.within:
                 tally.bytes += length
                 if compressed:
@@ -225,11 +309,13 @@ class Files:
             if left <= 0:
                 break
         if left <= 0 and compressed and stream.read(1):
+            name = printable(os.path.basename(one.path))
             self.doubts.append(f"{name} has more than can be read ({size(self._max_bytes)}); its end is missing")
+        return place
 
 
 def lines(stream: Any, most: int, longest: int) -> Iterator[Tuple[bytes, int]]:
-    """Lines of the next so many bytes, each cut to the longest, with the bytes it really took."""
+    """Lines of the next so many bytes, each cut to the longest and its end, with the bytes it really took."""
     while most > 0:
         raw = stream.readline(min(longest, most))
         if not raw:
@@ -241,32 +327,15 @@ def lines(stream: Any, most: int, longest: int) -> Iterator[Tuple[bytes, int]]:
             length += len(raw)
             if not raw:
                 return
-        while not raw.endswith(b"\n") and length < most:
+        end = b""
+        while not (end or raw).endswith(b"\n") and length < most:
             rest = stream.readline(min(65536, most - length))
             length += len(rest)
-            if not rest or rest.endswith(b"\n"):
+            end = (end + rest)[-END:]
+            if not rest:
                 break
         most -= length
-        yield raw, length
-
-
-def listed(pattern: str) -> List[str]:
-    """The files of a pattern, and beside each those that were rotated away from it: .1, .2.gz, -20261123.gz."""
-    paths = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
-    folders: Dict[str, List[str]] = {}
-    found = dict.fromkeys(paths or [pattern])
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            try:
-                folders[folder] = sorted(os.listdir(folder or "."))
-            except OSError:
-                folders[folder] = []
-        rotated = re.compile(re.escape(name) + _ROTATED)
-        found.update(
-            dict.fromkeys(os.path.join(folder, other) for other in folders[folder] if rotated.fullmatch(other))
-        )
-    return list(found)
+        yield (raw + b" ... " + end if end else raw), length
 
 
 def _inode(path: str) -> Optional[Tuple[int, int]]:
@@ -282,21 +351,3 @@ def _skip_line(file: BinaryIO) -> None:
         raw = file.readline(65536)
         if not raw or raw.endswith(b"\n"):
             return
-
-
-def _magic(file: BinaryIO) -> str:
-    file.seek(0)
-    head = file.read(6)
-    file.seek(0)
-    for kind, begin in (("gzip", b"\x1f\x8b"), ("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("zstd", b"\x28\xb5\x2f\xfd")):
-        if head.startswith(begin):
-            return kind
-    return "plain"
-
-
-def _decompressed(kind: str, file: BinaryIO) -> Any:
-    if kind == "gzip":
-        return io.BufferedReader(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
-    if kind == "bzip2":
-        return bz2.BZ2File(file)
-    return lzma.LZMAFile(file) if kind == "xz" else None

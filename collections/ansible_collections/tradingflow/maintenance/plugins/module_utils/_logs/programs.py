@@ -13,13 +13,15 @@ import select
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional
 
 from .._checks import size
 from ..errors import ConfigurationError
-from .entries import Entries, Line, decoded
+from .entries import CUT, Entries, Line, decoded
+from .files import END
 from .fingerprints import sample_of
 from .tally import Tally
 
@@ -80,7 +82,7 @@ class Program:
                 raise OSError(f"{self.arguments[0]} failed: {sample_of(text) if text.strip() else process.returncode}")
 
     def _split(self, process: Any, longest: int) -> Iterator[bytes]:
-        descriptor, rest, skipping = process.stdout.fileno(), b"", False
+        descriptor, rest, head = process.stdout.fileno(), b"", b""
         while True:
             ready, _writable, _failed = select.select([descriptor], [], [], max(0.0, self._end - time.monotonic()))
             if not ready:
@@ -90,15 +92,19 @@ class Program:
                 break
             *whole, rest = (rest + chunk).split(b"\n")
             for line in whole:
-                if not skipping:
-                    yield line[:longest]
-                skipping = False
-            if len(rest) > longest:
-                if not skipping:
-                    yield rest[:longest]
-                rest, skipping = b"", True
-        if rest and not skipping:
-            yield rest
+                yield _cut(head, line, longest)
+                head = b""
+            if len(rest) > longest + END:
+                head, rest = head or rest[:longest], rest[-END:]
+        if rest or head:
+            yield _cut(head, rest, longest)
+
+
+def _cut(head: bytes, rest: bytes, longest: int) -> bytes:
+    """A line, of a longer one its beginning and its end."""
+    if not head and len(rest) <= longest:
+        return rest
+    return (head + b" ... " + rest[-END:]) if head else (rest[:longest] + b" ... " + rest[longest:][-END:])
 
 
 class Programs:
@@ -135,7 +141,9 @@ class Programs:
                 self.problem = str(error)
 
     def _journal(self, unit: str) -> None:
-        base = ["journalctl", "--output=json", "--no-pager", f"--unit={unit}"]
+        # --all: without it journalctl leaves out messages of more than 4 kB.
+        every = ["journalctl", "--output=json", "--no-pager", "--all"]
+        base = [*every, f"--unit={unit}"]
         self.names = [f"journal of {unit}"]
         window = [f"--since=@{int(self._tally.since)}", f"--until=@{int(self._tally.until) + 1}"]
         fields = ["--output-fields=MESSAGE,PRIORITY"]
@@ -147,8 +155,11 @@ class Programs:
         if _NO_JOURNAL in said:
             self._doubt_or_problem("there is no journal on this host")
             return
-        self._tally.older = self._ever([*base, "--lines=1", f"--until=@{int(self._tally.since)}"])
-        if not self._tally.entries and not self._tally.older:
+        before = ["--lines=1", f"--until=@{int(self._tally.since)}"]
+        ever = self._ever([*base, *before])
+        # A journal that goes back further covers the window, also for a unit that is younger.
+        self._tally.older = ever or self._ever([*every, *before])
+        if not self._tally.entries and not ever:
             self.problem = f"the journal has no entry of {unit}: there is no such unit, or it never logged"
 
     def _ever(self, arguments: List[str]) -> bool:
@@ -180,6 +191,17 @@ class Programs:
         for command in commands:
             self._tally.begin()
             self._all(command, self._container_line, self._source["max_line"], merged=True)
+            first = self._first([each for each in command if not each.startswith(("--since=", "--until="))])
+            self._tally.older |= first is not None and first <= self._tally.since
+
+    def _first(self, arguments: List[str]) -> Optional[float]:
+        """When the oldest line that a runtime still has is of: it throws away what is too much, and with a container
+        all it wrote."""
+        for raw in islice(Program(arguments, self._source["timeout"], merged=True).lines(1000), 10):
+            match = _CARRIED.match(decoded(raw)[0])
+            if match:
+                return self._entries.times.value(match[1])
+        return None
 
     def _all(self, arguments: List[str], understood: Any, longest: int, merged: bool = False) -> str:
         """All lines of a program into the tally, and what it said on stderr."""
@@ -192,6 +214,8 @@ class Programs:
                 break
             line = understood(raw)
             if line:
+                if line.begins and line.level is None and len(raw) > longest:
+                    line.strange = CUT
                 self._tally.add(line)
         return program.stderr
 
@@ -199,12 +223,17 @@ class Programs:
         text, _guessed = decoded(raw)
         if not text.startswith("{"):
             return None  # -- No entries --
+        cut = False
         try:
             fields = json.loads(text)
         except ValueError:
-            # Cut: what stands at its beginning is still there.
+            # Cut: what stands at its beginning and at its end is still there.
             fields = dict(re.findall(r"\"(\w+)\" ?: ?\"((?:[^\"\\]|\\.)*)", text))
+            cut = True
         message = fields.get("MESSAGE")
+        if cut and isinstance(message, str):
+            with suppress(ValueError):  # Else it stays as it is escaped.
+                message = json.loads(f'"{message}"')
         if isinstance(message, list):
             # Not UTF-8: the bytes themselves; of a field that comes several times the values.
             numbers = all(isinstance(item, int) and 0 <= item < 256 for item in message)
@@ -214,7 +243,10 @@ class Programs:
         level = _PRIORITIES[int(priority)] if priority in tuple("01234567") else None
         if message is None:
             message = "(a message longer than journalctl shows)"
-        return self._entries.record(str(message), at, level, whole=True)
+        line = self._entries.record(str(message), at, level, whole=True)
+        if cut and str(message).startswith("{") and self._entries.line(str(message)).level is None:
+            line.strange = CUT
+        return line
 
     def _container_line(self, raw: bytes) -> Optional[Line]:
         text, guessed = decoded(raw)

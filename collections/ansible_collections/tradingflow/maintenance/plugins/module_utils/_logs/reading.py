@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
-from .._checks import printable
+from .._checks import plural, printable
 from ..errors import ConfigurationError, MaintenanceError
-from .entries import Entries
+from .entries import CUT, Entries
 from .files import Files, Truncated
+from .fingerprints import sample_of
 from .programs import Programs
 from .tally import Tally
 from .times import Times
@@ -59,7 +60,8 @@ def read(source: Dict[str, Any], since: str, until: Optional[float] = None) -> D
     :param since: see moment
     :returns: name, where, since, until; problem and remedy when nothing can be said; else doubts (why it may not be
         all), counts (by level), begins and seconds (what the entries really cover), bytes, kinds (of errors,
-        commonest first: fingerprint, level, count, sample), kinds_beyond (errors of kinds past those told apart)
+        commonest first: fingerprint, level, count, sample), kinds_beyond (errors of kinds past those told apart),
+        files (see positions.py)
     """
     now = time.time if until is None else partial(float, until)
     until = now()
@@ -84,7 +86,7 @@ def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], 
     if not source.get(wanted):
         raise ConfigurationError(f"A source of kind {source['kind']} needs {wanted}", f"Set {wanted}.")
     for attempt in (1, 2, 3):
-        tally = Tally(since, until, now)
+        tally = Tally(since, until, now, source["max_plain_lines"])
         reader: Any = (Files if source["kind"] == "file" else Programs)(source, entries, tally)
         try:
             reader.read()
@@ -93,15 +95,7 @@ def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], 
         except Truncated as error:
             if attempt == 3:
                 reader.doubts.append(f"{printable(error)} is truncated again and again while it is read")
-    doubts = list(dict.fromkeys(reader.doubts))
-    if tally.untimed:
-        doubts.append(f"{tally.untimed:,} lines have no time that can be read (time_pattern, time_format)")
-    if tally.ahead:
-        doubts.append(f"times are up to {tally.ahead / 60:.0f} min ahead of the host's clock (time_zone)")
-    if tally.kinds.beyond:
-        doubts.append(
-            f"more than {tally.kinds.most} kinds of errors: {tally.kinds.beyond:,} errors are of further ones"
-        )
+    doubts = list(dict.fromkeys([*reader.doubts, *_doubts(tally), *_beginning(source, reader, tally)]))
     # Nothing older was there to be seen: the log may be younger than the window.
     begins = since if tally.older or tally.first is None else tally.first
     return {
@@ -115,4 +109,46 @@ def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], 
         "sources": reader.names[:10],
         "kinds": tally.kinds.commonest(),
         "kinds_beyond": tally.kinds.beyond,
+        "files": getattr(reader, "read_up_to", []),
     }
+
+
+def _doubts(tally: Tally) -> List[str]:
+    """What was read and cannot be relied on."""
+    found: List[str] = []
+    if tally.untimed:
+        found.append(f"{tally.untimed:,} lines have no time that can be read (time_pattern, time_format)")
+    if tally.ahead:
+        found.append(f"times are up to {tally.ahead / 60:.0f} min ahead of the host's clock (time_zone)")
+    if tally.kinds.beyond:
+        found.append(f"more than {tally.kinds.most} kinds of errors: {tally.kinds.beyond:,} errors are of further ones")
+    cut = tally.strange.pop(CUT, 0)
+    if cut:
+        found.append(f"{plural(cut, 'entry', 'entries')} longer than max_line show no level")
+    if tally.strange:
+        words = ", ".join(sample_of(word) for word in list(tally.strange)[:5])
+        found.append(f"{sum(tally.strange.values()):,} entries have levels that are not known: {words} (levels)")
+    if tally.bursts:
+        sample = sample_of(tally.bursts[0])[:100]
+        found.append(
+            "many lines without time and level follow an entry that is no error "
+            f"({plural(len(tally.bursts), 'time')}), as when a program dies: {sample} (max_plain_lines)"
+        )
+    return found
+
+
+def _beginning(source: Dict[str, Any], reader: Any, tally: Tally) -> List[str]:
+    """Whether something may be missing between the last run, or the begin of the window, and what was read."""
+    if source["fresh_ok"] or reader.problem:
+        return []
+    positions = getattr(reader, "positions", None)
+    if positions and positions.known:
+        missing = positions.missing()
+        if not missing:
+            return []
+        names = ", ".join(missing[:3])
+        return [f"{names}, read last time, is nowhere now: what was written to it since is not known (fresh_ok)"]
+    if tally.older:
+        return []
+    begins = f"begins at {stamp(tally.first)}" if tally.first else "is empty"
+    return [f"the log {begins}, and nothing older is there: what came before may be somewhere else (fresh_ok)"]
