@@ -29,8 +29,9 @@ _BEGINNINGS = (
     r"=+\d+=+ ?ERROR: ",
     r"pure virtual (?:method|function) called",
     # signals, as shells and supervisors tell them
-    r"(?:.*: (?:line \d+: )? *\d+ )?(?:Segmentation fault|Bus error|Illegal instruction|Floating point exception|Aborted"
-    r"|Killed|Trace/breakpoint trap|Stack fault|Bad system call|CPU time limit exceeded|File size limit exceeded)"
+    r"(?:.*: (?:line \d+: )? *\d+ )?(?:Segmentation fault|Bus error|Illegal instruction|Floating point exception"
+    r"|Aborted|Killed|Trace/breakpoint trap|Stack fault|Bad system call"
+    r"|CPU time limit exceeded|File size limit exceeded)"
     r"(?: *\(core dumped\))?(?:\s.*)?$",
     r"\[?SIG(?:SEGV|ABRT|BUS|ILL|FPE|KILL|TRAP|SYS|QUIT)\b",
     # JVM

@@ -59,11 +59,14 @@ def unpacked(kind: str, file: BinaryIO) -> Iterator[Optional[Any]]:
     """
     file.seek(0)
     if kind == "gzip":
-        yield io.BufferedReader(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+        with gzip.GzipFile(fileobj=file) as inner:
+            yield io.BufferedReader(inner)  # type: ignore[arg-type]
     elif kind == "bzip2":
-        yield io.BufferedReader(bz2.BZ2File(file))  # type: ignore[arg-type]  # noqa: SIM115
+        with bz2.BZ2File(file) as inner:
+            yield io.BufferedReader(inner)  # type: ignore[arg-type]
     elif kind == "xz":
-        yield io.BufferedReader(lzma.LZMAFile(file))  # type: ignore[arg-type]
+        with lzma.LZMAFile(file) as inner:
+            yield io.BufferedReader(inner)  # type: ignore[arg-type]
     elif kind == "zip":
         with zipfile.ZipFile(file) as archive:
             members = [each for each in archive.infolist() if not each.is_dir()]
@@ -71,7 +74,7 @@ def unpacked(kind: str, file: BinaryIO) -> Iterator[Optional[Any]]:
                 yield None
                 return
             with archive.open(members[0]) as inner:
-                yield io.BufferedReader(inner)  # type: ignore[arg-type]
+                yield inner
     else:
         command = _PROGRAMS.get(kind, [])
         if not command or not shutil.which(command[0]):
