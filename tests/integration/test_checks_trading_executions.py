@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import trading
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.facts import FACTS
 
 from tests.conftest import Sandbox
 from tests.integration.trading_worker import altered, changed, measured, statuses
@@ -197,12 +200,16 @@ def test_database_in_another_zone_and_with_other_formats(platform: Sandbox) -> N
 VIEWS = sorted({view for probe in trading.PROBES for view in probe.views})
 
 
+def needed(probe: Any) -> set[str]:
+    return set(probe.views).union(*(FACTS[name].views for name in probe.facts))
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_that_is_missing_leaves_the_others_alone(platform: Sandbox, view: str) -> None:
     rename = "ALTER VIEW maintenance.{} RENAME TO {}"
     with altered(platform, rename.format(view, "gone"), rename.format("gone", view)):
         found = measured(platform)
-    expected = {id.partition(".")[2] for probe in trading.PROBES if view in probe.views for id, _ in probe.checks}
+    expected = {id.partition(".")[2] for probe in trading.PROBES if view in needed(probe) for id, _ in probe.checks}
     assert statuses(found) == dict.fromkeys(expected, "unknown")
     assert all(f"no view maintenance.{view}" in found[id].message and found[id].remedy for id in expected)
 

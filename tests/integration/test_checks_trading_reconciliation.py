@@ -40,7 +40,7 @@ def test_healthy(platform: Sandbox) -> None:
         (f"UPDATE venue_executions SET quantity = quantity * 2 WHERE id = {THEIRS}", EXECUTIONS, {"quantity": 1}),
         (f"UPDATE executions SET fee = fee + 0.0001 WHERE id = {ONE}", BOTH, {"fee": 1}),
         (f"UPDATE executions SET fee = 'NaN', price = 'NaN' WHERE id = {ONE}", BOTH, {"fee": 1, "price": 1}),
-        (f"UPDATE executions SET account_code = 'other' WHERE id = {ONE}", BOTH, {"attributes": 1}),
+        (f"UPDATE executions SET fee_currency = 'JPY' WHERE id = {ONE}", BOTH, {"attributes": 1}),
         ("DELETE FROM executions WHERE kind = 'cancel'", BOTH, {"missing_here"}),
         ("UPDATE positions SET quantity = quantity + 0.0001 WHERE quantity > 0", POSITIONS, {"quantity"}),
         ("UPDATE positions SET quantity = 'NaN'", POSITIONS, {"not_a_number"}),

@@ -45,7 +45,7 @@ def tidy() -> Platform:
     platform.add("equity", strategy="s0", currency="USD", day=0, equity=1000, pnl=-1, as_of=60.0)
     order = {"order_id": 1, "strategy": "s0"}
     sent = {"side": "buy", "order_type": "market", "arrival_price": 5, "created_at": 7200.0, "acknowledged_at": 7199.9}
-    platform.add("orders", instrument="V0:I0", status="filled", filled_quantity=TEN, **sent, **order)
+    platform.add("orders", instrument="V0:I0", status="filled", filled_quantity=TEN, **sent, **order, **place)
     fill = {"kind": "trade", "side": "buy", "quantity": TEN, "price": 5, "fee": 0, "fee_currency": "USD"}
     fill |= {"venue_execution_id": "x1", "instrument": "V0:I0", "executed_at": 7000.0, **place}
     platform.add("executions", execution_id=1, **order, **fill)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from .books import Books, Row, grouped, shown
 from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, status_of
 
+STATES = ("running", "active", "enabled", "on", "paused", "suspended", "halted")
 AT_REST = ("stopped", "disabled", "retired", "off")
 ALWAYS, WORKDAYS = "24/7", "24/5"
 #: In s: the first Friday, 22:00 UTC, of the epoch, from which "24/5" is closed for two days; and a week.
@@ -43,7 +44,7 @@ def orders_due(books: Books, options: Options) -> dict[str, Figure]:
     rows = books.rows("strategies")
     found: dict[str, Figure] = {}
     for (name,), same in grouped(rows, "strategy"):
-        if (same[0]["expected_state"] or "").strip().lower() not in (*AT_REST, "paused"):
+        if (same[0]["expected_state"] or "").strip().lower() not in (*AT_REST, "paused", "suspended", "halted"):
             found[f"orders_due:{shown(name)}"] = pause(books, same[0], options) if len(same) == 1 else Figure(UNKNOWN)
     return found or {"orders_due": Figure(OK, Decimal(0)) if rows else Figure(UNKNOWN)}
 
@@ -60,7 +61,9 @@ def pause(books: Books, row: Row, options: Options) -> Figure:
     ]
     age = books.age(max(orders, default=row["started_at"]))
     said = (row["expected_state"] or "").strip()
-    if not said or (gap is not None and not sensible(gap)) or age is None or not age.is_finite() or age < -AHEAD:
+    if said.lower() not in STATES or (gap is not None and not sensible(gap)):
+        return Figure(UNKNOWN)
+    if age is None or not age.is_finite() or age < -AHEAD:
         return Figure(UNKNOWN)
     age = max(age, Decimal(0))
     if gap is None:
@@ -106,13 +109,15 @@ def sensible(interval: Decimal | None) -> bool:
 
 def state_of(row: Row, pulse: Figure) -> Figure:
     expected, observed = row["expected_state"], row["observed_state"]
-    if not expected:
+    if not expected or not expected.strip():
         return Figure(UNKNOWN)
     if resting(row) and (row["last_heartbeat_at"] is None or pulse.status == CRITICAL):
         return Figure(OK, "silent")
     if pulse.status in (CRITICAL, UNKNOWN) or not observed:
         return Figure(UNKNOWN)
     same = expected.strip().lower() == observed.strip().lower()
+    if same and expected.strip().lower() not in (*STATES, *AT_REST):
+        return Figure(UNKNOWN)
     return Figure(OK if same else CRITICAL, observed)
 
 

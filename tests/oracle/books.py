@@ -64,7 +64,7 @@ CONTRACT: dict[str, dict[str, str]] = {
     },
     "orders": {
         "id": "order_id",
-        "text": "strategy instrument side order_type status",
+        "text": "strategy account venue instrument side order_type status",
         "number": "filled_quantity arrival_price",
         "time": "created_at acknowledged_at",
     },
@@ -176,7 +176,7 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[tuple[Hashable, ...]
 
 def number(value: Decimal | None) -> Decimal:
     """A number, NaN for what is none."""
-    return NAN if value is None else value
+    return value if value is not None and value.is_finite() else NAN
 
 
 def is_number(value: Decimal | None) -> bool:

@@ -6,9 +6,11 @@ from decimal import Decimal
 
 from .books import ZERO, Books, Row, is_number, number
 from .figures import OK, UNKNOWN, Figure, Options, judged, status_of
-from .trades import undated, within_a_day
+from .trades import STATUSES, undated, within_a_day
 
 SIGNS = {"buy": 1, "sell": -1}
+KINDS = ("trade", "cancel", "correct")
+TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 SHARE = Decimal("0.95")
 
 
@@ -49,12 +51,22 @@ def acknowledge(books: Books, options: Options) -> Figure:
             end, waiting = books.now, True
         if is_number(end):
             values.append(1000 * (end - row["created_at"]))
+    if any(row["status"] not in STATUSES for row in recent(books)):
+        return Figure(UNKNOWN)
     if undated(books) or not values or min(values) < 0:
         return Figure(UNKNOWN)
     return enough("acknowledge_latency", values, options, 1000 if waiting else 0)
 
 
+def strange(books: Books) -> bool:
+    """Whether the last day's orders have executions of a kind that nobody knows."""
+    orders = {row["order_id"] for row in recent(books)} - {None}
+    return any(row["kind"] not in KINDS and row["order_id"] in orders for row in books.rows("executions"))
+
+
 def execution(books: Books, options: Options) -> Figure:
+    if strange(books) or any(row["order_type"] not in TYPES for row in recent(books)):
+        return Figure(UNKNOWN)
     first: dict[str, Decimal] = {}
     for row in books.rows("executions"):
         if row["kind"] == "trade" and row["executed_at"] is not None:
@@ -81,12 +93,14 @@ def counting(books: Books) -> list[Row]:
 
 def slippage(books: Books, options: Options) -> Figure:
     points, executed = [], 0
-    rows = [row for row in counting(books) if row["kind"] in ("trade", "correct")]
+    rows = [row for row in counting(books) if row["kind"] != "cancel"]
     for order in recent(books):
         own = [row for row in rows if row["order_id"] is not None and row["order_id"] == order["order_id"]]
         if not own:
             continue
         executed += 1
+        if any(row["kind"] not in KINDS for row in own):
+            return Figure(UNKNOWN)
         arrival, sign = order["arrival_price"], SIGNS.get(order["side"])
         numbers = [row[name] for row in own for name in ("quantity", "price")] + ([] if arrival is None else [arrival])
         if sign is None or not all(is_number(one) and one > 0 for one in numbers):

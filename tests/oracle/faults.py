@@ -271,6 +271,7 @@ def other_venue(platform: Platform) -> None:
 
 
 NAN = Decimal("NaN")
+INFINITE = Decimal("Infinity")
 #: By name, so that a failing case says what it is made of.
 FAULTS: dict[str, Fault] = {
     "null": setting(None),
@@ -278,6 +279,16 @@ FAULTS: dict[str, Fault] = {
     "NaN": setting(NAN, "number"),
     "NaN on both sides": both_sides(NAN),
     "NULL on both sides": both_sides(None),
+    "Infinity on both sides": both_sides(INFINITE),
+    "Infinity": setting(INFINITE, "number"),
+    "unknown word": setting("TRADE", "text"),
+    "executed next year": changing("executions", "executed_at", fixed(-365.0 * DAY)),
+    "settled next year": changing("transactions", "settled_at", fixed(-365.0 * DAY)),
+    "resolved next year": changing("transactions", "resolved_at", fixed(-365.0 * DAY)),
+    "order status": changing("orders", "status", fixed("REJECTED")),
+    "order type in capitals": changing("orders", "order_type", fixed("MARKET")),
+    "state": changing("strategies", "expected_state", fixed("Runing")),
+    "traded elsewhere": changing("orders", "account", fixed("A9")),
     "zero": setting(Decimal(0), "number"),
     "empty text": setting("", "text"),
     "negative": negative,

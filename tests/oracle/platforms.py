@@ -110,6 +110,7 @@ def trading(platform: Platform, sizes: Sizes) -> None:
     random = platform.random
     for _ in range(sizes.orders):
         strategy = random.choice(platform["strategies"])
+        instrument = random.choice(platform["instruments"])["instrument"]
         # Not near the end of the last day.
         created = random.choice([random.uniform(60, 23 * HOUR), random.uniform(60, 600), random.uniform(26, 72) * HOUR])
         status = random.choice(["filled", "filled", "filled", "cancelled", "rejected", "expired", "open"])
@@ -118,7 +119,9 @@ def trading(platform: Platform, sizes: Sizes) -> None:
             "orders",
             order_id=platform.id("order"),
             strategy=strategy["strategy"],
-            instrument=random.choice(platform["instruments"])["instrument"],
+            account=strategy["account"],
+            venue=instrument.partition(":")[0],
+            instrument=instrument,
             status=status,
             filled_quantity=Decimal(0),
             created_at=created,
@@ -236,6 +239,7 @@ def statements(platform: Platform) -> None:
     random = platform.random
     views = ("executions", "positions", "cash")
     places = {(row["venue"], row["account"]) for view in views for row in platform[view]}
+    places |= {(row["venue"], row["account"]) for row in platform["orders"] if row["status"] != "rejected"}
     if random.random() < 0.2:
         places |= {(v["venue"], s["account"]) for v in platform["venues"] for s in platform["strategies"]}
     intervals = {row["venue"]: row["statement_interval_seconds"] for row in platform["venues"]}

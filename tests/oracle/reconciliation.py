@@ -13,6 +13,7 @@ from .alive import AHEAD
 from .books import NAN, ZERO, Books, Row, grouped, is_number, number, records
 from .figures import CRITICAL, UNKNOWN, Figure, Options, judged
 from .statements import Place, Standing, standings
+from .trades import happened
 
 KEY = ["venue", "venue_execution_id"]
 ATTRIBUTES = ("account", "instrument", "side", "kind", "reference", "fee_currency")
@@ -164,7 +165,7 @@ def close(one: Decimal | None, other: Decimal | None, tolerance: Decimal) -> boo
 
 def due(at: Decimal | None, one: Standing, now: Decimal) -> bool:
     """Whether the venue's statements should have a line of this. Without a time it is due at once."""
-    if at is None:
+    if at is None or not at.is_finite() or at > now:
         # Unless they all lie in the future.
         return any(row["as_of"] is not None and row["as_of"] <= now for row in one.every)
 
@@ -198,12 +199,17 @@ def positions(books: Books, options: Options) -> Figure:
     by_name = {key: rows for key, rows in grouped(books.rows("executions"), *KEY) if None not in key}
     for row in books.rows("executions"):
         statement = statements.get((row["venue"], row["account"]))
-        if statement is not None and (row["executed_at"] is None or row["executed_at"] > statement["as_of"]):
-            moved = effect(row, by_name) if row["executed_at"] is not None else NAN
+        if statement is not None and not before(row["executed_at"], statement):
+            moved = effect(row, by_name) if happened(books, row["executed_at"]) else NAN
             ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_positions", "quantity", statements)
     breaks = compared(ours, theirs, "instrument", lambda name: options.tolerance("quantity", name), "quantity")
     return concluded("reconcile_positions", breaks, found, 0, options)
+
+
+def before(at: Decimal | None, statement: Row) -> bool:
+    """Whether something is in a statement: it happened at its cut-off or before."""
+    return at is not None and at.is_finite() and bool(at <= statement["as_of"])
 
 
 def effect(row: Row, by_name: dict[tuple[object, ...], list[Row]]) -> Decimal:
@@ -231,10 +237,9 @@ def cash(books: Books, options: Options) -> Figure:
         statement = statements.get((row["venue"], row["account"]))
         if statement is None or row["status"] != "settled":
             continue
-        if row["settled_at"] is None:
-            ours.append({**row, "amount": NAN})
-        elif row["settled_at"] > statement["as_of"]:
-            ours.append({**row, "amount": -number(row["amount"])})
+        if not before(row["settled_at"], statement):
+            moved = number(row["amount"]) if happened(books, row["settled_at"]) else NAN
+            ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_cash", "balance", statements)
     breaks = compared(ours, theirs, "currency", lambda _: Decimal(options.cash_tolerance), "amount")
     return concluded("reconcile_cash", breaks, found, 0, options)

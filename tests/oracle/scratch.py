@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import isinf
 from typing import Any
 
 from tests.conftest import Sandbox
@@ -83,6 +84,8 @@ def written(value: Any, kind: str, now: datetime) -> str:
     """A value as COPY reads it."""
     if value is None:
         return NULL
+    if kind == "time" and isinf(value):
+        return "-infinity" if value > 0 else "infinity"
     if kind == "time":
         return (now - timedelta(seconds=value)).isoformat()
     if kind == "date":

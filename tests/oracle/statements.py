@@ -37,9 +37,12 @@ class Standing:
 
 
 def places(books: Books) -> list[Place]:
-    """Each account at each venue that has cash, a position or a statement."""
-    views = ("cash", "positions", "venue_statements")
-    return list({(row["venue"], row["account"]): None for view in views for row in books.rows(view)})
+    """Each account at each venue that has cash, a position or a statement, or traded there."""
+    views = ("cash", "positions", "venue_statements", "executions", "orders")
+    return list(
+        {(row["venue"], row["account"]): None for view in views for row in books.rows(view)
+         if row.get("status") != "rejected"}
+    )  # fmt: skip
 
 
 def standings(books: Books, options: Options, kind: str) -> dict[Place, Standing]:
@@ -94,6 +97,7 @@ def gap(statements: list[Row]) -> bool:
 def figures(books: Books, options: Options) -> dict[str, Figure]:
     """The worst of all newest statements. One that is only stale is an age like any other."""
     found = [one for kind in KINDS for one in standings(books, options, kind).values()]
+    strange = any(row["kind"] not in KINDS for row in books.rows("venue_statements"))
     if not found:
         return {"venue_statements": Figure(UNKNOWN)}
     aged = [one for one in found if one.reliable or only_stale(one)]
@@ -102,7 +106,7 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
         return {"venue_statements": Figure(CRITICAL)}
     growth = max(1 / one.interval for one in aged if one.interval)
     figure = judged("venue_statements", oldest, options, places=3, growth=growth)
-    if len(aged) < len(found):
+    if len(aged) < len(found) or strange:
         figure.status = CRITICAL
     return {"venue_statements": figure}
 

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from .alive import AHEAD
 from .books import ZERO, Books, Row, grouped, is_number
-from .figures import UNKNOWN, Figure, Options, judged, status_of
+from .figures import CRITICAL, UNKNOWN, Figure, Options, judged, status_of
 
 DAY = 86400
+STATUSES = ("open", "filled", "cancelled", "rejected", "expired")
 CLOSED = ("filled", "cancelled", "expired")
 TRANSACTIONS = ("failed_transactions", "failed_age", "failed_amount", "stuck_transactions", "stuck_amount")
 
@@ -35,7 +36,7 @@ def transactions(books: Books, options: Options) -> dict[str, Figure]:
     rows = books.rows("transactions")
     if not rows:
         return dict.fromkeys(TRANSACTIONS, Figure(UNKNOWN))
-    failed = [row for row in rows if row["status"] == "failed" and row["resolved_at"] is None]
+    failed = [row for row in rows if row["status"] == "failed" and not happened(books, row["resolved_at"])]
     pending = [row for row in rows if row["status"] not in ("failed", "settled")]
     warning, critical = options.limit("stuck_transactions")
     stuck_from = warning if warning is not None else critical if critical is not None else ZERO
@@ -45,13 +46,23 @@ def transactions(books: Books, options: Options) -> dict[str, Figure]:
         age = books.age(row["created_at"])
         return age is None or age >= stuck_from
 
-    return {
+    found = {
         "failed_transactions": judged("failed_transactions", len(failed), options),
         "failed_age": oldest("failed_age", failed, books, options),
         "failed_amount": amount("failed_amount", failed, options),
         "stuck_transactions": oldest("stuck_transactions", pending, books, options),
         "stuck_amount": amount("stuck_amount", [row for row in pending if stuck(row)], options),
     }
+    if any(row["status"] != "pending" for row in pending):
+        # A status that nobody knows may be a good one or not.
+        doubted = {name: Figure(UNKNOWN) for name in ("stuck_transactions", "stuck_amount")}
+        found.update({name: figure for name, figure in doubted.items() if found[name].status != CRITICAL})
+    return found
+
+
+def happened(books: Books, at: Decimal | None) -> bool:
+    """Whether something can have happened at a time: not at none, at an infinite one or in the future."""
+    return at is not None and at.is_finite() and at <= books.now + AHEAD
 
 
 def oldest(name: str, rows: list[Row], books: Books, options: Options) -> Figure:
@@ -72,7 +83,7 @@ def amount(name: str, rows: list[Row], options: Options) -> Figure:
 def ratios(books: Books, options: Options) -> dict[str, Figure]:
     last = [row for row in books.rows("orders") if within_a_day(books.age(row["created_at"]))]
     closed = [row for row in last if row["status"] in CLOSED]
-    unreadable = any(row["status"] is None for row in last) or not all(
+    unreadable = any(row["status"] not in STATUSES for row in last) or not all(
         is_number(row["filled_quantity"]) and row["filled_quantity"] >= 0 for row in closed
     )
     rejected = [row for row in last if row["status"] == "rejected"]

@@ -386,7 +386,7 @@ def test_restart_needed(host: Host) -> None:
 def test_what_travels_to_hosts_needs_only_the_standard_library_of_python_3_9() -> None:
     utils = COLLECTION / "plugins/module_utils"
     files = [COLLECTION / "plugins/modules/host_checks.py", *(utils / f"{name}.py" for name in ("checks", "errors"))]
-    files += [utils / f"_checks/{name}.py" for name in ("__init__", "system", "host", "mounts", "activity")]
+    files += [utils / f"_checks/{name}.py" for name in ("__init__", "system", "host", "mounts", "activity", "guard")]
     local = {path.stem for path in files} | {"_checks", "_checks.system"}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))):

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..module_utils._checks import printable
-from ..module_utils._checks.logs import LOGS_SPEC, check_options, judged, last_read, no_sources, since_of
+from ..module_utils._checks.guard import each
+from ..module_utils._checks.logs import LOGS_SPEC, TITLES, check_options, judged, last_read, no_sources, since_of
+from ..module_utils.checks import Check
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 from ..plugin_utils.report.history import of_check
@@ -43,11 +46,12 @@ class ActionModule(HostAreaAction):
         ]
         result = self.on_host({**args, "sources": sources}, task_vars)
         try:
-            checks = [
-                check
-                for reading, source in zip(result["readings"], sources, strict=True)
-                for check in judged(reading, source, args, earlier[source["name"]])
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            pairs = list(zip(result["readings"], sources, strict=True))
+        except (KeyError, TypeError, ValueError) as error:
             raise self.not_understood(error) from error
+        checks: list[Check] = []
+        for reading, source in pairs:
+            name = printable(source["name"])
+            planned = [(f"logs.{kind}:{name}", title.format(name)) for kind, title in TITLES.items()]
+            checks += each(partial(judged, reading, source, args, earlier[source["name"]]), *planned)
         return Findings(checks)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.checks import Check, as_dicts, plain, unknown, worst
+from ..module_utils._checks.guard import escaped
+from ..module_utils.checks import Check, plain, unknown, worst
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
 from .report.history import load_history
@@ -41,8 +42,8 @@ class Findings:
 class AreaAction(ActionBase):
     """An area of checks as one task.
 
-    Subclasses set ``area`` and ``spec`` (argument spec without "run") and define ``collect``. An expected error
-    there becomes a check that is unknown; the task never fails the host, so that the report always comes.
+    Subclasses set ``area`` and ``spec`` (argument spec without "run") and define ``collect``. An error there becomes
+    a check that is unknown; the task never fails the host, so that the report always comes.
     """
 
     area = ""
@@ -78,7 +79,11 @@ class AreaAction(ActionBase):
             findings = self.collect(args, task_vars)
         except MaintenanceError as error:
             findings = Findings([self.unmeasured(error)])
-        checks = as_dicts(findings.checks)
+        except AnsibleError:
+            raise  # Ansible's own: unreachable, or an option that makes no sense
+        except Exception as error:
+            findings = Findings([self.unexpected(error)])
+        checks = [as_data(check) for check in findings.checks]
         actions = plain(findings.actions)
         run = args.get("run") or {}
         if run:
@@ -102,3 +107,16 @@ class AreaAction(ActionBase):
     def unmeasured(self, error: MaintenanceError) -> Check:
         """The finding that the area as a whole could not be measured."""
         return unknown(f"{self.area}.measured", f"{self.area.capitalize()} measured", error.message, error.remedy)
+
+    def unexpected(self, error: Exception) -> Check:
+        """The same because of an exception that nobody expected and no probe of the area caught."""
+        title = getattr(self, "title", "") or f"{self.area.capitalize()} measured"
+        return escaped(f"{self.area}.measured", title, error)
+
+
+def as_data(check: Check) -> dict[str, Any]:
+    """A check as JSON data; unknown if it has something that cannot be."""
+    try:
+        return check.as_dict()
+    except Exception as error:
+        return escaped(check.id, check.title, error).as_dict()

@@ -78,6 +78,8 @@ def amount(number: Any) -> str:
     """A Decimal for people: every digit that says something, such as 1,950,000.5; no zeros at its end, no exponent."""
     if not isinstance(number, Decimal) or not number.is_finite():
         return str(number)
+    if number and abs(number.adjusted()) > 40:
+        return f"{number:.6e}"
     text = format(number, ",f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

@@ -245,15 +245,21 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
     except ImportError:
         text = f"calendar {printable(code, 40)} needs the library exchange-calendars, which is missing."
         raise UnknownCalendar(text, "Install exchange-calendars for this Python, or define the calendar.") from None
-    try:
-        with warnings.catch_warnings():
-            # What it says of pandas is not for our users.
-            warnings.simplefilter("ignore")
-            table = exchange_calendars.get_calendar(code, start=first.isoformat(), end=last.isoformat()).schedule
-    except (exchange_calendars.errors.CalendarError, ValueError, LookupError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        text = f"nobody knows calendar {printable(code, 40)}: {printable(reason)}"
-        raise UnknownCalendar(text, remedy) from None
+    # Some calendars end with a year: the days until then are known.
+    ends = [last] + [date(last.year - 1, 12, 31)] * ((last - timedelta(days=AHEAD + 1)).year < last.year)
+    for end in ends:
+        try:
+            with warnings.catch_warnings():
+                # What it says of pandas is not for our users.
+                warnings.simplefilter("ignore")
+                table = exchange_calendars.get_calendar(code, start=first.isoformat(), end=end.isoformat()).schedule
+            break
+        except Exception as error:
+            # Some of its calendars fail with some versions of pandas, each in its own way.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+    else:
+        text = f"calendar {printable(code, 40)} cannot be read: {printable(reason)}"
+        raise UnknownCalendar(text, remedy)
     sessions: List[Session] = []
     table = table.assign(pauses=table[["break_start", "break_end"]].notna().all(axis=1))
     columns = ["pauses", "open", "break_start", "break_end", "close"]

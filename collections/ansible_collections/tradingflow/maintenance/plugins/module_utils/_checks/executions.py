@@ -12,7 +12,26 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from ..checks import OK, Check, judge, unknown
 from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, summary, tolerance
-from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, undated
+from .sql import (
+    CREATED_AT,
+    LAST_DAY,
+    LAST_DAY_OR_UNDATED,
+    UNDATED,
+    NotMeasured,
+    Probe,
+    Row,
+    Views,
+    finite,
+    readable,
+    strange,
+    undated,
+    unknown_words,
+)
+
+#: The words of the contract. How long an order waits for its price says nothing of speed, but for market orders.
+STATUSES = ("open", "filled", "cancelled", "rejected", "expired")
+ORDER_TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
+EXECUTION_KINDS = ("trade", "cancel", "correct")
 
 RECENT = LAST_DAY.format(column="created_at")
 UNDATED_ORDERS = f"""(SELECT count(*) FROM maintenance.orders
@@ -36,8 +55,10 @@ WITH recent AS MATERIALIZED (
     SELECT order_id, order_type, status, created_at, acknowledged_at FROM maintenance.orders WHERE {RECENT}
 ),
 filled AS (
-    SELECT order_id, min(executed_at) AS at FROM maintenance.executions
-    WHERE kind = 'trade' AND order_id IN (SELECT order_id FROM recent) GROUP BY order_id
+    SELECT order_id, min(executed_at) FILTER (WHERE kind = 'trade') AS at,
+           count(*) FILTER (WHERE {strange("kind", EXECUTION_KINDS)}) AS strange,
+           min(kind) FILTER (WHERE {strange("kind", EXECUTION_KINDS)}) AS strange_kind
+    FROM maintenance.executions WHERE order_id IN (SELECT order_id FROM recent) GROUP BY order_id
 ),
 measured AS (
     SELECT coalesce(r.order_type = 'market', false) AS market,
@@ -46,10 +67,14 @@ measured AS (
                 ELSE {_milliseconds("acknowledged_at", "created_at")} END AS acknowledged,
            acknowledged_at IS NULL AND status = 'open' AS waiting,
            acknowledged_at IS NULL AND status IN ('filled', 'cancelled', 'expired') AS silent,
-           {_milliseconds("f.at", "r.created_at")} AS executed
+           {_milliseconds("f.at", "r.created_at")} AS executed, r.status, r.order_type, f.strange, f.strange_kind,
+           {strange("r.status", STATUSES)} AS odd_status, {strange("r.order_type", ORDER_TYPES)} AS odd_type
     FROM recent r LEFT JOIN filled f USING (order_id)
 )
 SELECT count(*) AS orders, {UNDATED_ORDERS} AS undated, %(minimum_orders)s::int AS minimum,
+       count(*) FILTER (WHERE odd_status) AS odd_statuses, min(status) FILTER (WHERE odd_status) AS odd_status,
+       count(*) FILTER (WHERE odd_type) AS odd_types, min(order_type) FILTER (WHERE odd_type) AS odd_type,
+       sum(strange)::bigint AS strange, min(strange_kind) AS strange_kind,
        count(*) FILTER (WHERE acknowledged >= 0) AS acknowledged, count(*) FILTER (WHERE acknowledged < 0) AS ack_early,
        count(*) FILTER (WHERE waiting AND acknowledged > 1000) AS waiting, count(*) FILTER (WHERE silent) AS silent,
        {QUANTILES.format(column="acknowledged", least=0)} AS ack,
@@ -82,15 +107,23 @@ def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         raise NotMeasured(undated(row["undated"]), CREATED_AT)
     source = "views maintenance.orders and executions"
     more = {"waiting": row["waiting"], "without_time": row["silent"]}
-    yield _latency(
-        "acknowledge_latency",
-        ACKNOWLEDGE,
-        (row["acknowledged"], row["ack_early"], row["minimum"]),
-        quantiles(row["ack"]),
-        thresholds,
-        ("order of the last day was acknowledged", "orders of the last day were acknowledged", "acknowledgement"),
-        {**more, "source": source},
-    )
+    if row["odd_statuses"]:
+        why, remedy = unknown_words(row["odd_statuses"], "order", "status", row["odd_status"], STATUSES)
+        yield unknown("trading.acknowledge_latency", ACKNOWLEDGE, f"{ACKNOWLEDGE}: {why}", remedy, source=source)
+    else:
+        yield _latency(
+            "acknowledge_latency",
+            ACKNOWLEDGE,
+            (row["acknowledged"], row["ack_early"], row["minimum"]),
+            quantiles(row["ack"]),
+            thresholds,
+            ("order of the last day was acknowledged", "orders of the last day were acknowledged", "acknowledgement"),
+            {**more, "source": source},
+        )
+    if row["odd_types"]:
+        raise NotMeasured(*unknown_words(row["odd_types"], "order", "order_type", row["odd_type"], ORDER_TYPES))
+    if row["strange"]:
+        raise NotMeasured(*unknown_words(row["strange"], "execution", "kind", row["strange_kind"], EXECUTION_KINDS))
     by_type = {"market": quantiles(row["market_orders"]), "limit": quantiles(row["limit_orders"])}
     details = {"limit_orders": {"count": row["limit_count"], **by_type["limit"]}, "source": source}
     if row["limit_count"] and not row["market_count"] and not row["executed_early"]:
@@ -175,10 +208,11 @@ WITH recent AS MATERIALIZED (
 ),
 fills AS (
     SELECT e.order_id, sum(e.quantity::numeric) AS quantity, sum(e.quantity::numeric * e.price::numeric) AS value,
-           bool_and((e.quantity > 0 AND e.quantity < 'Infinity'
-                     AND e.price > 0 AND e.price < 'Infinity') IS TRUE) AS readable
+           bool_and((e.quantity > 0 AND {finite("e.quantity")} AND e.price > 0 AND {finite("e.price")}) IS TRUE)
+               AS readable, count(*) FILTER (WHERE {strange("e.kind", EXECUTION_KINDS)}) AS strange,
+           min(e.kind) FILTER (WHERE {strange("e.kind", EXECUTION_KINDS)}) AS strange_kind
     FROM maintenance.executions e JOIN (SELECT DISTINCT order_id FROM recent) r USING (order_id)
-    WHERE e.kind IN ('trade', 'correct')
+    WHERE e.kind IS DISTINCT FROM 'cancel'
           -- What was taken back or replaced does not count.
           AND NOT EXISTS (SELECT FROM maintenance.executions x
                           WHERE x.venue = e.venue AND x.reference = e.venue_execution_id)
@@ -186,13 +220,13 @@ fills AS (
 ),
 judged AS (
     SELECT arrival IS NULL AS without,
-           readable AND sign IS NOT NULL AND coalesce(arrival > 0 AND arrival < 'Infinity', true) AS readable,
-           CASE WHEN readable AND arrival > 0 AND arrival < 'Infinity'
+           readable AND sign IS NOT NULL AND coalesce(arrival > 0 AND {finite("arrival")}, true) AS readable,
+           strange, strange_kind, CASE WHEN readable AND arrival > 0 AND {finite("arrival")}
                 THEN (10000 * sign * (value / quantity - arrival) / arrival)::float8 END AS points
     FROM recent JOIN fills USING (order_id)
 )
 SELECT count(*) AS orders, {UNDATED_ORDERS} AS undated, %(minimum_orders)s::int AS minimum,
-       count(*) FILTER (WHERE without) AS without,
+       count(*) FILTER (WHERE without) AS without, sum(strange)::bigint AS strange, min(strange_kind) AS strange_kind,
        count(*) FILTER (WHERE NOT readable) AS unreadable, count(points) AS counted, avg(points) AS mean,
        {QUANTILES.format(column="points", least="'-Infinity'")} AS points
 FROM judged
@@ -210,6 +244,8 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     remedy = "Correct quantity and price in maintenance.executions, side and arrival_price in maintenance.orders."
     if not row["orders"]:
         why, remedy = "no order of the last day was executed.", "See whether the strategies trade."
+    elif row["strange"]:
+        why, remedy = unknown_words(row["strange"], "execution", "kind", row["strange_kind"], EXECUTION_KINDS)
     elif row["unreadable"]:
         why = plural(row["unreadable"], "executed order of the last day has", "executed orders of the last day have")
         why += " a quantity or price that is no number above 0."
@@ -249,11 +285,11 @@ FILLED_SQL = f"""
 WITH {TOLERANCES},
 net AS MATERIALIZED (
     SELECT order_id, count(*) AS executions,
-           sum(coalesce(quantity::numeric, 'NaN')) FILTER (WHERE kind IS DISTINCT FROM 'cancel') AS quantity
+           sum({readable("quantity")}) FILTER (WHERE kind IS DISTINCT FROM 'cancel') AS quantity
     FROM maintenance.executions WHERE order_id IS NOT NULL GROUP BY order_id
 ),
 amended AS MATERIALIZED (
-    SELECT e.order_id, sum(coalesce(e.quantity::numeric, 'NaN')) AS quantity
+    SELECT e.order_id, sum({readable("e.quantity")}) AS quantity
     FROM (SELECT DISTINCT venue, reference FROM maintenance.executions WHERE reference IS NOT NULL) r
     JOIN maintenance.executions e ON e.venue = r.venue AND e.venue_execution_id = r.reference
     WHERE e.kind IS DISTINCT FROM 'cancel' GROUP BY e.order_id
@@ -263,10 +299,10 @@ effective AS (
     FROM net n LEFT JOIN amended a USING (order_id)
 ),
 differing AS (
-    SELECT o.order_id, o.strategy, o.instrument, o.status, o.created_at AS at, o.filled_quantity::numeric AS filled,
-           e.executed, e.executions
+    SELECT o.order_id, o.strategy, o.instrument, o.status, o.created_at AS at,
+           {readable("o.filled_quantity")} AS filled, e.executed, e.executions
     FROM maintenance.orders o JOIN effective e USING (order_id)
-    WHERE (o.filled_quantity = e.executed AND o.filled_quantity >= 0 AND o.filled_quantity <> 'NaN') IS NOT TRUE
+    WHERE (o.filled_quantity = e.executed AND o.filled_quantity >= 0 AND {finite("o.filled_quantity")}) IS NOT TRUE
 ),
 breaks AS MATERIALIZED (
     SELECT order_id, strategy, instrument, status, at, filled::text, executed::text, executions,
@@ -308,31 +344,31 @@ EXECUTE = "Time to the first execution of market orders"
 SLIPPAGE = "Slippage"
 FILLED = "Filled quantities against executions"
 
-AMENDED = {"order_id": "number", "venue": "text", "venue_execution_id": "text", "kind": "text", "reference": "text"}
+AMENDED = {"order_id": "id", "venue": "text", "venue_execution_id": "text", "kind": "text", "reference": "text"}
 LATENCY_VIEWS: Views = {
     "orders": {
-        "order_id": "number",
+        "order_id": "id",
         "order_type": "text",
         "status": "text",
         "created_at": "time",
         "acknowledged_at": "time",
     },
-    "executions": {"order_id": "number", "kind": "text", "executed_at": "time"},
+    "executions": {"order_id": "id", "kind": "text", "executed_at": "time"},
 }
 SLIPPAGE_VIEWS: Views = {
-    "orders": {"order_id": "number", "side": "text", "arrival_price": "number", "created_at": "time"},
-    "executions": {**AMENDED, "quantity": "number", "price": "number"},
+    "orders": {"order_id": "id", "side": "text", "arrival_price": "exact", "created_at": "time"},
+    "executions": {**AMENDED, "quantity": "exact", "price": "exact"},
 }
 FILLED_VIEWS: Views = {
     "orders": {
-        "order_id": "number",
+        "order_id": "id",
         "strategy": "text",
         "instrument": "text",
         "status": "text",
-        "filled_quantity": "number",
+        "filled_quantity": "exact",
         "created_at": "time",
     },
-    "executions": {**AMENDED, "quantity": "number"},
+    "executions": {**AMENDED, "quantity": "exact"},
 }
 
 PROBES: Tuple[Probe, ...] = (

@@ -68,7 +68,7 @@ _SAMPLES = 10
 _SAMPLES_LENGTH = 5000
 _FILES_LENGTH = 5000
 
-_TITLES = {
+TITLES = {
     "readable": "Log of {} readable",
     "errors": "Errors in the log of {}",
     "new_errors": "New errors in the log of {}",
@@ -162,7 +162,7 @@ def judged(
         remedy = reading.get("remedy") or f"Correct the source {name}, or the rights of the user of the runs there."
         # What was known stays known: the next run compares with it.
         known = {"new_errors": {"known": _known(earlier["new_errors"])}}
-        return [_unknown(kind, name, text, remedy, reading, known.get(kind, {})) for kind in _TITLES]
+        return [_unknown(kind, name, text, remedy, reading, known.get(kind, {})) for kind in TITLES]
     doubts = list(reading["doubts"])
     counts = reading["counts"]
     total = sum(counts.values())
@@ -246,7 +246,7 @@ def _errors(
     kinds = reading["kinds"]
     return judge(
         f"logs.errors:{name}",
-        _TITLES["errors"].format(name),
+        TITLES["errors"].format(name),
         rate,
         unit="per hour",
         **limit,
@@ -294,7 +294,7 @@ def _new_errors(name: str, reading: Dict[str, Any], options: Dict[str, Any], ear
         text = f"No new kind of error; {plural(len(kinds), 'known one')}."
     return judge(
         f"logs.new_errors:{name}",
-        _TITLES["new_errors"].format(name),
+        TITLES["new_errors"].format(name),
         len(new),
         **limits(options["thresholds"], "new_errors"),
         message=text,
@@ -343,10 +343,10 @@ def _fitting(
 
 
 def _check(kind: str, name: str, status: str, value: Any, reading: Dict[str, Any], **rest: Any) -> Check:
-    return Check(f"logs.{kind}:{name}", _TITLES[kind].format(name), status, value, source=reading["where"], **rest)
+    return Check(f"logs.{kind}:{name}", TITLES[kind].format(name), status, value, source=reading["where"], **rest)
 
 
 def _unknown(kind: str, name: str, text: str, remedy: str, reading: Dict[str, Any], details: Dict[str, Any]) -> Check:
     return unknown(
-        f"logs.{kind}:{name}", _TITLES[kind].format(name), text, remedy, source=reading["where"], details=details
+        f"logs.{kind}:{name}", TITLES[kind].format(name), text, remedy, source=reading["where"], details=details
     )

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from .breaks import TOLERANCES, key, result, tolerance
-from .sql import Views
+from .sql import HAPPENED, Views, finite, readable
 from .venue_statements import LINES, STATEMENTS, states
 
 EXECUTION = {
@@ -19,9 +19,9 @@ EXECUTION = {
     "reference": "text",
     "instrument": "text",
     "side": "text",
-    "quantity": "number",
-    "price": "number",
-    "fee": "number",
+    "quantity": "exact",
+    "price": "exact",
+    "fee": "exact",
     "fee_currency": "text",
     "executed_at": "time",
 }
@@ -34,10 +34,10 @@ SIDE = "(SELECT true AS present, venue, account, venue_execution_id AS id, kind,
 SIDE += "quantity, price, fee, fee_currency, executed_at FROM maintenance.{view}) {name}"
 
 #: SQL: whether o and t agree in every number and word. Not where one of them is no number.
-AGREE = """o.quantity = t.quantity AND o.price = t.price AND o.fee = t.fee AND o.kind = t.kind AND o.side = t.side
+AGREE = f"""o.quantity = t.quantity AND o.price = t.price AND o.fee = t.fee AND o.kind = t.kind AND o.side = t.side
            AND o.account = t.account AND o.instrument = t.instrument AND o.fee_currency = t.fee_currency
            AND o.reference IS NOT DISTINCT FROM t.reference
-           AND o.quantity <> 'NaN' AND o.price <> 'NaN' AND o.fee <> 'NaN'"""
+           AND {finite("o.quantity")} AND {finite("o.price")} AND {finite("o.fee")}"""
 
 #: What fees are made of.
 CHARGED = (
@@ -85,7 +85,8 @@ differing AS MATERIALIZED (
 ours_alone AS (
     SELECT d.*, c.venue IS NOT NULL AS covered FROM differing d
     LEFT JOIN covered c ON c.venue = d.venue AND c.account = d.account
-    WHERE d.there IS NULL AND (c.venue IS NULL OR d.at IS NULL OR d.at > c.first AND d.at <= c.last)
+    WHERE d.there IS NULL AND (c.venue IS NULL OR {HAPPENED.format(column="d.at")} IS NOT TRUE
+                                 OR d.at > c.first AND d.at <= c.last)
           AND NOT EXISTS (SELECT FROM gaps g
                           WHERE g.venue = d.venue AND g.account = d.account AND d.at > g.after AND d.at <= g.until)
           AND NOT EXISTS (SELECT FROM incomplete i WHERE i.venue = d.venue AND i.account = d.account
@@ -107,7 +108,7 @@ nearest AS (
 ),
 breaks AS MATERIALIZED (
     SELECT {TOLD}, here, ARRAY[CASE WHEN here THEN 'missing_at_venue' ELSE 'missing_here' END] AS classes,
-           coalesce(quantity <> 'NaN' AND price <> 'NaN' AND least(
+           coalesce({finite("quantity")} AND {finite("price")} AND least(
                CASE WHEN here THEN at - there_before ELSE at - here_before END,
                CASE WHEN here THEN there_after - at ELSE here_after - at END
            ) <= make_interval(secs => %(match_window)s), false) AS possible
@@ -116,11 +117,11 @@ breaks AS MATERIALIZED (
     SELECT {TOLD}, here, array_remove(ARRAY[
                CASE WHEN other THEN 'attributes' END,
                CASE WHEN (abs(our_quantity - venue_quantity) <= {tolerance("quantity", "d.instrument")}
-                          AND our_quantity <> 'NaN') IS NOT TRUE THEN 'quantity' END,
+                          AND {finite("our_quantity")}) IS NOT TRUE THEN 'quantity' END,
                CASE WHEN (abs(our_price - venue_price) <= {tolerance("price", "d.instrument")}
-                          AND our_price <> 'NaN') IS NOT TRUE THEN 'price' END,
+                          AND {finite("our_price")}) IS NOT TRUE THEN 'price' END,
                CASE WHEN (abs(our_fee - venue_fee) <= {tolerance("fee", "d.instrument")}
-                          AND our_fee <> 'NaN') IS NOT TRUE THEN 'fee' END], NULL) AS classes, false
+                          AND {finite("our_fee")}) IS NOT TRUE THEN 'fee' END], NULL) AS classes, false
     FROM differing d
     WHERE here AND there
           -- What both sides took back or replaced counts for neither.
@@ -164,7 +165,7 @@ charged AS MATERIALIZED (
 amounts AS (
     SELECT c.*, ours AND theirs AND our_account IS NOT DISTINCT FROM venue_account
                 AND our_currency IS NOT DISTINCT FROM venue_currency
-                AND our_fee <> 'NaN' AND abs(our_fee - venue_fee) <= {tolerance("fee", "c.instrument")} AS equal
+                AND {finite("our_fee")} AND abs(our_fee - venue_fee) <= {tolerance("fee", "c.instrument")} AS equal
     FROM charged c
 ),
 fee_breaks AS MATERIALIZED (
@@ -173,11 +174,11 @@ fee_breaks AS MATERIALIZED (
            ARRAY[CASE WHEN sum(amount) = 'NaN' THEN 'not_a_number' ELSE 'amount' END] AS classes
     FROM (
         SELECT venue, our_account AS account, our_currency AS currency, (fee_at AT TIME ZONE 'UTC')::date AS day, id,
-               coalesce(our_fee::numeric, 'NaN') AS amount
+               {readable("our_fee")} AS amount
         FROM amounts WHERE ours AND equal IS NOT TRUE
         UNION ALL
         SELECT venue, venue_account, venue_currency, (fee_at AT TIME ZONE 'UTC')::date, id,
-               -coalesce(venue_fee::numeric, 'NaN')
+               -({readable("venue_fee")})
         FROM amounts WHERE theirs AND equal IS NOT TRUE) a
     GROUP BY venue, account, currency, day HAVING sum(amount) <> 0
 )

@@ -11,33 +11,35 @@ fees: matching.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
 from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
+from .guard import guarded
 from .matching import EXECUTION, EXECUTIONS, EXECUTIONS_SQL
-from .sql import NotMeasured, Probe, Row, Views
+from .sql import HAPPENED, NotMeasured, Probe, Row, Views, readable
 from .venue_statements import ASK_VENUE, LINES, REASONS, STATEMENTS, place, states
 
 POSITIONS: Views = {
     **STATEMENTS,
     "executions": {name: kind for name, kind in EXECUTION.items() if name not in ("price", "fee", "fee_currency")},
-    "positions": {"account": "text", "venue": "text", "instrument": "text", "quantity": "number"},
-    "venue_positions": {**LINES["venue_positions"], "instrument": "text", "quantity": "number"},
+    "positions": {"account": "text", "venue": "text", "instrument": "text", "quantity": "exact"},
+    "venue_positions": {**LINES["venue_positions"], "instrument": "text", "quantity": "exact"},
 }
 CASH: Views = {
     **STATEMENTS,
-    "cash": {"account": "text", "venue": "text", "currency": "text", "balance": "number"},
+    "cash": {"account": "text", "venue": "text", "currency": "text", "balance": "exact"},
     "transactions": {
         "status": "text",
         "account": "text",
         "venue": "text",
         "currency": "text",
-        "amount": "number",
+        "amount": "exact",
         "settled_at": "time",
     },
-    "venue_cash": {**LINES["venue_cash"], "currency": "text", "balance": "number"},
+    "venue_cash": {**LINES["venue_cash"], "currency": "text", "balance": "exact"},
 }
 
 
@@ -65,13 +67,13 @@ compared AS (
 -- What cannot be read is NaN: it makes every sum NaN, and no NaN is within a tolerance.
 ours AS (
     SELECT venue, account, what, sum(amount) AS amount FROM (
-        SELECT b.venue, b.account, b.{what} AS what, coalesce(b.{amount}::numeric, 'NaN') AS amount
+        SELECT b.venue, b.account, b.{what} AS what, {readable(f"b.{amount}")} AS amount
         FROM maintenance.{kind} b JOIN compared c ON c.venue = b.venue AND c.account = b.account
         UNION ALL SELECT venue, account, what, -coalesce(moved::numeric, 'NaN') FROM since) q
     GROUP BY venue, account, what
 ),
 theirs AS (
-    SELECT c.venue, c.account, l.{what} AS what, sum(coalesce(l.{amount}::numeric, 'NaN')) AS amount
+    SELECT c.venue, c.account, l.{what} AS what, sum({readable(f"l.{amount}")}) AS amount
     FROM maintenance.venue_{kind} l JOIN compared c ON c.statement_id = l.statement_id
     GROUP BY c.venue, c.account, l.{what}
 ),
@@ -93,21 +95,21 @@ breaks AS MATERIALIZED (
 """
 
 
-SIGNED = "quantity * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS signed"
+SIGNED = f"({readable('quantity')}) * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS signed"
 
-# What was executed, taken back or replaced since.
+# What was executed, taken back or replaced since. What has no time, or one of the future, moved nobody knows when.
 POSITIONS_SQL = compared_sql(
     "reconcile_positions",
     "instrument",
     "quantity",
     f"""since AS (
     SELECT e.venue, e.account, e.instrument AS what,
-           CASE WHEN e.executed_at IS NULL THEN NULL WHEN e.kind = 'trade' THEN e.signed
+           CASE WHEN {HAPPENED.format(column="e.executed_at")} IS NOT TRUE THEN NULL WHEN e.kind = 'trade' THEN e.signed
                 WHEN e.kind = 'cancel' THEN -r.signed WHEN e.kind = 'correct' THEN e.signed - r.signed END AS moved
     FROM (SELECT *, {SIGNED} FROM maintenance.executions
-          WHERE executed_at > (SELECT min(as_of) FROM compared) OR executed_at IS NULL) e
+          WHERE executed_at > (SELECT min(as_of) FROM compared) OR isfinite(executed_at) IS NOT TRUE) e
     JOIN compared c ON c.venue = e.venue AND c.account = e.account
-                       AND (e.executed_at > c.as_of OR e.executed_at IS NULL)
+                       AND (e.executed_at > c.as_of OR isfinite(e.executed_at) IS NOT TRUE)
     -- Of two that bear the name and differ nobody knows which one is meant.
     LEFT JOIN LATERAL (SELECT CASE WHEN min(signed) = max(signed) AND count(signed) = count(*) THEN min(signed) END
                               AS signed
@@ -124,10 +126,11 @@ CASH_SQL = compared_sql(
     "reconcile_cash",
     "currency",
     "balance",
-    """since AS (
-    SELECT t.venue, t.account, t.currency AS what, CASE WHEN t.settled_at IS NOT NULL THEN t.amount END AS moved
+    f"""since AS (
+    SELECT t.venue, t.account, t.currency AS what,
+           CASE WHEN {HAPPENED.format(column="t.settled_at")} THEN {readable("t.amount")} END AS moved
     FROM maintenance.transactions t JOIN compared c ON c.venue = t.venue AND c.account = t.account
-    WHERE t.status = 'settled' AND (t.settled_at > c.as_of OR t.settled_at IS NULL)
+    WHERE t.status = 'settled' AND (t.settled_at > c.as_of OR isfinite(t.settled_at) IS NOT TRUE)
 )""",
     "amount",
     "%(cash_tolerance)s::numeric",
@@ -144,11 +147,17 @@ TITLES = {
 def reconciled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """What is judged from the rows of result(). A break is one, even if other statements are stale."""
     for row in rows:
-        try:
-            yield judged(row, thresholds, given["earlier"].get(f"trading.{row['check']}"))
-        except NotMeasured as error:
-            title = TITLES[row["check"]]
-            yield unknown(f"trading.{row['check']}", title, f"{title}: {error.message}", error.remedy, source=SOURCE)
+        id, title = f"trading.{row['check']}", TITLES[row["check"]]
+        yield guarded(id, title, partial(compared, row, thresholds, given["earlier"].get(id)), source=SOURCE)
+
+
+def compared(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check:
+    """One reconciliation, unknown when not all could be compared."""
+    try:
+        return judged(row, thresholds, before)
+    except NotMeasured as error:
+        id, title = f"trading.{row['check']}", TITLES[row["check"]]
+        return unknown(id, title, f"{title}: {error.message}", error.remedy, source=SOURCE)
 
 
 def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check:
@@ -207,7 +216,7 @@ SOURCE = "schema maintenance: our books and the venues' statements"
 
 def _probe(names: Tuple[str, ...], sql: str, views: Views) -> Probe:
     checks = tuple((f"trading.{name}", TITLES[name]) for name in names)
-    return Probe(checks, "schema maintenance", sql, reconciled, views, context=True)
+    return Probe(checks, "schema maintenance", sql, reconciled, views, context=True, facts=("places",))
 
 
 PROBES: Tuple[Probe, ...] = (

@@ -7,34 +7,36 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from . import amount, limits, plural, printable
-from .sql import LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views
+from .guard import guarded
+from .sql import LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, finite, readable
 
 VIEWS: Views = {
     "risk_limits": {
-        "limit_id": "number",
+        "limit_id": "id",
         "scope": "text",
         "subject": "text",
         "metric": "text",
-        "limit_value": "number",
+        "limit_value": "exact",
         "currency": "text",
-        "warning_ratio": "number",
+        "warning_ratio": "exact",
         "active": "boolean",
     },
     "strategies": {"strategy": "text", "account": "text"},
-    "positions": {"strategy": "text", "instrument": "text", "quantity": "number"},
-    "instruments": {"instrument": "text", "multiplier": "number"},
-    "prices": {"instrument": "text", "observed_at": "time", "price": "number", "currency": "text"},
+    "positions": {"strategy": "text", "instrument": "text", "quantity": "exact"},
+    "instruments": {"instrument": "text", "multiplier": "exact"},
+    "prices": {"instrument": "text", "observed_at": "time", "price": "exact", "currency": "text"},
     "equity": {
         "strategy": "text",
         "day": "date",
         "currency": "text",
-        "equity": "number",
-        "pnl": "number",
+        "equity": "exact",
+        "pnl": "exact",
         "as_of": "time",
     },
     "orders": {"strategy": "text", "created_at": "time"},
@@ -53,12 +55,12 @@ WITH members AS (
 ),
 held AS (
     SELECT strategy, coalesce(nullif(instrument, ''), '(blank)') AS instrument,
-           coalesce(quantity::numeric, 'NaN') AS quantity
+           {readable("quantity")} AS quantity
     FROM maintenance.positions
 ),
 priced AS (
     SELECT h.instrument, coalesce(nullif(p.currency, ''), '?') AS currency,
-           CASE WHEN p.price > 0 AND p.price < 'Infinity'
+           CASE WHEN p.price > 0 AND {finite("p.price")}
                      AND p.observed_at > clock_timestamp() - make_interval(hours => %(price_age)s)
                 THEN p.price::numeric * m.multiplier END AS price
     FROM (SELECT DISTINCT instrument FROM held WHERE quantity <> 0) h
@@ -66,7 +68,7 @@ priced AS (
                        WHERE x.instrument = h.instrument AND x.observed_at <= clock_timestamp() + interval '5 s'
                        ORDER BY observed_at DESC LIMIT 1) p ON true
     LEFT JOIN LATERAL (SELECT CASE WHEN min(multiplier) > 0 AND min(multiplier) = max(multiplier)
-                                        AND max(multiplier) < 'Infinity' THEN min(multiplier)::numeric END AS multiplier
+                                        AND {finite("max(multiplier)")} THEN min(multiplier)::numeric END AS multiplier
                        FROM maintenance.instruments i WHERE i.instrument = h.instrument) m ON true
 ),
 worths AS (
@@ -90,8 +92,8 @@ newest AS (
     SELECT DISTINCT ON (strategy) * FROM maintenance.equity ORDER BY strategy, day DESC, as_of DESC NULLS LAST
 ),
 capital AS (
-    SELECT m.scope, m.subject, sum(coalesce(n.equity::numeric, 'NaN')) AS equity,
-           sum(coalesce(n.pnl::numeric, 'NaN')) AS pnl, min(coalesce(nullif(n.currency, ''), '?')) AS currency,
+    SELECT m.scope, m.subject, sum({readable("n.equity")}) AS equity,
+           sum({readable("n.pnl")}) AS pnl, min(coalesce(nullif(n.currency, ''), '?')) AS currency,
            max(coalesce(nullif(n.currency, ''), '?')) AS other,
            bool_and(coalesce(n.day IS NOT NULL AND n.as_of > clock_timestamp() - make_interval(hours => %(equity_age)s)
                              AND n.as_of <= clock_timestamp() + interval '5 s', false)) AS fresh
@@ -140,6 +142,10 @@ ORDER BY l.scope, l.subject, l.metric, l.limit_id
 """
 
 TITLE = "Risk limits"
+SOURCE = "views maintenance.risk_limits, positions, prices, equity and orders"
+
+#: Sums come exact from the database, with more digits than Decimal keeps by itself: 10^27 wei, or a limit of 10^-25.
+EXACT = Context(prec=400, Emax=MAX_EMAX, Emin=MIN_EMIN)
 EXPOSED = {"gross_exposure": "gross", "net_exposure": "net", "concentration": "largest", "leverage": "gross"}
 
 
@@ -218,7 +224,8 @@ def used(row: Row) -> Decimal:
         return max(Decimal(0), loss)
     value: Decimal = row[EXPOSED[metric]]
     equity: Decimal = row["equity"]
-    return value / equity if metric in ("concentration", "leverage") else value
+    # A quotient has digits without end.
+    return Context(prec=28).divide(value, equity) if metric in ("concentration", "leverage") else value
 
 
 def risk(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
@@ -229,17 +236,33 @@ def risk(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     for row in rows:
         subjects.setdefault((printable(row["scope"], 40), printable(row["subject"])), []).append(row)
     for (scope, name), own in subjects.items():
-        yield subject(f"trading.risk_limits:{scope}/{name}", f"{TITLE} of {scope} {name}", own, thresholds)
+        id, title = f"trading.risk_limits:{scope}/{name}", f"{TITLE} of {scope} {name}"
+        yield guarded(id, title, partial(subject, id, title, own, thresholds), source=SOURCE)
+
+
+def rounded(number: Decimal) -> Decimal:
+    """To four places, unless it is so large that they say nothing."""
+    return round(number, 4) if number.adjusted() < 40 else number
 
 
 def _left(metric: str, left: Decimal) -> str:
     """What is left of a limit, for people. Quotients have digits without end; money has all of its own."""
     if metric in ("concentration", "leverage"):
-        left = round(left, 4)
+        left = rounded(left)
     return f"exceeded by {amount(-left)}" if left < 0 else f"headroom {amount(left)}"
 
 
+def _percent(share: Decimal) -> str:
+    return f"{100 * share:.1f}" if share.adjusted() < 40 else amount(share * 100)
+
+
 def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) -> Check:
+    """See judged()."""
+    with localcontext(EXACT):
+        return judged(id, title, rows, thresholds)
+
+
+def judged(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) -> Check:
     """All limits of one strategy or account. A limit that is broken counts, whatever else is unknown."""
     default = limits(thresholds, "risk_limits")
     found: List[Row] = []
@@ -251,7 +274,7 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
             entry["why"] = why
             continue
         value = used(row)
-        usage = value / row["limit_value"]
+        usage = Context(prec=28).divide(value, row["limit_value"])
         ratio = row["warning_ratio"]
         own = ratio if ratio is not None and ratio.is_finite() and ratio > 0 else default["warning"]
         entry["status"] = OK
@@ -271,7 +294,7 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
         told = f"{amount(row['limit_value'])}{currency}, {_left(row['metric'], row['limit_value'] - value)}"
         entry.update(
             used=str(value),
-            usage=str(round(usage, 4)),
+            usage=str(rounded(usage)),
             headroom=headroom,
             warning_ratio=amount(own),
             sort=usage,
@@ -283,7 +306,7 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
     parts = []
     if computed:
         top = computed[0]
-        parts.append(f"{top['metric']} uses {100 * top['sort']:.1f} % of its limit {top['told']}")
+        parts.append(f"{top['metric']} uses {_percent(top['sort'])} % of its limit {top['told']}")
     parts += [f"{entry['metric']} cannot be computed: {entry['why']}" for entry in lost[:3]]
     parts += [f"{entry['metric']} may be more: {entry['why']}" for entry in computed[:3] if "why" in entry]
     remedy = "Reduce the position or stop the strategy, as the risk policy says; do not just raise the limit."
@@ -293,12 +316,12 @@ def subject(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) ->
         id,
         title,
         status,
-        round(computed[0]["sort"], 4) if computed else None,
+        rounded(computed[0]["sort"]) if computed else None,
         warning=computed[0]["warning_ratio"] if computed else default["warning"],
         critical=default["critical"],
         message=f"{'; '.join(parts)}.",
         remedy="" if status == OK else remedy,
-        source="views maintenance.risk_limits, positions, prices, equity and orders",
+        source=SOURCE,
         details={"limits": [{k: v for k, v in entry.items() if k not in ("sort", "told")} for entry in found]},
     )
 

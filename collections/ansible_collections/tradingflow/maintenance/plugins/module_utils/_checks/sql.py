@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..checks import Check, unknown
 from ..database import connected, one_line
-from ..errors import ConfigurationError
-from . import plural
+from ..errors import ConfigurationError, MaintenanceError
+from . import plural, printable
 from .earlier import Earlier, nothing
+from .guard import escaped
 
 try:
     import psycopg2
@@ -31,6 +32,26 @@ LAST_DAY = "{column} > now() - interval '1 day' AND {column} <= now() + interval
 LAST_DAY_OR_UNDATED = "({column} > now() - interval '1 day' OR {column} IS NULL)"
 UNDATED = "({column} <= now() + interval '5 s') IS NOT TRUE"
 CREATED_AT = "Correct created_at in the view maintenance.orders."
+
+#: SQL: whether something can have happened at a time: not at none, at an infinite one or in the future.
+HAPPENED = "(isfinite({column}) AND {column} <= now() + interval '5 s')"
+
+
+def finite(number: str) -> str:
+    """SQL: whether one can count with a number; NULL, NaN and the infinities are none."""
+    return f"({number} > '-Infinity'::numeric AND {number} < 'Infinity'::numeric)"
+
+
+def readable(number: str) -> str:
+    """SQL: a number, NaN for all that is none: it makes every sum NaN, and no NaN agrees with anything."""
+    return f"CASE WHEN {finite(number)} THEN {number}::numeric ELSE 'NaN'::numeric END"
+
+
+def strange(column: str, words: Tuple[str, ...]) -> str:
+    """SQL: whether a word is none of those that are known; NULL is none either."""
+    known = ", ".join(f"'{word}'" for word in words)
+    return f"({column} IN ({known})) IS NOT TRUE"
+
 
 #: View -> column -> kind: text, number, time or boolean.
 Views = Mapping[str, Mapping[str, str]]
@@ -59,6 +80,7 @@ class Probe:
     :param compares: whether judge also gets what earlier runs said
     :param refusals: SQLSTATE -> what it means here, as message and remedy
     :param context: whether judge gets the parameters too: what the run knows besides
+    :param facts: names of what must be known before the statement can run; see trading.py
     """
 
     checks: Tuple[Tuple[str, str], ...]
@@ -70,9 +92,29 @@ class Probe:
     refusals: Mapping[str, Tuple[str, str]] = field(default_factory=dict)
     context: bool = False
 
-    def unmeasured(self, message: str, remedy: str) -> List[Check]:
-        """Its checks as unknown."""
-        return [unknown(id, title, f"{title}: {message}", remedy, source=self.source) for id, title in self.checks]
+    facts: Tuple[str, ...] = ()
+
+    def unmeasured(self, message: str, remedy: str, found: Sequence[Check] = ()) -> List[Check]:
+        """Its checks as unknown.
+
+        :param found: those that were judged before it went wrong
+        """
+        return [unknown(id, title, f"{title}: {message}", remedy, source=self.source) for id, title in self.left(found)]
+
+    def left(self, found: Sequence[Check]) -> List[Tuple[str, str]]:
+        """Ids and titles of what was not judged. Of one that has instances nobody knows whether there are more."""
+        done = {check.id for check in found}
+        return [(id, title) for id, title in self.checks if id not in done]
+
+
+#: What the database or the role may have set must not change what statements mean: no function or table is found but
+#: in the catalogue, types have their plain names, and what row security would leave out is an error and no absence.
+SESSION = (
+    "SET search_path TO pg_catalog, pg_temp",
+    "SET quote_all_identifiers TO off",
+    "SET row_security TO off",
+    "SET idle_in_transaction_session_timeout TO 0",
+)
 
 
 @contextmanager
@@ -89,6 +131,8 @@ def reading(database: Row, timeout: int) -> Iterator[Any]:
     with connected(database, statement_timeout=timeout) as connection:
         connection.set_session(readonly=True, autocommit=True)
         with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            for statement in SESSION:
+                cursor.execute(statement)
             yield cursor
 
 
@@ -107,26 +151,46 @@ def ask(
     :param earlier: what earlier runs said
     :raises psycopg2.Error: the connection is lost
     """
+    found: List[Check] = []
     try:
         cursor.execute(probe.sql, parameters)
         more: List[Any] = [earlier] if probe.compares else []
         more += [parameters or {}] if probe.context else []
-        return list(probe.judge(cursor.fetchall(), thresholds, *more))
-    except NotMeasured as error:
-        return probe.unmeasured(error.message, error.remedy)
+        for check in probe.judge(cursor.fetchall(), thresholds, *more):
+            found.append(check)
+        return found
+    except (NotMeasured, MaintenanceError) as error:
+        return found + probe.unmeasured(error.message, error.remedy, found)
     except psycopg2.errors.InsufficientPrivilege as error:
-        return probe.unmeasured(f"{first_line(error)}.", no_right)
+        return found + probe.unmeasured(f"{first_line(error)}.", no_right, found)
     except psycopg2.errors.QueryCanceled:
-        return probe.unmeasured(
-            "its statement ran into the timeout.", "Run again when the database is less busy, or raise the timeout."
+        return found + probe.unmeasured(
+            "its statement ran into the timeout.",
+            "Run again when the database is less busy, or raise the timeout.",
+            found,
         )
     except psycopg2.Error as error:
         if cursor.connection.closed:
             raise
         refusal = probe.refusals.get(error.pgcode or "")
         if refusal:
-            return probe.unmeasured(*refusal)
-        return probe.unmeasured(f"the statement failed: {first_line(error)}.", "Correct what the message names.")
+            return found + probe.unmeasured(*refusal, found)
+        text = f"the statement failed: {first_line(error)}."
+        return found + probe.unmeasured(text, "Correct what the message names.", found)
+    except Exception as error:
+        return found + [escaped(id, title, error, source=probe.source) for id, title in probe.left(found)]
+
+
+def unknown_words(
+    count: int, noun: str, column: str, example: Optional[str], words: Tuple[str, ...]
+) -> Tuple[str, str]:
+    """Message and remedy: rows have a word that nobody knows, and what is not known is never good.
+
+    :param example: one such word, None for NULL
+    """
+    told = "none" if example is None else printable(example, 40)
+    text = f"{plural(count, f'{noun} has', f'{noun}s have')} a {column} that is not known ({told})."
+    return text, f"Let {column} of the view maintenance.{noun}s be one of: {', '.join(words)}."
 
 
 def undated(orders: int) -> str:

@@ -11,11 +11,13 @@ market is open: a heartbeat or an order is late by the time for which it was.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
 from . import limits, plural, printable, span
 from .calendar import Calendars, Market, UnknownCalendar
+from .guard import each, guarded
 from .sql import NotMeasured, Probe, Row, Views
 
 SOURCE = "view maintenance.strategies"
@@ -28,6 +30,9 @@ AT_REST = {"stopped", "disabled", "retired", "off"}
 
 #: States in which it need not trade either.
 NOT_TRADING = AT_REST | {"paused", "suspended", "halted"}
+
+#: All the states there are; whether others ask for a heartbeat, for orders or for silence nobody knows.
+STATES = {"running", "active", "enabled", "on"} | NOT_TRADING
 
 #: Seconds a heartbeat may seem to lie in the future before clocks are held to differ.
 AHEAD = 5
@@ -102,7 +107,9 @@ def strategies(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Itera
         source=SOURCE,
     )
     for row, name in named(rows):
-        yield from strategy(row, name, thresholds, given)
+        planned = [(f"trading.strategy_heartbeat:{name}", f"Heartbeat of {name}")] * (not at_rest(row))
+        planned += [(f"trading.strategy_state:{name}", f"State of {name}")]
+        yield from each(partial(strategy, row, name, thresholds, given), *planned)
 
 
 def named(rows: List[Row]) -> Iterator[Tuple[Row, str]]:
@@ -120,7 +127,21 @@ def named(rows: List[Row]) -> Iterator[Tuple[Row, str]]:
 
 def at_rest(row: Row) -> bool:
     """Whether a strategy need not run."""
-    return str(row["expected_state"]).strip().lower() in AT_REST
+    return state_of(row) in AT_REST
+
+
+def state_of(row: Row) -> str:
+    """The state in which a strategy should be, empty when nobody says."""
+    return str(row["expected_state"] or "").strip().lower()
+
+
+def unknown_state(row: Row, id: str, title: str, name: str) -> Check:
+    """Nobody says in which state a strategy should be, in a word that is known."""
+    told = printable(row["expected_state"], 40) if state_of(row) else ""
+    text = f"Nobody knows the state {told}, in which {name} should be." if told else ""
+    text = text or f"Nobody says in which state {name} should be."
+    remedy = f"Let expected_state of the view maintenance.strategies be one of: {', '.join(sorted(STATES))}."
+    return unknown(id, title, text, remedy, source=SOURCE)
 
 
 def there_twice(row: Row, id: str, title: str, name: str) -> Check:
@@ -173,9 +194,8 @@ def while_open(pulse: Check, row: Row, name: str, limit: Dict[str, Any], calenda
 def strategy_state(row: Row, name: str, pulse: Check) -> Check:
     """Expected against observed state. What a strategy said before it fell silent counts for nothing."""
     id, title = f"trading.strategy_state:{name}", f"State of {name}"
-    if not row["expected_state"]:
-        remedy = "Set expected_state in the view maintenance.strategies."
-        return unknown(id, title, f"Nobody says in which state {name} should be.", remedy, source=SOURCE)
+    if not state_of(row):
+        return unknown_state(row, id, title, name)
     expected = printable(row["expected_state"], 40)
     observed = printable(row["observed_state"], 40) if row["observed_state"] else None
     details = {"expected": expected, "observed": observed}
@@ -185,7 +205,9 @@ def strategy_state(row: Row, name: str, pulse: Check) -> Check:
     if pulse.status in (UNKNOWN, CRITICAL) or not observed:
         text = f"{name} should be {expected}; its state is not known: {pulse.message if observed else 'it says none.'}"
         return unknown(id, title, text, pulse.remedy, critical=f"not {expected}", source=SOURCE, details=details)
-    same = str(row["expected_state"]).strip().lower() == str(row["observed_state"]).strip().lower()
+    same = state_of(row) == str(row["observed_state"]).strip().lower()
+    if same and state_of(row) not in STATES:
+        return unknown_state(row, id, title, name)
     # Nothing need have been heard of it while its market is closed: then its last word counts.
     told = f", as it last said {span(row['age'])} ago; its market is {pulse.details['market']}" if silent(pulse) else ""
     return Check(
@@ -212,16 +234,17 @@ def orders_due(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Itera
         raise NotMeasured("no strategy is defined.", DEFINE)
     trading = [(row, name) for row, name in named(rows) if not_trading(row) is not True]
     for row, name in trading:
-        yield order_due(row, name, thresholds, given["calendars"])
+        due = partial(order_due, row, name, thresholds, given["calendars"])
+        yield guarded(f"trading.orders_due:{name}", f"Orders of {name}", due, source=SOURCE)
     if not trading:
         text = "No strategy should be trading."
         yield Check("trading.orders_due", ORDERS_DUE, OK, 0, message=text, source=SOURCE)
 
 
 def not_trading(row: Row) -> Optional[bool]:
-    """Whether a strategy need not send orders; None when nobody says in which state it should be."""
-    state = str(row["expected_state"] or "").strip().lower()
-    return state in NOT_TRADING if state else None
+    """Whether a strategy need not send orders; None when nobody knows in which state it should be."""
+    state = state_of(row)
+    return state in NOT_TRADING if state in STATES else None
 
 
 def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calendars) -> Check:
@@ -231,8 +254,7 @@ def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calend
     if row["twice"]:
         return there_twice(row, id, title, name)
     if not_trading(row) is None:
-        remedy = "Set expected_state in the view maintenance.strategies."
-        return unknown(id, title, f"Nobody says in which state {name} should be.", remedy, **kwargs)
+        return unknown_state(row, id, title, name)
     if gap is not None and not sensible(gap):
         remedy = "Correct max_order_gap_seconds in the view maintenance.strategies."
         return unknown(id, title, f"The longest pause of {name} is {gap}: no number above 0.", remedy, **kwargs)

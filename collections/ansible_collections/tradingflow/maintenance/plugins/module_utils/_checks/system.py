@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from ..checks import Check, judge, unknown
 from . import limit_spec, limits, size, span, thresholds_spec
 from .activity import PRESSURE, failed_units, oom_kills, pressure, processors, reboot_needed, zombies
+from .guard import escaped
 from .host import Host
 from .mounts import disks, read_only_mounts
 
@@ -72,6 +73,8 @@ def measure(options: Dict[str, Any], **host: Any) -> List[Check]:
         except (OSError, ValueError, LookupError) as error:
             text = f"{title} could not be measured: {type(error).__name__}: {error}"
             checks.append(unknown(f"system.{name}", title, text, "Check that /proc is mounted and readable there."))
+        except Exception as error:
+            checks.append(escaped(f"system.{name}", title, error))
     return checks
 
 

@@ -10,9 +10,23 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from ..checks import Check, judge, unknown
+from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
 from . import amount, limits, plural, printable, span
-from .sql import CREATED_AT, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, undated
+from .executions import STATUSES
+from .sql import (
+    CREATED_AT,
+    HAPPENED,
+    LAST_DAY,
+    LAST_DAY_OR_UNDATED,
+    UNDATED,
+    NotMeasured,
+    Probe,
+    Row,
+    finite,
+    strange,
+    undated,
+    unknown_words,
+)
 
 DUPLICATES_SQL = """
 WITH found AS MATERIALIZED (
@@ -42,27 +56,33 @@ def duplicates(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
 
 
-TRANSACTIONS_SQL = """
+TRANSACTION_STATUSES = ("settled", "pending", "failed")
+TRANSACTIONS_SQL = f"""
 WITH unsettled AS MATERIALIZED (
-    SELECT transaction_id AS id, account, venue, kind, currency, amount, error, created_at,
+    SELECT transaction_id AS id, account, venue, kind, currency, amount, error, created_at, status,
            coalesce(status = 'failed', false) AS failed,
            extract(epoch FROM clock_timestamp() - created_at)::float8 AS age
     FROM maintenance.transactions
-    WHERE status IS DISTINCT FROM 'settled' AND NOT (coalesce(status = 'failed', false) AND resolved_at IS NOT NULL)
+    WHERE status IS DISTINCT FROM 'settled' AND NOT (coalesce(status = 'failed', false) 
+          AND coalesce({HAPPENED.format(column="resolved_at")}, false))
 ),
 -- Those of a moment ago are not stuck, and their amount is nobody's worry.
 counted AS (
     SELECT * FROM unsettled WHERE failed OR (age < coalesce(%(stuck)s::float8, 0)) IS NOT TRUE
 ),
 sums AS (
-    SELECT failed, currency, sum(abs(amount)) AS amount FROM counted GROUP BY failed, currency
+    SELECT failed, currency, sum(abs(amount::numeric)) AS amount FROM counted GROUP BY failed, currency
 )
 SELECT g.failed, EXISTS (SELECT FROM maintenance.transactions) AS any,
        (SELECT count(*) FROM counted c WHERE c.failed = g.failed) AS total,
        (SELECT max(age) FROM unsettled u WHERE u.failed = g.failed) AS oldest,
        (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND (u.age >= -5) IS NOT TRUE) AS undated,
        (SELECT count(*) FROM counted c
-        WHERE c.failed = g.failed AND (c.amount <> 'NaN') IS NOT TRUE) AS unreadable,
+        WHERE c.failed = g.failed AND {finite("c.amount")} IS NOT TRUE) AS unreadable,
+       (SELECT count(*) FROM unsettled u WHERE u.failed = g.failed AND {strange("u.status", TRANSACTION_STATUSES)})
+           AS strange,
+       (SELECT min(status) FROM unsettled u WHERE u.failed = g.failed AND {strange("u.status", TRANSACTION_STATUSES)})
+           AS strange_status,
        (SELECT coalesce(max(amount), 0) FROM sums s WHERE s.failed = g.failed) AS largest,
        (SELECT json_object_agg(coalesce(currency, '?'), amount::text) FROM sums s WHERE s.failed = g.failed) AS amounts,
        (SELECT json_agg(f) FROM (SELECT id, account, venue, kind, currency, amount::text, error, created_at
@@ -85,58 +105,72 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
     if not rows[0]["any"]:
         raise NotMeasured("there is no transaction.", "See whether the platform trades, and the view.")
     for row in rows:
-        word = "failed" if row["failed"] else "stuck"
-        remedy = "See what each waits for (venue, bank, settlement), then have the platform settle or cancel it."
-        if row["failed"]:
-            remedy = "Read the error of each, settle it or have the platform resolve it."
-        first = [{k: printable(v) if isinstance(v, str) else v for k, v in one.items()} for one in row["first"] or []]
-        details: Dict[str, Any] = {"count": row["total"], **({"first": first} if first else {})}
-        kwargs: Dict[str, Any] = {"remedy": remedy, "source": "view maintenance.transactions"}
-        if row["failed"]:
-            yield judge(
-                "trading.failed_transactions",
-                TITLES["trading.failed_transactions"],
-                row["total"],
-                **limits(thresholds, "failed_transactions"),
-                message=f"{plural(row['total'], 'transaction has', 'transactions have', none='No')} failed and nobody "
-                f"has dealt with {'it' if row['total'] == 1 else 'them'}.",
-                details=details,
-                **kwargs,
-            )
-        name = "failed_age" if row["failed"] else "stuck_transactions"
-        title, age = TITLES[f"trading.{name}"], max(row["oldest"] or 0, 0)
-        if row["undated"] or not math.isfinite(age):
-            text = f"{title}: {plural(row['undated'], 'has', 'have', none='some')} no created_at, or one of the future."
-            yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
-        else:
-            text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"
-            yield judge(
-                f"trading.{name}",
-                title,
-                round(age, 1),
-                unit="s",
-                **limits(thresholds, name),
-                message=f"{text}, {plural(row['total'], 'in all is', 'in all are')} {word}."
-                if age
-                else f"No transaction is {word}.",
-                details=details,
-                **kwargs,
-            )
-        name = f"{word}_amount"
-        title = TITLES[f"trading.{name}"]
-        if row["unreadable"]:
-            text = f"{title}: {plural(row['unreadable'], 'has', 'have')} no amount that is a number."
-            yield unknown(f"trading.{name}", title, text, "Correct amount in the view.", details=details)
-            continue
+        for check in of_status(row, thresholds):
+            if row["strange"] and check.status != CRITICAL:
+                why, remedy = unknown_words(
+                    row["strange"], "transaction", "status", row["strange_status"], TRANSACTION_STATUSES
+                )
+                check.status, check.value, check.remedy = UNKNOWN, None, remedy
+                check.message = f"{check.title}: {why}"
+            yield check
+
+
+def of_status(row: Row, thresholds: Dict[str, Any]) -> Iterator[Check]:
+    """The checks of the failed or of the pending transactions."""
+    word = "failed" if row["failed"] else "stuck"
+    remedy = "See what each waits for (venue, bank, settlement), then have the platform settle or cancel it."
+    if row["failed"]:
+        remedy = "Read the error of each, settle it or have the platform resolve it."
+    first = [{k: printable(v) if isinstance(v, str) else v for k, v in one.items()} for one in row["first"] or []]
+    details: Dict[str, Any] = {"count": row["total"], **({"first": first} if first else {})}
+    kwargs: Dict[str, Any] = {"remedy": remedy, "source": "view maintenance.transactions"}
+    if row["failed"]:
+        yield judge(
+            "trading.failed_transactions",
+            TITLES["trading.failed_transactions"],
+            row["total"],
+            **limits(thresholds, "failed_transactions"),
+            message=f"{plural(row['total'], 'transaction has', 'transactions have', none='No')} failed and nobody "
+            f"has dealt with {'it' if row['total'] == 1 else 'them'}.",
+            details=details,
+            **kwargs,
+        )
+    name = "failed_age" if row["failed"] else "stuck_transactions"
+    title, age = TITLES[f"trading.{name}"], max(row["oldest"] or 0, 0)
+    if row["undated"] or not math.isfinite(age):
+        text = f"{title}: {plural(row['undated'], 'has', 'have', none='some')} no created_at, or one of the future."
+        yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
+    else:
+        text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"
         yield judge(
             f"trading.{name}",
             title,
-            row["largest"],
+            round(age, 1),
+            unit="s",
             **limits(thresholds, name),
-            message=f"{word.capitalize()} transactions add up to {amount(row['largest'])} in the largest currency.",
-            details={"amounts": row["amounts"] or {}, "count": row["total"]},
+            message=f"{text}, {plural(row['total'], 'in all is', 'in all are')} {word}."
+            if row["total"]
+            else f"{text}: not {word} yet."
+            if age
+            else f"No transaction is {word}.",
+            details=details,
             **kwargs,
         )
+    name = f"{word}_amount"
+    title = TITLES[f"trading.{name}"]
+    if row["unreadable"]:
+        text = f"{title}: {plural(row['unreadable'], 'has', 'have')} no amount that is a number."
+        yield unknown(f"trading.{name}", title, text, "Correct amount in the view.", details=details)
+        return
+    yield judge(
+        f"trading.{name}",
+        title,
+        row["largest"],
+        **limits(thresholds, name),
+        message=f"{word.capitalize()} transactions add up to {amount(row['largest'])} in the largest currency.",
+        details={"amounts": row["amounts"] or {}, "count": row["total"]},
+        **kwargs,
+    )
 
 
 DATED = LAST_DAY.format(column="created_at")
@@ -146,8 +180,10 @@ SELECT count(*) FILTER (WHERE {DATED}) AS total, count(*) FILTER (WHERE {DATED} 
        count(*) FILTER (WHERE {CLOSED}) AS closed,
        count(*) FILTER (WHERE {CLOSED} AND filled_quantity > 0) AS filled,
        count(*) FILTER (WHERE {DATED} AND status IS NULL
-                              OR {CLOSED} AND (filled_quantity >= 0 AND filled_quantity <> 'NaN') IS NOT TRUE)
+                              OR {CLOSED} AND (filled_quantity >= 0 AND {finite("filled_quantity")}) IS NOT TRUE)
            AS unreadable,
+       count(*) FILTER (WHERE {DATED} AND {strange("status", STATUSES)}) AS strange,
+       min(status) FILTER (WHERE {DATED} AND {strange("status", STATUSES)}) AS strange_status,
        count(*) FILTER (WHERE {UNDATED.format(column="created_at")}) AS undated,
        %(minimum_orders)s::int AS minimum
 FROM maintenance.orders
@@ -163,7 +199,7 @@ def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         ("fill_ratio", "Filled orders", row["filled"], row["closed"], "closed orders of the last day were filled", 1),
     ):
         source, limit = "view maintenance.orders", limits(thresholds, name)
-        if not whole or row["unreadable"] or row["undated"]:
+        if not whole or row["unreadable"] or row["undated"] or row["strange"]:
             why = f"there was no {'closed ' if below else ''}order in the last day."
             if row["undated"]:
                 why = undated(row["undated"])
@@ -172,6 +208,8 @@ def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
                 why += "0 or more."
             remedy = "See whether the strategies trade, and the view maintenance.orders."
             remedy = CREATED_AT if row["undated"] else remedy
+            if row["strange"] and not row["undated"]:
+                why, remedy = unknown_words(row["strange"], "order", "status", row["strange_status"], STATUSES)
             yield unknown(f"trading.{name}", title, f"{title}: {why}", remedy, source=source, **limit)
             continue
         few = whole < row["minimum"]
@@ -243,8 +281,8 @@ PROBES: Tuple[Probe, ...] = (
         {
             "transactions": {
                 **dict.fromkeys(("kind", "status", "account", "venue", "currency", "error"), "text"),
-                "transaction_id": "number",
-                "amount": "number",
+                "transaction_id": "id",
+                "amount": "exact",
                 "created_at": "time",
                 "resolved_at": "time",
             }
@@ -255,7 +293,7 @@ PROBES: Tuple[Probe, ...] = (
         "view maintenance.orders",
         RATIOS_SQL,
         ratios,
-        {"orders": {"status": "text", "filled_quantity": "number", "created_at": "time"}},
+        {"orders": {"status": "text", "filled_quantity": "exact", "created_at": "time"}},
     ),
     Probe(
         (("trading.orders_without_executions", WITHOUT_EXECUTIONS),),
@@ -275,14 +313,14 @@ PROBES: Tuple[Probe, ...] = (
         ),
         {
             "orders": {
-                "order_id": "number",
+                "order_id": "id",
                 "strategy": "text",
                 "instrument": "text",
                 "status": "text",
-                "filled_quantity": "number",
+                "filled_quantity": "exact",
                 "created_at": "time",
             },
-            "executions": {"order_id": "number"},
+            "executions": {"order_id": "id"},
         },
     ),
     Probe(
@@ -302,15 +340,15 @@ PROBES: Tuple[Probe, ...] = (
         ),
         {
             "executions": {
-                "execution_id": "number",
-                "order_id": "number",
+                "execution_id": "id",
+                "order_id": "id",
                 "venue": "text",
                 "venue_execution_id": "text",
                 "strategy": "text",
                 "instrument": "text",
                 "executed_at": "time",
             },
-            "orders": {"order_id": "number"},
+            "orders": {"order_id": "id"},
         },
     ),
 )

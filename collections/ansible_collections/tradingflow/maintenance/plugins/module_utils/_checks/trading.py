@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal, InvalidOperation
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..checks import Check
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError, DatabaseError
 from . import executions, limits, printable, reconciliation, risk, strategies, thresholds_spec, trades, venue_statements
 from .calendar import Calendars, parse
+from .facts import FACTS, Fact
 from .sql import Probe, Row, Views, ask, reading
 
 TRADING_SPEC: Dict[str, Any] = {
@@ -76,22 +77,46 @@ SCHEMA = "maintenance"
 CARRIED = tuple(f"trading.{name}" for name in (*reconciliation.TITLES, "filled_quantities"))
 
 #: What PostgreSQL's types are to us. A time without a zone is none: nobody knows which moment it means.
+#: Money and quantities are exact: what a float has lost nobody can compare.
+TEXTS, WHOLE = {"text", "character varying", "character", "name", "citext"}, {"smallint", "integer", "bigint"}
 KINDS = {
-    "text": {"text", "character varying", "character", "name", "uuid", "citext"},
-    "number": {"smallint", "integer", "bigint", "numeric", "real", "double precision"},
+    "text": TEXTS,
+    "id": TEXTS | WHOLE | {"numeric", "uuid"},
+    "exact": WHOLE | {"numeric"},
+    "number": WHOLE | {"numeric", "real", "double precision"},
     "time": {"timestamp with time zone"},
     "boolean": {"boolean"},
     "date": {"date"},
 }
-NAMES = {"text": "text", "number": "a number", "time": "timestamp with time zone", "boolean": "boolean", "date": "date"}
+NAMES = {
+    "text": "text",
+    "id": "a whole number, text or uuid",
+    "exact": "numeric or a whole number",
+    "number": "a number",
+    "time": "timestamp with time zone",
+    "boolean": "boolean",
+    "date": "date",
+}
 
-READ_VIEWS = "Grant it: GRANT USAGE ON SCHEMA maintenance, and SELECT ON its views, TO the maintenance user."
+#: Where the columns are.
+CONTRACT = "roles/trading_check/README.md"
+
+READ_VIEWS = (
+    "Grant it: GRANT USAGE ON SCHEMA maintenance, and SELECT ON its views, TO the maintenance user. Where row security "
+    "would leave rows out, let the views' owner or this user see all of them (BYPASSRLS)."
+)
 
 CATALOGUE = """
-SELECT c.relname AS view, a.attname AS column, format_type(a.atttypid, NULL) AS type,
+WITH RECURSIVE base (oid, basis) AS (
+    SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
+    UNION ALL SELECT t.oid, b.basis FROM pg_type t JOIN base b ON t.typbasetype = b.oid WHERE t.typtype = 'd'
+)
+SELECT c.relname AS view, a.attname AS column, 
+       CASE WHEN t.typname = 'citext' THEN 'citext' ELSE format_type(t.oid, NULL) END AS type,
        has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
 FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('v', 'm', 'r', 'f', 'p')
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     JOIN base b ON b.oid = a.atttypid JOIN pg_type t ON t.oid = b.basis
 WHERE n.nspname = %s
 """
 
@@ -123,21 +148,57 @@ def measure(
             catalogue: Dict[str, Dict[str, Row]] = {}
             for row in cursor.fetchall():
                 catalogue.setdefault(row["view"], {})[row["column"]] = row
+            known = Known(cursor, catalogue, given)
             for probe in PROBES:
-                lacking = lack(catalogue, probe.views)
-                if lacking:
-                    checks += probe.unmeasured(*lacking)
-                else:
-                    cursor.execute("SAVEPOINT probe")
-                    found = ask(cursor, probe, thresholds, READ_VIEWS, given)
-                    # One that failed must not take the others with it.
-                    cursor.execute("ROLLBACK TO SAVEPOINT probe")
-                    checks += found
+                lacking = lack(catalogue, probe.views) or known.lacking(probe.facts)
+                checks += probe.unmeasured(*lacking) if lacking else known.ask(probe, thresholds)
                 done += 1
     except DatabaseError as error:
         for probe in PROBES[done:]:
             checks += probe.unmeasured(f"not measured. {error.message}", error.remedy)
     return checks
+
+
+class Known:
+    """What a run knows: asked when it is first needed, each once.
+
+    :param catalogue: view -> column -> type, readable
+    :param given: parameters and what was learnt besides
+    """
+
+    def __init__(self, cursor: Any, catalogue: Dict[str, Dict[str, Row]], given: Row) -> None:
+        self._cursor, self._catalogue, self._given = cursor, catalogue, given
+        self._told: Dict[str, Optional[Tuple[str, str]]] = {}
+
+    def ask(self, probe: Probe, thresholds: Row) -> List[Check]:
+        """The checks of one probe. One that failed does not take the others with it."""
+        self._cursor.execute("SAVEPOINT probe")
+        found = ask(self._cursor, probe, thresholds, READ_VIEWS, self._given)
+        self._cursor.execute("ROLLBACK TO SAVEPOINT probe")
+        return found
+
+    def lacking(self, names: Tuple[str, ...]) -> Optional[Tuple[str, str]]:
+        """Why one of some facts is not known: message and remedy, None when all are."""
+        for name in names:
+            if name not in self._told:
+                self._told[name] = self._learn(FACTS[name])
+            if self._told[name]:
+                return self._told[name]
+        return None
+
+    def _learn(self, fact: Fact) -> Optional[Tuple[str, str]]:
+        lacking = lack(self._catalogue, fact.views)
+        if lacking:
+            return lacking
+
+        def judge(rows: List[Row], _thresholds: Row, given: Row) -> Iterator[Check]:
+            given.update(fact.read(rows, given))
+            return iter(())
+
+        probe = Probe((("", fact.title),), "schema maintenance", fact.sql, judge, context=True)
+        # Asked like a check, so that whatever goes wrong is told like one.
+        failed = self.ask(probe, {})
+        return (failed[0].message, failed[0].remedy) if failed else None
 
 
 COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window")
@@ -190,13 +251,13 @@ def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[s
         name = f"{SCHEMA}.{view}"
         wanted = ", ".join(f"{column} ({NAMES[kind]})" for column, kind in columns.items())
         if view not in catalogue:
-            return f"there is no view {name}.", f"Define it over your tables with the columns {wanted}: docs/checks.md."
+            return f"there is no view {name}.", f"Define it over your tables with the columns {wanted}: {CONTRACT}."
         for column, kind in columns.items():
             found = catalogue[view].get(column)
             if found is None:
-                return f"view {name} has no column {column}.", f"It needs {wanted}: docs/checks.md."
+                return f"view {name} has no column {column}.", f"It needs {wanted}: {CONTRACT}."
             if found["type"] not in KINDS[kind]:
-                return f"column {column} of view {name} is {found['type']}.", f"Make it {NAMES[kind]}: docs/checks.md."
+                return f"column {column} of view {name} is {found['type']}.", f"Make it {NAMES[kind]}: {CONTRACT}."
             if not found["readable"]:
                 return f"this role may not read column {column} of view {name}.", READ_VIEWS
     return None

@@ -11,14 +11,14 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, OK, WARNING, Check, judge
 from . import limits, plural, printable
-from .sql import NotMeasured, Probe, Row, Views
+from .sql import NotMeasured, Probe, Row, Views, strange
 
 STATEMENTS: Views = {
     "cash": {"account": "text", "venue": "text"},
     "positions": {"account": "text", "venue": "text"},
     "venues": {"venue": "text", "statement_interval_seconds": "number"},
     "venue_statements": {
-        "statement_id": "number",
+        "statement_id": "id",
         "venue": "text",
         "account": "text",
         "kind": "text",
@@ -28,10 +28,12 @@ STATEMENTS: Views = {
     },
 }
 LINES: Views = {
-    "venue_executions": {"statement_id": "number"},
-    "venue_positions": {"statement_id": "number"},
-    "venue_cash": {"statement_id": "number"},
+    "venue_executions": {"statement_id": "id"},
+    "venue_positions": {"statement_id": "id"},
+    "venue_cash": {"statement_id": "id"},
 }
+
+KINDS = ("executions", "positions", "cash")
 
 #: Why a statement is not to be relied on, for people.
 REASONS = {
@@ -42,6 +44,7 @@ REASONS = {
     "stale": "it is stale",
     "incomplete": "lines are missing or too many",
     "gap": "periods are not covered",
+    "kind": f"its kind is none of {', '.join(KINDS)}",
 }
 
 
@@ -73,6 +76,7 @@ def states(kind: str, which: str) -> str:
     places AS (
         SELECT venue, account FROM maintenance.cash UNION SELECT venue, account FROM maintenance.positions
         UNION SELECT venue, account FROM maintenance.venue_statements
+        UNION SELECT venue, account FROM jsonb_to_recordset(%(places)s::jsonb) AS traded (venue text, account text)
     ),
     aged AS (
         SELECT p.venue, p.account, n.statement_id, n.as_of,
@@ -100,8 +104,12 @@ STATEMENTS_SQL = " UNION ALL ".join(
     f"""(WITH {states(kind, "statements" if kind == "executions" else "newest")}
          SELECT '{kind}' AS kind, venue, account, age / nullif(interval, 0) AS age, as_of, reason
          FROM states)"""
-    for kind in ("executions", "positions", "cash")
+    for kind in KINDS
 )
+# Statements of a kind that nobody knows are those of none of the others.
+STATEMENTS_SQL += f"""
+    UNION ALL SELECT kind, venue, account, NULL, as_of, 'kind' FROM maintenance.venue_statements
+    WHERE {strange("kind", KINDS)}"""
 
 ASK_VENUE = "Get the statement from the venue and load it, then run again."
 
@@ -125,12 +133,12 @@ def statements(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         source="view maintenance.venue_statements",
     )
     # A view may well have NULL as a venue.
-    bad = sorted(broken or rows, key=lambda row: (-(row["age"] or 0), place(row), row["kind"]))
+    bad = sorted(broken or rows, key=lambda row: (-(row["age"] or 0), place(row), str(row["kind"])))
     if broken:
         check.status, check.remedy = CRITICAL, ASK_VENUE
         check.message = (
             f"{len(broken)} of {plural(len(rows), 'statement')} cannot be relied on: "
-            f"{place(bad[0])} ({bad[0]['kind']}): {REASONS[bad[0]['reason']]}."
+            f"{place(bad[0])} ({printable(bad[0]['kind'], 40)}): {REASONS[bad[0]['reason']]}."
         )
     if check.status != OK:
         keys = ("venue", "account", "kind", "as_of", "reason")
@@ -151,5 +159,6 @@ PROBES: Tuple[Probe, ...] = (
         STATEMENTS_SQL,
         statements,
         {**STATEMENTS, **LINES},
+        facts=("places",),
     ),
 )
