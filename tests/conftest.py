@@ -150,8 +150,8 @@ class Playbook:
     artifacts: Path
 
     def report(self, name: str = "daily") -> dict[str, Any]:
-        """The newest report of a playbook."""
-        path = self.artifacts / name / "latest" / "report.json"
+        """The newest report of a playbook, be it a whole run or a partial one."""
+        path = max(path for path in (self.artifacts / name).glob("2*/report.json"))
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return report
 

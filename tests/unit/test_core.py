@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.action.maintenance_run import asked_for, expected
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import checks, run, storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import amount, plural
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.scope import asked_for, scope_of
 from jsonschema import Draft202012Validator
 
 from tests.conftest import COLLECTION
@@ -123,9 +123,35 @@ def test_tags_as_ansible_reads_them(run_tags: list[str], skip_tags: list[str], w
     assert asked_for(["health", "database"], run_tags, skip_tags) is wanted
 
 
-def test_plan_keeps_to_the_limit() -> None:
-    plan = [{"area": "system", "hosts": ["a", "b"], "tags": []}]
-    assert expected(plan, {"ansible_play_hosts_all": ["b", "c"]}) == [{"area": "system", "host": "b"}]
+def test_untagged_areas_as_ansible_reads_them() -> None:
+    assert asked_for([], ["untagged"], []) is True
+    assert asked_for([], ["all"], ["untagged"]) is False
+    assert asked_for([], ["tagged"], []) is False
+    assert asked_for([], ["health"], []) is False
+
+
+@pytest.mark.parametrize(
+    ("tags", "skip_tags", "within", "asked", "left_out"),
+    [
+        (["all"], [], "ab", ["system a", "system b", "trading a"], []),
+        (["health", "trading"], [], "abc", ["system a", "system b", "trading a"], []),
+        (["system"], [], "ab", ["system a", "system b"], ["trading a"]),
+        (["all"], ["trading"], "ab", ["system a", "system b"], ["trading a"]),
+        (["all"], [], "bc", ["system b"], ["system a", "trading a"]),
+        (["sytem"], [], "ab", [], ["system a", "system b", "trading a"]),
+    ],
+)
+def test_scope_says_what_is_left_out(
+    tags: list[str], skip_tags: list[str], within: str, asked: list[str], left_out: list[str]
+) -> None:
+    plan = [
+        {"area": "system", "hosts": ["a", "b"], "tags": ["health", "system"]},
+        {"area": "trading", "hosts": ["a"], "tags": ["trading"]},
+    ]
+    found, scope = scope_of(plan, tags=tags, skip_tags=skip_tags, limit="x", within=within)
+    assert [f"{item['area']} {item['host']}" for item in found] == asked
+    assert [f"{item['area']} {item['host']}" for item in scope["left_out"]] == left_out
+    assert scope["partial"] is bool(left_out)
 
 
 def test_storage_keys() -> None:

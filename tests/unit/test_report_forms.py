@@ -147,6 +147,12 @@ class TestFiles:
             "unknown": 2,
             "critical": 3,
             "expected_missing": 1,
+            "partial": False,
+            "scope": "whole",
+            "elsewhere_warning": 0,
+            "elsewhere_unknown": 0,
+            "elsewhere_critical": 0,
+            "last_whole_run": report["run_id"],
             "report": str(directory / "report.json"),
             "sha256": hashlib.sha256((directory / "report.json").read_bytes()).hexdigest(),
         }

@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils import ledger
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.storage import STORAGE_SPEC
+from ..plugin_utils.options import validated
 
 SUBJECT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -39,8 +40,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, args = self.validate_argument_spec(
-            argument_spec=self.spec,
+        args = validated(
+            self,
+            self.spec,
             mutually_exclusive=[["signing_key", "signing_key_file"]],
             required_one_of=[["signing_key", "signing_key_file"]],
         )

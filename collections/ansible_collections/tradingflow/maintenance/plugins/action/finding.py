@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 
 from ..module_utils.checks import OK, STATUSES, UNKNOWN, Check
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.options import plain_types
 
 
 class ActionModule(AreaAction):
@@ -36,7 +37,7 @@ class ActionModule(AreaAction):
                     args["title"],
                     args["status"],
                     args["value"],
-                    message=args["message"],
+                    message=plain_types(args["message"]),
                     remedy=args["remedy"],
                     source=f"playbook, on {task_vars['inventory_hostname']}",
                 )

@@ -21,6 +21,7 @@ from ..module_utils.lock import release
 from ..module_utils.run import write_private, write_spool
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils import report as reports
+from ..plugin_utils.options import validated
 
 display = Display()
 
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, args = self.validate_argument_spec(argument_spec=self.spec)
+        args = validated(self, self.spec)
         run = args["run"]
         try:
             result.update(changed=False, **self.finish(run, args))
@@ -53,8 +54,10 @@ class ActionModule(ActionBase):
         history = reports.load_history(
             root, run["playbook"], environment=run["environment"], limit=args["history"], before=run["run_id"]
         )
-        if args["interval"] and history:
-            finding = punctual(history[-1], run, args["interval"])
+        # Partial runs come besides; they are not what is due.
+        whole = reports.last_whole(history)
+        if args["interval"] and whole:
+            finding = punctual(whole, run, args["interval"])
             write_spool(directory, "schedule", "controller", as_dicts([finding]), [])
 
         def written() -> tuple[dict[str, Any], Path]:
@@ -71,6 +74,7 @@ class ActionModule(ActionBase):
                 finding.message, finding.remedy = error.message, error.remedy
                 write_spool(directory, "evidence", "controller", as_dicts([finding]), [])
                 report, path = written()
+        if reports.is_whole(report):
             reports.point_latest(directory)
         for line in reports.table(report):
             display.display(line)
@@ -80,12 +84,13 @@ class ActionModule(ActionBase):
             for note in record["notes"]:
                 display.display(f"Note: {note}")
             display.display(f"Evidence: record {record['number']} of {run['environment']}'s ledger, {record['key']}")
+        scope = f"Only {reports.narrowed(report)} of " if reports.is_partial(report) else ""
         findings = ", ".join(f"{report['counts'][status]} {status}" for status in ("critical", "unknown", "warning"))
         return {
             "passed": report["passed"],
             "report": str(path),
             "summary": reports.summary(report, directory),
-            "verdict": f"{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {html}",
+            "verdict": f"{scope}{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {html}",
         }
 
     def record(self, report: dict[str, Any], path: Path, args: dict[str, Any], root: Path) -> dict[str, Any]:
@@ -104,7 +109,12 @@ class ActionModule(ActionBase):
             actor=report["actor"],
             run_id=report["run_id"],
             subjects=[subject],
-            content={key: report[key] for key in ("playbook", "started_at", "finished_at", "worst_status", "counts")},
+            content={
+                **{key: report[key] for key in ("playbook", "started_at", "finished_at", "worst_status", "counts")},
+                "scope": {key: value for key, value in report["scope"].items() if key != "left_out"},
+                "not_looked_at": reports.left_out(report),
+                "open_elsewhere": report["elsewhere"]["counts"],
+            },
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],
             trusted_keys=evidence["trusted_key_files"],
             lock_mode=evidence["lock_mode"],
@@ -126,7 +136,8 @@ def punctual(previous: dict[str, Any], run: dict[str, Any], interval: int) -> Ch
         warning=round(interval / 3600, 1),
         critical=None,
         unit="h",
-        message=f"The previous {run['playbook']} began {hours} h before; one is due every {interval / 3600:.0f} h.",
+        message=f"The previous {run['playbook']} began {hours} h before; one is due every {interval / 3600:.0f} h. "
+        "Partial runs do not count.",
         remedy="Find out why the scheduler did not start it; what it would have found stays unknown for that time.",
         source=f"report of {previous['run_id']}",
     )

@@ -17,38 +17,20 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils import ledger
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
-from ..module_utils.lock import acquire
+from ..module_utils.lock import acquire, release
 from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
-from ..plugin_utils.report import bring_back
+from ..plugin_utils.options import validated
+from ..plugin_utils.report import PARTIAL, bring_back, scope_of
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "tags": {"type": "list", "elements": "str", "default": []},
 }
-
-
-def asked_for(tags: list[str], run_tags: list[str], skip_tags: list[str]) -> bool:
-    """Whether Ansible runs something with these tags, as its own rules say."""
-    run, skip = set(run_tags or ["all"]), set(skip_tags or [])
-    wanted = bool(run & {"all", "tagged"} or run & set(tags))
-    return wanted and not skip & {*tags, "all", "tagged"}
-
-
-def expected(plan: list[dict[str, Any]], task_vars: dict[str, Any]) -> list[dict[str, str]]:
-    """The pairs of area and host that this ansible-playbook, with its tags and limit, must get an answer from."""
-    run_tags, skip_tags = task_vars.get("ansible_run_tags", []), task_vars.get("ansible_skip_tags", [])
-    within = set(task_vars.get("ansible_play_hosts_all", []))
-    return [
-        {"area": entry["area"], "host": host}
-        for entry in plan
-        if asked_for(entry["tags"], list(run_tags), list(skip_tags))
-        for host in entry["hosts"]
-        if host in within
-    ]
 
 
 class ActionModule(ActionBase):
@@ -61,15 +43,27 @@ class ActionModule(ActionBase):
         "lock_ttl": {"type": "int", "default": 21600},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
         "history": {"type": "int", "default": 30},
+        # Only the end needs these. A mistake in them ends the run here, before there is a lock to be left behind.
+        "fail_on": {"type": "str", "default": "critical", "choices": ["warning", "critical", "never"]},
+        "evidence": {"type": "dict", "options": ledger.SIGNING_SPEC},
+        "interval": {"type": "int", "default": 0},
     }
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, args = self.validate_argument_spec(argument_spec=self.spec)
+        args = validated(self, self.spec)
         root = Path(args["artifacts_dir"]).absolute()
         moment = datetime.now(UTC)
-        run_id = f"{moment:%Y%m%dT%H%M%SZ}-{args['playbook']}-{secrets.token_hex(3)}"
+        plan, scope = scope_of(
+            args["plan"],
+            tags=list(task_vars.get("ansible_run_tags", [])),
+            skip_tags=list(task_vars.get("ansible_skip_tags", [])),
+            limit=task_vars.get("ansible_limit"),
+            within=task_vars.get("ansible_play_hosts_all", []),
+        )
+        infix = PARTIAL if scope["partial"] else "-"
+        run_id = f"{moment:%Y%m%dT%H%M%SZ}-{args['playbook']}{infix}{secrets.token_hex(3)}"
         run = {
             "run_id": run_id,
             "directory": str(root / args["playbook"] / run_id),
@@ -78,7 +72,8 @@ class ActionModule(ActionBase):
             "started_at": utc_now(),
             "actor": actor(task_vars),
             "check_mode": bool(task_vars.get("ansible_check_mode")),
-            "plan": expected(args["plan"], task_vars),
+            "plan": plan,
+            "scope": scope,
             "notes": [],
         }
         try:
@@ -100,6 +95,8 @@ class ActionModule(ActionBase):
         except MaintenanceError as error:
             raise AnsibleActionFail(str(error)) from None
         except OSError as error:
+            if run.get("lock"):
+                release(run["lock"], storage=args["storage"])
             raise AnsibleActionFail(
                 f"The run's folder {run['directory']} cannot be written: {error.strerror}. "
                 "Free space there or set tradingflow_artifacts_dir to another place."

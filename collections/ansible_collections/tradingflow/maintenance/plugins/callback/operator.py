@@ -28,6 +28,9 @@ from typing import Any
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ..plugin_utils.options import plain_types
+from ..plugin_utils.report.scope import narrowed
+
 COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHABLE, "critical": C.COLOR_ERROR}
 # Role argument validation runs whatever the tags.
 SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "meta")
@@ -124,6 +127,10 @@ class CallbackModule(Default):
             self._reporting = self._reporting or bool(data.get("reported"))
             if data.get("reported") or not self._reporting:
                 self._show_area(host, data)
+        elif isinstance(run := data.get("run"), dict) and (run.get("scope") or {}).get("partial"):
+            self._display.display(
+                f"   PARTIAL RUN: {narrowed(run)}. It does not stand for the {run['playbook']}.", color=C.COLOR_WARN
+            )
         elif data.get("changed"):
             item = self._get_item_label(data)
             suffix = f" ({item})" if isinstance(item, str) else ""
@@ -160,6 +167,12 @@ class CallbackModule(Default):
             self._display.display(f"FAILED: {field(result, 'result').get('msg')}", color=C.COLOR_ERROR)
             return
         self._broken = True
+        data = field(result, "result")
+        for key in ("msg", "argument_errors"):
+            if isinstance(data.get(key), str):
+                data[key] = plain_types(data[key])
+            elif isinstance(data.get(key), list):
+                data[key] = [plain_types(str(error)) for error in data[key]]
         super().v2_runner_on_failed(result, ignore_errors)
 
     def v2_runner_on_skipped(self, result: Any) -> None:

@@ -63,6 +63,40 @@ options:
         baselines, changes and missed runs are seen on a new one too. 0 for none; none in check mode.
     type: int
     default: 30
+  fail_on:
+    description:
+      - As of M(tradingflow.maintenance.maintenance_report). Only checked here, so that a mistake ends the run at once.
+    type: str
+    default: critical
+    choices: [warning, critical, never]
+  evidence:
+    description: Likewise.
+    type: dict
+    suboptions:
+      signing_key:
+        description: The Ed25519 private key itself, PEM.
+        type: str
+      signing_key_file:
+        description: File of the Ed25519 private key, PEM, mode 0600.
+        type: path
+      trusted_key_files:
+        description: Files of the public keys that may have signed the ledger.
+        type: list
+        elements: path
+        default: []
+      lock_mode:
+        description: Object lock of the records where the bucket supports it.
+        type: str
+        default: governance
+        choices: [none, governance, compliance]
+      lock_days:
+        description: For how many days.
+        type: int
+        default: 2557
+  interval:
+    description: Likewise.
+    type: int
+    default: 0
   storage:
     required: false
 extends_documentation_fragment:
@@ -116,6 +150,12 @@ run:
       description: The areas and hosts that must report.
       type: list
       elements: dict
+    scope:
+      description:
+        - C(partial) is whether tags or a limit leave some of the plan out; C(tags), C(skip_tags) and C(limit) are what
+          was asked for, C(left_out) are the areas and hosts.
+        - A partial run has C(partial) in its identifier.
+      type: dict
     notes:
       description: What the operator should know, such as a lock that was taken over.
       type: list

@@ -17,6 +17,7 @@ from ..module_utils._checks.guard import escaped
 from ..module_utils.checks import Check, plain, unknown, worst
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
+from .options import validated
 from .report.history import load_history
 
 #: Argument spec of the option "run", which the role "run" hands to every area.
@@ -74,7 +75,7 @@ class AreaAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, args = self.validate_argument_spec(argument_spec={**self.spec, **RUN_SPEC})
+        args = validated(self, {**self.spec, **RUN_SPEC})
         try:
             findings = self.collect(args, task_vars)
         except MaintenanceError as error:

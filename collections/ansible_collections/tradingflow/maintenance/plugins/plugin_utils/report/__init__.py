@@ -10,6 +10,23 @@ from .build import build
 from .files import point_latest, summary, write
 from .history import load_history
 from .kept import bring_back, keep
+from .scope import PARTIAL, is_partial, is_whole, last_whole, left_out, narrowed, scope_of
 from .text import table
 
-__all__ = ["bring_back", "build", "keep", "load_history", "point_latest", "summary", "table", "write"]
+__all__ = [
+    "PARTIAL",
+    "bring_back",
+    "build",
+    "is_partial",
+    "is_whole",
+    "keep",
+    "last_whole",
+    "left_out",
+    "load_history",
+    "narrowed",
+    "point_latest",
+    "scope_of",
+    "summary",
+    "table",
+    "write",
+]

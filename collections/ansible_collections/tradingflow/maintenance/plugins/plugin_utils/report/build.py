@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from ...module_utils.checks import CRITICAL, STATUSES, UNKNOWN, fails, plain, unknown, worst
 from ...module_utils.run import read_spool
 from .history import SCHEMA, changes
+from .scope import WHOLE, elsewhere
 from .words import clean, moment, scrub
 
 ACTION_STATUSES = ("ok", "failed", "skipped", "planned")
@@ -41,7 +42,8 @@ def build(
     What was expected but handed in nothing, cannot be read, makes no sense or failed is a check of its own.
 
     :param directory: artifacts/<playbook>/<run id>
-    :param run: run_id, environment, playbook, started_at, actor, check_mode, plan: list of {"area", "host"}
+    :param run: run_id, environment, playbook, started_at, actor, check_mode, plan: list of {"area", "host"},
+        scope (as of scope_of)
     :param finished_at: RFC 3339 UTC
     :param fail_on: warning, critical or never
     :param history: earlier reports, oldest first, see load_history
@@ -84,6 +86,8 @@ def build(
         "duration_s": max(0.0, (ended - began).total_seconds()) if began and ended else 0.0,
         "actor": clean(run["actor"], 200, one_line=True),
         "check_mode": bool(run["check_mode"]),
+        "scope": scrub(plain(run.get("scope") or WHOLE)),
+        "elsewhere": {},
         "fail_on": fail_on,
         "worst_status": worst_status,
         "passed": not fails(worst_status, fail_on),
@@ -97,6 +101,7 @@ def build(
         "versions": versions(),
     }
     report["changes"] = changes(report, history)
+    report["elsewhere"] = elsewhere(report, history)
     return report
 
 

@@ -17,11 +17,14 @@ from typing import Any
 from ...module_utils.run import write_private
 from .html import html
 from .machine import junit, openmetrics
+from .scope import is_partial, is_whole, narrowed
 from .text import markdown
 
 
 def write(report: dict[str, Any], directory: Path, history: list[dict[str, Any]]) -> dict[str, Path]:
     """Writes report.{json,md,prom,xml,html} into the run's folder, each whole or not at all, mode 0600.
+
+    Only a whole run has a report.prom: series of another one would stand for all of it, and for its having come.
 
     :returns: the paths by form
     """
@@ -33,6 +36,8 @@ def write(report: dict[str, Any], directory: Path, history: list[dict[str, Any]]
         "xml": lambda: junit(report),
         "html": lambda: html(report, history),
     }
+    if not is_whole(report):
+        del forms["prom"]
     paths = {form: directory / f"report.{form}" for form in forms}
     for form, render in forms.items():
         write_private(paths[form], render())
@@ -71,6 +76,10 @@ def summary(report: dict[str, Any], directory: Path) -> dict[str, Any]:
         **{key: report[key] for key in ("run_id", "environment", "playbook", "worst_status", "passed")},
         **report["counts"],
         "expected_missing": len(report["expected_missing"]),
+        "partial": is_partial(report),
+        "scope": narrowed(report) or "whole",
+        **{f"elsewhere_{status}": count for status, count in report["elsewhere"]["counts"].items()},
+        "last_whole_run": report["run_id"] if is_whole(report) else report["elsewhere"]["run_id"],
         "report": str(path),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.checks import CRITICAL, OK, STATUSES, UNKNOWN
+from .scope import PARTIAL, is_whole, standing
 
 SCHEMA = "urn:tradingflow:maintenance:report:1"
 
@@ -25,8 +26,8 @@ def load_history(
 ) -> list[dict[str, Any]]:
     """Earlier reports of a playbook in an environment, oldest first.
 
-    Reads at most ``limit`` files, the newest ones. Broken reports, those of another schema or environment and those
-    of check mode are left out.
+    Reads the newest ``limit`` files, and further ones until a whole run is among them. Broken reports, those of another
+    schema or environment and those of check mode are left out.
 
     :param before: a run id; only runs before it
     """
@@ -40,7 +41,11 @@ def load_history(
         return []
     for name in names:
         if read >= limit:
-            break
+            if limit <= 0 or read >= limit + 100 or any(is_whole(report) for report in found):
+                break
+            # What lies between may be many partial runs; their names say so.
+            if PARTIAL in name:
+                continue
         # Run ids begin with the time: their order is that of the runs.
         if before is not None and name >= before:
             continue
@@ -105,7 +110,7 @@ def changes(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, 
         for item in report["actions"]
         if item["status"] == "ok"
     }
-    for check in history[-1]["checks"]:
+    for check in (check for checks in standing(history).values() for check in checks):
         if (check["host"], check["id"]) not in now:
             kind = _fate(check, places.get((check["area"], check["host"]), set()), worked)
             if kind:
@@ -114,7 +119,7 @@ def changes(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, 
 
 
 def _fate(check: dict[str, Any], here: set[str], worked: set[tuple[str, str, str]]) -> str | None:
-    """What it means that a check of the previous run is not in this one: resolved, lost or nothing.
+    """What it means that a check that was there before is not in this run: resolved, lost or nothing.
 
     :param here: ids of this run's checks of the same area and host
     :param worked: area, host and name of this run's actions that went well

@@ -19,6 +19,7 @@ from ...module_utils.checks import STATUSES
 from . import words
 from .actions import facts, objectives, phases
 from .history import series
+from .scope import is_partial, is_whole, left_out, narrowed, open_words, overall
 from .sparkline import bars, sparkline
 from .text import CHANGES, RULES, change_text, changed, verdict
 
@@ -86,6 +87,11 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
         .render(
             report=report,
             verdict=verdict(report),
+            status=overall(report),
+            partial=is_partial(report),
+            narrowed=narrowed(report),
+            left_out=left_out(report, 20),
+            open_words=open_words(report),
             rule=RULES[report["fail_on"]],
             when=lambda text: words.when(text, ended),
             ended=words.when(report["finished_at"]),
@@ -104,7 +110,8 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             nearest=_nearest(report["checks"]),
             hosts=len({check["host"] for check in report["checks"]}),
             line=lines,
-            strip=_strip([*history, report]),
+            # A partial run is not one of the row.
+            strip=_strip([*filter(is_whole, history), report]),
         )
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...module_utils.run import write_private
 from ...module_utils.storage import client, key, storage_errors
+from .scope import PARTIAL
 
 
 def keep(report: dict[str, Any], path: Path, storage: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +52,10 @@ def bring_back(root: Path, playbook: str, storage: dict[str, Any], *, environmen
             for prefix in page.get("CommonPrefixes") or []
         ]
         # Run ids begin with the time: their order is that of the runs.
-        lacking = [name for name in sorted(names)[-limit:] if name and not (root / playbook / name).exists()]
+        names = sorted(filter(None, names))
+        # Among many partial runs, the last whole one as well.
+        wanted = {*names[-limit:], *[name for name in names if PARTIAL not in name][-1:]}
+        lacking = [name for name in sorted(wanted) if not (root / playbook / name).exists()]
 
         def fetch(name: str) -> None:
             body = s3.get_object(Bucket=bucket, Key=f"{folder}{name}/report.json")["Body"].read()

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...module_utils.checks import STATUSES
+from .scope import WHOLE, narrowed
 from .words import clean, moment, number, quantity, thresholds
 
 
@@ -51,6 +52,17 @@ def junit(report: dict[str, Any]) -> str:
             totals[key] += count
         suite.set("time", "0")
         suite.set("timestamp", clean(report["started_at"].removesuffix("Z")))
+    left_out = (report.get("scope") or WHOLE)["left_out"]
+    if left_out:
+        # A partial run is none that passed as a whole: what it did not look at was skipped.
+        suite = ElementTree.SubElement(root, "testsuite", name="not looked at", tests=str(len(left_out)))
+        suite.set("skipped", str(len(left_out)))
+        for item in left_out:
+            name = clean(f"{item['area']} [{item['host']}]")
+            case = ElementTree.SubElement(suite, "testcase", classname=clean(report["playbook"]), name=name, time="0")
+            ElementTree.SubElement(case, "skipped", message=clean(f"partial run: {narrowed(report)}"))
+        totals["tests"] += len(left_out)
+        totals["skipped"] += len(left_out)
     for key, count in totals.items():
         root.set(key, str(count))
     root.set("time", f"{report['duration_s']:g}")
@@ -71,7 +83,7 @@ def _text(check: dict[str, Any]) -> str:
 
 
 def openmetrics(report: dict[str, Any]) -> str:
-    """The report as OpenMetrics text, also readable by Prometheus' textfile collector."""
+    """The report of a whole run as OpenMetrics text, also readable by Prometheus' textfile collector."""
     run = {"environment": report["environment"], "playbook": report["playbook"]}
     began, ended = moment(report["started_at"]), moment(report["finished_at"])
     status = "0 ok, 1 warning, 2 unknown, 3 critical"
@@ -100,7 +112,6 @@ def openmetrics(report: dict[str, Any]) -> str:
     family("run_expected_missing", "Areas of hosts that handed in nothing.", [(run, len(report["expected_missing"]))])
     failed = sum(action["status"] == "failed" for action in report["actions"])
     family("run_actions_failed", "Actions of the run that failed.", [(run, failed)])
-    family("run_check_mode", "Whether the run only looked: 1 or 0.", [(run, report["check_mode"])])
     family("run_duration_seconds", "How long the run took.", [(run, report["duration_s"])], "seconds")
     for name, at in (("started", began), ("finished", ended)):
         if at:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...module_utils.checks import STATUSES
 from .actions import facts, objectives, phases
+from .scope import is_partial, left_out, narrowed, open_words, overall
 from .words import NBSP, clean, counted, duration, plural, quantity, thresholds, when
 
 #: Most findings, changes and areas that the table lists.
@@ -37,6 +38,11 @@ def verdict(report: dict[str, Any]) -> str:
     """The run in a few words: is it good?"""
     counts = report["counts"]
     bad = counted({**counts, "ok": 0})
+    if is_partial(report):
+        # Never a word of the whole: most of it may be bad.
+        open_ = counted({**report["elsewhere"]["counts"], "ok": 0})
+        rest = f"; {open_} still open elsewhere" if open_ else ""
+        return f"Partial run: {bad or 'nothing bad where it looked'}{rest}"
     if report["worst_status"] == "ok":
         return "All good"
     if report["worst_status"] == "warning":
@@ -133,7 +139,18 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
         add(f"Note: {note}")
     lines += ["", _rule("", width)]
     looked = " in check mode" if report["check_mode"] else ""
-    add(f"{report['playbook']} of {report['environment']}{looked}: {report['worst_status'].upper()}, {passing(report)}")
+    name = f"{report['playbook']} of {report['environment']}{looked}"
+    if is_partial(report):
+        add(f"Partial run ({narrowed(report)}). Not looked at: {left_out(report)}. {open_words(report)}")
+        for check in report["elsewhere"]["checks"][:MOST_CHANGES]:
+            if check["status"] == "critical":
+                add(
+                    f"open      {check['title']}  ·  {check['host']}: {clean(check['message'], 200, one_line=True)}",
+                    0,
+                    10,
+                )
+        name = f"Only {narrowed(report)} of {name}"
+    add(f"{name}: {report['worst_status'].upper()}, {passing(report)}")
     missing = plural(len(report["expected_missing"]), "area") + " missing" if report["expected_missing"] else ""
     told = [counted(report["counts"]), missing, f"took {duration(report['duration_s'])}"]
     add(", ".join(part for part in told if part))
@@ -197,7 +214,7 @@ def _wrapped(text: str, width: int, indent: int, hang: int) -> list[str]:
 
 def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     """The report for a chat message, at most limit characters: worst first, and how many more there are."""
-    icon = _ICONS[report["worst_status"]]
+    icon = _ICONS[overall(report)]
     head = [
         f"{icon} **{_md(verdict(report), 80)}** · {_md(report['playbook'], 60)} · {_md(report['environment'], 60)}"
         + (" · check mode" if report["check_mode"] else ""),
@@ -206,6 +223,15 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
         f" · took {duration(report['duration_s'])} · by {_md(report['actor'], 60)}",
         "",
     ]
+    if is_partial(report):
+        said = f"Only {narrowed(report)}; not looked at: {left_out(report)}. {open_words(report)}"
+        head += [_md(said, 500), ""]
+        worst_open = [check for check in report["elsewhere"]["checks"] if check["status"] == "critical"]
+        head += [
+            f"- {_ICONS['critical']} open: {_md(check['title'], 80)} (`{_code(check['host'], 40)}`)"
+            for check in worst_open[:5]
+        ]
+        head += [""] if worst_open else []
     # Actions first find their room: a failed backup is among the findings as well, a good one is what people look for.
     tail: list[str] = []
     for action in sorted(report["actions"], key=lambda action: action["status"] != "failed")[:5]:
@@ -216,8 +242,9 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     if len(report["actions"]) > 5:
         tail.append(f"- and {len(report['actions']) - 5:,} more actions")
     changes = [f"{len(report['changes'][kind]):,} {word}" for kind, word in CHANGES.items() if report["changes"][kind]]
+    unchanged = "nothing changed where it looked" if is_partial(report) else "nothing changed"
     if report["previous_run_id"]:
-        tail += ["", f"Since `{_code(report['previous_run_id'], 60)}`: {', '.join(changes) or 'nothing changed'}"]
+        tail += ["", f"Since `{_code(report['previous_run_id'], 60)}`: {', '.join(changes) or unchanged}"]
     tail += [f"Run `{_code(report['run_id'], 80)}`"]
 
     bad = [check for check in report["checks"] if check["status"] != "ok"]
