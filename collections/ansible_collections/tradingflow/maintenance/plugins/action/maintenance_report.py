@@ -34,6 +34,7 @@ class ActionModule(ActionBase):
         "history": {"type": "int", "default": 30},
         "interval": {"type": "int", "default": 0},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
+        "metrics": {"type": "dict", "options": reports.METRICS_SPEC},
     }
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -65,6 +66,10 @@ class ActionModule(ActionBase):
             return report, reports.write(report, directory, history)["json"]
 
         report, path = written()
+        unseen = self.published(report, path, args)
+        if unseen:
+            write_spool(directory, "metrics", "controller", as_dicts([unseen]), [])
+            report, path = written()
         record: dict[str, Any] | None = None
         if not run["check_mode"]:
             try:
@@ -74,6 +79,7 @@ class ActionModule(ActionBase):
                 finding.message, finding.remedy = error.message, error.remedy
                 write_spool(directory, "evidence", "controller", as_dicts([finding]), [])
                 report, path = written()
+                self.published(report, path, args)
         if reports.is_whole(report):
             reports.point_latest(directory)
         for line in reports.table(report):
@@ -92,6 +98,19 @@ class ActionModule(ActionBase):
             "summary": reports.summary(report, directory),
             "verdict": f"{scope}{run['playbook']} of {run['environment']} did not pass: {findings}. Report: {html}",
         }
+
+    def published(self, report: dict[str, Any], path: Path, args: dict[str, Any]) -> Check | None:
+        """Hands the series of a whole run to monitoring. The finding that it cannot, None when it can or need not."""
+        if not args["metrics"] or not reports.is_whole(report):
+            return None
+        try:
+            reports.publish(report, path.with_suffix(".prom"), args["metrics"])
+        except (OSError, LookupError) as error:
+            finding = Check("metrics.written", "Series handed to monitoring", "critical", False)
+            finding.message = f"What monitoring sees is that of an earlier run: {error}."
+            finding.remedy = "Let this user write that folder and give files to that group (docs/report.md)."
+            return finding
+        return None
 
     def record(self, report: dict[str, Any], path: Path, args: dict[str, Any], root: Path) -> dict[str, Any]:
         """Puts the report into the store, appends the run to the ledger, and leaves its place in evidence.json."""

@@ -24,7 +24,7 @@ from ..module_utils.lock import acquire, release
 from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.options import validated
-from ..plugin_utils.report import PARTIAL, bring_back, scope_of
+from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},
@@ -47,6 +47,7 @@ class ActionModule(ActionBase):
         "fail_on": {"type": "str", "default": "critical", "choices": ["warning", "critical", "never"]},
         "evidence": {"type": "dict", "options": ledger.SIGNING_SPEC},
         "interval": {"type": "int", "default": 0},
+        "metrics": {"type": "dict", "options": METRICS_SPEC},
     }
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -58,6 +58,24 @@ options:
       - V(0) when it does not run by a schedule.
     type: int
     default: 0
+  metrics:
+    description: Where monitoring reads the series of whole runs, besides C(report.prom) in the run's own folder.
+    type: dict
+    suboptions:
+      directory:
+        description:
+          - An existing folder on the controller, such as that of the node exporter's textfile collector. The file is
+            C(tradingflow-<environment>-<playbook>.prom).
+        type: path
+        required: true
+      group:
+        description: Group of the file. This user must be a member of it, or root.
+        type: str
+      mode:
+        description: Mode of the file, in quotes.
+        type: str
+        default: "0644"
+        choices: ["0600", "0640", "0644"]
   run:
     required: true
   storage:

@@ -97,6 +97,24 @@ options:
     description: Likewise.
     type: int
     default: 0
+  metrics:
+    description: Likewise.
+    type: dict
+    suboptions:
+      directory:
+        description:
+          - An existing folder on the controller, such as that of the node exporter's textfile collector. The file is
+            C(tradingflow-<environment>-<playbook>.prom).
+        type: path
+        required: true
+      group:
+        description: Group of the file. This user must be a member of it, or root.
+        type: str
+      mode:
+        description: Mode of the file, in quotes.
+        type: str
+        default: "0644"
+        choices: ["0600", "0640", "0644"]
   storage:
     required: false
 extends_documentation_fragment:

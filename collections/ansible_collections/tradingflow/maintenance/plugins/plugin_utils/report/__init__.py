@@ -11,9 +11,11 @@ from .files import point_latest, summary, write
 from .history import load_history
 from .kept import bring_back, keep
 from .scope import PARTIAL, is_partial, is_whole, last_whole, left_out, narrowed, scope_of
+from .series import METRICS_SPEC, publish
 from .text import table
 
 __all__ = [
+    "METRICS_SPEC",
     "PARTIAL",
     "bring_back",
     "build",
@@ -25,6 +27,7 @@ __all__ = [
     "load_history",
     "narrowed",
     "point_latest",
+    "publish",
     "scope_of",
     "summary",
     "table",
