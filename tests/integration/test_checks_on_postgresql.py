@@ -60,6 +60,15 @@ class Server:
         finally:
             connection.close()
 
+    def rows(self, statement: str) -> list[Any]:
+        connection = self.connect(NAME)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
     @property
     def address(self) -> dict[str, Any]:
         return {
@@ -147,6 +156,7 @@ def test_role_without_rights_gets_unknown_only_where_it_may_not_look(server: Ser
     # The sandbox's app holds sessions of another role, which this one may not see.
     found = measure(database, server.address)
     hidden = {"database.longest_transaction", "database.connections", "database.slow_statements"}
+    hidden |= {"database.archive_waiting", "database.archive_age"}
     assert {id for id, check in found.items() if check.status == "unknown"} == hidden
     assert all("pg_monitor" in found[id].remedy for id in hidden)
     server("GRANT pg_monitor TO {role}")
@@ -217,6 +227,59 @@ def test_replication_slot_that_nobody_reads(server: Server) -> None:
         assert "checks_idle" in check.details["inactive"]
     finally:
         server("SELECT pg_drop_replication_slot('checks_idle')", name="postgres")
+
+
+def test_prepared_transaction_holds_a_lock(server: Server) -> None:
+    (most,) = (row[0] for row in server.rows("SHOW max_prepared_transactions"))
+    if most == "0":
+        with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState):
+            server("BEGIN; CREATE TABLE p (); PREPARE TRANSACTION 'x'")
+        assert measure(database, server.address)["database.prepared_transactions"].value == 0
+        return
+    server("BEGIN; CREATE TABLE p (); PREPARE TRANSACTION 'orphan'")
+    try:
+        check = measure(database, server.address, prepared_transactions={"critical": 0})[
+            "database.prepared_transactions"
+        ]
+        assert (check.status, "orphan" in check.message) == ("critical", True)
+    finally:
+        server("ROLLBACK PREPARED 'orphan'")
+
+
+def test_limits_of_a_role_and_a_database(server: Server) -> None:
+    server("GRANT pg_monitor TO {role}", "ALTER ROLE {role} CONNECTION LIMIT 1")
+    check = measure(database, server.address)["database.connections"]
+    assert (check.status, check.value) == ("critical", 100.0)
+    assert "the role checks" in check.message
+    server("ALTER ROLE {role} CONNECTION LIMIT -1", "ALTER DATABASE {name} CONNECTION LIMIT 1")
+    check = measure(database, server.address)["database.connections"]
+    assert (check.status, "the database checks" in check.message) == ("critical", True)
+    server("ALTER DATABASE {name} CONNECTION LIMIT 0")
+
+
+def test_writes_that_are_refused_by_default(server: Server) -> None:
+    def found() -> Check:
+        return measure(database, server.address)["database.writable"]
+
+    assert found().status == "ok"
+    server("ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert found().status == "critical"
+    server("SET default_transaction_read_only = off", "ALTER DATABASE {name} RESET default_transaction_read_only")
+    server("ALTER ROLE {role} SET default_transaction_read_only = on")
+    assert (found().status, found().remedy.startswith("Take it from the maintenance role")) == ("unknown", True)
+    server("CREATE TABLE owned ()", "ALTER TABLE owned OWNER TO {role}")
+    assert found().status == "warning"
+
+
+def test_sequence_without_an_owner_fills_an_integer(server: Server) -> None:
+    server(
+        "CREATE SEQUENCE big AS bigint START 2000000000",
+        "CREATE TABLE t (id integer DEFAULT nextval('big'))",
+        "INSERT INTO t DEFAULT VALUES",
+        "GRANT SELECT, USAGE ON SEQUENCE big TO {role}",
+    )
+    check = measure(database, server.address)["database.sequences"]
+    assert (check.status, check.value) == ("critical", 93.1)
 
 
 def test_invalid_index(server: Server) -> None:

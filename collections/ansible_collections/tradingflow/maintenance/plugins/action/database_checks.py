@@ -25,5 +25,6 @@ class ActionModule(AreaAction):
             args["timeout"],
             args["capacity"],
             lambda id: of_check(history, host, id),
+            args["replicas"],
         )
         return Findings(checks, extra=facts)

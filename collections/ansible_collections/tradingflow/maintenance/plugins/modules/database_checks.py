@@ -28,6 +28,12 @@ options:
       - V(0) when that is not known.
     type: float
     default: 0
+  replicas:
+    description:
+      - How many replicas should be connected; fewer are critical.
+      - V(-1) for as many as an earlier report saw when all was well.
+    type: int
+    default: -1
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.
@@ -59,7 +65,8 @@ options:
             type: float
             default: 10
       connections:
-        description: Connections used, in percent of those that ordinary users can have.
+        description:
+          - Connections used, in percent of those that ordinary users can have, or of a role's or database's own limit.
         type: dict
         suboptions:
           warning:
@@ -118,6 +125,42 @@ options:
             description: Critical from here on.
             type: float
             default: 300
+      archive_waiting:
+        description: Number of WAL files that wait to be archived.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 10
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 100
+      archive_age:
+        description: Seconds the oldest WAL file has waited to be archived.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 300
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 3600
+      prepared_transactions:
+        description: Seconds the oldest prepared transaction has been open.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 300
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 3600
       xid_age:
         description: Age of the oldest unfrozen transaction id; the server stops at about 2147000000.
         type: dict

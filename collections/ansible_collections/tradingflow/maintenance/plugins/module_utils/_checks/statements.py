@@ -138,17 +138,25 @@ STATEMENTS: Tuple[Probe, ...] = (
         (("database.sequences", "Sequence nearest its end"),),
         "pg_sequence",
         """
-        WITH limits AS (
+        WITH fed AS (
+            -- Columns that a sequence fills: that own it, or whose default names it.
+            SELECT d.objid AS sequence, a.atttypid
+            FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+                  AND d.deptype IN ('a', 'i')
+            UNION ALL
+            SELECT d.refobjid, a.atttypid
+            FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+            JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+            WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+        ), narrowest AS (
+            SELECT sequence, min(CASE atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 END)::numeric AS most
+            FROM fed GROUP BY sequence
+        ), limits AS (
             SELECT c.oid, n.nspname, c.relname, NOT has_sequence_privilege(c.oid, 'USAGE, SELECT') AS hidden,
-                   s.seqincrement, s.seqcycle,
-                   greatest(s.seqmin, CASE a.atttypid WHEN 21 THEN -32768 WHEN 23 THEN -2147483648 ELSE s.seqmin END)
-                   ::numeric AS least,
-                   least(s.seqmax, CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 ELSE s.seqmax END)
-                   ::numeric AS most
+                   s.seqincrement, s.seqcycle, greatest(s.seqmin, -f.most - 1) AS least, least(s.seqmax, f.most) AS most
             FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-            LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                 AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
-            LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            LEFT JOIN narrowest f ON f.sequence = c.oid
             WHERE c.relpersistence <> 't' AND NOT s.seqcycle
         ), reached AS (
             SELECT *, CASE WHEN NOT hidden THEN pg_sequence_last_value(oid) END::numeric AS last FROM limits

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, OK, Check, judge
+from ..checks import OK, UNKNOWN, WARNING, Check, judge
 from . import limits, printable
-from .sql import NotMeasured, Probe, Row
+from .sql import Probe, Row
 
 #: Blocks read before the share that came from the cache says anything.
 ENOUGH_BLOCKS = 10_000
@@ -32,9 +32,11 @@ def multixacts(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 
 
 def vacuum(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """Tables with far more dead rows than autovacuum should let them have."""
+    """Tables with far more dead rows than autovacuum should let them have, and whether it runs at all."""
+    setting = rows[0]
+    rows = [row for row in rows if row["relname"] is not None]
     names = [printable(f"{row['schemaname']}.{row['relname']}") for row in rows]
-    yield judge(
+    check = judge(
         "database.autovacuum_behind",
         "Tables that autovacuum does not keep up with",
         len(rows),
@@ -46,6 +48,16 @@ def vacuum(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         source="pg_stat_user_tables",
         details={"dead_rows": {printable(f"{row['schemaname']}.{row['relname']}"): row["dead"] for row in rows[:20]}},
     )
+    off = [name for name in ("autovacuum", "track_counts") if setting[name] != "on"]
+    if off:
+        text = f"{off[0]} is off, so that autovacuum does not run."
+        check.message = f"{text} {check.message}" if names else text
+        if check.status == OK:
+            # Without counts nobody knows how many rows are dead.
+            check.status = UNKNOWN if "track_counts" in off else WARNING
+            check.value = None if check.status == UNKNOWN else check.value
+            check.remedy = f"Set {off[0]} to on and reload, or see that whatever vacuums instead really does."
+    yield check
 
 
 def indexes(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
@@ -61,32 +73,6 @@ def indexes(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         source="pg_index",
         details={"indexes": names[:50]},
     )
-
-
-def archive(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """Whether the archiving of WAL fails. Critical while its last try failed."""
-    row = rows[0]
-    common: Dict[str, Any] = {"source": "pg_stat_archiver", "details": {"failed": row["failed_count"]}}
-    id, title = "database.archive", "Archive of WAL"
-    if row["mode"] == "off":
-        yield Check(id, title, OK, "off", message="WAL is not archived (archive_mode is off).", **common)
-    elif row["failing"]:
-        yield Check(
-            id,
-            title,
-            CRITICAL,
-            "failing",
-            message=f"WAL cannot be archived: {printable(row['last_failed_wal'])} failed.",
-            remedy="Read the server's log for what archive_command says; until it works WAL fills the disk.",
-            **common,
-        )
-    elif row["mode"] == "on" and row["standby"]:
-        yield Check(id, title, OK, "on the primary", message="A standby leaves archiving to its primary.", **common)
-    elif row["last_archived_wal"] is None:
-        raise NotMeasured("WAL is to be archived, but none has been yet.", "Force one: SELECT pg_switch_wal().")
-    else:
-        text = f"WAL is archived, last {printable(row['last_archived_wal'])}."
-        yield Check(id, title, OK, "works", message=text, **common)
 
 
 def cache(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
@@ -125,12 +111,15 @@ UPKEEP: Tuple[Probe, ...] = (
         (("database.autovacuum_behind", "Tables that autovacuum does not keep up with"),),
         "pg_stat_user_tables",
         """
-        SELECT s.schemaname, s.relname, s.n_dead_tup AS dead
-        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
-        WHERE s.n_dead_tup > 10000
-              AND s.n_dead_tup > 3 * (current_setting('autovacuum_vacuum_threshold')::float8
-                  + current_setting('autovacuum_vacuum_scale_factor')::float8 * greatest(c.reltuples, 0))
-        ORDER BY s.n_dead_tup DESC
+        SELECT current_setting('autovacuum') AS autovacuum, current_setting('track_counts') AS track_counts, behind.*
+        FROM (SELECT) AS one LEFT JOIN (
+            SELECT s.schemaname, s.relname, s.n_dead_tup AS dead
+            FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+            WHERE s.n_dead_tup > 10000
+                  AND s.n_dead_tup > 3 * (current_setting('autovacuum_vacuum_threshold')::float8
+                      + current_setting('autovacuum_vacuum_scale_factor')::float8 * greatest(c.reltuples, 0))
+        ) AS behind ON true
+        ORDER BY behind.dead DESC NULLS LAST
         """,
         vacuum,
     ),
@@ -145,17 +134,6 @@ UPKEEP: Tuple[Probe, ...] = (
         ORDER BY 1, 2
         """,
         indexes,
-    ),
-    Probe(
-        (("database.archive", "Archive of WAL"),),
-        "pg_stat_archiver",
-        """
-        SELECT current_setting('archive_mode') AS mode, pg_is_in_recovery() AS standby, failed_count,
-               last_archived_wal, last_failed_wal,
-               coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing
-        FROM pg_stat_archiver
-        """,
-        archive,
     ),
     Probe(
         (("database.cache_hit", "Blocks found in the cache"),),
