@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks as backups
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
@@ -84,7 +85,8 @@ def measure(platform: Sandbox) -> dict[str, str]:
     found |= {check.id: check.status for check in system.measure(host) if "small-disk" in check.id}
     quick = {**platform.storage, "connect_timeout": 2, "max_attempts": 1}
     never = {"proven_restore": {"warning": math.inf, "critical": math.inf}}
-    wanted = given(backups.CHECKS_SPEC, storage=quick, environment_name="local", thresholds=never)
+    keys = {"trusted_key_files": [platform.state["evidence"]["public_key_file"]]}
+    wanted = given(backups.CHECKS_SPEC, storage=quick, environment_name="local", thresholds=never, evidence=keys)
     try:
         found |= {check.id: check.status for check in backups.measure(wanted)}
     except StorageError:
@@ -118,7 +120,12 @@ def assert_as_said(turns: dict[str, str], found: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def recovery_point(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> None:
     """One in the environment of inventories/local."""
-    engine.create(
+    back_up(platform, tmp_path_factory.mktemp("scratch"))
+
+
+def back_up(platform: Sandbox, scratch: Path) -> str:
+    """Makes a recovery point and records it; gives its id."""
+    made = engine.create(
         {
             **{name: spec.get("default") for name, spec in options.SPEC.items()},
             "environment_name": "local",
@@ -126,11 +133,21 @@ def recovery_point(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
             "storage": platform.storage,
             "application": {"name": "tradingflow", "version": "1.2.3", "image": None},
             "pg_bin_dir": platform.state["postgres"]["bin_dir"],
-            "scratch_directory": str(tmp_path_factory.mktemp("scratch")),
+            "scratch_directory": str(scratch),
             "verify": "none",
         },
         Progress(),
     )
+    id = str(made["recovery_point"]["id"])
+    ledger.append(
+        *(platform.storage, "local", "backup"),
+        actor="ada",
+        run_id=id,
+        subjects=[{"name": made["key"], "digest": {"sha256": made["sha256"]}}],
+        content={"id": id, "verified": True},
+        signing_key=platform.state["evidence"]["signing_key_file"],
+    )
+    return id
 
 
 @pytest.fixture
@@ -176,6 +193,16 @@ def test_turns_exactly_its_checks(platform: Sandbox, trouble: Callable[[str], st
         found |= {check["id"]: check["status"] for check in logged(platform, begun, before)}
     assert_as_said(dict(TROUBLES[name].turns), found)
     assert TROUBLES[name].undone in heal_all(platform)
+    assert_green(platform)
+
+
+def test_a_damaged_point_is_seen_after_the_next_backup_too(
+    platform: Sandbox, trouble: Callable[[str], str], tmp_path: Path
+) -> None:
+    trouble("damaged-backup")
+    back_up(platform, tmp_path)
+    assert bad(measure(platform)) == {"backups.kept_intact": "critical"}
+    heal_all(platform)
     assert_green(platform)
 
 

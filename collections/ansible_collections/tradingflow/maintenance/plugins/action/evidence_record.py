@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils import ledger
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.storage import STORAGE_SPEC
+from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
 
 SUBJECT_SPEC: dict[str, Any] = {
@@ -29,8 +32,8 @@ class ActionModule(ActionBase):
         "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
         "environment_name": {"type": "str", "required": True},
         "kind": {"type": "str", "required": True, "choices": list(ledger.KINDS)},
-        "run_id": {"type": "str", "required": True},
-        "actor": {"type": "str", "required": True},
+        "run_id": {"type": "str"},
+        "actor": {"type": "str"},
         "subjects": {"type": "list", "elements": "dict", "default": [], "options": SUBJECT_SPEC},
         "content": {"type": "dict", "default": {}},
         **ledger.SIGNING_SPEC,
@@ -46,6 +49,8 @@ class ActionModule(ActionBase):
             mutually_exclusive=[["signing_key", "signing_key_file"]],
             required_one_of=[["signing_key", "signing_key_file"]],
         )
+        args["actor"] = args["actor"] or actor(task_vars or {})
+        args["run_id"] = args["run_id"] or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-record-{secrets.token_hex(3)}"
         try:
             record = ledger.append(
                 args["storage"],
@@ -68,5 +73,6 @@ class ActionModule(ActionBase):
             shown = {name: args[name] for name in ("kind", "run_id", "actor", "subjects", "content")}
             after = json.dumps(shown, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             result["diff"] = {"before": "", "after": after, "after_header": record["key"]}
-        result.update(changed=True, **record)
+        steps = [] if self._task.check_mode else [f"record {record['number']} of the ledger, {record['key']}"]
+        result.update(changed=True, steps=steps, **record)
         return result

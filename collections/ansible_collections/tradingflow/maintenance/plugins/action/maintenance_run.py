@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import secrets
@@ -23,6 +22,7 @@ from ..module_utils.errors import MaintenanceError
 from ..module_utils.lock import acquire, release
 from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
+from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
 from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
 
@@ -115,16 +115,3 @@ def history_notes(root: Path, run: dict[str, Any], args: dict[str, Any]) -> list
     except (MaintenanceError, OSError) as error:
         return [f"Earlier reports in the store are not looked at: {error}"]
     return []
-
-
-def actor(task_vars: dict[str, Any]) -> str:
-    """Who started this: AWX's user, or the user of this machine (through sudo when so)."""
-    for name in ("awx_user_name", "tower_user_name"):
-        if task_vars.get(name):
-            return f"{task_vars[name]} (AWX job {task_vars.get('awx_job_id') or task_vars.get('tower_job_id')})"
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid {os.getuid()}"
-    sudo = os.environ.get("SUDO_USER")
-    return f"{sudo} as {user}" if sudo and sudo != user else user

@@ -16,6 +16,10 @@ description:
   - Where its application files are in a restic repository, compares one listing of that with what the newest recovery
     points listed. Packs, index, snapshots and keys must have the size and ETag they had. Needs neither restic nor the
     password.
+  - Compares one listing of the store with all kept recovery points, and with the backups and deletions in the ledger.
+    What is missing, cut, changed or unexpected is named.
+  - Reads kept recovery points back in turns, with SHA-256, within O(kept_read). What was read when is in the details of
+    the check, where the next run finds it. In check mode nothing is read.
   - Compares its size and duration with the median of up to ten recovery points before it, of the same compression.
     Of pgBackRest the size of the restored cluster counts.
   - With the engine C(pgbackrest), watches over the WAL, by listing the repository, without pgBackRest's program. It
@@ -120,6 +124,24 @@ options:
         description: Seconds that a statement may take.
         type: int
         default: 60
+  kept_read:
+    description: How much of kept recovery points is read back in a run.
+    type: dict
+    suboptions:
+      bytes:
+        description:
+          - After so many bytes no further object is begun. V(0) reads none.
+          - What is damaged is read again in each run, within as many bytes more.
+        type: int
+        default: 10000000000
+      seconds:
+        description: Likewise, after so many seconds.
+        type: int
+        default: 600
+      days:
+        description: After so many days a recovery point is due again.
+        type: int
+        default: 30
   key_expiry:
     description: Keys that end on a date nobody can look up. Without any, there is no check of it.
     type: list
@@ -198,6 +220,17 @@ options:
             description: Critical from here on.
             type: float
             default: 35
+      kept_read:
+        description: Days since the kept recovery point that had to wait longest was read back.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 90
+          critical:
+            description: Critical from here on.
+            type: float
       wal_age:
         description: Age of the newest change that is in the repository, in s. Critical is what may be lost (RPO).
         type: dict
@@ -251,7 +284,7 @@ extends_documentation_fragment:
   - tradingflow.maintenance.run
 attributes:
   check_mode:
-    description: Reads only, so it does the same.
+    description: Reads only, so it does the same, but for what O(kept_read) has read back.
     support: full
   diff_mode:
     description: Changes nothing.
@@ -293,7 +326,8 @@ EXAMPLES = r"""
 RETURN = r"""
 checks:
   description:
-    - backups.newest_age, backups.newest_intact, backups.size_anomaly, backups.duration_anomaly,
+    - backups.newest_age, backups.newest_intact, backups.kept_intact, backups.kept_read, backups.size_anomaly,
+      backups.duration_anomaly,
       backups.proven_restore, backups.clock:store, backups.store_certificate (of a store with TLS that is not AWS's)
       and backups.keys (with O(key_expiry)), as contract 1.
     - With the engine C(pgbackrest) also backups.wal_archived, backups.wal_gaps, backups.wal_of_backups,

@@ -29,13 +29,11 @@ options:
     required: true
     choices: [run, backup, drill, restore, deletion, release, migration, patch, review, incident]
   run_id:
-    description: The run it belongs to.
+    description: The run it belongs to. By default one of its own.
     type: str
-    required: true
   actor:
-    description: Who did it.
+    description: Who did it. By default AWX's user, or the user who runs C(ansible-playbook).
     type: str
-    required: true
   subjects:
     description:
       - The things it is about, each with its digest.
@@ -144,6 +142,11 @@ recorded_at:
   description: When it was recorded, RFC 3339 UTC.
   returned: success
   type: str
+steps:
+  description: Where the record is, in words. Nothing in check mode.
+  returned: success
+  type: list
+  elements: str
 notes:
   description: What the operator should know, such as a bucket that cannot lock objects.
   returned: success

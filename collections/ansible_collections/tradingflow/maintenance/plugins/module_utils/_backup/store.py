@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional
+from typing import Any, Container, Dict, List, Optional
 
 from .._checks import limits, plural, span
 from ..checks import CRITICAL, Check, judge, unknown
@@ -98,9 +98,11 @@ def measure(
     thresholds: Dict[str, Any],
     now: Optional[datetime] = None,
     engine: str = "logical",
+    lost: Container[str] = (),
 ) -> List[Check]:
     """Age and integrity of an engine's newest recovery point.
 
+    :param lost: ids that the ledger knows, and whose recovery-point.json is gone
     :raises MaintenanceError: the store does not answer, so that nothing is known
     """
     now = now or datetime.now(timezone.utc)
@@ -109,16 +111,17 @@ def measure(
     source = f"s3://{storage['bucket']}/{prefix}/"
     s3 = client(storage, pool=8)
     unfinished: List[str] = []
+    gone: List[str] = []
     others = 0
     ids = run_ids(s3, storage, prefix)
     for run_id in ids:
         if head(s3, storage, f"{prefix}/{run_id}/{NAME}") is None:
-            unfinished.append(run_id)
+            (gone if run_id in lost else unfinished).append(run_id)
             continue
-        details = {"id": run_id, "unfinished_since": unfinished[:20]}
+        details = {"id": run_id, "unfinished_since": unfinished[:20], "lost_since": gone[:20]}
         try:
             point = read(s3, storage, prefix, run_id)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             # Whichever engine made it.
             return _unreadable(run_id, error, limit, source, details, engine)
         if point["engine"]["name"] == engine:
@@ -135,6 +138,8 @@ def measure(
         text += f" made with the engine {engine}, but {plural(others, 'other one', 'other ones')}."
     else:
         text += f", only {plural(len(unfinished), 'unfinished one')}." if unfinished else "."
+    if gone:
+        text += f" Of {', '.join(gone[:3])} the {NAME} is missing, and the ledger says that there was one."
     remedy = "Run the backup (playbooks/daily.yml --tags backup) and read what it says."
     end = suffix(engine)
     return [
@@ -183,7 +188,9 @@ def age(
     seconds = max(seconds, 0)
     unfinished = len(details["unfinished_since"])
     text = f"The newest recovery point {point['id']} is {span(seconds)} old"
-    text += f"; {plural(unfinished, 'later one was', 'later ones were')} never finished." if unfinished else "."
+    text += f"; {plural(unfinished, 'later one was', 'later ones were')} never finished" if unfinished else ""
+    lost = details.get("lost_since", [])
+    text += f"; of {lost[0]}, which is later, the {NAME} is missing." if lost else "."
     return judge(
         id,
         AGE_TITLE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Set, Tuple
 
+from .._ledger.points import REASON
 from .._wal.repository import Repository
 from ..errors import MaintenanceError
 from . import files
@@ -15,7 +16,6 @@ from .files import Going
 from .inventory import Inventory, Run
 from .options import effective_rules
 from .physical import Backups, Window
-from .records import REASON
 from .rules import Plan
 
 

@@ -14,6 +14,7 @@ from .._backup.files_restic import made_at
 from .._backup.verify import head
 from .._checks import span
 from .._ledger.places import Store
+from .._ledger.points import Known, look_up, trusted
 from .._wal.repository import look
 from ..errors import MaintenanceError
 from ..storage import client, key
@@ -23,7 +24,6 @@ from .deletion import Refused, delete
 from .files import Append
 from .inventory import Facts, Inventory, Run, Version, damage, locks, may_see_locks, take
 from .options import by_engine, check, effective_rules
-from .records import Known, look_up, trusted
 from .rules import Plan, Point
 
 #: Seconds that the runner's clock may be off the store's before nothing is deleted.

@@ -16,10 +16,10 @@ from .._backup import repository
 from .._backup.files_restic import made_at
 from .._backup.restic import Restic, need
 from .._backup.store import ID, NAME
+from .._ledger.points import REASON, Known
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
 from ..storage import client
 from .inventory import Inventory
-from .records import REASON, Known
 
 #: Snapshots that one call of restic forgets.
 PER_CALL = 100

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, Iterable, List, NamedTuple, Set, Tuple
 
+from .._ledger.points import Known
 from .._wal import gaps, names
 from .._wal.repository import Repository
 from .inventory import Facts
-from .records import Known
 
 #: A backup by its label, with its repository.
 DELETED, UNFINISHED = "its recovery point was deleted", "no recovery point was ever made of it"

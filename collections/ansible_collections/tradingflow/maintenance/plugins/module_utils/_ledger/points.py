@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Dict, Iterator, List, Optional, Set
 
-from .._ledger.keys import PublicKeys, public_key, signing_key
-from .._ledger.places import Store
-from .._ledger.record import Record, parse_time
-from .._ledger.walk import backwards
 from ..checks import OK
-from .rules import CLOCK_TOLERANCE
+from .keys import PublicKeys, public_key, signing_key
+from .places import Store
+from .record import Record, parse_time
+from .walk import backwards
 
 #: Records that are looked at: years of them, in less than a minute.
 MOST = 20000
 #: The host that made a backup may have another clock than the runner that recorded it.
 CLOCKS = timedelta(days=1)
+#: A record from further ahead says that a clock is wrong.
+CLOCK_TOLERANCE = timedelta(seconds=300)
 
 REASON = "retention"
 
@@ -35,7 +36,9 @@ class Known:
         record names none
     :param recorded: likewise, that was written
     :param proven: likewise, that a drill restored
-    :param begun: ids whose deletion was begun
+    :param begun: ids whose deletion was begun by retention
+    :param removed: ids of which any record says that they were deleted, whoever did it
+    :param read_at: id -> when all of it was last read: by its backup's verification, or by a drill
     :param backups: label of a physical backup, without its repository -> id of the recovery point that was made of it
     :param expired: labels, with their repository, whose deletion was begun
     :param reached: whether there were not too many records
@@ -47,6 +50,8 @@ class Known:
     recorded: Digests = field(default_factory=dict)
     proven: Digests = field(default_factory=dict)
     begun: Set[str] = field(default_factory=set)
+    removed: Set[str] = field(default_factory=set)
+    read_at: Dict[str, datetime] = field(default_factory=dict)
     backups: Dict[str, str] = field(default_factory=dict)
     expired: Set[str] = field(default_factory=set)
     reached: bool = True
@@ -68,8 +73,12 @@ def trusted(evidence: Dict[str, Any]) -> PublicKeys:
     return PublicKeys(keys or [signing_key(evidence.get("signing_key") or evidence.get("signing_key_file")).public])
 
 
-def look_up(storage: Dict[str, Any], environment: str, keys: PublicKeys, since: datetime, now: datetime) -> Known:
+def look_up(
+    storage: Dict[str, Any], environment: str, keys: PublicKeys, since: Optional[datetime], now: datetime
+) -> Known:
     """What the ledger says of recovery points made since a time: records of them are no older.
+
+    :param since: None for all there ever were
 
     :raises StorageError: the store does not answer
     """
@@ -82,7 +91,7 @@ def look_up(storage: Dict[str, Any], environment: str, keys: PublicKeys, since: 
         at = parse_time(record.predicate["recorded_at"])
         if at - now > CLOCK_TOLERANCE:
             known.problem = f"record {number} of the ledger is from the future: a clock is wrong"
-        if at < since - CLOCKS:
+        if since and at < since - CLOCKS:
             return known
         _learn(known, record)
     known.reached = looked_at < MOST
@@ -98,10 +107,16 @@ def _learn(known: Known, record: Record) -> None:
             known.backups.setdefault(content["label"], content["id"])
         if content.get("verified") is True:
             known.verified.setdefault(content["id"], set()).add(digest)
+            # Newest first: what is known already is later.
+            known.read_at.setdefault(content["id"], parse_time(record.predicate["recorded_at"]))
     elif kind == "drill" and content.get("worst_status") == OK and isinstance(content.get("recovery_point"), str):
         point = content["recovery_point"]
         known.proven.setdefault(point, set()).add(_digest(record, point))
-    elif kind == "deletion" and content.get("reason") == REASON:
+        known.read_at.setdefault(point, parse_time(record.predicate["recorded_at"]))
+    elif kind == "deletion":
+        known.removed.update(_ids(content.get("recovery_points")))
+        if content.get("reason") != REASON:
+            return
         known.begun.update(_ids(content.get("recovery_points")))
         known.expired.update(_labels(content.get("recovery_points")))
         known.expired.update(_labels(content.get("backups")))
