@@ -53,8 +53,14 @@ options:
         description: Seconds to wait for an answer.
         type: int
         default: 60
-      max_attempts:
-        description: How often a request is tried in all.
+      retry_seconds:
+        description:
+          - How long a request is tried again while the store is overloaded, restarting or out of reach.
+          - Where it has not answered yet, and nothing would be lost, 20 s at the most.
         type: int
-        default: 3
+        default: 120
+      max_attempts:
+        description: How often a request is tried in all at most, V(0) for as often as O(storage.retry_seconds) allows.
+        type: int
+        default: 0
 """

@@ -23,6 +23,7 @@ from ._ledger.places import Store
 from ._ledger.record import KINDS, BadRecord, Record, digest, open_record, parse_time, seal, statement
 from .checks import plain, utc_now
 from .errors import EvidenceError, StorageError
+from .storage import patient
 
 __all__ = ["KINDS", "SIGNING_SPEC", "append"]
 
@@ -78,7 +79,7 @@ def append(
     own = load_key(signing_key)
     trusted = _trusted(own, list(trusted_keys))
     statement({"kind": kind, "content": plain(content)}, subjects)
-    store = Store(storage, environment)
+    store = Store(patient(storage), environment)
     notes: list[str] = []
     seen = _witnessed(witness, trusted, notes)
     number = store.head(seen["number"] if seen else 0)

@@ -29,7 +29,7 @@ from .storage import client, describe, error_code, key, storage_errors
 
 _TRIES = 10
 #: A lock is no reason to wait long for a store.
-_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "max_attempts": 2}
+_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "retry_seconds": 20}
 _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _IDENTITY = ("host", "machine", "boot_id", "pid_namespace")
 

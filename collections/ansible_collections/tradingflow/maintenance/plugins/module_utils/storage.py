@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
+from ._storage_retry import BROKEN, BUSY, Body, Retry
 from .errors import ConfigurationError, StorageError
 
 try:
@@ -17,6 +19,13 @@ try:
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
     boto3 = None  # type: ignore[assignment]
+
+#: What reading an answer raises where the SDK does not wrap it.
+_HTTP = tuple(each for each in BROKEN if each is not OSError)
+_DOWN = (
+    "Look at the store's health, load, disks and log, and run again once it answers. This says nothing against keys,"
+    " rights or objects: change none of them."
+)
 
 _CONDITIONS = {"IfMatch": "If-Match", "IfNoneMatch": "If-None-Match"}
 
@@ -33,8 +42,11 @@ STORAGE_SPEC: Dict[str, Any] = {
     "addressing_style": {"type": "str", "default": "auto", "choices": ["auto", "path", "virtual"]},
     "connect_timeout": {"type": "int", "default": 5},
     "read_timeout": {"type": "int", "default": 60},
-    "max_attempts": {"type": "int", "default": 3},
+    "retry_seconds": {"type": "int", "default": 120},
+    "max_attempts": {"type": "int", "default": 0},
 }
+
+_CLIENTS: weakref.WeakKeyDictionary[Any, Retry] = weakref.WeakKeyDictionary()
 
 
 def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
@@ -67,7 +79,8 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
             config=Config(
                 connect_timeout=storage.get("connect_timeout", 5),
                 read_timeout=storage.get("read_timeout", 60),
-                retries={"mode": "standard", "total_max_attempts": storage.get("max_attempts", 3)},
+                # Ours decides: a number of tries says nothing of how long a store may be away.
+                retries={"mode": "standard", "total_max_attempts": 1},
                 max_pool_connections=pool,
                 s3={"addressing_style": storage.get("addressing_style") or "auto"},
                 **quiet,
@@ -79,7 +92,30 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
         ) from None
     for operation in ("PutObject", "DeleteObject"):
         _conditions(made, operation)
+    _CLIENTS[made] = Retry(storage)
+    made.meta.events.register("needs-retry.s3", _CLIENTS[made])
     return made
+
+
+def patient(storage: Dict[str, Any]) -> Dict[str, Any]:
+    """The same store for what must not be lost: its whole deadline counts from the first request on."""
+    return {**storage, "patient": True}
+
+
+def give_up(s3: Any) -> None:
+    """What is under way is not tried again, and nobody waits: for work that ends anyway."""
+    if s3 in _CLIENTS:
+        _CLIENTS[s3].give_up()
+
+
+def opened(s3: Any, bucket: str, key: str) -> Body:
+    """An object to read from; where the store breaks off, reading goes on.
+
+    :raises ClientError: as of get_object
+    """
+    place = {"Bucket": bucket, "Key": key}
+    retry = _CLIENTS[s3] if s3 in _CLIENTS else Retry({"max_attempts": 1})
+    return Body(s3, retry, place, s3.get_object(**place))
 
 
 def _conditions(s3: Any, operation: str) -> None:
@@ -120,6 +156,12 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code, text = error_code(error), error.response.get("Error", {}).get("Message", "")
+        if code in BUSY or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise StorageError(
+                f"The S3 store {describe(storage)} is overloaded or down, while {doing}: {code}: {text}"
+                f"{_waited(storage)}",
+                _DOWN,
+            ) from None
         remedies = {
             "NoSuchBucket": "Create the bucket or correct tradingflow_storage.bucket.",
             "InvalidAccessKeyId": "Correct the access key (tradingflow_storage.access_key).",
@@ -128,18 +170,30 @@ def storage_errors(storage: Dict[str, Any], doing: str) -> Iterator[None]:
             "403": "Correct the keys, or grant them the rights listed in docs/backup.md and docs/evidence.md.",
             "ExpiredToken": "Get new temporary credentials and run again.",
             "RequestTimeTooSkewed": "Synchronise the clock of this machine.",
+            "XMinioStorageFull": "Free space in the store.",
+            "QuotaExceeded": "Free space in the store, or raise its quota.",
         }
         raise StorageError(
             f"The S3 store {describe(storage)} refused {doing}: {code}: {text}",
-            remedies.get(code, "Check the bucket and the rights of the key."),
+            remedies.get(code, "Read what the store says, and its log; the keys and their rights were not refused."),
         ) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, *_HTTP) as error:
         text = " ".join(str(error).split())
-        remedy = "Check that the store runs, tradingflow_storage.endpoint, and its CA (tradingflow_storage.ca_file)."
+        remedy = (
+            "Check that the store runs, the network, tradingflow_storage.endpoint, and its CA"
+            " (tradingflow_storage.ca_file); then run again."
+        )
         if "certificate is not yet valid" in text or "certificate has expired" in text:
             remedy = "Check the clock of this machine, then the store's certificate."
-        message = f"The S3 store {describe(storage)} cannot be reached while {doing}: {text}"
+        message = f"The S3 store {describe(storage)} cannot be reached while {doing}: {text}{_waited(storage)}"
         raise StorageError(message, remedy) from None
+
+
+def _waited(storage: Dict[str, Any]) -> str:
+    """How long it was tried, in words."""
+    if storage.get("max_attempts"):
+        return ""
+    return f" (tried again for up to {storage.get('retry_seconds', 120)} s, tradingflow_storage.retry_seconds)"
 
 
 def error_code(error: Any) -> str:

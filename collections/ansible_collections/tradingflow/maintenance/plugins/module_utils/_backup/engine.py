@@ -16,7 +16,7 @@ from typing import Any, Dict, Optional, Tuple
 from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
-from ..storage import client, storage_errors
+from ..storage import client, patient, storage_errors
 from . import programs
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
@@ -110,7 +110,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     root = application_root(options)
     prefix = prefix_of(options["storage"], options["environment_name"])
     storage = options["storage"]
-    s3 = client(storage, pool=16)
+    s3 = client(patient(storage), pool=16)
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)

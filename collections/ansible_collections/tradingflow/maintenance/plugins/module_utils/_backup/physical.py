@@ -17,7 +17,7 @@ from .._pgbackrest import info, wal
 from ..checks import utc_now
 from ..database import describe
 from ..errors import BackupError, LockedError
-from ..storage import client, storage_errors
+from ..storage import client, patient, storage_errors
 from . import objects
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
@@ -77,7 +77,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     root = application_root(options)
     storage = options["storage"]
     prefix = prefix_of(storage, options["environment_name"])
-    s3 = client(storage, pool=16)
+    s3 = client(patient(storage), pool=16)
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError, StorageError
 from ..storage import describe, storage_errors
 from .restic_process import Running
+from .verify import head
 
 try:
     import boto3
@@ -140,6 +141,9 @@ class Restic:
             self.ask()
             silence()
 
+        if repository is None:
+            # Where the store does not answer when it begins, restic does not try again.
+            self.ask()
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         command = self.command(*arguments, repository=repository)
         running = Running(command, self.environment(), cwd, self._nice, self.tick, ask)
@@ -215,15 +219,31 @@ class Restic:
         where = f"the repository {describe(self.storage)}, {self.prefix}"
         for words, kind, text, remedy in _MEANINGS:
             if re.search(words, said):
+                if remedy is _LOST:
+                    return self._unopened(where, said)
                 return kind(text.format(where=where, said=said), remedy)
         return BackupError(
             f"restic failed with exit status {code}: {said}", "Read restic's message; see docs/backup.md."
+        )
+
+    def _unopened(self, where: str, said: str) -> MaintenanceError:
+        """restic says the same of a repository that has lost its config, and of a store that did not give it."""
+        try:
+            lost = head(self.s3, self.storage, f"{self.prefix}/config") is None
+        except StorageError as error:
+            return error
+        if lost:
+            return StorageError(f"{where} has lost its object config: {said}", _LOST)
+        return StorageError(
+            f"{where} could not be opened, though its config is there: {said}",
+            "Look at the store's health and log, and run again. Change nothing in the repository.",
         )
 
 
 _LOOKUP = {"auto": "auto", "path": "path", "virtual": "dns"}
 _NOISE = re.compile(r"(using temporary cache|created new cache|repository \w+ opened|\[\d+:\d+\]|load indexes|check )")
 _LOCKED = "Wait for it to end, then run again. The lock of a dead process goes by itself after 30 minutes."
+_LOST = "Restore config and keys/ from older versions; tradingflow/init.json there has them as they were made."
 _MEANINGS: List[Tuple[str, Type[MaintenanceError], str, str]] = [
     (
         r"wrong password or no key found",
@@ -232,20 +252,32 @@ _MEANINGS: List[Tuple[str, Type[MaintenanceError], str, str]] = [
         "Correct backup_files_password. If it is right, the repository's key (keys/) is lost or damaged: restore its"
         " older version.",
     ),
+    (
+        r"SlowDown|reduce your request rate|Service ?Unavailable|InternalError|internal error|\b50[0234] [A-Z]"
+        r"|connection (refused|reset)|i/o timeout|timed? ?out|Timeout|timeout|no such host|server misbehaving"
+        r"|network is unreachable|no route to host|broken pipe",
+        StorageError,
+        "The store of {where} is overloaded, down or out of reach: {said}",
+        "Look at the store's health, load and log, and run again once it answers. Change nothing in the repository.",
+    ),
     (r"already locked", LockedError, "Another restic is at work on {where}: {said}", _LOCKED),
+    (
+        r"AccessDenied|Access Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken",
+        StorageError,
+        "The store refuses restic {where}: {said}",
+        "Correct the key, or grant it its rights (roles/backup/README.md).",
+    ),
+    (
+        r"certificate|x509",
+        StorageError,
+        "restic does not trust the store of {where}: {said}",
+        "Check the store's certificate, its CA (tradingflow_storage.ca_file) and the clock of this machine.",
+    ),
     (
         r"Is there a repository at|config (file )?(or key|cannot be loaded|does not exist)|unable to open config",
         StorageError,
-        "{where} cannot be opened: {said}",
-        "Restore the repository's config and keys/ from older versions; tradingflow/init.json in it has them as they"
-        " were made.",
-    ),
-    (
-        r"AccessDenied|Access Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|connection refused|timeout"
-        r"|no such host|certificate",
-        StorageError,
-        "restic cannot use {where}: {said}",
-        "Check the store, and the rights of the key (roles/backup/README.md).",
+        "",
+        _LOST,
     ),
     (
         r"no space left",

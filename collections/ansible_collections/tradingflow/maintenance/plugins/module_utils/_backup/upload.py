@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Dict, List, Optional
 
 from ..errors import BackupError
-from ..storage import storage_errors
+from ..storage import error_code, give_up, storage_errors
 
 try:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -122,6 +122,7 @@ class Uploader:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self.stop.set()
+            give_up(self.s3)
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
         for key, upload in list(self._open.items()):
             # Where the store is gone, the next run aborts it.
@@ -298,16 +299,28 @@ class ObjectStream:
         checksum = f"{base64.b64encode(composite).decode()}-{len(self._parts)}"
         try:
             with storage_errors(up.storage, f"completing {self.key}"):
-                answer = up.s3.complete_multipart_upload(
-                    Bucket=up.storage["bucket"],
-                    Key=self.key,
-                    UploadId=upload,
-                    MultipartUpload={"Parts": [self._parts[number] for number in sorted(self._parts)]},
-                )
+                answer = self._completed(upload, checksum)
         except BaseException:
             up._open[self.key] = upload
             raise
         self._record(answer, checksum)
+
+    def _completed(self, upload: str, checksum: str) -> Dict[str, Any]:
+        """The store's answer. One whose answer was lost has no such upload any more when it is tried again."""
+        place = {"Bucket": self.uploader.storage["bucket"], "Key": self.key}
+        parts = [self._parts[number] for number in sorted(self._parts)]
+        try:
+            answer: Dict[str, Any] = self.uploader.s3.complete_multipart_upload(
+                **place, UploadId=upload, MultipartUpload={"Parts": parts}
+            )
+            return answer
+        except ClientError as error:
+            if error_code(error) != "NoSuchUpload":
+                raise
+            found: Dict[str, Any] = self.uploader.s3.head_object(**place, ChecksumMode="ENABLED")
+            if found["ContentLength"] != self.size or found.get("ChecksumSHA256", checksum) != checksum:
+                raise
+            return found
 
     def _record(self, answer: Dict[str, Any], checksum: str) -> None:
         up = self.uploader

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from ..checks import utc_now
-from ..storage import error_code, storage_errors
+from ..storage import error_code, opened, storage_errors
 from . import files, rows
 from .programs import run_to_text
 from .progress import Progress
@@ -45,7 +45,7 @@ def head(s3: Any, storage: Dict[str, Any], key: str) -> Optional[Dict[str, Any]]
 def fetch(s3: Any, storage: Dict[str, Any], key: str) -> Any:
     """An object's body to read from, None when there is no such object."""
     try:
-        return s3.get_object(Bucket=storage["bucket"], Key=key)["Body"]
+        return opened(s3, storage["bucket"], key)
     except ClientError as error:
         if error_code(error) in _ABSENT:
             return None

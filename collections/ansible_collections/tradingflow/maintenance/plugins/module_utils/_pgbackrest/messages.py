@@ -29,12 +29,17 @@ _REMEDIES: Dict[int, Tuple[Type[MaintenanceError], str]] = {
     82: (BackupError, "WAL does not arrive in the repository: read pg_stat_archiver and pgBackRest's log."),
     87: (ConfigurationError, "Run playbooks/backup_setup.yml with backup_pgbackrest_restart: true."),
     95: (StorageError, "Check that the store runs, its endpoint and its CA (backup_pgbackrest_repositories)."),
-    99: (StorageError, "Check the store's keys, the rights of the key, and the bucket."),
+    99: (StorageError, "Read what the store says, and its log."),
     101: (StorageError, "Check the store's CA (backup_pgbackrest_repositories)."),
     102: (StorageError, "Check the store's address (backup_pgbackrest_repositories)."),
     103: (BackupError, "Run playbooks/backup_setup.yml: the repository cannot be read; the message says why."),
 }
 
+
+_DOWN = (
+    "The store is overloaded or down: look at its health, load and log, and run again once it answers. Change nothing"
+    " in the repository."
+)
 
 #: What is in a message says more than its number: "unable to ..." is one, whatever the store answered.
 _WORDS: Tuple[Tuple[str, Type[MaintenanceError], str], ...] = (
@@ -42,6 +47,13 @@ _WORDS: Tuple[Tuple[str, Type[MaintenanceError], str], ...] = (
     ("SignatureDoesNotMatch", StorageError, "Correct the secret key (backup_pgbackrest_repositories)."),
     ("ExpiredToken", StorageError, "Get new temporary credentials, and run playbooks/backup_setup.yml."),
     ("AccessDenied", StorageError, "Grant the key the rights listed in roles/backup/README.md."),
+    ("SlowDown", StorageError, _DOWN),
+    ("ServiceUnavailable", StorageError, _DOWN),
+    ("InternalError", StorageError, _DOWN),
+    ("failed with 500", StorageError, _DOWN),
+    ("failed with 502", StorageError, _DOWN),
+    ("failed with 503", StorageError, _DOWN),
+    ("failed with 504", StorageError, _DOWN),
     ("NoSuchBucket", StorageError, "Create the bucket, or correct backup_pgbackrest_repositories."),
     ("No space left", BackupError, "Free space on that file system."),
     ("CryptoError", BackupError, "Check backup_pgbackrest_cipher_pass: the repository is encrypted with another."),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.run import write_private
-from ...module_utils.storage import client, key, storage_errors
+from ...module_utils.storage import client, key, patient, storage_errors
 from .scope import PARTIAL
 
 
@@ -22,7 +22,7 @@ def keep(report: dict[str, Any], path: Path, storage: dict[str, Any]) -> dict[st
     :param path: of report.json
     :raises StorageError: the store does not answer or refuses
     """
-    s3 = client(storage)
+    s3 = client(patient(storage))
     folder = key(storage, "reports", report["environment"], report["playbook"], report["run_id"])
     with storage_errors(storage, "keeping the report"):
         for name, kind in (("report.html", "text/html; charset=utf-8"), ("report.json", "application/json")):
