@@ -19,6 +19,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
     store,
     verify,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import toc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import job
@@ -141,33 +142,43 @@ def test_failure_is_critical_with_the_next_step() -> None:
     assert (check.status, check.remedy, done["status"]) == ("critical", "Do this.", "failed")
 
 
-LISTING = """;
-; Archive created at 2026-11-23
-;     TOC Entries: 3
-215; 1259 16390 TABLE public we ird postgres
-3456; 0 16390 TABLE DATA public we ird postgres
-3457; 0 16400 TABLE DATA public other postgres
-"""
+CONTENTS = [
+    toc.Entry(215, "TABLE", "public", "we ird", "postgres", oid=16390),
+    toc.Entry(3456, "TABLE DATA", "public", "we ird", "postgres", oid=16390),
+    toc.Entry(3457, "TABLE DATA", "public", "other", "postgres", oid=16400),
+    # In words like the rows of a table.
+    toc.Entry(216, "TABLE", "DATA", "public other postgres", "me", oid=16390),
+]
 
 
-def test_listing_is_compared_by_oid() -> None:
-    assert verify.compare_listing(LISTING, point(), {}) == []
+def test_contents_are_compared_by_oid() -> None:
+    assert verify.compare_contents(CONTENTS, point(), {}) == []
     without_file = point()
     without_file["objects"].pop()
-    (problem,) = verify.compare_listing(LISTING, without_file, {})
+    (problem,) = verify.compare_contents(CONTENTS, without_file, {})
     assert "public.we ird (3456.dat)" in problem
-    (problem,) = verify.compare_listing(LISTING.replace("0 16390 TABLE DATA", "0 16391 TABLE DATA"), point(), {})
+    (problem,) = verify.compare_contents([CONTENTS[0], CONTENTS[2]], point(), {})
     assert problem == "table public.we ird is not in the dump"
     with_objects = point()
     with_objects["database"]["large_objects"] = 1
-    assert verify.compare_listing(LISTING, with_objects, {}) == ["the dump has 0 large objects, the database 1"]
+    assert verify.compare_contents(CONTENTS, with_objects, {}) == ["the dump has 0 large objects, the database 1"]
 
 
 def test_rows_of_the_dump_are_compared_with_those_of_the_snapshot() -> None:
     rows = point()["database"]["tables"][0]["rows"]
-    assert verify.compare_listing(LISTING, point(), {"3456.dat": rows}) == []
-    (problem,) = verify.compare_listing(LISTING, point(), {"3456.dat": rows - 1})
+    assert verify.compare_contents(CONTENTS, point(), {"3456.dat": rows}) == []
+    (problem,) = verify.compare_contents(CONTENTS, point(), {"3456.dat": rows - 1})
     assert problem == f"the dump has {rows - 1} rows of table public.we ird, its snapshot had {rows}"
+
+
+def test_what_has_passwords_is_said() -> None:
+    notes = {"subscriptions": ["feed"], "user_mappings": ["venue for trader"]}
+    checks, _ = options.findings(result(notes=notes), "2026-11-23T20:40:30Z")
+    found = {check.id: check for check in checks}
+    assert found["backup.subscriptions"].status == "ok"
+    assert "feed" in found["backup.subscriptions"].message
+    assert found["backup.user_mappings"].status == "warning"
+    assert "venue for trader" in found["backup.user_mappings"].message
 
 
 def test_digest_of_a_row_does_not_depend_on_oids_or_order() -> None:

@@ -23,7 +23,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill imp
     options,
     proof,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.logical import Logical, portable_globals
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.logical import Logical
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.unpack import unpack
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
@@ -188,6 +188,34 @@ def test_rows_without_a_digest_to_compare_with_are_unknown() -> None:
     assert (rows.status, digests.status) == ("ok", "ok")
 
 
+def test_partitions_by_hash_are_compared_at_their_root() -> None:
+    def table(name: str, rows: int, digest: int | None) -> dict[str, Any]:
+        text = None if digest is None else str(digest)
+        return {"oid": 1, "schema": "s", "name": name, "rows": rows, "digest": text, "algorithm": "x"}
+
+    roots = {("s", "p1"): ("s", "p"), ("s", "p2"): ("s", "p")}
+    recorded = [table("p1", 3, 30), table("p2", 0, 0), table("other", 1, 5)]
+
+    def statuses(*measured: dict[str, Any]) -> list[str]:
+        checks = proof.of_tables(*proof.at_roots(recorded, list(measured), roots))
+        return [check.status for check in checks]
+
+    other = table("other", 1, 5)
+    assert statuses(*recorded) == ["ok", "ok"]
+    assert statuses(table("p1", 1, 40), table("p2", 2, -10), other) == ["ok", "ok"]
+    # Rows that are others, or fewer, are seen at the root as well.
+    assert statuses(table("p1", 1, 40), table("p2", 2, -11), other) == ["ok", "critical"]
+    assert statuses(table("p1", 1, 40), table("p2", 1, -10), other) == ["critical", "ok"]
+    # A partition that is not there is not made up for by another.
+    assert statuses(table("p1", 3, 30), other)[0] == "critical"
+    # Tables that are no partitions by hash do not exchange rows.
+    assert statuses(*recorded[:2], table("other", 0, 0))[0] == "critical"
+    (rows, digests) = proof.of_tables(
+        *proof.at_roots(recorded, [table("p1", 1, None), table("p2", 2, None), other], roots)
+    )
+    assert (rows.status, digests.status) == ("ok", "unknown")
+
+
 def test_another_version_of_an_extension_is_a_warning() -> None:
     assert proof.of_extensions({"a": "1"}, {"a": "1"}).status == "ok"
     assert proof.of_extensions({"a": "1"}, {"a": "2"}).status == "warning"
@@ -196,28 +224,6 @@ def test_another_version_of_an_extension_is_a_warning() -> None:
     assert proof.equal("x", "X", None, None).status == "ok"
     assert proof.equal("x", "X", None, ["1"]).status == "critical"
     assert proof.equal("x", "X", ["1"], None).status == "critical"
-
-
-GLOBALS = """\
-CREATE ROLE postgres;
-ALTER ROLE postgres WITH SUPERUSER;
-COMMENT ON ROLE app IS 'GRANTED BY postgres;';
-GRANT pg_monitor TO maintenance WITH INHERIT TRUE GRANTED BY postgres;
-GRANT a TO "b GRANTED BY c" WITH ADMIN OPTION, INHERIT TRUE GRANTED BY "od""d name";
-CREATE TABLESPACE "fast d'isk" OWNER postgres LOCATION '/mnt/o''dd';
-ALTER TABLESPACE fast SET (random_page_cost = 1);
-GRANT ALL ON TABLESPACE fast TO app;
-"""
-
-
-def test_globals_fit_a_scratch_instance() -> None:
-    text = portable_globals(GLOBALS, tablespaces=True)
-    assert text.splitlines()[:3] == GLOBALS.splitlines()[:3]
-    assert "GRANT pg_monitor TO maintenance WITH INHERIT TRUE;\n" in text
-    assert 'GRANT a TO "b GRANTED BY c" WITH ADMIN OPTION, INHERIT TRUE;\n' in text
-    assert "CREATE TABLESPACE \"fast d'isk\" OWNER postgres LOCATION '';\n" in text
-    assert "GRANT ALL ON TABLESPACE fast TO app;\n" in text
-    assert "TABLESPACE" not in portable_globals(GLOBALS, tablespaces=False)
 
 
 def test_space_is_for_all_that_lies_there_at_once() -> None:

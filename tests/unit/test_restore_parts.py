@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import toc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
     archive,
     directories,
@@ -27,7 +28,7 @@ NOW = datetime(2026, 11, 24, 19, tzinfo=UTC)
 
 
 def test_names_that_are_kept_fit_and_are_known_again() -> None:
-    for name in ("tradingflow", "ü" * 40, "a" * 63, 'it\'s "odd"'):
+    for name in ("tradingflow", "ü" * 40, "a" * 63, 'it\'s "odd"', "line\nfeed"):
         kept = server.kept_name(name, ID)
         assert len(kept.encode()) <= 63
         assert kept.endswith("_before_20261124t183059z_3fa9c1")
@@ -37,55 +38,49 @@ def test_names_that_are_kept_fit_and_are_known_again() -> None:
     assert len(server.temporary_name("production-0123456789ab", ID).encode()) <= 63
 
 
-def test_statements_are_about_the_other_database() -> None:
-    text = """CREATE DATABASE "o ""dd" WITH TEMPLATE = template0 ENCODING = 'UTF8';
-ALTER DATABASE "o ""dd" OWNER TO "ALTER DATABASE";
-\\connect "o ""dd"
-\\restrict abc
-COMMENT ON DATABASE "o ""dd" IS 'a comment
-ALTER DATABASE "o ""dd" in it';
-GRANT CONNECT ON DATABASE "o ""dd" TO reader;
-REVOKE CONNECT,TEMPORARY ON DATABASE plain FROM PUBLIC;
-ALTER DATABASE plain SET work_mem TO '5MB';
-"""
-    made = archive.renamed(text, 'new"')
-    assert made.count('"new"""') == 7
-    assert "\\" not in made
-    assert 'OWNER TO "ALTER DATABASE"' in made
-    assert "o " not in made.replace("TO ", "")
-
-
-def test_roles_by_name_with_what_is_granted_to_them() -> None:
-    text = """CREATE ROLE maintenance;
-ALTER ROLE maintenance WITH NOSUPERUSER LOGIN;
-CREATE ROLE "o ""dd";
-ALTER ROLE "o ""dd" SET search_path TO 'x';
-GRANT pg_monitor TO maintenance WITH INHERIT TRUE GRANTED BY postgres;
-GRANT maintenance TO "o ""dd" GRANTED BY "some one";
-ALTER ROLE unknown WITH LOGIN;
-"""
-    found = archive.roles(text)
-    assert list(found) == ["maintenance", 'o "dd']
-    assert found["maintenance"][-1] == "GRANT pg_monitor TO maintenance WITH INHERIT TRUE;"
-    assert found['o "dd'][-1] == 'GRANT maintenance TO "o ""dd";'
-
-
-def test_entries_without_rows_and_rows_of_tables() -> None:
-    texts = [
-        *(
-            "SCHEMA - public pg",
-            "TABLE public orders me",
-            "TABLE DATA public orders me",
-            "TABLE DATA public orders2 me",
-        ),
-        *("INDEX public i me", "CONSTRAINT public orders orders_pkey me", "FK CONSTRAINT public orders fk me"),
-        *("TRIGGER public orders t me", "DATABASE - x me", "ACL - DATABASE x me", "SEQUENCE public s me"),
+def test_entries_are_chosen_by_what_they_are() -> None:
+    pre, data, post = toc.PRE_DATA, toc.DATA, toc.POST_DATA
+    entries = [
+        toc.Entry(1, "DATABASE", "", "x", "me", pre),
+        toc.Entry(2, "ACL", "", "DATABASE x", "me", needs=(1,)),
+        toc.Entry(3, "SCHEMA", "", "public", "me", pre),
+        toc.Entry(4, "TABLE", "public", "orders", "me", pre),
+        toc.Entry(5, "TABLE", "DATA", "public orders", "me", pre),
+        toc.Entry(6, "ACL", "public", "TABLE orders", "me", needs=(4,)),
+        toc.Entry(7, "ACL", "public", "COLUMN orders.id", "me", needs=(4, 6)),
+        toc.Entry(8, "COMMENT", "public", "INDEX i", "me", needs=(13,)),
+        toc.Entry(9, "COMMENT", "public", "TRIGGER t ON orders", "me", needs=(15,)),
+        toc.Entry(10, "ACL", "", "LARGE OBJECT 7", "me", needs=(17,)),
+        toc.Entry(11, "TABLE DATA", "public", "orders", "me", data),
+        toc.Entry(12, "TABLE DATA", "public", "orders2", "me", data),
+        toc.Entry(13, "INDEX", "public", "i", "me", post),
+        toc.Entry(14, "CHECK CONSTRAINT", "public", "orders c", "me", post),
+        toc.Entry(15, "TRIGGER", "public", "orders t", "me", post),
+        toc.Entry(16, "FK CONSTRAINT", "public", "orders fk", "me", post),
+        toc.Entry(17, "BLOB", "", "7", "me", data),
+        toc.Entry(18, "EVENT TRIGGER", "", "e", "me", post),
+        toc.Entry(19, "SEQUENCE SET", "public", "orders_id_seq", "me", data),
+        toc.Entry(20, "SOMETHING NEW", "public", "n", "me", post),
     ]
-    entries = [archive.Entry(number, text) for number, text in enumerate(texts)]
-    assert [entry.number for entry in archive.without_rows(entries)] == [0, 1, 10]
-    assert [entry.number for entry in archive.rows_of(entries, [("public", "orders")])] == [2, 4, 5]
+    contents = toc.Contents("x", "18", "18.6", True, entries)
+    assert [entry.number for entry in archive.without_rows(contents)] == [3, 4, 5, 6, 7]
+    assert [entry.number for entry in archive.rows_of(contents, [("public", "orders")])] == [11, 19, 13, 14, 8]
     assert archive.data_file(f"backups/local/{ID}/database/2848.dat.gz") == 2848
     assert archive.data_file(f"backups/local/{ID}/database/toc.dat") == -1
+
+
+def test_rows_that_are_loaded_through_another_table() -> None:
+    copies = ["COPY public.a (id) FROM stdin;\n", 'COPY "o d"."ro.o""t" (id, "x;") FROM stdin;\n', ""]
+    entries = [
+        toc.Entry(number, "TABLE DATA", "public", name, "me", toc.DATA, copy=copy)
+        for number, (name, copy) in enumerate(zip("abc", copies, strict=True), 1)
+    ]
+    contents = toc.Contents("x", "18", "18.6", True, entries)
+    asked = [("public", name) for name in "abc"]
+    assert archive.moved(contents, asked) == [(("public", "b"), ("o d", 'ro.o"t'))]
+    assert archive.moved(contents, asked[:1]) == []
+    with pytest.raises(RestoreError, match="not understood"):
+        archive.moved(contents._replace(entries=[entries[0]._replace(copy="SELECT evil.x();")]), asked)
 
 
 @pytest.mark.parametrize(

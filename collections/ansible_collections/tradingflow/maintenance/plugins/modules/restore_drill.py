@@ -22,7 +22,7 @@ description:
   - Of the source database only the size is read.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
-  - postgres, initdb, psql and pg_restore of the source's major version or newer; for backups by pgBackRest postgres
+  - postgres, initdb and pg_restore of the source's major version or newer; for backups by pgBackRest postgres
     and pg_controldata of exactly that version, and pgBackRest 2.45 or newer
   - boto3
   - psycopg2

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
+from .._postgres import globals as shared
+from .._postgres.sql import NotUnderstood
 from ..database import libpq_environment
 from ..errors import BackupError
-from .programs import Program, compress_arguments, run_to_text
+from .programs import Program, compress_arguments, run_to_text, version
 from .scratch import Tail, Watch
 from .snapshot import Measuring, Snapshot
 from .squeeze import Squeezed, Squeezer
@@ -66,6 +68,8 @@ class Dump:
             # Nothing is kept here: syncing to disk would only cost.
             "--no-sync",
             "--no-password",
+            # A restore never makes them, and their passwords would lie in the dump in clear.
+            "--no-subscriptions",
             *(compress_arguments(major, "none", 0) if squeezer else compress_arguments(major, compression, level)),
         ]
 
@@ -132,10 +136,30 @@ class Dump:
 def dump_globals(program: str, database: Dict[str, Any], uploader: Uploader, key: str) -> None:
     """Uploads roles and tablespaces as SQL, without the roles' passwords: only a superuser may read these.
 
-    :raises BackupError: pg_dumpall failed
+    :raises BackupError: pg_dumpall failed, or what it gave cannot be restored from
     """
     environment = libpq_environment(database)
     text = run_to_text([program, "--globals-only", "--no-role-passwords", "--no-password"], environment)
-    if "CREATE ROLE" not in text:
-        raise BackupError("pg_dumpall gave no roles.", "Check that pg_dumpall belongs to the server's version.")
-    uploader.put(key, text.encode("utf-8", "surrogateescape"), "globals")
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        shared.read(data, ".".join(map(str, version(program))))
+    except NotUnderstood as error:
+        raise BackupError(
+            f"The roles and tablespaces that pg_dumpall gave cannot be restored from: {error}",
+            "Install the newest minor version of the PostgreSQL client; look for roles with odd names.",
+        ) from None
+    uploader.put(key, data, "globals")
+
+
+def in_clear(snapshot: Snapshot) -> Dict[str, List[str]]:
+    """What the dump leaves out as it has passwords (subscriptions), and what of that kind is in it (user mappings)."""
+    subscriptions = snapshot.optional(
+        "SELECT array_agg(subname::text ORDER BY subname) FROM pg_subscription s"
+        " JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()"
+    )
+    # Options of others' mappings can be seen by superusers alone: what we cannot see is not in the dump either.
+    mappings = snapshot.optional(
+        "SELECT array_agg(format('%s for %s', srvname, usename) ORDER BY 1) FROM pg_user_mappings"
+        " WHERE EXISTS (SELECT FROM unnest(umoptions) o WHERE split_part(o, '=', 1) <> 'user')"
+    )
+    return {"subscriptions": list(subscriptions or []), "user_mappings": list(mappings or [])}

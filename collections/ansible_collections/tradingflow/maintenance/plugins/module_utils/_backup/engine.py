@@ -21,7 +21,7 @@ from . import programs
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
 from .common import TOOL_VERSION, application_of, free, new_id, tidy
-from .dump import Dump, dump_globals
+from .dump import Dump, dump_globals, in_clear
 from .lock import lock_of
 from .progress import Progress
 from .scratch import Scratch, destination, locked
@@ -163,6 +163,7 @@ def _work(
         tools.check_server(snapshot.version)
         description = snapshot.describe()
         tables = snapshot.tables()
+        secrets = in_clear(snapshot)
         with (
             Uploader(
                 s3,
@@ -245,6 +246,7 @@ def _work(
             # Last, at once: until it is there, nothing of this counts as a backup.
             uploader.put(f"{prefix}/{NAME}", body, "recovery point")
     notes = {"skipped_files": archive.skipped, "changed_files": archive.changed, "scratch_peak_bytes": dump.peak}
+    notes.update(secrets)
     return point, hashlib.sha256(body).hexdigest(), notes
 
 

@@ -167,6 +167,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
                 details={"files": changed[:50]},
             )
         )
+    checks += _secrets(notes, source)
     ok = verified or verification is None
     action = {
         "id": f"backup.recovery_point{end}",
@@ -179,6 +180,33 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         "details": {"recovery_point": point, "phases": result["phases"], "notes": _short(notes)},
     }
     return checks, [action]
+
+
+def _secrets(notes: Dict[str, Any], source: str) -> List[Check]:
+    """What has passwords: left out of the dump, or in it."""
+    checks = []
+    subscriptions, mappings = notes.get("subscriptions") or [], notes.get("user_mappings") or []
+    if subscriptions:
+        text = f"{len(subscriptions)} subscriptions are not in the dump, as they hold passwords in clear: "
+        text += f"{', '.join(subscriptions[:5])}. After a restore they are made by hand."
+        title = "Subscriptions left out"
+        checks.append(Check("backup.subscriptions", title, OK, len(subscriptions), message=text, source=source))
+    if mappings:
+        text = f"The dump holds the options of {len(mappings)} user mappings in clear, passwords among them: "
+        text += f"{', '.join(mappings[:5])}. Whoever may read the store can read them."
+        checks.append(
+            Check(
+                "backup.user_mappings",
+                "User mappings in clear",
+                WARNING,
+                len(mappings),
+                message=text,
+                remedy="Back up as a role that is no superuser and does not own them: then they come without options."
+                " Or keep their passwords elsewhere (passfile, certificate).",
+                source=source,
+            )
+        )
+    return checks
 
 
 def _verified(engine: str, verification: Dict[str, Any]) -> str:

@@ -12,6 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from .._postgres.sql import NotUnderstood
+from .._postgres.toc import Entry
+from .._postgres.toc import read as read_contents
 from ..checks import utc_now
 from ..storage import error_code, opened, storage_errors
 from . import files, rows
@@ -189,8 +192,12 @@ def verify(
     elif not (toc / "toc.dat").exists():
         problems.append("the dump's table of contents (toc.dat) is missing")
     elif not any("toc.dat" in problem for problem in problems):
-        listing = run_to_text([pg_restore, "--list", str(toc)], {})
-        problems += compare_listing(listing, point, counted)
+        # That pg_restore can read it; what it says in words is not parsed.
+        run_to_text([pg_restore, "--list", str(toc)], {})
+        try:
+            problems += compare_contents(read_contents(toc / "toc.dat").entries, point, counted)
+        except NotUnderstood as error:
+            problems.append(f"the dump's table of contents (toc.dat) cannot be read: {error}")
     if point["application"].get("engine") == "restic":
         progress.phase("verify files")
     problems += files_of()
@@ -214,17 +221,13 @@ def _wait(job: Any) -> None:
             raise
 
 
-def compare_listing(listing: str, point: Dict[str, Any], counted: Dict[str, int]) -> List[str]:
-    """Compares pg_restore --list with the catalogue of the snapshot, and with the objects and their rows.
+def compare_contents(contents: List[Entry], point: Dict[str, Any], counted: Dict[str, int]) -> List[str]:
+    """Compares the dump's table of contents with the catalogue of the snapshot, and with the objects and their rows.
 
     :param counted: rows by file, for what was read
     :returns: what differs, in words
     """
-    # "dump id; catalogue's oid, object's oid, TABLE DATA schema name owner"; names may hold anything, oids do not.
-    entries = {
-        int(match.group(2)): match.group(1)
-        for match in re.finditer(r"^(\d+); \d+ (\d+) TABLE DATA ", listing, re.MULTILINE)
-    }
+    entries = {entry.oid: entry.number for entry in contents if entry.kind == "TABLE DATA"}
     names = {entry["key"].rsplit("/", 1)[-1] for entry in point["objects"]}
     problems = []
     for table in point["database"]["tables"]:

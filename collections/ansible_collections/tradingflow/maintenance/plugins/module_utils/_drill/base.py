@@ -49,6 +49,8 @@ class Engine(ABC):
         self.s3 = s3
         #: Where the recovery point's own objects are after fetch.
         self.objects = folder / "objects"
+        #: What else there is to say of how it came up.
+        self.found: List[Check] = []
 
     @staticmethod
     @abstractmethod

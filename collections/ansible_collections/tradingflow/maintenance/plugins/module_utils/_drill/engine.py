@@ -200,6 +200,7 @@ class _Drill:
         engine = prepared.engine(options, point, prepared.tools, folder, instance, prepared.s3)
         engine.fetch(progress)
         name = engine.bring_up(progress)
+        self.checks += engine.found
         data = folder / "application files"
         self._files(engine.objects, data, folder / "restic")
         progress.phase("prove")

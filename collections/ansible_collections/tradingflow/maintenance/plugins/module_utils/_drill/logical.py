@@ -7,20 +7,31 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import Any, Callable, Dict, List
 
 from .._backup import programs
 from .._backup.programs import Program
 from .._backup.progress import Progress
+from .._backup.snapshot import quoted
+from .._postgres import globals as shared
+from .._postgres import toc
+from .._postgres.sql import NotUnderstood
+from ..checks import Check
+from ..checks import unknown as unknown_check
 from ..database import connected, libpq_environment
-from ..errors import BackupError
+from ..errors import BackupError, RestoreError
 from ..job import DRILL, Kind
 from .base import Engine
 from .fetch import Download
 from .files import space as files_space
 from .instance import failed
+from .statistics import analyzed
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
 
 #: A database that pg_restore and we may be connected to while the restored one is made.
 ELSEWHERE = "template1"
@@ -33,7 +44,7 @@ class Logical(Engine):
     """The dump of one database, restored into a new cluster."""
 
     name = "logical"
-    programs = ("initdb", "postgres", "psql", "pg_restore")
+    programs = ("initdb", "postgres", "pg_restore")
 
     @staticmethod
     def space(point: Dict[str, Any]) -> int:
@@ -61,37 +72,48 @@ class Logical(Engine):
         self.instance.start(progress.tick)
         name = str(self.point["database"]["name"])
         progress.phase("restore")
-        self._globals(self.tools["psql"], progress)
-        # --create brings encoding, collation, owner, rights and settings of the database back as they were.
-        arguments = [self.tools["pg_restore"], "--create", "--exit-on-error", f"--jobs={self.options['jobs']}"]
-        arguments += ["--no-password", "--no-subscriptions", f"--dbname={ELSEWHERE}"]
-        if name == "postgres":
-            arguments += ["--clean", "--if-exists"]
-        if programs.version(self.tools["postgres"])[0] < 15:
+        self._globals()
+        self._database(name)
+        arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
+        arguments += ["--no-subscriptions", f"--dbname={as_name(name)}"]
+        if not self._tablespaces:
             arguments.append("--no-tablespaces")
         with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": size_of(connection, name), "bytes_total": total})
             self._run([*arguments, str(self.objects / "database")], progress, PGOPTIONS=FREE)
-        with connected(self.instance.database(name), statement_timeout=0) as connection, connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = off")
-            # What a restored database needs before anybody uses it.
-            cursor.execute("ANALYZE")
+        # What a restored database needs before anybody uses it.
+        self.found += [check for check in [analyzed(self.instance.database(name), progress.tick, "drill")] if check]
         return name
 
-    def _globals(self, psql: str, progress: Progress) -> None:
-        source = self.objects / "database/globals.sql"
-        major = programs.version(psql)[0]
-        text = portable_globals(source.read_text("utf-8", "surrogateescape"), tablespaces=major >= 15)
-        target = self.folder / "globals.sql"
-        target.write_text(text, "utf-8", "surrogateescape")
-        target.chmod(0o600)
-        settings = f"{FREE} -c allow_in_place_tablespaces=on" if major >= 15 else FREE
-        self._run(
-            [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-d", ELSEWHERE, "-f", str(target)],
-            progress,
-            PGOPTIONS=settings,
-        )
+    @property
+    def _tablespaces(self) -> bool:
+        """Whether the server knows tablespaces in place."""
+        return programs.version(self.tools["postgres"])[0] >= 15
+
+    def _globals(self) -> None:
+        try:
+            found = shared.read((self.objects / "database/globals.sql").read_bytes(), made_with(self.point))
+        except NotUnderstood as error:
+            text = f"The recovery point's roles and tablespaces (globals.sql) are not understood: {error}"
+            raise RestoreError(text, "Make another backup now, and find out who wrote this one.") from None
+        if found.unknown:
+            self.found.append(left_out(found.unknown, "drill"))
+        with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
+            if self._tablespaces:
+                execute(connection, ["SET allow_in_place_tablespaces = on"], DRILL)
+            execute(connection, shared.of_scratch(found, tablespaces=self._tablespaces), DRILL)
+
+    def _database(self, name: str) -> None:
+        """Makes the database with encoding, collation, owner, rights and settings as they were, as a restore would."""
+        try:
+            contents = toc.read(self.objects / "database/toc.dat")
+            made, _wanted = shared.of_database(contents, name, tablespaces=self._tablespaces)
+        except NotUnderstood as error:
+            text = f"The dump's table of contents is not understood: {error}"
+            raise RestoreError(text, "Make another backup now with this version's pg_dump, and drill that.") from None
+        with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
+            execute(connection, [f"DROP DATABASE IF EXISTS {quoted(name)}", *made], DRILL)
 
     def _run(self, arguments: List[str], progress: Progress, **environment: str) -> None:
         def more() -> str:
@@ -125,24 +147,42 @@ def run_program(
         raise failed(f"{error.message}{more()}", remedy, kind) from None
 
 
-def portable_globals(text: str, *, tablespaces: bool) -> str:
-    """Roles and tablespaces as they can be made in a scratch instance.
+def execute(connection: Any, made: List[str], kind: Kind) -> None:
+    """Runs statements that were written anew, one at a time: no program that has commands of its own reads them.
 
-    Grants lose who granted them, as only the source's first superuser could. Tablespaces lose their place, which is
-    another machine's.
-
-    :param tablespaces: whether the server knows tablespaces in place; without them they are left out
+    :raises RestoreError: the server refuses one
     """
-    lines = []
-    for line in text.splitlines(keepends=True):
-        if re.match(r"GRANT .* GRANTED BY .*;$", line):
-            line = re.sub(r" GRANTED BY (\"(?:[^\"]|\"\")*\"|\S+);$", ";", line)
-        elif re.match(r"CREATE TABLESPACE ", line) and tablespaces:
-            line = re.sub(r" LOCATION '.*';$", " LOCATION '';", line)
-        elif re.match(r"(CREATE|ALTER|COMMENT ON|(GRANT|REVOKE) .* ON) TABLESPACE ", line) and not tablespaces:
-            continue
-        lines.append(line)
-    return "".join(lines)
+    with connection.cursor() as cursor:
+        # What they are written for.
+        cursor.execute("SET client_encoding = 'UTF8'; SET default_transaction_read_only = off; SET lock_timeout = 0")
+        for statement in made:
+            try:
+                cursor.execute(statement)
+            except (psycopg2.Error, UnicodeEncodeError) as error:
+                # Without the statement, which may have a secret in it.
+                said = getattr(getattr(error, "diag", None), "message_primary", None) or type(error).__name__
+                what = " ".join(statement.split(None, 2)[:2])
+                text = f"The server refused a statement of the recovery point ({what} ...): {said}"
+                remedy = "Read PostgreSQL's message; this recovery point does not restore as it is."
+                raise failed(text, remedy, kind) from None
+
+
+def made_with(point: Dict[str, Any]) -> str:
+    """Version of the pg_dump and pg_dumpall that made a recovery point."""
+    return str(point["engine"].get("pg_dump") or "0")
+
+
+def left_out(unknown: List[str], kind: str) -> Check:
+    """Statements that were not run, as nobody knows them."""
+    text = f"{len(unknown)} statements of globals.sql are not known here and were not run: {'; '.join(unknown[:3])} ..."
+    remedy = "Look at them, run by hand what is wanted, and report this."
+    return unknown_check(f"{kind}.globals", "Roles and tablespaces", text, remedy)
+
+
+def as_name(name: str) -> str:
+    """A database's name as a connection string, so that one with = or :// in it is not read as one."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
 
 
 def size_of(connection: Any, name: str) -> int:

@@ -2,145 +2,129 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What pg_restore says is in a dump: how its database was made, the tablespaces it wants, the data of single tables."""
+"""What is in a dump, by its table of contents: the tablespaces it wants, and the entries that single tables need."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Set, Tuple
+from typing import Iterable, List, Set, Tuple
 
 from .._backup.programs import NOT_BUILT, run_to_text
-from .._backup.snapshot import quoted
 from .._drill.instance import failed
+from .._postgres import globals as shared
+from .._postgres import toc
+from .._postgres.sql import NotUnderstood, statements
+from .._postgres.toc import Contents, Entry
 from ..errors import BackupError
 from ..job import RESTORE
 
-_ENTRY = re.compile(r"(\d+); \d+ \d+ (.*)")
-_IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\s";,()]+)'
-_ON_DATABASE = re.compile(
-    rf"((?:CREATE|ALTER) DATABASE|COMMENT ON DATABASE|(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE) ({_IDENTIFIER})(?= )"
-)
 #: Entries that belong to single tables after their rows are there.
-INDEXES = ("INDEX ", "INDEX ATTACH ", "CONSTRAINT ")
-ROWS = ("TABLE DATA ",)
-#: What comes after rows, or belongs to more than tables.
-_NOT_FIRST = (
-    *(*ROWS, *INDEXES, "FK CONSTRAINT ", "TRIGGER ", "EVENT TRIGGER ", "RULE ", "POLICY ", "ROW SECURITY "),
-    *("BLOB", "LARGE OBJECT", "SEQUENCE SET ", "MATERIALIZED VIEW DATA ", "PUBLICATION", "SUBSCRIPTION"),
-    "STATISTICS DATA ",
-)
+_INDEXES = ("INDEX", "INDEX ATTACH", "CONSTRAINT", "CHECK CONSTRAINT")
+ROWS = "TABLE DATA"
+#: What pg_restore does by itself whatever is asked for, and what makes the database.
+_ALWAYS = ("ENCODING", "STDSTRINGS", "SEARCHPATH", *toc.DATABASE_KINDS)
+
+Tables = Iterable[Tuple[str, str]]
 
 
-class Entry(NamedTuple):
-    """A line of the table of contents.
+def read(pg_restore: str, dump: Path) -> Contents:
+    """A dump's table of contents.
 
-    :param number: also the name of its data's file
-    :param text: kind, schema, name, owner
+    :raises MaintenanceError: it cannot be read, or what it lists not with this pg_restore
     """
-
-    number: int
-    text: str
-
-    @property
-    def line(self) -> str:
-        return f"{self.number}; 0 0 {self.text}"
-
-
-def listing(pg_restore: str, dump: Path) -> List[Entry]:
-    """All entries of a dump's table of contents.
-
-    :raises MaintenanceError: it cannot be read, or not with this pg_restore what it lists
-    """
-    return [
-        Entry(int(match[1]), match[2])
-        for match in map(_ENTRY.match, _text([pg_restore, "--create", "--list", str(dump)]).splitlines())
-        if match
-    ]
-
-
-def _text(arguments: List[str]) -> str:
+    remedy = "Use a pg_restore of the recovery point's version or newer."
     try:
-        return run_to_text(arguments, {}, fatal=NOT_BUILT)
+        run_to_text([pg_restore, "--list", str(dump)], {}, fatal=NOT_BUILT)
+        return toc.read(dump / "toc.dat")
     except BackupError as error:
-        remedy = "Use a pg_restore of the recovery point's version or newer."
         raise failed(error.message, remedy, RESTORE) from None
+    except NotUnderstood as error:
+        text = f"The dump's table of contents cannot be read: {error}"
+        remedy = "If its version is newer than this collection, update that; or restore by hand (docs/backup.md)."
+        raise failed(text, remedy, RESTORE) from None
 
 
-def creation(pg_restore: str, dump: Path, entries: Iterable[Entry], name: str, list_file: Path) -> str:
-    """SQL that makes an empty database of another name as the dumped one was: locale, owner, settings, rights."""
-    wanted = [entry for entry in entries if entry.text.startswith(("DATABASE ", "DATABASE PROPERTIES "))]
-    wanted += [entry for entry in entries if entry.text.startswith(("ACL - DATABASE ", "COMMENT - DATABASE "))]
-    write_list(list_file, wanted)
-    text = _text([pg_restore, "--create", f"--use-list={list_file}", "--file=-", str(dump)])
-    return renamed(text, name)
+def creation(contents: Contents, name: str) -> List[str]:
+    """SQL that makes an empty database of another name as the dumped one was made.
+
+    :raises MaintenanceError: something in it is not known
+    """
+    return _made(contents, name)[0]
+
+
+def tablespaces(contents: Contents) -> Set[str]:
+    """Names of the tablespaces that the dumped objects lie in, besides the default one."""
+    return ({entry.tablespace for entry in contents.entries} | _made(contents, contents.database)[1]) - {""}
+
+
+def _made(contents: Contents, name: str) -> Tuple[List[str], Set[str]]:
+    try:
+        return shared.of_database(contents, name)
+    except NotUnderstood as error:
+        text = f"How the dumped database was made is not understood: {error}"
+        raise failed(text, "Restore it by hand with pg_restore (docs/backup.md), and report this.", RESTORE) from None
 
 
 def write_list(path: Path, entries: Iterable[Entry]) -> None:
-    """Writes what pg_restore --use-list reads."""
-    path.write_text("".join(f"{entry.line}\n" for entry in entries), "utf-8", "surrogateescape")
+    """Writes what pg_restore --use-list reads: by number, as no name can be taken for another."""
+    path.write_text("".join(f"{entry.number};\n" for entry in entries), "ascii")
 
 
-def renamed(text: str, name: str) -> str:
-    """Statements about a database, made about another; psql's own commands are left out."""
-    lines = []
-    for line in text.splitlines(keepends=True):
-        if re.match(r"\\(connect|restrict|unrestrict)\b", line):
-            continue
-        lines.append(
-            _ON_DATABASE.sub(lambda match: f"{match[1]} {quoted(name)}", line, count=1) if _starts(line) else line
-        )
-    return "".join(lines)
+def without_rows(contents: Contents) -> List[Entry]:
+    """The entries that make everything but rows: types, functions, tables, sequences, views."""
+    first = [each for each in contents.entries if each.section == toc.PRE_DATA and each.kind not in _ALWAYS]
+    return first + _of_these(contents, {each.number for each in first})
 
 
-def _starts(line: str) -> bool:
-    return _ON_DATABASE.match(line) is not None
+def rows_of(contents: Contents, tables: Tables) -> List[Entry]:
+    """The entries that bring the rows of some tables, and then make indexes and keys of all, and set sequences."""
+    wanted = set(tables)
+    rows = [each for each in contents.entries if each.kind == ROWS and (each.schema, each.name) in wanted]
+    last = [each for each in contents.entries if each.kind in _INDEXES and each.section == toc.POST_DATA]
+    numbers = [each for each in contents.entries if each.kind == "SEQUENCE SET"]
+    return rows + numbers + last + _of_these(contents, {each.number for each in last})
 
 
-def tablespaces(pg_restore: str, dump: Path) -> Set[str]:
-    """Names of the tablespaces that the dumped objects lie in, besides the default one."""
-    text = _text([pg_restore, "--create", "--schema-only", "--file=-", str(dump)])
-    found = re.findall(rf"^SET default_tablespace = ({_IDENTIFIER}|'(?:[^']|'')*');$", text, re.MULTILINE)
-    found += re.findall(rf"^CREATE DATABASE .* TABLESPACE = ({_IDENTIFIER})", text, re.MULTILINE)
-    return {_plain(name) for name in found} - {""}
+def _of_these(contents: Contents, numbers: Set[int]) -> List[Entry]:
+    """Comments and rights of entries that are restored; of what is not, they would fail."""
+    found: List[Entry] = []
+    left = [each for each in contents.entries if each.kind in toc.OF_OTHERS and each.needs]
+    there = set(numbers)
+    while True:
+        # Rights on a column come after those on its table.
+        ready = [each for each in left if there.issuperset(each.needs)]
+        if not ready:
+            return found
+        found += ready
+        there |= {each.number for each in ready}
+        left = [each for each in left if each.number not in there]
 
 
-def _plain(name: str) -> str:
-    if name[:1] in ("'", '"'):
-        return name[1:-1].replace(name[0] * 2, name[0])
-    return name
+def moved(contents: Contents, tables: Tables) -> List[Tuple[Tuple[str, str], Tuple[str, str]]]:
+    """Tables whose rows are loaded through another, and that other: leaves of which may come into another leaf.
 
-
-def roles(text: str) -> Dict[str, List[str]]:
-    """By role, the statements of a dump of globals that make it: CREATE, ALTER, and what is granted to it."""
-    found: Dict[str, List[str]] = {}
-    for line in text.splitlines():
-        made = re.match(rf"CREATE ROLE ({_IDENTIFIER});$", line)
-        if made:
-            found.setdefault(_plain(made[1]), []).append(line)
-            continue
-        altered = re.match(rf"ALTER ROLE ({_IDENTIFIER}) ", line)
-        granted = re.match(rf"GRANT {_IDENTIFIER} TO ({_IDENTIFIER})[ ;]", line)
-        name = _plain((altered or granted)[1]) if altered or granted else None  # type: ignore[index]
-        if name in found:
-            # Who granted it could only be the source's first superuser.
-            found[name].append(re.sub(rf" GRANTED BY {_IDENTIFIER};$", ";", line))
+    :raises MaintenanceError: how rows are loaded is not understood
+    """
+    wanted, found = set(tables), []
+    for entry in contents.entries:
+        if entry.kind == ROWS and (entry.schema, entry.name) in wanted and entry.copy:
+            into = _loaded_into(entry, contents.standard)
+            if into != (entry.schema, entry.name):
+                found.append(((entry.schema, entry.name), into))
     return found
 
 
-def without_rows(entries: Iterable[Entry]) -> List[Entry]:
-    """The entries that make everything but rows: types, functions, tables, sequences, views."""
-    return [entry for entry in entries if not entry.text.startswith((*_NOT_FIRST, "DATABASE", "ACL - DATABASE "))]
-
-
-def rows_of(entries: Iterable[Entry], tables: Iterable[Tuple[str, str]]) -> List[Entry]:
-    """The entries that bring the rows of some tables, by schema and name, and then make indexes and keys of all."""
-    starts = tuple(f"TABLE DATA {_one_line(schema)} {_one_line(name)} " for schema, name in tables)
-    return [entry for entry in entries if entry.text.startswith((*starts, *INDEXES))]
-
-
-def _one_line(name: str) -> str:
-    return re.sub(r"[\r\n]", " ", name)
+def _loaded_into(entry: Entry, standard: bool) -> Tuple[str, str]:
+    try:
+        ((copy, schema, dot, name, *_rest),) = statements(entry.copy, standard=standard)
+    except ValueError as error:
+        text = f"How the rows of {entry.schema}.{entry.name} are loaded is not understood: {error}"
+        raise failed(text, "Restore the whole (restore_mode: whole), and report this.", RESTORE) from None
+    if copy.value != "COPY" or dot.value != ".":
+        text = f"How the rows of {entry.schema}.{entry.name} are loaded is not understood."
+        raise failed(text, "Restore the whole (restore_mode: whole), and report this.", RESTORE)
+    return schema.value, name.value
 
 
 def data_file(key: str) -> int:

@@ -11,11 +11,15 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .._backup import programs
 from .._backup.programs import find
+from .._checks import printable
 from .._drill import proof
 from .._drill.fetch import Download
-from .._drill.logical import FREE, run_program, size_of
+from .._drill.logical import FREE, as_name, execute, left_out, made_with, run_program, size_of
+from .._drill.statistics import analyzed
+from .._postgres import globals as shared
+from .._postgres.sql import NotUnderstood
+from .._postgres.toc import Contents, Entry
 from ..checks import OK, Check
-from ..database import connected
 from ..errors import ConfigurationError, RestoreError
 from ..job import RESTORE
 from . import archive, guards, loss, server
@@ -32,7 +36,7 @@ class Logical:
     """What restoring from the logical format needs, whatever is restored."""
 
     engine = "logical"
-    programs: Tuple[str, ...] = ("psql", "pg_restore")
+    programs: Tuple[str, ...] = ("pg_restore",)
 
     def __init__(self, options: Dict[str, Any]) -> None:
         self.options = options
@@ -42,7 +46,7 @@ class Logical:
         self.sessions: List[str] = []
         self.there: Optional[int] = None
         self.tables = 0
-        self.entries: List[archive.Entry] = []
+        self.contents: Optional[Contents] = None
         self.tablespaces: List[str] = []
         self.dump = Path()
         self.temporary = ""
@@ -71,8 +75,8 @@ class Logical:
                 f"pg_restore is older than the pg_dump {recorded} that made the recovery point.",
                 "Install the client of that version, or set restore_pg_bin_dir to it.",
             )
-        self.entries = archive.listing(self.tools["pg_restore"], self.dump)
-        self.tablespaces = sorted(archive.tablespaces(self.tools["pg_restore"], self.dump))
+        self.contents = archive.read(self.tools["pg_restore"], self.dump)
+        self.tablespaces = sorted(archive.tablespaces(self.contents))
         job.loss = loss.of_point(self.options, job.point, self.there is not None)
 
     def look(self) -> None:
@@ -114,22 +118,16 @@ class Logical:
         job.progress.phase("fetch", lambda: {"bytes_done": download.bytes_done, "bytes_total": total})
         download.run(max(_FETCHERS, self.options["jobs"]), job.progress.tick)
 
-    def make(self, job: Any, entries: Optional[List[archive.Entry]]) -> Dict[str, Any]:
+    def make(self, job: Any, entries: Optional[List[Entry]]) -> Dict[str, Any]:
         """Makes the temporary database and restores into it.
 
         :param entries: of the table of contents; None for all
         :returns: the option "database" for it
         """
-        database, tick = self.options["database"], job.progress.tick
+        database = self.options["database"]
         self._roles(job)
-        script = job.folder / "database.sql"
-        text = archive.creation(
-            self.tools["pg_restore"], self.dump, self.entries, self.temporary, job.folder / "database.list"
-        )
-        script.write_text(text, "utf-8", "surrogateescape")
-        home = server.named(database, "template1" if self.target == "postgres" else "postgres")
-        psql = [self.tools["psql"], "-X", "-q", "-v", "ON_ERROR_STOP=1", "-w", "-f", str(script)]
-        run_program(psql, home, tick, kind=RESTORE, PGOPTIONS=FREE)
+        with server.elsewhere(database, self.target) as connection:
+            execute(connection, archive.creation(self.toc, self.temporary), RESTORE)
         made = server.named(database, self.temporary)
         with server.elsewhere(database, self.target) as connection:
             total = int(job.point["database"]["size"])
@@ -139,40 +137,42 @@ class Logical:
             self.pg_restore(job, made, entries)
         return made
 
-    def pg_restore(self, job: Any, into: Dict[str, Any], entries: Optional[List[archive.Entry]]) -> None:
+    @property
+    def toc(self) -> Contents:
+        """The dump's table of contents, once prepared."""
+        if self.contents is None:
+            raise RestoreError("The dump's table of contents was not read.", "This is a defect: please report it.")
+        return self.contents
+
+    def pg_restore(self, job: Any, into: Dict[str, Any], entries: Optional[List[Entry]]) -> None:
         """Restores entries of the dump."""
         arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
-        arguments += ["--no-subscriptions", f"--dbname={into['name']}"]
+        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
         if entries is not None:
             archive.write_list(job.folder / "entries.list", entries)
             arguments.append(f"--use-list={job.folder / 'entries.list'}")
-        # The name may be any: it is no connection string.
-        arguments[-1 if entries is None else -2] = "--dbname=" + as_name(into["name"])
         run_program([*arguments, str(self.dump)], into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
 
     def _roles(self, job: Any) -> None:
         """Makes roles that the server does not have; those that it has stay as they are."""
-        path = self.dump / "globals.sql"
-        wanted = archive.roles(path.read_text("utf-8", "surrogateescape"))
+        try:
+            found = shared.read((self.dump / "globals.sql").read_bytes(), made_with(job.point))
+        except NotUnderstood as error:
+            text = f"The recovery point's roles and tablespaces (globals.sql) are not understood: {error}"
+            remedy = "Nothing of it was run. Choose another recovery point, and find out who wrote this one."
+            raise RestoreError(text, remedy) from None
         with server.elsewhere(self.options["database"], self.target) as connection:
             there = {row[0] for row in server.rows(connection, "SELECT rolname FROM pg_roles")}
-            missing = [name for name in wanted if name not in there]
-            with connection.cursor() as cursor:
-                cursor.execute("BEGIN")
-                for name in missing:
-                    for statement in wanted[name]:
-                        cursor.execute(statement)
-                cursor.execute("COMMIT")
+            missing = [name for name in shared.roles_made(found) if name not in there]
+            execute(connection, ["BEGIN", *shared.of_roles(found, set(missing)), "COMMIT"], RESTORE)
         if missing:
-            text = f"These roles did not exist and were made, without passwords: {', '.join(missing)}."
+            powerful = shared.superusers(found, set(missing))
+            text = f"These roles did not exist and were made, without passwords: {printable(', '.join(missing), 600)}"
+            text += f"; superusers, as in the source: {printable(', '.join(powerful), 600)}." if powerful else "."
             remedy = "Give those that log in their passwords (ALTER ROLE ... PASSWORD)."
             job.checks.append(Check("restore.roles", "Roles", "warning", len(missing), message=text, remedy=remedy))
-
-
-def as_name(name: str) -> str:
-    """A database's name as a connection string, so that one with = or :// in it is not read as one."""
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
-    return f"dbname='{escaped}'"
+        if found.unknown:
+            job.checks.append(left_out(found.unknown, "restore"))
 
 
 class Whole(Logical):
@@ -288,8 +288,8 @@ class Whole(Logical):
 
     def _beside(self, job: Any) -> int:
         made = self.make(job, None)
-        with connected(made, statement_timeout=0) as connection:
-            server.run(connection, "SET default_transaction_read_only = off; ANALYZE")
+        job.checks += [check for check in [analyzed(made, job.progress.tick, "restore")] if check]
+        with server.elsewhere(self.options["database"], self.target) as connection:
             oid = server.oid_of(connection, self.temporary)
         job.progress.phase("prove")
         checks = [renamed(check) for check in proof.compare(made, job.point, self.options["jobs"], job.progress.tick)]

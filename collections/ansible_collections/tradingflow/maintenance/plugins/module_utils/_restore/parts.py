@@ -10,14 +10,14 @@ from typing import Any, Dict, List, Tuple
 
 from .._backup import programs, snapshot
 from .._drill import proof
-from .._drill.logical import FREE, run_program
+from .._drill.logical import FREE, as_name, run_program
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, RestoreError
 from ..job import RESTORE
 from . import archive, directories, guards, server
 from .guards import Refusal
-from .logical import Logical, as_name, renamed
+from .logical import Logical, renamed
 from .replace import dependents, replace
 from .state import State
 
@@ -34,7 +34,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY c.relkind = 'r', c.relisp
 class Parts(Logical):
     """Tables into a schema beside, and from there in place when that is asked for."""
 
-    programs: Tuple[str, ...] = ("psql", "pg_restore", "pg_dump")
+    programs: Tuple[str, ...] = ("pg_restore", "pg_dump")
 
     def prepare(self, job: Any) -> None:
         if not self.options["tables"] and not self.options["schemas"]:
@@ -60,7 +60,7 @@ class Parts(Logical):
         )
 
     def _data(self, job: Any, tables: List[Tuple[str, str]]) -> List[Dict[str, Any]]:
-        numbers = {entry.number for entry in archive.rows_of(self.entries, tables)}
+        numbers = {entry.number for entry in archive.rows_of(self.toc, tables) if entry.kind == archive.ROWS}
         return [entry for entry in job.point["objects"] if archive.data_file(entry["key"]) in numbers]
 
     def settle(self, job: Any, state: State) -> None:
@@ -85,6 +85,11 @@ class Parts(Logical):
                 text = f"The schema {self.schema} exists already in {self.target}: what an earlier restore put there."
                 remedy = f"Look at it; if it can go: restore_mode=remove_old, restore_remove_old=[{self.schema}]"
                 found.append(Refusal("schema", text, remedy))
+            always = server.always_on(connection)
+        if always:
+            text = f"Event triggers that are always on may forbid what a restore does: {', '.join(always)}."
+            remedy = "Disable them for the time of the restore (ALTER EVENT TRIGGER ... DISABLE)."
+            found.append(Refusal("event_triggers", text, remedy))
         if self.options["replace"]:
             found += guards.of_application(self.options, self.sessions, self.target)
             names = ", ".join([*self.options["tables"], *(f"{schema}.*" for schema in self.options["schemas"])])
@@ -113,11 +118,12 @@ class Parts(Logical):
 
     def work(self, job: Any, state: State) -> None:
         """Restores beside, proves, and replaces when asked."""
-        made = self.make(job, archive.without_rows(self.entries))
+        made = self.make(job, archive.without_rows(self.toc))
         leaves, holders = self._tables(made)
+        self._check_moved(made, leaves)
         self.fetch(job, self._data(job, leaves))
         job.progress.phase("restore")
-        self.pg_restore(job, made, archive.rows_of(self.entries, leaves))
+        self.pg_restore(job, made, archive.rows_of(self.toc, leaves))
         job.progress.phase("prove")
         recorded = self._recorded(job, leaves)
         self._prove(job, made, recorded, {})
@@ -141,8 +147,14 @@ class Parts(Logical):
     def _tables(self, made: Dict[str, Any]) -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
         with connected(made, statement_timeout=0) as connection:
             found = server.rows(connection, _TREE, (self.options["tables"], self.options["schemas"]))
-        names = {f"{schema}.{name}" for schema, name, _kind in found}
+        names = [f"{schema}.{name}" for schema, name, _kind in found]
         missing = [name for name in self.options["tables"] if name not in names]
+        double = [name for name in self.options["tables"] if names.count(name) > 1]
+        if double:
+            raise ConfigurationError(
+                f"Points in names make these mean several tables: {', '.join(double)}.",
+                "Restore their schemas (restore_schemas), or the whole beside under another name.",
+            )
         missing += [f"{each}.*" for each in self.options["schemas"] if each not in {row[0] for row in found}]
         if missing:
             raise ConfigurationError(
@@ -151,6 +163,23 @@ class Parts(Logical):
             )
         leaves = [(schema, name) for schema, name, kind in found if kind == "r"]
         return leaves, [(schema, name) for schema, name, kind in found if kind == "p"]
+
+    def _check_moved(self, made: Dict[str, Any], leaves: List[Tuple[str, str]]) -> None:
+        """Raises ConfigurationError when rows may come into other partitions than those that are restored."""
+        moved = [table for table, _into in archive.moved(self.toc, leaves)]
+        if not moved:
+            return
+        with snapshot.opened(made) as taken:
+            roots = proof.hashed(taken)
+        for table in moved:
+            root = roots.get(table)
+            beside = {leaf for leaf, other in roots.items() if root and other == root} - set(leaves)
+            if root and beside:
+                raise ConfigurationError(
+                    f"Rows of {'.'.join(table)} come into other partitions of {'.'.join(root)} here than in the"
+                    " source, as it is partitioned by the hash of an enum.",
+                    f"Restore the whole of {'.'.join(root)}.",
+                )
 
     def _recorded(self, job: Any, leaves: List[Tuple[str, str]]) -> List[Dict[str, Any]]:
         wanted = set(leaves)
@@ -162,12 +191,15 @@ class Parts(Logical):
         names = {(schemas.get(each["schema"], each["schema"]), each["name"]): each for each in recorded}
         with snapshot.opened(database) as taken:
             tables = [table for table in taken.tables() if (table["schema"], table["name"]) in names]
+            roots = proof.hashed(taken)
             measuring = snapshot.Measuring(taken, tables, digests=True, sessions=max(1, self.options["jobs"]))
             measured = measuring.results()
         job.progress.tick()
         for each in measured:
             each["schema"] = names[each["schema"], each["name"]]["schema"]
-        checks = [renamed(check) for check in proof.of_tables(recorded, measured)]
+        sources = {name: source for source, name in schemas.items()}
+        roots = {(sources.get(schema, schema), name): root for (schema, name), root in roots.items()}
+        checks = [renamed(check) for check in proof.of_tables(*proof.at_roots(recorded, measured, roots))]
         job.checks = [check for check in job.checks if check.id not in {each.id for each in checks}] + checks
         wrong = [check for check in checks if check.status == "critical"]
         if wrong:
@@ -202,7 +234,7 @@ class Parts(Logical):
         run_program([*arguments, f"--dbname={as_name(made['name'])}"], made, tick, kind=RESTORE)
         into = [self.tools["pg_restore"], "--single-transaction", "--exit-on-error", "--no-password"]
         into += [f"--dbname={as_name(target['name'])}", str(folder)]
-        run_program(into, target, tick, kind=RESTORE, PGOPTIONS=FREE)
+        run_program(into, target, tick, kind=RESTORE, PGOPTIONS=f"{FREE} {server.quiet(self.facts['version'])}")
 
     def _say(self, job: Any, target: Dict[str, Any], schemas: Dict[str, str], leaves: List[Tuple[str, str]]) -> None:
         where = ", ".join(f"{source} in {name}" for source, name in schemas.items())

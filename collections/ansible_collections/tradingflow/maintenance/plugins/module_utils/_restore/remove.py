@@ -127,6 +127,7 @@ def _schema(database: Dict[str, Any], name: str) -> Optional[Callable[[], None]]
 
     def remove() -> None:
         with connected(database, statement_timeout=0) as connection:
+            server.be_quiet(connection)
             server.run(connection, f"SET default_transaction_read_only = off; DROP SCHEMA {quoted(name)} CASCADE")
 
     return remove

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from .._backup import snapshot
 from .._backup.snapshot import quoted
+from .._drill import proof
 from ..database import connected
 from ..errors import RestoreError
 from . import server
@@ -69,6 +70,7 @@ def replace(
     """
     with snapshot.opened(database) as taken:
         measurable = {(table["schema"], table["name"]): table for table in taken.tables()}
+        roots = proof.hashed(taken)
     missing = [f"{schema}.{name}" for schema, name in tables if (schema, name) not in measurable]
     if missing:
         raise RestoreError(
@@ -78,9 +80,9 @@ def replace(
     kept = {schema: server.kept_name(schema, run_id) for schema in schemas}
     with connected(database, statement_timeout=0) as connection:
         server.run(connection, snapshot.SETTINGS)
-        server.run(
-            connection, "SET default_transaction_read_only = off; BEGIN; SET LOCAL session_replication_role = replica"
-        )
+        server.run(connection, "SET default_transaction_read_only = off")
+        server.be_quiet(connection)
+        server.run(connection, "BEGIN")
         names = ", ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in tables)
         server.run(connection, f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
         for schema in kept.values():
@@ -88,7 +90,7 @@ def replace(
         for schema, name in tables:
             _one(connection, schema, name, schemas[schema], kept[schema])
         _check_keys(connection, tables)
-        _check_rows(connection, measurable, recorded)
+        _check_rows(connection, measurable, recorded, roots)
         for schema in schemas.values():
             server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
         server.run(connection, "COMMIT")
@@ -135,14 +137,18 @@ def _check_keys(connection: Any, tables: Tables) -> None:
 
 
 def _check_rows(
-    connection: Any, measurable: Dict[Tuple[str, str], Dict[str, Any]], recorded: List[Dict[str, Any]]
+    connection: Any,
+    measurable: Dict[Tuple[str, str], Dict[str, Any]],
+    recorded: List[Dict[str, Any]],
+    roots: proof.Roots,
 ) -> None:
-    for each in recorded:
-        table = measurable[each["schema"], each["name"]]
-        found = snapshot.measure(connection, table, each["digest"] is not None)
-        same = found["digest"] == each["digest"] or found["algorithm"] != each["algorithm"]
-        if found["rows"] != each["rows"] or not same:
+    found = [
+        snapshot.measure(connection, measurable[each["schema"], each["name"]], each["digest"] is not None)
+        for each in recorded
+    ]
+    for check in proof.of_tables(*proof.at_roots(recorded, found, roots)):
+        if check.status == "critical":
             raise RestoreError(
-                f"{each['schema']}.{each['name']} would not have the rows of the recovery point. Nothing was replaced.",
+                f"The tables would not have the rows of the recovery point: {check.message} Nothing was replaced.",
                 "This is a defect, or a trigger or rule that is always on: compare with the schema restored_*.",
             )

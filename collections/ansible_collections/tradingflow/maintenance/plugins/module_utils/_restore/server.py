@@ -25,7 +25,7 @@ _ELSEWHERE = ("postgres", "template1")
 #: Names of databases in the making: whose they are, and of which run.
 TEMPORARY = "tradingflow_restoring_"
 #: What was kept aside: the old name, and the run that put it there.
-KEPT = re.compile(r".+_before_\d{8}t\d{6}z_[0-9a-f]{6}")
+KEPT = re.compile(r".+_before_\d{8}t\d{6}z_[0-9a-f]{6}", re.DOTALL)
 #: Seconds that others have to leave a database before it is renamed.
 _PATIENCE = 30
 
@@ -96,6 +96,26 @@ def run(connection: Any, statement: str) -> None:
         cursor.execute(statement)
 
 
+def quiet(version: int) -> str:
+    """Options of a connection on which triggers and event triggers keep still: none of theirs may forbid a restore."""
+    return "-c session_replication_role=replica" + (" -c event_triggers=off" if version >= 170000 else "")
+
+
+def be_quiet(connection: Any) -> None:
+    """The same for a session. Before version 17 event triggers that are always on are not kept still."""
+    run(connection, "SET session_replication_role = replica")
+    if connection.server_version >= 170000:
+        run(connection, "SET event_triggers = off")
+
+
+def always_on(connection: Any) -> List[str]:
+    """Event triggers of a database that cannot be kept still."""
+    if connection.server_version >= 170000:
+        return []
+    query = "SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY 1"
+    return [str(row[0]) for row in rows(connection, query)]
+
+
 def describe(connection: Any) -> Dict[str, Any]:
     """The server: version, system_identifier, data_directory, superuser, recovering, tablespaces."""
     return {
@@ -161,6 +181,8 @@ def stale(connection: Any, place: str) -> List[str]:
 def drop(connection: Any, name: str) -> None:
     """Removes a database, also when somebody is connected; WITH (FORCE) is of version 13 and newer."""
     force = " WITH (FORCE)" if connection.server_version >= 130000 else ""
+    if value(connection, "SELECT datistemplate FROM pg_database WHERE datname = %s", (name,)):
+        run(connection, f"ALTER DATABASE {quoted(name)} IS_TEMPLATE false")
     run(connection, f"DROP DATABASE IF EXISTS {quoted(name)}{force}")
 
 
