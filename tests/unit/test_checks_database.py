@@ -40,8 +40,13 @@ def test_connections_are_counted_against_those_that_users_can_have(used: int, st
 
 
 CONNECTIONS: dict[str, Any] = {
-    **{"used": 5, "hidden": 0, "max_connections": 100, "reserved": 3, "idle_in_transaction": 0},
-    **{"roles": None, "databases": None},
+    "used": 5,
+    "hidden": 0,
+    "max_connections": 100,
+    "reserved": 3,
+    "idle_in_transaction": 0,
+    "roles": None,
+    "databases": None,
 }
 
 
@@ -108,12 +113,23 @@ def test_slot_that_lost_its_wal_is_critical_although_it_holds_back_nothing() -> 
 
 
 LAG: dict[str, Any] = {
-    **{"standby": False, "replicas": 0, "hidden": 0, "seconds": 0.0, "streams": False, "receivers": 0},
+    "standby": False,
+    "replicas": 0,
+    "hidden": 0,
+    "seconds": 0.0,
+    "streams": False,
+    "receivers": 0,
     **dict.fromkeys(("receiving", "silent", "replayed", "behind")),
 }
 STANDBY: dict[str, Any] = {
-    **{**LAG, "standby": True, "streams": True, "receivers": 1, "receiving": "streaming"},
-    **{"silent": 3.0, "replayed": 5000.0, "behind": 0.0},
+    **LAG,
+    "standby": True,
+    "streams": True,
+    "receivers": 1,
+    "receiving": "streaming",
+    "silent": 3.0,
+    "replayed": 5000.0,
+    "behind": 0.0,
 }
 
 

@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Dict, Iterable, List, Optional, Union
 
+from .masking import masked_data
+
 OK = "ok"
 WARNING = "warning"
 UNKNOWN = "unknown"
@@ -83,8 +85,10 @@ class Check:
             raise ValueError(f"{self.id} is ok without a value: what was not measured is unknown")
 
     def as_dict(self) -> Dict[str, Any]:
-        """The check as JSON data, Decimal as strings."""
+        """The check as JSON data, Decimal as strings, secrets in what came from outside masked."""
         result: Dict[str, Any] = plain(asdict(self))
+        for key in ("value", "message", "remedy", "source", "details"):
+            result[key] = masked_data(result[key])
         return result
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from .masking import masked
+
 
 class MaintenanceError(Exception):
     """Base of all expected failures.
@@ -16,6 +18,7 @@ class MaintenanceError(Exception):
 
     def __init__(self, message: str, remedy: str = "") -> None:
         # What others' programs say often ends without a stop.
+        message = masked(message)
         self.message = message if message.endswith((".", "!", "?")) else f"{message}."
         super().__init__(self.message)
         self.remedy = remedy

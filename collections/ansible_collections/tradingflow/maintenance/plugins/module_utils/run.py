@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 from urllib.parse import quote
 
+from .masking import masked_data
+
 
 def write_private(path: Path, text: str) -> None:
     """Writes a file whole or not at all, mode 0600."""
@@ -49,7 +51,7 @@ def write_spool(
         finished_at, details
     :param part: keeps what is handed in beside the area's own, instead of in its place
     """
-    record = {"area": area, "host": host, "checks": checks, "actions": actions}
+    record = {"area": area, "host": host, "checks": checks, "actions": masked_data(actions)}
     name = f"{quote(area, safe='')}@{quote(host, safe='')}{'@' + quote(part, safe='') if part else ''}.json"
     write_private(directory / "spool" / name, json.dumps(record))
 

@@ -1,0 +1,136 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Text from outside without the secrets in it. All that becomes a check, an action or an error goes through here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Match
+
+MASK = "***"
+
+_WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord"
+_KEY = (
+    rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
+    r"|(?:api|access|private|signing|encryption|account)[ _-]?key"
+    r"|sharedaccesskey|credential|session[_-]?id|signature)[\w.-]{0,60}"
+    r"|\bpass|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bmot[ _]de[ _]passe)"
+)
+_PHRASE = (
+    r"(?:pass[ _-]?phrase|(?:seed|recovery|backup|secret|wallet)[ _-]?(?:phrase|words?|seed)"
+    r"|mnemonic(?:[ _-]?(?:phrase|words?))?|\bseed)"
+)
+# Up to a quote like the one that opened, as text within JSON within text writes it; to the end where it is cut off.
+_QUOTED = r"(?P<escape>\\*)(?P<quote>[\"'])(?:(?!(?<!\\)(?P=escape)(?P=quote)).)*(?:(?P=escape)(?P=quote))?"
+# Several words, up to what ends a sentence or begins the next field.
+_WORDS = r"(?:(?!\s+[\w.-]+(?:=|:\s))[^\r\n\"'<>;,|)\]}\\])+"
+_SEPARATOR = r"(?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*"
+_SECRETS = (
+    # A private key, to its end or that of the text.
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), MASK),
+    # An element of XML, to its end or that of the text; an attribute or a pair that is named so.
+    (
+        re.compile(
+            rf"(?is)(<(?:\w+:)?[\w.-]*(?:{_KEY}|{_PHRASE})[\w.-]*(?:\s[^<>]*)?>)(?!\s*<(?!!\[CDATA))"
+            r"(?:<!\[CDATA\[.*?(?:\]\]>|$)|[^<]*)"
+        ),
+        rf"\1{MASK}",
+    ),
+    (
+        re.compile(
+            rf"(?i)((?:\\*[\"'])?\b(?:name|key)(?:\\*[\"'])?\s*[:=]\s*\\*[\"'][^\"'\\]*(?:{_KEY}|{_PHRASE})[^\"'\\]*\\*[\"']"
+            rf"[\s,]*(?:\\*[\"'])?value(?:\\*[\"'])?\s*[:=]\s*){_QUOTED}"
+        ),
+        rf"\1{MASK}",
+    ),
+    # Headers carry their secret in several words.
+    (
+        re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*[\"']?\s*[:=]\s*)(?:\\*[\"'])?[^\"'\r\n]+"),
+        rf"\1\2{MASK}",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic|digest|apikey)\s+[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
+    # What stands between a scheme and the last @ of an address; and without a scheme, before what is an address.
+    (re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s\"'<>]*@"), rf"\1{MASK}@"),
+    (re.compile(r"(?<![\w*@/])[\w.%+-]{1,60}:[^\s\"'<>@/]{1,200}@(?=(?:tcp|unix)\(|[\w.-]+(?::\d|/\w))"), f"{MASK}@"),
+    # Several words.
+    (re.compile(rf"(?i)({_PHRASE})({_SEPARATOR})(?:{_QUOTED}|{_WORDS})"), rf"\1\2{MASK}"),
+    (
+        re.compile(rf"(?i)({_PHRASE}\s+(?:is\s+|was\s+)?)(?:{_QUOTED}|(?:[a-z]{{3,8}}\s+){{11,23}}[a-z]{{3,8}}\b)"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(rf"(?i)((?:{_WORD}|passcode)\w*)((?:\\*[\"'])?\s*:\s+)(?![\\\"']){_WORDS}"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)({_KEY})({_SEPARATOR})(?:{_QUOTED}|(?!\*\*\*(?:\W|$))\S+)"), rf"\1\2{MASK}"),
+    # As an option of a program, and as in SQL and in words.
+    (re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
+    (
+        re.compile(rf"(?i)\b(password|passphrase|secret|identified\s+by)(\s+(?:is\s+|was\s+)?)(?:{_QUOTED})"),
+        rf"\1\2{MASK}",
+    ),
+    # What is a secret by its form.
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.?[\w-]*"), MASK),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), MASK),
+    (
+        re.compile(
+            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza|npm_|pypi-)[\w-]{16,}"
+        ),
+        MASK,
+    ),
+    (re.compile(r"\b\d{8,10}:[\w-]{35}\b"), MASK),
+)
+_LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SUSPECT = re.compile(
+    rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
+    r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:"
+)
+
+
+def masked(text: str) -> str:
+    """Text without what is named a secret or is one by its form: passwords, tokens, phrases, credentials in addresses.
+
+    What only looks like one, a long word of letters and digits, stays: it may be a digest or an id.
+    """
+    if not _SUSPECT.search(text):
+        return text
+    for pattern, mask in _SECRETS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def without_secrets(text: str) -> str:
+    """The same, and without long words that look like a key: for what nobody knows anything about."""
+    return _LONG.sub(_long_word, masked(text))
+
+
+def masked_data(value: Any) -> Any:
+    """JSON data with all its text masked; what is named as a secret is masked as a whole."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {
+            key: MASK if _names(key) and isinstance(item, str) and item else masked_data(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [masked_data(item) for item in value]
+    return value
+
+
+_NAME = re.compile(
+    rf"(?i)(?:[\w.-]*[_.-])?(?:{_WORD}|pass[_-]?phrase|passcode|pwd|secret|(?:api|access|private)[_-]?key|mnemonic|seed[_-]?phrase)"
+)
+
+
+def _names(key: Any) -> bool:
+    return isinstance(key, str) and _NAME.fullmatch(key) is not None
+
+
+def _long_word(match: Match[str]) -> str:
+    """A long run of letters and digits is a key until it shows to be a path or an id."""
+    word = match[0]
+    if _UUID.fullmatch(word) or not re.search(r"\d", word) or not re.search(r"[A-Za-z]", word):
+        return word
+    # Folders have short names.
+    return MASK if max(len(part) for part in re.split(r"[/=]", word)) >= 20 or not word.startswith("/") else word

@@ -1,0 +1,111 @@
+"""Secrets in text from outside, wherever it ends up."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import OK, Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.masking import masked, masked_data
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.run import write_spool
+
+SECRETS = {
+    "https://alice:hunter2hush@app.example/login": ["hunter2hush", "alice"],
+    "failed: postgresql://app:hush@db/x?sslmode=require after 3 s": ["hush"],
+    "POST https://venue.example/v1?api_key=hushhush&x=1 gave 401": ["hushhush"],
+    "seed phrase: abandon ability able about above absent": ["abandon", "able", "absent"],
+    "seed_phrase=abandon ability able, wallet=cold": ["ability", "able"],
+    'mnemonic="abandon ability able about"': ["abandon", "able", "about"],
+    '{"mnemonic": "abandon ability able"}': ["abandon", "able"],
+    "mnemonic is abandon ability able about above absent absorb abstract absurd abuse access accident": ["absorb"],
+    "recovery phrase: 'abandon ability'": ["abandon", "ability"],
+    "passphrase: correct horse battery staple": ["correct", "horse", "staple"],
+    "passphrase=correct horse battery staple; user=bob": ["correct", "horse", "staple"],
+    "password: correct horse battery": ["correct", "horse", "battery"],
+    "the passphrase is 'correct horse'": ["correct", "horse"],
+    "<password>hush</password>": ["hush"],
+    '<ns:Password type="text">hush hush</ns:Password>': ["hush"],
+    "<apiKey><![CDATA[hush<x]]></apiKey>": ["hush"],
+    "<seedPhrase>abandon ability": ["abandon", "ability"],
+    '<add key="ApiKey" value="hush"/>': ["hush"],
+    '{"name": "DB_PASSWORD", "value": "hush"}': ["hush"],
+    "dial app:hush@tcp(db:3306)/x failed": ["hush"],
+    "redis bob:hush@cache.example:6379 refused": ["hush"],
+    "api key: hush": ["hush"],
+    "private key = hush": ["hush"],
+    "Passwort: hush hush": ["hush"],
+    "ghp_0123456789abcdefghijklmnop was refused": ["ghp_0123456789abcdefghijklmnop"],
+    "bot 123456789:AAEhBP0av28abcdefghijklmnopqrstuvwx said no": ["AAEhBP0av28"],
+    "sk_live_0123456789abcdefghij expired": ["sk_live_0123456789abcdefghij"],
+    "otp=123456 wrong": ["123456"],
+    "SharedAccessKey=hush/hush=": ["hush"],
+}
+
+
+@pytest.mark.parametrize(("text", "secrets"), SECRETS.items())
+def test_no_secret_is_left(text: str, secrets: list[str]) -> None:
+    for version in (text, json.dumps({"error": text}), json.dumps({"a": json.dumps({"error": text})})):
+        for secret in secrets:
+            assert secret not in masked(version), version
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 7 of AAPL failed: price 12.50 is off",
+        "author=bob passed 5 tests, broken by key order",
+        "Check the server, the address, the password",
+        "GRANT pg_monitor TO the maintenance user.",
+        "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "tx 0x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 has no receipt",
+        "mail to bob@example.com at 12:30",
+        "postgresql on 127.0.0.1:5432 as app",
+        "The password expires in 3 days",
+        "seeded 5 rows",
+    ],
+)
+def test_what_is_needed_stays(text: str) -> None:
+    assert masked(text) == text
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    assert masked("login password=x failed for bob") == "login password=*** failed for bob"
+    assert masked("passphrase: a b c; user=bob") == "passphrase: ***; user=bob"
+    assert masked("<password>x</password><user>bob</user>") == "<password>***</password><user>bob</user>"
+
+
+def test_masking_twice_is_masking_once() -> None:
+    for text in SECRETS:
+        assert masked(masked(text)) == masked(text)
+
+
+def test_names_of_data_count_too() -> None:
+    data = {"db_password": "hush", "statement": ["api_key=hush"], "secret": "", "tokens": 3, "keys": ["a"]}
+    assert masked_data(data) == {
+        **data,
+        "db_password": "***",
+        "statement": ["api_key=***"],
+    }
+
+
+def test_checks_actions_and_errors_show_none(tmp_path: Path) -> None:
+    text = "failed: https://a:hush@x/ <password>hush</password> seed phrase: hush hush hush"
+    check = Check("a.b", "B", OK, text, message=text, source=text, details={"error": text, "more": [text]})
+    write_spool(tmp_path, "a", "h", [check.as_dict()], [{"id": "x", "message": text, "details": {"m": text}}])
+    written = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "hush" not in written
+    assert "failed: https://***@x/" in written
+    assert "hush" not in str(StorageError(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["<" * 20000, "a:" * 20000, "password: " * 5000, '"' * 20000, "seed " * 9000, "<a" * 9000]
+)
+def test_no_text_takes_for_ever(text: Any) -> None:
+    begun = time.process_time()
+    masked(text + "@ password")
+    assert time.process_time() - begun < 60
