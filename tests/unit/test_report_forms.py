@@ -111,11 +111,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], P
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """10,000 findings with long messages on 500 hosts, and 2,000 good checks."""
+    """10,000 findings with long messages on 500 hosts, none like another, and 2,000 good checks."""
     directory = tmp_path_factory.mktemp("many")
     text = "Something is wrong here, and this is why: " + "reason " * 40
     for host in range(500):
-        findings = [check(f"system.disk:{n}", "warning", n, message=text, remedy=text, unit="%") for n in range(20)]
+        findings = [
+            check(f"system.disk:{host}-{n}", "warning", n, message=text, remedy=text, unit="%") for n in range(20)
+        ]
         fine = [check(f"system.fine:{n}", "ok", n) for n in range(4)]
         write_private(
             directory / "spool" / f"{host}.json",

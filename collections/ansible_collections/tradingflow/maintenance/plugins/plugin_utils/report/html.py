@@ -18,6 +18,7 @@ from markupsafe import Markup
 from ...module_utils.checks import STATUSES
 from . import words
 from .actions import facts, objectives, phases
+from .groups import Group, grouped
 from .history import series
 from .scope import is_partial, is_whole, left_out, narrowed, open_words, overall
 from .sparkline import bars, sparkline
@@ -36,6 +37,9 @@ MOST_CARDS, MOST_BAD_ROWS, MOST_OK_ROWS, MOST_SPARKLINES, MOST_CHANGES, MOST_ACT
 
 RUNS = 30
 
+#: Lines of what cards stand for, in all, and those of each that are seen before any click.
+MOST_MEMBERS, FIRST_MEMBERS = 3000, 6
+
 
 @cache
 def _environment() -> Environment:
@@ -48,6 +52,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["quantity"] = lambda check: words.quantity(check["value"], check["unit"])
+    environment.filters["whole"] = lambda text: "q" if len(text) <= 24 else ""
     environment.filters["thresholds"] = words.thresholds
     environment.filters["first_threshold"] = lambda check: words.thresholds(check).rpartition(", ")[2]
     environment.filters["duration"] = words.duration
@@ -79,6 +84,7 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
         if check["status"] != "ok"
         and not (check["id"].endswith(".missing") and (check["area"], check["host"]) in missing)
     ]
+    groups = grouped(bad)
     everything = changed(report)
     areas = _areas(report, [*history, report])
     return (
@@ -87,6 +93,7 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
         .render(
             report=report,
             verdict=verdict(report),
+            first_members=FIRST_MEMBERS,
             status=overall(report),
             partial=is_partial(report),
             narrowed=narrowed(report),
@@ -97,9 +104,10 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             ended=words.when(report["finished_at"]),
             news={(change["host"], change["id"]): kind for kind, change in everything if change["after"]},
             findings=len(bad),
-            cards=bad[:MOST_CARDS],
-            rows=bad[MOST_CARDS : MOST_CARDS + MOST_BAD_ROWS],
-            more_bad=max(0, len(bad) - MOST_CARDS - MOST_BAD_ROWS),
+            cards=groups[:MOST_CARDS],
+            rows=groups[MOST_CARDS : MOST_CARDS + MOST_BAD_ROWS],
+            more_bad=sum(len(group.checks) for group in groups[MOST_CARDS + MOST_BAD_ROWS :]),
+            members=_Members(),
             changes=everything[:MOST_CHANGES],
             more_changes=max(0, len(everything) - MOST_CHANGES),
             change_words=CHANGES,
@@ -114,6 +122,20 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             strip=_strip([*filter(is_whole, history), report]),
         )
     )
+
+
+class _Members:
+    """What belongs to a card besides its lead, a line each, so many in all."""
+
+    def __init__(self) -> None:
+        self.left = MOST_MEMBERS
+
+    def __call__(self, group: Group) -> tuple[list[str], int]:
+        """The lines, and how many are left out."""
+        lines = [*group.members(), *(f"unknown: {check['title']} · {check['host']}" for check in group.hidden)]
+        shown = lines[: max(0, self.left)]
+        self.left -= len(shown)
+        return [words.clean(line, 200, one_line=True) for line in shown], len(lines) - len(shown)
 
 
 class _Lines:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...module_utils.checks import STATUSES
 from .actions import facts, objectives, phases
+from .groups import grouped
 from .scope import is_partial, left_out, narrowed, open_words, overall
 from .words import NBSP, clean, counted, duration, plural, quantity, thresholds, when
 
@@ -95,16 +96,24 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
     bad = [check for check in report["checks"] if check["status"] != "ok"]
     if bad:
         lines += ["", _rule("Findings", width)]
-    for check in bad[:MOST_FINDINGS]:
-        add(f"{check['status'].upper():<10}{check['title']}  ·  {check['host']}  ·  {check['id']}", 0, 10)
+    groups = grouped(bad)
+    for group in groups[:MOST_FINDINGS]:
+        check = group.lead
+        where = group.place.partition(" · ")[2]
+        id = "" if group.kind in ("reason", "unreachable") else f"  ·  {check['id']}"
+        add(f"{check['status'].upper():<10}{group.title}  ·  {where}{id}", 0, 10)
         bounds = thresholds(check)
-        add(f"{quantity(check['value'], check['unit'])}{f' ({bounds})' if bounds else ''}", 10)
-        if check["message"]:
-            add(clean(check["message"], 600, one_line=True), 10)
+        if group.kind in ("", "hosts"):
+            add(f"{quantity(check['value'], check['unit'])}{f' ({bounds})' if bounds else ''}", 10)
+        if group.message:
+            add(clean(group.message, 600, one_line=True), 10)
+        for text in filter(None, (group.named(), group.hides())):
+            add(text, 10)
         if check["remedy"]:
             add(f"-> {clean(check['remedy'], 400, one_line=True)}", 10, 13)
-    if len(bad) > MOST_FINDINGS:
-        lines.append(f"{'':10}and {len(bad) - MOST_FINDINGS:,} more: see the report")
+    if len(groups) > MOST_FINDINGS:
+        left = sum(len(group.checks) for group in groups[MOST_FINDINGS:])
+        lines.append(f"{'':10}and {left:,} more: see the report")
 
     everything = changed(report)
     if everything:
@@ -250,21 +259,28 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     bad = [check for check in report["checks"] if check["status"] != "ok"]
     left = limit - len("\n".join(head + tail)) - 40
     shown: list[str] = []
-    for check in bad:
+    told = 0
+    for group in grouped(bad):
+        check = group.lead
         bounds = thresholds(check)
         value = quantity(check["value"], check["unit"]) + (f" ({bounds})" if bounds else "")
+        where = group.place.partition(" · ")[2]
+        measured = f" {_md(value, 120)}." if group.kind in ("", "hosts") else ""
         entry = (
-            f"- {_ICONS[check['status']]} **{check['status']}** {_md(check['title'], 80)} "
-            f"(`{_code(check['host'], 40)}`): {_md(value, 120)}. {_md(check['message'], 240)}"
+            f"- {_ICONS[check['status']]} **{check['status']}** {_md(group.title, 80)} "
+            f"(`{_code(where, 40)}`):{measured} {_md(group.message, 240)}"
         ).rstrip(". ") + "."
+        for more in filter(None, (group.named(3), group.hides())):
+            entry += f" {_md(more, 160)}."
         if check["remedy"]:
             entry += f" → {_md(check['remedy'], 160)}"
         if left - len(entry) - 1 < 0:
             break
         left -= len(entry) + 1
         shown.append(entry)
-    if len(shown) < len(bad):
-        shown.append(f"- … and {len(bad) - len(shown):,} more in the report")
+        told += len(group.checks) + len(group.hidden)
+    if told < len(bad):
+        shown.append(f"- … and {len(bad) - told:,} more in the report")
     return "\n".join([*head, *shown, *([""] if shown else []), *tail]) + "\n"
 
 
