@@ -95,7 +95,7 @@ class Group:
 
 def reason(check: dict[str, Any]) -> str:
     """Why a check is unknown: its message without its own title."""
-    message = check["message"]
+    message = str(check["message"])
     start = f"{check['title']}: "
     return message[len(start) :] if message.startswith(start) else message
 

@@ -259,7 +259,7 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     bad = [check for check in report["checks"] if check["status"] != "ok"]
     left = limit - len("\n".join(head + tail)) - 40
     shown: list[str] = []
-    told = 0
+    covered = 0
     for group in grouped(bad):
         check = group.lead
         bounds = thresholds(check)
@@ -278,9 +278,9 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
             break
         left -= len(entry) + 1
         shown.append(entry)
-        told += len(group.checks) + len(group.hidden)
-    if told < len(bad):
-        shown.append(f"- … and {len(bad) - told:,} more in the report")
+        covered += len(group.checks) + len(group.hidden)
+    if covered < len(bad):
+        shown.append(f"- … and {len(bad) - covered:,} more in the report")
     return "\n".join([*head, *shown, *([""] if shown else []), *tail]) + "\n"
 
 
