@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical, snapshot
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    measuring,
+    options,
+    physical,
+    snapshot,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
@@ -247,7 +252,7 @@ def contents(database: dict[str, Any]) -> dict[str, tuple[int, str]]:
     """Rows and digest of each logged table."""
     with snapshot.opened(database) as taken:
         tables = taken.tables(logged=True)
-        results = snapshot.Measuring(taken, tables, digests=True, sessions=2).results()
+        results = measuring.Measuring(taken, tables, digests=True, sessions=2).results()
     return {f"{table['schema']}.{table['name']}": (table["rows"], table["digest"]) for table in results}
 
 

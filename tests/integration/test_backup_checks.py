@@ -38,6 +38,7 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
         "backups.newest_age": "critical",
         "backups.newest_intact": "unknown",
         "backups.size_anomaly": "unknown",
+        "backups.files_anomaly": "unknown",
         "backups.duration_anomaly": "unknown",
         "backups.proven_restore": "critical",
         "backups.kept_intact": "unknown",
@@ -49,9 +50,8 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
         begun = datetime.now(UTC) - timedelta(hours=hours)
         made = point(f"{begun:%Y%m%dT%H%M%SZ}-aaaaaa", begun)
         key = f"{prefix}/{made['id']}/database/toc.dat"
-        etag = s3.put_object(Bucket=bucket, Key=key, Body=b"abc")["ETag"].strip('"')
-        made["objects"] = [{**made["objects"][0], "key": key, "checksum": "", "etag": etag}]
-        made["totals"]["bytes"] = size
+        etag = s3.put_object(Bucket=bucket, Key=key, Body=b"a" * size)["ETag"].strip('"')
+        made["objects"] = [{**made["objects"][0], "key": key, "size": size, "checksum": "", "etag": etag}]
         s3.put_object(Bucket=bucket, Key=f"{prefix}/{made['id']}/{store.NAME}", Body=json.dumps(made).encode())
     ledger.append(
         *(storage, environment, "drill"),
@@ -70,6 +70,7 @@ def test_checks_of_the_backups(platform: Sandbox) -> None:
     assert found == {
         "backups.newest_intact": ("ok", True),
         "backups.size_anomaly": ("critical", 100),
+        "backups.files_anomaly": ("ok", 5),
         "backups.duration_anomaly": ("ok", 0),
         "backups.proven_restore": ("ok", 0.0),
     }

@@ -13,7 +13,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 
 from tests.unit.test_backup_judgement import NOW, STORAGE, Store, point
 
-SIZE, DURATION = "backups.size_anomaly", "backups.duration_anomaly"
+SIZE, FILES, DURATION = "backups.size_anomaly", "backups.files_anomaly", "backups.duration_anomaly"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def add(fake: Store, *sizes: int, seconds: tuple[int, ...] = (), compression: st
     for number, size in enumerate(sizes):
         begun = NOW - timedelta(days=len(sizes) - 1 - number)
         made = point(f"{begun:%Y%m%dT%H%M%SZ}-{compression == 'zstd':06x}", begun)
-        made["totals"]["bytes"] = size
+        made["objects"][0]["size"], made["objects"][1]["size"] = 0, size
         made["engine"]["compression"] = compression
         ended = begun + timedelta(seconds=seconds[number] if seconds else 100)
         made["finished_at"] = f"{ended:%Y-%m-%dT%H:%M:%SZ}"
@@ -114,7 +114,7 @@ def test_unfinished_and_broken_ones_do_not_count(fake: Store) -> None:
     assert measured()[SIZE].details["compared_with"] == 3
 
 
-@pytest.mark.parametrize("change", [{"totals": {}}, {"finished_at": "later"}, {"engine": None}, {"objects": []}])
+@pytest.mark.parametrize("change", [{"application": {}}, {"finished_at": "later"}, {"engine": None}, {"objects": []}])
 def test_newest_that_cannot_be_read_is_unknown(fake: Store, change: dict[str, Any]) -> None:
     add(fake, 1000, 1000, 1000, 1000)
     fake.bodies[max(fake.bodies)] = json.dumps({**json.loads(fake.bodies[max(fake.bodies)]), **change}).encode()
@@ -127,13 +127,43 @@ def test_no_recovery_point_at_all(fake: Store) -> None:
     assert all(check.remedy for check in found.values())
 
 
+def test_database_and_files_are_judged_apart(fake: Store) -> None:
+    def made(days: int, database: int, files: int) -> dict[str, Any]:
+        begun = NOW - timedelta(days=days)
+        result = point(f"{begun:%Y%m%dT%H%M%SZ}-000000", begun)
+        result["objects"][1]["size"], result["application"]["bytes"] = database, files
+        fake.add(result)
+        return result
+
+    for days in (3, 2, 1):
+        made(days, 1000, 10**9)
+    made(0, 20, 10**9)
+    found = measured()
+    assert (found[SIZE].status, found[FILES].status) == ("critical", "ok")
+    made(0, 1000, 0)
+    found = measured()
+    assert (found[SIZE].status, found[FILES].status, found[FILES].value) == ("ok", "critical", 0)
+    assert "files" in found[FILES].remedy
+
+
+def test_no_files_then_and_now_or_now_the_first(fake: Store) -> None:
+    for days, size in ((3, 0), (2, 0), (1, 0), (0, 0)):
+        begun = NOW - timedelta(days=days)
+        made = point(f"{begun:%Y%m%dT%H%M%SZ}-000000", begun)
+        made["application"].update(files=0, bytes=size)
+        fake.add(made)
+    assert measured()[FILES].status == "ok"
+    made["application"].update(files=1, bytes=5)
+    fake.add(made)
+    assert measured()[FILES].status == "ok"
+
+
 def test_files_in_a_repository_count_whole(fake: Store) -> None:
     for days, size in ((4, 10), (3, 1000), (2, 1000), (1, 1000), (0, 90)):
         begun = NOW - timedelta(days=days)
         made = point(f"{begun:%Y%m%dT%H%M%SZ}-000000", begun)
-        made["totals"]["bytes"] = 10
         made["application"].update(engine="archive" if days == 4 else "restic", bytes=size)
         fake.add(made)
-    check = measured()[SIZE]
+    check = measured()[FILES]
     # Little was uploaded each time; that most of the files are gone is seen all the same.
-    assert (check.status, check.value, check.details["compared_with"]) == ("critical", 100, 3)
+    assert (check.status, check.value, check.details["compared_with"]) == ("critical", 90, 3)

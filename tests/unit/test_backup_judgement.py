@@ -111,7 +111,8 @@ def test_ids_sort_by_time_and_fit_the_pattern() -> None:
 
 def test_a_backup_that_verifies_is_green() -> None:
     checks, (done,) = options.findings(result(), "2026-11-23T20:40:30Z")
-    assert {check.id: check.status for check in checks} == {"backup.completed": "ok", "backup.verified": "ok"}
+    found = {check.id: check.status for check in checks}
+    assert found == {"backup.completed": "ok", "backup.contents": "ok", "backup.verified": "ok"}
     assert done["status"] == "ok"
     assert done["details"]["recovery_point"]["verified"] is True
 
@@ -122,6 +123,7 @@ def test_a_backup_that_does_not_verify_has_failed() -> None:
     verified = next(check for check in checks if check.id == "backup.verified")
     assert (verified.status, done["status"]) == ("critical", "failed")
     assert "a is missing; b; c and 1 more" in verified.message
+    assert done["message"] == verified.message
     assert done["details"]["recovery_point"]["verified"] is False
 
 
@@ -129,6 +131,38 @@ def test_a_backup_that_was_not_verified_is_not_green() -> None:
     checks, (done,) = options.findings(result(verification=None), "2026-11-23T20:40:30Z")
     assert next(check for check in checks if check.id == "backup.verified").status == "unknown"
     assert done["details"]["recovery_point"]["verified"] is None
+
+
+def test_a_backup_without_data_is_not_green_nor_one_with_uncounted_tables() -> None:
+    def contents(rows: int | None, unmeasured: str = "", tables: int = 1) -> Any:
+        made = point()
+        entry = {**made["database"]["tables"][0], "rows": rows, **({"unmeasured": unmeasured} if unmeasured else {})}
+        made["database"]["tables"] = [entry] * tables
+        made["totals"]["rows"] = (rows or 0) * tables
+        jsonschema.validate(made, json.loads((COLLECTION / "schemas/recovery-point-1.json").read_text()))
+        return next(c for c in options.findings(result(recovery_point=made), "now")[0] if c.id == "backup.contents")
+
+    assert (contents(2).status, contents(2).value) == ("ok", 2)
+    empty, nothing, uncounted, unhashed = (
+        contents(0),
+        contents(None, tables=0),
+        contents(None, "why"),
+        contents(2, "why"),
+    )
+    assert (empty.status, nothing.status) == ("critical", "critical")
+    assert "1 tables without a single row" in empty.message
+    assert "tf has no tables" in nothing.message
+    # How many rows there are is not known: neither that there are none.
+    assert (uncounted.status, unhashed.status) == ("unknown", "unknown")
+    assert "public.we ird" in uncounted.message
+    assert "why" in unhashed.message
+
+
+def test_rows_that_are_not_known_are_not_compared_with_the_dump() -> None:
+    made = point()
+    assert len(verify.compare_contents(CONTENTS, made, {"3456.dat": 1})) == 1
+    made["database"]["tables"][0]["rows"] = None
+    assert not verify.compare_contents(CONTENTS, made, {"3456.dat": 1})
 
 
 def test_files_that_changed_are_a_warning() -> None:

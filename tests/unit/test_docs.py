@@ -226,7 +226,8 @@ def test_readme_of_the_backup_shows_its_thresholds() -> None:
         for name in ("size_low", "size_high", "duration_high", "newest_age", "proven_restore")
     )
     shown = documented_checks()
-    assert shown["backups.size_anomaly"] == tuple(f"{one}, {other}" for one, other in zip(low, high, strict=True))
+    sizes = tuple(f"{one}, {other}" for one, other in zip(low, high, strict=True))
+    assert shown["backups.size_anomaly"] == shown["backups.files_anomaly"] == sizes
     assert shown["backups.duration_anomaly"] == tuple(slow)
     assert shown["backups.newest_age"] == tuple(age)
     assert shown["backups.proven_restore"] == tuple(proven)

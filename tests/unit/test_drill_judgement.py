@@ -214,6 +214,25 @@ def test_partitions_by_hash_are_compared_at_their_root() -> None:
         *proof.at_roots(recorded, [table("p1", 1, None), table("p2", 2, None), other], roots)
     )
     assert (rows.status, digests.status) == ("ok", "unknown")
+    # What is not known of one is not known of all.
+    unread = {**table("p2", 0, None), "rows": None, "unmeasured": "why"}
+    (rows, digests) = proof.of_tables(*proof.at_roots(recorded, [table("p1", 3, 30), unread, other], roots))
+    assert (rows.status, digests.status) == ("unknown", "unknown")
+    assert "s.p (why)" in rows.message
+
+
+def test_rows_that_could_not_be_counted_are_unknown_and_named() -> None:
+    unread = {**table("t", 1, None, None), "rows": None, "unmeasured": "permission denied"}
+    known, other = table("t", 3, "1"), table("u", 1, "3")
+    for recorded, restored in (([unread, other], [known, other]), ([known, other], [unread, other])):
+        rows, digests = proof.of_tables(recorded, restored)
+        assert (rows.status, digests.status) == ("unknown", "unknown")
+        assert "s.t (permission denied)" in rows.message
+        assert "s.t" in digests.message
+        assert "s.u" not in rows.message + digests.message
+    # That one is missing, or has other rows, is worse than that one is not known.
+    rows, _ = proof.of_tables([unread, other], [unread])
+    assert rows.status == "critical"
 
 
 def test_another_version_of_an_extension_is_a_warning() -> None:

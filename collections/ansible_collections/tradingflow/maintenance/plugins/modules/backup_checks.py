@@ -327,6 +327,7 @@ RETURN = r"""
 checks:
   description:
     - backups.newest_age, backups.newest_intact, backups.kept_intact, backups.kept_read, backups.size_anomaly,
+      backups.files_anomaly,
       backups.duration_anomaly,
       backups.proven_restore, backups.clock:store, backups.store_certificate (of a store with TLS that is not AWS's)
       and backups.keys (with O(key_expiry)), as contract 1.

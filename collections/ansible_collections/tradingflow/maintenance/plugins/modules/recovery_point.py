@@ -29,6 +29,12 @@ requirements:
   - pgBackRest 2.45 or newer, for O(engine=pgbackrest)
   - isal, for fast gzip where C(pg_dump) has no zstd
 options:
+  database_identity:
+    description:
+      - Name of the database, C(@), and the system identifier of its cluster, as a refused backup prints them.
+      - Declares that the database is another than that of the environment's newest recovery point.
+      - Compared with the database whenever it is set.
+    type: str
   environment_name:
     description: Name of the environment, part of every key.
     type: str
@@ -222,6 +228,13 @@ recovery_point:
       type: str
     environment:
       description: The environment.
+      type: str
+    database:
+      description: Name of the database, C(@), and the system identifier of its cluster.
+      type: str
+      sample: tradingflow@7571234567890123456
+    another_database:
+      description: How it differs from that of the recovery point before, as O(database_identity) declares; else null.
       type: str
     created_at:
       description: When it was begun, RFC 3339 UTC.

@@ -24,7 +24,10 @@ LOOKED_AT = 60
 #: Seconds more than usual that mean nothing: a small backup takes two seconds or five.
 SLOWER = 60
 
-SIZE, SIZE_TITLE = "backups.size_anomaly", "Size of the newest recovery point"
+SIZE, SIZE_TITLE = "backups.size_anomaly", "Database in the newest recovery point"
+FILES, FILES_TITLE = "backups.files_anomaly", "Application files in the newest recovery point"
+#: Roles of the objects that hold the dump.
+_DUMP = ("table of contents", "data")
 DURATION, DURATION_TITLE = "backups.duration_anomaly", "Duration of the newest backup"
 
 
@@ -49,7 +52,7 @@ def measure(
         remedy = "Make another backup (playbooks/daily.yml --tags backup)."
         return [
             unknown(id + suffix(engine), title, f"{title}: {text}", remedy, source=source)
-            for id, title in ((SIZE, SIZE_TITLE), (DURATION, DURATION_TITLE))
+            for id, title in ((SIZE, SIZE_TITLE), (FILES, FILES_TITLE), (DURATION, DURATION_TITLE))
         ]
     newest = finished[0][1]
     others = [facts for _run_id, facts in finished[1:] if facts]
@@ -63,7 +66,7 @@ def _body(s3: Any, storage: Dict[str, Any], key: str) -> Optional[bytes]:
 
 
 def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
-    """Id, engine, kind, pace, bytes and seconds of a recovery point; None when it is none."""
+    """Id, engine, kind, pace, bytes of database and files, and seconds of a recovery point; None when it is none."""
     try:
         point = store.parse(body, prefix, run_id)
         files = (point.get("application") or {}).get("engine")
@@ -80,9 +83,11 @@ def _facts(body: bytes, prefix: str, run_id: str) -> Optional[Dict[str, Any]]:
             ],
             "pace": engine.get("type"),
             # An incremental backup is as large as what was changed, and of files in a repository only what was new
-            # went there: all of them say more.
-            "bytes": int(engine["cluster_bytes"] if physical else point["totals"]["bytes"])
-            + (point["application"]["bytes"] if files == "restic" else 0),
+            # went there: all of them say more. Apart, as large files hide an empty database, and the other way round.
+            "bytes": int(engine["cluster_bytes"])
+            if physical
+            else sum(int(entry["size"]) for entry in point["objects"] if entry["role"] in _DUMP),
+            "files": int(point["application"]["bytes"]),
             "seconds": int((ended - begun).total_seconds()),
         }
     except (ValueError, KeyError, TypeError):
@@ -94,23 +99,28 @@ def _judged(
 ) -> Iterator[Check]:
     end = suffix(newest["engine"])
     alike = [each for each in others if each["kind"] == newest["kind"]][:MOST]
-    usual = median(each["bytes"] for each in alike) if alike else 0
-    small = bool(alike) and newest["bytes"] < usual
-    yield _compared(
-        SIZE + end,
-        SIZE_TITLE,
-        newest["bytes"],
-        [each["bytes"] for each in alike],
-        limits(thresholds, "size_low" if small else "size_high"),
-        size,
-        "Find out what is gone from the database or the files, or what was added; restore nothing from it before."
-        if small
-        else "Find out what grew, and whether the store and the time of a restore allow for it.",
-        unit="bytes",
-        below=small,
-        source=source,
-        details={"id": newest["id"]},
-    )
+    for id, title, what, where in (
+        (SIZE, SIZE_TITLE, "bytes", "database"),
+        (FILES, FILES_TITLE, "files", "application's files"),
+    ):
+        usual = median(each[what] for each in alike) if alike else 0
+        small = bool(alike) and newest[what] < usual
+        yield _compared(
+            id + end,
+            title,
+            newest[what],
+            [each[what] for each in alike],
+            # Against nothing, anything is too much.
+            limits(thresholds, "size_low" if small else "size_high") if usual else {"warning": None, "critical": None},
+            size,
+            f"Find out what is gone from the {where}; restore nothing from it before."
+            if small
+            else "Find out what grew, and whether the store and the time of a restore allow for it.",
+            unit="bytes",
+            below=small,
+            source=source,
+            details={"id": newest["id"]},
+        )
     limit = limits(thresholds, "duration_high")
     seconds = [each["seconds"] for each in alike if each["pace"] == newest["pace"]]
     if seconds and newest["seconds"] < median(seconds) + SLOWER:

@@ -12,9 +12,10 @@ from .._postgres import globals as shared
 from .._postgres.sql import NotUnderstood
 from ..database import libpq_environment
 from ..errors import BackupError
+from .measuring import Measuring
 from .programs import Program, compress_arguments, run_to_text, version
 from .scratch import Tail, Watch
-from .snapshot import Measuring, Snapshot
+from .snapshot import Snapshot
 from .squeeze import Squeezed, Squeezer
 from .upload import ObjectStream, Uploader
 

@@ -17,15 +17,17 @@ from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, patient, storage_errors
-from . import programs
+from . import identity, programs
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
 from .common import TOOL_VERSION, application_of, free, new_id, tidy
 from .dump import Dump, dump_globals, in_clear
 from .lock import lock_of
+from .measuring import Measuring, rows_of
 from .progress import Progress
 from .scratch import Scratch, destination, locked
-from .snapshot import Measuring, Snapshot, opened
+from .snapshot import Snapshot
+from .snapshot import locked as locked_tables
 from .squeeze import Squeezer
 from .store import NAME, SCHEMA_VERSION, prefix_of
 from .upload import Uploader
@@ -78,6 +80,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     s3 = client(options["storage"])
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
+    identity.check(options, s3, prefix)
     lock_of(options, datetime.now(timezone.utc))
     return {
         "to": f"s3://{options['storage']['bucket']}/{prefix}/",
@@ -114,6 +117,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)
+        notes["identity"] = identity.check(options, s3, prefix)
         try:
             point, digest, notes_of_work = _work(
                 options, tools, root, f"{prefix}/{run_id}", run_id, now, scratch, s3, progress
@@ -159,10 +163,11 @@ def _work(
     s3: Any,
     progress: Progress,
 ) -> Tuple[Dict[str, Any], str, Dict[str, Any]]:
-    with opened(options["database"]) as snapshot:
+    with locked_tables(options["database"], progress.tick) as snapshot:
         tools.check_server(snapshot.version)
         description = snapshot.describe()
-        tables = snapshot.tables()
+        # A standby has no rows of unlogged tables, and pg_dump leaves them out there.
+        tables = snapshot.tables(logged=description["in_recovery"])
         secrets = in_clear(snapshot)
         with (
             Uploader(
@@ -239,7 +244,7 @@ def _work(
             point["totals"] = {
                 "objects": len(point["objects"]),
                 "bytes": sum(entry["size"] for entry in point["objects"]),
-                "rows": sum(table["rows"] for table in point["database"]["tables"]),
+                "rows": rows_of(point["database"]["tables"]),
             }
             body = json.dumps(point, ensure_ascii=True, indent=1).encode("ascii")
             progress.phase("seal")

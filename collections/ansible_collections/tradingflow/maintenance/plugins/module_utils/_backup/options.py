@@ -11,10 +11,12 @@ from .._pgbackrest.options import PGBACKREST_SPEC
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
+from . import contents
 
 #: Argument spec of the module recovery_point, without "run".
 SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "database_identity": {"type": "str"},
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
     "engine": {"type": "str", "default": "logical", "choices": ["logical", "pgbackrest"]},
@@ -62,6 +64,8 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "key": result["key"],
         "sha256": result["sha256"],
         "environment": point["environment"],
+        "database": (result["notes"].get("identity") or {}).get("identity"),
+        "another_database": (result["notes"].get("identity") or {}).get("another") or None,
         "created_at": point["created_at"],
         "finished_at": point["finished_at"],
         "size": point["totals"]["bytes"],
@@ -115,6 +119,9 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
             details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
         )
     ]
+    if notes.get("identity"):
+        checks.append(contents.identity(notes["identity"], source, end))
+    checks.append(contents.rows(result["recovery_point"], source, end))
     verified = bool(verification and verification["ok"])
     if verification is None:
         text = f"{point['id']} was not verified: backup_verify is none."
@@ -174,7 +181,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         "title": title(point["engine"]),
         "status": "ok" if ok else "failed",
         "changed": True,
-        "message": checks[0].message if ok else checks[1].message,
+        "message": next(each.message for each in checks if ok or each.id == f"backup.verified{end}"),
         "started_at": started_at,
         "finished_at": utc_now(),
         "details": {"recovery_point": point, "phases": result["phases"], "notes": _short(notes)},

@@ -18,17 +18,17 @@ from ..checks import utc_now
 from ..database import describe
 from ..errors import BackupError, LockedError
 from ..storage import client, patient, storage_errors
-from . import objects
+from . import identity, objects
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
 from .common import TOOL_VERSION, application_of, free, new_id, tidy
 from .lock import lock_of
+from .measuring import Measuring, rows_of
 from .physical_tools import Tools, server_of
 from .physical_verify import archiver, verify
 from .progress import Progress
 from .restore_point import snapshot_at
 from .scratch import destination, locked
-from .snapshot import Measuring
 from .store import NAME, SCHEMA_VERSION, prefix_of
 from .upload import Uploader
 
@@ -46,6 +46,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     s3 = client(options["storage"])
     with storage_errors(options["storage"], "looking for the bucket"):
         s3.list_objects_v2(Bucket=options["storage"]["bucket"], Prefix=prefix + "/", MaxKeys=1)
+    identity.check(options, s3, prefix)
     newest = stanza.backups[-1] if stanza.backups else None
     return {
         "engine": "pgbackrest",
@@ -81,6 +82,7 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)
+        notes["identity"] = identity.check(options, s3, prefix)
         work = _Work(options, tools, root, f"{prefix}/{run_id}", run_id, now, s3, progress, scratch.path)
         try:
             point, digest = work.run()
@@ -181,7 +183,7 @@ class _Work:
             point["totals"] = {
                 "objects": len(own),
                 "bytes": sum(entry["size"] for entry in own),
-                "rows": sum(table["rows"] for table in point["database"]["tables"]),
+                "rows": rows_of(point["database"]["tables"]),
             }
             body = json.dumps(point, ensure_ascii=True, indent=1).encode("ascii")
             self.progress.phase("seal")

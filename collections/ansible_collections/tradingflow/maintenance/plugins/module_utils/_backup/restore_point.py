@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..database import connected, one_line
 from ..errors import ConfigurationError, DatabaseError
-from .snapshot import SETTINGS, Snapshot, quoted
+from . import table_locks
+from .snapshot import MODE, SETTINGS, Snapshot
 
 try:
     import psycopg2
@@ -68,9 +69,14 @@ def snapshot_at(
             raise ConfigurationError("The server is older than PostgreSQL 14.", "Use the engine logical for it.")
         with naming.cursor() as cursor:
             cursor.execute(SETTINGS)
-            found, exported = _tried(database, holding, cursor, name, tick, tries)
-            # It is imported: the locks and the restore point are the other session's, which stays.
-            snapshot = Snapshot(database, holding, f"SET TRANSACTION SNAPSHOT '{exported}'")
+            found, exported = _tried(cursor, name, tick, tries)
+
+            def imported(holder: Any) -> None:
+                # The locks and the restore point are the other session's, which stays.
+                holder.execute(f"BEGIN {MODE}")
+                holder.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
+
+            snapshot = Snapshot(database, holding, imported)
             # Where the restore point is, not what follows it; without another record the segment would not be archived
             # before archive_timeout.
             cursor.execute("SELECT pg_walfile_name(%s::pg_lsn - 1), pg_switch_wal()", (found.lsn,))
@@ -78,15 +84,15 @@ def snapshot_at(
             yield snapshot, snapshot.tables(logged=True), found._replace(segment=segment)
 
 
-def _tried(
-    database: Dict[str, Any], looking: Any, cursor: Any, name: str, tick: Callable[[], None], tries: int
-) -> Tuple[RestorePoint, str]:
+def _tried(cursor: Any, name: str, tick: Callable[[], None], tries: int) -> Tuple[RestorePoint, str]:
     """The restore point, and the exported snapshot that belongs to it, for as long as the transaction lasts."""
-    deadline, pause, tried = time.monotonic() + SECONDS, 0.002, 0
+    deadline, pause, tried, relocked = time.monotonic() + SECONDS, 0.002, 0, 0
     while True:
         tick()
         tried += 1
-        _lock_tables(database, looking, cursor)
+        # Each of its statements has a snapshot of its own. Tables that are emptied or rewritten are so in older
+        # snapshots, too.
+        table_locks.begin(cursor, "ISOLATION LEVEL READ COMMITTED, READ ONLY", tick)
         # Recovery stops at the first of a name, so that every attempt has its own.
         attempt = name if tried == 1 else f"{name}_{tried}"
         try:
@@ -97,30 +103,19 @@ def _tried(
                 "Run playbooks/backup_setup.yml, which grants what roles/backup/README.md lists.",
             ) from None
         before, exported, lsn, at, sessions, after = cursor.fetchone()
+        made = table_locks.missing(cursor)
+        if made:
+            relocked += 1
+            if relocked == table_locks.AGAIN:
+                raise table_locks.made_meanwhile(made)
+            cursor.execute("ROLLBACK")
+            continue
         exact = before == after and nothing_commits(before, json.loads(sessions))
         if exact or tried >= tries or time.monotonic() > deadline:
             return RestorePoint(attempt, lsn, at, exact, "", tried), exported
         cursor.execute("ROLLBACK")
         time.sleep(pause)
         pause = min(pause * 1.2, 0.25)
-
-
-def _lock_tables(database: Dict[str, Any], looking: Any, cursor: Any) -> None:
-    """Begins a transaction in which no table is emptied or rewritten: these are seen by older snapshots, too."""
-    for _again in range(5):
-        there = Snapshot(database, looking)
-        names = [f"ONLY {quoted(t['schema'])}.{quoted(t['name'])}" for t in there.tables(logged=True)]
-        there.close()
-        # Each of its statements has a snapshot of its own.
-        cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY")
-        try:
-            if names:
-                cursor.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE")
-        except psycopg2.errors.UndefinedTable:
-            cursor.execute("ROLLBACK")
-            continue
-        return
-    raise DatabaseError("Tables are dropped all the time.", "Back up when no migration is under way.")
 
 
 def nothing_commits(snapshot: str, sessions: List[Tuple[int, bool]]) -> bool:

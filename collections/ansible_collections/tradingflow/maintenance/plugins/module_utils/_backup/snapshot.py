@@ -1,16 +1,16 @@
 # Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the database holds in one snapshot: the catalogue, row counts and digests that a restore is compared with."""
+"""What the database holds in one snapshot: its catalogue, and the tables that measuring.py counts."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, List, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..database import connected, one_line
-from ..errors import DatabaseError, MaintenanceError
+from ..database import connected
+from . import table_locks
+from .table_locks import quoted as quoted
 
 try:
     import psycopg2
@@ -34,6 +34,8 @@ SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction
 SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
 SET SESSION DateStyle = 'ISO, MDY'; SET SESSION IntervalStyle = 'postgres'; SET SESSION TimeZone = 'UTC';
 SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex'"""
+#: What follows BEGIN where there is one snapshot.
+MODE = "ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 # Tables whose rows pg_dump writes: ordinary ones and leaves of partitioned ones, no extension's own, no system's.
 _TABLES = """
@@ -61,11 +63,6 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'"""
 
 
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def digest_expression(columns: List[Dict[str, Any]], version: int) -> str:
     """SQL of one row's hash.
 
@@ -90,17 +87,20 @@ class Snapshot:
 
     :param id: what pg_dump --snapshot takes
     :param version: server_version_num
-    :param first: a statement that is run before the snapshot is taken, such as LOCK TABLE
+    :param begin: begins the transaction; it may do what has to be done before the snapshot is taken
     """
 
-    def __init__(self, database: Dict[str, Any], connection: Any, first: str = "") -> None:
+    def __init__(
+        self,
+        database: Dict[str, Any],
+        connection: Any,
+        begin: Callable[[Any], None] = lambda cursor: cursor.execute(f"BEGIN {MODE}"),
+    ) -> None:
         self.database = database
         self._connection = connection
         self._cursor = connection.cursor()
         self._cursor.execute(SETTINGS)
-        self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if first:
-            self._cursor.execute(first)
+        begin(self._cursor)
         self.id: str = self.value("SELECT pg_export_snapshot()")
         self.version = int(connection.server_version)
 
@@ -133,10 +133,9 @@ class Snapshot:
             " WHERE datname = current_database()"
         )[0]
         return {
-            "name": self.value("SELECT current_database()"),
+            **self.identity(),
             "server_version": self.value("SHOW server_version"),
             "server_version_num": self.version,
-            "system_identifier": self.optional("SELECT system_identifier::text FROM pg_control_system()"),
             "timeline": self.optional("SELECT timeline_id FROM pg_control_checkpoint()"),
             "lsn": self.optional(f"SELECT {lsn}::text"),
             "in_recovery": recovering,
@@ -146,9 +145,16 @@ class Snapshot:
             "ctype": ctype,
             "size": int(size),
             "extensions": dict(self.rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")),
-            "schema_head": self._schema_head(),
             "heartbeat": self._heartbeat(),
             "large_objects": int(self.value("SELECT count(*) FROM pg_largeobject_metadata")),
+        }
+
+    def identity(self) -> Dict[str, Any]:
+        """What tells this database from others: name, system_identifier (None when it may not be read), schema_head."""
+        return {
+            "name": self.value("SELECT current_database()"),
+            "system_identifier": self.optional("SELECT system_identifier::text FROM pg_control_system()"),
+            "schema_head": self._schema_head(),
         }
 
     def _schema_head(self) -> Optional[List[str]]:
@@ -168,6 +174,10 @@ class Snapshot:
             "SELECT jsonb_agg(to_jsonb(h)) FROM (SELECT * FROM maintenance.heartbeat ORDER BY 1 DESC LIMIT 20) h"
         )
 
+    def unlocked(self) -> List[str]:
+        """Tables in the snapshot that the transaction has no lock on, up to three."""
+        return table_locks.missing(self._cursor)
+
     def close(self) -> None:
         """Gives the snapshot up; the connection may take another."""
         self._cursor.execute("ROLLBACK")
@@ -181,7 +191,8 @@ class Snapshot:
         tables = [
             {"oid": oid, "schema": schema, "name": name, "bytes": int(size), "estimated_rows": rows, "columns": []}
             for oid, schema, name, size, rows, persistence in self.rows(_TABLES)
-            if not logged or persistence == "p"
+            # Without a size it was dropped since the snapshot was taken: only where nothing is locked.
+            if size is not None and (not logged or persistence == "p")
         ]
         columns: Dict[int, List[Dict[str, Any]]] = {table["oid"]: table["columns"] for table in tables}
         for oid, name, portable in self.rows(_COLUMNS, (list(_PORTABLE), list(columns))):
@@ -201,105 +212,18 @@ def opened(database: Dict[str, Any]) -> Iterator[Snapshot]:
         yield Snapshot(database, connection)
 
 
-def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, Any]:
-    """Row count and digest of a table in the connection's transaction: an entry of a recovery point's tables.
+@contextmanager
+def locked(database: Dict[str, Any], tick: Callable[[], None] = lambda: None) -> Iterator[Snapshot]:
+    """A snapshot of tables that nobody can empty, rewrite or drop as long as the context lasts.
 
-    :param table: as Snapshot.tables gives it
+    :raises DatabaseError: not all tables could be locked
     """
-    hashed = f"sum({table['expression']})::text" if digests else "NULL"
-    source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*), {hashed} FROM ONLY {source}")  # noqa: S608 quoted
-        count, digest = cursor.fetchone()
-    return {
-        "oid": table["oid"],
-        "schema": table["schema"],
-        "name": table["name"],
-        "rows": int(count),
-        "digest": digest or ("0" if digests else None),
-        "algorithm": algorithm(connection.server_version) if digests else None,
-    }
-
-
-class Measuring:
-    """Counts and digests of all tables, computed by sessions of their own while the dump runs.
-
-    :param sessions: at a time
-    """
-
-    def __init__(self, snapshot: Snapshot, tables: List[Dict[str, Any]], *, digests: bool, sessions: int) -> None:
-        self._todo = list(reversed(tables))
-        self._done: Dict[int, Dict[str, Any]] = {}
-        self._order = [table["oid"] for table in tables]
-        self._snapshot = snapshot
-        self._digests = digests
-        self._lock = threading.Lock()
-        self._connections: List[Any] = []
-        self.bytes_done = 0
-        self.error: Optional[MaintenanceError] = None
-        self._stop = False
-        self._threads = [
-            threading.Thread(target=self._run, name="measure", daemon=True)
-            for _session in range(min(sessions, len(tables)))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self) -> None:
-        try:
-            with connected(self._snapshot.database, statement_timeout=0) as connection:
-                with self._lock:
-                    self._connections.append(connection)
-                with connection.cursor() as cursor:
-                    cursor.execute(SETTINGS)
-                    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                    cursor.execute("SET TRANSACTION SNAPSHOT %s", (self._snapshot.id,))
-                while True:
-                    with self._lock:
-                        if not self._todo or self._stop:
-                            return
-                        table = self._todo.pop()
-                    try:
-                        result = measure(connection, table, self._digests)
-                    except psycopg2.Error as error:
-                        raise DatabaseError(
-                            f"Table {table['schema']}.{table['name']} could not be counted: {one_line(error)}",
-                            "Grant the backup's user SELECT on it; docs/backup.md lists the rights it needs.",
-                        ) from None
-                    with self._lock:
-                        self._done[table["oid"]] = result
-                        self.bytes_done += table["bytes"]
-        except MaintenanceError as error:
-            with self._lock:
-                self.error = self.error or error
-                self._stop = True
-
-    def check(self) -> None:
-        """Raises what a session failed with."""
-        if self.error is not None:
-            raise self.error
-
-    def finished(self) -> bool:
-        """Whether all tables are measured."""
-        self.check()
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def results(self) -> List[Dict[str, Any]]:
-        """Waits, and gives the entries in the order of the tables.
-
-        :raises DatabaseError: one could not be measured
-        """
-        for thread in self._threads:
-            thread.join()
-        self.check()
-        return [self._done[oid] for oid in self._order]
-
-    def cancel(self) -> None:
-        """Ends the sessions early."""
-        self._stop = True
-        with self._lock:
-            for connection in self._connections:
-                with suppress(psycopg2.Error):
-                    connection.cancel()
-        for thread in self._threads:
-            thread.join(10)
+    with connected(database, statement_timeout=0) as connection:
+        for _again in range(table_locks.AGAIN):
+            snapshot = Snapshot(database, connection, lambda cursor: table_locks.begin(cursor, MODE, tick))
+            made = snapshot.unlocked()
+            if not made:
+                yield snapshot
+                return
+            snapshot.close()
+    raise table_locks.made_meanwhile(made)

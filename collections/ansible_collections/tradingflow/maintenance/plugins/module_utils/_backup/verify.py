@@ -237,6 +237,8 @@ def compare_contents(contents: List[Entry], point: Dict[str, Any], counted: Dict
             problems.append(f"table {label} is not in the dump")
         elif not any(f"{dump_id}.dat{suffix}" in names for suffix in ("", ".gz", ".zst", ".lz4")):
             problems.append(f"the data of table {label} ({dump_id}.dat) is not among the objects")
+        elif table["rows"] is None:
+            pass  # said by backup.contents
         elif counted.get(f"{dump_id}.dat", table["rows"]) != table["rows"]:
             found = counted[f"{dump_id}.dat"]
             problems.append(f"the dump has {found} rows of table {label}, its snapshot had {table['rows']}")

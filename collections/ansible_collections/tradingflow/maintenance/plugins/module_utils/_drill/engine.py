@@ -206,7 +206,7 @@ class _Drill:
         progress.phase("prove")
         database = instance.database(name)
         self.loss = _loss(heartbeat(database))
-        self.checks += proof.compare(database, point, jobs, tick)
+        self.checks += [*proof.of_contents(point), *proof.compare(database, point, jobs, tick)]
         self.checks += measure_invariants(
             database, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
         )

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from .._backup import snapshot
+from .._backup import measuring, snapshot
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
 from ..database import connected, one_line
 from ..errors import MaintenanceError
@@ -69,17 +69,18 @@ def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Ca
     with snapshot.opened(database) as taken:
         found = taken.describe()
         # Recovery empties unlogged tables, and they were not recorded.
-        tables = taken.tables(logged=point["engine"]["name"] != "logical")
+        logged = point["engine"]["name"] != "logical" or bool(recorded.get("in_recovery"))
+        tables = taken.tables(logged=logged)
         digests = any(table["digest"] is not None for table in recorded["tables"])
-        measuring = snapshot.Measuring(taken, tables, digests=digests, sessions=max(1, jobs))
+        session = measuring.Measuring(taken, tables, digests=digests, sessions=max(1, jobs))
         try:
-            while not measuring.finished():
+            while not session.finished():
                 tick()
                 time.sleep(0.02)
         except BaseException:
-            measuring.cancel()
+            session.cancel()
             raise
-        measured = measuring.results()
+        measured = session.results()
         roots = hashed(taken) if point["engine"]["name"] == "logical" else {}
     return [
         *of_tables(*at_roots(recorded["tables"], measured, roots)),
@@ -121,16 +122,28 @@ def _key(table: Dict[str, Any]) -> Tuple[str, str]:
 
 def _sum(root: Tuple[str, str], tables: Tables) -> Dict[str, Any]:
     digests = [table["digest"] for table in tables]
+    uncounted = [table for table in tables if table["rows"] is None]
     algorithms = {table["algorithm"] for table in tables}
     known = None not in digests and len(algorithms) == 1
     return {
         "oid": 0,
         "schema": root[0],
         "name": root[1],
-        "rows": sum(table["rows"] for table in tables),
+        "rows": None if uncounted else measuring.rows_of(tables),
         "digest": str(sum(int(digest) for digest in digests)) if known else None,
         "algorithm": algorithms.pop() if known else None,
+        **({"unmeasured": uncounted[0].get("unmeasured")} if uncounted else {}),
     }
+
+
+def of_contents(point: Dict[str, Any]) -> List[Check]:
+    """That there is nothing to compare: a restore of no data proves nothing."""
+    tables = point["database"]["tables"]
+    if any(table["rows"] != 0 for table in tables):
+        return []
+    text = f"The recovery point holds no data: {len(tables)} tables, and not a single row."
+    remedy = "Find out where the data are (tradingflow_database), and drill a recovery point that has them."
+    return [Check("drill.contents", "Contents of the recovery point", CRITICAL, 0, message=text, remedy=remedy)]
 
 
 def of_tables(recorded: List[Dict[str, Any]], measured: List[Dict[str, Any]]) -> List[Check]:
@@ -138,35 +151,51 @@ def of_tables(recorded: List[Dict[str, Any]], measured: List[Dict[str, Any]]) ->
     there = {(table["schema"], table["name"]): table for table in measured}
     counts: List[str] = []
     digests: List[str] = []
-    compared, without = 0, 0
+    compared: List[str] = []
+    without: List[str] = []
+    uncounted: List[str] = []
     for table in recorded:
         label = f"{table['schema']}.{table['name']}"
         copy = there.pop((table["schema"], table["name"]), None)
         if copy is None:
             counts.append(f"{label} is missing")
             continue
-        if copy["rows"] != table["rows"]:
+        if copy["rows"] is None or table["rows"] is None:
+            uncounted.append(f"{label} ({(copy if copy['rows'] is None else table).get('unmeasured')})")
+        elif copy["rows"] != table["rows"]:
             counts.append(f"{label} has {copy['rows']} rows instead of {table['rows']}")
         if table["digest"] is None or copy["algorithm"] != table["algorithm"]:
-            without += 1
+            without.append(label)
         else:
-            compared += 1
+            compared.append(label)
             if copy["digest"] != table["digest"]:
                 digests.append(f"{label} has other rows than recorded")
     counts += [f"{schema}.{name} is not in the recovery point" for schema, name in there]
-    rows = sum(table["rows"] for table in recorded)
+    rows = measuring.rows_of(recorded)
     checks = [
         judged("rows", COMPARED["rows"], counts, f"{len(recorded)} tables with {rows} rows, as recorded.", rows),
-        judged("digests", COMPARED["digests"], digests, f"{compared} tables have the recorded digest.", compared),
+        judged(
+            "digests", COMPARED["digests"], digests, f"{len(compared)} tables have the recorded digest.", len(compared)
+        ),
     ]
+    if uncounted and not counts:
+        text = f"{len(uncounted)} of {len(recorded)} tables could not be counted, and nothing says whether all their"
+        checks[0] = unknown(
+            "drill.rows",
+            COMPARED["rows"],
+            f"{text} rows are there: {'; '.join(uncounted[:SAID])}.",
+            "Read the message; often a function does not find another: give it a search_path (ALTER FUNCTION ... SET).",
+        )
+        checks[0].details = {"uncounted": uncounted[:KEPT]}
     if without and not digests:
-        text = f"{without} of {len(recorded)} tables have no digest to compare with; their rows were only counted."
+        text = f"{len(without)} of {len(recorded)} tables have no digest to compare with: {', '.join(without[:SAID])}."
         checks[1] = unknown(
             "drill.digests",
             COMPARED["digests"],
-            text,
-            "Back up with backup_digests=full, from a server of the drill's kind.",
+            f"{text} Their rows were only counted, if at all.",
+            "Back up with backup_digests=full, from a server of the drill's kind; see what the backup said of them.",
         )
+        checks[1].details = {"without": without[:KEPT]}
     return checks
 
 

@@ -80,7 +80,25 @@ def of_environment(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refus
         text = f"The recovery point {point['id']} is of the environment {source}, and would be restored into {ours}."
         remedy = f"Choose one of {ours} (leave restore_source_environment empty), {insist('other_environment')}."
         return [Refusal("environment", text, remedy, "other_environment")]
-    return []
+    return _of_name(options, point)
+
+
+def _of_name(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:
+    recorded, ours = point["database"]["name"], options["database"]["name"]
+    if recorded == ours:
+        return []
+    text = f"The recovery point {point['id']} is of the database {printable(recorded)}, the inventory's is {ours}."
+    remedy = f"Choose one of {ours} (restore_recovery_point), {insist('other_database')}."
+    return [Refusal("database", text, remedy, "other_database")]
+
+
+def _of_contents(point: Dict[str, Any]) -> List[Refusal]:
+    """Whether there is anything in it."""
+    tables = point["database"]["tables"]
+    if any(table["rows"] != 0 for table in tables):
+        return []
+    text = f"The recovery point {point['id']} holds no data: {len(tables)} tables, and not a single row."
+    return [Refusal("empty", text, f"Choose an earlier one (restore_recovery_point), {insist('empty')}.", "empty")]
 
 
 def of_server(options: Dict[str, Any], facts: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:
@@ -105,7 +123,7 @@ def of_server(options: Dict[str, Any], facts: Dict[str, Any], point: Dict[str, A
     if major < recorded:
         text = f"The server is PostgreSQL {major}, the recovery point is of {recorded}: an older one cannot take it."
         found.append(Refusal("version", text, f"Restore into a PostgreSQL {recorded} or newer."))
-    return found + _identity(options, facts, point)
+    return [*found, *_identity(options, facts, point), *_of_contents(point)]
 
 
 def _identity(options: Dict[str, Any], facts: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:

@@ -15,6 +15,8 @@ from ..storage import STORAGE_SPEC
 OVERRIDES = {
     "other_environment": "the recovery point is of another environment",
     "other_cluster": "the server is another than the recovery point's",
+    "other_database": "the recovery point is of another database",
+    "empty": "the recovery point holds no data",
     "parts_apart": "database and files are not of one recovery point any more",
 }
 

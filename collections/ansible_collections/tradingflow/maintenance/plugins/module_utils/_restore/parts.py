@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from .._backup import programs, snapshot
+from .._backup import measuring, programs, snapshot
 from .._drill import proof
 from .._drill.logical import FREE, as_name, run_program
 from ..checks import OK, Check
@@ -192,8 +192,8 @@ class Parts(Logical):
         with snapshot.opened(database) as taken:
             tables = [table for table in taken.tables() if (table["schema"], table["name"]) in names]
             roots = proof.hashed(taken)
-            measuring = snapshot.Measuring(taken, tables, digests=True, sessions=max(1, self.options["jobs"]))
-            measured = measuring.results()
+            sessions = max(1, self.options["jobs"])
+            measured = measuring.Measuring(taken, tables, digests=True, sessions=sessions).results()
         job.progress.tick()
         for each in measured:
             each["schema"] = names[each["schema"], each["name"]]["schema"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from .._backup import snapshot
+from .._backup import measuring, snapshot
 from .._backup.snapshot import quoted
 from .._drill import proof
 from ..database import connected
@@ -142,8 +142,15 @@ def _check_rows(
     recorded: List[Dict[str, Any]],
     roots: proof.Roots,
 ) -> None:
+    for each in recorded:
+        if each["rows"] is None:
+            raise RestoreError(
+                f"The recovery point does not say how many rows {each['schema']}.{each['name']} has, so that nothing"
+                " proves them. Nothing was replaced.",
+                "They lie beside, in the schema restored_*: copy what is wanted by hand.",
+            )
     found = [
-        snapshot.measure(connection, measurable[each["schema"], each["name"]], each["digest"] is not None)
+        measuring.measure(connection, measurable[each["schema"], each["name"]], each["digest"] is not None)
         for each in recorded
     ]
     for check in proof.of_tables(*proof.at_roots(recorded, found, roots)):

@@ -1,0 +1,177 @@
+"""What a backup sees while others change the schema, and what it does with tables that no query can read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    dump,
+    engine,
+    measuring,
+    options,
+    snapshot,
+    table_locks,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import connected
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import DatabaseError
+
+from tests.integration import test_backup
+from tests.integration.test_backup import Make, connect, run_sql
+
+backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
+
+FILLS = "CREATE TABLE fills AS SELECT i AS id, i::numeric AS price FROM generate_series(1, 500) i"
+#: What is not MVCC-safe: a snapshot older than its commit sees the table empty. VACUUM FULL and CLUSTER are.
+REWRITES = {
+    "type": "ALTER TABLE fills ALTER price TYPE float8",
+    "reload": "CREATE TEMP TABLE aside AS TABLE fills; TRUNCATE fills; INSERT INTO fills TABLE aside",
+    "access": "ALTER TABLE fills SET UNLOGGED",
+}
+
+
+def rows(result: dict[str, Any]) -> dict[str, int]:
+    return {table["name"]: table["rows"] for table in result["recovery_point"]["database"]["tables"]}
+
+
+@contextmanager
+def committing(database: dict[str, Any], text: str) -> Iterator[None]:
+    """A transaction that is open when the context begins, and commits as soon as somebody waits for it."""
+    session = connect(database)
+    session.autocommit = False
+    session.cursor().execute(text)
+    done = threading.Event()
+
+    def commit() -> None:
+        watching = connect(database)
+        try:
+            with watching.cursor() as cursor:
+                while not done.wait(0.05):
+                    cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+                    if cursor.fetchone():
+                        break
+            # It is waited for by whoever wants the lock; a while, so that nothing depends on the first attempt.
+            time.sleep(1)
+            session.commit()
+        finally:
+            watching.close()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        session.close()
+
+
+@pytest.mark.parametrize("name", REWRITES)
+def test_rewrite_after_the_snapshot_waits(
+    backup_options: Make, database: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    chosen = backup_options(database=database(FILLS))
+    real: Callable[..., None] = dump.dump_globals
+    waited = []
+
+    def meanwhile(*arguments: Any) -> None:
+        real(*arguments)
+        try:
+            run_sql(chosen["database"], f"SET lock_timeout = '2s'; {REWRITES[name]}")
+        except psycopg2.errors.LockNotAvailable:
+            waited.append(name)
+
+    monkeypatch.setattr(engine, "dump_globals", meanwhile)
+    result = engine.create(chosen, Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    assert rows(result) == {"fills": 500}
+    assert waited == [name]
+
+
+@pytest.mark.parametrize("name", ["type", "reload", "access"])
+def test_rewrite_under_way_is_waited_for(backup_options: Make, database: Make, name: str) -> None:
+    chosen = backup_options(database=database(FILLS))
+    with committing(chosen["database"], REWRITES[name]):
+        result = engine.create(chosen, Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    assert rows(result) == {"fills": 500}
+
+
+def test_table_that_is_being_dropped(backup_options: Make, database: Make) -> None:
+    chosen = backup_options(database=database(FILLS + "; CREATE TABLE old AS TABLE fills"))
+    with committing(chosen["database"], "DROP TABLE old"):
+        result = engine.create(chosen, Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    assert rows(result) == {"fills": 500}
+
+
+def test_locks_are_given_up_after_a_while_and_new_tables_are_noticed(database: Make) -> None:
+    place = database(FILLS + "; CREATE TABLE parts (i int) PARTITION BY LIST (i); CREATE VIEW v AS TABLE fills")
+    migration = connect(place)
+    migration.autocommit = False
+    migration.cursor().execute("ALTER TABLE fills ADD note text")
+    with connected(place) as connection, connection.cursor() as cursor:
+        cursor.execute(snapshot.SETTINGS)
+        with pytest.raises(DatabaseError, match=r"locked within 0 s: .*lock timeout"):
+            table_locks.begin(cursor, snapshot.MODE, seconds=0)
+        migration.rollback()
+        table_locks.begin(cursor, "READ ONLY")
+        assert table_locks.missing(cursor) == []
+        run_sql(place, "CREATE TABLE made (i int); CREATE TEMP TABLE t (i int)")
+        assert table_locks.missing(cursor) == ["public.made"]
+        cursor.execute("ROLLBACK")
+    with snapshot.locked(place) as taken:
+        assert taken.unlocked() == []
+    migration.close()
+
+
+UNFINDABLE = """
+CREATE FUNCTION inner_of(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i + 1';
+CREATE FUNCTION outer_of(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i + 1';
+CREATE TABLE orders AS SELECT i, E'a\\nb' AS note FROM generate_series(1, 40) i;
+CREATE INDEX ON orders (outer_of(i));
+CREATE OR REPLACE FUNCTION outer_of(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT inner_of(i)';
+"""
+
+
+def test_table_that_no_query_can_read_is_dumped_and_named(backup_options: Make, database: Make) -> None:
+    chosen = backup_options(database=database(FILLS + ";" + UNFINDABLE))
+    result = engine.create(chosen, Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    tables = {table["name"]: table for table in result["recovery_point"]["database"]["tables"]}
+    # As for pg_dump, nothing is planned for a COPY: it tells the rows, and no digest.
+    assert (tables["orders"]["rows"], tables["orders"]["digest"]) == (40, None)
+    assert "inner_of" in tables["orders"]["unmeasured"]
+    assert "unmeasured" not in tables["fills"]
+    assert tables["fills"]["digest"]
+    check = next(each for each in options.findings(result, "2026-01-01T00:00:00Z")[0] if each.id == "backup.contents")
+    assert check.status == "unknown"
+    assert "public.orders" in check.message
+    assert "public.fills" not in check.message
+
+
+def test_unreadable_is_unknown_and_damaged_is_an_error(database: Make) -> None:
+    place = database(
+        FILLS + "; CREATE FUNCTION fail(state text) RETURNS bigint LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE 'bad' USING ERRCODE = state; END$$"
+    )
+    with snapshot.locked(place) as taken:
+        (fills,) = taken.tables()
+    with connected(place) as connection, connection.cursor() as cursor:
+        cursor.execute(f"BEGIN {snapshot.MODE}")
+        failing = {**fills, "expression": "public.fail('22003')"}
+        found = measuring.measured(connection, failing, True)
+        assert (found["rows"], found["digest"], found["algorithm"], found["unmeasured"][:3]) == (500, None, None, "bad")
+        gone = measuring.measured(connection, {**fills, "name": "gone"}, True)
+        assert (gone["rows"], gone["digest"]) == (None, None)
+        assert "does not exist" in gone["unmeasured"]
+        for state in ("XX001", "58030", "57014"):
+            with pytest.raises(DatabaseError, match=r"public\.fills could not be read: bad"):
+                measuring.measured(connection, {**fills, "expression": f"public.fail('{state}')"}, True)
+            cursor.execute("ROLLBACK; BEGIN")
