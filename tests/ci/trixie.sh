@@ -101,9 +101,11 @@ DAILY=tests/end_to_end/test_daily.py
 DRILL=tests/integration/test_drill_physical.py
 RECOVERY=tests/integration/test_restore_point_in_time.py
 WATCH=tests/integration/test_wal_watchdog.py
+TIMELINES=tests/integration/test_restore_timelines.py
 TESTS=(
   tests/integration/test_pgbackrest_upgrade.py
   "$RECOVERY::"test_{playbook_brings_a_destroyed_database_back_to_a_second,restore_point_with_all_its_digests}
+  "$TIMELINES::test_five_restores_in_a_row[wheel]"
   "$DAILY::"test_{healthy_platform_is_green_and_leaves_everything,check_mode_changes_nothing,whoever_reads_it_leaves}
   "$DAILY::"test_{secrets_stay_secret_at_vvv,several_hosts_one_of_them_unreachable,ledger_verifies_without_ansible}
   "$DAILY::test_tags_choose_areas[logs-areas2]"

@@ -262,9 +262,12 @@ def recorded(point: dict[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 @contextmanager
-def set_up() -> Iterator[Physical]:
-    """A sandbox of its own, set up by the role."""
-    with sandbox("small", {VARIABLE: server()}) as up:
+def set_up(bin_dir: str | None = None) -> Iterator[Physical]:
+    """A sandbox of its own, set up by the role.
+
+    :param bin_dir: the server's programs, instead of those of the newest installed one
+    """
+    with sandbox("small", {VARIABLE: bin_dir or server()}) as up:
         made = Physical(up)
         done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
         if done.returncode:

@@ -76,6 +76,32 @@ def test_killed_while_tables_are_restored(world: World, worker: Start) -> None:
     assert world.value("SELECT count(*) FROM orders") == 500
 
 
+@pytest.mark.parametrize("phase", ["restore", *AFTER])
+def test_killed_and_abandoned(world: World, worker: Start, phase: str) -> None:
+    """What was there is there again, under its name; what was restored lies aside, and nothing is half made."""
+    world.spoil()
+    process = worker({**world.options(), "hang": phase})
+    until(process, phase)
+    process.kill()
+    process.wait()
+    chosen = world.options(abandon=True)
+    planned = engine.plan(chosen)
+    assert planned["refusals"] == []
+    result = engine.run(chosen, Progress())
+    assert world.value("SELECT count(*) FROM orders") == 0
+    assert (world.data / "a file").read_text() == "damaged"
+    names = [name for name in world.databases() if name != world.name]
+    assert len(names) == (phase != "restore")
+    assert [each["name"] for each in result["kept"] if each["kind"] == "database"] == names
+    assert not [name for name in names if world.value("SELECT count(*) FROM orders", name) != 500]
+    assert not [name for name in world.beside() if "restoring" in name]
+    with pytest.raises(ConfigurationError, match="nothing to abandon"):
+        engine.plan(chosen)
+    checks, _, _ = restored(world.options())
+    assert bad(checks) == {}
+    world.whole()
+
+
 def _beside(world: World) -> str:
     return f"restored_{world.point['id'].lower().replace('-', '_')}"
 

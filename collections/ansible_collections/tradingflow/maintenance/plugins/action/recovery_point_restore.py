@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._restore.findings import failure, findings, planned, removed
+from ..module_utils._restore.findings import abandoned, failure, findings, planned, removed
 from ..module_utils._restore.forecast import expected
 from ..module_utils._restore.options import SPEC
 from ..module_utils.checks import utc_now
@@ -28,12 +28,16 @@ class ActionModule(JobAction):
         started_at = utc_now()
         # The ledger's keys are the controller's.
         options = {name: value for name, value in args.items() if name not in ("run", "evidence")}
-        removing = args["mode"] == "remove_old"
+        abandoning = args["abandon"]
+        removing = args["mode"] == "remove_old" and not abandoning
         try:
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
                 if removing:
                     return Findings(*removed(plan, started_at, planned=True), extra={"plan": plan, "restored": False})
+                if abandoning:
+                    found = abandoned(plan, args, started_at, planned=True)
+                    return Findings(*found, extra={"plan": plan, "restored": False})
                 return Findings(
                     *planned(plan, args, expected(args, plan["recovery_point"]), started_at),
                     extra={"plan": plan, "restored": False},
@@ -44,6 +48,9 @@ class ActionModule(JobAction):
             return Findings(*failure(error.message, error.remedy, kind, started_at), extra={"restored": False})
         if removing:
             return Findings(*removed(result, started_at, planned=False), changed=True, extra={"restored": False})
+        if abandoning:
+            found = abandoned(result, args, started_at, planned=False)
+            return Findings(*found, changed=result["changed"], extra={"restored": not result["refusals"]})
         checks, actions, summary = findings(result, args, started_at)
         extra = {
             "restore": summary,

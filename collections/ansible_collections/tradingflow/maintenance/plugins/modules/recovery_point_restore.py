@@ -41,6 +41,12 @@ options:
     type: str
     choices: [whole, tables, point_in_time, remove_old]
     default: whole
+  abandon:
+    description:
+      - Gives up a restore that did not end instead of restoring anything. What was there before is put back, what was
+        restored is kept aside, and with O(mode=point_in_time) the server is started.
+    type: bool
+    default: false
   recovery_point:
     description: Which one. V(newest), an id, or a day such as V(20261123) for the newest of that day (UTC).
     type: str
@@ -88,9 +94,13 @@ options:
     description: With O(mode=point_in_time), where to stop. A time with its zone, such as C(2026-11-24T18:30:00Z).
     type: str
   target_timeline:
-    description: With O(mode=point_in_time), which timeline the log is followed on.
+    description:
+      - With O(mode=point_in_time), the timeline that the log is followed to. It is chosen once, before anything is
+        restored, and stays for the proof and for the start.
+      - V(auto) for the one that has O(target); when several have it, the one the database is on. V(latest) for the
+        newest of the archive, else a number.
     type: str
-    default: latest
+    default: auto
   cluster:
     description: With O(mode=point_in_time), the cluster on this host.
     type: dict

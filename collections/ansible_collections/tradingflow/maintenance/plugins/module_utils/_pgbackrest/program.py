@@ -154,16 +154,25 @@ class PgBackRest:
         self.stanza: str = options["stanza"]
 
     def arguments(self, command: str, *options: str) -> List[str]:
-        """The command line: no secret is ever on it."""
-        return [self.program, f"--config={self.config_file}", f"--stanza={self.stanza}", *options, command]
+        """The command line: no secret is ever on it.
+
+        :param options: and what the command works on, which comes after its name
+        """
+        named = [each for each in options if each.startswith("-")]
+        rest = [each for each in options if not each.startswith("-")]
+        return [self.program, f"--config={self.config_file}", f"--stanza={self.stanza}", *named, command, *rest]
 
     def run(self, command: str, *options: str, timeout: float = 300) -> Said:
         """Runs a command to its end, whatever that is.
 
         :raises BackupError: it does not start, or does not end
         """
+        done = self._done(command, options, timeout)
+        return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+    def _done(self, command: str, options: Tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[bytes]:
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 self.arguments(command, *options),
                 env=_environment(),
                 cwd="/",
@@ -180,7 +189,6 @@ class PgBackRest:
             ) from None
         except OSError as error:
             raise BackupError(f"pgBackRest does not start: {error}", "Check backup_pgbackrest_run_as.") from None
-        return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
     def checked(self, command: str, *options: str, timeout: float = 300) -> str:
         """Standard output of a command.
@@ -191,6 +199,16 @@ class PgBackRest:
         if done.code:
             raise failure(command, done.code, done.err or done.out)
         return done.out
+
+    def contents(self, command: str, *options: str, timeout: float = 300) -> bytes:
+        """Standard output of a command that gives a file.
+
+        :raises MaintenanceError: it says that it failed
+        """
+        said = self._done(command, options, timeout)
+        if said.returncode:
+            raise failure(command, said.returncode, said.stderr.decode("utf-8", "replace"))
+        return bytes(said.stdout)
 
     def followed(self, command: str, *options: str, tick: Callable[[], None]) -> Said:
         """Runs a long command to its end, whatever that is.

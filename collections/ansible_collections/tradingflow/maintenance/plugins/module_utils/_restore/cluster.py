@@ -61,6 +61,16 @@ class Cluster:
             return None
         return self._control(self.directory, "Database system identifier")
 
+    def timeline(self) -> Optional[int]:
+        """Of what is in the directory; None when it is no whole cluster, or was being recovered."""
+        signals = ("recovery.signal", "standby.signal")
+        if any(os.path.exists(os.path.join(self.directory, name)) for name in signals):
+            return None
+        if not os.path.exists(os.path.join(self.directory, "global/pg_control")):
+            return None
+        found = self._control(self.directory, "Latest checkpoint's TimeLineID")
+        return int(found) if found else None
+
     def segment_size(self, directory: Path) -> int:
         """Bytes of a segment of the write-ahead log."""
         return int(self._control(str(directory), "Bytes per WAL segment") or 16 << 20)
@@ -173,6 +183,23 @@ def version_in(directory: str) -> Optional[int]:
     return int(text) if text.isdecimal() else None
 
 
+def check_version(setting: Dict[str, Any], point: Dict[str, Any], major: int) -> None:
+    """Raises ConfigurationError when the cluster in place is of another major version than the recovery point.
+
+    Before its programs are looked for: with those at hand it could be restored, and not started.
+    """
+    there = version_in(setting["data_directory"])
+    if there in (None, major):
+        return
+    when = "before the upgrade" if there > major else "after one"
+    raise ConfigurationError(
+        f"The cluster in {setting['data_directory']} is of PostgreSQL {there}, the recovery point {point['id']} of"
+        f" {major}, made {when}: this server cannot start on it.",
+        f"Restore it elsewhere, by PostgreSQL {major}: docs/restore.md, After a major upgrade. Or choose another"
+        " recovery point, or a later target.",
+    )
+
+
 def _programs(directory: Optional[str], major: int) -> Dict[str, str]:
     if directory:
         programs.find("postgres", directory)
@@ -226,5 +253,6 @@ def until_primary(
         time.sleep(0.2)
     raise RestoreError(
         f"The restored server does not take changes: {said}",
-        "Read the server's log, put it right, then run the restore again: it goes on. The old directory lies aside.",
+        "Read the server's log. Then run the restore again: it goes on, or with another target starts over. Or go back"
+        " to what was there: restore_abandon=true (docs/restore.md, When a restore is stuck).",
     )

@@ -131,7 +131,7 @@ def remove_made(run: Dict[str, Any]) -> None:
     moving = [run[part]["new"] for part in PARTS if run.get(part)]
     for name in (run.get("making"), run.get("making_cluster")):
         path = Path("/" if name in moving else name or "/")
-        if path.name.startswith(".") and ".restoring_" in path.name and path.is_dir():
+        if _made(path) and path.is_dir():
             end_inside(path)
             shutil.rmtree(path)
 
@@ -155,6 +155,57 @@ def settle(moving: Dict[str, Any]) -> str:
         # Somebody took the new one away after the exchange: this is the old one.
         os.rename(new, kept)
     return ""
+
+
+def put_back(state: State, part: str, kept: Path) -> Optional[Path]:
+    """Puts back what a dead run replaced; what it had put in place is kept aside. Can be killed and run again.
+
+    :param part: files or cluster
+    :param kept: where what was restored goes
+    :returns: where it is, None when it was not in place
+    """
+    moving, record = state.run[part], state.run.get(f"abandon_{part}")
+    place, new = Path(moving["place"]), Path(moving["new"])
+    if record is None:
+        if _inode(place) != moving["inode"]:
+            if not os.path.lexists(place) and os.path.lexists(moving["kept"]):
+                os.rename(moving["kept"], place)
+            state.note(**{part: None})
+            if _inode(new) == moving["inode"] and _made(new):
+                end_inside(new)
+                shutil.rmtree(new)
+            return None
+        # After the exchange, before its last rename, the old one has the new one's name.
+        old = Path(moving["kept"] if os.path.lexists(moving["kept"]) else new)
+        record = {"old": str(old), "kept": str(kept), "inode": _inode(old)}
+        if record["inode"] is None and moving["there"]:
+            raise RestoreError(
+                f"What was in {place} before is neither in {moving['kept']} nor in {new}.",
+                "Find out who moved it. Nothing was changed.",
+            )
+        state.note(**{f"abandon_{part}": record})
+    old, kept = Path(record["old"]), Path(record["kept"])
+    if record["inode"] is None:
+        os.rename(place, kept)
+    elif _inode(place) == record["inode"]:
+        if os.path.lexists(old):
+            os.rename(old, kept)
+    elif not os.path.lexists(place):
+        os.rename(old, place)
+    elif _swapped(old, place):
+        os.rename(old, kept)
+    else:
+        os.rename(place, kept)
+        os.rename(old, place)
+    state.keep("directory", str(kept), state.run["recovery_point"], state.run["started_at"])
+    state.forget(record["old"])
+    state.note(**{part: None, f"abandon_{part}": None})
+    return kept
+
+
+def _made(path: Path) -> bool:
+    """Whether a name is of a directory in the making."""
+    return path.name.startswith(".") and ".restoring_" in path.name
 
 
 def _inode(path: Path) -> Optional[int]:

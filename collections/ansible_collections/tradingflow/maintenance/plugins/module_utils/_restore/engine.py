@@ -29,7 +29,7 @@ from ..checks import Check, as_dicts, utc_now
 from ..errors import ConfigurationError, MaintenanceError, RestoreError
 from ..job import RESTORE, described
 from ..storage import client
-from . import guards, remove
+from . import abandon, guards, remove
 from .directories import PARTS
 from .guards import Refusal
 from .logical import Whole
@@ -101,6 +101,17 @@ def mode_of(options: Dict[str, Any]) -> Any:
     return MODES[options["mode"]](options)
 
 
+def unfinished_of(options: Dict[str, Any], place: str) -> Dict[str, Any]:
+    """What a run that did not end had done."""
+    return State(base(options["scratch_directory"], RESTORE) / place / "state.json").run
+
+
+def remember(mode: Any, run: Dict[str, Any]) -> None:
+    """Tells a mode of it, if it goes by that before a recovery point is chosen."""
+    if run and hasattr(mode, "remember"):
+        mode.remember(run)
+
+
 def chosen_of(options: Dict[str, Any], s3: Any, mode: Any) -> Chosen:
     """The recovery point asked for: newest, an id, or a day for the newest of that day."""
     source = options.get("source_environment") or options["environment_name"]
@@ -148,6 +159,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
         overridden
     :raises MaintenanceError: nothing can be said
     """
+    if options["abandon"]:
+        return abandon.plan(options)
     if options["mode"] == "remove_old":
         return remove.plan(options)
     guards.check_words(options)
@@ -155,19 +168,20 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     s3 = client(options["storage"], pool=16)
     place = destination(options["environment_name"], options["storage"])
     run_id = new_id(datetime.now(timezone.utc))
+    unfinished = unfinished_of(options, place)
+    remember(mode, unfinished)
     chosen = chosen_of(options, s3, mode)
     with tempfile.TemporaryDirectory(prefix="tradingflow-restore-plan-", dir=options["scratch_directory"]) as folder:
         job = Job(options, s3, chosen, Progress(), Path(folder), place, run_id)
         mode.prepare(job)
         refusals, over = guards.standing([*damaged(job, mode), *mode.refusals(job, planning=True)], options)
-        state = base(options["scratch_directory"], RESTORE) / place / "state.json"
         return {
             "recovery_point": job.summary(),
             "unreadable": chosen.unreadable,
             "mode": options["mode"],
             **mode.plan(job),
             "loss": job.loss,
-            "unfinished": State(state).run,
+            "unfinished": unfinished,
             "refusals": [refusal.as_dict() for refusal in refusals],
             "overridden": [refusal.as_dict() for refusal in over],
         }
@@ -205,6 +219,8 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         found, changed, refusals, overridden, unfinished, and problem: what ended it early, or None
     :raises MaintenanceError: nothing was begun
     """
+    if options["abandon"]:
+        return abandon.run(options, progress)
     if options["mode"] == "remove_old":
         return remove.run(options, progress)
     started = time.monotonic()
@@ -212,8 +228,9 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     guards.check_words(options)
     mode = mode_of(options)
     s3 = client(options["storage"], pool=16)
-    chosen = chosen_of(options, s3, mode)
     place = destination(options["environment_name"], options["storage"])
+    remember(mode, unfinished_of(options, place))
+    chosen = chosen_of(options, s3, mode)
     run_id = new_id(datetime.now(timezone.utc))
     with (
         locked(options["scratch_directory"], place, run_id, progress.directory, kind=RESTORE) as scratch,

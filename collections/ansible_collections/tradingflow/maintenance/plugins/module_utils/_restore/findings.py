@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from .._backup.options import human
 from .._checks import span
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
+from .timeline import words_of
 
 #: What ended a restore, when it was no fault of the recovery point: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError")
@@ -43,11 +44,8 @@ def findings(
         )
     if result["unfinished"]:
         text = "The restore was interrupted while it put things in place."
-        checks.append(
-            Check(
-                "restore.unfinished", "Restore ended", CRITICAL, False, message=text, remedy="Run it again: it goes on."
-            )
-        )
+        remedy = "Run it again: it goes on. Or go back to what was there: restore_abandon=true."
+        checks.append(Check("restore.unfinished", "Restore ended", CRITICAL, False, message=text, remedy=remedy))
     status = worst(check.status for check in checks)
     point, bad = result["recovery_point"], [check for check in checks if check.status != OK]
     message = f"{_what(result, options)} was restored and proven in {span(result['seconds'])}."
@@ -235,13 +233,25 @@ def planned(
         if plan["kept"]
         else " Nothing is there that would be kept aside."
     )
-    checks = [_chosen(plan), *_refused(plan), *_disks(plan)]
+    checks = [_chosen(plan), *_refused(plan), *_disks(plan), *_timelines(plan)]
     checks += [_loss(plan, options, will=True)] if _loses(options) else []
     if plan["unfinished"]:
         said = f"The restore {plan['unfinished'].get('id')} did not end; this run would clean up after it, or go on."
+        said += " Going back to what was there is restore_abandon=true."
         checks.append(Check("restore.found", "An earlier restore", OK, 1, message=said))
     details = {"plan": plan, "expected_seconds": expected["seconds"] if expected else None}
     return checks, [_action("failed" if plan["refusals"] else "planned", False, text, started_at, details)]
+
+
+def _timelines(plan: Dict[str, Any]) -> List[Check]:
+    """What can be reached on which timeline."""
+    found = plan.get("timelines")
+    if not found:
+        return []
+    text = f"The archive has {'; '.join(words_of(each, plan['since']) for each in found)}."
+    text += f" This recovery would follow the log to timeline {plan['timeline']}."
+    details = {"timelines": found, "oldest_backup_ended": plan["since"]}
+    return [Check("restore.timelines", "Timelines", OK, len(found), message=text, details=details)]
 
 
 def _disks(plan: Dict[str, Any]) -> List[Check]:
@@ -268,6 +278,29 @@ def removed(result: Dict[str, Any], started_at: str, *, planned: bool) -> Found:
     text = f"{'Would remove' if planned else 'Removed'}: {names}. Still aside: {left}."
     check = Check("restore.removed", "Removed what lay aside", OK, len(result["removed"]), message=text)
     return [check], [_action("planned" if planned else "ok", not planned, text, started_at, {})]
+
+
+def abandoned(result: Dict[str, Any], options: Dict[str, Any], started_at: str, *, planned: bool) -> Found:
+    """Check and action of a restore that was abandoned, or would be.
+
+    :param result: of abandon.run, or abandon.plan
+    """
+    run, refusals = result["unfinished"], result["refusals"]
+    text = f"{'Would' if planned else 'Did'} {'; '.join(result['steps'])}."
+    if refusals:
+        text = refusals[0]["message"]
+    elif not planned:
+        text = f"The restore {run.get('id')} was abandoned: what was there before is in place again."
+        facts = result["server"]
+        text += f" The server is a primary on timeline {facts['timeline']}." if facts else ""
+    checks = _refused({"refusals": refusals, "overridden": []})
+    if not refusals:
+        title = "Would be abandoned" if planned else "Restore abandoned"
+        checks.append(Check("restore.abandoned", title, OK, run.get("id"), message=text))
+        checks += _kept({"kept": result.get("kept") or []})
+    done = "failed" if refusals else "planned" if planned else "ok"
+    details = {"restore": run.get("id"), "reason": options.get("reason") or None, "steps": result["steps"]}
+    return checks, [_action(done, bool(result.get("changed")), text, started_at, details)]
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
+from .._checks import span
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import MaintenanceError
@@ -16,8 +17,27 @@ from . import loss, server
 from .target import Target
 
 
-def judged(wanted: Target, at: Optional[datetime], later: int, details: Dict[str, Any]) -> List[Check]:
-    """Whether the newest heartbeat is of before the target."""
+def floor_of(point: Dict[str, Any], name: str) -> Optional[datetime]:
+    """The newest heartbeat that a recovery point has of a database: what is recovered from it has no older one."""
+    if point["database"]["name"] != name:
+        return None
+    beats = [loss.moment(row["beat_at"]) for row in point["database"].get("heartbeat") or [] if row.get("beat_at")]
+    return max((beat for beat in beats if beat), default=None)
+
+
+def judged(
+    wanted: Target,
+    at: Optional[datetime],
+    later: int,
+    details: Dict[str, Any],
+    floor: Optional[datetime] = None,
+    silence: Optional[int] = None,
+) -> List[Check]:
+    """Whether the newest heartbeat is of before the target, and not of long before it.
+
+    :param floor: what it must not be older than
+    :param silence: seconds before the target from which on somebody should look
+    """
     id, title = "restore.heartbeat", "Newest heartbeat restored"
     if at is None:
         text = f"The cluster was recovered to {wanted.words}; no heartbeat is in it that could verify that."
@@ -26,6 +46,14 @@ def judged(wanted: Target, at: Optional[datetime], later: int, details: Dict[str
     if later:
         text = f"{later} heartbeats after {wanted.words} were restored, up to {loss.iso(at)}: it went too far."
         return [Check(id, title, "critical", loss.iso(at), message=text, remedy="Do not use it.", details=details)]
+    if floor and at < floor:
+        text = f"The newest heartbeat is of {loss.iso(at)}; the backup already had one of {loss.iso(floor)}."
+        remedy = "Do not use it: it is of another line of history."
+        return [Check(id, title, "critical", loss.iso(at), message=text, remedy=remedy, details=details)]
+    if wanted.at and silence and (wanted.at - at).total_seconds() > silence:
+        text = f"The newest heartbeat is of {loss.iso(at)}, {span((wanted.at - at).total_seconds())} before the target."
+        remedy = "See whether the platform stood still then; if not, another timeline has the target (--check)."
+        return [Check(id, title, "warning", loss.iso(at), message=text, remedy=remedy, details=details)]
     text = f"The newest heartbeat is of {loss.iso(at)}"
     text += f", none is later than {wanted.words}." if wanted.at else "."
     return [Check(id, title, OK, loss.iso(at), message=text, details=details)]

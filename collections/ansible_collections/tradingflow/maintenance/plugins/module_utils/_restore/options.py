@@ -32,6 +32,7 @@ SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "mode": {"type": "str", "default": "whole", "choices": ["whole", "tables", "point_in_time", "remove_old"]},
+    "abandon": {"type": "bool", "default": False},
     "recovery_point": {"type": "str", "default": "newest"},
     "source_environment": {"type": "str"},
     "target_database": {"type": "str"},
@@ -43,7 +44,7 @@ SPEC: Dict[str, Any] = {
     "replace": {"type": "bool", "default": False},
     "target_type": {"type": "str", "default": "time", "choices": ["time", "latest", "lsn", "name"]},
     "target": {"type": "str"},
-    "target_timeline": {"type": "str", "default": "latest"},
+    "target_timeline": {"type": "str", "default": "auto"},
     "cluster": {
         "type": "dict",
         "options": {

@@ -15,45 +15,26 @@ from typing import Any, Dict, List, Optional
 from .._drill import proof
 from .._drill.fetch import Download
 from .._drill.instance import end_inside
-from .._pgbackrest import info, wal
+from .._pgbackrest import info
 from .._pgbackrest.program import PgBackRest
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import delta, directories, guards, loss, server
-from .cluster import Cluster, until_primary, version_in
+from .cluster import Cluster, check_version
+from .dropped import check_there
 from .files import Files
 from .guards import Refusal
-from .heartbeats import heartbeats, judged, moved
+from .heartbeats import floor_of, heartbeats, judged
 from .host import of_host
 from .logical import renamed
 from .options import parts_of
 from .replay import Replay, remove_home
+from .start import begin
 from .state import State
 from .target import target_of
-
-#: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
-_LEFT = (
-    *("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name"),
-    *("recovery_target_action", "recovery_target_timeline", "restore_command"),
-)
-
-
-def _check_version(setting: Dict[str, Any], point: Dict[str, Any], major: int) -> None:
-    """Raises ConfigurationError when the cluster in place is of another major version than the recovery point.
-
-    Before its programs are looked for: with those at hand it could be restored, and not started.
-    """
-    there = version_in(setting["data_directory"])
-    if there in (None, major):
-        return
-    when = "before the upgrade" if there > major else "after one"
-    raise ConfigurationError(
-        f"The cluster in {setting['data_directory']} is of PostgreSQL {there}, the recovery point {point['id']} of"
-        f" {major}, made {when}: this server cannot start on it.",
-        f"Restore it elsewhere, by PostgreSQL {major}: docs/restore.md, After a major upgrade. Or choose another"
-        " recovery point, or a later target.",
-    )
+from .timeline import proven, windows
+from .timelines import Timelines
 
 
 class PointInTime:
@@ -82,11 +63,25 @@ class PointInTime:
         self.live: Optional[Dict[str, Any]] = None
         self.sessions: List[str] = []
         self.newest: Optional[datetime] = None
+        self.timelines = Timelines(options, self.backrest, self.wanted)
+        #: What an unfinished run with the same wishes had put in place: all that it chose stays chosen.
+        self.pinned: Dict[str, Any] = {}
+
+    def remember(self, run: Dict[str, Any]) -> None:
+        """Knows of the run that did not end."""
+        wanted = run.get("wanted") or {}
+        if run.get("cluster") and "timeline" in wanted and wanted.get("asked") == self._asked():
+            self.pinned = wanted
+            self.timelines.pinned = int(wanted["timeline"])
 
     def fits(self, point: Dict[str, Any]) -> bool:
         """Whether the target can be reached from a recovery point."""
         backup = self.stanza.of(point["engine"]["label"])
-        return backup is not None and self.wanted.fits(backup, point)
+        if backup is None or not self.wanted.fits(backup, point):
+            return False
+        if self.pinned:
+            return bool(backup.label == self.pinned["label"])
+        return self.timelines.reach(backup, self.timelines.of(backup, point))
 
     def objects(self, job: Any) -> List[Dict[str, Any]]:
         """What we fetch ourselves; the cluster is pgBackRest's."""
@@ -110,8 +105,15 @@ class PointInTime:
                 f"{self.wanted.words} lies before the end of the backup {found.label}.",
                 "Leave restore_recovery_point at newest: the right one is found by the target.",
             )
+        self.choice = self.timelines.of(found, job.point)
+        if not self.timelines.reach(found, self.choice):
+            raise ConfigurationError(
+                f"The backup {found.label} was made on timeline {int(found.wal_stop[:8], 16)}, from which timeline"
+                f" {self.choice.number} cannot be reached: it left before that backup ended.",
+                "Leave restore_recovery_point at newest, or name the backup's own timeline (restore_target_timeline).",
+            )
         major = int(job.point["database"]["server_version_num"]) // 10000
-        _check_version(self.setting, job.point, major)
+        check_version(self.setting, job.point, major)
         self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
         self._look()
         back_to = self.wanted.at or self._recorded_at(job)
@@ -130,7 +132,7 @@ class PointInTime:
     def _look(self) -> None:
         self.live, self.sessions, self.newest = None, [], None
         try:
-            with connected({**self.options["database"], "connect_timeout": 5}) as connection:
+            with server.elsewhere({**self.options["database"], "connect_timeout": 5}) as connection:
                 self.live = server.describe(connection)
                 names = server.rows(connection, "SELECT datname FROM pg_database WHERE datallowconn")
                 self.sessions = [who for row in names for who in server.sessions(connection, row[0])]
@@ -189,8 +191,15 @@ class PointInTime:
             "type": self.wanted.type,
             "value": self.wanted.words,
             "label": self.backup.label,
+            "timeline": self.choice.number,
             "directory": self.cluster.directory,
+            "asked": self._asked(),
         }
+
+    def _asked(self) -> List[Any]:
+        """What somebody who runs it again says again."""
+        names = ("target_type", "target_timeline", "recovery_point")
+        return [*(self.options[name] for name in names), self.wanted.words, self.setting["data_directory"].rstrip("/")]
 
     def refusals(self, job: Any, planning: bool) -> List[Refusal]:
         """What forbids it."""
@@ -229,7 +238,8 @@ class PointInTime:
         kind = f"{self.backup.label} ({self.backup.type})"
         old = ", over a copy of what is there" if self.setting["delta"] and self.cluster.there else ""
         steps = [
-            f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words}, look, swap"
+            f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words} on"
+            f" {self.choice.words}, look, swap"
         ]
         kept = []
         if self.cluster.there:
@@ -240,7 +250,16 @@ class PointInTime:
             )
             kept += self.files.planned(job)
         space = self.space(job)
-        return {"target": self.target, "steps": steps, "kept": kept, "disks": space.plan(), "unseen": space.unseen}
+        return {
+            "target": self.target,
+            "steps": steps,
+            "kept": kept,
+            "disks": space.plan(),
+            "unseen": space.unseen,
+            "timeline": self.choice.number,
+            "timelines": windows(self.choice.tree, self.choice.current),
+            "since": self.timelines.since(self.stanza, self.backup.archive_id),
+        }
 
     def work(self, job: Any, state: State) -> None:
         """Beside first, then the swap, then the real start."""
@@ -262,7 +281,7 @@ class PointInTime:
                 self._keep(job, state, str(old), state.run)
         if files:
             self.files.swap(job, state)
-        self._begin(job, state)
+        begin(self, job, state)
 
     def _beside(self, job: Any, state: State) -> None:
         self._new = self.half or directories.beside(self.cluster.directory, job.run_id)
@@ -272,7 +291,7 @@ class PointInTime:
             if os.geteuid() == 0:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
-        arguments += [*self.wanted.arguments(), f"--target-timeline={self.options['target_timeline']}"]
+        arguments += [*self.wanted.arguments(), f"--target-timeline={self.choice.number}"]
         # Asynchronously it may wait two minutes in vain for a segment that the server asks for again.
         command = self._get(self.cluster.directory, "--no-archive-async")
         arguments.append(f"--recovery-option=restore_command={command}")
@@ -317,21 +336,15 @@ class PointInTime:
             replay.start()
             if latest:
                 size = self.cluster.segment_size(self._new)
-                lsn = replay.until_end(user, wal.number(self._newest_wal(), size) * size, tick)
+                lsn = replay.until_end(user, self.timelines.last(self.choice, size), tick)
             else:
                 lsn = replay.until_paused(user, tick)
             job.progress.phase("prove")
+            check_there(replay.database("postgres", user), name, self.choice, lsn)
             self._prove(job, state, replay.database(name, user), lsn)
             replay.stop()
         if latest:
             os.rename(*reversed(signals))
-
-    def _newest_wal(self) -> str:
-        """Of the backup's own cluster: the stanza may be another's by now."""
-        archive = self.backup.archive_id
-        if archive not in self.stanza.newest_wal:
-            raise RestoreError(f"The repository has no WAL of {archive} any more.", "Choose another recovery point.")
-        return self.stanza.newest_wal[archive]
 
     def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
         with connected(database) as connection:
@@ -343,11 +356,17 @@ class PointInTime:
                 f"The restored cluster has the system identifier {there}, the recovery point {recorded}.",
                 "Choose another.",
             )
+        stands = proven(self.choice, self.wanted, int(self.backup.wal_stop[:8], 16), lsn, committed)
         at, later = heartbeats(database, self.wanted.at)
-        self.reached = f"{self.wanted.words} ({lsn})"
+        self.reached = f"{self.wanted.words} ({lsn} on timeline {stands['timeline']})"
         state.note(heartbeat=loss.iso(at) if at else None, lsn=lsn, reached=self.reached)
-        details = {"lsn": lsn, "last_commit": loss.iso(committed) if committed else None, "target": self.wanted.words}
-        job.checks += judged(self.wanted, at, later, details)
+        last = loss.iso(committed) if committed else None
+        details = {**stands, "last_commit": last, "target": self.wanted.words}
+        text = f"The recovery stands at {lsn} on timeline {stands['timeline']}"
+        text += f", its last transaction is of {last}." if last else ", without a transaction since the backup."
+        job.checks.append(Check("restore.target", "Target reached", OK, lsn, message=text, details=details))
+        floor = floor_of(job.point, database["name"])
+        job.checks += judged(self.wanted, at, later, details, floor, self.options["rpo"])
         if at and self.wanted.type == "latest":
             job.loss = loss.between(self.newest, at, "newest heartbeat restored")
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
@@ -360,37 +379,6 @@ class PointInTime:
             raise RestoreError(
                 f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
             )
-
-    def _begin(self, job: Any, state: State) -> None:
-        """The real start, which promotes: then it must be what was looked at."""
-        job.progress.phase("start")
-        database = self.options["database"]
-        self.cluster.start(int(database["port"]))
-        facts = until_primary(database, int(self.setting["start_timeout"]), self.cluster.running, job.progress.tick)
-        if facts["data_directory"].rstrip("/") != self.cluster.directory:
-            raise RestoreError(
-                f"The server that answers has the directory {facts['data_directory']}, not {self.cluster.directory}.",
-                "Two servers fight for the port: stop the other one, then run the restore again.",
-            )
-        with connected(database) as connection:
-            server.run(connection, "SET default_transaction_read_only = off")
-            for setting in _LEFT:
-                server.run(connection, f"ALTER SYSTEM RESET {setting}")
-            server.run(connection, "SELECT pg_reload_conf()")
-        at, later = heartbeats(database, self.wanted.at)
-        seen = state.run.get("heartbeat")
-        self.reached = self.reached or state.run.get("reached")
-        now = loss.iso(at) if at else None
-        if later or now != seen:
-            job.checks.append(moved(now, seen))
-            return
-        if self.done:
-            job.checks += judged(self.wanted, at, later, {"target": self.wanted.words, "lsn": state.run.get("lsn")})
-        text = f"The server in {self.cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"
-        text += f" {self.wanted.words}. Make a full backup now: this timeline has none."
-        job.checks.append(
-            Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=facts)
-        )
 
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside; the old cluster was not touched."""

@@ -52,7 +52,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         if any(state.run.get(part) for part in ("database", "files", "cluster")):
             raise ConfigurationError(
                 f"The restore {state.run.get('id')} did not end: what lies aside may be all there is.",
-                "Run that restore again first, until it ends well.",
+                "Run that restore again first until it ends well, or abandon it (restore_abandon=true).",
             )
         for kind, name, remove in [_find(options, name) for name in _names(options)]:
             remove()

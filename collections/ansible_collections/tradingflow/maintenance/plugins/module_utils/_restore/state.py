@@ -51,11 +51,17 @@ class State:
 
         :param parts: what only runs of another kind put in place
         """
+        if any(name.startswith("abandon_") and value for name, value in self.run.items()):
+            raise ConfigurationError(
+                f"The restore {self.run.get('id')} was being abandoned, which did not end.",
+                "Run that again: restore_abandon=true.",
+            )
         if any(self.run.get(part) for part in parts):
             mode, point = self.run.get("mode"), self.run.get("recovery_point")
             raise ConfigurationError(
                 f"The restore {self.run.get('id')} was interrupted while it put things in place.",
-                f"End that one first: run it again with restore_mode={mode}, restore_recovery_point={point}.",
+                f"End that one first: run it again with restore_mode={mode}, restore_recovery_point={point}, or go back"
+                " to what was there with restore_abandon=true.",
             )
 
     def begin(self, **values: Any) -> None:

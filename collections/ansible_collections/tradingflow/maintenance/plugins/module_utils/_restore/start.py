@@ -1,0 +1,107 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The real start of a restored cluster, which promotes it: it must be what was looked at, and archive what follows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Optional
+
+from .._pgbackrest import history
+from .._pgbackrest.archive import Archive
+from ..checks import OK, WARNING, Check
+from ..database import connected
+from ..errors import RestoreError
+from . import loss, server
+from .cluster import until_primary
+from .heartbeats import heartbeats, judged, moved
+from .replay import number
+from .state import State
+
+#: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
+_LEFT = (
+    *("recovery_target", "recovery_target_time", "recovery_target_lsn", "recovery_target_name"),
+    *("recovery_target_action", "recovery_target_timeline", "recovery_target_inclusive", "restore_command"),
+)
+#: Seconds that the first segment of a new timeline has to get into the archive.
+_PATIENCE = 180.0
+
+
+def begin(mode: Any, job: Any, state: State) -> None:
+    """Starts the server, and looks at it once more.
+
+    :param mode: see physical.PointInTime
+    :raises RestoreError: it does not come up, or is not what was looked at
+    """
+    job.progress.phase("start")
+    database, cluster = mode.options["database"], mode.cluster
+    cluster.start(int(database["port"]))
+    facts = until_primary(database, int(mode.setting["start_timeout"]), cluster.running, job.progress.tick)
+    if facts["data_directory"].rstrip("/") != cluster.directory:
+        raise RestoreError(
+            f"The server that answers has the directory {facts['data_directory']}, not {cluster.directory}.",
+            "Two servers fight for the port: stop the other one, then run the restore again.",
+        )
+    with connected(database) as connection:
+        server.run(connection, "SET default_transaction_read_only = off")
+        for setting in _LEFT:
+            server.run(connection, f"ALTER SYSTEM RESET {setting}")
+        server.run(connection, "SELECT pg_reload_conf()")
+        parent = _left(connection, facts["timeline"])
+        segment = _mark(connection)
+    mode.reached = mode.reached or state.run.get("reached")
+    at, later = heartbeats(database, mode.wanted.at)
+    seen, now = state.run.get("heartbeat"), loss.iso(at) if at else None
+    if later or now != seen:
+        job.checks.append(moved(now, seen))
+        return
+    lsn = state.run.get("lsn")
+    if mode.wanted.type != "latest" and parent and lsn and parent.switch != number(lsn):
+        raise RestoreError(
+            f"The started server left timeline {parent.timeline} at another place than was looked at ({lsn}):"
+            f" {parent.switch >> 32:X}/{parent.switch & 0xFFFFFFFF:X}.",
+            "Stop it and look before anybody uses it; restore_abandon=true goes back to what was there.",
+        )
+    if mode.done:
+        details = {"target": mode.wanted.words, "lsn": lsn}
+        job.checks += judged(mode.wanted, at, later, details)
+    text = f"The server in {cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"
+    text += f" {mode.wanted.words}. Make a full backup now: this timeline has none."
+    details = {**facts, "parent": parent.timeline if parent else None}
+    job.checks.append(Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=details))
+    if not mode.setting["elsewhere"]:
+        archive = Archive(mode.backrest, mode.repository, mode.backup.archive_id)
+        job.checks.append(_archived(archive, facts["timeline"], segment, job.progress.tick))
+
+
+def _left(connection: Any, timeline: int) -> Optional[history.Ancestor]:
+    """Where a server's timeline left its parent."""
+    name = f"pg_wal/{timeline:08X}.history"
+    body = server.value(connection, "SELECT pg_read_binary_file(%s, 0, 1 << 20, true)", (name,))
+    return history.parse(bytes(body), timeline)[-1] if body else None
+
+
+def _mark(connection: Any) -> str:
+    """Writes a first transaction, whose time says when the timeline began, and ends the segment that has it."""
+    server.run(connection, "SELECT txid_current()")
+    return str(server.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
+
+
+def _archived(archive: Archive, timeline: int, segment: str, tick: Callable[[], None]) -> Check:
+    """Waits until the new timeline can be recovered, too: its history and its first segment."""
+    id, title = "restore.archived", "New timeline archived"
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        tick()
+        archive.again()
+        if timeline in archive.histories and segment in archive.segments(timeline):
+            text = f"The archive has the history of timeline {timeline} and its first segment, {segment}."
+            return Check(id, title, OK, segment, message=text)
+        if time.monotonic() > deadline:
+            text = f"{segment} of the new timeline {timeline} is not in the archive after {_PATIENCE:.0f} s: what"
+            text += " happens from now on could not be recovered."
+            remedy = "Read PostgreSQL's and pgBackRest's logs, and put archiving right before the application starts."
+            return Check(id, title, WARNING, segment, message=text, remedy=remedy)
+        time.sleep(0.5)

@@ -1,0 +1,238 @@
+"""Restores to several points in time in a row: each ends at the right rows, on the timeline that has them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, findings
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+
+from sandbox.postgres import backed_up_physically, install, major, wheel
+from tests.integration import restore_fixtures
+from tests.integration.pgbackrest_fixtures import server, set_up
+from tests.integration.restore_fixtures import bad, restored, until
+from tests.integration.test_restore_point_in_time import Lived
+from tests.integration.workers import Start
+
+place, worker = restore_fixtures.place, restore_fixtures.worker
+
+
+class Counted(Lived):
+    """A platform with a table whose rows are counted at known moments."""
+
+    def count(self) -> int | None:
+        """The rows of the table, None when it is gone."""
+        if self.sql("SELECT to_regclass('public.counted')") is None:
+            return None
+        return int(self.sql("SELECT count(*) FROM counted"))
+
+    def add(self, rows: int) -> tuple[datetime, datetime]:
+        """Rows and a sign of life; gives that, and a moment after it in which nothing happens."""
+        self.sql(f"INSERT INTO counted SELECT FROM generate_series(1, {rows})")
+        beat = self.beat()
+        return beat, beat + timedelta(milliseconds=20)
+
+    def back(self, moment: datetime, **changes: Any) -> dict[str, Check]:
+        """Restores to a moment; gives the checks."""
+        checks, result, _summary = restored(self.options(moment, **changes))
+        assert bad(checks) == {}, result["problem"]
+        assert not result["unfinished"]
+        return checks
+
+    def stands(self, beat: datetime, rows: int) -> None:
+        """Asserts what is in it, by sign of life and by rows."""
+        assert (self.newest(), self.count()) == (beat, rows)
+        assert not self.sql("SELECT pg_is_in_recovery()")
+
+    def timeline(self) -> int:
+        return int(self.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:8], 16)
+
+
+def servers() -> list[str]:
+    """The installed server, and the wheel's where pgBackRest here backs it up."""
+    return ["installed", "wheel"] if backed_up_physically(major(wheel() / "pginstall/bin")) else ["installed"]
+
+
+@pytest.fixture(scope="module", params=servers())
+def whole(request: pytest.FixtureRequest, place: Path) -> Iterator[Counted]:
+    """A platform of the module's own, with the servers that the installed pgBackRest backs up."""
+    bin_dir, folder = Path(server()), Path(tempfile.mkdtemp(prefix="tradingflow-server-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        if request.param == "wheel":
+            bin_dir = install(folder)
+        with set_up(str(bin_dir)) as physical:
+            yield Counted(physical, place)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def lived(whole: Counted) -> Iterator[Counted]:
+    """The platform, running, with an empty table."""
+    whole.physical.sandbox("start", "postgres")
+    whole.sql("DROP TABLE IF EXISTS counted; CREATE TABLE counted ()")
+    yield whole
+    whole.clean()
+
+
+def test_five_restores_in_a_row(lived: Counted) -> None:
+    """To the same second twice, on to a later one of the old timeline, to one of the new, and back again."""
+    first = lived.timeline()
+    beat_1, moment_1 = lived.add(100)
+    beat_2, moment_2 = lived.add(50)
+    lived.sql("DROP TABLE counted")
+    lived.beat()
+    lived.archive()
+
+    lived.back(moment_1)
+    lived.stands(beat_1, 100)
+    assert lived.timeline() == first + 1
+    # Everybody guesses the second wrong first: at once again, before anybody wrote anything.
+    lived.back(moment_1)
+    lived.stands(beat_1, 100)
+    # On the old timeline, after the place where the newer ones left it.
+    planned = engine.plan(lived.options(moment_2))
+    said, _actions = findings.planned(planned, lived.options(moment_2), None, "2026-11-24T00:00:00Z")
+    (timelines,) = [check for check in said if check.id == "restore.timelines"]
+    assert f"follow the log to timeline {first}." in timelines.message
+    assert [each["timeline"] for each in planned["timelines"] if each["current"]] == [first + 2]
+    assert [each["parent"] for each in planned["timelines"]][-2:] == [first, first]
+    assert f"timeline {first + 1} (left {first} at " in timelines.message
+    checks = lived.back(moment_2)
+    lived.stands(beat_2, 150)
+    assert checks["restore.target"].details["timeline"] == first
+    assert checks["restore.server"].details["parent"] == first
+
+    beat_4, moment_4 = lived.add(7)
+    lived.add(1)
+    lived.archive()
+    lived.back(moment_4)
+    lived.stands(beat_4, 157)
+    assert lived.timeline() == first + 4
+    lived.back(moment_1)
+    lived.stands(beat_1, 100)
+    lived.back(moment_4)
+    lived.stands(beat_4, 157)
+
+
+def test_a_time_on_no_timeline_or_on_another_is_refused(lived: Counted) -> None:
+    first = lived.timeline()
+    beat_1, moment_1 = lived.add(10)
+    _beat_2, moment_2 = lived.add(5)
+    last, _moment = lived.add(1)
+    lived.archive()
+    lived.back(moment_1)
+    began = lived.sql("SELECT checkpoint_time FROM pg_control_checkpoint()")
+    assert began > last
+    # The new timeline cannot have what came after it left the old one, whatever its first transaction is.
+    checks, _, summary = restored(lived.options(moment_2, target_timeline=str(first + 1)))
+    problem = checks["restore.failed:prove"]
+    assert f"is not on timeline {first + 1}" in problem.message
+    assert f"restore_target_timeline={first}," in problem.remedy
+    assert not summary["changed"]
+    lived.stands(beat_1, 10)
+    with pytest.raises(ConfigurationError, match="is on no timeline") as refused:
+        engine.plan(lived.options(last + (began - last) / 4))
+    assert f"timeline {first + 1} (left {first} at" in refused.value.remedy
+    with pytest.raises(ConfigurationError, match="no history file of timeline 99"):
+        engine.plan(lived.options(moment_2, target_timeline="99"))
+    # All of the old one, by name.
+    checks, _, _ = restored(lived.options(target_type="latest", target_timeline=str(first)))
+    assert bad(checks) == {}
+    lived.stands(last, 16)
+
+
+@pytest.mark.parametrize("phase", ["restore", "prove", "before rename to data", "start"])
+def test_killed_and_abandoned(lived: Counted, worker: Start, phase: str) -> None:
+    """The old cluster is in place again and runs; what was put in place lies aside, and nothing is half made."""
+    _beat, moment = lived.add(10)
+    last, _moment = lived.add(5)
+    lived.archive()
+    process = worker({**lived.options(moment), "hang": phase})
+    until(process, phase)
+    process.kill()
+    process.wait()
+    chosen = lived.options(abandon=True)
+    assert engine.plan(chosen)["refusals"] == []
+    engine.run(chosen, Progress())
+    lived.stands(last, 15)
+    assert len(lived.kept()) == (phase in ("before rename to data", "start"))
+    assert not [name for name in lived.kept() if "_before_" not in name]
+    with pytest.raises(ConfigurationError, match="nothing to abandon"):
+        engine.run(chosen, Progress())
+    assert not any(json.loads(path.read_text())["run"] for path in lived.place.rglob("state.json"))
+    # What follows is not disturbed by it.
+    lived.back(moment)
+    lived.stands(_beat, 10)
+
+
+def test_stuck_in_the_start_and_on_to_another_target(lived: Counted) -> None:
+    """The server is down: the same command goes on, another target starts over, and giving up needs a confirmation."""
+    beat_1, moment_1 = lived.add(10)
+    beat_2, moment_2 = lived.add(5)
+    lived.add(1)
+    lived.archive()
+    broken = {"start_command": ["false"]}
+    checks, result, _ = restored(lived.options(moment_1, cluster=broken))
+    assert (checks["restore.unfinished"].status, result["unfinished"]) == ("critical", True)
+    assert not inside(lived.data)
+    (refusal,) = engine.plan(lived.options(abandon=True, confirm=None))["refusals"]
+    assert refusal["name"] == "confirmation"
+    # Guessed wrong: another second, while nothing runs.
+    checks, result, _ = restored(lived.options(moment_2))
+    assert bad(checks) == {}
+    assert "starts over" in result["found"][0]
+    lived.stands(beat_2, 15)
+    # And the same again, which goes on after what was put in place.
+    restored(lived.options(moment_1, cluster=broken))
+    checks, result, _ = restored(lived.options(moment_1))
+    assert bad(checks) == {}
+    assert "goes on after that" in result["found"][0]
+    lived.stands(beat_1, 10)
+
+
+def test_stuck_and_nothing_to_go_back_to(lived: Counted) -> None:
+    beat, moment = lived.add(10)
+    lived.add(1)
+    lived.archive()
+    lived.destroy()
+    restored(lived.options(moment, cluster={"start_command": ["false"]}))
+    result = engine.run(lived.options(abandon=True), Progress())
+    assert [each["name"] for each in result["refusals"]] == ["nothing"]
+    assert not result["changed"]
+    lived.back(moment)
+    lived.stands(beat, 10)
+
+
+def test_back_to_before_drop_database(lived: Counted) -> None:
+    """A time before the commit of DROP DATABASE is after its files are gone: the message says where to stop instead."""
+    beat, moment = lived.add(10)
+    name = lived.postgres["database"]
+    lived.physical.sql(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+    lived.physical.sql("SELECT txid_current()", "postgres")
+    segment = lived.physical.sql("SELECT pg_walfile_name(pg_switch_wal())", "postgres")[0][0]
+    while (lived.physical.sql("SELECT last_archived_wal FROM pg_stat_archiver", "postgres")[0][0] or "") < segment:
+        time.sleep(0.1)
+    checks, _, summary = restored(lived.options(moment))
+    problem = checks["restore.failed:prove"]
+    assert "in the middle of DROP DATABASE" in problem.message
+    assert not summary["changed"]
+    place = re.search(r"restore_target=([0-9A-F]+/[0-9A-F]+), restore_target_timeline=(\d+)", problem.remedy)
+    assert place
+    asked = lived.options(target_type="lsn", target=place[1], target_timeline=place[2])
+    checks, _, _ = restored(asked)
+    assert bad(checks) == {}
+    lived.stands(beat, 10)
