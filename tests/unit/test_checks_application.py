@@ -214,7 +214,8 @@ def test_some_requests_fail(server: Server) -> None:
     [
         (reply("OK"), "ok"),
         (reply('"UP"'), "ok"),
-        (reply(""), "ok"),
+        (reply(""), "unknown"),
+        (reply(" \n"), "unknown"),
         (reply("", "204 No Content"), "ok"),
         (reply('{"status": "degraded"}'), "warning"),
         (reply('{"status": "DOWN"}'), "critical"),
@@ -233,6 +234,7 @@ def test_some_requests_fail(server: Server) -> None:
         (reply("ok", "404 Not Found"), "unknown"),
         (reply("ok", "401 Unauthorized"), "unknown"),
         (reply("ok", "302 Found", "Location: https://elsewhere.example/health?token=hush"), "unknown"),
+        (reply("ok", "302 Found", "Location: https://bob:hush@elsewhere.example/health"), "unknown"),
     ],
 )
 def test_what_health_and_readiness_say(server: Server, answer: Answer, status: str) -> None:

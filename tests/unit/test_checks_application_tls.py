@@ -23,7 +23,7 @@ class Issued:
     """A certificate with its key; ``issue`` makes one below it."""
 
     def __init__(self, name: str, by: Issued | None = None, days: tuple[float, float] = (-1, 90), **kind: Any) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = kind.get("key") or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         above = by or self
         begins, expires = (NOW + datetime.timedelta(days=each) for each in days)
@@ -106,6 +106,23 @@ def test_intermediate_that_expires_before_the_servers_own(serve: Serve) -> None:
     check = measure(server.url, ca_file=ca_file)[0]["application.certificate"]
     assert (check.status, check.value) == ("critical", 4)
     assert "Short intermediate" in check.message
+
+
+def test_root_of_our_own_that_expires_first(serve: Serve) -> None:
+    root = Issued("Short root", days=(-900, 5), ca=True)
+    server, ca_file = serve(Issued("app", root), trusted=root)
+    check = measure(server.url, ca_file=ca_file)[0]["application.certificate"]
+    assert (check.status, check.value) == ("critical", 4)
+    assert "Short root" in check.message
+
+
+def test_expired_cross_signature_that_is_sent_and_not_needed(serve: Serve) -> None:
+    """As a CA's old root lived on: the new root is trusted here, and its old signature by another is sent along."""
+    other = Issued("Old root", days=(-900, -2), ca=True)
+    crossed = Issued("Test root", other, days=(-900, -2), ca=True, key=ROOT.key)
+    server, ca_file = serve(Issued("app", MIDDLE), MIDDLE, crossed)
+    check = measure(server.url, ca_file=ca_file)[0]["application.certificate"]
+    assert (check.status, check.value) == ("ok", 89)
 
 
 OLD = Issued("Old intermediate", ROOT, days=(-9, -2), ca=True)

@@ -102,9 +102,7 @@ def test_checks_actions_and_errors_show_none(tmp_path: Path) -> None:
     assert "hush" not in str(StorageError(text))
 
 
-@pytest.mark.parametrize(
-    "text", ["<" * 20000, "a:" * 20000, "password: " * 5000, '"' * 20000, "seed " * 9000, "<a" * 9000]
-)
+@pytest.mark.parametrize("text", ["<" * 9000, "a:" * 9000, "password: " * 900, '"' * 9000, "seed " * 900, "<a" * 900])
 def test_no_text_takes_for_ever(text: Any) -> None:
     begun = time.process_time()
     masked(text + "@ password")

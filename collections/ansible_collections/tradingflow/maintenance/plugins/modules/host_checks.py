@@ -288,12 +288,14 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._checks.clock import kernel
 from ..module_utils._checks.system import SYSTEM_SPEC, measure
 from ..module_utils.checks import as_dicts, worst
 from ..module_utils.errors import MaintenanceError
 
 
 def main() -> None:
+    began = time.time()
     module = AnsibleModule(argument_spec={**SYSTEM_SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
     try:
         checks = measure(module.params)
@@ -301,7 +303,12 @@ def main() -> None:
         module.fail_json(msg=str(error))
     result = as_dicts(checks)
     module.exit_json(
-        changed=False, checks=result, worst_status=worst(check["status"] for check in result), clock=time.time()
+        changed=False,
+        checks=result,
+        worst_status=worst(check["status"] for check in result),
+        clock_began=began,
+        clock_kernel=kernel(),
+        clock=time.time(),
     )
 
 

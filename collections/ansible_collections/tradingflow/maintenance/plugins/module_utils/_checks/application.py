@@ -17,7 +17,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, judge, unknown
 from ..errors import ConfigurationError
-from . import limits, printable, size, thresholds_spec, tls
+from ..masking import masked
+from . import limits, plural, printable, size, thresholds_spec, tls
 from .earlier import Earlier, nothing
 from .http import Answer, Replica, context, get, replica
 from .metrics import BadMetrics, Samples, parse
@@ -67,6 +68,7 @@ class Probing:
     :param problem: why the last failed one failed
     :param untrusted: what was found wrong with its certificate
     :param chain: the certificates it sends; empty without TLS
+    :param used: those by which it is trusted, up to the root
     """
 
     answers: List[Answer] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Probing:
     problem: str = ""
     untrusted: Optional[ssl.SSLCertVerificationError] = None
     chain: List[tls.Certificate] = field(default_factory=list)
+    used: List[tls.Certificate] = field(default_factory=list)
 
 
 def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[Check], Optional[str]]:
@@ -128,7 +131,9 @@ def probe(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext) -> Pr
             result.problem = reason(error)
             result.untrusted = error if isinstance(error, ssl.SSLCertVerificationError) else None
     if target.scheme == "https" and (result.answers or result.untrusted):
-        result.chain = tls.sent(target, options["timeout"])
+        if result.answers:
+            result.chain, result.used = tls.verified(target, options["timeout"], trust)
+        result.chain = result.chain or tls.sent(target, options["timeout"])
     if result.untrusted:
         result.problem = f"its certificate is not trusted: {tls.explain(result.untrusted, result.chain, target.host)}"
     return result
@@ -198,10 +203,10 @@ def verdict(answer: Answer) -> Tuple[str, str]:
     if answer.status >= 500:
         return CRITICAL, f"{answer.status} {word(answer)[1]}".strip()
     if not 200 <= answer.status < 300:
-        redirect = f", a redirect to {printable(answer.location.split('?')[0])}" if answer.location else ""
+        redirect = f", a redirect to {printable(masked(answer.location.split('?')[0]))}" if answer.location else ""
         return UNKNOWN, f"{answer.status}{redirect}"
     status, said = word(answer)
-    return status, said or "nothing that is understood"
+    return status, said or ("nothing that is understood" if answer.body.strip() else "nothing")
 
 
 def word(answer: Answer) -> Tuple[str, str]:
@@ -210,7 +215,8 @@ def word(answer: Answer) -> Tuple[str, str]:
         return UNKNOWN, "more than it should"
     text = answer.body.decode("utf-8", "replace").strip()
     if not text:
-        return OK, "nothing, with success"
+        # 204 means that there is nothing to say; anything else may be a proxy or a page that broke off.
+        return (OK, "nothing, with success") if answer.status == 204 else (UNKNOWN, "")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
@@ -264,11 +270,12 @@ def response_times(target: Replica, probing: Probing, thresholds: Dict[str, Any]
 def certificate(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> Check:
     """Days until the certificate of a replica, or one that it depends on, expires. Critical when it is not accepted."""
     expires = next((answer.expires for answer in probing.answers if answer.expires), None)
-    first = tls.first_to_expire(probing.chain)
+    first = tls.first_to_expire(probing.used or tls.depended_on(probing.chain))
     which = "The certificate"
     if first and (expires is None or first.expires.timestamp() < expires):
         expires = first.expires.timestamp()
-        which += "" if first is probing.chain[0] else f" of the CA {first.subject}, on which it depends,"
+        own = first is (probing.used or probing.chain)[0]
+        which += "" if own else f" of the CA {first.subject}, on which it depends,"
     days = None if expires is None else math.floor((expires - time.time()) / 86400)
     check = judge(
         f"application.certificate:{target.name}",
@@ -277,7 +284,9 @@ def certificate(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -
         unit="days",
         below=True,
         **limits(thresholds, "certificate"),
-        message=f"{which} is valid for {days} more days.",
+        message=f"{which} is valid for {days} more days."
+        if days is None or days >= 0
+        else f"{which} expired {plural(-days, 'day')} ago.",
         remedy="Renew it, and find out why it was not renewed by itself." if expires else "Get it to answer first.",
         source=target.name,
         details={"subjects": [each.subject for each in probing.chain[:10]]},

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from ..checks import Check, judge, unknown
 from . import limit_spec, limits, size, span, thresholds_spec
 from .activity import PRESSURE, failed_units, oom_kills, pressure, processors, reboot_needed, zombies
+from .clock import Bounds, bounds, compared, narrowed
 from .guard import escaped
 from .host import Host
 from .mounts import disks, read_only_mounts
@@ -160,32 +161,19 @@ def uptime(host: Host) -> Iterator[Check]:
     )
 
 
-def clock_skew(thresholds: Dict[str, Any], clock: float, before: float, after: float) -> Check:
+def clock_skew(
+    thresholds: Dict[str, Any], clock: float, before: float, after: float, more: Sequence[Bounds] = (), held: Any = None
+) -> Check:
     """The host's clock against the runner's.
 
     :param clock: the host's clock, read at some time between the runner's before and after, all in s since the epoch
+    :param more: what further answers say
+    :param held: see clock.kernel
     """
-    title, window = "Clock against the runner's", after - before
-    skew = round(max(clock - after, before - clock, 0.0), 3)
-    direction = "ahead of" if clock > after else "behind"
+    found = narrowed([bounds(clock, before, after), *more])
     limit = limits(thresholds, "clock_skew")
-    check = judge(
-        "system.clock_skew",
-        title,
-        skew,
-        unit="s",
-        **limit,
-        message=f"The clock is {skew:g} s {direction} the runner's." if skew else f"They agree within {window:.1f} s.",
-        remedy="Check time synchronisation of both machines (timedatectl; chronyc tracking).",
-        source="time of the host and of the runner",
-        details={"measured_within_s": round(window, 3)},
-    )
-    bounds = [value for value in limit.values() if value is not None]
-    if check.status == "ok" and bounds and window > max(bounds):
-        text = f"The host took {window:.0f} s to answer: too long to compare clocks."
-        remedy = "Run again when host and network are less busy."
-        return unknown("system.clock_skew", title, text, remedy, unit="s", **limit)
-    return check
+    source = "time of the host and of the runner"
+    return compared("system.clock_skew", "Clock against the runner's", limit, found, "The clock", source, held)
 
 
 #: Name, title and function of what is unknown as one when it cannot be read.

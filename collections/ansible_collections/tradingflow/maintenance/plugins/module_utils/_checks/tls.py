@@ -10,7 +10,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 from . import printable
 from .http import Replica, connect, left
@@ -44,6 +44,25 @@ class Certificate:
         return self.subject == self.issuer
 
 
+def verified(target: Replica, timeout: float, trust: ssl.SSLContext) -> Tuple[List[Certificate], List[Certificate]]:
+    """What the server sends, and the chain by which it is trusted here, from its own certificate to the root.
+
+    What is sent and not needed may be as old as it likes; what is needed and not sent, the root, may not.
+    Both are empty when they cannot be had.
+    """
+    if x509 is None:
+        return [], []
+    deadline = time.monotonic() + timeout
+    try:
+        with connect(target.host, target.port, deadline) as plain:
+            plain.settimeout(left(deadline))
+            with trust.wrap_socket(plain, server_hostname=target.host) as secure:
+                used = _chain(secure, "get_verified_chain")
+                return [read(each) for each in _chain(secure)], [read(each) for each in used]
+    except (OSError, ValueError):
+        return [], []
+
+
 def sent(target: Replica, timeout: float) -> List[Certificate]:
     """What the server sends, its own certificate first, nothing of it verified: to say what is wrong, never to trust.
 
@@ -63,11 +82,11 @@ def sent(target: Replica, timeout: float) -> List[Certificate]:
         return []
 
 
-def _chain(secure: Any) -> List[bytes]:
+def _chain(secure: Any, which: str = "get_unverified_chain") -> List[bytes]:
     """The certificates of a connection as DER. Public since Python 3.13, before that one level down."""
-    chain: Any = getattr(secure, "get_unverified_chain", None)
+    chain: Any = getattr(secure, which, None)
     if chain is None:
-        chain = getattr(getattr(secure, "_sslobj", None), "get_unverified_chain", None)
+        chain = getattr(getattr(secure, "_sslobj", None), which, None)
     found = chain() if chain else None
     if not found:
         return [secure.getpeercert(binary_form=True)]
@@ -132,6 +151,13 @@ def explain(error: ssl.SSLCertVerificationError, chain: List[Certificate], host:
 
 
 def first_to_expire(chain: List[Certificate]) -> Optional[Certificate]:
-    """The certificate that expires first of those that the server's own depends on; roots are the client's own."""
-    used = [each for each in chain if each is chain[0] or not each.self_signed]
-    return min(used, key=lambda each: each.expires, default=None)
+    """The certificate that expires first of those that the server's own depends on.
+
+    :param chain: by which it is trusted, see verified(); else what of that which is sent it needs
+    """
+    return min(chain, key=lambda each: each.expires, default=None)
+
+
+def depended_on(chain: List[Certificate]) -> List[Certificate]:
+    """What a chain that is sent needs: its own certificate, and those above it but for roots."""
+    return [each for each in chain if each is chain[0] or not each.self_signed]
