@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import sql, strategies, trading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.calendar import Calendars, parse
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+
+from tests.conftest import ROOT
 
 #: A Tuesday, 12:00 UTC: New York is closed, all else is open.
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -285,3 +288,14 @@ def test_view_that_is_missing_or_not_readable() -> None:
     lacking = trading.lack(hidden, strategies.PLATFORM)
     assert lacking is not None
     assert "GRANT" in lacking[1]
+
+
+def test_the_page_that_is_named_has_every_column() -> None:
+    page, section = trading.CONTRACT.split(", ")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    start = text.replace("`", "").index(f"## {section}")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text[start:], re.MULTILINE))
+    for probe in trading.PROBES:
+        for view, columns in probe.views.items():
+            for column in columns:
+                assert f"`{column}` " in rows[view], f"{view}.{column}"

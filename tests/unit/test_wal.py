@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import wal
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import archived, clocks, gaps, keys, names
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import (
+    archived,
+    clocks,
+    gaps,
+    keys,
+    names,
+    needs,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal.points import Points
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal.repository import Archive, Entry, Repository
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal.server import Server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
@@ -193,3 +201,20 @@ def test_keys_that_end() -> None:
     assert status("2026-11-25") == status("2020-01-01") == ["critical"]
     with pytest.raises(ConfigurationError, match="no date"):
         status("next year")
+
+
+def test_what_was_never_set_up_is_not_called_damaged() -> None:
+    where = Repository("p", "local", clock=NOW)
+    arrives = archived.judged(server(), where, None, LIMIT, "s3")
+    whole = needs.measure(where, Points(), [], {}, "s3")
+    for check in (arrives, whole):
+        assert check.status == "critical"
+        assert "never set up, or all of them were deleted" in check.message
+        assert "playbooks/backup_setup.yml" in check.remedy
+        assert "damaged" not in check.message
+    # Another one's stanza is there: a wrong name is the nearest thought.
+    other = Repository("p", "local", clock=NOW, stanzas=["live"])
+    assert "has no stanza local; it has live" in archived.judged(server(), other, None, LIMIT, "s3").message
+    # What is left of one is damage.
+    rest = Repository("p", "local", clock=NOW, objects={"p/archive/local/archive.info": Entry("k", 1, "e", ago(9))})
+    assert "The repository is damaged" in needs.measure(rest, Points(), [], {}, "s3").message

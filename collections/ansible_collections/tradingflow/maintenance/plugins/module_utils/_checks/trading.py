@@ -99,7 +99,7 @@ NAMES = {
 }
 
 #: Where the columns are.
-CONTRACT = "roles/trading_check/README.md"
+CONTRACT = "docs/sandbox.md, The schema maintenance"
 
 READ_VIEWS = (
     "Grant it: GRANT USAGE ON SCHEMA maintenance, and SELECT ON its views, TO the maintenance user. Where row security "

@@ -128,6 +128,8 @@ def _absent(server: Server, repository: Repository, archive: Optional[Archive]) 
     """That the repository has no place for this server's WAL."""
     if archive:
         return None
+    if not repository.there and not repository.stanzas:
+        return CRITICAL, repository.nothing(), f"If they were never set up: {_SETUP}"
     if not repository.there:
         others = ", ".join(printable(each, 40) for each in repository.stanzas[:5]) or "none"
         text = f"The repository {repository.path} has no stanza {repository.stanza}; it has {others}."

@@ -21,6 +21,10 @@ ID, TITLE = "backups.wal_of_backups", "Backups and the WAL they need"
 #: Bytes of a segment, where there is no WAL to tell.
 _USUAL = 1 << 24
 
+_SETUP = (
+    "If they were never set up, run playbooks/backup_setup.yml, or take pgbackrest out of backup_engines. If they "
+    "were, find out who deleted them, and bring the objects back from their older versions where the bucket keeps them."
+)
 _REMEDY = (
     "Do not rely on the recovery points that are named. Bring the objects back from their older versions where the "
     "bucket keeps them, and make a full backup now (backup_pgbackrest_type: full)."
@@ -112,6 +116,8 @@ def measure(
         text = f"{what} damaged: {'. '.join([*parts, _first(own)] if own else parts)}."
         if not wrong:
             text = f"The repository is damaged: {_first(own)}."
+        if not members and not repository.objects:
+            return Check(ID, TITLE, CRITICAL, 0, message=repository.nothing(), remedy=_SETUP, **common)
         whole = len(members) - len(wrong)
         return Check(ID, TITLE, CRITICAL, whole, message=text, remedy=_REMEDY, **common)
     if points.unreadable:

@@ -76,6 +76,12 @@ class Repository:
         """Whether the stanza has an archive."""
         return self.information("archive") in self.objects or bool(self.archives)
 
+    def nothing(self) -> str:
+        """That there is nothing of the stanza: whether there ever was, nobody can tell from here."""
+        others = f", and of {', '.join(self.stanzas[:5])} only" if self.stanzas else ""
+        text = f"The repository {self.path} has nothing of the stanza {self.stanza}{others}"
+        return f"{text}: physical backups were never set up, or all of them were deleted."
+
     def information(self, what: str, copy: str = "") -> str:
         """Key of the file that names clusters or backups.
 
