@@ -27,6 +27,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 
 from tests.conftest import Sandbox
 from tests.integration.test_backup import CONTENTS, client, connect, fetch, run_sql
+from tests.integration.watched import Watched
 from tests.integration.workers import Start, started_by
 
 quoted = snapshot.quoted
@@ -173,7 +174,7 @@ def world(platform: Sandbox, tmp_path: Path, place: Path) -> Iterator[World]:
 
 def restored(chosen: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any], dict[str, Any]]:
     """Runs a restore: its checks by id, the whole result, and what the ledger keeps."""
-    result = engine.run(chosen, Progress())
+    result = engine.run(chosen, Watched())
     checks, _action, summary = findings(result, chosen, "2026-11-23T00:00:00Z")
     return {check.id: check for check in checks}, result, summary
 

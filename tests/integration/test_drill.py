@@ -34,6 +34,7 @@ from tests.integration.drill_fixtures import (
     tampered,
 )
 from tests.integration.test_backup import CONTENTS, Make, connect, fetch, run_sql
+from tests.integration.watched import Watched
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
 backed_up, drill_options, odd = drill_fixtures.backed_up, drill_fixtures.drill_options, drill_fixtures.odd
@@ -44,7 +45,7 @@ def test_good_drill(backed_up: dict[str, Any], drill_options: Make, platform: Sa
     chosen = drill_options(
         backed_up, invariants=INVARIANTS, application=application(platform), database=platform.database
     )
-    result = engine.run(chosen, Progress())
+    result = engine.run(chosen, Watched())
     checks, action, summary = judged(result, chosen)
     assert {id: check.message for id, check in checks.items() if check.status != "ok"} == {}
     assert checks["drill.rows"].value == backed_up["made"]["recovery_point"]["totals"]["rows"]

@@ -274,7 +274,7 @@ ENTRIES = [
     toc.Entry(1, "ENCODING", "", "ENCODING", "", toc.PRE_DATA, definition="SET client_encoding = 'UTF8';\n"),
     toc.Entry(2, "STDSTRINGS", "", "x", "", toc.PRE_DATA, definition="SET standard_conforming_strings = 'on';\n"),
     toc.Entry(3, "TABLE", "DATA", "public orders\n4; 0 0 TABLE DATA x", "o w", toc.PRE_DATA, 7, "fast", needs=(1, 2)),
-    toc.Entry(4, "TABLE DATA", "ü", "orders", "", toc.DATA, 7, copy="COPY ü.orders FROM stdin;\n", file="4.dat"),
+    toc.Entry(4, "TABLE DATA", "ü", "orders", "", toc.DATA, 7, copy='COPY "ü".orders FROM stdin;\n', file="4.dat"),
 ]
 
 
@@ -313,7 +313,7 @@ def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
         (lambda data: replaced(data, b"PGDMP\x01\x10\x00\x04\x08\x03", b"PGDMP\x01\x10\x00\x04\x08\x01"), "directory"),
         (lambda data: data + b"x", "more in it"),
         (lambda data: replaced(data, b"'UTF8'", b"'WIN7'"), "encoding 'WIN7' is not known"),
-        (lambda data: replaced(data, b"\xc3\xbc.orders", b"\xc3\xc3.orders"), "not encoded"),
+        (lambda data: replaced(data, b'\xc3\xbc".orders', b'\xc3\xc3".orders'), "not encoded"),
     ],
 )
 def test_another_table_of_contents_is_refused(change: Any, why: str, tmp_path: Path) -> None:
@@ -321,3 +321,25 @@ def test_another_table_of_contents_is_refused(change: Any, why: str, tmp_path: P
     path.write_bytes(change(written(16, *ENTRIES)))
     with pytest.raises(NotUnderstood, match=why):
         toc.read(path)
+
+
+ROOT = "x\nCREATE ROLE evil SUPERUSER;\n--"
+
+
+@pytest.mark.parametrize(
+    ("definition", "copy", "why"),
+    [
+        (f"-- load via partition root public.{ROOT}\n", 'COPY public."x" FROM stdin;\n', "runs more than it says"),
+        ("", "COPY a FROM stdin; CREATE ROLE evil;", "does not copy rows"),
+        ("", "CREATE ROLE evil;", "does not copy rows"),
+    ],
+)
+def test_rows_bring_nothing_but_rows(definition: str, copy: str, why: str, tmp_path: Path) -> None:
+    """pg_restore runs what stands before the rows as whoever restores."""
+    path = tmp_path / "toc.dat"
+    path.write_bytes(written(16, *ENTRIES[:3], ENTRIES[3]._replace(definition=definition, copy=copy)))
+    with pytest.raises(NotUnderstood, match=why):
+        toc.read(path)
+    good = ENTRIES[3]._replace(definition="-- load via partition root public.x CREATE ROLE evil;\n")
+    path.write_bytes(written(16, *ENTRIES[:3], good))
+    assert toc.read(path).entries[3] == good

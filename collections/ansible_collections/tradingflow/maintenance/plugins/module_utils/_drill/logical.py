@@ -82,7 +82,8 @@ class Logical(Engine):
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": size_of(connection, name), "bytes_total": total})
             self._run([*arguments, str(self.objects / "database")], progress, PGOPTIONS=FREE)
-        # What a restored database needs before anybody uses it.
+        # What a restored database needs before anybody uses it; the connection that measured the phase is gone.
+        progress.phase("restore")
         self.found += [check for check in [analyzed(self.instance.database(name), progress.tick, "drill")] if check]
         return name
 

@@ -104,16 +104,22 @@ def at_roots(recorded: Tables, measured: Tables, roots: Roots) -> Tuple[Tables, 
     by_root: Dict[Tuple[str, str], Set[Tuple[str, str]]] = {}
     for leaf, root in roots.items():
         by_root.setdefault(root, set()).add(leaf)
+    before, after = ({_key(each): each for each in tables} for tables in (recorded, measured))
+    summed: Set[Tuple[str, str]] = set()
+    roots_before, roots_after = [], []
     for root, leaves in by_root.items():
-        mine, theirs = ([each for each in tables if _key(each) in leaves] for tables in (recorded, measured))
-        alike = {_key(each): (each["rows"], each["digest"]) for each in mine}
-        if alike.keys() != {_key(each) for each in theirs}:
+        mine, theirs = ({leaf: each[leaf] for leaf in leaves & each.keys()} for each in (before, after))
+        if mine.keys() != theirs.keys() or _contents(mine) == _contents(theirs):
             continue
-        if alike == {_key(each): (each["rows"], each["digest"]) for each in theirs}:
-            continue
-        recorded = [each for each in recorded if _key(each) not in leaves] + [_sum(root, mine)]
-        measured = [each for each in measured if _key(each) not in leaves] + [_sum(root, theirs)]
-    return recorded, measured
+        summed |= mine.keys()
+        roots_before.append(_sum(root, list(mine.values())))
+        roots_after.append(_sum(root, list(theirs.values())))
+    recorded, measured = ([each for each in tables if _key(each) not in summed] for tables in (recorded, measured))
+    return recorded + roots_before, measured + roots_after
+
+
+def _contents(tables: Dict[Tuple[str, str], Dict[str, Any]]) -> Dict[Tuple[str, str], Tuple[Any, Any]]:
+    return {key: (table["rows"], table["digest"]) for key, table in tables.items()}
 
 
 def _key(table: Dict[str, Any]) -> Tuple[str, str]:

@@ -109,13 +109,12 @@ class _File:
             elif each.kind == b"STDSTRINGS":
                 (tokens,) = statements(each.definition.decode("latin-1"))
                 standard = tokens[-1].value.lower() != "off"
-        return Contents(
-            self._decoded(database),
-            self._decoded(server),
-            self._decoded(made_with),
-            standard,
-            [self._plain(each) for each in raw],
-        )
+        entries = [self._plain(each) for each in raw]
+        for entry in entries:
+            if entry.kind == "TABLE DATA":
+                _check_rows(entry, standard)
+        texts = [self._decoded(each) for each in (database, server, made_with)]
+        return Contents(texts[0], texts[1], texts[2], standard, entries)
 
     def _entry(self, version: Tuple[int, int]) -> _Raw:
         number, _dumper = self._integer(), self._integer()
@@ -176,6 +175,18 @@ class _File:
         if not text.isdigit():
             raise NotUnderstood("a number in it is none")
         return int(text)
+
+
+def _check_rows(entry: Entry, standard: bool) -> None:
+    """Raises NotUnderstood when more would be run for rows than one COPY.
+
+    A pg_dump without the fix of CVE-2025-8715 writes a table's name into a comment as it is, with a line feed in it.
+    """
+    if statements(entry.definition, standard=standard):
+        raise NotUnderstood(f"entry {entry.number} runs more than it says: a name in a comment has a line feed")
+    found = statements(entry.copy, standard=standard)
+    if len(found) > 1 or (found and found[0][0].value != "COPY"):
+        raise NotUnderstood(f"entry {entry.number} does not copy rows")
 
 
 class _Raw(NamedTuple):

@@ -288,6 +288,8 @@ class Whole(Logical):
 
     def _beside(self, job: Any) -> int:
         made = self.make(job, None)
+        # The same phase, without the connection that measured it.
+        job.progress.phase("restore")
         job.checks += [check for check in [analyzed(made, job.progress.tick, "restore")] if check]
         with server.elsewhere(self.options["database"], self.target) as connection:
             oid = server.oid_of(connection, self.temporary)

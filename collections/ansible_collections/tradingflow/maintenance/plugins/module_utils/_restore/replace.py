@@ -113,11 +113,10 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
     server.run(connection, f"INSERT INTO {table} {rows} FROM ONLY {other}")
     for sequence, column in server.rows(connection, _SEQUENCES, (table,)):
         # Numbers that were given once are not given again.
-        server.run(
-            connection,
-            f"SELECT setval('{sequence.replace(chr(39), chr(39) * 2)}', m) FROM (SELECT max({quoted(column)}) AS m"  # noqa: S608
-            f" FROM {table}) t, {sequence} s WHERE m > s.last_value",
-        )
+        # Its name is an argument, as what a backslash in a string means is the database's to set.
+        newest = f"(SELECT max({quoted(column)}) AS m FROM {table}) t, {sequence} s".replace("%", "%%")  # noqa: S608
+        query = f"SELECT setval(%s::regclass, m) FROM {newest} WHERE m > s.last_value"  # noqa: S608
+        server.rows(connection, query, (sequence,))
 
 
 def _check_keys(connection: Any, tables: Tables) -> None:
