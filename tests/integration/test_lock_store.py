@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import lock as locks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import lock_keeper as keeper
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
-from tests.conftest import Sandbox
+from tests.conftest import ROOT, Sandbox
 from tests.unit.ledger_fixtures import shared_client
 
 
@@ -234,3 +237,125 @@ def test_without_a_store(two: Controllers) -> None:
     lock = locks.acquire(two.folder, "production", "daily", run_id="r", owner_pid=os.getpid(), storage=None, ttl_s=3600)
     assert (lock["remote"], lock["notes"]) == (None, [])
     assert two.left() == (0, 0)
+
+
+def test_renewed_while_it_lives_and_over_soon_after(two: Controllers, elsewhere: pytest.MonkeyPatch) -> None:
+    """Another container, which cannot see the process."""
+    machine(elsewhere, "other")
+    running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock = two.acquire("other", pid=running.pid, ttl_s=15)
+    found: list[datetime] = []
+
+    def pause(seconds: float) -> None:
+        place = {"Bucket": two.store["bucket"], "Key": lock["remote"]["key"]}
+        found.append(two.s3.head_object(**place)["LastModified"])
+        time.sleep(seconds)
+        if found[-1] > found[0]:
+            running.kill()
+            running.wait()
+
+    elsewhere.setattr(keeper, "_PER_TTL", 15)
+    keeper.renewing(lock, storage=two.store, sleep=pause)
+    assert found[-1] > found[0]
+    assert two.left() == (1, 0)
+    # Nobody renews it any more.
+    elsewhere.undo()
+    elsewhere.setattr(locks, "client", shared_client)
+    late: list[dict[str, Any]] = []
+
+    def taken() -> bool:
+        try:
+            late.append(two.acquire("late", ttl_s=15))
+        except LockedError:
+            return False
+        return True
+
+    assert not taken()
+    wait_until(taken)
+    assert "its time is over" in late[0]["notes"][0]
+    # The dead one's late release takes nothing from who has it now, and says so.
+    (note,) = two.release(lock)
+    assert "was taken over meanwhile by run run of late" in note
+    assert two.left() == (1, 0)
+
+
+def test_released_by_another_than_renewed_it(two: Controllers) -> None:
+    lock = two.acquire("a")
+    assert keeper.renew(lock, storage=two.store)
+    assert keeper.renew(lock, storage=two.store)
+    assert two.left() == (1, 0)
+    assert two.release(lock) == []
+    assert two.left() == (0, 0)
+    assert not keeper.renew(lock, storage=two.store)
+    assert two.left() == (0, 0)
+
+
+def test_a_store_that_is_away_ends_no_renewing(two: Controllers) -> None:
+    lock = two.acquire("a", ttl_s=5)
+    good, turns = dict(two.store), list[int]()
+
+    def pause(seconds: float) -> None:
+        turns.append(1)
+        if len(turns) < 3:
+            two.store["endpoint"] = "https://localhost:1"
+            time.sleep(seconds)
+        elif len(turns) < 5:
+            two.store.update(good)
+            time.sleep(seconds)
+        else:
+            two.release(lock)
+
+    keeper.renewing(lock, storage=two.store, sleep=pause)
+    assert len(turns) == 5
+    assert two.left() == (0, 0)
+
+
+def test_the_keeper_is_a_process_of_its_own_and_ends_with_the_lock(two: Controllers) -> None:
+    program = (
+        "import json, sys, time; sys.path[:0] = sys.argv[1:3]\n"
+        "from pathlib import Path\n"
+        "from ansible_collections.tradingflow.maintenance.plugins.module_utils import lock, lock_keeper\n"
+        "store = json.loads(sys.stdin.readline())\n"
+        "taken = lock.acquire(Path(sys.argv[3]), 'production', 'daily', run_id='r', owner_pid=int(sys.argv[4]),"
+        " storage=store, ttl_s=5)\n"
+        "lock_keeper.keep(taken, storage=store)\n"
+        "print(json.dumps(taken))"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, ROOT, ROOT / "collections", two.folder, str(owner.pid)],
+            input=json.dumps(two.store) + "\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        lock = json.loads(done.stdout)
+        key = lock["remote"]["key"]
+
+        def modified() -> datetime:
+            found: datetime = two.s3.head_object(Bucket=two.store["bucket"], Key=key)["LastModified"]
+            return found
+
+        first = modified()
+        wait_until(lambda: modified() > first)
+    finally:
+        owner.kill()
+        owner.communicate()
+    # With its owner gone it renews no more: what it renews is the file too, which nobody else touches.
+    path = Path(lock["file"])
+
+    def still() -> bool:
+        before = path.stat().st_mtime
+        time.sleep(4)
+        return path.stat().st_mtime == before
+
+    wait_until(still)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    for _try in range(600):
+        if reached():
+            return
+        time.sleep(0.2)
+    pytest.fail("it never came")

@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
             result.update(changed=False, **self.finish(run, args))
         finally:
             if run.get("lock"):
-                release(run["lock"], storage=args["storage"])
+                for note in release(run["lock"], storage=args["storage"]):
+                    display.warning(note)
         return result
 
     def finish(self, run: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:

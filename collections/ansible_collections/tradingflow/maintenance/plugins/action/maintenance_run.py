@@ -20,6 +20,7 @@ from ..module_utils import ledger
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.lock import acquire, release
+from ..module_utils.lock_keeper import keep
 from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):
         "artifacts_dir": {"type": "path", "default": "artifacts"},
         "plan": {"type": "list", "elements": "dict", "default": [], "options": PLAN_SPEC},
         "lock": {"type": "bool", "default": True},
-        "lock_ttl": {"type": "int", "default": 21600},
+        "lock_ttl": {"type": "int", "default": 600},
         "storage": {"type": "dict", "options": STORAGE_SPEC},
         "history": {"type": "int", "default": 30},
         # Only the end needs these. A mistake in them ends the run here, before there is a lock to be left behind.
@@ -90,6 +91,7 @@ class ActionModule(ActionBase):
                     ttl_s=args["lock_ttl"],
                 )
                 run["notes"] = run["lock"].get("notes", [])
+                keep(run["lock"], storage=args["storage"])
             run["notes"] += history_notes(root, run, args)
             Path(run["directory"]).mkdir(parents=True, mode=0o700)
             write_private(Path(run["directory"]) / "run.json", json.dumps(run, indent=1, ensure_ascii=False))

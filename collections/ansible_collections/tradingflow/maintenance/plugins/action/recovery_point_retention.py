@@ -25,12 +25,13 @@ from ..module_utils._retention.options import SPEC
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import EvidenceError, MaintenanceError, StorageError
 from ..module_utils.lock import acquire, release
+from ..module_utils.lock_keeper import keep
 from ..plugin_utils.area import AreaAction, Findings
 
 display = Display()
 
-#: Seconds after which another controller takes over the lock of one that died.
-LOCK_TTL = 6 * 3600
+#: Seconds after which another controller takes over the lock of one that died: nobody renews it any more.
+LOCK_TTL = 600
 #: Seconds between two lines of progress.
 INTERVAL = 5.0
 #: Lines of the plan on the screen; the report has them all.
@@ -136,6 +137,7 @@ def _lock(args: dict[str, Any], root: Path, run_id: str) -> dict[str, Any]:
     if not lock["remote"]:
         release(lock, storage=args["storage"])
         raise StorageError("; ".join(lock["notes"]), "Without that lock nothing is deleted.")
+    keep(lock, storage=args["storage"])
     return lock
 
 

@@ -5,7 +5,7 @@
 """The lock of a run: one run of a procedure at a time in an environment.
 
 Two layers: a file in the controller's folder of runs, which knows whether its owner still lives, and an object in the
-store, which also keeps other controllers out and ends by itself after a time.
+store, which also keeps other controllers out and ends by itself soon after nobody renews it any more (lock_keeper.py).
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from .storage import client, describe, error_code, key, storage_errors
 
 _TRIES = 10
 #: A lock is no reason to wait long for a store.
-_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "retry_seconds": 20}
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "retry_seconds": 20}
 _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+#: Name of what is held while a lock in the store is renewed or given back.
+RENEWING = "renewing"
 _IDENTITY = ("host", "machine", "boot_id", "pid_namespace")
 
 
@@ -49,7 +51,7 @@ def acquire(
     :param root: folder of all runs on the controller
     :param owner_pid: the process whose end also ends the lock
     :param storage: see storage.STORAGE_SPEC; None, or a store that does not answer: only this controller is locked
-    :param ttl_s: seconds after which a lock that another controller left in the store ends, by the store's clock
+    :param ttl_s: seconds after which a lock that nobody renews ends, by the store's clock
     :returns: JSON data for release(): run_id, host, pid, started_at ..., and notes (what the operator should know)
     :raises LockedError: another run has it
     :raises OSError: root cannot be written
@@ -65,12 +67,12 @@ def acquire(
         "started_at": utc_now(),
         "ttl_s": ttl_s,
     }
-    path = root / "locks" / f"{quote(environment, safe='')}@{quote(procedure, safe='')}.json"
+    path = path_of(root, environment, procedure)
     _acquire_file(path, lock, notes)
     remote = None
     if storage:
         try:
-            remote = _Remote({**storage, **_TIMEOUTS}, environment, procedure).acquire(lock, notes)
+            remote = Remote({**storage, **TIMEOUTS}, environment, procedure).acquire(lock, notes)
         except LockedError:
             _release_file(path, run_id)
             raise
@@ -88,10 +90,20 @@ def release(lock: dict[str, Any], *, storage: Optional[dict[str, Any]]) -> list[
         notes.append(f"The lock {lock['file']} cannot be removed ({error.strerror}): it ends with this process.")
     if storage and lock.get("remote"):
         try:
-            _Remote({**storage, **_TIMEOUTS}, lock["environment"], lock["procedure"]).release(lock["remote"])
-        except MaintenanceError as error:
-            notes.append(f"The lock {lock['remote']['key']} was left in the store: {error.message}")
+            # With the file gone, nobody begins to renew it; who is just at it is waited for.
+            with guard(Path(lock["file"]), RENEWING):
+                other = Remote({**storage, **TIMEOUTS}, lock["environment"], lock["procedure"]).release(lock)
+        except (MaintenanceError, OSError) as error:
+            what = getattr(error, "message", str(error))
+            notes.append(f"The lock {lock['remote']['key']} was left in the store: {what}")
+        else:
+            if other:
+                notes.append(f"The lock was taken over meanwhile by {_who(other)}: two ran at the same time.")
     return notes
+
+
+def path_of(root: Path, environment: str, procedure: str) -> Path:
+    return root / "locks" / f"{quote(environment, safe='')}@{quote(procedure, safe='')}.json"
 
 
 def _machine() -> dict[str, Optional[str]]:
@@ -126,7 +138,7 @@ def _start_ticks(pid: int) -> Optional[int]:
         return None
 
 
-def _alive(holder: dict[str, Any]) -> Optional[bool]:
+def alive_here(holder: dict[str, Any]) -> Optional[bool]:
     """Whether the owner of a lock lives; None when that cannot be seen from here."""
     here = _machine()
     if all(holder.get(name) == here[name] for name in _IDENTITY):
@@ -161,7 +173,8 @@ def _who(holder: dict[str, Any]) -> str:
 def _locked(lock: dict[str, Any], holder: dict[str, Any], until: str, place: str) -> LockedError:
     return LockedError(
         f"Another {lock['procedure']} of {lock['environment']} is under way: {_who(holder)}; its lock ends {until}.",
-        f"Wait until it is done. Only if it surely is dead, remove {place} and run again.",
+        f"Wait until it is done. Only if it surely is dead, release its lock ({place}): playbooks/unlock.yml"
+        f" -e unlock_procedure={lock['procedure']}",
     )
 
 
@@ -173,10 +186,10 @@ def _left_over(holder: dict[str, Any], why: str) -> str:
 
 
 @contextmanager
-def _guard(path: Path) -> Iterator[None]:
-    """One process at a time looks at the lock files of a folder and changes them."""
+def guard(path: Path, name: str = "guard") -> Iterator[None]:
+    """One process at a time looks at the lock files of a folder and changes them, or renews them."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path.parent / "guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path.parent / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -184,15 +197,15 @@ def _guard(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read_file(path: Path) -> Optional[dict[str, Any]]:
+def read_file(path: Path) -> Optional[dict[str, Any]]:
     """The lock in a file; None when there is none, empty when it is damaged."""
     try:
-        return _parse(path.read_bytes())
+        return parse(path.read_bytes())
     except FileNotFoundError:
         return None
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def parse(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except ValueError:
@@ -201,10 +214,10 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _acquire_file(path: Path, lock: dict[str, Any], notes: list[str]) -> None:
-    with _guard(path):
-        holder = _read_file(path)
+    with guard(path):
+        holder = read_file(path)
         if holder is not None:
-            alive = _alive(holder) if holder else False
+            alive = alive_here(holder) if holder else False
             # A folder that several machines share: only time tells.
             age = datetime.now(timezone.utc).timestamp() - path.stat().st_mtime
             ttl = _ttl(holder, lock)
@@ -218,15 +231,15 @@ def _acquire_file(path: Path, lock: dict[str, Any], notes: list[str]) -> None:
 
 
 def _release_file(path: Path, run_id: str) -> None:
-    with _guard(path):
-        if (_read_file(path) or {}).get("run_id") == run_id:
+    with guard(path):
+        if (read_file(path) or {}).get("run_id") == run_id:
             path.unlink()
 
 
 # The object
 
 
-class _Remote:
+class Remote:
     """The lock object. Methods raise StorageError when the store does not answer."""
 
     def __init__(self, storage: dict[str, Any], environment: str, procedure: str) -> None:
@@ -261,6 +274,11 @@ class _Remote:
             f"The lock {self.place['Key']} in {describe(self.storage)} changed hands {_TRIES} times.", "Run again."
         )
 
+    def read(self) -> Optional[dict[str, Any]]:
+        """The lock as it lies there, None when there is none."""
+        with storage_errors(self.storage, "looking at the lock"):
+            return self._read()
+
     def _read(self) -> Optional[dict[str, Any]]:
         """The store's answer with the lock's bytes as "data"; None when there is no lock."""
         try:
@@ -276,8 +294,8 @@ class _Remote:
 
         :raises LockedError: it may not
         """
-        holder = _parse(found["data"])
-        alive = _alive(holder) if holder else None
+        holder = parse(found["data"])
+        alive = alive_here(holder) if holder else None
         ends = found["LastModified"] + timedelta(seconds=_ttl(holder, lock))
         # Both times are the store's, so that a wrong clock here takes nothing from anybody.
         over = (store_date(found) or datetime.now(timezone.utc)) >= ends
@@ -303,18 +321,51 @@ class _Remote:
             return False
         return True
 
-    def release(self, ours: dict[str, Any]) -> None:
-        """Deletes the lock, if nobody took it over."""
-        with storage_errors(self.storage, "unlocking the procedure"):
-            if self._drop(ours.get("version")):
-                return
+    def renew(self, lock: dict[str, Any]) -> bool:
+        """Puts the lock again, which begins its time anew; False when it is gone or somebody else's."""
+        with storage_errors(self.storage, "renewing the lock"):
+            found = self._read()
+            if found is None or parse(found["data"]).get("run_id") != lock["run_id"]:
+                return False
+            ours = {"Body": found["data"], "ContentType": "application/json"}
             try:
-                self.s3.delete_object(**self.place, IfMatch=ours["etag"])
+                self.s3.put_object(**self.place, **ours, IfMatch=found["ETag"])
+            except ClientError as error:
+                if error_code(error) in ("NotImplemented", "501"):
+                    self.s3.put_object(**self.place, **ours)
+                elif error_code(error) in (*_TAKEN, "NoSuchKey", "404"):
+                    return False
+                else:
+                    raise
+            self._drop(found.get("VersionId"))
+            return True
+
+    def release(self, lock: dict[str, Any]) -> Optional[dict[str, Any]]:
+        """Deletes the lock, if nobody took it over; gives who did."""
+        with storage_errors(self.storage, "unlocking the procedure"):
+            found = self._read()
+            if found is None:
+                return None
+            holder = parse(found["data"])
+            if holder.get("run_id") != lock["run_id"]:
+                return holder
+            if self._drop(found.get("VersionId")):
+                return None
+            try:
+                self.s3.delete_object(**self.place, IfMatch=found["ETag"])
             except ClientError as error:
                 if error_code(error) in ("NotImplemented", "501"):
                     self.s3.delete_object(**self.place)
                 elif error_code(error) not in (*_TAKEN, "NoSuchKey", "404"):
                     raise
+        return None
+
+    def remove(self) -> None:
+        """Deletes the lock, whoever has it."""
+        with storage_errors(self.storage, "removing the lock"):
+            found = self._read()
+            if found is not None and not self._drop(found.get("VersionId")):
+                self.s3.delete_object(**self.place)
 
 
 def _text(moment: datetime) -> str:

@@ -54,9 +54,11 @@ options:
     type: bool
     default: true
   lock_ttl:
-    description: Seconds after which the lock in the store is taken to be left over by a dead controller.
+    description:
+      - Seconds after which a lock that nobody renews is taken to be left over by a dead run.
+      - It is renewed while C(ansible-playbook) runs, however long that is.
     type: int
-    default: 21600
+    default: 600
   history:
     description:
       - How many of the newest reports to bring back from the store where this controller lacks them, so that
