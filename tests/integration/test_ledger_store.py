@@ -287,7 +287,7 @@ def test_store_in_trouble(mine: Ledger, tmp_path: Path, trouble: str, monkeypatc
     for name, value in mine.environment.items():
         monkeypatch.setenv(name, value)
     done = mine.verify()
-    assert (done.returncode, done.stderr) == (2, ""), done.stdout
+    assert (done.returncode, done.stderr) == (3, ""), done.stdout
     assert done.stdout.splitlines()[-1] == "UNKNOWN: the ledger could not be verified"
     for text in (str(caught.value), done.stdout):
         assert secret not in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places, record
 
+from tests.ci import verifier
 from tests.unit.ledger_fixtures import (
     STORAGE,
     MemoryStore,
@@ -131,7 +134,7 @@ def test_all_removed(written: Ledger) -> None:
     for number in range(1, 6):
         written.file(number).unlink()
     assert_found(written.witnessed(), "record 1: records 1 to 5 are missing")
-    assert written.verify().returncode == 2
+    assert written.verify().returncode == 3
 
 
 def test_rewritten_by_another_key(written: Ledger, tmp_path: Path) -> None:
@@ -253,7 +256,7 @@ def test_unreadable_is_unknown(written: Ledger, tmp_path: Path, case: str) -> No
     name = {"folder": "--directory", "public key": "--public-key", "witness": "--witness", "report": "--report"}
     options[name.get(case, "--directory")] = [tmp_path / "empty" if case == "empty" else gone]
     done = verify(*(part for option, values in options.items() for part in (option, *values)))
-    assert (done.returncode, done.stderr) == (2, "")
+    assert (done.returncode, done.stderr) == (3, "")
     assert "UNKNOWN: the ledger could not be verified" in done.stdout.splitlines()[-1]
     assert "Traceback" not in done.stdout
     if case != "empty":
@@ -263,7 +266,7 @@ def test_unreadable_is_unknown(written: Ledger, tmp_path: Path, case: str) -> No
 def test_empty_witness_is_unknown(written: Ledger) -> None:
     """Nothing was compared: that is no agreement."""
     written.witness.write_text("")
-    assert written.witnessed().returncode == 2
+    assert written.witnessed().returncode == 3
 
 
 def test_command_line_mistakes(written: Ledger) -> None:
@@ -271,6 +274,52 @@ def test_command_line_mistakes(written: Ledger) -> None:
         done = verify(*arguments)
         assert done.returncode == 2
         assert "usage:" in done.stderr
+
+
+def test_the_parts_are_those_of_the_collection() -> None:
+    text = verifier.VERIFIER.read_text(encoding="utf-8")
+    assert verifier.bundled(text) == text, "run .venv/bin/python -m tests.ci.verifier"
+
+
+def test_copied_alone(written: Ledger, tmp_path: Path) -> None:
+    """To an auditor: one file, elsewhere, without the collection."""
+    place = tmp_path / "auditor"
+    place.mkdir()
+    alone = shutil.copy(verifier.VERIFIER, place / "v.py")
+    fixed = ("--directory", written.records, "--environment", "production", "--public-key", written.public)
+
+    def run(*more: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", alone, *fixed, *more]
+        return subprocess.run(list(map(str, command)), cwd=place, env={}, capture_output=True, text=True)
+
+    done = run("--witness", written.witness)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no witness" not in done.stdout
+    written.file(3).unlink()
+    assert run().returncode == 1
+    # Whatever else goes wrong is not said as if it had been altered.
+    code = f"import runpy, sys; sys.modules['cryptography'] = None; sys.argv = {list(map(str, (alone, *fixed)))!r}; "
+    code += f"runpy.run_path({str(alone)!r}, run_name='__main__')"
+    lacking = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert lacking.returncode == 3, lacking.stderr
+    assert "cryptography" in lacking.stdout
+
+
+def test_a_failure_of_its_own_is_no_alteration(written: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "iterdir", lambda _self: 1 / 0)
+    done = written.verify()
+    assert done.returncode == 3
+    assert "This verifier failed, ZeroDivisionError" in done.stdout
+
+
+def test_says_what_no_witness_speaks_for(written: Ledger) -> None:
+    done = written.verify()
+    assert "not checked: whether the newest records are there: no witness was given (--witness)" in done.stdout
+    done = written.witnessed()
+    assert "newest records" not in done.stdout
+    lines = written.witness.read_text().splitlines(keepends=True)
+    written.witness.write_text("".join(lines[:2]))
+    assert "the witness saw none after 2, the ledger goes on to 5" in written.witnessed().stdout
 
 
 def test_key_id(written: Ledger) -> None:

@@ -138,6 +138,7 @@ def verify(
             "recorded_at": record.predicate["recorded_at"],
             "keyid": record.keyid,
         }
+    _unseen(numbers, expected, result)
     if not numbers and not expected:
         result.add(UNKNOWN, None, "there are no records: nothing was proven")
     result.problems.sort(key=lambda problem: problem.number or 0)
@@ -182,6 +183,18 @@ def _gaps(numbers: list[int], expected: dict[int, list[Testimony]], result: Resu
     if seen > last:
         proof = f", the newest ones: {expected[seen][0].source} saw record {seen}"
         result.add(TAMPERED, last + 1, _missing(last + 1, seen) + proof)
+
+
+def _unseen(numbers: list[int], expected: dict[int, list[Testimony]], result: Result) -> None:
+    """What nobody but the ledger itself speaks for."""
+    seen = max((number for number, found in expected.items() if any(each.sha256 for each in found)), default=0)
+    last = max(numbers, default=0)
+    if not seen:
+        result.unchecked.append("whether the newest records are there: no witness was given (--witness)")
+    elif seen < last:
+        result.unchecked.append(
+            f"whether records after {last} are there: the witness saw none after {seen}, the ledger goes on to {last}"
+        )
 
 
 def _missing(first: int, last: int) -> str:

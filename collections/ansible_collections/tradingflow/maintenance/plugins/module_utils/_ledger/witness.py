@@ -10,7 +10,6 @@ JSON lines, only ever appended to: number, digest, keyid, recorded_at.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -27,6 +26,9 @@ def add(path: Path, line: dict[str, Any]) -> None:
 
     :raises OSError: it cannot be written
     """
+    # Only who writes needs it: an auditor may have a system without it.
+    import fcntl
+
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as stream:
