@@ -135,7 +135,7 @@ class Points:
         chosen = self.options(**changes)
         decided = engine.decide(chosen)
         done = engine.carry_out(chosen, decided, append or self.append)
-        ((check,), _actions) = findings.findings(decided, chosen, done, "2026-11-24T00:00:00Z")
+        ((check,), (self.action,)) = findings.findings(decided, chosen, done, "2026-11-24T00:00:00Z")
         return findings.described(decided, chosen), done, check
 
 

@@ -147,6 +147,7 @@ def test_rights_that_are_missing_are_a_finding(points: Points, monkeypatch: pyte
     assert (done.deleted, list(done.refused), done.error) == ([], [made[2]], None)
     assert check.status == "warning"
     assert "AccessDenied" in check.message
+    assert points.action["status"] == "skipped"
     assert points.listed() == dict.fromkeys(made, 3)
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
 from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
+from ..plugin_utils.runner import runner
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
                     run["environment"],
                     run["playbook"],
                     run_id=run_id,
-                    owner_pid=os.getppid(),
+                    owner_pid=runner(),
                     storage=args["storage"],
                     ttl_s=args["lock_ttl"],
                 )

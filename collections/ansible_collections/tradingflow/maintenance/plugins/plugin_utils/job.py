@@ -16,6 +16,7 @@ from ansible.utils.display import Display
 from ..module_utils._backup.options import human
 from ..module_utils.errors import BackupError
 from ..module_utils.job import BACKUP, Kind
+from . import runner
 from .area import AreaAction
 
 display = Display()
@@ -76,8 +77,9 @@ class JobAction(AreaAction):
 
         :raises BackupError: it failed, or was lost sight of
         """
+        self._still_wanted()
         # On the same machine the work sees us die; elsewhere it misses our touch of its handle.
-        watched = [os.getpid(), os.getppid()] if self._connection.transport == "local" else []
+        watched = [os.getpid(), runner.runner()] if self._connection.transport == "local" else []
         # The module has no use for the run itself; the option carries how it is to work.
         apart = {"detach": True, "watched": watched}
         started = self._checked(self._module({**options, "run": apart}, task_vars))
@@ -100,6 +102,11 @@ class JobAction(AreaAction):
             raise BackupError(text, "Check the host's Python.")
         return result
 
+    def _still_wanted(self) -> None:
+        """Raises BackupError when the run has ended: this process is one of its workers, and outlived it."""
+        if runner.is_gone():
+            raise BackupError(f"The run that started the {self.kind.name} is gone: it is ended.", "Run it again.")
+
     def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
         error = result.get("error")
         if error:
@@ -108,13 +115,10 @@ class JobAction(AreaAction):
 
     def _follow(self, job: str, pid: int, host: str) -> dict[str, Any]:
         lines = Lines(self.kind, host)
-        # Of the run itself: this process is one of its workers, in a session of its own, and would outlive it.
-        parent = os.getppid()
         look = _LOOK.format(job=job, pid=pid, mark=_MARK)
         failures = 0
         while True:
-            if os.getppid() != parent:
-                raise BackupError(f"The run that started the {self.kind.name} is gone: it is ended.", "Run it again.")
+            self._still_wanted()
             answer = self._low_level_execute_command(look, sudoable=True)
             try:
                 text = answer["stdout"].partition(_MARK)[2].split("\n")[1:]

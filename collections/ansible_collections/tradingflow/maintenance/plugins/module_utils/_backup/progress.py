@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, directory: Optional[Path] = None, watched: Iterable[int] = (), kind: Kind = BACKUP) -> None:
         self.directory = directory
         self._kind = kind
-        self._watched = list(watched)
+        self._watched = {pid: _began(pid) for pid in watched}
         self.started = time.monotonic()
         self.phases: Dict[str, float] = {}
         self._phase = ""
@@ -88,7 +88,7 @@ class Progress:
             mtime = (self.directory / "alive").stat().st_mtime_ns
         except FileNotFoundError:
             raise BackupError(f"The {self._kind.name} was told to stop.", "Run it again.") from None
-        if not all(os.path.exists(f"/proc/{pid}") for pid in self._watched):
+        if any(_began(pid) != began or began is None for pid, began in self._watched.items()):
             raise BackupError(f"Whoever started the {self._kind.name} is gone: it was ended.", "Run it again.")
         # Changes of the time stamp are counted, not its age: clocks jump.
         now = time.monotonic()
@@ -100,3 +100,13 @@ class Progress:
                 f"Whoever started the {self._kind.name} has been gone for {silence:.0f} s: it was ended.",
                 "Run it again.",
             )
+
+
+def _began(pid: int) -> Optional[str]:
+    """When a process began, which tells it from a later one of the same id; None when it has ended."""
+    try:
+        # What follows the name, which may hold anything: the state first, the start as the 20th.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]

@@ -153,6 +153,7 @@ def _decide_backups(
         if locked:
             del decided.backups.going[label]
             decided.backups.staying[label] = locked
+    physical.spare(decided.repository, decided.backups)
 
 
 def _stopped(inventory: Inventory, now: datetime) -> str:

@@ -97,10 +97,12 @@ def _action(
     elif not wanted and not said["wal"]:
         state, text = "skipped", "No backup is to be deleted"
     else:
-        state = "ok" if status == OK else "failed"
+        # What stays for a reason is a warning; a failed action would make it critical at every run.
+        state = "failed" if status == CRITICAL else "ok" if expired or said["wal"] or status == OK else "skipped"
         text = f"Deleted {len(expired)} of {plural(len(wanted), 'backup')} that were due"
         text += f" and {plural(len(said['wal']), 'range')} of WAL" if said["wal"] else ""
         text += f" ({size(details['freed_bytes'])})"
+        text += f"; {plural(len(details['refused']), 'stays', 'stay')}" if details["refused"] else ""
     return {
         "id": ID,
         "title": TITLE,

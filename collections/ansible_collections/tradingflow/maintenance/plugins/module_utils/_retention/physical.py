@@ -124,13 +124,25 @@ def backups(
             result.staying[label] = "it may still be under way"
         else:
             result.going[label] = UNFINISHED
-    # What is made from one that stays may go, not what one that stays is made from.
-    for label in [each for each in result.going if "_" not in each]:
-        needing = [each for each in repository.labels if each.startswith(f"{label}_") and each not in result.going]
-        if needing:
-            result.staying[label] = f"needed by {min(needing)}"
-            del result.going[label]
+    spare(repository, result)
     return result
+
+
+def spare(repository: Repository, found: Backups) -> None:
+    """What is made from one that stays may go, not what one that stays is made from.
+
+    Of one without a recovery point nobody says which it was made from: all of its chain that are older count.
+    """
+    # Newest first, a full one last: what stays keeps those before it.
+    for label in sorted(found.going, reverse=True, key=lambda each: ("_" in each, each)):
+        if "_" in label:
+            chain = label.split("_")[0] + "_"
+            needing = [each for each in found.staying if each.startswith(chain) and each[-1] == "I" and each > label]
+        else:
+            needing = [each for each in repository.labels if each.startswith(f"{label}_") and each not in found.going]
+        if needing:
+            found.staying[label] = f"needed by {min(needing)}"
+            del found.going[label]
 
 
 def _full(repository: Repository, label: str) -> str:
