@@ -167,8 +167,9 @@ class Logical:
             execute(connection, ["BEGIN", *shared.of_roles(found, set(missing)), "COMMIT"], RESTORE)
         if missing:
             powerful = shared.superusers(found, set(missing))
-            text = f"These roles did not exist and were made, without passwords: {printable(', '.join(missing), 600)}"
+            text = f"These roles did not exist and were made: {printable(', '.join(missing), 600)}"
             text += f"; superusers, as in the source: {printable(', '.join(powerful), 600)}." if powerful else "."
+            text += " None has a password."
             remedy = "Give those that log in their passwords (ALTER ROLE ... PASSWORD)."
             job.checks.append(Check("restore.roles", "Roles", "warning", len(missing), message=text, remedy=remedy))
         if found.unknown:
