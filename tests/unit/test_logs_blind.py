@@ -322,6 +322,14 @@ def test_level_that_nobody_knows_is_named(tmp_path: Path) -> None:
     assert reading(tmp_path / "app.log", levels={"alarm": "error"})["counts"]["error"] == 1
 
 
+def test_errors_that_are_harmless_here_are_warnings(tmp_path: Path) -> None:
+    lines = [entry(NOON - 9, "ERROR", "http2: stream closed"), entry(NOON - 8, "ERROR", "disk gone")]
+    path = write(tmp_path / "app.log", [entry(NOON - 30 * HOUR), *lines])
+    found = reading(path, harmless=["stream closed$"])
+    assert (counted(found), [kind["sample"] for kind in found["kinds"]]) == ({"warning": 1, "error": 1}, ["disk gone"])
+    assert "harmless is no regular expression" in reading(path, harmless=["("])["problem"]
+
+
 # Where each file was read up to
 
 

@@ -16,6 +16,9 @@ try:
 except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
+#: In long statements of our own: pg_stat_statements keeps it, and they are no news to the checks.
+OURS = "/* tradingflow-maintenance */"
+
 #: Argument spec of the option "database".
 DATABASE_SPEC: Dict[str, Any] = {
     "host": {"type": "str", "default": "localhost"},

@@ -110,6 +110,13 @@ options:
             such lines when they die; raise it for a log with tables or banners.
         type: int
         default: 5
+      harmless:
+        description:
+          - Regular expressions of errors that are none here, found anywhere in their message; they count as warnings.
+          - For what a program calls an error and nobody needs to look into, such as a client that went away.
+        type: list
+        elements: str
+        default: []
       last_read:
         description: Up to where the last run read the files. The action plugin sets it from the earlier reports.
         type: dict

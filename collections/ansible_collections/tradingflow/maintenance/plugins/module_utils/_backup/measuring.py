@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..database import connected, one_line
+from ..database import OURS, connected, one_line
 from ..errors import DatabaseError, MaintenanceError
 from .snapshot import MODE, SETTINGS, Snapshot, algorithm
 from .table_locks import quoted
@@ -32,7 +32,7 @@ def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, 
     hashed = f"sum({table['expression']})::text" if digests else "NULL"
     source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*), {hashed} FROM ONLY {source}")  # noqa: S608 quoted
+        cursor.execute(f"SELECT {OURS} count(*), {hashed} FROM ONLY {source}")  # noqa: S608 quoted
         count, digest = cursor.fetchone()
     if not digests:
         return _entry(table, count, None, None)

@@ -96,6 +96,8 @@ def size(count: float) -> str:
 
 def span(seconds: float) -> str:
     """A duration for people, e.g. 45 s, 12 min, 3.5 h, 9 days."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
     if abs(seconds) < 120:
         return f"{seconds:.3g} s"
     if abs(seconds) < 7200:

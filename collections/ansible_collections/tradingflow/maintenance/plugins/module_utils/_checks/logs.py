@@ -43,6 +43,7 @@ LOGS_SPEC: Dict[str, Any] = {
             "fresh_ok": {"type": "bool", "default": False},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "max_plain_lines": {"type": "int", "default": 5},
+            "harmless": {"type": "list", "elements": "str", "default": []},
             "max_unknown_levels": {"type": "float", "default": 10},
             "max_bytes": {"type": "int", "default": 67108864},
             "max_line": {"type": "int", "default": 16384},

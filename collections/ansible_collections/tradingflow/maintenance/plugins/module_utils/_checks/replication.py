@@ -132,7 +132,7 @@ def archive(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 def waiting(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """How much WAL waits to be archived, and for how long: a command that hangs never fails."""
     row = rows[0]
-    count, age = row["waiting"], round(row["seconds"] or 0)
+    count, age = row["waiting"], max(0, round(row["seconds"] or 0))
     oldest = f", the oldest for {span(age)}" if count else ""
     common: Dict[str, Any] = {
         "message": f"{plural(count, 'file waits', 'files wait')} to be archived{oldest}."

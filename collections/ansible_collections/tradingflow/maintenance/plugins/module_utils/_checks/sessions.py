@@ -52,7 +52,7 @@ def connections(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """Age of the oldest open transaction of a client."""
     row = rows[0]
-    value = round(row["seconds"] or 0)
+    value = max(0, round(row["seconds"] or 0))
     check = judge(
         "database.longest_transaction",
         "Longest transaction",
@@ -75,7 +75,7 @@ def transactions(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]
 def prepared(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """Age of the oldest prepared transaction: nobody may remember it, and it holds its locks and vacuum back."""
     worst = rows[0] if rows else None
-    value = round(worst["seconds"]) if worst else 0
+    value = max(0, round(worst["seconds"])) if worst else 0
     yield judge(
         "database.prepared_transactions",
         "Oldest prepared transaction",

@@ -10,6 +10,7 @@ import re
 from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, Check, judge
+from ..database import OURS
 from . import limits, printable
 from .sql import NotMeasured, Probe, Row
 
@@ -113,12 +114,16 @@ STATEMENTS: Tuple[Probe, ...] = (
     Probe(
         (("database.slow_statements", "Slowest statement"),),
         "pg_stat_statements",
-        f"""
+        rf"""
         WITH recorded AS (
             SELECT queryid, query, calls, mean_exec_time AS mean, max_exec_time AS longest
             FROM pg_stat_statements
             WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
                   AND userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+                  -- Nor what backups do, whoever is asked to: measuring, dumping, and pgBackRest's start and stop.
+                  AND (query IS NULL OR position('{OURS}' IN query) = 0
+                       AND query !~* '^\s*copy\s.*\sto\s+stdout\s*;?\s*$'
+                       AND query !~* '\mpg_(backup_(start|stop)|(start|stop)_backup|switch_wal|create_restore_point)\M')
         ), hidden AS (
             SELECT count(*) FILTER (WHERE query = '<insufficient privilege>')::int AS hidden,
                    current_setting('pg_stat_statements.track', true) AS track FROM recorded

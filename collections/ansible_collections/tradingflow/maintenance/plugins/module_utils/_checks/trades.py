@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
+from ..checks import CRITICAL, OK, UNKNOWN, Check, judge, unknown
 from . import amount, limits, plural, printable, span
 from .executions import STATUSES
 from .sql import (
@@ -142,7 +142,7 @@ def of_status(row: Row, thresholds: Dict[str, Any]) -> Iterator[Check]:
         yield unknown(f"trading.{name}", title, text, "Correct created_at in the view.", details=details)
     else:
         text = f"The oldest {'failed' if row['failed'] else 'pending'} transaction is {span(age)} old"
-        yield judge(
+        check = judge(
             f"trading.{name}",
             title,
             round(age, 1),
@@ -156,6 +156,10 @@ def of_status(row: Row, thresholds: Dict[str, Any]) -> Iterator[Check]:
             details=details,
             **kwargs,
         )
+        if check.status != OK and not row["total"]:
+            # A limit below the age from which on they are counted.
+            check.message = f"{text}."
+        yield check
     name = f"{word}_amount"
     title = TITLES[f"trading.{name}"]
     if row["unreadable"]:

@@ -150,7 +150,7 @@ def since_last_run(
     anew = before["details"].get("reset") != details["reset"] or total < past
     value = total if anew else int(total - past)
     since = moment(before)
-    ago = f", {span(round((datetime.now(timezone.utc) - since).total_seconds()))} ago" if since else ""
+    ago = f", {span(max(0, round((datetime.now(timezone.utc) - since).total_seconds())))} ago" if since else ""
     return judge(
         id,
         titled,

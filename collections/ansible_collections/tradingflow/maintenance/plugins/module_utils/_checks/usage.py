@@ -211,7 +211,7 @@ def error_rate(target: Replica, samples: Samples, options: Dict[str, Any], earli
         raise BadMetrics("counts more errors than requests")
     value = round(100 * errors / requests, 3) if requests else 0.0
     since = moment(before)
-    ago = f", {span(round(time.time() - since.timestamp()))} ago" if since else ""
+    ago = f", {span(max(0, round(time.time() - since.timestamp())))} ago" if since else ""
     window = "it was restarted" if restarted else f"the last run{ago}"
     details.update(new_requests=requests, new_errors=errors, restarted=restarted)
     check = judge(

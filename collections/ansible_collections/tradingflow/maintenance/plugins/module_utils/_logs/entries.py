@@ -280,16 +280,24 @@ def _unquoted(value: str) -> str:
     return (value[1:-1] if value.endswith('"') and len(value) > 1 else value[1:]).replace('\\"', '"')
 
 
-def _pattern(source: Dict[str, Any], key: str) -> Optional[Pattern[str]]:
-    text = source.get(key)
-    if not text:
-        return None
+def compiled(text: str, key: str) -> Pattern[str]:
+    """A pattern of the source.
+
+    :raises ConfigurationError: it is none
+    """
     try:
-        pattern = re.compile(text)
+        return re.compile(text)
     except re.error as error:
         raise ConfigurationError(
             f"{key} is no regular expression ({error})", f"Correct {key}: {text[:100]!r}."
         ) from None
+
+
+def _pattern(source: Dict[str, Any], key: str) -> Optional[Pattern[str]]:
+    text = source.get(key)
+    if not text:
+        return None
+    pattern = compiled(text, key)
     if pattern.groups > 1:
         raise ConfigurationError(
             f"{key} has {pattern.groups} groups", "Leave one for what is wanted and write the others (?:...)."

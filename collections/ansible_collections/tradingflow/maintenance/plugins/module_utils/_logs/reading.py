@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .._checks import plural, printable
 from ..errors import ConfigurationError, MaintenanceError
-from .entries import CUT, Entries
+from .entries import CUT, Entries, compiled
 from .files import Files, Truncated
 from .fingerprints import sample_of
 from .programs import Programs
@@ -82,11 +82,12 @@ def read(source: Dict[str, Any], since: str, until: Optional[float] = None) -> D
 def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], float]) -> Dict[str, Any]:
     times = Times(source["time_zone"], until)
     entries = Entries(source, times)
+    harmless = [compiled(text, "harmless") for text in source["harmless"]]
     wanted = {"file": "path", "journal": "unit", "container": "container"}[source["kind"]]
     if not source.get(wanted):
         raise ConfigurationError(f"A source of kind {source['kind']} needs {wanted}", f"Set {wanted}.")
     for attempt in (1, 2, 3):
-        tally = Tally(since, until, now, source["max_plain_lines"])
+        tally = Tally(since, until, now, source["max_plain_lines"], harmless)
         reader: Any = (Files if source["kind"] == "file" else Programs)(source, entries, tally)
         try:
             reader.read()
@@ -103,7 +104,7 @@ def _read(source: Dict[str, Any], since: float, until: float, now: Callable[[], 
         "doubts": [doubt[:300] for doubt in doubts[:5]],
         "counts": tally.counts,
         "begins": stamp(begins),
-        "seconds": round(until - begins, 3),
+        "seconds": round(max(until - begins, 0.0), 3),
         "bytes": tally.bytes,
         "guessed": tally.guessed,
         "sources": reader.names[:10],

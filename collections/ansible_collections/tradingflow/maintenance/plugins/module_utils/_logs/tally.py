@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Pattern, Sequence
 
 from .entries import LEVELS, UNKNOWN_LEVEL, Line, exception
 from .fingerprints import Kinds
@@ -24,9 +24,18 @@ class Tally:
 
     :param since: seconds since the epoch, as until
     :param plain: lines in a row without time and level that may follow an entry that is no error
+    :param harmless: what is found in errors that count as warnings
     """
 
-    def __init__(self, since: float, until: float, now: Callable[[], float], plain: int = 5) -> None:
+    def __init__(
+        self,
+        since: float,
+        until: float,
+        now: Callable[[], float],
+        plain: int = 5,
+        harmless: Sequence[Pattern[str]] = (),
+    ) -> None:
+        self._harmless = harmless
         self.since, self.until, self._now, self._plain = since, until, now, plain
         #: Of the file that is read: from when on its entries count, and whether what comes is new whatever its time.
         self.floor, self.fresh = since, False
@@ -151,6 +160,8 @@ class Tally:
             if ahead <= AHEAD:
                 return
             self.ahead = max(self.ahead, ahead)
+        if self._serious() and any(pattern.search(": ".join(entry)) for pattern in self._harmless):
+            self._level = "warning"
         self.counts[self._level] += 1
         if self._word:
             word = self._word[:40] if len(self.strange) < 20 else ""
