@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils import loc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.lock_keeper import holder
 
-from tests.conftest import Playbook, Sandbox
-from tests.unit.ledger_fixtures import predicate
+from tests.conftest import ROOT, Playbook, Sandbox
+from tests.unit.ledger_fixtures import download, make_key, predicate, verify
 
 
 def test_a_record_of_ones_own(platform: Sandbox, play: Callable[..., Playbook], tmp_path: Path) -> None:
@@ -31,6 +32,32 @@ def test_a_record_of_ones_own(platform: Sandbox, play: Callable[..., Playbook], 
     assert record["actor"]
     assert re.fullmatch(r"\d{8}T\d{6}Z-record-[0-9a-f]{6}", record["run_id"])
     assert (done.artifacts / "ledger-local.jsonl").read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_a_changed_key_is_recorded_as_documented(
+    platform: Sandbox, play: Callable[..., Playbook], tmp_path: Path
+) -> None:
+    """Step 3 of docs/evidence.md, with the public keys as text, as the inventories have them."""
+    text = (ROOT / "docs/evidence.md").read_text(encoding="utf-8").split("## Change the key")[1]
+    (command,) = re.findall(r"ansible-playbook -i inventories/production playbooks/record.yml (.*)", text)
+    old, new = (make_key(tmp_path, name) for name in ("old", "new"))
+    keyid = verify("--key-id", new[1]).stdout.strip()
+    variables = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
+    (tmp_path / "rotation.yml").write_text(re.sub(r"new_keyid: \w+", f"new_keyid: {keyid}", textwrap.dedent(variables)))
+    arguments = command.replace("@rotation.yml", f"@{tmp_path / 'rotation.yml'}").split()
+    for private, keys in ((old[0], [old[1]]), (new[0], [new[1], old[1]])):
+        evidence = {"signing_key_file": str(private), "trusted_key_files": [key.read_text() for key in keys]}
+        given = {"tradingflow_environment": "rotated", "tradingflow_evidence": evidence}
+        done = play("record", "-e", json.dumps(given), *arguments)
+        assert done.returncode == 0, done.output
+    s3, bucket = s3_storage.client(platform.storage), platform.storage["bucket"]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="evidence/rotated/")["Contents"]
+    bodies = {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed}
+    assert [predicate(body)["content"]["new_keyid"] for body in bodies.values()] == [keyid, keyid]
+    fixed = ("--directory", download(bodies, tmp_path / "records"), "--environment", "rotated")
+    both = verify(*fixed, "--public-key", old[1], "--public-key", new[1])
+    assert both.returncode == 0, both.stdout
+    assert verify(*fixed, "--public-key", new[1]).returncode == 1
 
 
 def test_the_lock_of_a_dead_run_is_released_and_recorded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger.keys import public_keys
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import EvidenceError
 
 from tests.conftest import COLLECTION, ROOT
+from tests.unit.ledger_fixtures import make_key
 
 EXAMPLES = ("staging", "production")
 
@@ -102,3 +106,17 @@ def test_no_address_that_could_be_somebodys(inventory: Inventory) -> None:
     """Hosts are names that no one can own (RFC 2606)."""
     for host in inventory.manager.get_hosts():
         assert host.name == "localhost" or host.name.endswith(".example")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_public_keys_are_wherever_the_inventory_is(name: str, tmp_path: Path) -> None:
+    """As AWX imports it: alone, elsewhere. A file of keys in it would be read as an inventory."""
+    evidence = Inventory(name).of("localhost")["tradingflow_evidence"]
+    (key,) = evidence["trusted_key_files"]
+    assert "inventory_dir" not in (ROOT / f"inventories/{name}/group_vars/all/main.yml").read_text(encoding="utf-8")
+    _private, public = make_key(tmp_path)
+    begin, placeholder, end = key.splitlines()
+    assert "docs/evidence.md" in placeholder
+    assert len(public_keys(["\n".join([begin, *public.read_text().splitlines()[1:-1], end])])) == 1
+    with pytest.raises(EvidenceError, match="given as text is not an Ed25519 public key"):
+        public_keys([key])

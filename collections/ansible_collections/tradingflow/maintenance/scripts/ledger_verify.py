@@ -1508,7 +1508,7 @@ BUSY = {
 }
 _STATUSES = (429, 500, 502, 503, 504)
 #: A store that this process has never heard of may as well be a wrong address: nobody waits long for that.
-FIRST = 20
+FIRST = 10
 _LONGEST_PAUSE = 10.0
 
 _lock = threading.Lock()

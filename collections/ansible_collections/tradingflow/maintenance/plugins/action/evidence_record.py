@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -20,6 +19,7 @@ from ..module_utils.errors import MaintenanceError
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
+from ..plugin_utils.project import within
 
 SUBJECT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -64,7 +64,7 @@ class ActionModule(ActionBase):
                 trusted_keys=args["trusted_key_files"],
                 lock_mode=args["lock_mode"],
                 lock_days=args["lock_days"],
-                witness=Path(args["witness"]) if args["witness"] else None,
+                witness=within(args["witness"], task_vars or {}) if args["witness"] else None,
                 check_mode=self._task.check_mode,
             )
         except MaintenanceError as error:

@@ -24,6 +24,7 @@ from ..module_utils.run import write_private
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
+from ..plugin_utils.project import within
 from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
 from ..plugin_utils.runner import runner
 
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = validated(self, self.spec)
-        root = Path(args["artifacts_dir"]).absolute()
+        root = within(args["artifacts_dir"], task_vars)
         moment = datetime.now(UTC)
         plan, scope = scope_of(
             args["plan"],

@@ -20,6 +20,7 @@ from ..module_utils.lock_keeper import holder, remove
 from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
+from ..plugin_utils.project import within
 
 #: What of a lock is said and recorded.
 _SHOWN = ("run_id", "host", "pid", "started_at", "place")
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = validated(self, self.spec)
-        root = Path(args["artifacts_dir"]).absolute()
+        root = within(args["artifacts_dir"], task_vars or {})
         place = (root, args["environment_name"], args["procedure"])
         try:
             found = holder(*place, storage=args["storage"])

@@ -27,6 +27,7 @@ from ..module_utils.errors import EvidenceError, MaintenanceError, StorageError
 from ..module_utils.lock import acquire, release
 from ..module_utils.lock_keeper import keep
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.project import within
 
 display = Display()
 
@@ -53,7 +54,9 @@ class ActionModule(AreaAction):
         started_at, check_mode = utc_now(), bool(self._task.check_mode)
         run = args.get("run") or {}
         run_id = run.get("run_id") or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-retention-{secrets.token_hex(3)}"
-        root = Path(run["directory"]).parent.parent if run.get("directory") else Path(args["artifacts_dir"]).absolute()
+        root = (
+            Path(run["directory"]).parent.parent if run.get("directory") else within(args["artifacts_dir"], task_vars)
+        )
         append = self._append(args, root, run_id, run.get("actor") or _user(), check_mode)
         lock: dict[str, Any] = {}
         try:

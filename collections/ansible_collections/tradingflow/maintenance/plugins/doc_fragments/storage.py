@@ -56,7 +56,7 @@ options:
       retry_seconds:
         description:
           - How long a request is tried again while the store is overloaded, restarting or out of reach.
-          - Where it has not answered yet, and nothing would be lost, 20 s at the most.
+          - Where it has not answered yet, and nothing would be lost, 10 s at the most.
         type: int
         default: 120
       max_attempts:

@@ -29,7 +29,7 @@ from .storage import client, describe, error_code, key, storage_errors
 
 _TRIES = 10
 #: A lock is no reason to wait long for a store.
-TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "retry_seconds": 20}
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 10, "retry_seconds": 10}
 _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 #: Name of what is held while a lock in the store is renewed or given back.
 RENEWING = "renewing"

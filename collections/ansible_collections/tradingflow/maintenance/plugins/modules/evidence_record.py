@@ -69,7 +69,8 @@ options:
     type: str
   trusted_key_files:
     description:
-      - Files of the public keys whose records count, the signing key's own among them, and old ones after a rotation.
+      - Files of the public keys whose records count, or their PEM text itself. The signing key's own is among them, and
+        after a rotation the old ones.
       - Without any, only the signing key's own.
     type: list
     elements: path
@@ -86,7 +87,9 @@ options:
     type: int
     default: 2557
   witness:
-    description: File on the controller that remembers which records there were, so that removed ones are missed.
+    description:
+      - File on the controller that remembers which records there were, so that removed ones are missed.
+      - Relative to the project, the folder with its C(ansible.cfg).
     type: path
 extends_documentation_fragment:
   - tradingflow.maintenance.storage

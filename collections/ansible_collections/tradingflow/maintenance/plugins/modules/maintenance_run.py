@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   artifacts_dir:
-    description: Folder of all runs. Relative to where C(ansible-playbook) was started.
+    description: Folder of all runs. Relative to the project, the folder with its C(ansible.cfg).
     type: path
     default: artifacts
   plan:
