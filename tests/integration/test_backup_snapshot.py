@@ -175,3 +175,42 @@ def test_unreadable_is_unknown_and_damaged_is_an_error(database: Make) -> None:
             with pytest.raises(DatabaseError, match=r"public\.fills could not be read: bad"):
                 measuring.measured(connection, {**fills, "expression": f"public.fail('{state}')"}, True)
             cursor.execute("ROLLBACK; BEGIN")
+
+
+def test_tables_of_extensions_and_in_their_schemas(backup_options: Make, database: Make) -> None:
+    """pg_dump writes the rows of both; an extension's own rows come with the extension."""
+    place = database(
+        FILLS + "; CREATE EXTENSION amcheck; CREATE SCHEMA parts; ALTER EXTENSION amcheck ADD SCHEMA parts;"
+        "CREATE TABLE parts.orders_p1 AS SELECT i FROM generate_series(1, 30) i;"
+        "CREATE TABLE parts.config AS SELECT i, i > 10 AS ours FROM generate_series(1, 25) i;"
+        "CREATE TABLE parts.internal AS SELECT 1 AS i;"
+        "ALTER EXTENSION amcheck ADD TABLE parts.config; ALTER EXTENSION amcheck ADD TABLE parts.internal;"
+        "UPDATE pg_extension SET extconfig = ARRAY['parts.config'::regclass::oid], extcondition = ARRAY['WHERE ours']"
+        " WHERE extname = 'amcheck'"
+    )
+    result = engine.create(backup_options(database=place), Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    assert rows(result) == {"fills": 500, "orders_p1": 30, "config": 15}
+
+
+def test_settings_of_role_and_database_do_not_matter(backup_options: Make, database: Make) -> None:
+    place = database(
+        FILLS + "; CREATE SCHEMA evil; CREATE FUNCTION evil.count(anyelement) RETURNS bigint LANGUAGE sql"
+        " AS 'SELECT 0::bigint'"
+    )
+    admin = {**place, "name": "postgres"}
+    for setting in (
+        "search_path = evil, pg_catalog, public",
+        "transaction_timeout = '1s'",
+        "statement_timeout = '1s'",
+        "default_transaction_isolation = 'serializable'",
+        "idle_in_transaction_session_timeout = '1s'",
+    ):
+        run_sql(admin, f"ALTER DATABASE {snapshot.quoted(place['name'])} SET {setting}")
+    chosen = backup_options(database=place)
+    result = engine.create(chosen, Progress())
+    assert result["verification"]["ok"], result["verification"]["problems"]
+    assert rows(result) == {"fills": 500}
+    with snapshot.locked(place) as taken:
+        time.sleep(2)
+        assert taken.value("SELECT count(*) FROM public.fills") == 500

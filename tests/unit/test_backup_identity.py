@@ -12,7 +12,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from tests.unit.test_backup_judgement import STORAGE, Store, point
 
 FOUND: dict[str, Any] = {"name": "tradingflow", "system_identifier": "71", "schema_head": ["b2"]}
-EARLIER: dict[str, Any] = {**FOUND, "id": "20261123T204030Z-3fa9c1"}
+EARLIER: dict[str, Any] = {**FOUND, "id": "20261123T204030Z-3fa9c1", "rows": 1000, "files": 3, "held_by": "x"}
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,43 @@ def test_the_same_database_migrated_or_not_is_ok_and_an_unknown_cluster_unknown(
 def test_the_newest_that_can_be_read_is_compared_with() -> None:
     fake = Store()
     prefix = "p/backups/env"
-    assert identity.newest(fake, STORAGE, prefix) is None
+    assert identity.newest(fake, STORAGE, prefix, "logical") is None
     made = point()
     made["database"]["system_identifier"] = "71"
     fake.add(made)
     fake.bodies[f"{prefix}/20271123T204030Z-000000/recovery-point.json"] = b"{"
     fake.heads[f"{prefix}/20281123T204030Z-000000/database/toc.dat"] = {"ContentLength": 1}
-    found = identity.newest(fake, STORAGE, prefix)
-    assert found == {"id": made["id"], "name": "tf", "system_identifier": "71", "schema_head": None}
+    found = {"id": made["id"], "name": "tf", "system_identifier": "71", "schema_head": None}
+    held = {"rows": 2, "files": 1, "held_by": made["id"]}
+    assert identity.newest(fake, STORAGE, prefix, "logical") == {**found, **held}
+    # Rows of the other engine are not compared: it has those of unlogged tables, or has not.
+    assert identity.newest(fake, STORAGE, prefix, "pgbackrest") == {**found, **dict.fromkeys(held)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "files", "status", "more"),
+    [
+        (1000, 3, "ok", []),
+        (500, 1, "ok", []),
+        (499, 3, "warning", []),
+        (99, 3, "critical", []),
+        (0, 3, "critical", []),
+        (1000, 0, "ok", ["backup.files:x"]),
+        (None, 3, "unknown", []),
+    ],
+)
+def test_much_less_than_before_is_a_finding(rows: int | None, files: int, status: str, more: list[str]) -> None:
+    made = point()
+    made["database"]["tables"][0].update(rows=rows, **({"unmeasured": "why"} if rows is None else {}))
+    made["totals"]["rows"], made["application"]["files"] = rows or 0, files
+    first, *others = contents.held(made, identity.judged(FOUND, EARLIER, ""), "", ":x")
+    assert (first.id, first.status) == ("backup.contents:x", status)
+    assert [each.id for each in others] == more
+    assert all(each.status == "critical" for each in others)
+    # Of few rows, or without any recovery point before it, a share says nothing.
+    for earlier in (None, {**EARLIER, "rows": 99, "files": 0}):
+        first, *others = contents.held(made, identity.judged(FOUND, earlier, ""), "", "")
+        assert (first.status, others) == ({None: "unknown", 0: "critical"}.get(rows, "ok"), [])
 
 
 def test_a_restore_of_another_database_or_of_nothing_is_refused() -> None:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
+
+#: Rows from which on a share means something; shares of the rows before that are too few.
+FEW, LESS, NEXT_TO_NOTHING = 100, 0.5, 0.1
 
 
 def identity(note: Dict[str, Any], source: str, end: str) -> Check:
@@ -32,7 +35,28 @@ def identity(note: Dict[str, Any], source: str, end: str) -> Check:
     return Check(id, title, OK, value, message=text, source=source)
 
 
-def rows(point: Dict[str, Any], source: str, end: str) -> Check:
+def held(point: Dict[str, Any], earlier: Dict[str, Any], source: str, end: str) -> List[Check]:
+    """Whether database and files hold anything, and not much less than the recovery point before.
+
+    :param earlier: note of identity.check
+    """
+    checks = [_rows(point, source, end)]
+    count, before = point["totals"]["rows"], earlier.get("rows") or 0
+    uncounted = any(table["rows"] is None for table in point["database"]["tables"])
+    if checks[0].status != CRITICAL and not uncounted and before >= FEW and count < before * LESS:
+        status = CRITICAL if count < before * NEXT_TO_NOTHING else WARNING
+        text = f"The database has {count} rows, {100 * count / before:.0f} % of the {before} in {earlier['held_by']}."
+        remedy = "Find out what is gone before anything is restored or deleted; keep the earlier recovery points."
+        checks[0] = Check(checks[0].id, checks[0].title, status, count, message=text, remedy=remedy, source=source)
+    if earlier.get("files") and not point["application"]["files"]:
+        text = f"There are no application files in it; {earlier['held_by']} has {earlier['files']}."
+        remedy = "Check backup_data_directory, and whether its file system is mounted."
+        title = "Application files in the backup"
+        checks.append(Check(f"backup.files{end}", title, CRITICAL, 0, message=text, remedy=remedy, source=source))
+    return checks
+
+
+def _rows(point: Dict[str, Any], source: str, end: str) -> Check:
     """Whether the database holds anything, and all of it could be counted."""
     id, title = f"backup.contents{end}", "Contents of the backup"
     tables = point["database"]["tables"]

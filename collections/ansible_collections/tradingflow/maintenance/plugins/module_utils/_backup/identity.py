@@ -25,29 +25,43 @@ def words(found: Dict[str, Any]) -> str:
 def check(options: Dict[str, Any], s3: Any, prefix: str) -> Dict[str, Any]:
     """Compares the database with the newest recovery point before anything is made of it.
 
-    :returns: identity, earlier (id of the recovery point it was compared with, None for none), another (how it differs
-        from that one, and somebody declared it), unknown (why nothing can be said)
+    :returns: identity, earlier (id of the recovery point it was compared with, None for none), rows, files and held_by
+        (of the newest of the same engine), another (how it differs from that one, and somebody declared it), unknown
+        (why nothing can be said)
     :raises BackupError: it is another database
     """
     with connected(options["database"]) as connection:
         snapshot = Snapshot(options["database"], connection)
         found = snapshot.identity()
         snapshot.close()
-    return judged(found, newest(s3, options["storage"], prefix), options.get("database_identity") or "")
+    return judged(
+        found, newest(s3, options["storage"], prefix, options["engine"]), options.get("database_identity") or ""
+    )
 
 
-def newest(s3: Any, storage: Dict[str, Any], prefix: str) -> Optional[Dict[str, Any]]:
-    """id and database of the newest recovery point that can be read, of any engine; None when there is none."""
+def newest(s3: Any, storage: Dict[str, Any], prefix: str, engine: str) -> Optional[Dict[str, Any]]:
+    """id and database of the newest recovery point that can be read, of any engine; None when there is none.
+
+    With rows and files of the newest of this engine, as others leave out unlogged tables; None when there is none.
+    """
+    found: Optional[Dict[str, Any]] = None
     for run_id in store.run_ids(s3, storage, prefix)[:LOOKED_AT]:
         if head(s3, storage, f"{prefix}/{run_id}/{store.NAME}") is None:
             continue
         try:
             point = store.read(s3, storage, prefix, run_id)
-            database = point["database"]
-            return {"id": run_id, **{key: database.get(key) for key in ("name", "system_identifier", "schema_head")}}
+            whose = {key: point["database"].get(key) for key in ("name", "system_identifier", "schema_head")}
+            held = {
+                "rows": int(point["totals"]["rows"]),
+                "files": int(point["application"]["files"]),
+                "held_by": run_id,
+            }
+            found = found or {"id": run_id, **whose, **dict.fromkeys(held)}
+            if point["engine"]["name"] == engine:
+                return {**found, **held}
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # the daily check says so
-    return None
+    return found
 
 
 def judged(found: Dict[str, Any], earlier: Optional[Dict[str, Any]], declared: str) -> Dict[str, Any]:
@@ -62,9 +76,10 @@ def judged(found: Dict[str, Any], earlier: Optional[Dict[str, Any]], declared: s
             f"The database is {words(found)}, and backup_database_identity says {declared}: nothing was backed up.",
             "Correct tradingflow_database, or backup_database_identity if this is the environment's database now.",
         )
-    result = {"identity": words(found), "earlier": earlier["id"] if earlier else None, "another": "", "unknown": ""}
+    result: Dict[str, Any] = {"identity": words(found), "earlier": None, "another": "", "unknown": ""}
     if earlier is None:
         return result
+    result.update(earlier=earlier["id"], **{key: earlier[key] for key in ("rows", "files", "held_by")})
     differences = _differences(found, earlier)
     if differences and not declared:
         raise BackupError(

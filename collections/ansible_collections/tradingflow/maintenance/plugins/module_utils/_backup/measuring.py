@@ -32,7 +32,9 @@ def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, 
     hashed = f"sum({table['expression']})::text" if digests else "NULL"
     source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {OURS} count(*), {hashed} FROM ONLY {source}")  # noqa: S608 quoted
+        cursor.execute(
+            f"SELECT {OURS} count(*), {hashed} FROM ONLY {source} {table['condition']}"  # noqa: S608 quoted
+        )
         count, digest = cursor.fetchone()
     if not digests:
         return _entry(table, count, None, None)
@@ -68,7 +70,10 @@ def _ways(connection: Any, table: Dict[str, Any], digests: bool) -> Iterator[Cal
     def copied() -> Dict[str, Any]:
         # Nothing is planned for it, as for pg_dump's: indexes and what they call do not matter.
         with connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY {quoted(table['schema'])}.{quoted(table['name'])} TO STDOUT", _Sink)
+            source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
+            if table["condition"]:
+                source = f"(SELECT * FROM ONLY {source} {table['condition']})"  # noqa: S608 quoted
+            cursor.copy_expert(f"COPY {source} TO STDOUT", _Sink)
             return _entry(table, cursor.rowcount, None, None)
 
     yield copied

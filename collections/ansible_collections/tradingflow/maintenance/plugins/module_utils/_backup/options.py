@@ -121,7 +121,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     ]
     if notes.get("identity"):
         checks.append(contents.identity(notes["identity"], source, end))
-    checks.append(contents.rows(result["recovery_point"], source, end))
+    checks += contents.held(result["recovery_point"], notes.get("identity") or {}, source, end)
     verified = bool(verification and verification["ok"])
     if verification is None:
         text = f"{point['id']} was not verified: backup_verify is none."

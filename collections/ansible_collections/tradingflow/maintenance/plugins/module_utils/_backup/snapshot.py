@@ -33,20 +33,23 @@ _PORTABLE = (
 SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
 SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
 SET SESSION DateStyle = 'ISO, MDY'; SET SESSION IntervalStyle = 'postgres'; SET SESSION TimeZone = 'UTC';
-SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex'"""
+SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex';
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"""
 #: What follows BEGIN where there is one snapshot.
 MODE = "ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-# Tables whose rows pg_dump writes: ordinary ones and leaves of partitioned ones, no extension's own, no system's.
+# Tables whose rows pg_dump writes: ordinary ones and leaves of partitioned ones, no system's. Of an extension's own
+# those that it declares as configuration, with the condition for rows that are not its own. What others have in its
+# schema is theirs.
 _TABLES = """
-SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint, c.relpersistence
+SELECT c.oid, n.nspname, c.relname, pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint, c.relpersistence,
+  coalesce(e.extcondition[array_position(e.extconfig, c.oid)], '')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_extension e ON c.oid = ANY(e.extconfig)
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                  AND d.objsubid = 0 AND d.deptype = 'e')
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid
-                  AND d.deptype = 'e')
+  AND (e.oid IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                                        AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'))
 ORDER BY pg_table_size(c.oid) DESC, n.nspname, c.relname"""
 
 _COLUMNS = """
@@ -184,13 +187,21 @@ class Snapshot:
         self._cursor.close()
 
     def tables(self, *, logged: bool = False) -> List[Dict[str, Any]]:
-        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, expression.
+        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, condition, expression.
 
         :param logged: without unlogged ones, which recovery empties
         """
         tables = [
-            {"oid": oid, "schema": schema, "name": name, "bytes": int(size), "estimated_rows": rows, "columns": []}
-            for oid, schema, name, size, rows, persistence in self.rows(_TABLES)
+            {
+                "oid": oid,
+                "schema": schema,
+                "name": name,
+                "bytes": int(size),
+                "estimated_rows": rows,
+                "condition": condition,
+                "columns": [],
+            }
+            for oid, schema, name, size, rows, persistence, condition in self.rows(_TABLES)
             # Without a size it was dropped since the snapshot was taken: only where nothing is locked.
             if size is not None and (not logged or persistence == "p")
         ]
