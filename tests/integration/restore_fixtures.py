@@ -153,6 +153,7 @@ class World:
         for key, body in self.original.items():
             client(self.backup).put_object(Bucket=self.platform.storage["bucket"], Key=key, Body=body)
         for name in self.databases():
+            run_sql(self.admin, f"ALTER DATABASE {snapshot.quoted(name)} IS_TEMPLATE false")
             run_sql(self.admin, f"DROP DATABASE {snapshot.quoted(name)} WITH (FORCE)")
 
 

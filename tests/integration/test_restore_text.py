@@ -301,3 +301,32 @@ def test_no_password_of_a_subscription_is_in_the_dump(world: World) -> None:
             'ALTER SUBSCRIPTION "fe ed" DISABLE; ALTER SUBSCRIPTION "fe ed" SET (slot_name = NONE);'
             'DROP SUBSCRIPTION "fe ed"',
         )
+
+
+HOSTILE = """
+ALTER DATABASE {name} SET default_transaction_read_only = on; ALTER DATABASE {name} SET statement_timeout = '2s';
+ALTER DATABASE {name} SET standard_conforming_strings = off; ALTER DATABASE {name} SET search_path = 'nowhere';
+ALTER DATABASE {name} SET DateStyle = 'SQL, DMY'; ALTER DATABASE {name} SET bytea_output = 'escape';
+ALTER DATABASE {name} SET lock_timeout = '2s'; ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '2s';
+ALTER DATABASE {name} SET check_function_bodies = on; ALTER DATABASE {name} SET default_tablespace = 'nowhere';
+ALTER DATABASE {name} CONNECTION LIMIT 0; ALTER DATABASE {name} IS_TEMPLATE true;
+"""
+
+
+def test_settings_of_a_database_that_stand_in_the_way(world: World) -> None:
+    run_sql(world.database, 'CREATE TABLE "o\\dd" (id serial); INSERT INTO "o\\dd" SELECT FROM generate_series(1, 7)')
+    run_sql(world.admin, HOSTILE.format(name=quoted(world.name)))
+    world.back_up()
+    free = "SET transaction_read_only = off; SET statement_timeout = 0; SET search_path = public;"
+    run_sql(world.database, f"{free} DELETE FROM orders; DELETE FROM \"o\\dd\"; UPDATE accounts SET name = 'wrong'")
+    tables = ["public.orders", "public.accounts", "public.o\\dd"]
+    checks, result, _ = restored(world.options(mode="tables", tables=tables, replace=True))
+    assert bad(checks) == {}
+    for each in result["kept"]:
+        assert engine.run(world.options(mode="remove_old", remove_old=[each["name"]]), Progress())["removed"]
+    for _time in range(2):
+        checks, _, _ = restored(world.options())
+        assert bad(checks) == {}
+        assert world.value(f"{free} SELECT count(*) FROM orders") == 500
+        assert world.value(f'{free} SELECT count(*) FROM "o\\dd"') == 7
+        assert len(settings(world, world.name)[""]) == 10

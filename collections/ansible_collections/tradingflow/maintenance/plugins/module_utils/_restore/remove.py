@@ -127,7 +127,9 @@ def _schema(database: Dict[str, Any], name: str) -> Optional[Callable[[], None]]
 
     def remove() -> None:
         with connected(database, statement_timeout=0) as connection:
+            # Each by itself: statements sent together are one transaction, which is read-only before the first.
+            server.run(connection, "SET default_transaction_read_only = off")
             server.be_quiet(connection)
-            server.run(connection, f"SET default_transaction_read_only = off; DROP SCHEMA {quoted(name)} CASCADE")
+            server.run(connection, f"DROP SCHEMA {quoted(name)} CASCADE")
 
     return remove
