@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,12 +20,15 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
     measuring,
     options,
     snapshot,
+    standby,
     table_locks,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import connected
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import DatabaseError
 
+from tests.conftest import Sandbox, left_out
 from tests.integration import test_backup
 from tests.integration.test_backup import Make, connect, run_sql
 
@@ -214,3 +221,41 @@ def test_settings_of_role_and_database_do_not_matter(backup_options: Make, datab
     with snapshot.locked(place) as taken:
         time.sleep(2)
         assert taken.value("SELECT count(*) FROM public.fills") == 500
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where a server of another user can be."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("major", ["older", "newest"])
+def test_a_standby_says_how_old_its_data_are(backup_options: Make, platform: Sandbox, place: Path, major: str) -> None:
+    programs = [str(path.parent) for path in sorted(Path("/usr/lib/postgresql").glob("1[0-7]/bin/postgres"))[-1:]]
+    if major == "older" and not programs:
+        left_out("no server of PostgreSQL below 18 in /usr/lib/postgresql: apt-get install postgresql")
+    directory = programs[0] if major == "older" else platform.state["postgres"]["bin_dir"]
+    user, settings = instance.account(None), {"wal_level": "replica", "hot_standby": "on"}
+    paths = {name: f"{directory}/{name}" for name in ("initdb", "postgres")}
+    with instance.Instance(place, paths, user, settings) as server:
+        server.start(lambda: None)
+        run_sql(server.database("postgres"), f"{FILLS}; CREATE UNLOGGED TABLE t AS TABLE fills; CHECKPOINT")
+        server.stop(signal.SIGINT)
+        (place / "data/standby.signal").touch()
+        server._spawn({})
+        assert server._ready(lambda: None), server.last_words()
+        chosen = backup_options(database=server.database("postgres"), pg_bin_dir=directory)
+        result = engine.create(chosen, Progress())
+        assert result["verification"]["ok"], result["verification"]["problems"]
+        # There are no rows of an unlogged table on a standby, and none in its dump.
+        assert rows(result) == {"fills": 500}
+        assert result["notes"]["standby"]["receiving"] is None
+        (check,) = standby.findings(result["notes"]["standby"], "")
+        assert check.status == "unknown"
+        run_sql(server.database("postgres"), "SELECT pg_wal_replay_pause()")
+        with snapshot.locked(server.database("postgres")) as taken:
+            (check,) = standby.findings(standby.state(taken), "")
+        assert (check.status, check.value) == ("critical", None)

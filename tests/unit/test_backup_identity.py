@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import contents, identity
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import contents, identity, standby
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import guards
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError
 
@@ -116,3 +116,28 @@ def test_a_restore_of_another_database_or_of_nothing_is_refused() -> None:
     assert words(options) == ["empty"]
     made["database"]["tables"] = []
     assert words(options) == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("paused", "replayed", "receiving", "behind", "status"),
+    [
+        (False, True, "streaming", 86400.0, "ok"),
+        (False, True, "streaming", None, "ok"),
+        (False, False, "streaming", 60.0, "ok"),
+        (False, False, "streaming", 900.0, "warning"),
+        (False, False, "streaming", 3600.0, "critical"),
+        (False, False, "streaming", None, "unknown"),
+        (True, True, "streaming", 1.0, "critical"),
+        (False, True, "stopping", 86400.0, "unknown"),
+        (False, None, None, 60.0, "ok"),
+        (False, None, None, 86400.0, "unknown"),
+        (False, None, None, None, "unknown"),
+    ],
+)
+def test_a_standby_is_as_new_as_what_it_replayed(
+    paused: bool, replayed: bool | None, receiving: str | None, behind: float | None, status: str
+) -> None:
+    found = {"paused": paused, "replayed": replayed, "receiving": receiving, "behind": behind}
+    (check,) = standby.findings(found, "")
+    assert (check.id, check.status) == ("backup.standby", status)
+    assert standby.findings(None, "") == []

@@ -17,7 +17,7 @@ from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, patient, storage_errors
-from . import identity, programs
+from . import identity, programs, standby
 from .application import Application, application_root, limit_of, verify_files
 from .application import plan as plan_files
 from .common import TOOL_VERSION, application_of, free, new_id, tidy
@@ -168,7 +168,7 @@ def _work(
         description = snapshot.describe()
         # A standby has no rows of unlogged tables, and pg_dump leaves them out there.
         tables = snapshot.tables(logged=description["in_recovery"])
-        secrets = in_clear(snapshot)
+        secrets: Dict[str, Any] = {**in_clear(snapshot), "standby": standby.state(snapshot)}
         with (
             Uploader(
                 s3,

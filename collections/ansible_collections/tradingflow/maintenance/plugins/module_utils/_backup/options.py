@@ -11,7 +11,7 @@ from .._pgbackrest.options import PGBACKREST_SPEC
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
-from . import contents
+from . import contents, standby
 
 #: Argument spec of the module recovery_point, without "run".
 SPEC: Dict[str, Any] = {
@@ -174,7 +174,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
                 details={"files": changed[:50]},
             )
         )
-    checks += _secrets(notes, source)
+    checks += [*standby.findings(notes.get("standby"), source), *_secrets(notes, source)]
     ok = verified or verification is None
     action = {
         "id": f"backup.recovery_point{end}",
