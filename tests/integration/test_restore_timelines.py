@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, findings
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, findings, start
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 
 from sandbox.postgres import backed_up_physically, install, major, wheel
 from tests.integration import restore_fixtures
@@ -215,6 +215,61 @@ def test_stuck_and_nothing_to_go_back_to(lived: Counted) -> None:
     assert not result["changed"]
     lived.back(moment)
     lived.stands(beat, 10)
+
+
+def test_time_on_two_timelines(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore that was given up after its server took rows: the old cluster lives on, and both have that time."""
+    first = lived.timeline()
+    _beat, moment_1 = lived.add(10)
+    beat_2, _moment = lived.add(5)
+    lived.archive()
+
+    def stuck(*_arguments: Any) -> Any:
+        raise RestoreError("It does not go on.")
+
+    monkeypatch.setattr(start, "_archived", stuck)
+    _checks, result, _summary = restored(lived.options(moment_1))
+    assert result["unfinished"]
+    monkeypatch.undo()
+    beat_3, moment_3 = lived.add(100)
+    lived.add(1)
+    lived.archive()
+    engine.run(lived.options(abandon=True), Progress())
+    lived.stands(beat_2, 15)
+    assert lived.timeline() == first
+    lived.add(1000)
+    lived.archive()
+    plan = engine.plan(lived.options(moment_3))
+    assert plan["timeline"] == first
+    assert f"restore_target_timeline={first + 1}" in plan["steps"][0]
+    lived.back(moment_3)
+    lived.stands(beat_2, 15)
+    lived.back(moment_3, target_timeline=str(first + 1))
+    lived.stands(beat_3, 110)
+
+
+def test_playbook_gives_a_stuck_restore_up(lived: Counted) -> None:
+    """With the same command, and one option more."""
+    _beat, moment = lived.add(10)
+    last, _moment = lived.add(5)
+    lived.archive()
+    restored(lived.options(moment, cluster={"start_command": ["false"]}))
+    asked: tuple[str, ...] = ("-e", "restore_mode=point_in_time", "-e", f"restore_target={moment.isoformat()}")
+    asked += ("-e", f"restore_scratch_directory='{lived.place}'", "-e", "restore_application_way=none")
+    asked += ("-e", "restore_abandon=true")
+    planned = lived.physical.play("restore", *asked, "--check")
+    assert planned.returncode == 0, planned.output
+    assert "Would put back what was in" in planned.output
+    assert not inside(lived.data)
+    done = lived.physical.play("restore", *asked)
+    assert done.returncode == 0, done.output
+    lived.stands(last, 15)
+    checks = {check["id"]: check for check in done.report("restore")["checks"]}
+    assert "was abandoned" in checks["restore.abandoned"]["message"]
+    assert "Record the restore in the ledger" in done.output
+    assert lived.kept()[0] in checks["restore.kept"]["message"]
+    listed = engine.plan(lived.options(mode="remove_old"))
+    assert [each["name"] for each in listed["kept"]] == [str(lived.data.parent / name) for name in lived.kept()]
 
 
 def test_back_to_before_drop_database(lived: Counted) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._restore.findings import abandoned, failure, findings, planned, removed
+from ..module_utils._restore.findings import abandoned, failure, findings, given_up, planned, removed
 from ..module_utils._restore.forecast import expected
 from ..module_utils._restore.options import SPEC
 from ..module_utils.checks import utc_now
@@ -50,7 +50,8 @@ class ActionModule(JobAction):
             return Findings(*removed(result, started_at, planned=False), changed=True, extra={"restored": False})
         if abandoning:
             found = abandoned(result, args, started_at, planned=False)
-            return Findings(*found, changed=result["changed"], extra={"restored": not result["refusals"]})
+            extra = {"restored": not result["refusals"], **given_up(result, args)}
+            return Findings(*found, changed=result["changed"], extra=extra)
         checks, actions, summary = findings(result, args, started_at)
         extra = {
             "restore": summary,

@@ -275,6 +275,7 @@ def _work(job: Job, mode: Any, scratch: Scratch) -> Dict[str, Any]:
                     "id": job.run_id,
                     "mode": job.options["mode"],
                     "recovery_point": job.point["id"],
+                    "subject": {"key": job.chosen.key, "sha256": job.chosen.sha256},
                     "target": mode.target,
                     "started_at": utc_now(),
                 }

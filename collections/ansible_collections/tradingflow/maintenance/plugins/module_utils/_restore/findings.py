@@ -271,10 +271,10 @@ def _disks(plan: Dict[str, Any]) -> List[Check]:
 
 def removed(result: Dict[str, Any], started_at: str, *, planned: bool) -> Found:
     """Check and action of what was removed, or would be."""
-    names = ", ".join(f"{each['kind']} {each['name']}" for each in result["removed"])
-    left = (
-        ", ".join(f"{each['kind']} {each['name']}" for each in result["kept"] if each["name"] not in names) or "nothing"
-    )
+    names = ", ".join(f"{each['kind']} {each['name']}" for each in result["removed"]) or "nothing"
+    gone = [each["name"] for each in result["removed"]]
+    aside = [each for each in result["kept"] if each["name"] not in gone]
+    left = ", ".join(f"{each['kind']} {each['name']} (since {each['at']})" for each in aside) or "nothing"
     text = f"{'Would remove' if planned else 'Removed'}: {names}. Still aside: {left}."
     check = Check("restore.removed", "Removed what lay aside", OK, len(result["removed"]), message=text)
     return [check], [_action("planned" if planned else "ok", not planned, text, started_at, {})]
@@ -301,6 +301,26 @@ def abandoned(result: Dict[str, Any], options: Dict[str, Any], started_at: str, 
     done = "failed" if refusals else "planned" if planned else "ok"
     details = {"restore": run.get("id"), "reason": options.get("reason") or None, "steps": result["steps"]}
     return checks, [_action(done, bool(result.get("changed")), text, started_at, details)]
+
+
+def given_up(result: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
+    """What the ledger keeps of a restore that was abandoned, and of which recovery point; nothing when it was refused.
+
+    :param result: of abandon.run
+    """
+    run = result["unfinished"]
+    if result["refusals"] or not run.get("subject"):
+        return {}
+    content = {
+        "recovery_point": run["recovery_point"],
+        "mode": run["mode"],
+        "target": run["target"],
+        "abandoned": run["id"],
+        "changed": True,
+        "reason": options.get("reason") or None,
+        "kept": [f"{each['kind']} {each['name']}" for each in result["kept"]],
+    }
+    return {"restore": content, "recovery_point": run["subject"]}
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:

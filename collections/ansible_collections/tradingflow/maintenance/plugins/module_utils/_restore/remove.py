@@ -28,14 +28,14 @@ _SCHEMA = re.compile(r"restored_\d{8}t\d{6}z_[0-9a-f]{6}(_\d+)?")
 
 
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
-    """What would be removed, and what lies aside. Changes nothing.
+    """What would be removed, and what lies aside; without names only the latter. Changes nothing.
 
     :raises ConfigurationError: a name is not of something that a restore put aside
     """
     place = destination(options["environment_name"], options["storage"])
     state = State(base(options["scratch_directory"], RESTORE) / place / "state.json")
-    found = [_find(options, name) for name in _names(options)]
-    return {"removed": [{"kind": kind, "name": name} for kind, name, _remove in found], "kept": state.kept}
+    found = [_find(options, name) for name in options["remove_old"]]
+    return {"removed": [{"kind": kind, "name": name} for kind, name, _remove in found], "kept": _aside(state)}
 
 
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
@@ -58,16 +58,21 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
             remove()
             state.forget(name)
             removed.append({"kind": kind, "name": name})
-        kept = list(state.kept)
+        kept = _aside(state)
     progress.phase("done")
     return {"removed": removed, "kept": kept}
+
+
+def _aside(state: State) -> List[Dict[str, Any]]:
+    """What lies aside, without directories that somebody removed by hand."""
+    return [each for each in state.kept if each["kind"] != "directory" or os.path.lexists(each["name"])]
 
 
 def _names(options: Dict[str, Any]) -> List[str]:
     if not options["remove_old"]:
         raise ConfigurationError(
             "Nobody says what is to be removed.",
-            "Set restore_remove_old to the names that the restore gave; --check of any restore lists them.",
+            "Set restore_remove_old to the names that the restore gave; --check lists them.",
         )
     return list(options["remove_old"])
 

@@ -27,6 +27,7 @@ _LEFT = (
 )
 #: Seconds that the first segment of a new timeline has to get into the archive.
 _PATIENCE = 180.0
+_ARCHIVED = "New timeline archived"
 
 
 def begin(mode: Any, job: Any, state: State) -> None:
@@ -51,6 +52,7 @@ def begin(mode: Any, job: Any, state: State) -> None:
         server.run(connection, "SELECT pg_reload_conf()")
         parent = _left(connection, facts["timeline"])
         segment = _mark(connection)
+        archives = server.value(connection, "SHOW archive_mode") != "off"
     mode.reached = mode.reached or state.run.get("reached")
     at, later = heartbeats(database, mode.wanted.at)
     seen, now = state.run.get("heartbeat"), loss.iso(at) if at else None
@@ -71,9 +73,15 @@ def begin(mode: Any, job: Any, state: State) -> None:
     text += f" {mode.wanted.words}. Make a full backup now: this timeline has none."
     details = {**facts, "parent": parent.timeline if parent else None}
     job.checks.append(Check("restore.server", "Server in place", OK, facts["timeline"], message=text, details=details))
-    if not mode.setting["elsewhere"]:
-        archive = Archive(mode.backrest, mode.repository, mode.backup.archive_id)
-        job.checks.append(_archived(archive, facts["timeline"], segment, job.progress.tick))
+    if mode.setting["elsewhere"]:
+        return
+    if not archives:
+        text = "The server does not archive (archive_mode is off): what happens from now on could not be recovered."
+        remedy = "Run playbooks/backup_setup.yml before the application starts."
+        job.checks.append(Check("restore.archived", _ARCHIVED, WARNING, None, message=text, remedy=remedy))
+        return
+    archive = Archive(mode.backrest, mode.repository, mode.backup.archive_id)
+    job.checks.append(_archived(archive, facts["timeline"], segment, job.progress.tick))
 
 
 def _left(connection: Any, timeline: int) -> Optional[history.Ancestor]:
@@ -91,7 +99,7 @@ def _mark(connection: Any) -> str:
 
 def _archived(archive: Archive, timeline: int, segment: str, tick: Callable[[], None]) -> Check:
     """Waits until the new timeline can be recovered, too: its history and its first segment."""
-    id, title = "restore.archived", "New timeline archived"
+    id, title = "restore.archived", _ARCHIVED
     deadline = time.monotonic() + _PATIENCE
     while True:
         tick()
