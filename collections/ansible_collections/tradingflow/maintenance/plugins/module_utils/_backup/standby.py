@@ -12,7 +12,7 @@ from ..checks import CRITICAL, OK, Check, judge, unknown
 from .snapshot import Snapshot
 
 #: Seconds behind from which on it is a warning, and critical.
-LIMITS = {"warning": 900, "critical": 3600}
+LIMITS: Dict[str, Any] = {"warning": 900, "critical": 3600}
 
 # Of a receiver that we may not look at, the status is null.
 _STATE = """
@@ -43,7 +43,7 @@ def findings(found: Optional[Dict[str, Any]], source: str) -> List[Check]:
         return [Check(id, title, CRITICAL, behind, message=text, remedy=remedy, **common)]
     if found["receiving"] == "streaming" and found["replayed"]:
         text = "The backup is of a standby that streams, and had replayed all that it had received."
-        return [Check(id, title, OK, behind, message=text, **common)]
+        return [Check(id, title, OK, 0, message=text, **common)]
     if found["receiving"] == "streaming" and behind is not None:
         text = f"The backup is of a standby that had not replayed all it had received: {last}."
         return [judge(id, title, behind, **LIMITS, message=text, remedy=remedy, **common)]
