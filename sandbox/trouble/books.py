@@ -150,8 +150,9 @@ def transactions(status: str, age: str, count: int, error: str) -> str:
                     generate_series(1, {count}) i"""
 
 
-#: Fills that the venue's statements have, that nobody took back, of orders with another fill: the oldest of them.
+#: Fills that the venue has and nobody took back, of orders that are filled, with another fill: the oldest of them.
 FILL = """(SELECT e.id FROM executions e JOIN venue_executions v USING (venue_code, venue_execution_id)
+           JOIN orders f ON f.id = e.order_id AND f.status = 'filled' AND f.filled_quantity = f.quantity
            WHERE e.kind = 'trade' AND e.reference IS NULL
                  AND EXISTS (SELECT FROM executions o WHERE o.order_id = e.order_id AND o.id <> e.id)
                  AND NOT EXISTS (SELECT FROM executions r
@@ -188,7 +189,7 @@ TROUBLES = (
         "position-break",
         "a position in our books is 5 % larger than at the venue.",
         "the position is as it was.",
-        {"trading.reconcile_positions": "critical"},
+        {"trading.reconcile_positions": "critical", "trading.strategy_positions": "critical"},
         (
             "positions",
             """UPDATE positions p SET quantity = p.quantity * 1.05
@@ -202,7 +203,12 @@ TROUBLES = (
         "duplicate-fill",
         "a fill is booked twice.",
         "the second one is gone.",
-        {"trading.duplicate_executions": "critical", "trading.filled_quantities": "critical"},
+        {
+            "trading.duplicate_executions": "critical",
+            "trading.filled_quantities": "critical",
+            "trading.order_quantities": "critical",
+            "trading.strategy_positions": "critical",
+        },
         (
             "executions",
             f"INSERT INTO executions ({COLUMNS}) SELECT {COLUMNS} FROM executions WHERE id = {FILL.format(skip=0)}",
@@ -216,6 +222,8 @@ TROUBLES = (
             "trading.reconcile_executions": "critical",
             "trading.reconcile_fees": "critical",
             "trading.filled_quantities": "critical",
+            "trading.order_quantities": "critical",
+            "trading.strategy_positions": "critical",
         },
         ("executions", f"DELETE FROM executions WHERE id = {FILL.format(skip=1)}"),
     ),

@@ -201,7 +201,7 @@ VIEWS = sorted({view for probe in trading.PROBES for view in probe.views})
 
 
 def needed(probe: Any) -> set[str]:
-    return set(probe.views).union(*(FACTS[name].views for name in probe.facts))
+    return set(probe.views).union(*(FACTS[name].views for name in probe.facts if not FACTS[name].optional))
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -44,7 +44,8 @@ def tidy() -> Platform:
     platform.add("prices", instrument="V0:I0", currency="USD", price=5, observed_at=60.0)
     platform.add("equity", strategy="s0", currency="USD", day=0, equity=1000, pnl=-1, as_of=60.0)
     order = {"order_id": 1, "strategy": "s0"}
-    sent = {"side": "buy", "order_type": "market", "arrival_price": 5, "created_at": 7200.0, "acknowledged_at": 7199.9}
+    sent: dict[str, Any] = {"time_in_force": "ioc", "quantity": TEN}
+    sent |= {"side": "buy", "order_type": "market", "arrival_price": 5, "created_at": 7200.0, "acknowledged_at": 7199.9}
     platform.add("orders", instrument="V0:I0", status="filled", filled_quantity=TEN, **sent, **order, **place)
     fill = {"kind": "trade", "side": "buy", "quantity": TEN, "price": 5, "fee": 0, "fee_currency": "USD"}
     fill |= {"venue_execution_id": "x1", "instrument": "V0:I0", "executed_at": 7000.0, **place}
@@ -87,7 +88,10 @@ def test_tidy(database: Scratch) -> None:
     ("changes", "bad"),
     [
         # Before or after the cut-off: nobody knows.
-        ([changing("executions", executed_at=None)], {POSITIONS: "critical", "execution_latency": "unknown"}),
+        (
+            [changing("executions", executed_at=None)],
+            {POSITIONS: "critical", "execution_latency": "unknown", "strategy_positions": "critical"},
+        ),
         # A cancel after the cut-off of one that is there twice, and differs.
         (
             [
@@ -97,7 +101,7 @@ def test_tidy(database: Scratch) -> None:
                 changing("positions", quantity=Decimal(0)),
             ],
             {POSITIONS: "critical", EXECUTIONS: "critical", "duplicate_executions": "critical",
-             "filled_quantities": "critical", "slippage": "unknown"},
+             "filled_quantities": "critical", "order_quantities": "critical", "slippage": "unknown"},
         ),
         # Taken back on both sides, and the order goes on saying that it is filled.
         (
@@ -108,7 +112,7 @@ def test_tidy(database: Scratch) -> None:
                 changing("positions", quantity=0),
                 changing("venue_positions", quantity=0),
             ],
-            {"filled_quantities": "critical", "slippage": "unknown"},
+            {"filled_quantities": "critical", "order_quantities": "critical", "slippage": "unknown"},
         ),
         # A statement without a time covers no period.
         (
@@ -127,7 +131,7 @@ def test_tidy(database: Scratch) -> None:
         # Long at one venue and short at another is no small exposure.
         (
             [copying("positions", venue="V1", quantity=-TEN)],
-            {RISK: "critical", **STALE},
+            {RISK: "critical", "strategy_positions": "critical", **STALE},
         ),
         ([changing("instruments", multiplier=0)], {RISK: "unknown"}),
         ([changing("instruments", multiplier=-1)], {RISK: "unknown"}),
@@ -135,7 +139,11 @@ def test_tidy(database: Scratch) -> None:
         ([changing("equity", day=None)], {RISK: "unknown"}),
         ([changing("equity", currency="")], {RISK: "unknown"}),
         ([changing("prices", currency=None)], {RISK: "unknown"}),
-        ([changing("positions", instrument=None)], {RISK: "unknown", POSITIONS: "critical"}),
+        (
+            [changing("positions", instrument=None)],
+            {RISK: "unknown", POSITIONS: "critical", "strategy_positions": "critical", "old_prices": "unknown",
+             "price_jumps": "unknown"},
+        ),
         (
             [copying("cash", venue=None), copying("cash", account=None), copying("cash", account="", venue=None)],
             STALE,

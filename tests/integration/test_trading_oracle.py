@@ -40,6 +40,7 @@ TOLERANCES: list[dict[str, dict[str, str]]] = [
 ]
 THRESHOLDS: list[dict[str, tuple[str | None, str | None]]] = [
     {},
+    {"disabled_limits": ("1", "2"), "unlimited_strategies": (None, "2"), "price_jumps": ("1000", "2000")},
     {"venue_statements": (None, None), "stuck_transactions": (None, "7200")},
     {"reconcile_executions": ("1", "3"), "reconcile_positions": (None, "3"), "reconcile_cash": (None, None)},
     {"strategy_heartbeat": ("1.5", None), "stuck_transactions": (None, None), "risk_limits": ("0.1", "0.6")},

@@ -6,7 +6,8 @@ one of them is wrong, or the documentation says too little.
 
 - ``books``: the views as tables
 - ``figures``: what is expected of a check, and the thresholds
-- ``alive``, ``statements``, ``reconciliation``, ``fees``, ``trades``, ``execution``, ``risk``: the figures
+- ``alive``, ``statements``, ``reconciliation``, ``fees``, ``trades``, ``execution``, ``waiting``, ``prices``,
+  ``risk``: the figures
 - ``compare``: expected against reported, and what became of the breaks of the run before
 - ``platforms``, ``faults``: random platforms, and what is wrong with them
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from decimal import Context, localcontext
 
-from . import alive, execution, fees, reconciliation, risk, statements, trades
+from . import alive, execution, fees, prices, reconciliation, risk, statements, trades, waiting
 from .books import Books
 from .figures import Figure, Options
 
@@ -27,7 +28,7 @@ def expected(books: Books, options: Options) -> dict[str, Figure]:
     """All figures of the area trading, by the check's id without the area."""
     figures: dict[str, Figure] = {}
     with localcontext(EXACT):
-        for area in (alive, statements, reconciliation, fees, trades, execution, risk):
+        for area in (alive, statements, reconciliation, fees, trades, execution, waiting, prices, risk):
             found = area.figures(books, options)
             assert not found.keys() & figures.keys()
             figures.update(found)

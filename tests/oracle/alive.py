@@ -49,8 +49,31 @@ def orders_due(books: Books, options: Options) -> dict[str, Figure]:
     return found or {"orders_due": Figure(OK, Decimal(0)) if rows else Figure(UNKNOWN)}
 
 
-def pause(books: Books, row: Row, options: Options) -> Figure:
-    gap = row["max_order_gap_seconds"]
+def idle(books: Books, options: Options) -> bool:
+    """Whether no order was due of any strategy in the last day."""
+    rows = books.rows("strategies")
+    warning = options.limit("orders_due")[0] or Decimal(1)
+    for _, same in grouped(rows, "strategy"):
+        row = same[0]
+        said = (row["expected_state"] or "").strip().lower()
+        if said in (*AT_REST, "paused", "suspended", "halted"):
+            continue
+        if len(same) > 1 or said not in STATES or row["calendar"] not in (ALWAYS, WORKDAYS):
+            return False
+        age, gap = books.age(last_order(books, row)), row["max_order_gap_seconds"]
+        known = sensible(gap) and age is not None and age.is_finite() and age >= 0
+        if opened(books, row, Decimal(86400)) and not (known and age and opened(books, row, age) < warning * gap):
+            return False
+    return bool(rows)
+
+
+def opened(books: Books, row: Row, age: Decimal) -> Decimal:
+    """For how long a strategy's market was open of the last so many s."""
+    return age - (closed(books.now) - closed(books.now - age) if row["calendar"] == WORKDAYS else 0)
+
+
+def last_order(books: Books, row: Row) -> Decimal | None:
+    """When a strategy sent its last order, else when it began."""
     orders = [
         order["created_at"]
         for order in books.rows("orders")
@@ -59,7 +82,13 @@ def pause(books: Books, row: Row, options: Options) -> Figure:
         and order["created_at"] is not None
         and order["created_at"] <= books.now + AHEAD
     ]
-    age = books.age(max(orders, default=row["started_at"]))
+    found: Decimal | None = max(orders, default=row["started_at"])
+    return found
+
+
+def pause(books: Books, row: Row, options: Options) -> Figure:
+    gap = row["max_order_gap_seconds"]
+    age = books.age(last_order(books, row))
     said = (row["expected_state"] or "").strip()
     if said.lower() not in STATES or (gap is not None and not sensible(gap)):
         return Figure(UNKNOWN)
@@ -69,7 +98,7 @@ def pause(books: Books, row: Row, options: Options) -> Figure:
     if gap is None:
         return Figure(OK, age, places=1, growth=Decimal(1))
     if row["calendar"] == WORKDAYS:
-        age -= closed(books.now) - closed(books.now - age)
+        age = opened(books, row, age)
         return Figure(status_of(age / gap, options.limit("orders_due")), age, places=1, growth=Decimal(1))
     status = status_of(age / gap, options.limit("orders_due"))
     # A market cannot have been open for longer than the clock says.

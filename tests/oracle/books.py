@@ -64,8 +64,8 @@ CONTRACT: dict[str, dict[str, str]] = {
     },
     "orders": {
         "id": "order_id",
-        "text": "strategy account venue instrument side order_type status",
-        "number": "filled_quantity arrival_price",
+        "text": "strategy account venue instrument side order_type time_in_force status",
+        "number": "quantity filled_quantity arrival_price",
         "time": "created_at acknowledged_at",
     },
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from .books import ZERO, Books, Row, is_number, number
-from .figures import OK, UNKNOWN, Figure, Options, judged, status_of
-from .trades import STATUSES, undated, within_a_day
+from .figures import CRITICAL, OK, UNKNOWN, Figure, Options, judged, status_of
+from .trades import QUIET, STATUSES, quiet, undated, within_a_day
 
 SIGNS = {"buy": 1, "sell": -1}
 KINDS = ("trade", "cancel", "correct")
@@ -15,12 +15,16 @@ SHARE = Decimal("0.95")
 
 
 def figures(books: Books, options: Options) -> dict[str, Figure]:
-    return {
+    found = {
         "acknowledge_latency": acknowledge(books, options),
         "execution_latency": execution(books, options),
         "slippage": slippage(books, options),
         "filled_quantities": filled(books, options),
+        "order_quantities": ordered(books, options),
     }
+    if quiet(books, options):
+        found.update(dict.fromkeys(("acknowledge_latency", "execution_latency", "slippage"), QUIET))
+    return found
 
 
 def recent(books: Books) -> list[Row]:
@@ -111,10 +115,9 @@ def slippage(books: Books, options: Options) -> Figure:
     return enough("slippage", points, options) if points and not undated(books) else Figure(UNKNOWN)
 
 
-def filled(books: Books, options: Options) -> Figure:
+def executed(books: Books) -> dict[str, Decimal]:
+    """What was executed of each order that has an execution."""
     traded = {row["order_id"] for row in books.rows("executions")} - {None}
-    if not traded or not books.rows("orders"):
-        return Figure(UNKNOWN)
     # What was taken back and is no number is none: whether all of it was taken back, nobody knows.
     sums = {
         id: sum((ZERO * number(row["quantity"]) for row in books.rows("executions")
@@ -124,10 +127,48 @@ def filled(books: Books, options: Options) -> Figure:
     for row in counting(books):
         if row["order_id"] is not None and row["kind"] != "cancel":
             sums[row["order_id"]] += number(row["quantity"])
+    return sums
+
+
+def ordered(books: Books, options: Options) -> Figure:
+    """Executions that the quantity ordered does not allow."""
+    sums = executed(books)
+    if not sums or not books.rows("orders"):
+        return Figure(UNKNOWN)
+    breaks: list[tuple[str, str]] = []
+    strange = False
+    for order in books.rows("orders"):
+        if order["order_id"] in sums:
+            strange = strange or order["status"] not in STATUSES
+            kind = misfit(order, sums[order["order_id"]], options)
+            breaks += [(order["order_id"], kind)] if kind else []
+    classes: dict[str, int] = {}
+    for _, kind in breaks:
+        classes[kind] = classes.get(kind, 0) + 1
+    figure = judged("order_quantities", len(breaks), options, classes=classes or None)
+    figure.broken = {(id,) for id, _ in breaks}
+    return Figure(UNKNOWN) if strange and figure.status != CRITICAL else figure
+
+
+def misfit(order: Row, done: Decimal, options: Options) -> str | None:
+    quantity, within = number(order["quantity"]), tolerance(order, options)
+    if not is_number(quantity) or not is_number(done) or quantity <= 0:
+        return "not_a_number"
+    if done > quantity + within:
+        return "beyond_quantity"
+    if order["status"] == "rejected" and done != 0:
+        return "rejected"
+    return "half_filled" if order["status"] == "filled" and done < quantity - within else None
+
+
+def filled(books: Books, options: Options) -> Figure:
+    sums = executed(books)
+    if not sums or not books.rows("orders"):
+        return Figure(UNKNOWN)
     classes: dict[str, int] = {}
     broken: set[tuple[object, ...]] = set()
     for order in books.rows("orders"):
-        if order["order_id"] in traded:
+        if order["order_id"] in sums:
             name = differing(order, sums[order["order_id"]], options)
             if name:
                 classes[name] = classes.get(name, 0) + 1

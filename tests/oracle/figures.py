@@ -26,6 +26,14 @@ THRESHOLDS: dict[str, tuple[str | None, str | None]] = {
     "slippage": ("25", "100"),
     "filled_quantities": (None, "1"),
     "orders_due": ("1", "3"),
+    "order_quantities": (None, "1"),
+    "strategy_positions": (None, "1"),
+    "unacknowledged_orders": ("60", "600"),
+    "open_orders": ("1", "10"),
+    "old_prices": ("86400", "172800"),
+    "price_jumps": ("25", "100"),
+    "unlimited_strategies": ("1", None),
+    "disabled_limits": ("1", None),
     "failed_transactions": ("1", "10"),
     "failed_age": (None, "86400"),
     "failed_amount": (None, "1000000"),
@@ -54,6 +62,7 @@ class Options:
     price_age: int = 120
     equity_age: int = 36
     match_window: int = 60
+    open_order_days: int = 30
 
     def limit(self, name: str) -> Limit:
         """Warning and critical."""
@@ -81,6 +90,7 @@ class Options:
             "price_age": self.price_age,
             "equity_age": self.equity_age,
             "match_window": self.match_window,
+            "open_order_days": self.open_order_days,
         }
 
 

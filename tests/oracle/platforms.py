@@ -127,6 +127,7 @@ def trading(platform: Platform, sizes: Sizes) -> None:
             created_at=created,
             side=random.choice(["buy", "sell"]),
             order_type=random.choice(["market", "market", "limit"]),
+            time_in_force=random.choice(["ioc", "day", "gtc", "gtc"]),
             arrival_price=None if random.random() < 0.1 else platform.amount(500),
             acknowledged_at=created - slow if status != "rejected" and (status != "open" or slow > 1) else None,
         )
@@ -139,6 +140,12 @@ def trading(platform: Platform, sizes: Sizes) -> None:
         execute(platform, order, accounts[order["strategy"]])
     for order in owed[sizes.executions :]:
         order["status"] = "expired"
+    for order in platform["orders"]:
+        if order["filled_quantity"] <= 0:
+            order["quantity"] = platform.amount(100, 4)
+            order["status"] = "cancelled" if order["status"] == "filled" else order["status"]
+        else:
+            order["quantity"] = order["filled_quantity"] + (order["status"] != "filled") * random.choice([0, 1, 5])
 
 
 def execute(platform: Platform, order: Row, account: str) -> None:

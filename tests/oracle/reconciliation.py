@@ -25,7 +25,47 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
         "reconcile_executions": executions(books, options),
         "reconcile_positions": positions(books, options),
         "reconcile_cash": cash(books, options),
+        "strategy_positions": of_strategies(books, options),
     }
+
+
+OWNER = ("strategy", "account", "venue", "instrument")
+
+
+def of_strategies(books: Books, options: Options) -> Figure:
+    """Each strategy's positions against its own executions."""
+    executed = books.rows("executions")
+    if not executed and not books.rows("positions"):
+        return Figure(UNKNOWN)
+    gone = {(row["venue"], row["reference"]) for row in executed if None not in (row["venue"], row["reference"])}
+    sums: dict[tuple[object, ...], list[Decimal]] = {}
+    for key, group in grouped(books.rows("positions"), *OWNER):
+        sums[key] = [sum((number(row["quantity"]) for row in group), ZERO), ZERO]
+    for row in executed:
+        if row["kind"] == "cancel":
+            continue
+        one = sums.setdefault(tuple(row[name] for name in OWNER), [ZERO, ZERO])
+        moved = signed(row) if row["kind"] == "trade" or row["kind"] == "correct" else NAN
+        moved = moved if happened(books, row["executed_at"]) else NAN
+        taken_back = (row["venue"], row["venue_execution_id"]) in gone
+        # What is no number and was taken back leaves nobody knows what.
+        one[1] += moved - signed(row) if taken_back else moved
+    moves = {key: held - done for key, (held, done) in sums.items() if held != done or held.is_nan()}
+    totals: dict[tuple[object, ...], Decimal] = {}
+    for key, moved in moves.items():
+        totals[key[1:]] = totals.get(key[1:], ZERO) + moved
+    breaks: list[Break] = []
+    for key, moved in moves.items():
+        name = key[3] if isinstance(key[3], str) else None
+        if is_number(moved) and abs(moved) <= options.tolerance("quantity", name):
+            continue
+        total = totals[key[1:]]
+        kind = "not_a_number" if moved.is_nan() else "between_strategies" if total == 0 else "quantity"
+        breaks.append((key, [kind]))
+    classes = dict(Counter(each for _, kinds in breaks for each in kinds))
+    figure = judged("strategy_positions", len(breaks), options, classes=classes or None)
+    figure.broken = {tuple(name or "" for name in key) for key, _ in breaks}
+    return figure
 
 
 #: What a break is known by in every run, and its classes.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from .alive import AHEAD
+from .alive import AHEAD, idle
 from .books import ZERO, Books, Row, grouped, is_number
-from .figures import CRITICAL, UNKNOWN, Figure, Options, judged, status_of
+from .figures import CRITICAL, OK, UNKNOWN, Figure, Options, judged, status_of
 
 DAY = 86400
 STATUSES = ("open", "filled", "cancelled", "rejected", "expired")
@@ -82,6 +82,8 @@ def amount(name: str, rows: list[Row], options: Options) -> Figure:
 
 def ratios(books: Books, options: Options) -> dict[str, Figure]:
     last = [row for row in books.rows("orders") if within_a_day(books.age(row["created_at"]))]
+    if quiet(books, options):
+        return {"reject_ratio": QUIET, "fill_ratio": QUIET}
     closed = [row for row in last if row["status"] in CLOSED]
     unreadable = any(row["status"] not in STATUSES for row in last) or not all(
         is_number(row["filled_quantity"]) and row["filled_quantity"] >= 0 for row in closed
@@ -94,6 +96,15 @@ def ratios(books: Books, options: Options) -> dict[str, Figure]:
         "reject_ratio": share("reject_ratio", len(rejected), len(last), options),
         "fill_ratio": share("fill_ratio", len(filled), len(closed), options),
     }
+
+
+#: There was no order, and none was due.
+QUIET = Figure(OK, "no orders")
+
+
+def quiet(books: Books, options: Options) -> bool:
+    last = any(within_a_day(books.age(row["created_at"])) for row in books.rows("orders"))
+    return not last and not undated(books) and idle(books, options)
 
 
 def within_a_day(age: Decimal | None) -> bool:

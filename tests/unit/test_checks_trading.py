@@ -10,6 +10,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import sql, strategies, trading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.calendar import Calendars, parse
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.due import orders_due
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.conftest import ROOT
@@ -171,7 +172,7 @@ DUE = {
 
 def due(**row: Any) -> Check:
     context = {"calendars": Calendars(parse({"desk": {"timezone": "UTC", "sessions": {"tue": ["08:00", "11:30"]}}}))}
-    (check,) = strategies.orders_due([{**DUE, **row}], thresholds(), context)
+    (check,) = orders_due([{**DUE, **row}], thresholds(), context)
     return check
 
 
@@ -222,7 +223,7 @@ def test_orders_due(row: dict[str, Any], status: str, value: float | None) -> No
 
 def test_orders_of_no_strategy_are_unknown() -> None:
     with pytest.raises(sql.NotMeasured):
-        list(strategies.orders_due([], thresholds(), {"calendars": Calendars()}))
+        list(orders_due([], thresholds(), {"calendars": Calendars()}))
 
 
 def platform(*rows: dict[str, Any]) -> Check:

@@ -158,3 +158,57 @@ def test_calendar_that_makes_no_sense(entry: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse({"desk": entry})
     assert "desk" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("calendar", "since", "now", "expected"),
+    [
+        ("24/7", "2026-11-20 00:00", "2026-11-23 06:30", 78.5),
+        # A weekend does not count: Friday's close is as old on Monday's opening as Monday's is on Tuesday's.
+        ("24/5", "2026-11-20 22:00", "2026-11-22 22:00", 0),
+        ("24/5", "2026-11-20 12:00", "2026-11-23 12:00", 24),
+        ("XNYS", "2026-11-20 21:00", "2026-11-23 14:30", 17.5),
+        ("XNYS", "2026-11-23 21:00", "2026-11-24 14:30", 17.5),
+        ("XNYS", "2026-11-20 22:00", "2026-11-23 21:59", 23 + 59 / 60),
+        # On Sunday, and on Thanksgiving.
+        ("XNYS", "2026-11-20 21:00", "2026-11-22 12:00", 17.5),
+        ("XNYS", "2026-11-25 21:00", "2026-11-27 14:30", 17.5),
+    ],
+)
+def test_age_without_days_on_which_it_was_closed(calendar: str, since: str, now: str, expected: float) -> None:
+    found = market(calendar, now)
+    assert abs(found.aged(at(since)) / HOUR - expected) < 1e-6
+    if expected:
+        # What is that old and no older.
+        assert abs(found.aged(found.moment_of_age(expected * HOUR)) / HOUR - expected) < 1e-3
+
+
+def test_gap_in_which_nobody_could_trade() -> None:
+    found = market("XNYS", "2026-11-23 12:00")
+    assert found.closed_between(at("2026-11-20 21:00"), at("2026-11-23 00:00"))
+    assert not found.closed_between(at("2026-11-20 20:59"), at("2026-11-23 00:00"))
+    # Further back nobody looked.
+    assert not found.closed_between(at("2020-01-04 00:00"), at("2020-01-05 00:00"))
+
+
+@pytest.mark.parametrize("code", ["ASEX", "XBEL", "XBSE", "XCYS", "NOPE"])
+def test_calendar_that_cannot_be_read_is_unknown_and_no_crash(code: str) -> None:
+    # Another pandas can read it.
+    if not _known(code, "2026-11-23 12:00"):
+        with pytest.raises(UnknownCalendar, match=code):
+            market(code, "2026-11-23 12:00")
+
+
+@pytest.mark.parametrize("code", ["XSHG", "XBOM", "XSES"])
+def test_calendar_that_ends_with_the_year_is_known_until_then(code: str) -> None:
+    last = next(year for year in range(2026, 2040) if not _known(code, f"{year + 1}-01-15 00:00"))
+    assert market(code, f"{last}-12-28 12:00").open_seconds(at(f"{last}-12-14 00:00")) > 20 * HOUR
+    assert not _known(code, f"{last + 1}-01-02 12:00")
+
+
+def _known(code: str, now: str) -> bool:
+    try:
+        market(code, now)
+    except UnknownCalendar:
+        return False
+    return True

@@ -68,6 +68,10 @@ options:
       - They must agree in account, instrument, side, kind, quantity and price. They stay breaks, and are flagged.
     type: int
     default: 60
+  open_order_days:
+    description: Days that an order good till cancelled, or till a date, may be open.
+    type: int
+    default: 30
   calendars:
     description:
       - Calendars of your own, by name, as C(calendar) of C(maintenance.strategies) has it. They come before those that
@@ -337,6 +341,76 @@ options:
             description: Critical from here on.
             type: float
             default: 1
+      order_quantities:
+        description: Orders whose executions do not fit the quantity ordered.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      strategy_positions:
+        description: Positions that are not what the strategy's own executions add up to.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      unacknowledged_orders:
+        description: Age of the oldest open order without the venue's word, in s.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 60
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 600
+      open_orders:
+        description: Orders open for longer than their time in force allows.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 10
+      old_prices:
+        description: Age of the oldest of the newest prices of what is held, in s, by days on which its venue was open.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 86400
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 172800
+      price_jumps:
+        description: Largest step from one price to the next in the last day, in % of the lower one.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 25
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 100
       risk_limits:
         description: Used share of a limit. For the warning, the limit's own C(warning_ratio) comes first.
         type: dict
@@ -349,6 +423,28 @@ options:
             description: Critical from here on.
             type: float
             default: 1
+      unlimited_strategies:
+        description: Strategies without an active limit of their own.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+      disabled_limits:
+        description: Limits that are switched off.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.run

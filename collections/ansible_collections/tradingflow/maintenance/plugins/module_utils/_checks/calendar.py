@@ -9,6 +9,7 @@ Moments are seconds since 1970, so that no time zone can be mistaken for another
 
 from __future__ import annotations
 
+import math
 import warnings
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -159,6 +160,34 @@ class Market:
                 total += upper - lower
                 reached = upper
         return total
+
+    def aged(self, since: float) -> float:
+        """How long ago a moment was for those who work while the market is open, in s.
+
+        Days on which it was closed do not count: of the time between two sessions, what goes beyond whole days. So
+        the close of Friday is as old on Monday's opening as that of Monday on Tuesday's.
+        """
+        total = self.open_seconds(since) + max(self.start - since, 0.0)
+        reached = self.start
+        for opens, closes in [*self._sessions, (math.inf, math.inf)]:
+            if opens > reached:
+                # For how long it stays closed nobody knows when nobody knows when it opens.
+                counts = (opens - reached) % DAY if opens < math.inf else math.inf
+                total += max(min(reached + counts, opens, self.now) - max(reached, since), 0.0)
+            reached = max(reached, closes)
+        return total
+
+    def moment_of_age(self, seconds: float) -> float:
+        """The latest moment that is so old, see aged()."""
+        low, high = self.start, self.now
+        while high - low > 1e-4:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.aged(middle) >= seconds else (low, middle)
+        return low
+
+    def closed_between(self, first: float, last: float) -> bool:
+        """Whether it was closed all the time between two moments."""
+        return first >= self.start and not any(opens < last and closes > first for opens, closes in self._sessions)
 
     @property
     def is_open(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import OK, Check, judge, unknown
 from . import limits, plural
-from .breaks import TOLERANCES, key, outcome, summary, tolerance
+from .due import no_orders
 from .sql import (
     CREATED_AT,
     LAST_DAY,
@@ -22,7 +22,7 @@ from .sql import (
     Row,
     Views,
     finite,
-    readable,
+    scope,
     strange,
     undated,
     unknown_words,
@@ -100,11 +100,16 @@ def quantiles(values: Optional[List[Optional[float]]], digits: int = 3) -> Dict[
     return result
 
 
-def latency(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+def latency(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """From an order's creation to the venue's word, and to the first execution of a market order."""
     row = rows[0]
     if row["undated"]:
         raise NotMeasured(undated(row["undated"]), CREATED_AT)
+    if not row["orders"]:
+        nothing = [no_orders(given, f"trading.{name}", title) for name, title in LATENCIES]
+        if all(nothing):
+            yield from (check for check in nothing if check)
+            return
     source = "views maintenance.orders and executions"
     more = {"waiting": row["waiting"], "without_time": row["silent"]}
     if row["odd_statuses"]:
@@ -215,7 +220,8 @@ fills AS (
     WHERE e.kind IS DISTINCT FROM 'cancel'
           -- What was taken back or replaced does not count.
           AND NOT EXISTS (SELECT FROM maintenance.executions x
-                          WHERE x.venue = e.venue AND x.reference = e.venue_execution_id)
+                          WHERE x.venue = e.venue AND x.reference = e.venue_execution_id
+                                AND {scope("x")} = {scope("e")})
     GROUP BY e.order_id
 ),
 judged AS (
@@ -225,19 +231,24 @@ judged AS (
                 THEN (10000 * sign * (value / quantity - arrival) / arrival)::float8 END AS points
     FROM recent JOIN fills USING (order_id)
 )
-SELECT count(*) AS orders, {UNDATED_ORDERS} AS undated, %(minimum_orders)s::int AS minimum,
-       count(*) FILTER (WHERE without) AS without, sum(strange)::bigint AS strange, min(strange_kind) AS strange_kind,
+SELECT count(*) AS orders, (SELECT count(*) FROM recent) AS recent, {UNDATED_ORDERS} AS undated,
+       %(minimum_orders)s::int AS minimum, count(*) FILTER (WHERE without) AS without,
+       sum(strange)::bigint AS strange, min(strange_kind) AS strange_kind,
        count(*) FILTER (WHERE NOT readable) AS unreadable, count(points) AS counted, avg(points) AS mean,
        {QUANTILES.format(column="points", least="'-Infinity'")} AS points
 FROM judged
 """
 
 
-def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+def slippage(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """How much worse than the market at an order's arrival it was executed, in basis points; better is negative."""
     row, limit = rows[0], limits(thresholds, "slippage")
     if row["undated"]:
         raise NotMeasured(undated(row["undated"]), CREATED_AT)
+    nothing = None if row["recent"] else no_orders(given, "trading.slippage", SLIPPAGE)
+    if nothing:
+        yield nothing
+        return
     source = "views maintenance.orders and executions"
     details = {"orders": row["orders"], "without_arrival_price": row["without"], "unreadable": row["unreadable"]}
     why = ""
@@ -279,72 +290,19 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
 
 
-# What no execution belongs to is the matter of orders_without_executions. An order that goes on saying what was taken
-# back or replaced agrees with the sum of all its executions: amendments come off first.
-FILLED_SQL = f"""
-WITH {TOLERANCES},
-net AS MATERIALIZED (
-    SELECT order_id, count(*) AS executions,
-           sum({readable("quantity")}) FILTER (WHERE kind IS DISTINCT FROM 'cancel') AS quantity
-    FROM maintenance.executions WHERE order_id IS NOT NULL GROUP BY order_id
-),
-amended AS MATERIALIZED (
-    SELECT e.order_id, sum({readable("e.quantity")}) AS quantity
-    FROM (SELECT DISTINCT venue, reference FROM maintenance.executions WHERE reference IS NOT NULL) r
-    JOIN maintenance.executions e ON e.venue = r.venue AND e.venue_execution_id = r.reference
-    WHERE e.kind IS DISTINCT FROM 'cancel' GROUP BY e.order_id
-),
-effective AS (
-    SELECT n.order_id, n.executions, coalesce(n.quantity, 0) - coalesce(a.quantity, 0) AS executed
-    FROM net n LEFT JOIN amended a USING (order_id)
-),
-differing AS (
-    SELECT o.order_id, o.strategy, o.instrument, o.status, o.created_at AS at,
-           {readable("o.filled_quantity")} AS filled, e.executed, e.executions
-    FROM maintenance.orders o JOIN effective e USING (order_id)
-    WHERE (o.filled_quantity = e.executed AND o.filled_quantity >= 0 AND {finite("o.filled_quantity")}) IS NOT TRUE
-),
-breaks AS MATERIALIZED (
-    SELECT order_id, strategy, instrument, status, at, filled::text, executed::text, executions,
-           {key("order_id")} AS key,
-           ARRAY[CASE WHEN (filled <> 'NaN' AND executed <> 'NaN') IS NOT TRUE THEN 'not_a_number'
-                      WHEN filled < 0 OR executed < 0 THEN 'negative' WHEN filled > executed THEN 'too_much_filled'
-                      ELSE 'too_little_filled' END] AS classes
-    FROM differing d
-    WHERE (filled >= 0 AND filled <> 'NaN' AND executed <> 'NaN'
-           AND abs(filled - executed) <= {tolerance("quantity", "d.instrument")}) IS NOT TRUE
-)
-SELECT EXISTS (SELECT FROM maintenance.orders) AS any, (SELECT count(*) FROM net) AS orders, {summary()}
-"""
-
-
-def filled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
-    """Whether the filled quantity of each order is what its executions add up to."""
-    row = rows[0]
-    if not row["any"] or not row["orders"]:
-        raise NotMeasured("no order has an execution.", "See whether the platform trades, and the views.")
-    details, since = outcome(row, given["earlier"].get("trading.filled_quantities"))
-    classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
-    text = f"Of {plural(row['orders'], 'executed order')} {plural(row['total'], 'says', 'say', none='none')} another "
-    text += f"filled quantity than the executions add up to{f' ({classes})' if classes else ''}."
-    yield judge(
-        "trading.filled_quantities",
-        FILLED,
-        row["total"],
-        **limits(thresholds, "filled_quantities"),
-        message=text + since,
-        remedy="Find out in the platform's log and at the venue which is right, and have the platform correct it.",
-        source="views maintenance.orders and executions",
-        details={"orders": row["orders"], **details},
-    )
-
-
 ACKNOWLEDGE = "Time to the acknowledgement of orders"
 EXECUTE = "Time to the first execution of market orders"
+LATENCIES = (("acknowledge_latency", ACKNOWLEDGE), ("execution_latency", EXECUTE))
 SLIPPAGE = "Slippage"
-FILLED = "Filled quantities against executions"
 
-AMENDED = {"order_id": "id", "venue": "text", "venue_execution_id": "text", "kind": "text", "reference": "text"}
+AMENDED = {
+    "order_id": "id",
+    "venue": "text",
+    "venue_execution_id": "text",
+    "kind": "text",
+    "reference": "text",
+    "instrument": "text",
+}
 LATENCY_VIEWS: Views = {
     "orders": {
         "order_id": "id",
@@ -359,18 +317,6 @@ SLIPPAGE_VIEWS: Views = {
     "orders": {"order_id": "id", "side": "text", "arrival_price": "exact", "created_at": "time"},
     "executions": {**AMENDED, "quantity": "exact", "price": "exact"},
 }
-FILLED_VIEWS: Views = {
-    "orders": {
-        "order_id": "id",
-        "strategy": "text",
-        "instrument": "text",
-        "status": "text",
-        "filled_quantity": "exact",
-        "created_at": "time",
-    },
-    "executions": {**AMENDED, "quantity": "exact"},
-}
-
 PROBES: Tuple[Probe, ...] = (
     Probe(
         (("trading.acknowledge_latency", ACKNOWLEDGE), ("trading.execution_latency", EXECUTE)),
@@ -378,6 +324,7 @@ PROBES: Tuple[Probe, ...] = (
         LATENCY_SQL,
         latency,
         LATENCY_VIEWS,
+        context=True,
     ),
     Probe(
         (("trading.slippage", SLIPPAGE),),
@@ -385,13 +332,7 @@ PROBES: Tuple[Probe, ...] = (
         SLIPPAGE_SQL,
         slippage,
         SLIPPAGE_VIEWS,
-    ),
-    Probe(
-        (("trading.filled_quantities", FILLED),),
-        "views maintenance.orders and executions",
-        FILLED_SQL,
-        filled,
-        FILLED_VIEWS,
         context=True,
+        facts=("scopes",),
     ),
 )

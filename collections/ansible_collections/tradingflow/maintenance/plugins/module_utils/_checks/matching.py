@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from .breaks import TOLERANCES, key, result, tolerance
-from .sql import HAPPENED, Views, finite, readable
+from .sql import HAPPENED, Views, finite, readable, scope
 from .venue_statements import LINES, STATEMENTS, states
 
 EXECUTION = {
@@ -31,7 +31,7 @@ EXECUTIONS: Views = {
     "venue_executions": {**LINES["venue_executions"], **EXECUTION},
 }
 SIDE = "(SELECT true AS present, venue, account, venue_execution_id AS id, kind, reference, instrument, side, "
-SIDE += "quantity, price, fee, fee_currency, executed_at FROM maintenance.{view}) {name}"
+SIDE += f"quantity, price, fee, fee_currency, executed_at, {scope('e')} AS scope FROM maintenance.{{view}} e) {{name}}"
 
 #: SQL: whether o and t agree in every number and word. Not where one of them is no number.
 AGREE = f"""o.quantity = t.quantity AND o.price = t.price AND o.fee = t.fee AND o.kind = t.kind AND o.side = t.side
@@ -40,12 +40,11 @@ AGREE = f"""o.quantity = t.quantity AND o.price = t.price AND o.fee = t.fee AND 
            AND {finite("o.quantity")} AND {finite("o.price")} AND {finite("o.fee")}"""
 
 #: What fees are made of.
-CHARGED = (
-    "venue, id, fee_at, instrument, our_account, venue_account, our_currency, venue_currency, our_fee, venue_fee, "
-)
+CHARGED = "venue, id, scope, fee_at, instrument, our_account, venue_account, our_currency, venue_currency, "
+CHARGED += "our_fee, venue_fee, "
 CHARGED += "here, there, our_kind, venue_kind"
 
-KEY = key("d.venue", "coalesce(d.id, concat(d.account, d.instrument, d.at))")
+KEY = key("d.venue", "nullif(d.scope, '')", "coalesce(d.id, concat(d.account, d.instrument, d.at))")
 TOLD = "d.venue, d.account, d.id, d.instrument, d.at, d.our_kind, d.venue_kind, d.our_quantity::text, "
 TOLD += "d.venue_quantity::text, d.our_price::text, d.venue_price::text, d.our_fee::text, d.venue_fee::text, "
 TOLD += f"{KEY} AS key"
@@ -69,6 +68,7 @@ covered AS (
 ),
 differing AS MATERIALIZED (
     SELECT coalesce(o.venue, t.venue) AS venue, coalesce(o.account, t.account) AS account, coalesce(o.id, t.id) AS id,
+           coalesce(o.scope, t.scope) AS scope,
            coalesce(o.instrument, t.instrument) AS instrument, coalesce(o.executed_at, t.executed_at) AS at,
            coalesce(t.executed_at, o.executed_at) AS fee_at, coalesce(o.side, t.side) AS side,
            o.present AS here, t.present AS there, o.kind AS our_kind, t.kind AS venue_kind,
@@ -79,7 +79,7 @@ differing AS MATERIALIZED (
                IS DISTINCT FROM (t.kind, t.account, t.instrument, t.side, t.reference, t.fee_currency) AS other
     FROM {SIDE.format(view="executions", name="o")}
     FULL JOIN {SIDE.format(view="venue_executions", name="t")}
-         ON t.venue = o.venue AND t.id = o.id
+         ON t.venue = o.venue AND t.id = o.id AND t.scope = o.scope
     WHERE ({AGREE}) IS NOT TRUE
 ),
 ours_alone AS (
@@ -125,21 +125,23 @@ breaks AS MATERIALIZED (
     FROM differing d
     WHERE here AND there
           -- What both sides took back or replaced counts for neither.
-          AND NOT (EXISTS (SELECT FROM maintenance.executions r WHERE r.venue = d.venue AND r.reference = d.id)
+          AND NOT (EXISTS (SELECT FROM maintenance.executions r
+                           WHERE r.venue = d.venue AND r.reference = d.id AND {scope("r")} = d.scope)
                    AND EXISTS (SELECT FROM maintenance.venue_executions r
-                               WHERE r.venue = d.venue AND r.reference = d.id))
+                               WHERE r.venue = d.venue AND r.reference = d.id AND {scope("r")} = d.scope))
     ) both_sides WHERE classes <> '{{}}'
 ),
 -- Fees: sums differ by what differs, and by what only one side took back or replaced. What waits for a later statement
 -- counts on neither side: not by its own fee, and not by what it takes back or replaces.
 our_amended AS MATERIALIZED (
-    SELECT DISTINCT venue, id FROM (
-        SELECT venue, reference AS id FROM maintenance.executions WHERE reference IS NOT NULL
-        EXCEPT ALL (SELECT venue, our_reference FROM differing WHERE there IS NULL
-                    EXCEPT ALL SELECT venue, our_reference FROM ours_alone WHERE covered)) r
+    SELECT DISTINCT venue, scope, id FROM (
+        SELECT venue, {scope("e")} AS scope, reference AS id FROM maintenance.executions e WHERE reference IS NOT NULL
+        EXCEPT ALL (SELECT venue, scope, our_reference FROM differing WHERE there IS NULL
+                    EXCEPT ALL SELECT venue, scope, our_reference FROM ours_alone WHERE covered)) r
 ),
 venue_amended AS MATERIALIZED (
-    SELECT DISTINCT venue, reference AS id FROM maintenance.venue_executions WHERE reference IS NOT NULL
+    SELECT DISTINCT venue, {scope("e")} AS scope, reference AS id FROM maintenance.venue_executions e
+    WHERE reference IS NOT NULL
 ),
 one_side_amended AS MATERIALIZED (
     (SELECT * FROM our_amended EXCEPT SELECT * FROM venue_amended)
@@ -152,15 +154,16 @@ charged AS MATERIALIZED (
         SELECT {CHARGED} FROM differing WHERE there
         UNION ALL SELECT {CHARGED} FROM ours_alone WHERE covered
         UNION ALL
-        SELECT o.venue, o.id, t.executed_at, o.instrument, o.account, t.account, o.fee_currency, t.fee_currency, o.fee,
+        SELECT o.venue, o.id, o.scope, t.executed_at, o.instrument, o.account, t.account, o.fee_currency,
+               t.fee_currency, o.fee,
                t.fee, true, true, o.kind, t.kind
         FROM one_side_amended a
-        JOIN {SIDE.format(view="executions", name="o")} ON o.venue = a.venue AND o.id = a.id
-        JOIN {SIDE.format(view="venue_executions", name="t")} ON t.venue = a.venue AND t.id = a.id
+        JOIN {SIDE.format(view="executions", name="o")} ON o.venue = a.venue AND o.id = a.id AND o.scope = a.scope
+        JOIN {SIDE.format(view="venue_executions", name="t")} ON t.venue = a.venue AND t.id = a.id AND t.scope = a.scope
         WHERE {AGREE}
     ) d
-    LEFT JOIN our_amended o ON o.venue = d.venue AND o.id = d.id
-    LEFT JOIN venue_amended t ON t.venue = d.venue AND t.id = d.id
+    LEFT JOIN our_amended o ON o.venue = d.venue AND o.id = d.id AND o.scope = d.scope
+    LEFT JOIN venue_amended t ON t.venue = d.venue AND t.id = d.id AND t.scope = d.scope
 ),
 amounts AS (
     SELECT c.*, ours AND theirs AND our_account IS NOT DISTINCT FROM venue_account

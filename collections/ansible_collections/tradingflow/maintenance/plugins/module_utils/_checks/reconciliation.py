@@ -19,12 +19,12 @@ from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
 from .guard import guarded
 from .matching import EXECUTION, EXECUTIONS, EXECUTIONS_SQL
-from .sql import HAPPENED, NotMeasured, Probe, Row, Views, readable
+from .sql import HAPPENED, NotMeasured, Probe, Row, Views, readable, scope
 from .venue_statements import ASK_VENUE, LINES, REASONS, STATEMENTS, place, states
 
 POSITIONS: Views = {
     **STATEMENTS,
-    "executions": {name: kind for name, kind in EXECUTION.items() if name not in ("price", "fee", "fee_currency")},
+    "executions": {name: kind for name, kind in EXECUTION.items() if name != "price"},
     "positions": {"account": "text", "venue": "text", "instrument": "text", "quantity": "exact"},
     "venue_positions": {**LINES["venue_positions"], "instrument": "text", "quantity": "exact"},
 }
@@ -95,7 +95,9 @@ breaks AS MATERIALIZED (
 """
 
 
-SIGNED = f"({readable('quantity')}) * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END AS signed"
+# A fee that is taken in the coin itself leaves the position.
+SIGNED = f"""({readable("quantity")}) * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END
+           - CASE WHEN %(coins)s::jsonb ->> instrument = fee_currency THEN {readable("fee")} ELSE 0 END AS signed"""
 
 # What was executed, taken back or replaced since. What has no time, or one of the future, moved nobody knows when.
 POSITIONS_SQL = compared_sql(
@@ -114,7 +116,8 @@ POSITIONS_SQL = compared_sql(
     LEFT JOIN LATERAL (SELECT CASE WHEN min(signed) = max(signed) AND count(signed) = count(*) THEN min(signed) END
                               AS signed
                        FROM (SELECT {SIGNED} FROM maintenance.executions x
-                             WHERE x.venue = e.venue AND x.venue_execution_id = e.reference AND e.kind <> 'trade') x
+                             WHERE x.venue = e.venue AND x.venue_execution_id = e.reference AND e.kind <> 'trade'
+                                   AND {scope("x")} = {scope("e")}) x
                        ) r ON true
 )""",
     "quantity",
@@ -214,13 +217,14 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
 SOURCE = "schema maintenance: our books and the venues' statements"
 
 
-def _probe(names: Tuple[str, ...], sql: str, views: Views) -> Probe:
+def _probe(names: Tuple[str, ...], sql: str, views: Views, *more: str) -> Probe:
+    facts = ("places", "venues", "scopes", *more)
     checks = tuple((f"trading.{name}", TITLES[name]) for name in names)
-    return Probe(checks, "schema maintenance", sql, reconciled, views, context=True, facts=("places",))
+    return Probe(checks, "schema maintenance", sql, reconciled, views, context=True, facts=facts)
 
 
 PROBES: Tuple[Probe, ...] = (
     _probe(("reconcile_executions", "reconcile_fees"), EXECUTIONS_SQL, EXECUTIONS),
-    _probe(("reconcile_positions",), POSITIONS_SQL, POSITIONS),
+    _probe(("reconcile_positions",), POSITIONS_SQL, POSITIONS, "coins"),
     _probe(("reconcile_cash",), CASH_SQL, CASH),
 )

@@ -13,8 +13,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from . import amount, limits, plural, printable
+from .calendar import Calendars, UnknownCalendar
 from .guard import guarded
-from .sql import LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, finite, readable
+from .sql import HAPPENED, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, finite, readable
 
 VIEWS: Views = {
     "risk_limits": {
@@ -27,7 +28,7 @@ VIEWS: Views = {
         "warning_ratio": "exact",
         "active": "boolean",
     },
-    "strategies": {"strategy": "text", "account": "text"},
+    "strategies": {"strategy": "text", "account": "text", "calendar": "text"},
     "positions": {"strategy": "text", "instrument": "text", "quantity": "exact"},
     "instruments": {"instrument": "text", "multiplier": "exact"},
     "prices": {"instrument": "text", "observed_at": "time", "price": "exact", "currency": "text"},
@@ -95,8 +96,10 @@ capital AS (
     SELECT m.scope, m.subject, sum({readable("n.equity")}) AS equity,
            sum({readable("n.pnl")}) AS pnl, min(coalesce(nullif(n.currency, ''), '?')) AS currency,
            max(coalesce(nullif(n.currency, ''), '?')) AS other,
-           bool_and(coalesce(n.day IS NOT NULL AND n.as_of > clock_timestamp() - make_interval(hours => %(equity_age)s)
-                             AND n.as_of <= clock_timestamp() + interval '5 s', false)) AS fresh
+           bool_and(coalesce(n.day IS NOT NULL AND {HAPPENED.format(column="n.as_of")}, false)) AS dated,
+           json_agg(json_build_array(extract(epoch FROM n.as_of)::float8, (
+               SELECT min(calendar) FROM maintenance.strategies s WHERE s.strategy = m.strategy)))
+               FILTER (WHERE isfinite(n.as_of)) AS ages
     FROM members m LEFT JOIN newest n USING (strategy) GROUP BY m.scope, m.subject
 ),
 rates AS (
@@ -127,7 +130,8 @@ SELECT l.limit_id, l.scope, l.subject, l.metric, l.limit_value::numeric AS limit
        EXISTS (SELECT FROM members m WHERE m.scope = l.scope AND m.subject = l.subject) AS known,
        EXISTS (SELECT FROM maintenance.orders) AS orders,
        coalesce(x.gross, 0) AS gross, coalesce(x.net, 0) AS net, coalesce(x.largest, 0) AS largest, x.unpriced,
-       x.unreadable, x.currency AS held_currency, x.other AS held_other, c.equity, c.pnl, c.fresh,
+       x.unreadable, x.currency AS held_currency, x.other AS held_other, c.equity, c.pnl, c.dated, c.ages,
+       extract(epoch FROM clock_timestamp())::float8 AS now,
        c.currency AS equity_currency, c.other AS equity_other, coalesce(r.busiest, 0) AS busiest,
        u.counted AS undated,
        (SELECT json_object_agg(what, json_build_object('counted', counted, 'nameless', nameless, 'example', example))
@@ -228,12 +232,26 @@ def used(row: Row) -> Decimal:
     return Context(prec=28).divide(value, equity) if metric in ("concentration", "leverage") else value
 
 
-def risk(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+def fresh(row: Row, hours: float, calendars: Calendars) -> bool:
+    """Whether the equity of all strategies is recent: by the clock, or by the days on which their markets were open."""
+    for at, calendar in row["ages"] or []:
+        if row["now"] - at < hours * 3600:
+            continue
+        try:
+            if calendars.market(calendar, row["now"]).aged(at) >= hours * 3600:
+                return False
+        except UnknownCalendar:
+            return False
+    return bool(row["dated"])
+
+
+def risk(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """Of each strategy and account the limit that is used most, all of them in the details."""
     if not rows:
         raise NotMeasured("no limit is active.", "Set limits in the platform, or correct the view risk_limits.")
     subjects: Dict[Tuple[str, str], List[Row]] = {}
     for row in rows:
+        row["fresh"] = fresh(row, given["equity_age"], given["calendars"])
         subjects.setdefault((printable(row["scope"], 40), printable(row["subject"])), []).append(row)
     for (scope, name), own in subjects.items():
         id, title = f"trading.risk_limits:{scope}/{name}", f"{TITLE} of {scope} {name}"
@@ -327,5 +345,5 @@ def judged(id: str, title: str, rows: List[Row], thresholds: Dict[str, Any]) -> 
 
 
 PROBES: Tuple[Probe, ...] = (
-    Probe((("trading.risk_limits", TITLE),), "view maintenance.risk_limits", LIMITS_SQL, risk, VIEWS),
+    Probe((("trading.risk_limits", TITLE),), "view maintenance.risk_limits", LIMITS_SQL, risk, VIEWS, context=True),
 )

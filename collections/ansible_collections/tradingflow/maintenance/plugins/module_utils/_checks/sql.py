@@ -47,6 +47,11 @@ def readable(number: str) -> str:
     return f"CASE WHEN {finite(number)} THEN {number}::numeric ELSE 'NaN'::numeric END"
 
 
+def scope(name: str) -> str:
+    """SQL: within what an execution's id is unique at its venue: nothing more, or the instrument."""
+    return f"CASE WHEN {name}.venue = ANY(%(by_instrument)s) THEN coalesce({name}.instrument, '') ELSE '' END"
+
+
 def strange(column: str, words: Tuple[str, ...]) -> str:
     """SQL: whether a word is none of those that are known; NULL is none either."""
     known = ", ".join(f"'{word}'" for word in words)

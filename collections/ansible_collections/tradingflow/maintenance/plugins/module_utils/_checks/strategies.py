@@ -16,14 +16,13 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
 from . import limits, plural, printable, span
-from .calendar import Calendars, Market, UnknownCalendar
-from .guard import each, guarded
+from .calendar import Calendars, UnknownCalendar
+from .guard import each
 from .sql import NotMeasured, Probe, Row, Views
 
 SOURCE = "view maintenance.strategies"
 
 DEFINE = "Define strategies in the platform, or correct the view maintenance.strategies."
-ORDERS_DUE = "Orders when they are due"
 
 #: States in which a strategy need not run, hence need not beat.
 AT_REST = {"stopped", "disabled", "retired", "off"}
@@ -48,16 +47,6 @@ STRATEGIES: Views = {
     }
 }
 PLATFORM: Views = {"heartbeat": {"instance": "text", "beat_at": "time", "interval_seconds": "number"}}
-DUE: Views = {
-    "strategies": {
-        "strategy": "text",
-        "expected_state": "text",
-        "calendar": "text",
-        "max_order_gap_seconds": "number",
-        "started_at": "time",
-    },
-    "orders": {"strategy": "text", "created_at": "time"},
-}
 
 
 def sensible(interval: Optional[float]) -> bool:
@@ -228,88 +217,6 @@ def silent(pulse: Check) -> bool:
     return "market" in pulse.details and pulse.value is not None
 
 
-def orders_due(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
-    """Of each strategy that should trade, for how long its market was open since its last order."""
-    if not rows:
-        raise NotMeasured("no strategy is defined.", DEFINE)
-    trading = [(row, name) for row, name in named(rows) if not_trading(row) is not True]
-    for row, name in trading:
-        due = partial(order_due, row, name, thresholds, given["calendars"])
-        yield guarded(f"trading.orders_due:{name}", f"Orders of {name}", due, source=SOURCE)
-    if not trading:
-        text = "No strategy should be trading."
-        yield Check("trading.orders_due", ORDERS_DUE, OK, 0, message=text, source=SOURCE)
-
-
-def not_trading(row: Row) -> Optional[bool]:
-    """Whether a strategy need not send orders; None when nobody knows in which state it should be."""
-    state = state_of(row)
-    return state in NOT_TRADING if state in STATES else None
-
-
-def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calendars) -> Check:
-    """The pause of one strategy. Nothing is due of one whose longest pause nobody says."""
-    id, title, gap = f"trading.orders_due:{name}", f"Orders of {name}", row["gap"]
-    kwargs: Dict[str, Any] = {"source": "views maintenance.strategies and orders"}
-    if row["twice"]:
-        return there_twice(row, id, title, name)
-    if not_trading(row) is None:
-        return unknown_state(row, id, title, name)
-    if gap is not None and not sensible(gap):
-        remedy = "Correct max_order_gap_seconds in the view maintenance.strategies."
-        return unknown(id, title, f"The longest pause of {name} is {gap}: no number above 0.", remedy, **kwargs)
-    # One that never sent an order may be new.
-    never = row["age"] is None
-    age = row["started"] if never else row["age"]
-    last = f"{name} has never sent an order" if never else f"The last order of {name} is {span(age)} old"
-    if age is None or not math.isfinite(age) or age < -AHEAD:
-        text = f"{last}, and nobody says since when it runs." if age is None else f"{last}: that makes no sense."
-        remedy = "Correct started_at in maintenance.strategies, or created_at in maintenance.orders."
-        return unknown(id, title, text, remedy, **kwargs)
-    age = max(age, 0.0)
-    limit = factors(thresholds, "orders_due", gap) if gap else {"warning": None, "critical": None}
-    details = {"max_order_gap_s": gap, "age_s": round(age, 1), "future_orders": row["future"] or 0}
-    kwargs.update(unit="s", details=details, **limit)
-    if never:
-        last += f" and runs for {span(age)}"
-    if not gap:
-        text = f"{last}; nobody says how long it may pause (max_order_gap_seconds)."
-        return Check(id, title, OK, round(age, 1), message=text, **kwargs)
-    details["calendar"] = printable(row["calendar"] or "none", 40)
-    soon = all(level is None or age < level for level in limit.values())
-    if soon and calendars.is_costly(row["calendar"]):
-        # The market cannot have been open for longer than that; its calendar need not be read.
-        text = f"{last}, for less than {span(gap)} of trading."
-        return Check(id, title, OK, round(age, 1), message=text, **kwargs)
-    try:
-        market = calendars.market(row["calendar"], row["now"])
-    except UnknownCalendar as error:
-        return unknown(id, title, f"{last}; {error.message}", error.remedy, **kwargs)
-    return paused(Check(id, title, OK, 0, **kwargs), market, row["now"] - age, last, gap, limit)
-
-
-def paused(given: Check, market: Market, since: float, last: str, gap: float, limit: Dict[str, Any]) -> Check:
-    """A pause against what is usual, in time for which the market was open."""
-    pause = round(market.open_seconds(since), 1)
-    given.details["market"] = market.state()
-    check = judge(
-        given.id,
-        given.title,
-        pause,
-        unit="s",
-        **limit,
-        message=f"{last}; its market ({printable(market.name, 40)}) was open for {span(pause)} since and is "
-        f"{market.state()}. It pauses no longer than {span(gap)} as a rule.",
-        remedy="See in its log why it sends no orders: signals, market data, limits, connection to the venue.",
-        source=given.source,
-        details=given.details,
-    )
-    if since < market.start and limit["critical"] is not None:
-        # Further back nobody looked.
-        check.status, check.remedy = CRITICAL, check.remedy or "See in its log why it sends no orders."
-    return check
-
-
 def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     """The freshest heartbeat of all instances of the platform: one alive is enough, others may have been replaced."""
     rows = [row for row in rows if sensible(row["interval"])]
@@ -367,24 +274,5 @@ PROBES: Tuple[Probe, ...] = (
         """,
         platform,
         PLATFORM,
-    ),
-    Probe(
-        (("trading.orders_due", ORDERS_DUE),),
-        "views maintenance.strategies and orders",
-        """
-        SELECT strategy, expected_state, calendar, max_order_gap_seconds::float8 AS gap, n.future,
-               extract(epoch FROM clock_timestamp())::float8 AS now,
-               extract(epoch FROM clock_timestamp() - n.at)::float8 AS age,
-               extract(epoch FROM clock_timestamp() - started_at)::float8 AS started,
-               nullif(count(*) OVER (PARTITION BY strategy), 1) AS twice
-        FROM maintenance.strategies LEFT JOIN (
-            SELECT strategy, max(created_at) FILTER (WHERE created_at <= clock_timestamp() + interval '5 s') AS at,
-                   count(*) FILTER (WHERE created_at > clock_timestamp() + interval '5 s') AS future
-            FROM maintenance.orders GROUP BY strategy) n USING (strategy)
-        ORDER BY strategy
-        """,
-        orders_due,
-        DUE,
-        context=True,
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, Check, judge, unknown
 from . import amount, limits, plural, printable, span
+from .due import no_orders
 from .executions import STATUSES
 from .sql import (
     CREATED_AT,
@@ -23,15 +24,17 @@ from .sql import (
     Probe,
     Row,
     finite,
+    scope,
     strange,
     undated,
     unknown_words,
 )
 
-DUPLICATES_SQL = """
+DUPLICATES_SQL = f"""
 WITH found AS MATERIALIZED (
-    SELECT venue, venue_execution_id AS id, count(*) AS times FROM maintenance.executions
-    WHERE venue_execution_id IS NOT NULL GROUP BY venue, venue_execution_id HAVING count(*) > 1
+    SELECT venue, venue_execution_id AS id, count(*) AS times, min(instrument) AS instrument
+    FROM maintenance.executions e
+    WHERE venue_execution_id IS NOT NULL GROUP BY venue, venue_execution_id, {scope("e")} HAVING count(*) > 1
 )
 SELECT EXISTS (SELECT FROM maintenance.executions) AS any, (SELECT count(*) FROM found) AS total,
        (SELECT json_agg(f) FROM (SELECT * FROM found ORDER BY venue, id LIMIT 10) f) AS first
@@ -195,7 +198,7 @@ WHERE {LAST_DAY_OR_UNDATED.format(column="created_at")}
 """
 
 
-def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+def ratios(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """Of the last day's orders, how many were rejected, and how many of the accepted and closed ones were filled."""
     row = rows[0]
     for name, title, part, whole, text, below in (
@@ -203,6 +206,12 @@ def ratios(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         ("fill_ratio", "Filled orders", row["filled"], row["closed"], "closed orders of the last day were filled", 1),
     ):
         source, limit = "view maintenance.orders", limits(thresholds, name)
+        nothing = None
+        if not (row["total"] or row["unreadable"] or row["undated"]):
+            nothing = no_orders(given, f"trading.{name}", title)
+        if nothing:
+            yield nothing
+            continue
         if not whole or row["unreadable"] or row["undated"] or row["strange"]:
             why = f"there was no {'closed ' if below else ''}order in the last day."
             if row["undated"]:
@@ -275,7 +284,8 @@ PROBES: Tuple[Probe, ...] = (
         "view maintenance.executions",
         DUPLICATES_SQL,
         duplicates,
-        {"executions": {"venue": "text", "venue_execution_id": "text"}},
+        {"executions": {"venue": "text", "venue_execution_id": "text", "instrument": "text"}},
+        facts=("scopes",),
     ),
     Probe(
         TRANSACTIONS,
@@ -298,6 +308,7 @@ PROBES: Tuple[Probe, ...] = (
         RATIOS_SQL,
         ratios,
         {"orders": {"status": "text", "filled_quantity": "exact", "created_at": "time"}},
+        context=True,
     ),
     Probe(
         (("trading.orders_without_executions", WITHOUT_EXECUTIONS),),

@@ -17,7 +17,23 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..checks import Check
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError, DatabaseError
-from . import executions, limits, printable, reconciliation, risk, strategies, thresholds_spec, trades, venue_statements
+from . import (
+    cover,
+    due,
+    executions,
+    filled,
+    holdings,
+    limits,
+    open_orders,
+    prices,
+    printable,
+    reconciliation,
+    risk,
+    strategies,
+    thresholds_spec,
+    trades,
+    venue_statements,
+)
 from .calendar import Calendars, parse
 from .facts import FACTS, Fact
 from .sql import Probe, Row, Views, ask, reading
@@ -41,6 +57,7 @@ TRADING_SPEC: Dict[str, Any] = {
     "price_age": {"type": "int", "default": 120},
     "equity_age": {"type": "int", "default": 36},
     "match_window": {"type": "int", "default": 60},
+    "open_order_days": {"type": "int", "default": 30},
     "calendars": {"type": "dict", "default": {}},
     "thresholds": thresholds_spec(
         {
@@ -66,7 +83,15 @@ TRADING_SPEC: Dict[str, Any] = {
             "execution_latency": (1000, 5000),
             "slippage": (25, 100),
             "filled_quantities": (None, 1),
+            "order_quantities": (None, 1),
+            "strategy_positions": (None, 1),
+            "unacknowledged_orders": (60, 600),
+            "open_orders": (1, 10),
+            "old_prices": (86400, 172800),
+            "price_jumps": (25, 100),
             "risk_limits": (0.8, 1),
+            "unlimited_strategies": (1, None),
+            "disabled_limits": (1, None),
         }
     ),
 }
@@ -74,7 +99,10 @@ TRADING_SPEC: Dict[str, Any] = {
 SCHEMA = "maintenance"
 
 #: Checks whose breaks are compared with those of the run before.
-CARRIED = tuple(f"trading.{name}" for name in (*reconciliation.TITLES, "filled_quantities"))
+CARRIED = tuple(
+    f"trading.{name}"
+    for name in (*reconciliation.TITLES, "filled_quantities", "order_quantities", "strategy_positions")
+)
 
 #: What PostgreSQL's types are to us. A time without a zone is none: nobody knows which moment it means.
 #: Money and quantities are exact: what a float has lost nobody can compare.
@@ -187,6 +215,9 @@ class Known:
         return None
 
     def _learn(self, fact: Fact) -> Optional[Tuple[str, str]]:
+        if fact.optional and not fact.views.keys() & self._catalogue.keys():
+            self._given.update(fact.read([], self._given))
+            return None
         lacking = lack(self._catalogue, fact.views)
         if lacking:
             return lacking
@@ -201,7 +232,7 @@ class Known:
         return (failed[0].message, failed[0].remedy) if failed else None
 
 
-COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window")
+COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window", "open_order_days")
 
 
 def parameters(thresholds: Row, options: Row) -> Row:
@@ -269,9 +300,15 @@ BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '
 #: In this order.
 PROBES: Tuple[Probe, ...] = (
     *strategies.PROBES,
+    *due.PROBES,
     *venue_statements.PROBES,
     *reconciliation.PROBES,
     *trades.PROBES,
     *executions.PROBES,
+    *filled.PROBES,
+    *holdings.PROBES,
+    *open_orders.PROBES,
+    *prices.PROBES,
     *risk.PROBES,
+    *cover.PROBES,
 )

@@ -71,7 +71,12 @@ def states(kind: str, which: str) -> str:
         WHERE s.record_count IS DISTINCT FROM coalesce(l.counted, 0)
     ),
     gaps AS (
-        SELECT venue, account, before AS after, period_start AS until FROM statements WHERE period_start > before
+        SELECT venue, account, before AS after, period_start AS until FROM statements s WHERE period_start > before
+               -- What nobody could trade in is no gap.
+               AND NOT EXISTS (SELECT FROM jsonb_to_recordset(%(closed)s::jsonb)
+                                   AS c (venue text, after float8, until float8)
+                               WHERE c.venue = s.venue AND abs(extract(epoch FROM s.before) - c.after) < 0.001
+                                     AND abs(extract(epoch FROM s.period_start) - c.until) < 0.001)
     ),
     places AS (
         SELECT venue, account FROM maintenance.cash UNION SELECT venue, account FROM maintenance.positions
@@ -82,7 +87,9 @@ def states(kind: str, which: str) -> str:
         SELECT p.venue, p.account, n.statement_id, n.as_of,
                extract(epoch FROM clock_timestamp() - n.as_of)::float8 AS age,
                (SELECT min(statement_interval_seconds)::float8 FROM maintenance.venues v WHERE v.venue = p.venue)
-                   AS interval
+                   AS interval,
+               (SELECT max(before) FROM jsonb_to_recordset(%(venues)s::jsonb) AS c (venue text, before float8)
+                WHERE c.venue = p.venue) AS stale_before
         FROM places p LEFT JOIN newest n ON n.venue = p.venue AND n.account = p.account
     ),
     states AS MATERIALIZED (
@@ -91,7 +98,8 @@ def states(kind: str, which: str) -> str:
             WHEN as_of IS NULL THEN 'time'
             WHEN (interval > 0 AND interval < 'Infinity') IS NOT TRUE THEN 'interval'
             WHEN age < -5 THEN 'future'
-            WHEN age >= coalesce(%(stale)s::float8, 'Infinity') * interval THEN 'stale'
+            WHEN age >= coalesce(%(stale)s::float8, 'Infinity') * interval
+                 AND coalesce(extract(epoch FROM as_of) <= stale_before, true) THEN 'stale'
             WHEN EXISTS (SELECT FROM incomplete i WHERE i.venue = a.venue AND i.account = a.account) THEN 'incomplete'
             WHEN '{kind}' = 'executions'
                  AND EXISTS (SELECT FROM gaps g WHERE g.venue = a.venue AND g.account = a.account) THEN 'gap'
@@ -102,24 +110,35 @@ def states(kind: str, which: str) -> str:
 
 STATEMENTS_SQL = " UNION ALL ".join(
     f"""(WITH {states(kind, "statements" if kind == "executions" else "newest")}
-         SELECT '{kind}' AS kind, venue, account, age / nullif(interval, 0) AS age, as_of, reason
+         SELECT '{kind}' AS kind, venue, account, age / nullif(interval, 0) AS age, interval,
+                extract(epoch FROM as_of)::float8 AS since, as_of, reason
          FROM states)"""
     for kind in KINDS
 )
 # Statements of a kind that nobody knows are those of none of the others.
 STATEMENTS_SQL += f"""
-    UNION ALL SELECT kind, venue, account, NULL, as_of, 'kind' FROM maintenance.venue_statements
+    UNION ALL SELECT kind, venue, account, NULL, NULL, NULL, as_of, 'kind' FROM maintenance.venue_statements
     WHERE {strange("kind", KINDS)}"""
 
 ASK_VENUE = "Get the statement from the venue and load it, then run again."
 
 
-def statements(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
+def in_intervals(row: Row, markets: Row) -> Any:
+    """The age of a statement in intervals of its venue, without the days on which that was closed."""
+    market = markets.get(row["venue"])
+    if market is None or row["since"] is None or row["age"] is None or row["age"] < 1:
+        return row["age"]
+    return min(market.aged(row["since"]) / row["interval"], row["age"])
+
+
+def statements(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
     """The worst of the newest statements of all kinds: age in multiples of the venue's interval, and completeness."""
     if not rows:
         raise NotMeasured("no account trades at a venue.", "Correct the views maintenance.cash and venue_statements.")
     limit = limits(thresholds, "venue_statements")
     broken = [row for row in rows if row["reason"] not in (None, "stale")]
+    for row in rows:
+        row["age"] = in_intervals(row, given["markets"])
     ages = [row["age"] for row in rows if row["reason"] in (None, "stale")]
     oldest = round(max(ages), 3) if ages else None
     check = judge(
@@ -159,6 +178,7 @@ PROBES: Tuple[Probe, ...] = (
         STATEMENTS_SQL,
         statements,
         {**STATEMENTS, **LINES},
-        facts=("places",),
+        context=True,
+        facts=("places", "venues"),
     ),
 )
