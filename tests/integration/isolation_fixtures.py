@@ -52,16 +52,18 @@ class Source:
         self.programs = programs
         self.home = root / "source"
         self.archive, self.base, spaces = root / "archive", root / "base", root / "base-early"
+        # Apart from the rest, as servers share one.
+        sockets = root / "s"
         self.data, self.early, self.late = (self.home / name for name in ("data", "early", 'so "late"'))
         self.port = free_ports(["port"], {})["port"]
-        for path in (self.home, self.archive, self.base, spaces, self.early, self.late):
+        for path in (self.home, self.archive, self.base, spaces, sockets, self.early, self.late):
             path.mkdir(mode=0o700)
             if user := instance.account(None):
                 os.chown(path, user.uid, user.gid)
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "--locale=C")
+        self.said("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "--locale=C")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
             file.write(
-                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{self.home}'\n"
+                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n"
                 "fsync = off\nautovacuum = off\narchive_mode = on\nlogging_collector = on\n"
                 f"archive_command = 'test ! -f {self.archive}/%f && cp %p {self.archive}/%f'\n"
                 f"log_directory = '{self.home}/log'\nlc_messages = 'C'\nshared_buffers = 16MB\n"
@@ -70,7 +72,8 @@ class Source:
             )
         self._server: subprocess.Popen[bytes] | None = None
 
-    def _run(self, name: str, *arguments: str) -> None:
+    def said(self, name: str, *arguments: str) -> str:
+        """What a program of the server's said."""
         done = subprocess.run(
             [str(self.programs / name), *arguments],
             env=_environment(),
@@ -81,27 +84,47 @@ class Source:
             **_identity(),
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
 
     def start(self) -> None:
         """Starts it."""
-        self._server = subprocess.Popen(
-            [str(self.programs / "postgres"), "-D", str(self.data)],
+        self._server = self._started(self.data, self.port)
+
+    def _started(self, data: Path, port: int) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [str(self.programs / "postgres"), "-D", str(data), "-p", str(port)],
             env=_environment(),
-            cwd=self.data,
+            cwd=data,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **_identity(),
         )
-        wait_until(self.answers, "the source", process=self._server, log_file=self.home / "none")
+        wait_until(lambda: self.answers(port), "the server", process=process, log_file=self.root / "none")
+        return process
 
-    def answers(self) -> bool:
-        """Whether it takes connections."""
+    @contextmanager
+    def running(self, data: Path) -> Iterator[int]:
+        """A server on a copy, as an operator starts it; gives its port."""
+        port = free_ports(["port"], {})["port"]
+        process = self._started(data, port)
         try:
-            self.sql("SELECT 1")
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    def answers(self, port: int) -> bool:
+        """Whether a server takes connections."""
+        try:
+            self.sql("SELECT 1", port=port)
         except psycopg2.OperationalError:
             return False
         return True
+
+    def setting(self, data: Path, name: str) -> str:
+        """What a copy's configuration says."""
+        return self.said("postgres", "-D", str(data), "-C", name).strip()
 
     def stop(self) -> None:
         """Stops it in good order."""
@@ -110,9 +133,9 @@ class Source:
             self._server.wait(60)
             self._server = None
 
-    def sql(self, *statements: str) -> Any:
+    def sql(self, *statements: str, port: int | None = None) -> Any:
         """The first value of the last statement."""
-        connection = psycopg2.connect(host="127.0.0.1", port=self.port, dbname="postgres", user="postgres")
+        connection = psycopg2.connect(host="127.0.0.1", port=port or self.port, dbname="postgres", user="postgres")
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:
@@ -129,7 +152,7 @@ class Source:
             f"CREATE TABLESPACE early LOCATION '{self.early}'",
             f"CREATE TABLE old TABLESPACE early AS SELECT i FROM generate_series(1, {BEFORE}) i",
         )
-        self._run(
+        self.said(
             *("pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-D", str(self.base)),
             *("-X", "none", "--checkpoint=fast", "--no-sync", f"--tablespace-mapping={self.early}={self.base}-early"),
         )
@@ -158,6 +181,20 @@ class Source:
         """The restore point that was named after all of it."""
         return Target("here", self.lsn, f'cp {self.archive}/%f "%p"', "postgres")
 
+    def unpacked(self, data: Path, early: Path, user: Any) -> Path:
+        """The backup with its tablespace in a place of the test's."""
+        shutil.copytree(self.base, data, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(f"{self.base}-early", early, dirs_exist_ok=True)
+        (data / "tablespace_map").unlink(missing_ok=True)
+        (link,) = (data / "pg_tblspc").iterdir()
+        link.unlink()
+        link.symlink_to(early)
+        for path in (data, early):
+            for each in (path, *path.rglob("*")):
+                if user:
+                    os.chown(each, user.uid, user.gid, follow_symlinks=False)
+        return data
+
     @contextmanager
     def copy(self, user: Any = None) -> Iterator[Restored]:
         """A scratch server on a copy of the backup."""
@@ -167,16 +204,7 @@ class Source:
         names = {name: str(self.programs / name) for name in ("postgres", "pg_controldata")}
         try:
             with Restored(folder, names, user, dict(instance.SETTINGS)) as server:
-                shutil.copytree(self.base, server.data, symlinks=True, dirs_exist_ok=True)
-                shutil.copytree(f"{self.base}-early", server.tablespaces / "early")
-                (server.data / "tablespace_map").unlink(missing_ok=True)
-                (link,) = (server.data / "pg_tblspc").iterdir()
-                link.unlink()
-                link.symlink_to(server.tablespaces / "early")
-                for path in (server.data, server.tablespaces):
-                    for each in (path, *path.rglob("*")):
-                        if user:
-                            os.chown(each, user.uid, user.gid, follow_symlinks=False)
+                self.unpacked(server.data, server.tablespaces / "early", user)
                 server.take_over()
                 yield server
         finally:

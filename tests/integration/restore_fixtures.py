@@ -20,7 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check

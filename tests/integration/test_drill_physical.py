@@ -15,6 +15,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils import sto
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import objects, proof, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import processes as servers
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -360,7 +361,7 @@ def test_killed_in_any_phase_leaves_nothing(drills: Drills, worker: Start, phase
     process.kill()
     process.wait()
     place = drills.place
-    wait_for(lambda: not instance.inside(place) and not processes(str(place)) and not left_in(place), 20)
+    wait_for(lambda: not servers.inside(place) and not processes(str(place)) and not left_in(place), 20)
 
 
 def test_disk_full(drills: Drills, tiny_disk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg2
@@ -12,6 +14,13 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance, restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import walls
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+    cluster,
+    copies,
+    replay,
+    tablespaces,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 
 from tests.integration import isolation_fixtures
@@ -101,7 +110,7 @@ def test_intruder_as_the_servers_own_user(source: Source, tmp_path: Path) -> Non
     with source.copy() as server, open(tmp_path / "said", "wb") as said:
         user = instance.account(None)
         assert user, "run as root"
-        apart = restored.apart(server.folder, server.tablespaces, user, [str(source.data)], None)
+        apart = restored.apart(server.folder, user, [str(source.data)], None)
         for paths in ([str(source.home / path) for path in before], [str(server.data / "PG_VERSION")]):
             said.seek(0)
             said.truncate()
@@ -148,7 +157,7 @@ def test_without_namespaces_as_a_user_who_owns_nothing(source: Source, monkeypat
 
 def test_location_that_would_hide_our_own_folder(source: Source) -> None:
     with source.copy() as server:
-        apart = restored.apart(server.folder, server.tablespaces, instance.account(None), [], None)
+        apart = restored.apart(server.folder, instance.account(None), [], None)
         apart.maps["/var"] = str(server.tablespaces)
         with pytest.raises(RestoreError, match="cannot be mounted at"):
             apart.check(str(server.data))
@@ -197,3 +206,49 @@ def test_ordinary_user_has_a_namespace_of_his_own(source: Source) -> None:
         assert (done.returncode, done.stdout.split()) == (0, [str(nobody.uid)]), done.stderr
         assert [(server.tablespaces / name / "mine").exists() for name in ("one", "two")] == [True, True]
         assert not Path("/usr/games/mine").exists()
+
+
+def test_restored_beside_promoted_and_started_for_real(source: Source) -> None:
+    """As restore_cluster.elsewhere does: promoted apart, then started outside, with tablespaces of its own."""
+    before = source.every()
+    user = program.account("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="tradingflow-beside-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    made = tablespaces.Spaces(str(folder / "copy"), "20261129T120000Z-abcdef", user, [])
+    try:
+        early = made.make("1")
+        data = source.unpacked(folder / "copy", Path(early), user)
+        (data / "recovery.signal").touch()
+        major = int((data / "PG_VERSION").read_text())
+        assert copies.own_settings(data, str(data), source.setting, major) == []
+        apart = replay.Apart(made, [str(source.late)], None, major)
+        settings = {
+            "restore_command": source.target().fetch,
+            "recovery_target_name": "here",
+            "recovery_target_timeline": "current",
+        }
+        with replay.Replay(data, str(source.programs / "postgres"), user, settings, apart) as running:
+            running.start()
+            running.until_paused("postgres", lambda: None)
+            running.promote("postgres", lambda: None)
+            running.stop()
+        cluster.check_state(source.said("pg_controldata", "-D", str(data)))
+        made.settle(data, running.maps)
+        assert list(running.maps) == [str(source.late)]
+        with source.running(data) as port:
+            assert source.sql("SELECT count(*) FROM new", port=port) == LATE
+            assert (
+                source.sql("DELETE FROM new", "VACUUM new", "CHECKPOINT", "SELECT count(*) FROM old", port=port) == 1000
+            )
+            names = "archive_mode", "external_pid_file", "log_directory", "recovery_end_command"
+            assert [source.sql(f"SHOW {name}", port=port) for name in names] == ["off", "", "log", ""]
+            assert (
+                source.sql(
+                    "SELECT count(*) FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '%_tablespaces_%'",
+                    port=port,
+                )
+                == 2
+            )
+        assert source.every() == before
+    finally:
+        shutil.rmtree(folder)

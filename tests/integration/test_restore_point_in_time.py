@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options, replay
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, list_keys
 
 from tests.conftest import ROOT
 from tests.integration import restore_fixtures
+from tests.integration.isolation_fixtures import every
 from tests.integration.pgbackrest_fixtures import Physical, set_up
 from tests.integration.restore_fixtures import bad, remove_cluster, restored, until
 from tests.integration.workers import Start
@@ -467,3 +469,74 @@ def test_elsewhere_beside_the_server_that_runs(lived: Lived) -> None:
         assert lived.physical.sql("SHOW archive_mode")[0][0] == "off"
     finally:
         remove_cluster(folder)
+
+
+def test_tablespaces_of_before_and_after_the_backup(lived: Lived) -> None:
+    """Beside and in place they come into new directories; what the source has in its own stays as it was."""
+    home, user = lived.data.parent, instance.account(None)
+    spaces = home / "spaces"
+    for path in (spaces, spaces / "early", spaces / "la te"):
+        path.mkdir(mode=0o700)
+        if user:
+            os.chown(path, user.uid, user.gid)
+    lived.sql(f"CREATE TABLESPACE early LOCATION '{spaces}/early'")
+    lived.sql(
+        "CREATE TABLE old WITH (autovacuum_enabled = off) TABLESPACE early AS SELECT i FROM generate_series(1, 1000) i"
+    )
+    lived.physical.backup("incr")
+    lived.sql(f"CREATE TABLESPACE late LOCATION '{spaces}/la te'")
+    lived.sql(
+        "CREATE TABLE new WITH (autovacuum_enabled = off) TABLESPACE late AS SELECT i FROM generate_series(1, 20000) i"
+    )
+    lived.sql("DELETE FROM new WHERE i > 15000")
+    lsn = lived.sql("SELECT pg_current_wal_insert_lsn()::text")
+    lived.sql("INSERT INTO new SELECT i FROM generate_series(1, 20000) i")
+    lived.sql("UPDATE old SET i = 0")
+    lived.beat()
+    lived.archive()
+    lived.sql("CHECKPOINT")
+    before = every(spaces)
+    folder, port = home / "elsewhere", lived.postgres["port"]
+    beside = {"data_directory": str(folder), "elsewhere": True, "stop_command": [], "start_command": []}
+    chosen = lived.options(target_type="lsn", target=lsn, confirm=None, cluster=beside)
+    chosen["database"]["port"] = port + 1
+    counts = "SELECT (SELECT count(*) FROM new) * 10000 + (SELECT sum(sign(i)) FROM old)"
+    where = "SELECT string_agg(pg_tablespace_location(oid), ' ') FROM pg_tablespace WHERE spcname IN ('early', 'late')"
+    try:
+        assert engine.plan(chosen)["refusals"] == []
+        checks, _, _ = restored(chosen)
+        assert bad(checks) == {}
+        lived.physical.sandbox.state["postgres"]["port"] = port + 1
+        assert lived.physical.sql(counts)[0][0] == 150001000
+        for place in lived.physical.sql(where)[0][0].split(f" {home}"):
+            assert "/elsewhere_tablespaces_" in place
+        lived.physical.sql("TRUNCATE old, new")
+        lived.physical.sql("CHECKPOINT")
+    finally:
+        remove_cluster(folder)
+        for path in home.glob("elsewhere_tablespaces_*"):
+            shutil.rmtree(path)
+    assert every(spaces) == before
+    chosen = lived.options(target_type="lsn", target=lsn)
+    assert any("early" in step for step in engine.plan(chosen)["steps"])
+    checks, _, _ = restored(chosen)
+    assert bad(checks) == {}
+    assert lived.sql(counts) == 150001000
+    assert lived.sql(where).count("/data_tablespaces_") == 2
+    lived.sql("INSERT INTO new VALUES (1)")
+    assert every(spaces) == before
+    # The new timeline is archived from its beginning: the next recovery goes along it, and over the same tablespaces.
+    second, moment, _third = lived.three()
+    checks, _, _ = restored(lived.options(moment))
+    assert bad(checks) == {}
+    assert (lived.newest(), lived.sql(counts)) == (second, 150011000)
+    assert every(spaces) == before
+    names = [str(home / name) for name in lived.kept() if "_before_" in name]
+    assert len(list(home.glob("data_tablespaces_*"))) == len(names) == 2
+    engine.run(lived.options(mode="remove_old", remove_old=names), Progress())
+    (left,) = home.glob("data_tablespaces_*")
+    lived.sql("DROP TABLE old, new")
+    for name in ("early", "late"):
+        lived.sql(f"DROP TABLESPACE {name}")
+    shutil.rmtree(left)
+    shutil.rmtree(spaces)

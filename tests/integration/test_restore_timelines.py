@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import inside
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, findings, start
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError

@@ -140,6 +140,12 @@ options:
           - The old cluster stays as it is.
         type: bool
         default: false
+      tablespaces:
+        description:
+          - By a tablespace's name, the directory in which a new one is made for it. The server's user may write there.
+          - Others come beside the data directory. The old ones stay where they are.
+        type: dict
+        default: {}
   pgbackrest:
     description: With O(mode=point_in_time), pgBackRest on this host.
     type: dict

@@ -21,6 +21,7 @@ from .._backup.programs import child_setup, last_words
 from .._checks import printable
 from .._checks.application import reason, verdict, version_of
 from .._checks.http import Replica, context, get, replica
+from .._isolation.processes import began, write_group
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
 from ..errors import ConfigurationError
 from .instance import Instance, free_port
@@ -86,11 +87,14 @@ class Application:
         process = self._process
         if process is None:
             return
+        # The group's number is nobody else's as long as its leader was not waited for.
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+            deadline = time.monotonic() + 5
+            while began(process.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        process.wait()
 
     def start(self, tick: Callable[[], None]) -> List[Check]:
         """Starts it and waits until it is healthy and ready; then its version is compared."""
@@ -107,6 +111,7 @@ class Application:
                     stderr=output,
                     preexec_fn=child_setup(0),
                 )
+            write_group(self._folder, self._process.pid)
         except (OSError, subprocess.SubprocessError) as error:
             return [self._failed(f"it did not start: {printable(error, 200)}")]
         paths = [path for path in (self._options["health_path"], self._options["ready_path"]) if path]

@@ -18,6 +18,7 @@ from .._backup.common import new_id
 from .._backup.objects import all_objects
 from .._backup.progress import Progress
 from .._backup.scratch import Scratch, destination, locked
+from .._isolation.processes import end_inside
 from ..checks import Check, as_dicts
 from ..database import connected
 from ..errors import MaintenanceError
@@ -29,7 +30,7 @@ from .application import Application, check_options
 from .engines import engine_of, tools
 from .fetch import Chosen, check_space, choose, manifest_of
 from .files import restore_files
-from .instance import Account, end_inside
+from .instance import Account
 from .invariants import heartbeat
 from .invariants import measure as measure_invariants
 

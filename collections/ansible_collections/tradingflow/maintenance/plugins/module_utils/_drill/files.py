@@ -60,7 +60,7 @@ def restore_files(
     """
     manifest = manifest_of(objects)
     if manifest is None:
-        target.mkdir(mode=0o700)
+        target.mkdir(mode=0o700, exist_ok=True)
         return None
     facts = _facts(point)
     if facts is None:

@@ -123,32 +123,6 @@ def check_place(directory: str, user: Optional[Account]) -> None:
             )
 
 
-def inside(folder: Path) -> List[int]:
-    """Ids of processes whose current directory is in a folder: how a server and its children are found."""
-    found, prefix = [], os.path.join(os.path.realpath(folder), "")
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            with suppress(OSError):
-                if os.path.join(os.readlink(f"/proc/{name}/cwd"), "").startswith(prefix):
-                    found.append(int(name))
-    return found
-
-
-def end_inside(folder: Path) -> None:
-    """Ends what still runs in a folder of ours: at once, and by force when it does not."""
-    for number in (signal.SIGQUIT, signal.SIGKILL):
-        for pid in inside(folder):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        deadline = time.monotonic() + 5
-        while inside(folder):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        else:
-            return
-
-
 def free_port() -> int:
     """A port of loopback on which nothing listens."""
     with socket.socket() as probe:

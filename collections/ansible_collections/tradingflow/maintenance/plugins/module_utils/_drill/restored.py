@@ -63,16 +63,22 @@ class Target(NamedTuple):
     database: str
 
 
-def apart(
-    folder: Path, spaces: Path, user: Optional[Account], guarded: List[str], identifier: Optional[str]
-) -> walls.Walls:
+def apart(folder: Path, user: Optional[Account], guarded: List[str], identifier: Optional[str]) -> walls.Walls:
     """What a server in our folder may write, and the source's paths, which it must not.
 
-    :param folder: ours, with an empty folder "root"
+    :param folder: ours, with the folders "tablespaces" and "root", which is empty
     """
+
+    def make(name: str) -> str:
+        path = folder / "tablespaces" / name
+        path.mkdir(mode=0o700)
+        if user:
+            os.chown(path, user.uid, user.gid)
+        return str(path)
+
     here = [path for path in walls.servers_here() if not path.startswith(f"{folder}/")]
     whom = walls.User(user.uid, user.gid, []) if user else None
-    return walls.Walls([str(folder)], spaces, folder / "root", whom, [*guarded, *here], identifier)
+    return walls.Walls([str(folder)], make, folder / "root", whom, [*guarded, *here], identifier)
 
 
 def check_apart(directory: str, user: Optional[Account], identifier: str) -> None:
@@ -87,7 +93,7 @@ def check_apart(directory: str, user: Optional[Account], identifier: str) -> Non
         (folder / "data").mkdir()
         if user:
             os.chown(folder / "data", user.uid, user.gid)
-        apart(folder, folder / "data", user, [], identifier).check(str(folder / "data"))
+        apart(folder, user, [], identifier).check(str(folder / "data"))
     finally:
         shutil.rmtree(folder)
 
@@ -211,9 +217,7 @@ class Restored(Instance):
             "recovery_target_timeline": "current",
             "restore_command": target.fetch,
         }
-        self._apart = apart(
-            self.folder, self.tablespaces, self._user, self.guarded, self.control.get("Database system identifier")
-        )
+        self._apart = apart(self.folder, self._user, self.guarded, self.control.get("Database system identifier"))
         self._begin(settings)
         while True:
             tick()

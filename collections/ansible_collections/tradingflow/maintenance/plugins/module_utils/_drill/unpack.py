@@ -52,7 +52,7 @@ def unpack_tar(
     owners: bool = False,
 ) -> List[str]:
     """The same from a tar as a stream."""
-    root.mkdir(mode=0o700)
+    root.mkdir(mode=0o700, exist_ok=True)
     unpacking = _Unpacking(os.path.realpath(root), expected, owners)
     try:
         with opened_tar(plain) as tar:

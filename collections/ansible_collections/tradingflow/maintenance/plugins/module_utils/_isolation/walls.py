@@ -49,7 +49,7 @@ class Walls:
     """What a server may write, and what it must not.
 
     :param folders: absolute paths of directories that are ours, its data directory among them
-    :param spaces: an existing directory of ours, within folders, for tablespaces that are made while it replays
+    :param make: makes a directory of ours, by name, for a tablespace that is made while it replays
     :param root: an empty directory of ours
     :param user: whom it runs as; None for us
     :param guarded: paths of the source, whether they are here or not
@@ -59,14 +59,14 @@ class Walls:
     def __init__(
         self,
         folders: List[str],
-        spaces: Path,
+        make: Callable[[str], str],
         root: Path,
         user: Optional[User],
         guarded: Iterable[str],
         system_identifier: Optional[str] = None,
     ) -> None:
         self.folders = folders
-        self.spaces = spaces
+        self._make = make
         self.root = root
         self.user = user
         self.guarded = sorted(set(guarded))
@@ -87,14 +87,7 @@ class Walls:
             return False
         if self._way != "namespace":
             raise _no_place(f"{found[-1]} is not ours, and there are no mount namespaces")
-        number = len(self.maps) + 1
-        while (self.spaces / f"replayed-{number}").exists():
-            number += 1
-        folder = self.spaces / f"replayed-{number}"
-        folder.mkdir(mode=0o700)
-        if self.user:
-            os.chown(folder, self.user.uid, self.user.gid)
-        self.maps[found[-1]] = str(folder)
+        self.maps[found[-1]] = self._make(f"replayed-{len(self.maps) + 1}")
         return True
 
     def start(

@@ -20,7 +20,7 @@ from .._pgbackrest.program import account
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..job import RESTORE
-from . import guards, server
+from . import guards, server, tablespaces
 from .cluster import Cluster, until_primary, version_in
 from .directories import PARTS, aside, put_back, remove_made
 from .guards import Refusal
@@ -124,9 +124,10 @@ def _work(
     options: Dict[str, Any], state: State, run_id: str, place: str, progress: Progress, found: Dict[str, Any]
 ) -> None:
     before = state.run
+    made = before.get("made_spaces")
     physical = before.get("mode") == "point_in_time"
     cluster = _cluster(options, before) if physical else None
-    remove_home(before.get("home"))
+    remove_home(before)
     if cluster and before.get("cluster"):
         cluster.stop(progress.tick)
     for part in PARTS:
@@ -134,9 +135,12 @@ def _work(
             kept = put_back(state, part, aside(before[part]["place"], run_id))
             if kept:
                 found["kept"].append({"kind": "directory", "name": str(kept)})
+                # With their tablespaces, where it is the cluster's.
+                made = None if part == "cluster" else made
     if not physical:
         _database(options, state, run_id, place, found)
     remove_made(before)
+    tablespaces.remove(made)
     try:
         if cluster and not options["cluster"]["elsewhere"]:
             progress.phase("start")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,7 +19,8 @@ from typing import Any, Callable, Dict, List, Optional
 from .._backup import programs
 from .._backup.programs import last_words
 from .._drill.engines import installed
-from .._drill.instance import inside
+from .._isolation import processes
+from .._isolation.processes import inside
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import server
@@ -52,7 +54,7 @@ class Cluster:
             return False
 
     def running(self) -> List[int]:
-        """Processes of the server, by their current directory."""
+        """Processes of the server, by the directory they work in."""
         return inside(Path(self.directory)) if os.path.isdir(self.directory) else []
 
     def system_identifier(self) -> Optional[str]:
@@ -71,6 +73,15 @@ class Cluster:
         found = self._control(self.directory, "Latest checkpoint's TimeLineID")
         return int(found) if found else None
 
+    def setting(self, directory: Path, name: str) -> str:
+        """What the configuration of a cluster that does not run says of a setting."""
+        more = ["-c", f"config_file={self.configuration}"] if self.configuration else []
+        return self._run([self.programs["postgres"], "-D", str(directory), *more, "-C", name], timeout=60).strip()
+
+    def check_stopped(self, directory: Path) -> None:
+        """Raises RestoreError unless nothing is to be replayed when a server starts there."""
+        check_state(self._run([self.programs["pg_controldata"], "-D", str(directory)], timeout=60))
+
     def segment_size(self, directory: Path) -> int:
         """Bytes of a segment of the write-ahead log."""
         return int(self._control(str(directory), "Bytes per WAL segment") or 16 << 20)
@@ -80,13 +91,6 @@ class Cluster:
         found = re.search(rf"^{name}: +(\d+)$", said, re.MULTILINE)
         return found[1] if found else None
 
-    def tablespaces(self) -> List[str]:
-        """Names of links to other places in the directory."""
-        try:
-            return sorted(os.listdir(os.path.join(self.directory, "pg_tblspc")))
-        except OSError:
-            return []
-
     def stop(self, tick: Callable[[], None]) -> None:
         """Stops the server, if it runs.
 
@@ -94,8 +98,11 @@ class Cluster:
         """
         if not self.running():
             return
-        own = [self.programs["pg_ctl"], "-D", self.directory, "-m", "fast", "-w", "-t", "300", "stop"]
-        self._command("stop", own)
+        if self._options.get("stop_command"):
+            self._command("stop", [])
+        else:
+            # Not by pg_ctl, which believes the number that it reads in the directory.
+            processes.stop(Path(self.directory), signal.SIGINT, 300)
         deadline = time.monotonic() + 60
         while self.running():
             tick()
@@ -173,14 +180,14 @@ class Cluster:
         return text.decode("utf-8", "replace")
 
 
-def version_in(directory: str) -> Optional[int]:
-    """Major version of the cluster in a directory; None when there is none."""
-    try:
-        with open(os.path.join(directory, "PG_VERSION"), encoding="ascii", errors="replace") as file:
-            text = file.read(16).strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
+def check_state(said: str) -> None:
+    """Raises RestoreError unless pg_controldata says that the server was promoted and stopped in order."""
+    state = re.search(r"^Database cluster state: +(.*)$", said, re.MULTILINE)
+    if not state or state[1] != "shut down":
+        raise RestoreError(
+            f"The restored cluster was not shut down in order: {state[1] if state else 'unknown'}.",
+            "Run the restore again.",
+        )
 
 
 def check_version(setting: Dict[str, Any], point: Dict[str, Any], major: int) -> None:
@@ -198,6 +205,16 @@ def check_version(setting: Dict[str, Any], point: Dict[str, Any], major: int) ->
         f"Restore it elsewhere, by PostgreSQL {major}: docs/restore.md, After a major upgrade. Or choose another"
         " recovery point, or a later target.",
     )
+
+
+def version_in(directory: str) -> Optional[int]:
+    """Major version of the cluster in a directory; None when there is none."""
+    try:
+        with open(os.path.join(directory, "PG_VERSION"), encoding="ascii", errors="replace") as file:
+            text = file.read(16).strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def _programs(directory: Optional[str], major: int) -> Dict[str, str]:

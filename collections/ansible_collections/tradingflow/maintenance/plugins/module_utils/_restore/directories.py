@@ -10,10 +10,11 @@ import ctypes
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from .._drill.instance import end_inside
+from .._isolation.processes import end_inside, mark, same
 from ..errors import ConfigurationError, RestoreError
 from .server import lower_id
 from .state import State
@@ -67,6 +68,7 @@ def exchange(state: State, part: str, new: Path, directory: str, kept: Path) -> 
     place = Path(directory)
     there = os.path.lexists(place)
     moving = {"new": str(new), "place": directory, "kept": str(kept), "inode": os.stat(new).st_ino, "there": there}
+    moving["mark"] = mark(new)
     state.note(**{part: moving})
     try:
         swapped = _into_place(new, place, kept, there)
@@ -129,11 +131,17 @@ def remove_made(run: Dict[str, Any]) -> None:
     What was on its way into place may hold the old data by now: that is settle's.
     """
     moving = [run[part]["new"] for part in PARTS if run.get(part)]
-    for name in (run.get("making"), run.get("making_cluster")):
-        path = Path("/" if name in moving else name or "/")
-        if _made(path) and path.is_dir():
-            end_inside(path)
-            shutil.rmtree(path)
+    for part in ("making", "making_cluster"):
+        name, mark = run.get(part), run.get(f"{part}_mark")
+        if not name or name in moving or not _made(Path(name)):
+            continue
+        if same(name, mark):
+            end_inside(Path(name))
+            shutil.rmtree(name)
+        elif mark is None:
+            # It ended before it wrote down which directory it had made: that is empty, or another's.
+            with suppress(OSError):
+                os.rmdir(name)
 
 
 def settle(moving: Dict[str, Any]) -> str:
@@ -142,14 +150,14 @@ def settle(moving: Dict[str, Any]) -> str:
     :returns: "in place" when the new one is, else "" (the old one is, as it was)
     """
     new, place, kept = Path(moving["new"]), Path(moving["place"]), Path(moving["kept"])
-    if _inode(place) == moving["inode"]:
+    if is_new(place, moving):
         # Only the old one's last rename is missing, if any.
         if os.path.lexists(new):
             os.rename(new, kept)
         return "in place"
     if not os.path.lexists(place) and os.path.lexists(kept):
         os.rename(kept, place)
-    if _inode(new) == moving["inode"]:
+    if is_new(new, moving):
         shutil.rmtree(new)
     elif os.path.lexists(new) and not os.path.lexists(kept):
         # Somebody took the new one away after the exchange: this is the old one.
@@ -167,11 +175,11 @@ def put_back(state: State, part: str, kept: Path) -> Optional[Path]:
     moving, record = state.run[part], state.run.get(f"abandon_{part}")
     place, new = Path(moving["place"]), Path(moving["new"])
     if record is None:
-        if _inode(place) != moving["inode"]:
+        if not is_new(place, moving):
             if not os.path.lexists(place) and os.path.lexists(moving["kept"]):
                 os.rename(moving["kept"], place)
             state.note(**{part: None})
-            if _inode(new) == moving["inode"] and _made(new):
+            if is_new(new, moving) and _made(new):
                 end_inside(new)
                 shutil.rmtree(new)
             return None
@@ -213,3 +221,10 @@ def _inode(path: Path) -> Optional[int]:
         return os.lstat(path).st_ino
     except OSError:
         return None
+
+
+def is_new(path: Any, moving: Dict[str, Any]) -> bool:
+    """Whether the new directory is there."""
+    if moving.get("mark"):
+        return same(path, moving["mark"])
+    return os.path.lexists(path) and os.lstat(path).st_ino == moving["inode"]

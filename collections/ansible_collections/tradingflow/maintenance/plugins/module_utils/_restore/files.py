@@ -13,6 +13,7 @@ from typing import Any, Dict, List
 from .._backup.repository import ROLE
 from .._drill.fetch import manifest_of
 from .._drill.files import check_files, restore_files
+from .._isolation.processes import mark
 from ..checks import OK, Check
 from ..errors import ConfigurationError, RestoreError
 from . import directories
@@ -72,6 +73,8 @@ class Files:
         job.progress.phase("files")
         self._new = directories.beside(directory, job.run_id)
         state.note(making=str(self._new))
+        self._new.mkdir(mode=0o700)
+        state.note(making_mark=mark(self._new))
         wrong = restore_files(
             self.options,
             job.point,

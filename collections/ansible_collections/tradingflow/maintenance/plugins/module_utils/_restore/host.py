@@ -45,7 +45,4 @@ def of_host(
         remedy = "It is the wrong host or directory, or another cluster since the recovery point, as after an upgrade:"
         remedy += f" correct restore_cluster or choose a newer recovery point, {guards.insist('other_cluster')}."
         found.append(Refusal("server", text, remedy, "other_cluster"))
-    if cluster.tablespaces():
-        text = f"The cluster in {directory} has tablespaces, which lie elsewhere and could not be kept aside."
-        found.append(Refusal("tablespaces", text, "Restore by hand with pgbackrest restore --tablespace-map."))
     return found

@@ -56,6 +56,7 @@ SPEC: Dict[str, Any] = {
             "start_timeout": {"type": "int", "default": 3600},
             "elsewhere": {"type": "bool", "default": False},
             "delta": {"type": "bool", "default": False},
+            "tablespaces": {"type": "dict", "default": {}},
         },
     },
     "pgbackrest": {

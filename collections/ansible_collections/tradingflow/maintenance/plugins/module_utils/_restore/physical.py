@@ -14,14 +14,15 @@ from typing import Any, Dict, List, Optional
 
 from .._drill import proof
 from .._drill.fetch import Download
-from .._drill.instance import end_inside
+from .._isolation.processes import end_inside, mark, same
 from .._pgbackrest import info
 from .._pgbackrest.program import PgBackRest
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from . import delta, directories, guards, loss, server
+from . import delta, directories, guards, loss, server, tablespaces
 from .cluster import Cluster, check_version
+from .copies import own_settings
 from .dropped import check_there
 from .files import Files
 from .guards import Refusal
@@ -29,9 +30,10 @@ from .heartbeats import floor_of, heartbeats, judged
 from .host import of_host
 from .logical import renamed
 from .options import parts_of
-from .replay import Replay, remove_home
+from .replay import Apart, Replay, remove_home
 from .start import begin
 from .state import State
+from .tablespaces import Spaces
 from .target import target_of
 from .timeline import proven, windows
 from .timelines import Timelines
@@ -115,6 +117,7 @@ class PointInTime:
         major = int(job.point["database"]["server_version_num"]) // 10000
         check_version(self.setting, job.point, major)
         self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
+        self._outside(job, found.label, major)
         self._look()
         back_to = self.wanted.at or self._recorded_at(job)
         until = self.newest or datetime.now(timezone.utc)
@@ -122,6 +125,15 @@ class PointInTime:
         if self.wanted.type != "latest":
             measured = "the target" if self.wanted.at else "the recovery point"
             job.loss = loss.between(self.newest, back_to, measured)
+
+    def _outside(self, job: Any, label: str, major: int) -> None:
+        """What the backup has outside of its data directory, and what a server over it must not write."""
+        said = self.backrest.checked("info", f"--set={label}", f"--repo={self.repository}", "--output=json")
+        spaces, links = info.outside(said, label)
+        user, chosen = self.backrest.user, self.setting.get("tablespaces")
+        self.spaces = Spaces(self.cluster.directory, job.run_id, user, spaces, chosen)
+        source = str(job.point["database"]["system_identifier"]) if self.setting["elsewhere"] else None
+        self.apart = Apart(self.spaces, [*(each.location for each in spaces), *links], source, major)
 
     def _recorded_at(self, job: Any) -> datetime:
         at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(
@@ -146,7 +158,9 @@ class PointInTime:
         if not before:
             return
         state.check_kind("database")
-        remove_home(before.get("home"))
+        remove_home(before)
+        if not before.get("cluster"):
+            tablespaces.remove(before.get("made_spaces"))
         self.half = self._half_made(before)
         # What is gone on with is not removed.
         rest = {**before, "making_cluster": None} if self.half else before
@@ -154,7 +168,7 @@ class PointInTime:
         if before.get("cluster"):
             moving = before["cluster"]
             # Whatever of the new one runs where it is not in place yet.
-            if os.path.lexists(moving["new"]) and os.stat(moving["new"]).st_ino == moving["inode"]:
+            if directories.is_new(moving["new"], moving):
                 end_inside(Path(moving["new"]))
             done = directories.settle(moving) == "in place"
             if done and os.path.isdir(moving["kept"]):
@@ -177,7 +191,7 @@ class PointInTime:
         if before.get("cluster") or not made or Path(made).parent != Path(self.cluster.directory).parent:
             return None
         path = Path(made)
-        if not path.is_dir():
+        if not same(made, before.get("making_cluster_mark")):
             return None
         end_inside(path)
         return path if delta.usable(path) else None
@@ -206,6 +220,7 @@ class PointInTime:
         found = guards.of_environment(self.options, job.point)
         if not self.done:
             found += of_host(self.options, job.point, self.cluster, self.live)
+            found += [*self.apart.refusals(self.backrest.user), *self.spaces.refusals()]
             if self.cluster.there:
                 what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
                 name = self.options["database"]["name"]
@@ -241,6 +256,7 @@ class PointInTime:
             f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words} on"
             f" {self.choice.words}, look, swap"
         ]
+        steps += self.spaces.planned()
         kept = []
         if self.cluster.there:
             kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
@@ -288,9 +304,12 @@ class PointInTime:
         state.note(making_cluster=str(self._new))
         if not self.half:
             self._new.mkdir(mode=0o700)
+            state.note(making_cluster_mark=mark(self._new))
             if os.geteuid() == 0:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
+        self.spaces.note = lambda made: state.note(made_spaces=made)
+        arguments += self.spaces.arguments()
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.choice.number}"]
         # Asynchronously it may wait two minutes in vain for a segment that the server asks for again.
         command = self._get(self.cluster.directory, "--no-archive-async")
@@ -325,14 +344,17 @@ class PointInTime:
         user, name, tick = self.options["database"]["user"], self.options["database"]["name"], job.progress.tick
         settings = {"restore_command": self._get(self._new, "--no-archive-async")}
         latest = self.wanted.type == "latest"
-        signals = self._new / "recovery.signal", self._new / "standby.signal"
         if latest:
-            # As a standby it waits at the end of the log, and does not begin a timeline of its own.
-            os.rename(*signals)
-        with Replay(
-            self._new, self.cluster.programs["postgres"], self.backrest.user, settings, self.cluster.configuration
-        ) as replay:
-            state.note(home=str(replay.home))
+            # As a standby it waits at the end of the log, and does not begin a timeline of its own before it is told.
+            os.rename(self._new / "recovery.signal", self._new / "standby.signal")
+        postgres, configuration = self.cluster.programs["postgres"], self.cluster.configuration
+        if self.setting["elsewhere"]:
+            job.checks += own_settings(self._new, self.cluster.directory, self.cluster.setting, self.apart.major)
+        else:
+            # What the new timeline begins with is archived once the server is in place.
+            settings["archive_mode"] = "on"
+        with Replay(self._new, postgres, self.backrest.user, settings, self.apart, configuration) as replay:
+            state.note(home=str(replay.home), home_mark=mark(replay.home))
             replay.start()
             if latest:
                 size = self.cluster.segment_size(self._new)
@@ -342,9 +364,11 @@ class PointInTime:
             job.progress.phase("prove")
             check_there(replay.database("postgres", user), name, self.choice, lsn)
             self._prove(job, state, replay.database(name, user), lsn)
+            # Here, and not where the server could write all: what was looked at is what will be started.
+            replay.promote(user, tick)
             replay.stop()
-        if latest:
-            os.rename(*reversed(signals))
+        self.cluster.check_stopped(self._new)
+        self.spaces.settle(self._new, replay.maps)
 
     def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
         with connected(database) as connection:
@@ -383,3 +407,4 @@ class PointInTime:
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside; the old cluster was not touched."""
         directories.remove_made(state.run)
+        tablespaces.remove(state.run.get("made_spaces"))

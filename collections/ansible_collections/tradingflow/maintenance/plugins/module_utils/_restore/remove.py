@@ -17,11 +17,11 @@ from .._backup.common import new_id
 from .._backup.progress import Progress
 from .._backup.scratch import base, destination, locked
 from .._backup.snapshot import quoted
-from .._drill.instance import inside
+from .._isolation.processes import inside, same
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError
 from ..job import RESTORE
-from . import server
+from . import server, tablespaces
 from .state import State
 
 _SCHEMA = re.compile(r"restored_\d{8}t\d{6}z_[0-9a-f]{6}(_\d+)?")
@@ -34,7 +34,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     """
     place = destination(options["environment_name"], options["storage"])
     state = State(base(options["scratch_directory"], RESTORE) / place / "state.json")
-    found = [_find(options, name) for name in options["remove_old"]]
+    found = [_find(options, name, state) for name in options["remove_old"]]
     return {"removed": [{"kind": kind, "name": name} for kind, name, _remove in found], "kept": _aside(state)}
 
 
@@ -54,7 +54,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
                 f"The restore {state.run.get('id')} did not end: what lies aside may be all there is.",
                 "Run that restore again first until it ends well, or abandon it (restore_abandon=true).",
             )
-        for kind, name, remove in [_find(options, name) for name in _names(options)]:
+        for kind, name, remove in [_find(options, name, state) for name in _names(options)]:
             remove()
             state.forget(name)
             removed.append({"kind": kind, "name": name})
@@ -77,9 +77,9 @@ def _names(options: Dict[str, Any]) -> List[str]:
     return list(options["remove_old"])
 
 
-def _find(options: Dict[str, Any], name: str) -> Tuple[str, str, Callable[[], None]]:
+def _find(options: Dict[str, Any], name: str, state: State) -> Tuple[str, str, Callable[[], None]]:
     if os.path.isabs(name):
-        return "directory", name, _directory(name)
+        return "directory", name, _directory(name, state)
     target = str(options.get("target_database") or options["database"]["name"])
     if server.KEPT.fullmatch(name):
         found = _database(options["database"], name)
@@ -95,15 +95,32 @@ def _find(options: Dict[str, Any], name: str) -> Tuple[str, str, Callable[[], No
     )
 
 
-def _directory(name: str) -> Callable[[], None]:
+def _directory(name: str, state: State) -> Callable[[], None]:
     place = Path(name)
+    known = [each for each in state.kept if (each["kind"], each["name"]) == ("directory", name)]
+    # What an older version put aside is known by its name only.
+    if not known or not all(same(name, each.get("mark")) for each in known if each.get("mark")):
+        raise ConfigurationError(
+            f"{name} is no directory that a restore on this host put aside for this environment.",
+            "Write it as the restore gave it; if it is of another host or scratch directory, remove it by hand."
+            " Nothing was removed.",
+        )
     if not server.KEPT.fullmatch(place.name) or place.is_symlink() or not place.is_dir():
         raise ConfigurationError(
             f"{name} is no directory that a restore put aside.", "Write it as the restore gave it. Nothing was removed."
         )
     if inside(place):
         raise ConfigurationError(f"Somebody works in {name}: it is in use.", "End that first. Nothing was removed.")
-    return lambda: shutil.rmtree(place)
+
+    def remove() -> None:
+        spaces = tablespaces.of_kept(place)
+        shutil.rmtree(place)
+        for each in spaces:
+            shutil.rmtree(each)
+            if not os.listdir(each.parent):
+                each.parent.rmdir()
+
+    return remove
 
 
 def _database(database: Dict[str, Any], name: str) -> Optional[Callable[[], None]]:

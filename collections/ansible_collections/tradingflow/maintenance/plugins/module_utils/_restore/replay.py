@@ -4,7 +4,8 @@
 
 """A server over a restored data directory, for nobody but us: replays up to the target, and waits to be looked at.
 
-Nothing is promoted and nothing archived: the directory can be started for real afterwards, as if this had not been.
+It can write nothing but this directory and its tablespaces. Nothing is archived. Unless it is promoted here, the
+directory can be started for real afterwards as if this had not been.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from .._backup.programs import child_setup, last_words
-from .._drill.instance import failed
+from .._backup.programs import last_words
+from .._drill.instance import environment, failed
+from .._isolation import walls
+from .._isolation.processes import same
 from ..database import connected
-from ..errors import DatabaseError, RestoreError
+from ..errors import DatabaseError, MaintenanceError, RestoreError
 from ..job import RESTORE
 from . import server
+from .copies import quiet
+from .guards import Refusal
+from .tablespaces import Spaces
 
 #: The port is part of the socket's name only: nothing listens on the network.
 _PORT = 5432
@@ -42,17 +48,25 @@ class Replay:
     :param postgres: path of the program
     :param user: whom it runs as, a name with uid and gid
     :param settings: besides those that keep it to itself
+    :param apart: its tablespaces, and what must not be written, see Apart
     :param configuration: its postgresql.conf when that lies elsewhere
     :ivar home: a private folder for its socket and log
     """
 
     def __init__(
-        self, directory: Path, postgres: str, user: Any, settings: Dict[str, str], configuration: Optional[str] = None
+        self,
+        directory: Path,
+        postgres: str,
+        user: Any,
+        settings: Dict[str, str],
+        apart: Apart,
+        configuration: Optional[str] = None,
     ) -> None:
         self._directory = directory
         self._postgres = postgres
         self._user = user
         self._settings = settings
+        self._apart = apart
         self._configuration = configuration
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.home = Path()
@@ -62,6 +76,8 @@ class Replay:
         self.home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
         (self.home / "hba").write_text("local all all trust\n")
         (self.home / "ident").touch()
+        (self.home / "root").mkdir()
+        self._walls = self._apart.walls([str(self._directory), str(self.home)], self.home / "root", self._user)
         if os.geteuid() == 0:
             for path in (self.home, self.home / "hba", self.home / "ident"):
                 os.chown(path, self._user.uid, self._user.gid)
@@ -79,20 +95,19 @@ class Replay:
     def start(self) -> None:
         """Starts it."""
         alone = {
+            **quiet(self._apart.major),
+            **walls.WORDS,
+            "dynamic_shared_memory_type": "mmap",
             "listen_addresses": "",
             "unix_socket_directories": str(self.home),
             "unix_socket_permissions": "0700",
             "port": str(_PORT),
             "hba_file": str(self.home / "hba"),
             "ident_file": str(self.home / "ident"),
-            "external_pid_file": "",
             "data_directory": str(self._directory),
             "ssl": "off",
             "logging_collector": "off",
             "log_destination": "stderr",
-            "archive_mode": "off",
-            "primary_conninfo": "",
-            "primary_slot_name": "",
             "hot_standby": "on",
             "recovery_target_action": "pause",
             "wal_retrieve_retry_interval": "200ms",
@@ -101,24 +116,16 @@ class Replay:
         }
         if self._configuration:
             alone["config_file"] = self._configuration
+        settings = {**alone, **self._settings}
+        arguments = [self._postgres, "-D", str(self._directory)]
+        arguments += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self.home / "log", "wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(self._postgres, "-D", str(self._directory)),
-                    *(
-                        part
-                        for name, value in {**alone, **self._settings}.items()
-                        for part in ("-c", f"{name}={value}")
-                    ),
-                ],
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
-                cwd=self._directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=child_setup(0, signal.SIGQUIT),
-                **self._user.identity(),
-            )
+            self._process = self._walls.start(arguments, str(self._directory), log, environment(), signal.SIGQUIT)
+
+    @property
+    def maps(self) -> Dict[str, str]:
+        """Our directory by the location of each tablespace that was made after the backup."""
+        return self._walls.maps
 
     def database(self, name: str, user: str) -> Dict[str, Any]:
         """The option "database" for a database of it."""
@@ -180,6 +187,26 @@ class Replay:
                 raise RestoreError(f"The recovery does not get beyond {place}: {self.last_words()}", _MISSING)
             time.sleep(0.2)
 
+    def promote(self, user: str, tick: Callable[[], None]) -> None:
+        """Ends the recovery where it stands.
+
+        :raises RestoreError: it ends instead
+        """
+        path = self._directory / "promote"
+        path.touch(mode=0o600)
+        if os.geteuid() == 0:
+            os.chown(path, self._user.uid, self._user.gid)
+        if self._process:
+            self._process.send_signal(signal.SIGUSR1)
+        while True:
+            tick()
+            if self._process is None or self._process.poll() is not None:
+                raise failed(f"The recovery ended when it was to be promoted: {self.last_words()}", _MISSING, RESTORE)
+            with suppress(DatabaseError), connected(self.database("postgres", user)) as connection:
+                if not server.value(connection, "SELECT pg_is_in_recovery()"):
+                    return
+            time.sleep(0.1)
+
     def stop(self) -> None:
         """Ends it in good order.
 
@@ -197,12 +224,18 @@ class Replay:
 
     def _reached(self) -> None:
         """It also pauses where its settings are too small for what the log tells of the source's."""
-        if b"recovery stopping" not in (self.home / "log").read_bytes():
+        if "recovery stopping" not in self._log():
             raise RestoreError(f"The recovery paused before its target: {self.last_words()}", _MISSING)
 
     def _check(self) -> None:
         if self._process is None or self._process.poll() is not None:
+            if self._walls.learn(self._log()):
+                self.start()
+                return
             raise failed(f"The recovery ended before its target: {self.last_words()}", _MISSING, RESTORE)
+
+    def _log(self) -> str:
+        return (self.home / "log").read_bytes().decode("utf-8", "surrogateescape")
 
     def last_words(self) -> str:
         """The end of its log, on one line."""
@@ -212,9 +245,53 @@ class Replay:
             return "(it has no log)"
 
 
-def remove_home(name: Optional[str]) -> None:
-    """Removes the private folder of a server that died with its run."""
-    if name and Path(name).name.startswith(_PREFIX):
+class Apart(NamedTuple):
+    """What a server must not write.
+
+    :param spaces: where its tablespaces are
+    :param guarded: paths of the source
+    :param identifier: of the source, when no data directory of it may be within reach; None where it is being replaced
+    :param major: of the server
+    """
+
+    spaces: Spaces
+    guarded: List[str]
+    identifier: Optional[str]
+    major: int
+
+    def walls(self, folders: List[str], root: Path, user: Any) -> walls.Walls:
+        """What it may write instead.
+
+        :param folders: besides its tablespaces
+        :param root: an empty folder
+        """
+        whom = walls.User(user.uid, user.gid, os.getgrouplist(user.name, user.gid)) if os.geteuid() == 0 else None
+        ours = [*folders, *self.spaces.folders]
+        here = [] if self.identifier is None else walls.servers_here()
+        guarded = [path for path in (*self.guarded, *here) if path not in ours]
+        return walls.Walls(ours, self.spaces.make, root, whom, guarded, self.identifier)
+
+    def refusals(self, user: Any) -> List[Refusal]:
+        """Whether this host can keep a server so."""
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
+        try:
+            for name in ("root", "data"):
+                (folder / name).mkdir()
+            if os.geteuid() == 0:
+                os.chown(folder, user.uid, user.gid)
+                os.chown(folder / "data", user.uid, user.gid)
+            self.walls([str(folder)], folder / "root", user).check(str(folder / "data"))
+        except MaintenanceError as error:
+            return [Refusal("isolation", error.message, error.remedy)]
+        finally:
+            shutil.rmtree(folder)
+        return []
+
+
+def remove_home(run: Dict[str, Any]) -> None:
+    """Removes the private folder of a server that died with its run, as the run wrote it down."""
+    name = run.get("home")
+    if name and Path(name).name.startswith(_PREFIX) and same(name, run.get("home_mark")):
         shutil.rmtree(name, ignore_errors=True)
 
 

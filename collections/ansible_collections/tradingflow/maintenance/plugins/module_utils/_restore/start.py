@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The real start of a restored cluster, which promotes it: it must be what was looked at, and archive what follows."""
+"""The real start of a restored cluster: it must be what was looked at and promoted, and archive what follows."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
+from .._isolation.processes import mark
 from ..errors import ConfigurationError
 from ..run import write_private
 
@@ -77,7 +78,8 @@ class State:
     def keep(self, kind: str, name: str, recovery_point: str, at: str) -> None:
         """Something was put aside; saying it twice is well."""
         if not any(each["name"] == name and each["kind"] == kind for each in self.kept):
-            self.kept.append({"kind": kind, "name": name, "recovery_point": recovery_point, "at": at})
+            entry = {"kind": kind, "name": name, "recovery_point": recovery_point, "at": at}
+            self.kept.append({**entry, "mark": mark(name)} if kind == "directory" else entry)
         self._save()
 
     def forget(self, name: str) -> None:
