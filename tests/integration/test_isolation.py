@@ -252,3 +252,17 @@ def test_restored_beside_promoted_and_started_for_real(source: Source) -> None:
         assert source.every() == before
     finally:
         shutil.rmtree(folder)
+
+
+def test_recovery_in_place_without_namespaces_where_a_tablespace_could_be_written(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a refusal, which --check shows; a data directory alone is no reason: it is what is replaced."""
+    without(monkeypatch, NO_NAMESPACES)
+    user = program.account("games")
+    made = tablespaces.Spaces(str(source.root / "data"), "20261129T120000Z-abcdef", user, [])
+    assert replay.Apart(made, [str(source.early)], None, 18).refusals(user) == []
+    (refusal,) = replay.Apart(made, [], None, 18).refusals(program.account("postgres"))
+    assert refusal.name == "isolation"
+    assert "is a tablespace of some server, and could be written" in refusal.message
+    assert "mount namespace" in refusal.remedy
