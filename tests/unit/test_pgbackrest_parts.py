@@ -10,7 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import objects, restore_point, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+    objects,
+    physical,
+    restore_point,
+    store,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import (
     configuration,
@@ -458,3 +463,16 @@ def test_recovery_point_that_is_not_exact_is_a_warning(exact: bool) -> None:
     assert found["backup.completed:pgbackrest"] == found["backup.verified:pgbackrest"] == "ok"
     assert found.get("backup.exact:pgbackrest") == (None if exact else "warning")
     assert action["id"] == "backup.recovery_point:pgbackrest"
+
+
+def test_the_backup_made_now_is_none_that_was_there_before() -> None:
+    """What pgBackRest says has names of files in it."""
+    old: Any = SimpleNamespace(label="20261128-010000F")
+    new: Any = SimpleNamespace(label="20261129-010000F")
+    before, after = (info.Stanza(True, "none", None, backups) for backups in ([old], [old, new]))
+    file = f"P01 DETAIL: backup file host:/pg/x new backup label = {old.label} (8KB, 1%)\n"
+    said = f"{file}P00   INFO: new backup label = {new.label}\n"
+    assert physical.made_now(said, before, after) is new
+    assert physical.made_now(file, before, after) is None
+    assert physical.made_now(said, before, before) is None
+    assert physical.made_now("", before, after) is None

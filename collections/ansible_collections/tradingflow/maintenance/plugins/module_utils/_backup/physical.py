@@ -211,12 +211,11 @@ class _Work:
                 ) from None
             said = running.said
         self.notes["warnings"] = [line.split("WARN: ", 1)[1].strip() for line in said.splitlines() if "WARN: " in line]
-        label = re.search(r"new backup label = (\S+)", said)
         after = self.tools.stanza()
-        backup = after.of(label.group(1)) if label else None
+        backup = made_now(said, before, after)
         if backup is None:
             raise BackupError(
-                f"pgBackRest says that it ended well, but its backup {label.group(1) if label else ''} is not there.",
+                "pgBackRest says that it ended well, but the backup that it names is not there, or was there before.",
                 "Read pgBackRest's log, and run it again.",
             )
         for needed in backup.requires:
@@ -293,3 +292,13 @@ class _Work:
             tick=self.progress.tick,
             trouble=lambda: archiver(self.options["database"]),
         )
+
+
+def made_now(said: str, before: info.Stanza, after: info.Stanza) -> Optional[info.Backup]:
+    """The backup that was just made: the last that pgBackRest names, and one that was not there before.
+
+    What it says holds the names of files too, which may look like anything.
+    """
+    labels = re.findall(r"new backup label = (\S+)", said)
+    backup = after.of(labels[-1]) if labels else None
+    return backup if backup and before.of(backup.label) is None else None
