@@ -43,6 +43,20 @@ def entries(**given: Any) -> Entries:
         "E1124 11:59:58.000000   15 books.go:12] it broke",
         "1795521598.000 ERROR it broke",
         'time="2026-11-24T11:59:58Z" level=error msg="it broke"',
+        'time=2026-11-24T11:59:58Z level=ERROR+2 msg="it broke"',
+        '{"@t": "2026-11-24T11:59:58Z", "@l": "Error", "@m": "it broke"}',
+        '{"t": {"$date": "2026-11-24T11:59:58Z"}, "s": "E", "msg": "it broke"}',
+        '{"timeUnixNano": "1795521598000000000", "severityNumber": 17, "body": "it broke"}',
+        '{"TIME": "2026-11-24T11:59:58Z", "LEVEL": "ERROR", "MSG": "it broke"}',
+        '{"datetime": "2026-11-24T11:59:58Z", "level": 400, "level_name": "ERROR", "message": "it broke"}',
+        "2026-11-24T11:59:58Z [Error] it broke",
+        "2026-11-24T11:59:58Z error it broke",
+        "2026-11-24T11:59:58Z fail: it broke",
+        "2026-11-24 11:59:58 UTC [1] FEHLER:  it broke",
+        "2026-11-24 11:59:58 UTC [1] ERREUR:  it broke",
+        "ERRO[2026-11-24T11:59:58Z] it broke",
+        "24 Nov 2026 11:59:58 ERROR it broke",
+        "Nov 24, 2026 11:59:58 AM ERROR it broke",
         "ts=1795521598 lvl=eror level=error msg=it",
         '{"at": "2026-11-24T11:59:58Z", "level": "error", "event": "it broke"}',
         '{"time": 1795521598000, "severity": "ERROR", "message": "it broke"}',
@@ -84,6 +98,19 @@ def test_words_of_levels(word: str, level: str | None) -> None:
 )
 def test_words_that_are_no_level(text: str, level: str | None) -> None:
     assert entries().line(f"2026-11-24T11:59:58Z {text}").level == level
+
+
+def test_level_of_postgresql_in_a_language_nobody_knows_is_named() -> None:
+    for word in ("ОШИБКА", "エラー"):
+        assert entries().line(f"2026-11-24 11:59:58 UTC [1] {word}:  it broke").strange == word
+
+
+@pytest.mark.parametrize(
+    "text", ["11:59:58.123 [error] it broke", "11:59:58 ERROR it broke", "[pool-1] ERROR it broke"]
+)
+def test_error_without_a_day_is_an_entry_too(text: str) -> None:
+    line = entries().line(text)
+    assert (line.begins, line.level, line.at) == (True, "error", None)
 
 
 def test_numbers_mean_nothing_until_somebody_says_what() -> None:

@@ -53,7 +53,7 @@ _BEGINNINGS = (
     r"Stack overflow",
     r"Out of memory\.",
     # JavaScript
-    r"Uncaught ",
+    r"(?i:(?:possibly )?un(?:handled|caught))(?:[A-Z ]|\b)",
     r"\(node:\d+\) UnhandledPromiseRejection",
     r"\[?UnhandledPromiseRejection",
     r"node:internal/",

@@ -21,11 +21,13 @@ UNKNOWN_LEVEL = "unknown"
 CUT = "(cut)"
 
 _WORDS = {
-    "debug": "trace trce trc debug dbug dbg debug1 debug2 debug3 debug4 debug5 verbose vrb fine finer finest d",
+    "debug": "trace trce trac trc debu debug dbug dbg debug1 debug2 debug3 debug4 debug5 verbose vrb "
+    "fine finer finest d",
     "info": "info inf information informational notice ntc log config i",
-    "warning": "warning warn wrn w",
-    "error": "error err eror severe fail e",
-    "critical": "critical crit crt fatal ftl panic pnc dpanic alert emerg emergency f",
+    # PostgreSQL says them in the server's language.
+    "warning": "warning warn wrn warnung advertencia avviso aviso w",
+    "error": "error err erro eror severe fail fehler erreur errore e",
+    "critical": "critical crit crt fatal fata ftl panic pani panik pnc dpanic alert emerg emergency f",
 }
 _BUCKET = {word: level for level, words in _WORDS.items() for word in words.split()}
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
@@ -38,6 +40,13 @@ _LEVEL = re.compile(
     rf"|[\[<](?:\w+:)?((?i:{_NAMES}))[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
     rf"|(?<![\w.])(?:level|lvl|severity|loglevel)=\"?(\w+)"
 )
+_TIME_OF_DAY = re.compile(r"\[?\d\d:\d\d:\d\d\b")
+#: A level in capitals among so many first characters of a line makes it an entry.
+_NEAR = 40
+# In small letters only right after the time.
+_SMALL = re.compile(rf"[\s:|-]*({_NAMES})(?=[\s:|-])")
+# A level of PostgreSQL in a language that nobody knows here.
+_FOREIGN = re.compile(r"(?:^|\s)([^\W\d_a-z]{2,}):  (?=\S)")
 #: PostgreSQL puts what belongs to an error into entries of their own.
 _BELONGS = {"STATEMENT", "DETAIL", "HINT", "CONTEXT", "QUERY", "LOCATION"}
 _CRI = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
@@ -62,11 +71,19 @@ _TIME_KEYS = (
     "date",
     "asctime",
     "t",
-    "eventTime",
-    "Timestamp",
+    "eventtime",
+    "@t",
+    "timeunixnano",
+    "time_unix_nano",
+    "observedtimeunixnano",
+    "instant",
 )
-_LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log.level", "loglevel", "Level", "severityText", "PRIORITY")
-_TEXT_KEYS = ("event", "message", "msg", "MESSAGE", "Message", "body", "short_message")
+# A name goes before a number, which every logger counts in its own way.
+_LEVEL_KEYS = (
+    *("level_name", "levelname", "log.level", "level", "severity", "severitytext", "severity_text", "lvl", "log_level"),
+    *("loglevel", "@l", "log.severity", "priority", "severitynumber", "severity_number"),
+)
+_TEXT_KEYS = ("event", "message", "msg", "body", "short_message", "@m", "@mt", "messagetemplate")
 _ERROR_KEYS = ("error", "err", "exception", "exc_info", "error.message", "stack", "stacktrace", "traceback")
 
 
@@ -204,11 +221,18 @@ class Entries:
         return self._fields(fields, text)
 
     def _fields(self, fields: Dict[str, Any], text: str) -> Line:
+        fields = {str(key).lower(): value for key, value in reversed(list(fields.items()))}
+        if isinstance(fields.get("t"), dict) and "$date" in fields["t"]:
+            # MongoDB.
+            fields.update(time=fields["t"]["$date"], level=fields.get("s"))
+        if "severity_number" in fields or "severitynumber" in fields:
+            number = fields.get("severity_number", fields.get("severitynumber"))
+            fields.setdefault("level", _opentelemetry(number))
         at = next(filter(None, (self.times.value(fields[key]) for key in _TIME_KEYS if key in fields)), None)
         level, strange = None, ""
         for key in _LEVEL_KEYS:
             if key in fields:
-                level = self._level(fields[key], syslog=key == "PRIORITY")
+                level = self._level(fields[key], syslog=key == "priority")
                 strange = str(fields[key]) if level is None else ""
                 break
         if level in ("debug", "info", "warning") and not self._level_pattern:
@@ -238,23 +262,49 @@ class Entries:
         match = first or _LEVEL.search(rest, 0, 300)
         if match:
             word = match[match.lastindex or 0]
-            # An entry without a time begins with its level, or it is no entry.
-            begins = found is not None or (match.start() == 0 and self._level(word) is not None)
+            # An entry without a time begins with its level, or with a time of the day, or shouts; else it is none.
+            level = self._level(word)
+            shouts = match.lastindex == 1 and level in ("error", "critical") and match.start() < _NEAR
+            begins = found is not None or (level is not None and (match.start() == 0 or shouts))
+            begins = begins or _TIME_OF_DAY.match(text) is not None
             if word in _BELONGS:
                 return Line(None, None, "", False)
             message = (rest if first else rest[match.end() :]).lstrip(" :]|>-")
-            return Line(found[0] if found else None, self._level(word), message, begins)
+            return Line(
+                found[0] if found else None,
+                level,
+                message,
+                begins,
+                joins=shouts and found is None and match.start() > 0,
+            )
+        small = _SMALL.match(rest) if found else None
+        if found and small:
+            return Line(found[0], self._level(small[1]), rest[small.end() :].lstrip(" :]|>-"), True)
         message = rest.lstrip(" :]|>-")
         if found and (crash(message) or named(message)):
             return Line(found[0], "error", message.strip(), True)
         priority = _PRIORITY.match(text)
         level = _SYSLOG[int(priority[1]) % 8] if priority else None
-        return Line(found[0] if found else None, level, rest.strip(" :]|-"), found is not None)
+        foreign = _FOREIGN.search(rest, 0, 300) if found and not level else None
+        return Line(
+            found[0] if found else None,
+            level,
+            rest.strip(" :]|-"),
+            found is not None,
+            strange=foreign[1] if foreign else "",
+        )
 
 
 def exception(text: str) -> str:
     """The line of a traceback that names the exception, else nothing."""
     return text if named(text) else ""
+
+
+def _opentelemetry(number: Any) -> Optional[str]:
+    """The level of a severity's number, as OpenTelemetry counts."""
+    if not isinstance(number, int) or not 1 <= number <= 24:
+        return None
+    return ("debug", "debug", "info", "warning", "error", "critical")[(number - 1) // 4]
 
 
 def without_colours(text: str) -> str:

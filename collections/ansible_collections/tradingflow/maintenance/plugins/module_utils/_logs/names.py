@@ -16,7 +16,7 @@ from typing import List, Sequence, Set
 
 _WORDS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 #: A number or a date, with a time perhaps: .1, -20261129, .2026-11-29.0, _2026-11-29T10-00-00.123456Z, -Mon
-_NUMBER = rf"[._-]{{1,2}}(?:\d|{_WORDS})(?:[\d._:@+-]|[TtZz](?![A-Za-z])|{_WORDS})*"
+_NUMBER = rf"[._-]{{1,2}}(?:\d|{_WORDS})(?:[\d._:@+-]|[TtZzWw](?![A-Za-z])|{_WORDS})*"
 _PACKED = r"\.(?:gz|bz2|xz|lzma|zst|zstd|lz4|lzo|lz|Z|z|zip|br|sz|7z)"
 _KEPT = r"(?:[._-](?:old|OLD|bak|BAK|backup|prev|previous|last|orig|saved?|rotated|archived?)|~)"
 _TAIL = rf"(?:{_PACKED}|{_KEPT}|{_NUMBER})"

@@ -26,6 +26,8 @@ _ACCESS = re.compile(rf"\[(\d\d)/({_MONTH})/(\d{{4}}):{_CLOCK} ([+-]\d{{4}})\]")
 _CTIME = re.compile(
     rf"\[?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ({_MONTH}) {{1,2}}(\d{{1,2}}) {_CLOCK}(?:\.\d+)? (\d{{4}})\b\]?"
 )
+_MONTH_LAST = re.compile(rf"(?:\d+:[A-Z] )?(\d{{1,2}})[ -]({_MONTH})[ -](\d{{4}})[ :T]{_CLOCK}(?!\d)")
+_MONTH_FIRST = re.compile(rf"({_MONTH}) (\d{{1,2}}), (\d{{4}}),? {{1,2}}(\d{{1,2}}):(\d\d):(\d\d)(?: ?([AP])M\b)?")
 _EPOCH = re.compile(r"\[?(\d{10}(?:\.\d+)?|\d{13})\]?(?=[\s:,|])")
 #: A time stamp begins among the first so many characters of its line; further on it is part of the message.
 _BEGINS = 40
@@ -84,6 +86,17 @@ class Times:
             if match:
                 day, clock = f"{match[6]}-{_MONTHS[match[1]]:02}-{int(match[2]):02}", f"{match[3]}:{match[4]}"
                 return self._minute(day, clock, "") + int(match[5]), match.end()
+            match = _MONTH_LAST.match(text.lstrip("["))
+            if match:
+                # Redis and others.
+                day, clock = f"{match[3]}-{_MONTHS[match[2]]:02}-{int(match[1]):02}", f"{match[4]}:{match[5]}"
+                return self._minute(day, clock, "") + int(match[6]), match.end() + text.startswith("[")
+            match = _MONTH_FIRST.match(text)
+            if match:
+                # java.util.logging.
+                hour = int(match[4]) % 12 + 12 * (match[7] == "P") if match[7] else int(match[4])
+                day = f"{match[3]}-{_MONTHS[match[1]]:02}-{int(match[2]):02}"
+                return self._minute(day, f"{hour:02}:{match[5]}", "") + int(match[6]), match.end()
             match = _EPOCH.match(text)
             if match:
                 return number_time(float(match[1])), match.end()
