@@ -65,6 +65,7 @@ def _services(state: State) -> list[str]:
 
 def _resume(state: State, with_app: bool) -> list[str]:
     lines = []
+    (state.layout.root / "scratch").mkdir(mode=0o700, exist_ok=True)
     if state.get("mounts"):  # they do not outlive a restart of the machine
         there = mounts_below(state.layout.root)
         state.update(mounts=[mount for mount in state["mounts"] if Path(mount["path"]) in there])
@@ -90,6 +91,7 @@ def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
     end(marked(layout.root), signal.SIGKILL, 10)
     layout.prepare_root()
     (layout.root / "log").mkdir(mode=0o700)
+    (layout.root / "scratch").mkdir(mode=0o700)
     keys = layout.root / "keys"
     keys.mkdir(mode=0o700)
     kept = {

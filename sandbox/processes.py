@@ -55,12 +55,25 @@ def spawn(
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in ticks since boot: a recycled pid has another. None: no such process, or a zombie."""
+    """When a process started, in ticks since boot: a recycled pid has another. None: no such process, or a zombie.
+
+    While threads of a killed one are still ending, it has its ports, and is there.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    if fields[0] in "ZX" and not _ending(pid):
+        return None
+    return int(fields[19])
+
+
+def _ending(pid: int) -> bool:
+    """Whether threads of a process are left."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def alive(section: Mapping[str, Any]) -> bool:

@@ -123,7 +123,15 @@ def start(state: State) -> None:
         "s3.localSocket": "s3.sock",
     }
     process = spawn(
-        [_program(), "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in options.items())],
+        # Its log is what it writes to us; by itself it would leave files in the temporary folder, too.
+        [
+            _program(),
+            "-logtostderr",
+            "server",
+            "-filer",
+            "-s3",
+            *(f"-{name}={value}" for name, value in options.items()),
+        ],
         root=state.layout.root,
         log_file=log_file,
         environment={"HOME": str(folder), "PATH": "/usr/bin:/bin", "GOMEMLIMIT": "400MiB", "GOMAXPROCS": "2"},

@@ -85,6 +85,10 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
     (kept,) = [key for key in keys(platform, "reports/local/daily/") if key.endswith(f"{report['run_id']}/report.json")]
     body = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=kept)["Body"].read()
     assert body == (latest / "report.json").read_bytes()
+    # What waits for its upload goes with the sandbox, and nothing of it waits any more.
+    scratch = Path(platform.state["data_root"]) / "scratch"
+    assert [path.name for path in scratch.iterdir()] == [f"tradingflow-backup-{os.geteuid()}"]
+    assert not [path for path in scratch.rglob("*") if path.is_file() and path.stat().st_size > 4096]
     # Nothing left behind, quiet when all is well, and it says where the report is.
     assert str(latest.resolve() / "report.html") in done.output
     assert "TASK [" not in done.output

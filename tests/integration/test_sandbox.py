@@ -286,6 +286,33 @@ def test_a_service_comes_back_with_its_port_and_data(box: Box, name: str) -> Non
     assert box.get("/ready")[0] == 200
 
 
+def test_a_restarted_store_has_its_ports_and_leaves_nothing_outside(box: Box) -> None:
+    ports = box.state["s3"]["ports"]
+    pids = [box.state["s3"]["pid"]]
+    for _ in range(4):
+        box("restart", "s3")
+        assert box.state["s3"]["ports"] == ports
+        pids.append(box.state["s3"]["pid"])
+    assert not [path for pid in pids for path in Path("/tmp").glob(f"weed.*.{pid}")]
+
+
+def test_a_process_is_there_while_its_threads_end() -> None:
+    """Its main thread is a zombie by then, and its ports are not free yet."""
+    code = "import threading, ctypes, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(flush=True)"
+    leave = "ctypes.CDLL(None).pthread_exit(None)"
+    process = subprocess.Popen([sys.executable, "-c", f"{code}; {leave}"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        state = Path(f"/proc/{process.pid}/stat")
+        until(lambda: state.read_text().rpartition(")")[2].split()[0] == "Z")
+        assert start_time(process.pid) is not None
+    finally:
+        process.kill()
+    until(lambda: start_time(process.pid) is None)
+    process.wait()
+
+
 def test_a_killed_server_is_restarted_by_up(box: Box) -> None:
     before = box.state["postgres"]
     os.kill(before["pid"], signal.SIGKILL)
