@@ -446,7 +446,7 @@ def test_recovery_point_that_is_not_exact_is_a_warning(exact: bool) -> None:
         "created_at": "",
         "finished_at": "",
         "engine": {"name": "pgbackrest", "label": FULL, "type": "full", "exact": exact},
-        "database": {"tables": [], "server_version": "15", "schema_head": None},
+        "database": {"name": "d", "tables": [], "server_version": "15", "schema_head": None},
         "application": {"files": 0, "version": None},
         "totals": {"bytes": 1, "objects": 1, "rows": 0},
     }
