@@ -46,7 +46,7 @@ _KEY = (
     rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
     r"|(?:api|access|private|signing|encryption|account)[ _-]?key"
     r"|sharedaccesskey|credential|session[_-]?id|signature)[\w.-]{0,60}"
-    r"|\bpass|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bmot[ _]de[ _]passe)"
+    r"|\bpass|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 _PHRASE = (
     r"(?:pass[ _-]?phrase|(?:seed|recovery|backup|secret|wallet)[ _-]?(?:phrase|words?|seed)"
@@ -80,7 +80,22 @@ _SECRETS = (
         re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*[\"']?\s*[:=]\s*)(?:\\*[\"'])?[^\"'\r\n]+"),
         rf"\1\2{MASK}",
     ),
-    (re.compile(r"(?i)\b(bearer|basic|digest|apikey)\s+[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
+    (re.compile(r"(?i)\b(bearer|basic|digest|apikey)(?:\s+|:\s*)[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
+    (re.compile(r"(?i)\b(x-[\w-]{0,40}(?:key|token)\s+)[\w.~+/=-]{6,}"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b((?:otp|totp|2fa|mfa)(?:\s+code)?(?:\s+is)?\s*)\d{4,8}\b"), rf"\1{MASK}"),
+    # Addresses that are the secret.
+    (re.compile(r"(?i)(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)[^\s\"'<>]+"), rf"\1{MASK}"),
+    # Commands, and the strings by which databases are addressed.
+    (re.compile(r"(?i)((?:^|\s)(?:-u|--user|--proxy-user)[\s=]+[^\s:\"']{1,60}:)[^\s\"']+"), rf"\1{MASK}"),
+    (
+        re.compile(
+            r"(?i)(\bsshpass\s+-p\s*|\bredis-cli\s(?:[^\r\n]{0,200}\s)?-a\s+"
+            r"|\bmysql\w*\s(?:[^\r\n]{0,200}\s)?-p(?=\S))[^\s\"']+"
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)(jdbc:oracle:\w+:)[^\s\"'<>@]+@"), rf"\1{MASK}@"),
+    (re.compile(rf"(?i)((?:{_WORD}|pwd)\s*=\s*)[^;\r\n\"'&]+(?=;)"), rf"\1{MASK}"),
     # What stands between a scheme and the last @ of an address; and without a scheme, before what is an address.
     (re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s\"'<>]*@"), rf"\1{MASK}@"),
     (re.compile(r"(?<![\w*@/])[\w.%+-]{1,60}:[^\s\"'<>@/]{1,200}@(?=(?:tcp|unix)\(|[\w.-]+(?::\d|/\w))"), f"{MASK}@"),
@@ -113,6 +128,7 @@ _LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUSPECT = re.compile(
     rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
+    r"|hooks|webhook|sshpass|redis-cli|mysql|(?:^|\s)-u\s|--user|--proxy|2fa|mfa|x-"
     r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:"
 )
 
