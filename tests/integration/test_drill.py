@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, proof
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     RestoreError,
@@ -34,6 +36,7 @@ from tests.integration.drill_fixtures import (
     tampered,
 )
 from tests.integration.test_backup import CONTENTS, Make, connect, fetch, run_sql
+from tests.integration.test_backup_snapshot import UNFINDABLE
 from tests.integration.watched import Watched
 
 backup_options, database, scratch = test_backup.backup_options, test_backup.database, test_backup.scratch
@@ -359,3 +362,23 @@ def test_an_index_that_lacks_rows(database: Make) -> None:
     found = proof.indexes(lacking, 2, lambda: None, full=False)
     assert found.status == "ok"
     assert "not looked at" in str(found.message)
+
+
+def test_functions_of_the_owner_are_not_run(database: Make) -> None:
+    """The owner of a database may set its search_path, and a superuser looks at the restored one."""
+    place = database(
+        "CREATE TABLE t AS SELECT generate_series(1, 1000) i; CREATE INDEX ON t (i); CREATE SCHEMA evil;"
+        "CREATE FUNCTION evil.pg_relation_size(oid) RETURNS bigint LANGUAGE plpgsql AS $$BEGIN RAISE 'run'; END$$;"
+        "CREATE FUNCTION evil.differs(name, text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'run'; END$$;"
+        "CREATE OPERATOR evil.!~ (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.differs)"
+    )
+    run_sql(place, f"ALTER DATABASE {snapshot.quoted(place['name'])} SET search_path = evil, pg_catalog")
+    assert proof.indexes(place, 1, lambda: None).status == "ok"
+    assert server.tables_in(place) == 1
+
+
+def test_an_index_that_cannot_be_checked_is_unknown(database: Make) -> None:
+    place = database(UNFINDABLE)
+    check = proof.indexes(place, 1, lambda: None)
+    assert check.status == "unknown"
+    assert "inner_of" in check.message

@@ -21,7 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest.program import find, newest_server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError, ConfigurationError
 
 from sandbox.layout import write_private
 from sandbox.postgres import _environment, _identity, major, version, wheel
@@ -145,8 +145,14 @@ def after(
     again = source.play(*SET_UP, *UPGRADE)
     assert again.returncode == 0, again.output
     assert "changed" not in again.output, again.output
+    # It is another database, until somebody declares it.
+    with pytest.raises(BackupError, match="system identifier is") as other:
+        source.made("auto")
+    declared = other.value.remedy.rpartition("backup_database_identity: ")[2]
     # An increment of the old cluster's backup is none: pgBackRest makes a full one.
-    return [source.made(kind) for kind in ("auto", "full")]
+    first = source.made("auto", database_identity=declared)
+    # What is compared with is the newest: the next one needs no declaration.
+    return [first, source.made("full")]
 
 
 def test_two_clusters_in_one_repository(

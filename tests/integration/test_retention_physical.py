@@ -33,9 +33,9 @@ WHERE = {"stanza": "local", "repository_path": REPOSITORY}
 class Retained(Archiving):
     """The sandbox, with retention on it."""
 
-    def made(self, kind: str) -> dict[str, Any]:
+    def made(self, kind: str, **changes: Any) -> dict[str, Any]:
         """A recovery point, with the ledger's record of it."""
-        result = self.backup(kind)
+        result = self.backup(kind, **changes)
         about = backup_options.summary(result)
         self.append([{"name": result["key"], "digest": {"sha256": result["sha256"]}}], about, kind="backup")
         point: dict[str, Any] = result["recovery_point"]

@@ -65,10 +65,14 @@ def describe(database: Dict[str, Any]) -> str:
 
 
 @contextmanager
-def connected(database: Dict[str, Any], *, statement_timeout: Optional[int] = None) -> Iterator[Any]:
+def connected(
+    database: Dict[str, Any], *, statement_timeout: Optional[int] = None, pinned: bool = False
+) -> Iterator[Any]:
     """A psycopg2 connection in autocommit, closed at the end.
 
     :param statement_timeout: in s, instead of the option's; 0 for none
+    :param pinned: names mean pg_catalog's, whatever database and role set: whoever owns a database must not have a
+        superuser run functions of his own
     :raises DatabaseError: unreachable, refused, or a statement failed
     :raises ConfigurationError: psycopg2 is missing
     """
@@ -89,7 +93,8 @@ def connected(database: Dict[str, Any], *, statement_timeout: Optional[int] = No
             sslrootcert=database.get("sslrootcert"),
             connect_timeout=database.get("connect_timeout", 10),
             application_name="tradingflow-maintenance",
-            options=f"-c statement_timeout={int(seconds) * 1000} -c timezone=UTC",
+            options=f"-c statement_timeout={int(seconds) * 1000} -c timezone=UTC"
+            + (" -c search_path=pg_catalog" if pinned else ""),
         )
     except psycopg2.Error as error:
         raise DatabaseError(

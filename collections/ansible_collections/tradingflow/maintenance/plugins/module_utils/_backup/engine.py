@@ -277,7 +277,7 @@ class _Watcher:
         if self._stop.wait(1):
             return
         try:
-            with connected(self._database) as connection, connection.cursor() as cursor:
+            with connected(self._database, pinned=True) as connection, connection.cursor() as cursor:
                 while not self._stop.wait(1):
                     cursor.execute(
                         "SELECT pid, relid::bigint, bytes_processed FROM pg_stat_progress_copy"

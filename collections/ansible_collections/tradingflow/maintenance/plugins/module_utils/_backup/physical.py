@@ -82,7 +82,6 @@ def create(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     place = destination(options["environment_name"], storage)
     with locked(options["scratch_directory"], place, run_id, progress.directory) as scratch:
         notes = tidy(s3, storage, prefix, scratch.stale, now)
-        notes["identity"] = identity.check(options, s3, prefix)
         work = _Work(options, tools, root, f"{prefix}/{run_id}", run_id, now, s3, progress, scratch.path)
         try:
             point, digest = work.run()
@@ -144,6 +143,7 @@ class _Work:
         options, storage = self.options, self.options["storage"]
         before = self.tools.stanza()
         server = server_of(options["database"], self.tools, before)
+        self.notes["identity"] = identity.check(options, self.s3, prefix_of(storage, options["environment_name"]))
         lock = lock_of(options, self.now)
         backup = self._backup(before, server)
         engine = self._engine(backup)

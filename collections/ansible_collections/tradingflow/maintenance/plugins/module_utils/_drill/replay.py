@@ -71,7 +71,7 @@ def end_of(database: Dict[str, Any]) -> End:
 
     :raises RestoreError: it has none
     """
-    with connected(database) as connection, connection.cursor() as cursor:
+    with connected(database, pinned=True) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
         cursor.execute("SELECT pg_read_file(%s)", (f"pg_wal/{cursor.fetchone()[0]}.history",))
         history = str(cursor.fetchone()[0])

@@ -80,7 +80,7 @@ class Parts(Logical):
             text = f"There is no database {self.target}, into which tables could be restored."
             found.append(Refusal("target", text, "Restore the whole (restore_mode: whole), or correct the name."))
             return found
-        with connected(server.named(self.options["database"], self.target)) as connection:
+        with connected(server.named(self.options["database"], self.target), pinned=True) as connection:
             if server.rows(connection, "SELECT FROM pg_namespace WHERE nspname ~ %s", (f"^{self.schema}(_[0-9]+)?$",)):
                 text = f"The schema {self.schema} exists already in {self.target}: what an earlier restore put there."
                 remedy = f"Look at it; if it can go: restore_mode=remove_old, restore_remove_old=[{self.schema}]"
@@ -145,7 +145,7 @@ class Parts(Logical):
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
 
     def _tables(self, made: Dict[str, Any]) -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
-        with connected(made, statement_timeout=0) as connection:
+        with connected(made, statement_timeout=0, pinned=True) as connection:
             found = server.rows(connection, _TREE, (self.options["tables"], self.options["schemas"]))
         names = [f"{schema}.{name}" for schema, name, _kind in found]
         missing = [name for name in self.options["tables"] if name not in names]
@@ -212,7 +212,7 @@ class Parts(Logical):
         sources = sorted({schema for schema, _name in tables})
         names = [self.schema] if len(sources) == 1 else [f"{self.schema}_{n}" for n in range(1, len(sources) + 1)]
         schemas = dict(zip(sources, names))  # noqa: B905 equal lengths
-        with connected(made, statement_timeout=0) as connection:
+        with connected(made, statement_timeout=0, pinned=True) as connection:
             server.run(connection, "SET default_transaction_read_only = off; SET session_replication_role = replica")
             for name in names:
                 server.run(connection, f"CREATE SCHEMA {snapshot.quoted(name)}")

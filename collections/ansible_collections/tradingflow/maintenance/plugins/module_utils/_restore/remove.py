@@ -143,12 +143,12 @@ def _database(database: Dict[str, Any], name: str) -> Optional[Callable[[], None
 
 
 def _schema(database: Dict[str, Any], name: str) -> Optional[Callable[[], None]]:
-    with connected(database) as connection:
+    with connected(database, pinned=True) as connection:
         if not server.rows(connection, "SELECT FROM pg_namespace WHERE nspname = %s", (name,)):
             return None
 
     def remove() -> None:
-        with connected(database, statement_timeout=0) as connection:
+        with connected(database, statement_timeout=0, pinned=True) as connection:
             # Each by itself: statements sent together are one transaction, which is read-only before the first.
             server.run(connection, "SET default_transaction_read_only = off")
             server.be_quiet(connection)

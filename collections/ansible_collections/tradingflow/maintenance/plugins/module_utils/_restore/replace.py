@@ -49,8 +49,7 @@ WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass AND d.depty
 
 def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
     """Foreign keys and views that hang on tables, in words."""
-    with connected(database, statement_timeout=0) as connection:
-        server.run(connection, "SET search_path = pg_catalog")
+    with connected(database, statement_timeout=0, pinned=True) as connection:
         found = [
             f"foreign key {name} of {source} to {goal}"
             for name, source, goal, _columns, _others in server.rows(connection, _KEYS, (tuple(tables),))

@@ -142,7 +142,7 @@ def name_of(connection: Any, oid: int) -> Optional[str]:
 
 def tables_in(database: Dict[str, Any]) -> int:
     """How many tables of anybody's own a database has."""
-    with connected(database, statement_timeout=60) as connection:
+    with connected(database, statement_timeout=60, pinned=True) as connection:
         return int(
             value(
                 connection,
