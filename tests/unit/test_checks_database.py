@@ -260,7 +260,15 @@ def test_wal_that_waits_for_a_command_that_hangs(waiting: int, seconds: float | 
     assert (checks[0].status, checks[1].status) == status
 
 
-WRITABLE = {"standby": False, "default": "off", "database": False, "own": False, "roles": []}
+WRITABLE = {
+    "synchronous": False,
+    "in_step": False,
+    "standby": False,
+    "default": "off",
+    "database": False,
+    "own": False,
+    "roles": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -268,6 +276,8 @@ WRITABLE = {"standby": False, "default": "off", "database": False, "own": False,
     [
         ({}, "ok"),
         ({"default": "on"}, "critical"),
+        ({"synchronous": True}, "critical"),
+        ({"synchronous": True, "in_step": True}, "ok"),
         ({"database": True}, "critical"),
         ({"database": True, "standby": True}, "ok"),
         ({"roles": ["owner"]}, "warning"),

@@ -221,13 +221,33 @@ def word(answer: Answer) -> Tuple[str, str]:
         data = json.loads(text)
     except (ValueError, RecursionError):
         data = text
+    parts: List[str] = []
     if isinstance(data, dict):
+        parts = bad_parts(data)
         data = data.get("status", data.get("state", ""))
     said = str(data).strip().lower() if isinstance(data, (str, bool)) else ""
     for status, words in ((OK, HEALTHY), (WARNING, DEGRADED), (CRITICAL, UNHEALTHY)):
         if said in words:
+            if status == OK and parts:
+                return (
+                    WARNING,
+                    f"{said}, but {', '.join(parts[:5])} {'are' if parts[1:] else 'is'} not",
+                )
             return status, said
     return UNKNOWN, ""
+
+
+def bad_parts(data: Dict[str, Any]) -> List[str]:
+    """Names of what an application depends on and calls bad, though it calls itself well."""
+    found = []
+    for key in ("checks", "components", "dependencies", "details", "services", "entries", "info"):
+        parts = data.get(key)
+        for name, part in parts.items() if isinstance(parts, dict) else ():
+            for each in part if isinstance(part, list) else [part]:
+                state = each.get("status", each.get("state")) if isinstance(each, dict) else each
+                if isinstance(state, (str, bool)) and str(state).strip().lower() in UNHEALTHY:
+                    found.append(printable(name, 40))
+    return found
 
 
 def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing) -> Check:

@@ -147,7 +147,8 @@ def waiting(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 
 
 def writable(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """Whether transactions may write by default: for the server, this database, or a role that owns tables in it."""
+    """Whether transactions may write by default: for the server, this database, or a role that owns tables in it; and
+    whether their commits wait for a standby that is not there."""
     row = rows[0]
     common: Dict[str, Any] = {
         "source": "pg_settings and pg_db_role_setting",
@@ -156,6 +157,10 @@ def writable(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     remedy = "Find who set it and why, then set default_transaction_read_only to off again."
     if row["standby"]:
         yield Check(WRITABLE, WRITABLE_TITLE, OK, "standby", message="A standby only reads.", **common)
+    elif row["synchronous"] and not row["in_step"]:
+        text = "Commits wait for a synchronous standby (synchronous_standby_names), and none is connected."
+        remedy = "Get the standby running, or take it from synchronous_standby_names and reload."
+        yield Check(WRITABLE, WRITABLE_TITLE, CRITICAL, "waits", message=text, remedy=remedy, **common)
     elif row["database"] or (row["default"] == "on" and not row["own"]):
         where = "this database" if row["database"] else "the server"
         text = f"default_transaction_read_only is on for {where}: what the application writes is refused."
@@ -232,6 +237,10 @@ REPLICATION: Tuple[Probe, ...] = (
                   AND lower(split_part(c.entry, '=', 2)) IN ('on', 'true', 'yes', '1', 't', 'y', 'tr', 'tru', 'ye')
         )
         SELECT pg_is_in_recovery() AS standby,
+               current_setting('synchronous_standby_names') <> ''
+               AND current_setting('synchronous_commit') NOT IN ('off', 'local') AS synchronous,
+               EXISTS (SELECT FROM pg_stat_replication
+                       WHERE sync_state IN ('sync', 'quorum') OR sync_state IS NULL) AS in_step,
                (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS default,
                EXISTS (SELECT FROM set_on WHERE setrole = 0) AS database,
                EXISTS (SELECT FROM set_on
