@@ -69,7 +69,16 @@ def joined(found: dict[str, Any]) -> str:
             "app.log.2026-11-24-10",
             "app-Mon.log",
         ),
-        *("2026-11-24-app.log", "app.log_20261124", "app-Nov-24-2026.log", "app.log.1.old"),
+        *(
+            "2026-11-24-app.log",
+            "app.log_20261124",
+            "app-Nov-24-2026.log",
+            "app.log.1.old",
+            "app.2026-11-24",
+            "app202611.log",
+            "app(1).log",
+            "app.1",
+        ),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -172,7 +172,7 @@ class Files:
                 kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no file to read from its end"
                 if path == self._pattern:
                     self.problem = f"{name} is no file" + (": a folder" if stat.S_ISDIR(status.st_mode) else "")
-                else:
+                elif direct:
                     self.doubts.append(f"{name} is {kind} (exclude)")
                 return None
             self.names.append(name)

@@ -16,12 +16,12 @@ from typing import List, Sequence, Set
 
 _WORDS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 #: A number or a date, with a time perhaps: .1, -20261129, .2026-11-29.0, _2026-11-29T10-00-00.123456Z, -Mon
-_NUMBER = rf"[._-]{{1,2}}(?:\d|{_WORDS})(?:[\d._:@+-]|[TtZzWw](?![A-Za-z])|{_WORDS})*"
+_NUMBER = rf"[._-]{{1,2}}(?:\d|{_WORDS})(?:[\d._:@+-]|[TtZzWwhms](?![A-Za-z])|{_WORDS})*"
 _PACKED = r"\.(?:gz|bz2|xz|lzma|zst|zstd|lz4|lzo|lz|Z|z|zip|br|sz|7z)"
-_KEPT = r"(?:[._-](?:old|OLD|bak|BAK|backup|prev|previous|last|orig|saved?|rotated|archived?)|~)"
+_KEPT = r"(?:[._-](?:old|OLD|bak|BAK|backup|prev|previous|last|orig|saved?|rotated|archived?)|~| ?\(\d+\))"
 _TAIL = rf"(?:{_PACKED}|{_KEPT}|{_NUMBER})"
 #: Before the ending: app-2026-11-29.log, app.1.log, app20261129.log, app.old.log
-_MIDDLE = rf"(?:{_NUMBER}|{_KEPT}|(?<!\d)\d{{8}}(?:[\d._-])*)"
+_MIDDLE = rf"(?:{_NUMBER}|{_KEPT}|(?<!\d)(?:\d{{6}}|\d{{4}}-\d\d)[\d._-]*)"
 _BEFORE = r"\d{4}-?\d\d-?\d\d[\dT:_-]*[._-]"
 #: What programs lay beside a log and is none.
 _NO_LOG = re.compile(
@@ -100,7 +100,9 @@ def _rotated(name: str) -> "re.Pattern[str]":
     stem, ending = os.path.splitext(name)
     ways = [rf"(?:{_BEFORE})?{_regex(name)}{_TAIL}*"]
     if ending and not has_magic(ending) and stem.count("[") == stem.count("]"):
-        ways.append(f"{_regex(stem)}{_MIDDLE}{re.escape(ending)}{_TAIL}*")
+        # Some leave the ending out, or say .log where the file itself is an .out.
+        ways.append(rf"{_regex(stem)}{_MIDDLE}(?:{re.escape(ending)}|\.log){_TAIL}*")
+        ways.append(f"{_regex(stem)}{_NUMBER}{_TAIL}*")
     return re.compile("|".join(f"(?:{way})" for way in ways), re.DOTALL)
 
 
