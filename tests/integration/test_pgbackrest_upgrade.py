@@ -279,8 +279,10 @@ def test_retention_after_it(source: Retained, before: list[dict[str, Any]], afte
     assert left.labels == listed.labels - {label}
     # Only what is older than any backup of its cluster.
     for archive, oldest in ((old, before[0]), (new, after[1])):
-        needed = {name for name in listed.archives[archive].segments if name >= oldest["engine"]["wal_start"]}
-        assert set(left.archives[archive].segments) == needed
+        before_it = set(listed.archives[archive].segments)
+        # What the server archives meanwhile is none of retention's.
+        needed = {name for name in before_it if name >= oldest["engine"]["wal_start"]}
+        assert set(left.archives[archive].segments) & before_it == needed
     checks = source.watched()
     named = {name: (checks[name].status, checks[name].message) for name in ("wal_gaps", "wal_of_backups")}
     assert {status for status, _message in named.values()} == {"ok"}, named
