@@ -196,12 +196,14 @@ def test_stuck_in_the_start_and_on_to_another_target(lived: Counted) -> None:
     assert bad(checks) == {}
     assert "starts over" in result["found"][0]
     lived.stands(beat_2, 15)
-    # And the same again, which goes on after what was put in place.
-    restored(lived.options(moment_1, cluster=broken))
-    checks, result, _ = restored(lived.options(moment_1))
-    assert bad(checks) == {}
-    assert "goes on after that" in result["found"][0]
-    lived.stands(beat_1, 10)
+    # And the same again, which goes on after what was put in place, and knows what was lost.
+    same: tuple[dict[str, Any], ...] = ({"target": moment_1.isoformat()}, {"target_type": "latest"})
+    for target in same:
+        restored(lived.options(cluster=broken, **target))
+        checks, result, _ = restored(lived.options(**target))
+        assert bad(checks) == {}
+        assert "goes on after that" in result["found"][0]
+        lived.stands(beat_1, 10)
 
 
 def test_stuck_and_nothing_to_go_back_to(lived: Counted) -> None:

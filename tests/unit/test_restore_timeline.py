@@ -64,6 +64,16 @@ def test_time_is_looked_for_on_the_timeline_that_has_it(minutes: float, number: 
     assert (chosen.number, chosen.others) == (number, others)
 
 
+def test_words_of_a_timeline_on_which_nothing_happened() -> None:
+    shown = {"timeline": 2, "parent": 1, "switch": "0/5000000", "current": False, "note": ""}
+    begun = {**shown, "from": "2026-11-24T10:46:00.000Z"}
+    for to in (None, "2026-11-24T10:46:00.000Z"):
+        assert timeline.words_of({**begun, "to": to}).endswith(
+            ": no transaction archived since 2026-11-24T10:46:00.000Z"
+        )
+    assert timeline.words_of({**begun, "to": "2026-11-24T10:46:01.000Z"}).endswith("to 2026-11-24T10:46:01.000Z")
+
+
 @pytest.mark.parametrize("minutes", [42, 45.9, 51])
 def test_time_that_no_timeline_has(minutes: float) -> None:
     with pytest.raises(ConfigurationError, match="is on no timeline") as refused:

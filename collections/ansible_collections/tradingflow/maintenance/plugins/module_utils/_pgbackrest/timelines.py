@@ -105,7 +105,8 @@ class Tree:
         line = self.lines[number]
         try:
             if line.parent:
-                line.begins = next((each.at for each in self._read(line, False) if each.at), None)
+                # Each of them shows that it had begun by then; of a checkpoint the second is known only.
+                line.begins = min((each.at for each in self._read(line, False) if each.at), default=None)
             found = [each.at for each in self._read(line, True) if each.at and each.kind != records.BEGINNING]
             line.ends = max(found, default=None)
         except MaintenanceError as error:

@@ -394,6 +394,7 @@ class PointInTime:
         if at and self.wanted.type == "latest":
             job.loss = loss.between(self.newest, at, "newest heartbeat restored")
         job.loss["heartbeat_at"] = loss.iso(at) if at else None
+        state.note(loss=job.loss)
         exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
         if exact and job.point["database"]["name"] == database["name"]:
             compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick)

@@ -67,6 +67,8 @@ def begin(mode: Any, job: Any, state: State) -> None:
             "Stop it and look before anybody uses it; restore_abandon=true goes back to what was there.",
         )
     if mode.done:
+        # How far the old one had come, which is not there to be asked any more.
+        job.loss = state.run.get("loss") or job.loss
         details = {"target": mode.wanted.words, "lsn": lsn}
         job.checks += judged(mode.wanted, at, later, details)
     text = f"The server in {cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"

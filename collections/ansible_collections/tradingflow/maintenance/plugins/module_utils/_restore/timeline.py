@@ -217,7 +217,7 @@ def words_of(each: Dict[str, Any], since: Optional[str] = None) -> str:
     if each["note"]:
         return f"{text}: {each['note']}"
     begins = each["from"] or (since if not each["parent"] else None)
-    if not each["to"]:
+    if not each["to"] or (begins and each["to"] <= begins):
         return f"{text}: no transaction archived" + (f" since {begins}" if begins else "")
     return f"{text}: {f'from {begins} ' if begins else ''}to {each['to']}"
 
