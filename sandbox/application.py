@@ -41,7 +41,7 @@ def environment(state: State) -> dict[str, str]:
 def migrate(state: State, revision: str = "head") -> None:
     """Brings the schema to a revision, as the operator would."""
     done = subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", CHECKOUT / "sandbox/app/alembic.ini", "upgrade", revision],
+        [sys.executable, "-m", "alembic", "-c", CHECKOUT / "sandbox/app/alembic.conf", "upgrade", revision],
         env=environment(state),
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,

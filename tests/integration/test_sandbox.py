@@ -203,7 +203,7 @@ def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box, monkeypatch: pyt
     assert fresh.get("/api/orders") == (200, "[]")
     monkeypatch.setenv("TRADINGFLOW_SANDBOX_STATE", str(fresh.state_file))
     monkeypatch.setenv("TRADINGFLOW_DATABASE_URL", application.environment(State(Layout()))["TRADINGFLOW_DATABASE_URL"])
-    alembic = Config(CHECKOUT / "sandbox/app/alembic.ini")
+    alembic = Config(CHECKOUT / "sandbox/app/alembic.conf")
     command.check(alembic)
     command.downgrade(alembic, "base")
     command.upgrade(alembic, "head")
