@@ -47,6 +47,7 @@ def test_settings_of_the_copy_s_own_come_last(tmp_path: Path) -> None:
     assert text.endswith("The copy does not load pg_cron, unknown: they may act by themselves.")
     assert "log_directory" not in settings(tmp_path)
     assert "archive_library" not in copies.quiet(14)
+    assert copies.harmless("pg_cron, timescaledb", ["timescaledb"]) == "timescaledb"
 
 
 def test_configuration_that_would_start_the_source(tmp_path: Path) -> None:

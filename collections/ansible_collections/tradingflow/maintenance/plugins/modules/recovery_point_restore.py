@@ -146,6 +146,13 @@ options:
           - Others come beside the data directory. The old ones stay where they are.
         type: dict
         default: {}
+      libraries:
+        description:
+          - With C(elsewhere), libraries of C(shared_preload_libraries) that are loaded though they may act by themselves.
+          - Those that do nothing by themselves, such as pg_stat_statements, are loaded anyway.
+        type: list
+        elements: str
+        default: []
   pgbackrest:
     description: With O(mode=point_in_time), pgBackRest on this host.
     type: dict

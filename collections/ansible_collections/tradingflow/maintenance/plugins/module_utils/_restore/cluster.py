@@ -21,9 +21,11 @@ from .._backup.programs import last_words
 from .._drill.engines import installed
 from .._isolation import processes
 from .._isolation.processes import inside
+from ..checks import Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import server
+from .copies import own_settings
 
 _COMMAND_SECONDS = 600
 #: Seconds without a process of a server that is being started.
@@ -77,6 +79,10 @@ class Cluster:
         """What the configuration of a cluster that does not run says of a setting."""
         more = ["-c", f"config_file={self.configuration}"] if self.configuration else []
         return self._run([self.programs["postgres"], "-D", str(directory), *more, "-C", name], timeout=60).strip()
+
+    def as_copy(self, directory: Path, major: int) -> List[Check]:
+        """Writes settings with which it does not act upon what it is a copy of, see copies.own_settings."""
+        return own_settings(directory, self.directory, self.setting, major, self._options.get("libraries") or [])
 
     def check_stopped(self, directory: Path) -> None:
         """Raises RestoreError unless nothing is to be replayed when a server starts there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Sequence
 
 from ..checks import OK, Check
 from ..errors import ConfigurationError
@@ -36,17 +36,20 @@ def quiet(major: int) -> Dict[str, str]:
     return {**found, **({"archive_library": ""} if major >= 15 else {"stats_temp_directory": "pg_stat_tmp"})}
 
 
-def harmless(libraries: str) -> str:
-    """Those of the setting shared_preload_libraries that do nothing by themselves."""
+def harmless(libraries: str, allowed: Sequence[str] = ()) -> str:
+    """Those of the setting shared_preload_libraries that do nothing by themselves, or are wanted all the same."""
     names = [name.strip().strip('"') for name in libraries.split(",")]
-    return ",".join(name for name in names if name.rpartition("/")[2] in HARMLESS)
+    return ",".join(name for name in names if name.rpartition("/")[2] in (*HARMLESS, *allowed))
 
 
-def own_settings(directory: Path, place: str, value: Callable[[Path, str], str], major: int) -> List[Check]:
+def own_settings(
+    directory: Path, place: str, value: Callable[[Path, str], str], major: int, allowed: Sequence[str] = ()
+) -> List[Check]:
     """Writes settings of the copy's own, which come after the source's.
 
     :param place: where the directory will be
     :param value: what the configuration says of a setting
+    :param allowed: libraries that are loaded besides those that do nothing by themselves
     :returns: which libraries are not loaded, if any
     :raises ConfigurationError: the configuration is of another cluster
     """
@@ -57,7 +60,7 @@ def own_settings(directory: Path, place: str, value: Callable[[Path, str], str],
             "Name a configuration of the copy's own in restore_cluster.config_file.",
         )
     libraries = value(directory, "shared_preload_libraries")
-    kept = harmless(libraries)
+    kept = harmless(libraries, allowed)
     settings = {**quiet(major), "shared_preload_libraries": kept}
     if os.path.isabs(value(directory, "log_directory")):
         settings["log_directory"] = "log"
@@ -70,4 +73,5 @@ def own_settings(directory: Path, place: str, value: Callable[[Path, str], str],
     if not silent:
         return []
     message = f"The copy does not load {', '.join(silent)}: they may act by themselves."
-    return [Check("restore.libraries", "Libraries not loaded", OK, len(silent), message=message)]
+    remedy = "If it needs one, name it in restore_cluster.libraries."
+    return [Check("restore.libraries", "Libraries not loaded", OK, len(silent), message=message, remedy=remedy)]

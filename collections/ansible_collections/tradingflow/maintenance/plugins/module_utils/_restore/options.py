@@ -57,6 +57,7 @@ SPEC: Dict[str, Any] = {
             "elsewhere": {"type": "bool", "default": False},
             "delta": {"type": "bool", "default": False},
             "tablespaces": {"type": "dict", "default": {}},
+            "libraries": {"type": "list", "elements": "str", "default": []},
         },
     },
     "pgbackrest": {

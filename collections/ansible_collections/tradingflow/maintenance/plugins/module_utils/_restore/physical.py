@@ -22,7 +22,6 @@ from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import delta, directories, guards, loss, server, tablespaces
 from .cluster import Cluster, check_version
-from .copies import own_settings
 from .dropped import check_there
 from .files import Files
 from .guards import Refusal
@@ -30,10 +29,9 @@ from .heartbeats import floor_of, heartbeats, judged
 from .host import of_host
 from .logical import renamed
 from .options import parts_of
-from .replay import Apart, Replay, remove_home
+from .replay import Replay, apart_of, remove_home
 from .start import begin
 from .state import State
-from .tablespaces import Spaces
 from .target import target_of
 from .timeline import proven, windows
 from .timelines import Timelines
@@ -117,7 +115,7 @@ class PointInTime:
         major = int(job.point["database"]["server_version_num"]) // 10000
         check_version(self.setting, job.point, major)
         self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
-        self._outside(job, found.label, major)
+        self.apart = apart_of(self, job, major)
         self._look()
         back_to = self.wanted.at or self._recorded_at(job)
         until = self.newest or datetime.now(timezone.utc)
@@ -125,15 +123,6 @@ class PointInTime:
         if self.wanted.type != "latest":
             measured = "the target" if self.wanted.at else "the recovery point"
             job.loss = loss.between(self.newest, back_to, measured)
-
-    def _outside(self, job: Any, label: str, major: int) -> None:
-        """What the backup has outside of its data directory, and what a server over it must not write."""
-        said = self.backrest.checked("info", f"--set={label}", f"--repo={self.repository}", "--output=json")
-        spaces, links = info.outside(said, label)
-        user, chosen = self.backrest.user, self.setting.get("tablespaces")
-        self.spaces = Spaces(self.cluster.directory, job.run_id, user, spaces, chosen)
-        source = str(job.point["database"]["system_identifier"]) if self.setting["elsewhere"] else None
-        self.apart = Apart(self.spaces, [*(each.location for each in spaces), *links], source, major)
 
     def _recorded_at(self, job: Any) -> datetime:
         at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(
@@ -220,7 +209,7 @@ class PointInTime:
         found = guards.of_environment(self.options, job.point)
         if not self.done:
             found += of_host(self.options, job.point, self.cluster, self.live)
-            found += [*self.apart.refusals(self.backrest.user), *self.spaces.refusals()]
+            found += [*self.apart.refusals(self.backrest.user), *self.apart.spaces.refusals()]
             if self.cluster.there:
                 what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
                 name = self.options["database"]["name"]
@@ -256,7 +245,7 @@ class PointInTime:
             f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words} on"
             f" {self.choice.words}, look, swap"
         ]
-        steps += self.spaces.planned()
+        steps += self.apart.spaces.planned()
         kept = []
         if self.cluster.there:
             kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
@@ -308,8 +297,8 @@ class PointInTime:
             if os.geteuid() == 0:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
-        self.spaces.note = lambda made: state.note(made_spaces=made)
-        arguments += self.spaces.arguments()
+        self.apart.spaces.note = lambda made: state.note(made_spaces=made)
+        arguments += self.apart.spaces.arguments()
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.choice.number}"]
         # Asynchronously it may wait two minutes in vain for a segment that the server asks for again.
         command = self._get(self.cluster.directory, "--no-archive-async")
@@ -349,7 +338,7 @@ class PointInTime:
             os.rename(self._new / "recovery.signal", self._new / "standby.signal")
         postgres, configuration = self.cluster.programs["postgres"], self.cluster.configuration
         if self.setting["elsewhere"]:
-            job.checks += own_settings(self._new, self.cluster.directory, self.cluster.setting, self.apart.major)
+            job.checks += self.cluster.as_copy(self._new, self.apart.major)
         else:
             # What the new timeline begins with is archived once the server is in place.
             settings["archive_mode"] = "on"
@@ -368,7 +357,7 @@ class PointInTime:
             replay.promote(user, tick)
             replay.stop()
         self.cluster.check_stopped(self._new)
-        self.spaces.settle(self._new, replay.maps)
+        self.apart.spaces.settle(self._new, replay.maps)
 
     def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
         with connected(database) as connection:

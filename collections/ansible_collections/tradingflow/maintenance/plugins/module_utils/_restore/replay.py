@@ -24,6 +24,7 @@ from .._backup.programs import last_words
 from .._drill.instance import environment, failed
 from .._isolation import walls
 from .._isolation.processes import same
+from .._pgbackrest import info
 from ..database import connected
 from ..errors import DatabaseError, MaintenanceError, RestoreError
 from ..job import RESTORE
@@ -286,6 +287,20 @@ class Apart(NamedTuple):
         finally:
             shutil.rmtree(folder)
         return []
+
+
+def apart_of(mode: Any, job: Any, major: int) -> Apart:
+    """What the backup has outside of its data directory, and what a server over it must not write.
+
+    :param mode: see physical.PointInTime
+    :raises BackupError: pgBackRest does not say
+    """
+    label, user = mode.backup.label, mode.backrest.user
+    said = mode.backrest.checked("info", f"--set={label}", f"--repo={mode.repository}", "--output=json")
+    found, links = info.outside(said, label)
+    spaces = Spaces(mode.cluster.directory, job.run_id, user, found, mode.setting.get("tablespaces"))
+    source = str(job.point["database"]["system_identifier"]) if mode.setting["elsewhere"] else None
+    return Apart(spaces, [*(each.location for each in found), *links], source, major)
 
 
 def remove_home(run: Dict[str, Any]) -> None:

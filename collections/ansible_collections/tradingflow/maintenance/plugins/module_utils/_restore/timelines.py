@@ -44,6 +44,9 @@ class Timelines:
         key = backup.archive_id, own
         if key not in self._choices:
             tree, current = self._tree(backup.archive_id), self._current(backup.system_identifier)
+            if current not in tree.lines:
+                # Promoted by a restore that did not end: nothing of it is in the archive.
+                current = None
             if self.pinned:
                 self._choices[key] = Choice(self.pinned, tree, current)
             else:
