@@ -148,7 +148,7 @@ options:
         default: {}
       libraries:
         description:
-          - With C(elsewhere), libraries of C(shared_preload_libraries) that are loaded though they may act by themselves.
+          - With C(elsewhere), libraries of C(shared_preload_libraries) that it loads though they may act by themselves.
           - Those that do nothing by themselves, such as pg_stat_statements, are loaded anyway.
         type: list
         elements: str

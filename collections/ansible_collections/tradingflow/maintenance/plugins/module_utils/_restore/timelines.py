@@ -43,10 +43,8 @@ class Timelines:
         own = int(point["engine"]["target_wal"][:8], 16) if named else 0
         key = backup.archive_id, own
         if key not in self._choices:
-            tree, current = self._tree(backup.archive_id), self._current(backup.system_identifier)
-            if current not in tree.lines:
-                # Promoted by a restore that did not end: nothing of it is in the archive.
-                current = None
+            tree = self._tree(backup.archive_id)
+            current = self._current(backup.system_identifier, tree)
             if self.pinned:
                 self._choices[key] = Choice(self.pinned, tree, current)
             else:
@@ -60,7 +58,7 @@ class Timelines:
             self._trees[id] = timelines.load(archive)
         return self._trees[id]
 
-    def _current(self, identifier: str) -> Optional[int]:
+    def _current(self, identifier: str, tree: timelines.Tree) -> Optional[int]:
         """The timeline that the database is on, running or not; None when it is gone, or is another cluster."""
         directory = str(self._options["cluster"]["data_directory"]).rstrip("/")
         database = {**self._options["database"], "connect_timeout": 5}
@@ -75,7 +73,9 @@ class Timelines:
             return None
         with suppress(ConfigurationError, RestoreError):
             cluster = Cluster(self._options["cluster"], self._options.get("pg_bin_dir"), self._backrest.user, major)
-            return cluster.timeline() if cluster.system_identifier() == identifier else None
+            found = cluster.timeline() if cluster.system_identifier() == identifier else None
+            # Promoted by a restore that did not end, nothing of it is in the archive.
+            return found if found in tree.lines else None
         return None
 
     @staticmethod
