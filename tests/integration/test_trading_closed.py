@@ -198,3 +198,56 @@ def test_scope_that_nobody_knows(database: Scratch) -> None:
     assert {found[id].status for id in ("duplicate_executions", EXECUTIONS, POSITIONS)} == {"unknown"}
     assert "Symbol" in found[EXECUTIONS].message
     assert found[CASH].status in ("ok", "unknown")
+
+
+def near_the_cut_off(ours: float, listed: bool) -> Platform:
+    """A fill of ours and its cash, so many s ago; the cut-off was 1800 s ago."""
+    platform = tidy()
+    fill = {"execution_id": 2, "order_id": 2, "venue_execution_id": "x2", "executed_at": ours, "quantity": Decimal(3)}
+    platform["executions"].append(platform["executions"][0] | fill)
+    platform["orders"].append(platform["orders"][0] | {"order_id": 2, "quantity": 3, "filled_quantity": Decimal(3)})
+    platform["transactions"].append(
+        platform["transactions"][0]
+        | {"transaction_id": 2, "settled_at": ours, "amount": -15, "created_at": ours, "currency": "USD"}
+    )
+    platform["positions"][0]["quantity"] += 3
+    platform["cash"][0]["balance"] -= 15
+    if listed:
+        platform["venue_executions"].append({**platform["executions"][1], "statement_id": 1})
+        platform["venue_statements"][0]["record_count"] += 1
+        platform["venue_positions"][0]["quantity"] += 3
+        platform["venue_cash"][0]["balance"] -= 15
+    return platform
+
+
+@pytest.mark.parametrize(
+    ("ours", "listed", "bad"),
+    [
+        # 1 ms before the cut-off by our clock, and after it by the venue's.
+        (1800.001, False, {EXECUTIONS: "warning"}),
+        (1802.0, False, {EXECUTIONS: "critical", FEES: None, POSITIONS: "critical", CASH: "critical"}),
+        # And the other way round.
+        (1799.999, True, {}),
+        (1798.0, True, {POSITIONS: "critical", CASH: "critical"}),
+    ],
+)
+def test_clocks_that_differ_around_the_cut_off(
+    database: Scratch, ours: float, listed: bool, bad: dict[str, str | None]
+) -> None:
+    platform = near_the_cut_off(ours, listed)
+    database.load(platform)
+    known = (EXECUTIONS, POSITIONS, CASH)
+    found = checked(database.option)
+    wanted = {id: status for id, status in bad.items() if status}
+    assert {id: one for id, one in statuses(found).items() if id in known} == wanted
+    exact = statuses(checked(database.option, cutoff_tolerance=0))
+    assert {POSITIONS, CASH} <= exact.keys()
+    if bad.get(EXECUTIONS) == "warning":
+        assert "1 execution of ours" in found[EXECUTIONS].message
+        assert found[EXECUTIONS].details["unmatched_until_next_statement"] == 1
+        assert exact[EXECUTIONS] == "critical"
+        # The next statement does not have it either.
+        more = {"statement_id": 9, "period_start": 1800.0, "as_of": 600.0, "record_count": 0}
+        platform["venue_statements"].append(platform["venue_statements"][0] | more)
+        database.load(platform)
+        assert checked(database.option)[EXECUTIONS].status == "critical"

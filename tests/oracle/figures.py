@@ -62,6 +62,7 @@ class Options:
     price_age: int = 120
     equity_age: int = 36
     match_window: int = 60
+    cutoff_tolerance: int = 1
     open_order_days: int = 30
 
     def limit(self, name: str) -> Limit:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .alive import AHEAD
 from .books import NAN, ZERO, Books, Row, grouped, is_number, number, records
-from .figures import CRITICAL, UNKNOWN, Figure, Options, judged
+from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, judged
 from .statements import Place, Standing, standings
 from .trades import happened
 
@@ -96,6 +96,7 @@ class Matching:
     :param missing_there: what we have alone, and a statement should have it
     :param waiting: what we have alone, and a later statement may have it, or nobody knows
     :param uncovered: how many belong to no statement
+    :param awaited: how many of ours the venue may count after its newest cut-off
     """
 
     standings: dict[Place, Standing]
@@ -104,6 +105,7 @@ class Matching:
     missing_there: list[Row] = field(default_factory=list)
     waiting: list[Row] = field(default_factory=list)
     uncovered: int = 0
+    awaited: int = 0
 
 
 def matching(books: Books, options: Options) -> Matching:
@@ -114,10 +116,19 @@ def matching(books: Books, options: Options) -> Matching:
         if one is None or not one.every:
             found.uncovered += 1
             found.waiting.append(row)
+        elif just_before(row["executed_at"], one, books, options):
+            found.awaited += 1
+            found.waiting.append(row)
         else:
             missing = due(row["executed_at"], one, books.now + AHEAD)
             (found.missing_there if missing else found.waiting).append(row)
     return found
+
+
+def just_before(at: Decimal | None, one: Standing, books: Books, options: Options) -> bool:
+    """Whether something happened so shortly before the newest cut-off that the venue may count it after."""
+    ends = [row["as_of"] for row in one.every if row["as_of"] is not None and row["as_of"] <= books.now + AHEAD]
+    return at is not None and bool(ends) and bool(max(ends) - options.cutoff_tolerance < at <= max(ends))
 
 
 def executions(books: Books, options: Options) -> Figure:
@@ -130,6 +141,8 @@ def executions(books: Books, options: Options) -> Figure:
             classes = differences(pair, options)
             breaks += [(named(pair), classes)] if classes else []
     figure = concluded("reconcile_executions", breaks, found.standings, found.uncovered, options)
+    if found.awaited and figure.status == OK:
+        figure.status = WARNING
     if figure.classes:
         figure.possible = possible(found, options)
     return figure
@@ -239,12 +252,35 @@ def positions(books: Books, options: Options) -> Figure:
     by_name = {key: rows for key, rows in grouped(books.rows("executions"), *KEY) if None not in key}
     for row in books.rows("executions"):
         statement = statements.get((row["venue"], row["account"]))
-        if statement is not None and not before(row["executed_at"], statement):
+        if statement is not None and after(row, statement, books, options):
             moved = effect(row, by_name) if happened(books, row["executed_at"]) else NAN
             ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_positions", "quantity", statements)
     breaks = compared(ours, theirs, "instrument", lambda name: options.tolerance("quantity", name), "quantity")
     return concluded("reconcile_positions", breaks, found, 0, options)
+
+
+def after(row: Row, statement: Row, books: Books, options: Options) -> bool:
+    """Whether the venue counts an execution after a cut-off: near to it, if its executions do not have it yet."""
+    at, cut, within = row["executed_at"], statement["as_of"], options.cutoff_tolerance
+    if at is None or not at.is_finite() or not cut - within < at <= cut + within:
+        return not before(at, statement)
+    ends = {one["statement_id"]: one for one in books.rows("venue_statements") if one["as_of"] is not None}
+    told = any(
+        one["kind"] == "executions"
+        and (one["venue"], one["account"]) == (statement["venue"], statement["account"])
+        and at - within <= one["as_of"] <= cut + within
+        for one in ends.values()
+    )
+    if not told:
+        return bool(at > cut)
+    return not any(
+        tuple(line[name] for name in KEY) == tuple(row[name] for name in KEY)
+        and None not in (line["venue"], line["venue_execution_id"])
+        and line["statement_id"] in ends
+        and ends[line["statement_id"]]["as_of"] <= cut + within
+        for line in books.rows("venue_executions")
+    )
 
 
 def before(at: Decimal | None, statement: Row) -> bool:
@@ -273,15 +309,20 @@ def cash(books: Books, options: Options) -> Figure:
         for row in books.rows("cash")
         if (row["venue"], row["account"]) in statements
     ]
+    near: dict[tuple[object, ...], list[Decimal | None]] = {}
     for row in books.rows("transactions"):
         statement = statements.get((row["venue"], row["account"]))
         if statement is None or row["status"] != "settled":
             continue
+        at, cut, within = row["settled_at"], statement["as_of"], options.cutoff_tolerance
+        if happened(books, at) and cut - within < at <= cut + within:
+            one = near.setdefault((row["venue"], row["account"], row["currency"]), [None, None])
+            one[at > cut] = (one[at > cut] or ZERO) + number(row["amount"])
         if not before(row["settled_at"], statement):
             moved = number(row["amount"]) if happened(books, row["settled_at"]) else NAN
             ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_cash", "balance", statements)
-    breaks = compared(ours, theirs, "currency", lambda _: Decimal(options.cash_tolerance), "amount")
+    breaks = compared(ours, theirs, "currency", lambda _: Decimal(options.cash_tolerance), "amount", near)
     return concluded("reconcile_cash", breaks, found, 0, options)
 
 
@@ -297,9 +338,17 @@ def lines(books: Books, view: str, column: str, statements: dict[Place, Row]) ->
 
 
 def compared(
-    ours: list[Row], theirs: list[Row], name: str, tolerance: Callable[[str | None], Decimal], word: str
+    ours: list[Row],
+    theirs: list[Row],
+    name: str,
+    tolerance: Callable[[str | None], Decimal],
+    word: str,
+    near: dict[tuple[object, ...], list[Decimal | None]] | None = None,
 ) -> list[Break]:
-    """Breaks between sums. What a side does not have is 0 there."""
+    """Breaks between sums. What a side does not have is 0 there.
+
+    :param near: what moved just before and just after the cut-off: the venue may count it on the other side
+    """
     sums: dict[tuple[object, ...], list[Decimal]] = {}
     for side, rows in enumerate((ours, theirs)):
         for key, group in grouped(rows, "venue", "account", name):
@@ -308,7 +357,10 @@ def compared(
             one[side] = sum((row["amount"] for row in group), ZERO)
     breaks: list[Break] = []
     for key, (here, there) in sums.items():
-        if close(here, there, tolerance(key[2] if isinstance(key[2], str) else None)):
+        within = tolerance(key[2] if isinstance(key[2], str) else None)
+        early, late = (near or {}).get(key[:3], [None, None]) if key[2] is not None else (None, None)
+        may_be = [here, *([here - early] if early is not None else []), *([here + late] if late is not None else [])]
+        if is_number(here) and any(close(each, there, within) for each in may_be):
             continue
         if not is_number(here) or not is_number(there):
             kind = "not_a_number"

@@ -68,6 +68,14 @@ options:
       - They must agree in account, instrument, side, kind, quantity and price. They stay breaks, and are flagged.
     type: int
     default: 60
+  cutoff_tolerance:
+    description:
+      - Seconds around a statement's cut-off in which the venue may count an execution, or what it moved, on the other
+        side.
+      - An execution of ours that is missing at the venue and so near to the newest cut-off is a warning until the next
+        statement.
+    type: float
+    default: 1
   open_order_days:
     description: Days that an order good till cancelled, or till a date, may be open.
     type: int

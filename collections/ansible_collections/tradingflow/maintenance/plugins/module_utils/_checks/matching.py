@@ -59,6 +59,8 @@ POSSIBLE = """, (SELECT o.id FROM alone o, alone d
                          IS NOT DISTINCT FROM (d.account, d.instrument, d.side, d.kind, d.quantity, d.price)
                    ORDER BY abs(extract(epoch FROM o.at - d.at)), o.id LIMIT 1) AS possible_match"""
 
+JUST_BEFORE = "d.at > c.last - make_interval(secs => %(cutoff_tolerance)s) AND d.at <= c.last"
+
 # The join is exact and sees every row; tolerances and amendments are looked up for the few that differ.
 EXECUTIONS_SQL = f"""
 WITH {states("executions", "statements")}, {TOLERANCES},
@@ -82,10 +84,16 @@ differing AS MATERIALIZED (
          ON t.venue = o.venue AND t.id = o.id AND t.scope = o.scope
     WHERE ({AGREE}) IS NOT TRUE
 ),
+-- So near to the newest cut-off that the venue may count it after.
+awaited AS (
+    SELECT d.venue, d.id FROM differing d JOIN covered c ON c.venue = d.venue AND c.account = d.account
+    WHERE d.there IS NULL AND {JUST_BEFORE}
+),
 ours_alone AS (
     SELECT d.*, c.venue IS NOT NULL AS covered FROM differing d
     LEFT JOIN covered c ON c.venue = d.venue AND c.account = d.account
-    WHERE d.there IS NULL AND (c.venue IS NULL OR {HAPPENED.format(column="d.at")} IS NOT TRUE
+    WHERE d.there IS NULL AND ({JUST_BEFORE}) IS NOT TRUE
+          AND (c.venue IS NULL OR {HAPPENED.format(column="d.at")} IS NOT TRUE
                                  OR d.at > c.first AND d.at <= c.last)
           AND NOT EXISTS (SELECT FROM gaps g
                           WHERE g.venue = d.venue AND g.account = d.account AND d.at > g.after AND d.at <= g.until)
@@ -185,8 +193,8 @@ fee_breaks AS MATERIALIZED (
         FROM amounts WHERE theirs AND equal IS NOT TRUE) a
     GROUP BY venue, account, currency, day HAVING sum(amount) <> 0
 )
-SELECT r.*, (SELECT count(*) FROM breaks WHERE possible) AS possible FROM (
+SELECT r.*, (SELECT count(*) FROM breaks WHERE possible) AS possible, (SELECT count(*) FROM awaited) AS awaited FROM (
 {result("reconcile_executions", uncovered="(SELECT count(*) FROM ours_alone WHERE NOT covered)", more=POSSIBLE)}) r
-UNION ALL SELECT r.*, 0 FROM (
+UNION ALL SELECT r.*, 0, 0 FROM (
 {result("reconcile_fees", "fee_breaks", "(SELECT count(*) FROM ours_alone WHERE NOT covered)")}) r
 """

@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge, unknown
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
 from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
 from .guard import guarded
@@ -26,6 +26,12 @@ POSITIONS: Views = {
     **STATEMENTS,
     "executions": {name: kind for name, kind in EXECUTION.items() if name != "price"},
     "positions": {"account": "text", "venue": "text", "instrument": "text", "quantity": "exact"},
+    "venue_executions": {
+        **LINES["venue_executions"],
+        "venue": "text",
+        "venue_execution_id": "text",
+        "instrument": "text",
+    },
     "venue_positions": {**LINES["venue_positions"], "instrument": "text", "quantity": "exact"},
 }
 CASH: Views = {
@@ -43,7 +49,7 @@ CASH: Views = {
 }
 
 
-def compared_sql(check: str, what: str, amount: str, since: str, broken: str, within: str) -> str:
+def compared_sql(check: str, what: str, amount: str, since: str, broken: str, within: str, near: str) -> str:
     """Our books as of the venues' cut-offs, that is of now less what moved since, against the newest statements.
 
     :param check: reconcile_ and the kind of statement, which the views of both sides are named after
@@ -52,6 +58,8 @@ def compared_sql(check: str, what: str, amount: str, since: str, broken: str, wi
     :param since: CTEs, the last of them since: venue, account, what and moved; they may use compared
     :param broken: class of amounts that differ
     :param within: SQL: the tolerance for d.{{what}}
+    :param near: SELECT of venue, account, what, and early and late: amounts that moved so near to the cut-off, before
+        or after, that the venue may count them on its other side
     """
     kind = check.partition("_")[2]
     return f"""
@@ -89,7 +97,10 @@ breaks AS MATERIALIZED (
            ARRAY[CASE WHEN 'NaN' IN (d.ours, d.theirs) THEN 'not_a_number' WHEN d.ours = 0 THEN 'missing_here'
                       WHEN d.theirs = 0 THEN 'missing_at_venue' ELSE '{broken}' END] AS classes
     FROM differing d LEFT JOIN compared c ON c.venue = d.venue AND c.account = d.account
-    WHERE NOT (d.ours <> 'NaN' AND abs(d.ours - d.theirs) <= {within})
+    LEFT JOIN ({near}) n ON n.venue = d.venue AND n.account = d.account AND n.what = d.{what}
+    WHERE NOT (d.ours <> 'NaN' AND (abs(d.ours - d.theirs) <= {within}
+               OR coalesce(abs(d.ours - n.early - d.theirs) <= {within}, false)
+               OR coalesce(abs(d.ours + n.late - d.theirs) <= {within}, false)))
 )
 {result(check)}
 """
@@ -98,6 +109,20 @@ breaks AS MATERIALIZED (
 # A fee that is taken in the coin itself leaves the position.
 SIGNED = f"""({readable("quantity")}) * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END
            - CASE WHEN %(coins)s::jsonb ->> instrument = fee_currency THEN {readable("fee")} ELSE 0 END AS signed"""
+
+TOLERATED = "make_interval(secs => %(cutoff_tolerance)s)"
+
+# After the cut-off is what came later; so near to it, what the venue's statements of that time do not have yet.
+AFTER = f"""CASE WHEN e.executed_at > c.as_of - {TOLERATED} AND e.executed_at <= c.as_of + {TOLERATED}
+        THEN CASE WHEN EXISTS (
+            SELECT FROM maintenance.venue_statements s WHERE s.kind = 'executions' AND s.venue = c.venue
+                AND s.account = c.account AND s.as_of >= e.executed_at - {TOLERATED}
+                AND s.as_of <= c.as_of + {TOLERATED})
+        THEN NOT EXISTS (
+            SELECT FROM maintenance.venue_executions l JOIN maintenance.venue_statements s USING (statement_id)
+            WHERE l.venue = e.venue AND l.venue_execution_id = e.venue_execution_id AND {scope("l")} = {scope("e")}
+                  AND s.as_of <= c.as_of + {TOLERATED})
+        ELSE e.executed_at > c.as_of END ELSE e.executed_at > c.as_of END"""
 
 # What was executed, taken back or replaced since. What has no time, or one of the future, moved nobody knows when.
 POSITIONS_SQL = compared_sql(
@@ -109,9 +134,9 @@ POSITIONS_SQL = compared_sql(
            CASE WHEN {HAPPENED.format(column="e.executed_at")} IS NOT TRUE THEN NULL WHEN e.kind = 'trade' THEN e.signed
                 WHEN e.kind = 'cancel' THEN -r.signed WHEN e.kind = 'correct' THEN e.signed - r.signed END AS moved
     FROM (SELECT *, {SIGNED} FROM maintenance.executions
-          WHERE executed_at > (SELECT min(as_of) FROM compared) OR isfinite(executed_at) IS NOT TRUE) e
+          WHERE executed_at > (SELECT min(as_of) FROM compared) - {TOLERATED} OR isfinite(executed_at) IS NOT TRUE) e
     JOIN compared c ON c.venue = e.venue AND c.account = e.account
-                       AND (e.executed_at > c.as_of OR isfinite(e.executed_at) IS NOT TRUE)
+                       AND ({AFTER} OR isfinite(e.executed_at) IS NOT TRUE)
     -- Of two that bear the name and differ nobody knows which one is meant.
     LEFT JOIN LATERAL (SELECT CASE WHEN min(signed) = max(signed) AND count(signed) = count(*) THEN min(signed) END
                               AS signed
@@ -122,6 +147,7 @@ POSITIONS_SQL = compared_sql(
 )""",
     "quantity",
     tolerance("quantity", "d.instrument"),
+    "SELECT NULL AS venue, NULL AS account, NULL AS what, 0 AS early, 0 AS late WHERE false",
 )
 
 # What was settled since, and what nobody knows when.
@@ -137,6 +163,14 @@ CASH_SQL = compared_sql(
 )""",
     "amount",
     "%(cash_tolerance)s::numeric",
+    # No line of the venue tells which ones it counts: all of them, or none.
+    f"""SELECT t.venue, t.account, t.currency AS what,
+               sum({readable("t.amount")}) FILTER (WHERE t.settled_at <= c.as_of) AS early,
+               sum({readable("t.amount")}) FILTER (WHERE t.settled_at > c.as_of) AS late
+        FROM maintenance.transactions t JOIN compared c ON c.venue = t.venue AND c.account = t.account
+        WHERE t.status = 'settled' AND {HAPPENED.format(column="t.settled_at")}
+              AND t.settled_at > c.as_of - {TOLERATED} AND t.settled_at <= c.as_of + {TOLERATED}
+        GROUP BY t.venue, t.account, t.currency""",
 )
 
 TITLES = {
@@ -196,6 +230,11 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
         )
         text += "side but for the venue's id."
         details["possible_matches"] = row["possible"]
+    awaited = row.get("awaited") or 0
+    if awaited:
+        text += f" {plural(awaited, 'execution', 'executions')} of ours just before the cut-off "
+        text += f"{'is' if awaited == 1 else 'are'} unmatched until the next statement."
+        details["unmatched_until_next_statement"] = awaited
     if unreliable or row["uncovered"]:
         details.update(unreliable=reasons, uncovered=row["uncovered"])
     check = judge(
@@ -211,6 +250,8 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
     if (unreliable or row["uncovered"]) and check.status != CRITICAL:
         # So few breaks may be allowed, but nobody knows that there are no more.
         check.status, check.remedy = UNKNOWN, ASK_VENUE
+    if awaited and check.status == OK:
+        check.status, check.remedy = WARNING, "See whether the next statement has it: if not, it is a break."
     return check
 
 

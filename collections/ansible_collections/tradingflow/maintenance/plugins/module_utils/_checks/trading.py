@@ -57,6 +57,7 @@ TRADING_SPEC: Dict[str, Any] = {
     "price_age": {"type": "int", "default": 120},
     "equity_age": {"type": "int", "default": 36},
     "match_window": {"type": "int", "default": 60},
+    "cutoff_tolerance": {"type": "float", "default": 1},
     "open_order_days": {"type": "int", "default": 30},
     "calendars": {"type": "dict", "default": {}},
     "thresholds": thresholds_spec(
@@ -232,7 +233,7 @@ class Known:
         return (failed[0].message, failed[0].remedy) if failed else None
 
 
-COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window", "open_order_days")
+COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window", "cutoff_tolerance", "open_order_days")
 
 
 def parameters(thresholds: Row, options: Row) -> Row:
