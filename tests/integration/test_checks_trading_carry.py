@@ -159,14 +159,28 @@ def test_what_differs_in_more_than_its_id_is_not_flagged(platform: Sandbox, chan
         assert "possible_matches" not in measured(platform)[EXECUTIONS].details
 
 
+#: What our books say of themselves.
+OWN = ("filled_quantities", "order_quantities", "strategy_positions")
+
+
 @pytest.mark.parametrize(
     ("table", "column", "where", "bad"),
     [
-        ("executions", "quantity", f"id = {ONE}", {EXECUTIONS: "quantity", "filled_quantities": "not_a_number"}),
+        (
+            "executions",
+            "quantity",
+            f"id = {ONE}",
+            {EXECUTIONS: "quantity", **dict.fromkeys(OWN, "not_a_number")},
+        ),
         ("executions", "price", f"id = {ONE}", {EXECUTIONS: "price"}),
         ("executions", "fee", f"id = {ONE}", {EXECUTIONS: "fee", FEES: "not_a_number"}),
         ("venue_executions", "fee", f"id = {THEIRS}", {EXECUTIONS: "fee", FEES: "not_a_number"}),
-        ("positions", "quantity", "instrument_code = 'FXHUB:EUR-USD'", {POSITIONS: "not_a_number"}),
+        (
+            "positions",
+            "quantity",
+            "instrument_code = 'FXHUB:EUR-USD'",
+            dict.fromkeys((POSITIONS, OWN[2]), "not_a_number"),
+        ),
         ("cash_balances", "balance", "venue_code = 'XETR'", {CASH: "not_a_number"}),
         ("venue_cash", "balance", "true", {CASH: "not_a_number"}),
         (

@@ -251,3 +251,15 @@ def test_clocks_that_differ_around_the_cut_off(
         platform["venue_statements"].append(platform["venue_statements"][0] | more)
         database.load(platform)
         assert checked(database.option)[EXECUTIONS].status == "critical"
+
+
+@pytest.mark.parametrize(("price", "kind"), [("2.51", "split"), ("4.9", "quantity"), ("0.5", "quantity")])
+def test_split_that_only_we_have_booked(database: Scratch, price: str, kind: str) -> None:
+    platform = tidy()
+    changing("positions", quantity=TEN * 2)(platform)
+    platform["prices"].append(platform["prices"][0] | {"price": Decimal(price), "observed_at": 30.0})
+    database.load(platform)
+    check = checked(database.option)[POSITIONS]
+    assert check.status == "critical"
+    assert check.details["classes"] == {kind: 1}
+    assert ("Book the split" in check.remedy) == (kind == "split")

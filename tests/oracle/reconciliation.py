@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 import pandas as pd
 
@@ -257,7 +258,35 @@ def positions(books: Books, options: Options) -> Figure:
             ours.append({**row, "amount": -moved})
     theirs = lines(books, "venue_positions", "quantity", statements)
     breaks = compared(ours, theirs, "instrument", lambda name: options.tolerance("quantity", name), "quantity")
+    for key, kinds in breaks:
+        if kinds == ["quantity"]:
+            sides = [
+                sum((row["amount"] for row in rows if (row["venue"], row["account"], row["instrument"]) == key), ZERO)
+                for rows in (ours, theirs)
+            ]
+            if split(books, key[2], sides, statements[key[0], key[1]]):  # type: ignore[index]
+                kinds[0] = "split"
     return concluded("reconcile_positions", breaks, found, 0, options)
+
+
+RATIOS = tuple(
+    map(Decimal, ("2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "15", "20", "25", "30", "40", "50", "100", "200"))
+) + tuple(map(Decimal, ("500", "1000", "1.25", "1.5", "2.5")))
+
+
+def split(books: Books, instrument: object, sides: list[Decimal], statement: Row) -> bool:
+    """Whether one side is a multiple of the other, and the price made the step against it."""
+    ratios = [one for one in RATIOS if sides[0] == sides[1] * one or sides[1] == sides[0] * one]
+    week = [
+        (row["observed_at"], row["price"])
+        for row in books.rows("prices")
+        if row["instrument"] == instrument
+        and row["observed_at"] is not None
+        and statement["as_of"] - 7 * 86400 < row["observed_at"] <= books.now + AHEAD
+    ]
+    prices = [price for _, price in sorted(week, key=lambda pair: pair[0])]
+    steps = [max(a / b, b / a) for a, b in pairwise(prices) if is_number(a) and is_number(b) and a > 0 and b > 0]
+    return any(one * Decimal("0.8") <= step <= one * Decimal("1.25") for one in ratios for step in steps)
 
 
 def after(row: Row, statement: Row, books: Books, options: Options) -> bool:

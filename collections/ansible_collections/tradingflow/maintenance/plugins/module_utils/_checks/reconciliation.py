@@ -19,7 +19,7 @@ from . import limits, plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
 from .guard import guarded
 from .matching import EXECUTION, EXECUTIONS, EXECUTIONS_SQL
-from .sql import HAPPENED, NotMeasured, Probe, Row, Views, readable, scope
+from .sql import HAPPENED, NotMeasured, Probe, Row, Views, finite, readable, scope
 from .venue_statements import ASK_VENUE, LINES, REASONS, STATEMENTS, place, states
 
 POSITIONS: Views = {
@@ -32,6 +32,7 @@ POSITIONS: Views = {
         "venue_execution_id": "text",
         "instrument": "text",
     },
+    "prices": {"instrument": "text", "observed_at": "time", "price": "exact"},
     "venue_positions": {**LINES["venue_positions"], "instrument": "text", "quantity": "exact"},
 }
 CASH: Views = {
@@ -56,7 +57,7 @@ def compared_sql(check: str, what: str, amount: str, since: str, broken: str, wi
     :param what: column that says what there is an amount of
     :param amount: column
     :param since: CTEs, the last of them since: venue, account, what and moved; they may use compared
-    :param broken: class of amounts that differ
+    :param broken: SQL: class of amounts that differ
     :param within: SQL: the tolerance for d.{{what}}
     :param near: SELECT of venue, account, what, and early and late: amounts that moved so near to the cut-off, before
         or after, that the venue may count them on its other side
@@ -95,7 +96,7 @@ breaks AS MATERIALIZED (
     SELECT d.venue, d.account, d.{what}, d.ours::text, d.theirs::text, (d.ours - d.theirs)::text AS difference,
            c.as_of AS at, {key("d.venue", "d.account", f"d.{what}")} AS key,
            ARRAY[CASE WHEN 'NaN' IN (d.ours, d.theirs) THEN 'not_a_number' WHEN d.ours = 0 THEN 'missing_here'
-                      WHEN d.theirs = 0 THEN 'missing_at_venue' ELSE '{broken}' END] AS classes
+                      WHEN d.theirs = 0 THEN 'missing_at_venue' ELSE {broken} END] AS classes
     FROM differing d LEFT JOIN compared c ON c.venue = d.venue AND c.account = d.account
     LEFT JOIN ({near}) n ON n.venue = d.venue AND n.account = d.account AND n.what = d.{what}
     WHERE NOT (d.ours <> 'NaN' AND (abs(d.ours - d.theirs) <= {within}
@@ -109,6 +110,21 @@ breaks AS MATERIALIZED (
 # A fee that is taken in the coin itself leaves the position.
 SIGNED = f"""({readable("quantity")}) * CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 END
            - CASE WHEN %(coins)s::jsonb ->> instrument = fee_currency THEN {readable("fee")} ELSE 0 END AS signed"""
+
+#: What splits of shares and coins are by, or their inverse.
+RATIOS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 500, 1000, 1.25, 1.5, 2.5)
+
+# A split that one side has booked: its quantity is a multiple of the other's, and the price made the step against it.
+SPLIT = f"""CASE WHEN EXISTS (
+            SELECT FROM (VALUES {", ".join(f"({ratio}::numeric)" for ratio in RATIOS)}) r (ratio)
+            WHERE (d.ours = d.theirs * ratio OR d.theirs = d.ours * ratio) AND EXISTS (
+                SELECT FROM (SELECT price::numeric AS price, lag(price::numeric) OVER (ORDER BY observed_at) AS before
+                             FROM maintenance.prices p WHERE p.instrument = d.{{what}}
+                                 AND p.observed_at > c.as_of - interval '7 days'
+                                 AND p.observed_at <= now() + interval '5 s') steps
+                WHERE price > 0 AND before > 0 AND {finite("price")} AND {finite("before")}
+                      AND greatest(price / before, before / price) BETWEEN 0.8 * ratio AND 1.25 * ratio))
+        THEN 'split' ELSE 'quantity' END""".format(what="instrument")
 
 TOLERATED = "make_interval(secs => %(cutoff_tolerance)s)"
 
@@ -145,7 +161,7 @@ POSITIONS_SQL = compared_sql(
                                    AND {scope("x")} = {scope("e")}) x
                        ) r ON true
 )""",
-    "quantity",
+    SPLIT,
     tolerance("quantity", "d.instrument"),
     "SELECT NULL AS venue, NULL AS account, NULL AS what, 0 AS early, 0 AS late WHERE false",
 )
@@ -161,7 +177,7 @@ CASH_SQL = compared_sql(
     FROM maintenance.transactions t JOIN compared c ON c.venue = t.venue AND c.account = t.account
     WHERE t.status = 'settled' AND (t.settled_at > c.as_of OR isfinite(t.settled_at) IS NOT TRUE)
 )""",
-    "amount",
+    "'amount'",
     "%(cash_tolerance)s::numeric",
     # No line of the venue tells which ones it counts: all of them, or none.
     f"""SELECT t.venue, t.account, t.currency AS what,
@@ -243,7 +259,8 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
         total,
         **limits(thresholds, row["check"]),
         message=text + since,
-        remedy="Compare each break with the venue's own record, and correct the side that is wrong.",
+        remedy="Compare each break with the venue's own record, and correct the side that is wrong."
+        + (" Book the split on the side that lacks it." if "split" in (row["classes"] or {}) else ""),
         source=SOURCE,
         details={"lines": row["lines"], "places": row["places"], **details},
     )
