@@ -93,11 +93,12 @@ def test_link_to_the_source_is_never_started_with(tmp_path: Path) -> None:
     spaces = tablespaces.Spaces(str(tmp_path / "data"), RUN, ME, [])
     links = tmp_path / "data/pg_tblspc"
     links.mkdir(parents=True)
-    own = spaces.make("replayed-1")
+    own, dropped = spaces.make("replayed-1"), spaces.make("replayed-2")
     (links / "1").symlink_to("/mnt/late")
     (links / "2").mkdir()
     spaces.settle(tmp_path / "data", {"/mnt/late": own})
     assert os.readlink(links / "1") == own
+    assert (spaces.folders, os.path.exists(dropped)) == ([own], False)
     (links / "3").symlink_to("/mnt/fast/pg")
     with pytest.raises(RestoreError, match="would be in /mnt/fast/pg, which is the source's"):
         spaces.settle(tmp_path / "data", {})

@@ -122,6 +122,12 @@ class Spaces:
                     f"The tablespace {link.name} of the restored cluster would be in {target}, which is the source's.",
                     "Make a new physical backup, and restore that one.",
                 )
+        # What was made and dropped again on the way.
+        used = {os.path.realpath(path) for path in _targets(directory)}
+        unused = [each for each in self.made if os.path.realpath(each[0]) not in used]
+        remove(unused)
+        self.made = [each for each in self.made if each not in unused]
+        self.note(self.made)
 
 
 def of_kept(directory: Path) -> List[Path]:
