@@ -40,7 +40,12 @@ TOLERANCES: list[dict[str, dict[str, str]]] = [
 ]
 THRESHOLDS: list[dict[str, tuple[str | None, str | None]]] = [
     {},
-    {"disabled_limits": ("1", "2"), "unlimited_strategies": (None, "2"), "price_jumps": ("1000", "2000")},
+    {
+        "disabled_limits": ("1", "2"),
+        "unlimited_strategies": (None, "2"),
+        "price_jumps": ("1000", "2000"),
+        "open_orders": (None, "1"),
+    },
     {"venue_statements": (None, None), "stuck_transactions": (None, "7200")},
     {"reconcile_executions": ("1", "3"), "reconcile_positions": (None, "3"), "reconcile_cash": (None, None)},
     {"strategy_heartbeat": ("1.5", None), "stuck_transactions": (None, None), "risk_limits": ("0.1", "0.6")},
@@ -101,11 +106,16 @@ def compared(cursor: Any, option: dict[str, Any], options: Options, *, beating: 
     return disagreements(figures, checks, elapsed)
 
 
+#: What is a warning as a rule, so that it is seen to be critical too.
+STRICT: dict[str, tuple[str | None, str | None]] = {"open_orders": (None, "1"), "disabled_limits": (None, "1")}
+
+
 def each_fault(test: Any) -> Any:
     """Every fault once on a platform where it finds something to damage, whatever chance brings besides."""
     busy = Sizes(strategies=3, accounts=2, venues=2, instruments=4, orders=40, executions=60, limits=20)
     for number, fault in enumerate(sorted(FAULTS)):
-        test = example(seed=number, sizes=busy, faults=[fault] * 2, options=Options())(test)
+        options = Options(thresholds=STRICT if fault in ("open for long", "limit switched off") else {})
+        test = example(seed=number, sizes=busy, faults=[fault] * 2, options=options)(test)
     return test
 
 
