@@ -17,6 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+pytest_plugins = ["tests.times"]
+
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = ROOT / "collections/ansible_collections/tradingflow/maintenance"
 sys.path.insert(0, str(ROOT / "collections"))

@@ -80,10 +80,11 @@ class Machine:
 
 
 @contextmanager
-def machine(files: dict[str, str]) -> Iterator[Machine]:
+def machine(files: dict[str, str], more_ports: list[str] | None = None) -> Iterator[Machine]:
     """Boots one, and ends it.
 
     :param files: more of its files, by path
+    :param more_ports: names of more ports on loopback that are kept free for it
     """
     if os.getuid() != 0:
         left_out("a Debian host needs root")
@@ -94,7 +95,7 @@ def machine(files: dict[str, str]) -> Iterator[Machine]:
     _script("build", archive)
     with tempfile.TemporaryDirectory(prefix="tradingflow-machine-", dir="/var/tmp") as name:
         folder = Path(name)
-        made = Machine(folder, free_ports(["ssh", "postgres"], {}))
+        made = Machine(folder, free_ports(["ssh", "postgres", *(more_ports or [])], {}))
         _write(made, files)
         process = subprocess.Popen(["bash", SCRIPT, "boot", archive, folder], cwd=ROOT, start_new_session=True)
         try:

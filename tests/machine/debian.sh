@@ -10,8 +10,8 @@ set -euo pipefail
 . "$(dirname "$0")/../ci/lib.sh"
 
 # The machines' one user is "maintenance", who may become root.
-PACKAGES=ca-certificates,cron,dbus,iproute2,openssh-server,pgbackrest,postgresql,procps,python3,python3-boto3
-PACKAGES+=,python3-cffi-backend,python3-psycopg2,python3-zstandard,restic,sudo,systemd,systemd-sysv,tzdata
+PACKAGES=ca-certificates,cron,dbus,iproute2,openssh-server,pgbackrest,postgresql,procps,python3,python3-apt
+PACKAGES+=,python3-boto3,python3-cffi-backend,python3-psycopg2,python3-zstandard,restic,sudo,systemd,systemd-sysv,tzdata
 
 build() { # ARCHIVE
   local root

@@ -1,0 +1,61 @@
+"""What tests cost: their own and their children's processor time, and the time on the clock. A plugin, see conftest."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+#: Reports carry them from the workers to the one that prints.
+_PROCESSOR = "processor"
+
+_last = os.times()
+
+
+def pytest_runtest_logstart() -> None:
+    """What collecting took is no test's."""
+    global _last
+    _last = os.times()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Adds to each phase's report what the process and the children it waited for took since the one before."""
+    global _last
+    report: Any = yield
+    now = os.times()
+    setattr(report, _PROCESSOR, sum(now[:4]) - sum(_last[:4]))
+    _last = now
+    return report
+
+
+def table(reports: list[Any], most: int) -> list[str]:
+    """Lines: the tests that took the most processor time, set-up and tear-down included, and the files.
+
+    :param reports: of all phases
+    """
+    tests: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    files: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for report in reports:
+        spent = getattr(report, _PROCESSOR, 0.0), report.duration
+        for name, into in ((report.nodeid, tests), (report.nodeid.partition("::")[0], files)):
+            into[name] = [before + more for before, more in zip(into[name], spent, strict=True)]
+    lines = []
+    for title, into in (("test", tests), ("file", files)):
+        lines.append(f"processor s  clock s  slowest {most} of {len(into)} {title}s")
+        dearest = sorted(into.items(), key=lambda item: item[1], reverse=True)[:most]
+        lines += [f"{processor:11.1f}  {clock:7.1f}  {name}" for name, (processor, clock) in dearest]
+    total = sum(processor for processor, _ in tests.values())
+    return [*lines, f"{total:11.1f}           in all, without what runs on its own (servers)"]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Where TRADINGFLOW_TEST_TIMES says how many, the dearest tests and files."""
+    most = int(os.environ.get("TRADINGFLOW_TEST_TIMES", "0"))
+    reports = [one for found in terminalreporter.stats.values() for one in found if hasattr(one, "duration")]
+    if most and reports:
+        terminalreporter.section("times")
+        terminalreporter.write("\n".join([*table(reports, most), ""]))
