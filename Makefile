@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily drill restore test lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily drill restore test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -37,6 +37,9 @@ restore: setup ## put the sandbox's newest recovery point in place (ARGS=--check
 
 test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)
 	@bash tests/ci/all.sh
+
+test-changed: setup-dev ## the tests that import what differs from the last commit, or from BASE
+	@$(BIN)/python -m tests.changed $(BASE)
 
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation
 	@bash tests/ci/lint.sh

@@ -5,11 +5,16 @@ cd "$(dirname "$0")/../.."
 export PATH="$PWD/.venv/bin:$PATH" PYTHONDONTWRITEBYTECODE="" ANSIBLE_CONFIG=ansible.cfg
 
 failed=()
+timing=$(mktemp)
+times=()
 step() {
-  local name=$1 begin=$SECONDS
+  local name=$1 passed=0 clock user system TIMEFORMAT='%0R %0U %0S'
   shift
-  if "$@"; then
-    echo "ok: $name ($((SECONDS - begin)) s)"
+  { time "$@" 2>&3; } 3>&2 2>"$timing" || passed=$?
+  read -r clock user system <"$timing"
+  times+=("$(printf '%11d  %7d  %s' "$((user + system))" "$clock" "$name")")
+  if ((passed == 0)); then
+    echo "ok: $name ($clock s)"
   else
     echo "FAILED: $name"
     failed+=("$name")
@@ -24,7 +29,7 @@ finish() {
     kill -INT -- "-$tests" 2>/dev/null || true
     wait "$tests" || true
   fi
-  rm -f "$output"
+  rm -f "$output" "$timing"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -36,7 +41,7 @@ trap 'exit 143' TERM
 # A major upgrade is tried in the Debian trixie, which has two versions that its pgBackRest knows.
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
-env --default-signal=INT python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
+env --default-signal=INT TRADINGFLOW_TEST_TIMES=10 python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
   --ignore=tests/integration/test_pgbackrest_upgrade.py -n 4 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
@@ -50,5 +55,6 @@ tests=
 if ((${#failed[@]})); then
   printf 'FAILED, see above: %s\n' "${failed[@]}"
 fi
+printf '%s\n' "processor s  clock s  step, beside the tests" "${times[@]}"
 cat "$output"
 ((passed == 0 && ${#failed[@]} == 0))

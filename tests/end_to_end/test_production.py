@@ -1,4 +1,4 @@
-"""docs/production.md, followed from top to bottom against a Debian with systemd; then a restore that stops its units."""
+"""docs/production.md, followed from top to bottom on a Debian with systemd; then a restore that stops its units."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    found, section, kind, lines = [], "", None, []
+    found: list[Block] = []
+    lines: list[str] = []
+    section, kind = "", None
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("```"):
             if kind is not None:
@@ -224,7 +226,16 @@ def application(made: Machine, platform: Sandbox) -> Iterator[None]:
     assert library
     assert library.origin
     packages = Path(library.origin).parent.parent
-    command = ["tar", "-chf", "-", "--exclude=__pycache__", "-C", ROOT, "sandbox/__init__.py", "sandbox/app"]
+    command: list[str | Path] = [
+        "tar",
+        "-chf",
+        "-",
+        "--exclude=__pycache__",
+        "-C",
+        ROOT,
+        "sandbox/__init__.py",
+        "sandbox/app",
+    ]
     command += ["-C", packages, "sqlalchemy", "typing_extensions.py"]
     packed = subprocess.run(command, check=True, capture_output=True).stdout
     made.run(
