@@ -124,7 +124,7 @@ class Runner:
     def fill_inventory(self) -> None:
         s3, ports = self.platform.state["s3"], self.machine.ports
         elsewhere = [f"endpoint: {s3['endpoint']}", f"ca_file: {CA_FILE}"]
-        self.exchange("hosts.yml", ("        app2.production.tradingflow.example:\n", ""))
+        self.exchange("hosts", ("        app2.production.tradingflow.example:\n", ""))
         self.exchange(
             "group_vars/all/main.yml",
             (f"  host: {DATABASE}\n  port: 5432\n", f"  host: 127.0.0.1\n  port: {ports['postgres']}\n"),
@@ -145,10 +145,28 @@ class Runner:
             ("/17/", f"/{CLUSTER.split('/')[0]}/"),
             ("@17-", f"@{CLUSTER.split('/')[0]}-"),
         )
-        self.exchange("group_vars/tradingflow_database_hosts.yml", ("@17-", f"@{CLUSTER.split('/')[0]}-"))
+        self.exchange(
+            "group_vars/tradingflow_database_hosts.yml",
+            ("@17-", f"@{CLUSTER.split('/')[0]}-"),
+            # It has one disk only, and is new.
+            ("health_check_mounts:\n  - path: /var/lib/postgresql\n    disk_space: {warning: 60, critical: 75}\n", ""),
+            ("quiet_ok: true}", "quiet_ok: true, fresh_ok: true}"),
+        )
+        # This machine is somebody's workplace, as in inventories/local.
+        self.exchange(
+            "group_vars/tradingflow_hosts.yml",
+            (
+                "  disk_space:",
+                "  load: {warning: .inf, critical: .inf}\n  cpu_pressure: {warning: .inf, critical: .inf}\n"
+                "  disk_space:",
+            ),
+        )
         self.exchange(
             "group_vars/tradingflow_application_hosts.yml",
-            ("kind: journal, unit: tradingflow.service", "path: /var/log/tradingflow/*.log"),
+            (
+                "kind: journal, unit: tradingflow.service",
+                "path: /var/log/tradingflow/*.log, fresh_ok: true, quiet_ok: true",
+            ),
         )
         # What ~/.ssh/config would say.
         for name in (APP, DATABASE):
