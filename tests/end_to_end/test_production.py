@@ -41,7 +41,10 @@ WorkingDirectory=/opt/tradingflow/app
 Environment=TRADINGFLOW_DATABASE_URL=postgresql+psycopg2:///tradingflow?host=/run/postgresql&port={database_port}
 Environment=TRADINGFLOW_PORT={port} TRADINGFLOW_DATA_DIR=/opt/tradingflow/data TRADINGFLOW_VERSION=1.2.3
 Environment=TRADINGFLOW_LOG_FILE=/var/log/tradingflow/app.log TRADINGFLOW_IMAGE=none
+ExecStartPre=/usr/bin/install -m 0640 -g adm /dev/null /var/log/tradingflow/app.log
 ExecStart=/usr/bin/python3 -m sandbox.app
+SupplementaryGroups=adm
+LogsDirectoryMode=0755
 LogsDirectory=tradingflow
 
 [Install]
