@@ -13,7 +13,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup im
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.snapshot import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import Instance, account
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, server
 
 from tests.conftest import Sandbox, left_out
 from tests.integration import restore_fixtures
@@ -330,3 +330,49 @@ def test_settings_of_a_database_that_stand_in_the_way(world: World) -> None:
         assert world.value(f"{free} SELECT count(*) FROM orders") == 500
         assert world.value(f'{free} SELECT count(*) FROM "o\\dd"') == 7
         assert len(settings(world, world.name)[""]) == 10
+
+
+@pytest.mark.parametrize("how", ["closed", "half dropped", "files gone"])
+def test_a_database_that_nobody_can_connect_to_is_what_a_restore_is_for(world: World, how: str) -> None:
+    lost = None
+    if how == "closed":
+        run_sql(world.admin, f"ALTER DATABASE {quoted(world.name)} ALLOW_CONNECTIONS false")
+    elif how == "half dropped":
+        oid = world.value("SELECT oid::text FROM pg_database WHERE datname = current_database()")
+        run_sql(world.admin, f"UPDATE pg_database SET datconnlimit = -2 WHERE oid = {oid}")
+    else:
+        run_sql(world.admin, "CHECKPOINT")
+        lost = Path(world.value("SELECT current_setting('data_directory') || '/' || pg_relation_filepath('pg_class')"))
+        lost.rename(lost.with_suffix(".lost"))
+    try:
+        # Nobody sees whether it is empty: whoever replaces it says so.
+        plan = engine.plan(world.options(confirm=None))
+        assert [each["name"] for each in plan["refusals"]] == ["confirmation"]
+        assert "without a look into it" in plan["refusals"][0]["message"]
+        checks, result, _ = restored(world.options())
+        # What is lost is not to be seen either, and is taken to be all until now.
+        assert set(bad(checks)) <= {"restore.data_loss"}
+        world.whole()
+        kept = [each["name"] for each in result["kept"] if each["kind"] == "database"]
+        assert sorted(world.databases()) == sorted([world.name, *kept])
+    finally:
+        run_sql(world.admin, "UPDATE pg_database SET datconnlimit = -1 WHERE datconnlimit = -2")
+        if lost:
+            lost.with_suffix(".lost").rename(lost)
+
+
+def test_a_server_that_was_frozen_before_the_restore(world: World) -> None:
+    role = quoted(world.admin["user"])
+    run_sql(world.admin, f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    try:
+        for _time in range(2):
+            checks, _, _ = restored(world.options())
+            assert bad(checks) == {}
+            world.whole()
+        kept = [name for name in world.databases() if name != world.name]
+        assert len(kept) == 2
+        engine.run(world.options(mode="remove_old", remove_old=kept), Progress())
+        assert world.databases() == [world.name]
+    finally:
+        with server.elsewhere(world.admin) as connection:
+            server.run(connection, f"ALTER ROLE {role} RESET ALL")

@@ -20,7 +20,7 @@ from .._postgres import globals as shared
 from .._postgres.sql import NotUnderstood
 from .._postgres.toc import Contents, Entry
 from ..checks import OK, Check
-from ..errors import ConfigurationError, RestoreError
+from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..job import RESTORE
 from . import archive, guards, loss, server
 from .files import Files
@@ -46,6 +46,8 @@ class Logical:
         self.sessions: List[str] = []
         self.there: Optional[int] = None
         self.tables = 0
+        #: Why nobody can look into the database that is there.
+        self.blind = ""
         self.contents: Optional[Contents] = None
         self.tablespaces: List[str] = []
         self.dump = Path()
@@ -85,9 +87,13 @@ class Logical:
             self.facts = server.describe(connection)
             self.there = server.oid_of(connection, self.target)
             self.sessions = server.sessions(connection, self.target)
-        self.tables = 0
+        self.tables, self.blind = 0, ""
         if self.there is not None:
-            self.tables = server.tables_in(server.named(self.options["database"], self.target))
+            try:
+                self.tables = server.tables_in(server.named(self.options["database"], self.target))
+            except DatabaseError as error:
+                # Damaged, half dropped, or closed to keep others out: that is when somebody restores it.
+                self.blind = error.message
 
     def common(self, job: Any) -> List[Refusal]:
         """What forbids any restore from this format."""
@@ -234,9 +240,11 @@ class Whole(Logical):
         found = [*self.common(job), *guards.of_parts(self.options, job.point, beside=other)]
         found += guards.of_application(self._disturbed(job), self.sessions, self.target)
         if self.with_database and not self.done:
-            found += guards.of_confirmation(self.options, self.target, self.tables)
+            what = f"The database {self.target} would be replaced (and kept aside) without a look into it: {self.blind}"
+            there = self.tables or int(bool(self.blind))
+            found += guards.of_confirmation(self.options, self.target, there, what if self.blind else "")
         if self.files.wanted(job.point) and not self.files_done:
-            found += self.files.refusals(job, self.target, asked=self.with_database and bool(self.tables))
+            found += self.files.refusals(job, self.target, asked=self.with_database and bool(self.tables or self.blind))
         return found + self.space(job).refusals()
 
     def _disturbed(self, job: Any) -> Dict[str, Any]:

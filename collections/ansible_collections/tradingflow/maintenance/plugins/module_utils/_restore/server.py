@@ -58,6 +58,8 @@ def named(database: Dict[str, Any], name: str) -> Dict[str, Any]:
 def elsewhere(database: Dict[str, Any], *avoid: str) -> Iterator[Any]:
     """A connection to a database of the server that is not touched.
 
+    It may write, also where somebody froze the whole server (default_transaction_read_only) before restoring.
+
     :raises DatabaseError: the server does not answer
     """
     names = [name for name in _ELSEWHERE if name not in avoid]
@@ -69,10 +71,17 @@ def elsewhere(database: Dict[str, Any], *avoid: str) -> Iterator[Any]:
             if "does not exist" not in error.message:
                 raise
             continue
-        with connected(named(database, name), statement_timeout=0) as connection:
+        with _writable(database, name) as connection:
             yield connection
             return
-    with connected(named(database, names[-1]), statement_timeout=0) as connection:
+    with _writable(database, names[-1]) as connection:
+        yield connection
+
+
+@contextmanager
+def _writable(database: Dict[str, Any], name: str) -> Iterator[Any]:
+    with connected(named(database, name), statement_timeout=0) as connection:
+        run(connection, "SET default_transaction_read_only = off")
         yield connection
 
 
