@@ -20,6 +20,7 @@ from ..errors import ConfigurationError
 from ..masking import masked
 from . import limits, plural, printable, size, thresholds_spec, tls
 from .earlier import Earlier, nothing
+from .health import word
 from .http import Answer, Replica, context, get, replica
 from .metrics import BadMetrics, Samples, parse
 from .usage import METRICS_SPEC, MOST, usage
@@ -48,12 +49,6 @@ APPLICATION_SPEC: Dict[str, Any] = {
         }
     ),
 }
-
-#: What health endpoints say, in lower case.
-HEALTHY = {"ok", "okay", "healthy", "up", "pass", "passing", "ready", "alive", "live", "serving", "success", "true"}
-DEGRADED = {"degraded", "warn", "warning", "partial"}
-UNHEALTHY = {"error", "fail", "failed", "failing", "down", "unhealthy", "not ready", "notready", "unready", "starting"}
-UNHEALTHY |= {"stopping", "not_ready", "unavailable", "critical", "out_of_service", "false"}
 
 NO_ANSWER = "Check that it runs and that the runner reaches it; for a certificate of a CA of your own set ca_file."
 
@@ -207,47 +202,6 @@ def verdict(answer: Answer) -> Tuple[str, str]:
         return UNKNOWN, f"{answer.status}{redirect}"
     status, said = word(answer)
     return status, said or ("nothing that is understood" if answer.body.strip() else "nothing")
-
-
-def word(answer: Answer) -> Tuple[str, str]:
-    """The one word of a body that tells its state, judged: plain, or "status" of a JSON object."""
-    if answer.truncated:
-        return UNKNOWN, "more than it should"
-    text = answer.body.decode("utf-8", "replace").strip()
-    if not text:
-        # 204 means that there is nothing to say; anything else may be a proxy or a page that broke off.
-        return (OK, "nothing, with success") if answer.status == 204 else (UNKNOWN, "")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        data = text
-    parts: List[str] = []
-    if isinstance(data, dict):
-        parts = bad_parts(data)
-        data = data.get("status", data.get("state", ""))
-    said = str(data).strip().lower() if isinstance(data, (str, bool)) else ""
-    for status, words in ((OK, HEALTHY), (WARNING, DEGRADED), (CRITICAL, UNHEALTHY)):
-        if said in words:
-            if status == OK and parts:
-                return (
-                    WARNING,
-                    f"{said}, but {', '.join(parts[:5])} {'are' if parts[1:] else 'is'} not",
-                )
-            return status, said
-    return UNKNOWN, ""
-
-
-def bad_parts(data: Dict[str, Any]) -> List[str]:
-    """Names of what an application depends on and calls bad, though it calls itself well."""
-    found = []
-    for key in ("checks", "components", "dependencies", "details", "services", "entries", "info"):
-        parts = data.get(key)
-        for name, part in parts.items() if isinstance(parts, dict) else ():
-            for each in part if isinstance(part, list) else [part]:
-                state = each.get("status", each.get("state")) if isinstance(each, dict) else each
-                if isinstance(state, (str, bool)) and str(state).strip().lower() in UNHEALTHY:
-                    found.append(printable(name, 40))
-    return found
 
 
 def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing) -> Check:

@@ -33,18 +33,29 @@ _BUCKET = {word: level for level, words in _WORDS.items() for word in words.spli
 _SYSLOG = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 
 _NAMES = "|".join(sorted((word for word in _BUCKET if len(word) > 1 and word not in ("log", "config")), key=len)[::-1])
+#: Of syslog, where it writes facility and level: daemon.err
+_FACILITIES = "kern|user|mail|daemon|auth|authpriv|syslog|lpr|news|uucp|cron|ftp|audit|local[0-7]"
 # The first that a line has: ERROR as a word, LOG: of PostgreSQL, [error] and [core:error], error: and level=error.
 _LEVEL = re.compile(
     rf"(?<![\w=/'\"-])({_NAMES.upper()})(?![\w=/.'\"]|-\w)"
     r"|(?<!\w)(LOG|STATEMENT|DETAIL|HINT|CONTEXT|QUERY|LOCATION):  "
     rf"|[\[<](?:\w+:)?((?i:{_NAMES}))[\]>]|(?:^|(?<=\s))({_NAMES}|Error|Warning|Fatal):(?=\s)"
-    rf"|(?<![\w.])(?:level|lvl|severity|loglevel)=\"?(\w+)"
+    rf"|(?<![\w.])(?i:level|lvl|severity|loglevel)=\"?(\w+)"
+    rf"|\"(?i:level|lvl|severity|loglevel|log_level|level_?name)\"\s*:\s*\"((?i:{_NAMES}))\""
+    rf"|\[(?:[^\s\[\]/]{{1,60}}/)?({_NAMES.upper()})(?:/[^\s\[\]/]{{1,60}})?\]"
+    rf"|(?<=\s)(?:{_FACILITIES})\.({_NAMES})(?=[\s:])"
 )
 _TIME_OF_DAY = re.compile(r"\[?\d\d:\d\d:\d\d\b")
 #: A level in capitals among so many first characters of a line makes it an entry.
 _NEAR = 40
 # In small letters only right after the time.
 _SMALL = re.compile(rf"[\s:|-]*({_NAMES})(?=[\s:|-])")
+# So is a letter alone, of a program that has no room: [E], E/Tag, E  STORAGE.
+_LETTER = re.compile(r"\s*(?:\[([DIWEF])\]|([DIWEF])(?:/[\w.-]+|(?=\s+\S)))")
+# A JSON object behind what syslog, docker compose or a platform puts before it.
+_INNER = re.compile(r"(?<=[\s:|>])\{\s*\"")
+#: Fields of another carrier, and as many first characters of a line as they may take.
+_CARRIED = 200
 # A level of PostgreSQL in a language that nobody knows here.
 _FOREIGN = re.compile(r"(?:^|\s)([^\W\d_a-z]{2,}):  (?=\S)")
 #: PostgreSQL puts what belongs to an error into entries of their own.
@@ -162,6 +173,14 @@ class Entries:
             line = self._json(stripped)
             if line:
                 return self._custom(text, line)
+        inner = _INNER.search(text, 0, _CARRIED) if self._format in ("auto", "json") else None
+        if inner and not stripped.startswith("{"):
+            before = self._text(text[: inner.start()] + " ")
+            line = self._json(text[inner.start() :]) if before.level is None else None
+            # What has its level before it is a message with data in it.
+            if line and (line.level or line.strange):
+                line.at = line.at if before.at is None else before.at
+                return self._custom(text, line)
         if self._format == "logfmt" or (self._format == "auto" and re.match(r"(?:ts|time|level|at|lvl)=", text)):
             fields = {key: _unquoted(value) for key, value in _PAIR.findall(text[:4000])}
             return self._custom(text, self._fields(fields, text))
@@ -229,18 +248,34 @@ class Entries:
             number = fields.get("severity_number", fields.get("severitynumber"))
             fields.setdefault("level", _opentelemetry(number))
         at = next(filter(None, (self.times.value(fields[key]) for key in _TIME_KEYS if key in fields)), None)
-        level, strange = None, ""
-        for key in _LEVEL_KEYS:
-            if key in fields:
-                level = self._level(fields[key], syslog=key == "priority")
-                strange = str(fields[key]) if level is None else ""
-                break
+        record = fields.get("record")
+        if isinstance(record, dict) and isinstance(record.get("level"), dict):
+            # Loguru.
+            fields.setdefault("level", record["level"].get("name"))
+            fields.setdefault("message", record.get("message"))
+            when = record.get("time")
+            at = at or self.times.value(when.get("timestamp") if isinstance(when, dict) else when)
+        level, strange = self._level_of(fields)
         if level in ("debug", "info", "warning") and not self._level_pattern:
             # Only of errors anybody wants to know what they say.
             return Line(at, level, text[:2000], True)
         parts = [str(fields[key]) for key in _TEXT_KEYS if fields.get(key)][:1]
         parts += [_last_line(fields[key]) for key in _ERROR_KEYS if fields.get(key)][:2]
         return Line(at, level, ": ".join(parts) or text[:2000], True, strange=strange)
+
+    def _level_of(self, fields: Dict[str, Any]) -> Tuple[Optional[str], str]:
+        """The level of a structured line, or the word that nobody knows. Of words that differ the worst counts."""
+        level, strange = None, ""
+        for key in _LEVEL_KEYS:
+            value = fields.get(key)
+            if value in (None, "") or (level is not None and (key == "priority" or not isinstance(value, str))):
+                continue
+            found = self._level(value, syslog=key == "priority")
+            if found is None and level is None:
+                strange = strange or str(value)
+            elif _rank(found) > _rank(level):
+                level = found
+        return level, "" if level else strange
 
     def _text(self, text: str) -> Line:
         if text[:1] in (" ", "\t"):
@@ -280,6 +315,10 @@ class Entries:
         small = _SMALL.match(rest) if found else None
         if found and small:
             return Line(found[0], self._level(small[1]), rest[small.end() :].lstrip(" :]|>-"), True)
+        letter = _LETTER.match(rest) if found else None
+        if found and letter:
+            level = self._level(letter[1] or letter[2])
+            return Line(found[0], level, rest[letter.end() :].lstrip(" :]|>-"), True)
         message = rest.lstrip(" :]|>-")
         if found and (crash(message) or named(message)):
             return Line(found[0], "error", message.strip(), True)
@@ -353,18 +392,3 @@ def _pattern(source: Dict[str, Any], key: str) -> Optional[Pattern[str]]:
             f"{key} has {pattern.groups} groups", "Leave one for what is wanted and write the others (?:...)."
         )
     return pattern
-
-
-def decoded(raw: bytes) -> Tuple[str, bool]:
-    """A line as text whatever its encoding, and whether it had to be guessed.
-
-    NUL bytes are dropped: they are the half of UTF-16, or the hole that a truncated file begins with.
-    """
-    guessed = b"\0" in raw or raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-    if guessed:
-        raw = raw.replace(b"\0", b"").replace(b"\xff\xfe", b"").replace(b"\xfe\xff", b"")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text, guessed = raw.decode("latin-1"), True
-    return text.lstrip("\ufeff").rstrip("\r\n"), guessed

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
 
 from .._checks import printable, size
-from .entries import CUT, Entries, decoded
+from .encoding import decoded
+from .entries import CUT, Entries
 from .names import Listing, listed
 from .packed import DAMAGED, magic, unpacked
 from .positions import HEAD, MOST, Positions, record
@@ -292,14 +293,15 @@ class Files:
             text, guessed = decoded(raw)
             tally.fresh = one.read is not None and place >= one.read
             place += length
-            if text:
-                tally.guessed += guessed
-                line = self._entries.line(text)
+            tally.guessed += guessed and bool(text)
+            # What goes back to the beginning of its line begins another: a progress bar, a terminal's output.
+            for part in filter(None, text.split("\r")):
+                line = self._entries.line(part)
                 if line.begins and line.level is None and len(raw) > self._max_line:
                     line.strange = CUT
                 tally.add(line)
-                if raw[-1:] != b"\n" and left <= 0 and line.level not in ("error", "critical"):
-                    place -= length
+            if text and raw[-1:] != b"\n" and left <= 0 and line.level not in ("error", "critical"):
+                place -= length
             if tally.within:
                 tally.bytes += length
                 if compressed:

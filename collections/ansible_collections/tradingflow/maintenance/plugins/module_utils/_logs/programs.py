@@ -20,7 +20,8 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from .._checks import size
 from ..errors import ConfigurationError
-from .entries import CUT, Entries, Line, decoded
+from .encoding import decoded
+from .entries import CUT, Entries, Line
 from .files import END
 from .fingerprints import sample_of
 from .tally import Tally
