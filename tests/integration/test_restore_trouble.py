@@ -129,6 +129,25 @@ def test_two_at_once(world: World, worker: Start) -> None:
     assert process.poll() is None
 
 
+@pytest.mark.parametrize("mode", ["whole", "tables"])
+def test_two_controllers_at_once(world: World, worker: Start, tmp_path: Path, mode: str) -> None:
+    # The second has a scratch directory of its own, as on another host: it sees neither lock nor state of the first.
+    chosen: dict[str, Any] = {"mode": mode, "tables": ["public.orders"] if mode == "tables" else []}
+    process = worker({**world.options(scratch_directory=str(tmp_path)), "hang": "prove"})
+    until(process, "prove")
+    (making,) = [name for name in world.databases() if name.startswith(server.TEMPORARY)]
+    _, result, _ = restored(world.options(**chosen))
+    assert result["problem"]["kind"] == "LockedError"
+    assert "the server's process " in result["problem"]["message"]
+    assert making in world.databases()
+    process.kill()
+    process.wait()
+    # What a dead run of another controller left goes, and is in nobody's way.
+    checks, _, _ = restored(world.options(**chosen))
+    assert bad(checks) == {}
+    assert making not in world.databases()
+
+
 def test_caller_gone(world: World, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()

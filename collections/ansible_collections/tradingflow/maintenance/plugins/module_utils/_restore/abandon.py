@@ -185,7 +185,10 @@ def _database(options: Dict[str, Any], state: State, run_id: str, place: str, fo
     """Of a logical restore: databases in the making go, the one that was replaced returns."""
     moving = state.run.get("database")
     avoid = [moving["target"]] if moving else []
-    with server.elsewhere(options["database"], *avoid) as connection:
+    with (
+        server.alone(options["database"], place, *avoid),
+        server.elsewhere(options["database"], *avoid) as connection,
+    ):
         if moving and moving["kept"] and server.name_of(connection, moving["oid"]) == moving["target"]:
             kept = server.kept_name(moving["target"], run_id)
             server.swap(connection, moving["kept"], moving["target"], kept)

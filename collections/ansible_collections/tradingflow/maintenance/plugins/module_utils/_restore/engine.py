@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -74,6 +75,8 @@ class Job:
         self.kept: List[Dict[str, str]] = []
         self.changed = False
         self.loss: Dict[str, Any] = {}
+        #: What stays open until the run ends.
+        self.open = ExitStack()
 
     def summary(self) -> Dict[str, Any]:
         """The recovery point in short."""
@@ -235,8 +238,10 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     with (
         locked(options["scratch_directory"], place, run_id, progress.directory, kind=RESTORE) as scratch,
         janitor(scratch.path),
+        ExitStack() as stack,
     ):
         job = Job(options, s3, chosen, progress, scratch.path, place, run_id)
+        job.open = stack
         ended = _work(job, mode, scratch)
         progress.phase("clean up")
     progress.phase("done")

@@ -103,8 +103,12 @@ class Logical:
             *guards.of_tablespaces(self.facts, self.tablespaces),
         ]
 
+    def alone(self, job: Any) -> None:
+        """Keeps other hosts out until the run ends."""
+        job.open.enter_context(server.alone(self.options["database"], job.place, self.target))
+
     def drop_temporaries(self, job: Any) -> List[str]:
-        """Removes databases in the making, of runs that are dead: the lock is ours."""
+        """Removes databases in the making, of runs that are dead: the locks here and on the server are ours."""
         with server.elsewhere(self.options["database"], self.target) as connection:
             names = server.stale(connection, job.place)
             for name in names:
@@ -205,6 +209,7 @@ class Whole(Logical):
     def settle(self, job: Any, state: State) -> None:
         """What a dead run left: in place what was put in place, gone what was not."""
         state.check_kind("cluster")
+        self.alone(job)
         before = dict(state.run)
         dropped = self.drop_temporaries(job)
         if not before and not dropped:

@@ -65,6 +65,7 @@ class Parts(Logical):
 
     def settle(self, job: Any, state: State) -> None:
         """A run of this mode changes anything only in one step at its end: what is left is in the making."""
+        self.alone(job)
         before, dropped = dict(state.run), self.drop_temporaries(job)
         if before or dropped:
             text = f"The restore {before.get('id', 'before')} did not end: {len(dropped)} databases in the making were"

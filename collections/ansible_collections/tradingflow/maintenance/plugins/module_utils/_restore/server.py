@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .._backup.snapshot import quoted
 from ..database import connected, one_line
-from ..errors import DatabaseError, RestoreError
+from ..errors import DatabaseError, LockedError, RestoreError
 
 try:
     import psycopg2
@@ -26,6 +27,15 @@ _ELSEWHERE = ("postgres", "template1")
 TEMPORARY = "tradingflow_restoring_"
 #: What was kept aside: the old name, and the run that put it there.
 KEPT = re.compile(r".+_before_\d{8}t\d{6}z_[0-9a-f]{6}", re.DOTALL)
+#: First half of the number of the lock on the server; the second is the destination's.
+_LOCK = 0x7F5E5707
+#: A host that is gone is noticed within a minute, where it is connected by TCP.
+_HELD = ("SET tcp_keepalives_idle = 20", "SET tcp_keepalives_interval = 10", "SET tcp_keepalives_count = 3")
+_HOLDER = """
+SELECT a.pid, coalesce(host(a.client_addr), 'the host itself'), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')
+FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
+  AND (l.classid::bigint, l.objid::bigint) = (%s, %s::bigint & 4294967295)"""
 #: Seconds that others have to leave a database before it is renamed.
 _PATIENCE = 30
 
@@ -178,6 +188,38 @@ def sessions(connection: Any, name: str) -> List[str]:
         f"{program} as {user} from {place}" + (f" ({count})" if count > 1 else "")
         for program, user, place, count in found
     ]
+
+
+@contextmanager
+def alone(database: Dict[str, Any], place: str, *avoid: str) -> Iterator[None]:
+    """Holds a lock on the server: that of the scratch directory is not seen by a second controller.
+
+    The server gives it up soon after a host that is gone stops to answer.
+
+    :param place: see scratch.destination
+    :raises LockedError: another restore of this destination is at work
+    """
+    key = int.from_bytes(hashlib.sha256(f"restore {place}".encode()).digest()[:4], "big", signed=True)
+    with elsewhere(database, *avoid) as connection:
+        for setting in _HELD:
+            run(connection, setting)
+        if connection.server_version >= 140000:
+            run(connection, "SET idle_session_timeout = 0")
+        deadline = time.monotonic() + _PATIENCE
+        while not value(connection, "SELECT pg_try_advisory_lock(%s, %s)", (_LOCK, key)):
+            if time.monotonic() < deadline:
+                # The server may not have seen yet that a killed run is gone.
+                time.sleep(0.5)
+                continue
+            found = rows(connection, _HOLDER, (_LOCK, key))
+            who = "process {} from {}, since {}".format(*found[0]) if found else "session has just ended"
+            raise LockedError(
+                "Another restore of this environment is under way, from another host, account or scratch directory:"
+                f" the server's {who}.",
+                "Wait for it to end. If its host is gone for good, end that session: SELECT pg_terminate_backend"
+                f"({found[0][0] if found else '...'}).",
+            )
+        yield
 
 
 def stale(connection: Any, place: str) -> List[str]:
