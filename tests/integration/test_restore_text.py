@@ -276,6 +276,46 @@ def test_rows_that_move_between_partitions_and_a_partition_whose_server_is_down(
     assert checks["restore.failed:restore"].remedy == "Restore the whole of public.feelings."
 
 
+def test_what_cannot_be_made_after_the_rows_does_not_keep_the_rows_away(world: World) -> None:
+    run_sql(
+        world.database,
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER gone FOREIGN DATA WRAPPER postgres_fdw"
+        " OPTIONS (host '127.0.0.1', port '1'); CREATE USER MAPPING FOR PUBLIC SERVER gone;"
+        "CREATE FOREIGN TABLE abroad (id int) SERVER gone; CREATE INDEX at_home ON orders (account);"
+        "CREATE MATERIALIZED VIEW copied AS SELECT id FROM abroad WITH NO DATA;"
+        # As if it had been filled while the other server was there.
+        "UPDATE pg_class SET relispopulated = true WHERE relname = 'copied'",
+    )
+    world.back_up()
+    run_sql(world.database, "DELETE FROM orders")
+    _, result, _ = restored(world.options())
+    assert "REFRESH MATERIALIZED VIEW public.copied" in result["problem"]["message"]
+    assert "restore_overrides: [incomplete]" in result["problem"]["remedy"]
+    assert world.databases() == [world.name]
+    checks, _, _ = restored(world.options(overrides=["incomplete"], reason="the other server is gone too"))
+    assert list(bad(checks)) == ["restore.incomplete"]
+    assert checks["restore.incomplete"].status == "critical"
+    assert "REFRESH MATERIALIZED VIEW public.copied" in checks["restore.incomplete"].message
+    world.whole()
+    assert world.value("SELECT count(*) FROM pg_indexes WHERE indexname IN ('at_home', 'orders_pkey')") == 2
+    assert world.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'orders'::regclass") == 1
+
+
+def test_old_rows_of_schemas_with_long_names_that_begin_alike(world: World) -> None:
+    names = ["ä" * 31 + "a", "ä" * 31 + "b", "ä" * 31 + "c"]
+    for number, name in enumerate(names):
+        run_sql(world.database, f"CREATE SCHEMA {name}; CREATE TABLE {name}.t AS SELECT {number} AS i")
+    world.back_up()
+    for name in names:
+        run_sql(world.database, f"UPDATE {name}.t SET i = i + 100")
+    checks, result, _ = restored(world.options(mode="tables", schemas=names, replace=True))
+    assert bad(checks) == {}
+    assert [world.value(f"SELECT i FROM {name}.t") for name in names] == [0, 1, 2]
+    old = [world.value(f"SELECT i FROM {quoted(each['name'])}.t") for each in result["kept"]]
+    assert sorted(old) == [100, 101, 102]
+    assert all(len(each["name"].encode()) <= 63 for each in result["kept"])
+
+
 def test_no_password_of_a_subscription_is_in_the_dump(world: World) -> None:
     secret = "hush-hush-subscription"
     run_sql(

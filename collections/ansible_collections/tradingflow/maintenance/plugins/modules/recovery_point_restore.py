@@ -187,9 +187,11 @@ options:
       - V(other_environment), the recovery point is of another environment. V(other_cluster), the server is another than
         the recovery point's. V(other_database), the recovery point is of another database than O(database) names.
         V(empty), the recovery point holds not a single row. V(parts_apart), only one of database and files is restored.
+        V(incomplete), what cannot be made after the rows is left out (indexes, keys, triggers, materialised views), and
+        C(restore.incomplete) is critical.
     type: list
     elements: str
-    choices: [other_environment, other_cluster, other_database, empty, parts_apart]
+    choices: [other_environment, other_cluster, other_database, empty, parts_apart, incomplete]
     default: []
   system_identifier:
     description: The server's system identifier, when it is another than the recovery point's on purpose.

@@ -144,7 +144,10 @@ class Logical:
             job.progress.phase(
                 "restore", lambda: {"bytes_done": size_of(connection, self.temporary), "bytes_total": total}
             )
-            self.pg_restore(job, made, entries)
+            if entries is None and "incomplete" in self.options["overrides"]:
+                self._incomplete(job, made)
+            else:
+                self.pg_restore(job, made, entries)
         return made
 
     @property
@@ -154,14 +157,41 @@ class Logical:
             raise RestoreError("The dump's table of contents was not read.", "This is a defect: please report it.")
         return self.contents
 
-    def pg_restore(self, job: Any, into: Dict[str, Any], entries: Optional[List[Entry]]) -> None:
-        """Restores entries of the dump."""
-        arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
-        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
+    def pg_restore(
+        self, job: Any, into: Dict[str, Any], entries: Optional[List[Entry]], *more: str, strict: bool = True
+    ) -> None:
+        """Restores entries of the dump.
+
+        :param strict: end at the first error
+        :raises RestoreError: with PostgreSQL's message
+        """
+        arguments = [self.tools["pg_restore"], f"--jobs={self.options['jobs']}", "--no-password"]
+        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}", *more]
+        arguments += ["--exit-on-error"] if strict else []
         if entries is not None:
             archive.write_list(job.folder / "entries.list", entries)
             arguments.append(f"--use-list={job.folder / 'entries.list'}")
-        run_program([*arguments, str(self.dump)], into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
+        try:
+            run_program([*arguments, str(self.dump)], into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
+        except RestoreError as error:
+            if entries is not None or "incomplete" in self.options["overrides"]:
+                raise
+            remedy = f"{error.remedy} If only an index, a key, a trigger or a materialised view cannot be made:"
+            raise RestoreError(error.message, f"{remedy} choose another, {guards.insist('incomplete')}.") from None
+
+    def _incomplete(self, job: Any, made: Dict[str, Any]) -> None:
+        """Restores all up to the rows, and of what comes after them whatever can be made."""
+        self.pg_restore(job, made, None, "--section=pre-data", "--section=data")
+        try:
+            self.pg_restore(job, made, None, "--section=post-data", strict=False)
+        except RestoreError as error:
+            # Whatever else it ended of, it was not at its end.
+            if "errors ignored on restore" not in error.message:
+                raise
+            text = f"Not all could be made after the rows, and is missing: {error.message}"
+            remedy = "Make what is missing by hand, unique indexes and keys before the application is started."
+            check = Check("restore.incomplete", "Left out", "critical", None, message=text, remedy=remedy)
+            job.checks.append(check)
 
     def _roles(self, job: Any) -> None:
         """Makes roles that the server does not have; those that it has stay as they are."""

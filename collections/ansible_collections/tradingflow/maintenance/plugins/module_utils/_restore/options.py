@@ -18,6 +18,7 @@ OVERRIDES = {
     "other_database": "the recovery point is of another database",
     "empty": "the recovery point holds no data",
     "parts_apart": "database and files are not of one recovery point any more",
+    "incomplete": "indexes, keys, triggers and materialised views that cannot be made are left out",
 }
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
 from .._backup import measuring, snapshot
 from .._backup.snapshot import quoted
@@ -76,7 +76,7 @@ def replace(
             f"These tables are not in the database any more: {', '.join(missing)}.",
             "They lie beside, in the schema restored_*: move them in place by hand (ALTER TABLE ... SET SCHEMA).",
         )
-    kept = {schema: server.kept_name(schema, run_id) for schema in schemas}
+    kept = _kept(schemas, run_id)
     with connected(database, statement_timeout=0) as connection:
         server.run(connection, snapshot.SETTINGS)
         server.run(connection, "SET default_transaction_read_only = off")
@@ -94,6 +94,15 @@ def replace(
             server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
         server.run(connection, "COMMIT")
     return sorted(kept.values())
+
+
+def _kept(schemas: Iterable[str], run_id: str) -> Dict[str, str]:
+    """By schema, the one for its old rows: long names that begin alike are told apart."""
+    kept: Dict[str, str] = {}
+    for number, schema in enumerate(sorted(schemas), 1):
+        name = server.kept_name(schema, run_id)
+        kept[schema] = server.kept_name(f"{number}_{schema}", run_id) if name in kept.values() else name
+    return kept
 
 
 def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
