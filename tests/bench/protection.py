@@ -330,7 +330,7 @@ RESTORES: dict[str, Callable[[Protection, str], None]] = {
     "logical": Protection.drill_logical,
 }
 LABELS = {
-    "manual": ("the manual's script: `pg_dump`, upload", "the manual's, put right: download, `psql`"),
+    "manual": ("the manual's script: `pg_dump`, upload", "the manual's, corrected: download, `psql`"),
     "dump": ("`pg_dump -Fd -j`, then parallel upload", "parallel download, `pg_restore -j`"),
     "logical": ("**ours, logical: `ansible-playbook`, verified in full**", "**ours, logical: whole drill with proof**"),
     "barman": ("`barman-cloud-backup --lz4`", "`barman-cloud-restore`, started"),

@@ -64,10 +64,10 @@ def test_warning_comes_at_the_limits_own_ratio(platform: Sandbox) -> None:
         ("UPDATE equity SET as_of = as_of - interval '3 days'", "no recent equity"),
         ("UPDATE equity SET equity = 0", "not above 0"),
         ("UPDATE positions SET quantity = 'NaN'", "is no number"),
-        ("UPDATE risk_limits SET limit_value = 'NaN'", "no number above 0"),
-        ("UPDATE risk_limits SET limit_value = 0", "no number above 0"),
+        ("UPDATE risk_limits SET limit_value = 'NaN'", "not a number above 0"),
+        ("UPDATE risk_limits SET limit_value = 0", "not a number above 0"),
         ("UPDATE risk_limits SET currency = 'JPY' WHERE currency IS NOT NULL", "cannot be added up"),
-        ("UPDATE risk_limits SET metric = 'mood' WHERE metric = 'leverage'", "nobody knows this metric"),
+        ("UPDATE risk_limits SET metric = 'mood' WHERE metric = 'leverage'", "this metric is not known"),
     ],
 )
 def test_what_cannot_be_computed_is_unknown(platform: Sandbox, statement: str, why: str) -> None:
@@ -132,7 +132,7 @@ def test_what_is_nobodys_makes_the_limits_of_accounts_unknown(
     for check in accounts:
         named = {one["metric"] for one in check.details["limits"]}
         assert unknown_metrics(check) == metrics & named
-        assert not metrics or ("nobody knows whose" in check.message and "ghost" in check.message)
+        assert not metrics or ("no known owner" in check.message and "ghost" in check.message)
     # Another strategy's name is not this one's.
     others = [check for id, check in found.items() if id.startswith("risk_limits:strategy/") and "trend" not in id]
     assert {check.status for check in others} == {"ok"}
@@ -144,7 +144,7 @@ def test_known_part_that_breaks_a_limit_is_critical_whatever_is_nobodys(platform
         found = measured(platform)
     check = next(check for id, check in found.items() if id.startswith("risk_limits:account/"))
     assert check.status == "critical"
-    assert "gross_exposure may be more: nobody knows whose" in check.message
+    assert "gross_exposure may be more: 1 position has no known owner" in check.message
 
 
 def test_flat_position_of_nobody_is_nothing(platform: Sandbox) -> None:

@@ -154,7 +154,7 @@ def test_ended_before_it_was_done_goes_on(kept: Kept, monkeypatch: pytest.Monkey
         _plan, done, check = kept.retain()
     assert check.status == "unknown"
     assert kept.packs() == before
-    assert "was begun and never ended" in intact(kept.chosen).message
+    assert "was started and never finished" in intact(kept.chosen).message
     _plan, done, check = kept.retain()
     assert (done.deleted, check.status) == ([], "ok"), check.message
     assert before - kept.packs() > 2 << 20

@@ -162,7 +162,7 @@ def test_location_that_would_hide_our_own_folder(source: Source) -> None:
         with pytest.raises(RestoreError, match="cannot be mounted at"):
             apart.check(str(server.data))
         apart.maps = {"/etc/passwd/space": str(server.tablespaces)}
-        with pytest.raises(RestoreError, match="is no directory"):
+        with pytest.raises(RestoreError, match="is not a directory"):
             apart.check(str(server.data))
 
 

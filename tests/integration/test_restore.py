@@ -233,8 +233,8 @@ REFUSED: list[tuple[str, str, Change]] = [
     ("sessions", "Others are connected", session),
     ("application", "it is running", listening),
     ("server", "it is another cluster", lambda world: {"system_identifier": "1"}),
-    ("rights", "no superuser", lambda world: {"database": {**world.platform.database, "name": world.name}}),
-    ("parts", "nobody says where", lambda world: {"data_directory": None}),
+    ("rights", "not a superuser", lambda world: {"database": {**world.platform.database, "name": world.name}}),
+    ("parts", "where they belong is not set", lambda world: {"data_directory": None}),
     ("directory", "mount point", lambda world: {"data_directory": "/proc"}),
     ("directory", "symbolic link", lambda world: {"data_directory": str(world.data / "link")}),
     (

@@ -334,7 +334,7 @@ def test_killed_in_any_phase_and_run_again(lived: Lived, worker: Start, phase: s
         # All was there but for what the replay had changed.
         assert "begins with what that one had fetched" in found
         assert int(str(checks["restore.delta"].value)) > 500
-    assert ("goes on after that" in found) == (phase in ("before rename to data", "start")), found
+    assert ("resumes after that" in found) == (phase in ("before rename to data", "start")), found
     (kept,) = lived.kept()
     assert "_before_" in kept
     assert (lived.data.parent / kept / "PG_VERSION").exists()
@@ -392,12 +392,12 @@ def test_target_after_the_archived_log(lived: Lived) -> None:
 
 def test_what_makes_no_sense(lived: Lived) -> None:
     for changes, said in (
-        ({"target": "2026-11-24 18:30:00"}, "no time with a zone"),
+        ({"target": "2026-11-24 18:30:00"}, "not a time with a zone"),
         ({"target": "2126-11-24T18:30:00Z"}, "in the future"),
         ({"target": "2026-01-01T00:00:00Z"}, "ended before 2026-01-01"),
         ({"target_type": "latest", "target": "2026-01-01T00:00:00Z"}, "says where to stop"),
-        ({"target_type": "lsn", "target": "0/x"}, "no place in the write-ahead log"),
-        ({"target": None}, "Nobody says to which time"),
+        ({"target_type": "lsn", "target": "0/x"}, "not a place in the write-ahead log"),
+        ({"target": None}, "No target time is set"),
         ({"mode": "whole", "recovery_point": lived.point["id"]}, "is of pgbackrest"),
     ):
         with pytest.raises(ConfigurationError, match=said):
@@ -419,7 +419,7 @@ Change = Callable[[Lived], dict[str, Any]]
         ),
         (
             "parts",
-            "nobody says where they belong",
+            "where they belong is not set",
             # The newest one may be of another test, and without files.
             lambda lived: {"parts": ["database", "files"], "recovery_point": lived.point["id"]},
         ),

@@ -202,7 +202,7 @@ def test_stuck_in_the_start_and_on_to_another_target(lived: Counted) -> None:
         restored(lived.options(cluster=broken, **target))
         checks, result, _ = restored(lived.options(**target))
         assert bad(checks) == {}
-        assert "goes on after that" in result["found"][0]
+        assert "resumes after that" in result["found"][0]
         lived.stands(beat_1, 10)
 
 

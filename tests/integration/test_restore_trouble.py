@@ -51,7 +51,7 @@ def test_killed_in_any_phase_and_run_again(world: World, worker: Start, phase: s
     assert bad(checks) == {}
     world.whole()
     (found,) = result["found"]
-    assert ("goes on after that" in found) == (phase in AFTER), found
+    assert ("resumes after that" in found) == (phase in AFTER), found
     # The old database and the old directory, once each, and nothing of the dead run.
     assert len(world.databases()) == 2
     (aside,) = [name for name in world.beside() if name != "the data"]
@@ -256,7 +256,7 @@ def test_the_old_directory_cannot_be_renamed(world: World, monkeypatch: pytest.M
     assert (result["changed"], result["unfinished"]) == (True, True)
     assert (world.data / "a file").read_text() == "content"
     checks, result, _ = restored(world.options(**insisting))
-    assert "goes on after that" in result["found"][0]
+    assert "resumes after that" in result["found"][0]
     (aside,) = [name for name in world.beside() if name != "the data"]
     assert (world.data.parent / aside / "a file").read_text() == "damaged"
     assert world.value("SELECT count(*) FROM orders") == (500 if "database" in parts else 0)

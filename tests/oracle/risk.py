@@ -19,9 +19,14 @@ DAY = 86400
 NONE = "?"
 
 #: Parts of the messages that tell why.
-NOBODY, METRIC, LIMIT, NO_ORDER = "there is no such", "nobody knows this metric", "no number above 0", "no order at all"
+NOBODY, METRIC, LIMIT, NO_ORDER = (
+    "there is no such",
+    "this metric is not known",
+    "not a number above 0",
+    "no order at all",
+)
 QUANTITY, PRICE, EQUITY, NOTHING = "is no number", "no recent price", "no recent equity", "not above 0"
-WHOSE, UNDATED = "nobody knows whose", "no time, or one of the future"
+WHOSE, UNDATED = "no known owner", "no time, or one of the future"
 RESULT, CURRENCIES = "no result of the day", "cannot be added up without rates"
 
 

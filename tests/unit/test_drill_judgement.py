@@ -269,7 +269,7 @@ def test_object_that_would_lie_elsewhere_is_refused(key: str) -> None:
             "tables": [],
         },
     }
-    with pytest.raises(ValueError, match="no place for an object"):
+    with pytest.raises(ValueError, match="not a place for an object"):
         fetch.check_complete(point)
     fetch.check_complete({**point, "objects": [{"key": "p/ID/database/toc.dat"}]})
     with pytest.raises(KeyError):

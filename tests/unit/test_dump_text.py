@@ -308,7 +308,7 @@ def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda data: replaced(data, b"PGDMP", b"PGDMQ"), "no archive"),
+        (lambda data: replaced(data, b"PGDMP", b"PGDMQ"), "not an archive"),
         (lambda data: replaced(data, b"PGDMP\x01\x10", b"PGDMP\x01\x11"), "version 1.17"),
         (lambda data: replaced(data, b"PGDMP\x01\x10\x00\x04\x08\x03", b"PGDMP\x01\x10\x00\x04\x08\x01"), "directory"),
         (lambda data: data + b"x", "more in it"),

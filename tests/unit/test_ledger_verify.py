@@ -195,7 +195,7 @@ def test_strangers_are_a_warning(written: Ledger) -> None:
     (written.records / "notes.txt").write_text("x")
     done = written.verify()
     assert done.returncode == 0
-    assert "WARNING: ledger: notes.txt lies in the ledger and is no record" in done.stdout
+    assert "WARNING: ledger: notes.txt is in the ledger's place and is not a record" in done.stdout
 
 
 def test_number_from_nowhere(written: Ledger) -> None:

@@ -149,7 +149,7 @@ def test_missing_folder_loop_pipe(tmp_path: Path) -> None:
         "none-*.log": "is not there",
         "folder": "a folder",
         "loop": "cannot be read: Too many levels of symbolic links",
-        "pipe": "is no file",
+        "pipe": "is not a file",
     }.items():
         assert said in reading(tmp_path / name)["problem"], name
 

@@ -131,12 +131,12 @@ def test_only_what_was_put_aside_is_removed(tmp_path: Path) -> None:
     def removed() -> None:
         remove._find({"database": {"name": "d"}}, str(kept), state)[2]()
 
-    with pytest.raises(ConfigurationError, match="no directory that a restore on this host put aside"):
+    with pytest.raises(ConfigurationError, match="not a directory that a restore on this host put aside"):
         removed()
     state.keep("directory", str(kept), "point", "now")
     kept.rename(tmp_path / "moved")
     kept.mkdir()
-    with pytest.raises(ConfigurationError, match="no directory that a restore on this host put aside"):
+    with pytest.raises(ConfigurationError, match="not a directory that a restore on this host put aside"):
         removed()
     kept.rmdir()
     (tmp_path / "moved").rename(kept)

@@ -80,8 +80,11 @@ def test_quantity(value: Any, unit: str, text: str) -> None:
     ("given", "text"),
     [
         ({"value": 50, "warning": 80, "critical": 95, "unit": "%"}, "critical from 95 %, warning from 80 %"),
-        ({"value": 50, "warning": 10, "critical": 5, "unit": "%"}, "critical at most 5 %, warning at most 10 %"),
-        ({"value": 3, "status": "critical", "critical": 10}, "critical at most 10"),
+        (
+            {"value": 50, "warning": 10, "critical": 5, "unit": "%"},
+            "critical at or below 5 %, warning at or below 10 %",
+        ),
+        ({"value": 3, "status": "critical", "critical": 10}, "critical at or below 10"),
         ({"value": 3, "critical": 10}, "critical from 10"),
         ({"value": 0, "warning": 1, "critical": 1}, "critical from 1"),
         ({"value": "a", "warning": "not idle"}, "warning: not idle"),

@@ -140,7 +140,7 @@ def test_other_targets() -> None:
         (Target("name", "mine"), "auto", 3, 0, 3),
     ):
         assert timeline.choose(guesses, target, asked, current, own).number == number
-    for asked, said in (("4", "no history file of timeline 4; it knows 1, 2, 3"), ("new", "is no timeline")):
+    for asked, said in (("4", "no history file of timeline 4; it knows 1, 2, 3"), ("new", "is not a timeline")):
         with pytest.raises(ConfigurationError, match=said):
             timeline.choose(guesses, Target("latest", ""), asked, 3)
 

@@ -199,7 +199,7 @@ def test_keys_that_end() -> None:
     assert status("2027-11-24") == ["ok"]
     assert status("2027-11-24", "2026-12-10T00:00:00Z") == ["warning"]
     assert status("2026-11-25") == status("2020-01-01") == ["critical"]
-    with pytest.raises(ConfigurationError, match="no date"):
+    with pytest.raises(ConfigurationError, match="not a date"):
         status("next year")
 
 

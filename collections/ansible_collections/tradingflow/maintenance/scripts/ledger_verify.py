@@ -341,7 +341,7 @@ def statement(predicate: dict[str, Any], subjects: list[dict[str, Any]]) -> dict
                 "Give each subject as {name: ..., digest: {sha256: 64 hexadecimal digits}}.",
             )
     if predicate["kind"] not in KINDS:
-        raise EvidenceError(f"The ledger knows no kind {predicate['kind']!r}.", f"Use one of {', '.join(KINDS)}.")
+        raise EvidenceError(f"The ledger has no kind {predicate['kind']!r}.", f"Use one of {', '.join(KINDS)}.")
     own = {"name": "content", "digest": {"sha256": digest(encoded(predicate["content"]))}}
     return {
         "_type": STATEMENT_TYPE,
@@ -428,11 +428,11 @@ def _check_statement(content: Any) -> None:
         raise BadRecord("what is signed in it is not a record of this ledger")
     previous = predicate.get("previous")
     if previous is not None and not (isinstance(previous, str) and _SHA256.fullmatch(previous)):
-        raise BadRecord("what is signed in it is not a record of this ledger: its previous is no digest")
+        raise BadRecord("what is signed in it is not a record of this ledger: its previous is not a digest")
     try:
         parse_time(predicate["recorded_at"])
     except ValueError:
-        raise BadRecord("what is signed in it is not a record of this ledger: recorded_at is no time") from None
+        raise BadRecord("what is signed in it is not a record of this ledger: recorded_at is not a time") from None
 ''',
     "module_utils._ledger.keys": r'''# Copyright (c) 2026 TradingFlow Maintenance contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -860,7 +860,7 @@ def verify(
     numbers, strangers = place.numbers()
     result.records = len(numbers)
     for name in strangers:
-        result.add(WARNING, None, f"{name} lies in the ledger and is no record")
+        result.add(WARNING, None, f"{name} is in the ledger's place and is not a record")
     _history(place, result)
     expected: dict[int, list[Testimony]] = {}
     for each in testimonies:
@@ -916,7 +916,7 @@ def _history(place: Union[Store, Folder], result: Result) -> None:
     elif history.note:
         result.unchecked.append(f"versions ({history.note})")
     if isinstance(place, Folder):
-        result.unchecked.append("object lock (a folder knows none)")
+        result.unchecked.append("object lock (a folder has none)")
         return
     ours = {**dict.fromkeys(history.deleted, 0), **history.versions}
     for key in sorted(ours):

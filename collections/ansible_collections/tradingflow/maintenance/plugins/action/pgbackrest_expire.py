@@ -55,5 +55,5 @@ class ActionModule(HostAreaAction):
     def broke_off(self, text: str) -> MaintenanceError:
         return MaintenanceError(
             f"pgBackRest's backups were not deleted: {' '.join(text.split())[:500]}",
-            "Put right what the message names; the next run goes on.",
+            "Fix what the message names; the next run continues from there.",
         )

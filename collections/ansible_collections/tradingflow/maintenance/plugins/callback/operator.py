@@ -154,12 +154,12 @@ class CallbackModule(Default):
         )
         for action in actions:
             self._display.display(f"            {action['title']}: {action['message']}")
-        # The report has them all; the screen shows the first of them.
-        bad = [check for check in checks if check["status"] != "ok"]
-        for check in bad[:10]:
-            self._display.display(f"            {check['status']}: {check['message']}", color=COLORS[check["status"]])
-        if len(bad) > 10:
-            self._display.display(f"            and {len(bad) - 10} more")
+        # The report has them all; the screen shows the worst of them, and each reason once.
+        told = reasons([check for check in checks if check["status"] != "ok"])
+        for status, text, _count in told[:10]:
+            self._display.display(f"            {status}: {text}", color=COLORS[status])
+        if more := sum(count for _status, _text, count in told[10:]):
+            self._display.display(f"            and {more} more")
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         # The run's verdict is a task that fails on purpose, after the report: its message is all there is to say.
@@ -190,6 +190,19 @@ class CallbackModule(Default):
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if not self._quiet or self._broken or any(stats.dark.values()):
             super().v2_playbook_on_stats(stats)
+
+
+def reasons(bad: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """Status, text and number of checks, worst first; what several checks say word for word stands there once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for check in bad:
+        reason = check["message"].removeprefix(f"{check['title']}: ")
+        found.setdefault((check["status"], reason), []).append(check["message"])
+    worst = sorted(found.items(), key=lambda entry: list(COLORS).index(entry[0][0]), reverse=True)
+    return [
+        (status, texts[0] if len(texts) == 1 else f"{len(texts)} checks: {reason}", len(texts))
+        for (status, reason), texts in worst
+    ]
 
 
 def field(result: Any, name: str) -> Any:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
 
@@ -18,6 +19,9 @@ except ImportError:
 
 #: In long statements of our own: pg_stat_statements keeps it, and they are no news to the checks.
 OURS = "/* tradingflow-maintenance */"
+
+# What libpq asks after a refused connection, on a line of its own.
+_ASKS = re.compile(r"\n\s*Is the server running [^\n]*\?")
 
 #: Argument spec of the option "database".
 DATABASE_SPEC: Dict[str, Any] = {
@@ -115,4 +119,4 @@ def connected(
 
 def one_line(error: BaseException) -> str:
     """An error's text on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(_ASKS.sub("", str(error)).split()) or type(error).__name__

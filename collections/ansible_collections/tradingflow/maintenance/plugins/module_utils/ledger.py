@@ -140,7 +140,7 @@ def _trusted(own: SigningKey, given: list[Union[str, Path]]) -> PublicKeys:
     trusted = PublicKeys([public_key(each) for each in given] or [own.public])
     if own.keyid not in trusted:
         raise EvidenceError(
-            f"The signing key {own.keyid} is not among the trusted keys: nobody would accept its records.",
+            f"The signing key {own.keyid} is not among the trusted keys: its records would not be accepted.",
             "Add its public key to trusted_key_files (openssl pkey -in KEY -pubout), or use the right signing key.",
         )
     return trusted
@@ -249,7 +249,7 @@ def _put(store: Store, number: int, data: bytes, retention: Optional[tuple[str, 
         if failure:
             raise failure
     raise EvidenceError(
-        f"The store says that there is a record {number}, and that there is none.",
+        f"The store says both that record {number} exists and that it does not.",
         "Check the store's health; in a versioned bucket, look for delete markers.",
     )
 

@@ -10,7 +10,7 @@ module: finding
 short_description: Put one finding of a playbook's own into the report
 version_added: "0.1.0"
 description:
-  - For what a playbook finds out without a module of checks, for example that a whole area broke off.
+  - For what a playbook finds out without a module of checks, for example that a whole area failed.
   - Runs on the controller, whatever the host.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
@@ -47,7 +47,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Say that the area broke off
+- name: Say that the area failed
   tradingflow.maintenance.finding:
     run: "{{ maintenance_run }}"
     area: database

@@ -146,12 +146,13 @@ class JobAction(AreaAction):
 
 
 class Lines:
-    """Lines of progress, at most one per INTERVAL."""
+    """Lines of progress, at most one per INTERVAL, and none that says the same again."""
 
     def __init__(self, kind: Kind, host: str) -> None:
         self._kind = kind
         self._host = host
         self._next = time.monotonic() + INTERVAL
+        self._said = ""
 
     def show(self, progress: dict[str, Any]) -> None:
         """Prints a line when it is time.
@@ -161,7 +162,10 @@ class Lines:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + INTERVAL
-            display.display(line(self._kind, self._host, progress))
+            text = line(self._kind, self._host, progress)
+            if text != self._said:
+                display.display(text)
+            self._said = text
 
 
 def line(kind: Kind, host: str, progress: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ class HostAreaAction(AreaAction):
     def broke_off(self, text: str) -> MaintenanceError:
         """The error that the module broke off on the host."""
         return MaintenanceError(
-            f"The checks broke off on the host: {' '.join(text.split())[:500]}",
+            f"The checks failed on the host: {' '.join(text.split())[:500]}",
             "Check that Python 3.9 or newer is there (ansible_python_interpreter), and the host's /tmp.",
         )
 

@@ -238,7 +238,7 @@ def judged(
         return unknown(ID, TITLE, text, remedy, source=source, details=details)
     if odd:
         more = f"; and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
-        text = f"Nobody recorded what lies in the store: {'; '.join(odd[:_SHOWN])}{more}."
+        text = f"Not on record, but in the store: {'; '.join(odd[:_SHOWN])}{more}."
         remedy = (
             "Find out who put it there. A recovery point of yours is recorded by a drill of it (playbooks/drill.yml)."
         )

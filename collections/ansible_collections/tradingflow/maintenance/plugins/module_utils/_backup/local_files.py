@@ -75,7 +75,7 @@ def _sensible(directory: Dict[str, Any]) -> None:
     path, days, patterns = directory["path"], directory["days"], directory["patterns"]
     if not path.startswith("/") or len(Path(path).parts) < 3 or ".." in Path(path).parts:
         raise ConfigurationError(
-            f"{path} is no folder of backups.", "Give an absolute path two levels deep or more, without any '..'."
+            f"{path} is not a folder of backups.", "Give an absolute path two levels deep or more, without any '..'."
         )
     if days < 1:
         raise ConfigurationError(f"{days} days is too young to delete a backup.", "Set days to 1 or more.")
@@ -116,7 +116,7 @@ def findings(said: Dict[str, Any], check: bool, started_at: str) -> Tuple[List[C
     if problems:
         path, why = min(problems.items())
         wrong = f"{plural(len(problems), 'path')} could not be cleaned: {path}: {why}."
-        remedy = "Put right what the message names (backup_local_directories)."
+        remedy = "Fix what the message names (backup_local_directories)."
         checks.append(Check(ID, TITLE, WARNING, count, message=wrong, remedy=remedy, details=details))
     elif not check:
         checks.append(Check(ID, TITLE, OK, count, message=text, details=details))

@@ -113,7 +113,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
             OK,
             size,
             "bytes",
-            message=f"{point['id']}: {what}{point['tables']} tables, {point['rows']} rows, {point['files']} files"
+            message=f"{point['id']}: {what}{point['tables']} tables, {point['rows']:,} rows, {point['files']:,} files"
             f"{_files_of(result['recovery_point']['application'])}, {human(size)} in {seconds:.0f} s.",
             source=source,
             details={"key": point["key"], "sha256": point["sha256"], "phases": result["phases"]},
@@ -208,8 +208,8 @@ def _secrets(notes: Dict[str, Any], source: str) -> List[Check]:
                 WARNING,
                 len(mappings),
                 message=text,
-                remedy="Back up as a role that is no superuser and does not own them: then they come without options."
-                " Or keep their passwords elsewhere (passfile, certificate).",
+                remedy="Back up as a role that is not a superuser and does not own them: then they come without"
+                " options. Or keep their passwords elsewhere (passfile, certificate).",
                 source=source,
             )
         )

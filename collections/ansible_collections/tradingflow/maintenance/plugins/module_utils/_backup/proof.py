@@ -126,8 +126,8 @@ def judged(found: Found, limit: Dict[str, Any], now: datetime, source: str, engi
         said = printable(found.failed.predicate["content"].get("worst_status"), 20)
         notes += f" The drill of {found.failed.predicate['recorded_at']} ended {said}."
     if found.unproven:
-        bad = plural(len(found.unproven), "record does not verify and counts", "records do not verify and count")
-        notes += f" {bad} as nothing."
+        bad = plural(len(found.unproven), "record does not verify and is", "records do not verify and are")
+        notes += f" {bad} ignored."
     details: Dict[str, Any] = {"records_looked_at": found.looked_at, "unproven_records": found.unproven[:20]}
     worst = CRITICAL if limit["critical"] is not None else WARNING if limit["warning"] is not None else OK
     if not found.proven:

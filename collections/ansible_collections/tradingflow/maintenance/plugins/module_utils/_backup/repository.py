@@ -261,14 +261,14 @@ def differences(
         wanted = expected(s3, storage, prefix, points)
         moving = not any(name.startswith("data/") for name in wanted)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"what the files' repository consists of cannot be said: {error}"]
+        return [f"what the files' repository consists of cannot be determined: {error}"]
     there = contents(s3, storage, prefix)
     wanted.setdefault(f"snapshots/{snapshot}", {})
     wanted.setdefault("config", {})
     wrong = compare(prefix, wanted, there)
     if moving and not proven_otherwise and not wrong and any(name.startswith("data/") for name in there):
         wrong.append(
-            f"retention of {prefix} was begun and never ended, so that nobody knows what must be there until it has run"
+            f"retention of {prefix} was started and never finished: what must be there is unknown until it runs again"
         )
     return wrong
 

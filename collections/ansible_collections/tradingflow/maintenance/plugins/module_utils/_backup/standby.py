@@ -49,5 +49,5 @@ def findings(found: Optional[Dict[str, Any]], source: str) -> List[Check]:
         return [judge(id, title, behind, **LIMITS, message=text, remedy=remedy, **common)]
     if behind is not None and behind < LIMITS["warning"]:
         return [Check(id, title, OK, behind, message=f"The backup is of a standby: {last}.", **common)]
-    text = f"The backup is of a standby that does not stream, and nobody knows how far it is behind: {last}."
+    text = f"The backup is of a standby that is not streaming, so how far it is behind is unknown: {last}."
     return [unknown(id, title, text, remedy, **common)]

@@ -87,7 +87,7 @@ def parse(body: bytes, prefix: str, run_id: str) -> Dict[str, Any]:
         places.append(f"{point['engine']['repository_path']}/")
     for entry in objects.all_objects(point):
         if not {"key", "size", "sha256"} <= set(entry) or not str(entry["key"]).startswith(tuple(places)):
-            raise ValueError("an object in it is incomplete or lies elsewhere")
+            raise ValueError("an object in it is incomplete or is elsewhere")
     datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ")
     return point
 

@@ -106,12 +106,12 @@ def parse(given: Dict[str, Any]) -> Dict[str, OwnCalendar]:
 def _parse(entry: Dict[str, Any]) -> OwnCalendar:
     extra = set(entry) - {"timezone", "sessions", "holidays", "half_days"}
     if extra:
-        raise ValueError(f"nobody knows {', '.join(sorted(map(str, extra)))}")
+        raise ValueError(f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
     hours: List[Tuple[Hours, ...]] = [() for _day in WEEKDAYS]
     for weekday, value in (entry.get("sessions") or {}).items():
         short = str(weekday).strip().lower()[:3]
         if short not in WEEKDAYS:
-            raise ValueError(f"{weekday} is no weekday")
+            raise ValueError(f"{weekday} is not a weekday")
         pairs = value if value and isinstance(value[0], (list, tuple)) else [value]
         hours[WEEKDAYS.index(short)] = tuple(sorted((_minutes(opens), _minutes(closes)) for opens, closes in pairs))
     if not any(hours):
@@ -131,7 +131,7 @@ def _minutes(text: Any) -> int:
         return text
     hour, minute = (int(part) for part in str(text).split(":")[:2])
     if not (0 <= hour <= 24 and 0 <= minute < 60 and hour * 60 + minute <= 1440):
-        raise ValueError(f"{text} is no time of day")
+        raise ValueError(f"{text} is not a time of day")
     return hour * 60 + minute
 
 
@@ -230,7 +230,10 @@ class Calendars:
         :raises UnknownCalendar: there is no such calendar, or it cannot be read
         """
         if not name:
-            raise UnknownCalendar("nobody says when its market is open.", "Set calendar in maintenance.strategies.")
+            raise UnknownCalendar(
+                "its calendar is not set, so when its market is open is unknown.",
+                "Set calendar in maintenance.strategies.",
+            )
         if name not in self._made:
             first = datetime.fromtimestamp(now, timezone.utc).date() - timedelta(days=BACK + 1)
             last = first + timedelta(days=BACK + AHEAD + 2)

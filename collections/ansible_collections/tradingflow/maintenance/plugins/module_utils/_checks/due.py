@@ -72,13 +72,13 @@ def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calend
         return unknown_state(row, id, title, name)
     if gap is not None and not sensible(gap):
         remedy = "Correct max_order_gap_seconds in the view maintenance.strategies."
-        return unknown(id, title, f"The longest pause of {name} is {gap}: no number above 0.", remedy, **kwargs)
+        return unknown(id, title, f"The longest pause of {name} is {gap}: not a number above 0.", remedy, **kwargs)
     # One that never sent an order may be new.
     never = row["age"] is None
     age = row["started"] if never else row["age"]
     last = f"{name} has never sent an order" if never else f"The last order of {name} is {span(age)} old"
     if age is None or not math.isfinite(age) or age < -AHEAD:
-        text = f"{last}, and nobody says since when it runs." if age is None else f"{last}: that makes no sense."
+        text = f"{last}, and when it started is unknown." if age is None else f"{last}: that makes no sense."
         remedy = "Correct started_at in maintenance.strategies, or created_at in maintenance.orders."
         return unknown(id, title, text, remedy, **kwargs)
     age = max(age, 0.0)
@@ -86,9 +86,9 @@ def order_due(row: Row, name: str, thresholds: Dict[str, Any], calendars: Calend
     details = {"max_order_gap_s": gap, "age_s": round(age, 1), "future_orders": row["future"] or 0}
     kwargs.update(unit="s", details=details, **limit)
     if never:
-        last += f" and runs for {span(age)}"
+        last += f" and has been running for {span(age)}"
     if not gap:
-        text = f"{last}; nobody says how long it may pause (max_order_gap_seconds)."
+        text = f"{last}; no longest pause is set (max_order_gap_seconds)."
         return Check(id, title, OK, round(age, 1), message=text, **kwargs)
     details["calendar"] = printable(row["calendar"] or "none", 40)
     soon = all(level is None or age < level for level in limit.values())

@@ -177,8 +177,8 @@ def _latency(
     limit, source = limits(thresholds, name), details.pop("source")
     details = {**found, "count": count, **details}
     if early:
-        lie = plural(early, f"{words[2]} lies before its order", f"{words[2]}s lie before their orders")
-        text = f"{title}: {lie}: clocks differ, and no latency is to be relied on."
+        lie = plural(early, f"{words[2]} is earlier than its order", f"{words[2]}s are earlier than their orders")
+        text = f"{title}: {lie}: clocks differ, so no latency can be trusted."
         return unknown(f"trading.{name}", title, text, TIME_SYNC, source=source, details={"early": early}, **limit)
     if not count:
         text = f"{title}: no {words[1]}."
@@ -259,9 +259,9 @@ def slippage(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterato
         why, remedy = unknown_words(row["strange"], "execution", "kind", row["strange_kind"], EXECUTION_KINDS)
     elif row["unreadable"]:
         why = plural(row["unreadable"], "executed order of the last day has", "executed orders of the last day have")
-        why += " a quantity or price that is no number above 0."
+        why += " a quantity or price that is not a number above 0."
     elif not row["counted"]:
-        why = f"of {plural(row['orders'], 'executed order')} of the last day none has an arrival price."
+        why = f"none of {plural(row['orders'], 'executed order')} of the last day has an arrival price."
         remedy = "Record the market's middle at each order's creation as arrival_price in maintenance.orders."
     if why:
         yield unknown(

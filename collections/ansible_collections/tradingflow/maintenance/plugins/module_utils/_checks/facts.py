@@ -47,8 +47,8 @@ def scopes(rows: List[Row], given: Row) -> Row:
     """Venues whose ids of executions are unique within an instrument only."""
     for row in rows:
         if row["scope"] is not None and row["scope"] not in SCOPES:
-            text = f"nobody knows what execution_ids {printable(row['scope'], 40)} of venue "
-            text += f"{printable(row['venue'], 40)} means."
+            text = f"venue {printable(row['venue'], 40)} has execution_ids {printable(row['scope'], 40)}, "
+            text += "which is not a known word."
             raise NotMeasured(text, f"Let execution_ids of the view maintenance.venues be one of: {', '.join(SCOPES)}.")
     return {"by_instrument": [row["venue"] for row in rows if row["scope"] == "instrument" and row["venue"]]}
 

@@ -90,8 +90,9 @@ def filled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[
         raise NotMeasured("no order has an execution.", "See whether the platform trades, and the views.")
     details, since = outcome(row, given["earlier"].get("trading.filled_quantities"))
     classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
-    text = f"Of {plural(row['orders'], 'executed order')} {plural(row['total'], 'says', 'say', none='none')} another "
-    text += f"filled quantity than the executions add up to{f' ({classes})' if classes else ''}."
+    text = f"{row['total'] or 'None'} of {plural(row['orders'], 'executed order')} "
+    text += "have" if row["total"] > 1 else "has"
+    text += f" a filled quantity that is not the sum of its executions{f' ({classes})' if classes else ''}."
     yield judge(
         "trading.filled_quantities",
         FILLED,
@@ -104,8 +105,10 @@ def filled(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[
     )
     details, since = outcome(ordered, given["earlier"].get("trading.order_quantities"))
     classes = ", ".join(f"{count} {kind}" for kind, count in sorted((ordered["classes"] or {}).items()))
-    text = f"Of {plural(ordered['orders'], 'executed order')} {ordered['total'] or 'none'} "
-    text += f"{'does' if ordered['total'] < 2 else 'do'} not fit what was ordered{f' ({classes})' if classes else ''}."
+    text = f"{ordered['total'] or 'None'} of {plural(ordered['orders'], 'executed order')} "
+    text += (
+        f"{'do' if ordered['total'] > 1 else 'does'} not match what was ordered{f' ({classes})' if classes else ''}."
+    )
     check = judge(
         "trading.order_quantities",
         QUANTITIES,

@@ -88,7 +88,7 @@ def holdings(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterato
         row["total"],
         **limits(thresholds, "strategy_positions"),
         message=text + since,
-        remedy="Find what wrote the position (audit log). What moved without an execution belongs into the view "
+        remedy="Find what wrote the position (audit log). What moved without an execution belongs in the view "
         "maintenance.position_transfers.",
         source=SOURCE,
         details=details,

@@ -198,7 +198,7 @@ def _doubted(check: Check, doubts: List[str]) -> Check:
     check.message = f"{check.message} In doubt: {'; '.join(doubts)}."
     if check.status == OK:
         check.status = UNKNOWN
-        check.remedy = "Put right what is in doubt (the source's options, docs/checks.md), then run again."
+        check.remedy = "Clear up what is in doubt (the source's options, docs/checks.md), then run again."
     return check
 
 

@@ -61,7 +61,7 @@ def parse(body: bytes) -> Samples:
             if len(stamp) > 1 or not all(_NUMBER.fullmatch(each) for each in (value, *stamp)):
                 raise ValueError
         except ValueError:
-            raise BadMetrics(f"has a line that is no metric (line {number})") from None
+            raise BadMetrics(f"has a line that is not a metric (line {number})") from None
         result.setdefault(name, []).append(Sample(labels, float(value)))
     if not result:
         raise BadMetrics("holds no metrics")

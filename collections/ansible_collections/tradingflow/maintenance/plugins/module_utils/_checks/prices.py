@@ -85,7 +85,7 @@ def old(rows: List[Row], thresholds: Dict[str, Any], calendars: Calendars) -> Ch
         unit="s",
         **limit,
         message=text,
-        remedy="See whether market data come in, and what is valued by them meanwhile.",
+        remedy="Check whether market data come in, and what is valued by old prices meanwhile.",
         source=SOURCE,
         details={
             "first": [{"instrument": printable(row["instrument"], 60), "age_s": round(old)} for old, row in ages[:10]]
@@ -118,7 +118,7 @@ def jumps(rows: List[Row], thresholds: Dict[str, Any]) -> Check:
             ]
         },
     )
-    return doubted(check, bad, "a price that is no number above 0, or none at all")
+    return doubted(check, bad, "a price that is not a number above 0, or none at all")
 
 
 def doubted(check: Check, rows: List[Row], why: str) -> Check:

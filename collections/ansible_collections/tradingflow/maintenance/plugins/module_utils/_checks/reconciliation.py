@@ -234,7 +234,7 @@ def judged(row: Row, thresholds: Dict[str, Any], before: Optional[Row]) -> Check
         raise NotMeasured(text, ASK_VENUE)
     details, since = outcome(row, before, not (unreliable or row["uncovered"]))
     classes = ", ".join(f"{count} {kind}" for kind, count in sorted((row["classes"] or {}).items()))
-    text = f"{plural(total, 'break')}: {classes}. It booked nothing."
+    text = f"{plural(total, 'break')}: {classes}. Nothing was booked."
     if not total:
         text = f"Our books and {plural(row['places'], 'statement')} agree as of each cut-off, the earliest "
         text += f"{row['cutoff']}."

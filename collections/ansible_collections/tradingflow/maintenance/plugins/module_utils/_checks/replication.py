@@ -115,13 +115,15 @@ def archive(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         text = "A standby leaves archiving to its primary."
         yield Check(ARCHIVE, ARCHIVE_TITLE, OK, "on the primary", message=text, **common)
     elif row["command"] in ("", "(disabled)") and not row["library"]:
-        text = "WAL is to be archived, and there is nothing to archive it with (archive_command is empty)."
+        text = "WAL archiving is on, but archive_command is empty: nothing is archived."
         yield Check(ARCHIVE, ARCHIVE_TITLE, CRITICAL, "nothing to archive with", message=text, remedy=remedy, **common)
     elif row["failing"]:
         text = f"WAL cannot be archived: {printable(row['last_failed_wal'])} failed."
         yield Check(ARCHIVE, ARCHIVE_TITLE, CRITICAL, "failing", message=text, remedy=remedy, **common)
     elif row["last_archived_wal"] is None:
-        raise NotMeasured("WAL is to be archived, but none has been yet.", "Force one: SELECT pg_switch_wal().")
+        raise NotMeasured(
+            "WAL archiving is on, but nothing has been archived yet.", "Force one: SELECT pg_switch_wal()."
+        )
     elif row["command"] is None:
         raise NotMeasured("archive_command is hidden from this role.", READ)
     else:

@@ -160,9 +160,9 @@ def obstacle(row: Row) -> Optional[str]:
     if not row["known"]:
         return f"there is no such {printable(row['scope'], 40)}"
     if metric not in EXPOSED and metric not in ("daily_loss", "order_rate"):
-        return "nobody knows this metric"
+        return "this metric is not known"
     if limit is None or not Decimal(limit).is_finite() or limit <= 0:
-        return f"its limit is {amount(limit)}, no number above 0"
+        return f"its limit is {amount(limit)}, not a number above 0"
     if metric == "order_rate":
         return None if row["orders"] else "there is no order at all"
     currencies = set()
@@ -196,9 +196,9 @@ MADE_OF = {
     "order_rate": ("orders",),
 }
 LOST = {
-    "positions": ("position is", "positions are"),
-    "equity": ("row of equity is", "rows of equity are"),
-    "orders": ("order of the last day is", "orders of the last day are"),
+    "positions": ("position has", "positions have"),
+    "equity": ("row of equity has", "rows of equity have"),
+    "orders": ("order of the last day has", "orders of the last day have"),
 }
 
 
@@ -214,7 +214,7 @@ def missing(row: Row) -> Optional[str]:
         if count:
             owner = "no strategy is named" if lost["nameless"] else f"such as {printable(lost['example'], 40)}"
             where = "" if lost["nameless"] else ", which has no account in view strategies"
-            return f"nobody knows whose {plural(count, *LOST[what])} ({owner}{where})"
+            return f"{plural(count, *LOST[what])} no known owner ({owner}{where})"
     return None
 
 

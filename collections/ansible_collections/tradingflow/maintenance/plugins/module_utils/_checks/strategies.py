@@ -69,12 +69,12 @@ def heartbeat(
     :param age: s, None when there never was one
     :param interval: s
     """
-    remedy = f"See whether {name} runs and what its log says last; restart it if it hangs."
+    remedy = f"Check whether {name} is running and what it logged last; restart it if it hangs."
     kwargs: Dict[str, Any] = {"unit": "s", "source": source, "details": {"interval_s": interval}, **limit}
     if age is None:
         return Check(id, title, CRITICAL, message=f"{name} has never sent a heartbeat.", remedy=remedy, **kwargs)
     if age < -AHEAD or not math.isfinite(age):
-        text = f"The last heartbeat of {name} lies {span(-age)} in the future by the database's clock."
+        text = f"The last heartbeat of {name} is {span(-age)} in the future by the database's clock."
         return unknown(id, title, text, "Check time synchronisation of application and database.", **kwargs)
     value = round(max(age, 0.0), 1)
     text = f"The last heartbeat of {name} is {span(value)} old, one is due every {span(interval)}."
@@ -127,8 +127,8 @@ def state_of(row: Row) -> str:
 def unknown_state(row: Row, id: str, title: str, name: str) -> Check:
     """Nobody says in which state a strategy should be, in a word that is known."""
     told = printable(row["expected_state"], 40) if state_of(row) else ""
-    text = f"Nobody knows the state {told}, in which {name} should be." if told else ""
-    text = text or f"Nobody says in which state {name} should be."
+    text = f"{name} has the expected_state {told}, which is not a known state." if told else ""
+    text = text or f"{name} has no expected_state."
     remedy = f"Let expected_state of the view maintenance.strategies be one of: {', '.join(sorted(STATES))}."
     return unknown(id, title, text, remedy, source=SOURCE)
 
@@ -147,7 +147,7 @@ def strategy(row: Row, name: str, thresholds: Dict[str, Any], given: Row) -> Ite
         yield there_twice(row, f"trading.strategy_state:{name}", f"State of {name}", name)
         return
     if not sensible(interval):
-        text = f"The expected interval of {name} is {interval}: no number of seconds above 0."
+        text = f"The expected interval of {name} is {interval}: not a number of seconds above 0."
         remedy = "Correct heartbeat_interval_seconds in the view maintenance.strategies."
         pulse = unknown(id, title, text, remedy, source=SOURCE)
     else:
@@ -176,7 +176,7 @@ def while_open(pulse: Check, row: Row, name: str, limit: Dict[str, Any], calenda
         return Check(pulse.id, pulse.title, status, message=f"{pulse.message[:-1]}; {state}.", **limit, **kwargs)
     late = round(market.open_seconds(row["now"] - row["age"]), 1)
     details["age_s"] = pulse.value
-    text = f"{pulse.message[:-1]} while its market is open: for {span(late)} since; {state}."
+    text = f"{pulse.message[:-1]} while its market is open, which it has been for {span(late)} since; {state}."
     return judge(pulse.id, pulse.title, late, unit="s", message=text, **limit, **kwargs)
 
 
@@ -192,7 +192,9 @@ def strategy_state(row: Row, name: str, pulse: Check) -> Check:
         text = f"{name} should be {expected} and is silent."
         return Check(id, title, OK, "silent", critical=f"not {expected}", message=text, source=SOURCE, details=details)
     if pulse.status in (UNKNOWN, CRITICAL) or not observed:
-        text = f"{name} should be {expected}; its state is not known: {pulse.message if observed else 'it says none.'}"
+        text = (
+            f"{name} should be {expected}; its state is not known: {pulse.message if observed else 'it reports none.'}"
+        )
         return unknown(id, title, text, pulse.remedy, critical=f"not {expected}", source=SOURCE, details=details)
     same = state_of(row) == str(row["observed_state"]).strip().lower()
     if same and state_of(row) not in STATES:

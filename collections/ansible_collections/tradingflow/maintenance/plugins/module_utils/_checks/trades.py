@@ -53,7 +53,7 @@ def duplicates(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         **limits(thresholds, "duplicate_executions"),
         message=f"{plural(row['total'], 'execution is', 'executions are', none='No')} booked more than once, by venue "
         "and the venue's id.",
-        remedy="Find out how they came in twice, and have the platform take back what is too much.",
+        remedy="Find out how they came in twice, and have the platform reverse the extra ones.",
         source="view maintenance.executions",
         details={"count": row["total"], **({"first": row["first"]} if row["first"] else {})},
     )

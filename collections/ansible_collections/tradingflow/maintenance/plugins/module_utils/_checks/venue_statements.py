@@ -38,13 +38,13 @@ KINDS = ("executions", "positions", "cash")
 #: Why a statement is not to be relied on, for people.
 REASONS = {
     "none": "there is none",
-    "interval": "its venue says no interval above 0",
+    "interval": "its venue has no interval above 0",
     "time": "it has no time",
-    "future": "it lies in the future",
+    "future": "it is in the future",
     "stale": "it is stale",
     "incomplete": "lines are missing or too many",
     "gap": "periods are not covered",
-    "kind": f"its kind is none of {', '.join(KINDS)}",
+    "kind": f"its kind is not one of {', '.join(KINDS)}",
 }
 
 

@@ -153,7 +153,7 @@ def _relative(point: Dict[str, Any], entry: Dict[str, Any]) -> PurePosixPath:
     """Where an object goes below the folder."""
     path = entry["key"].split(f"/{point['id']}/", 1)[1]
     if not path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise ValueError(f"{entry['key']} is no place for an object")
+        raise ValueError(f"{entry['key']} is not a place for an object")
     return PurePosixPath(path)
 
 

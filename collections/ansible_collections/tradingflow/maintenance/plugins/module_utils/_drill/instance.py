@@ -103,7 +103,7 @@ def account(run_as: Optional[str]) -> Optional[Account]:
 
 
 def check_place(directory: str, user: Optional[Account]) -> None:
-    """Raises ConfigurationError when a directory is no place for a server, above all one in another's data."""
+    """Raises ConfigurationError when a directory is not a place for a server, above all one in another's data."""
     place = Path(os.path.realpath(directory))
     if not place.is_dir():
         raise ConfigurationError(

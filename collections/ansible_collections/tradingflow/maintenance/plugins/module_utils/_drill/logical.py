@@ -176,7 +176,7 @@ def made_with(point: Dict[str, Any]) -> str:
 def left_out(unknown: List[str], kind: str) -> Check:
     """Statements that were not run, as nobody knows them."""
     text = f"{len(unknown)} statements of globals.sql are not known here and were not run: {'; '.join(unknown[:3])} ..."
-    remedy = "Look at them, run by hand what is wanted, and report this."
+    remedy = "Look at them, run the ones you want by hand, and report this."
     return unknown_check(f"{kind}.globals", "Roles and tablespaces", text, remedy)
 
 

@@ -98,7 +98,7 @@ def judged(end: End, newest: Optional[str], size: int, trouble: Optional[Mainten
         return Check(ID, TITLE, OK, end.lsn, message=text, details=details)
     text = f"Replay ended at {end.lsn} on timeline {end.timeline}, and the repository has WAL up to {newest}."
     if trouble is None:
-        text += " What lies between is missing or cannot be read."
+        text += " The WAL in between is missing or cannot be read."
         return Check(ID, TITLE, CRITICAL, end.lsn, message=text, remedy=_REMEDY, details=details)
     its_fault = not isinstance(trouble, (StorageError, ConfigurationError))
     status, remedy = (CRITICAL, _REMEDY) if its_fault else (UNKNOWN, trouble.remedy)

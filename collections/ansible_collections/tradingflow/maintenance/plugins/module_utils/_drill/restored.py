@@ -44,7 +44,7 @@ _AT_LEAST = {
 _HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
 #: Seconds between two looks at how far it is, each of which is a connection.
 _LOOK = 0.1
-_REMEDY = "Read the message; an extension that has to be loaded belongs into restore_drill_settings."
+_REMEDY = "Read the message; an extension that has to be loaded belongs in restore_drill_settings."
 _STATE = """
 SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
        pg_last_wal_replay_lsn()::text"""

@@ -160,7 +160,7 @@ def _with_places(missing: List[str], root: str) -> None:
             target = os.path.join(new, entry.name)
             if entry.name in wanted:
                 if not entry.is_dir():
-                    raise Refused("place", f"{entry.path} is no directory")
+                    raise Refused("place", f"{entry.path} is not a directory")
             elif entry.is_symlink():
                 os.symlink(os.readlink(entry.path), target)
             else:

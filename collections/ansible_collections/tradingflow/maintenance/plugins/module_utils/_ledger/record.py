@@ -96,7 +96,7 @@ def statement(predicate: dict[str, Any], subjects: list[dict[str, Any]]) -> dict
                 "Give each subject as {name: ..., digest: {sha256: 64 hexadecimal digits}}.",
             )
     if predicate["kind"] not in KINDS:
-        raise EvidenceError(f"The ledger knows no kind {predicate['kind']!r}.", f"Use one of {', '.join(KINDS)}.")
+        raise EvidenceError(f"The ledger has no kind {predicate['kind']!r}.", f"Use one of {', '.join(KINDS)}.")
     own = {"name": "content", "digest": {"sha256": digest(encoded(predicate["content"]))}}
     return {
         "_type": STATEMENT_TYPE,
@@ -183,8 +183,8 @@ def _check_statement(content: Any) -> None:
         raise BadRecord("what is signed in it is not a record of this ledger")
     previous = predicate.get("previous")
     if previous is not None and not (isinstance(previous, str) and _SHA256.fullmatch(previous)):
-        raise BadRecord("what is signed in it is not a record of this ledger: its previous is no digest")
+        raise BadRecord("what is signed in it is not a record of this ledger: its previous is not a digest")
     try:
         parse_time(predicate["recorded_at"])
     except ValueError:
-        raise BadRecord("what is signed in it is not a record of this ledger: recorded_at is no time") from None
+        raise BadRecord("what is signed in it is not a record of this ledger: recorded_at is not a time") from None

@@ -105,7 +105,7 @@ def verify(
     numbers, strangers = place.numbers()
     result.records = len(numbers)
     for name in strangers:
-        result.add(WARNING, None, f"{name} lies in the ledger and is no record")
+        result.add(WARNING, None, f"{name} is in the ledger's place and is not a record")
     _history(place, result)
     expected: dict[int, list[Testimony]] = {}
     for each in testimonies:
@@ -161,7 +161,7 @@ def _history(place: Union[Store, Folder], result: Result) -> None:
     elif history.note:
         result.unchecked.append(f"versions ({history.note})")
     if isinstance(place, Folder):
-        result.unchecked.append("object lock (a folder knows none)")
+        result.unchecked.append("object lock (a folder has none)")
         return
     ours = {**dict.fromkeys(history.deleted, 0), **history.versions}
     for key in sorted(ours):

@@ -378,7 +378,7 @@ def compiled(text: str, key: str) -> Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise ConfigurationError(
-            f"{key} is no regular expression ({error})", f"Correct {key}: {text[:100]!r}."
+            f"{key} is not a regular expression ({error})", f"Correct {key}: {text[:100]!r}."
         ) from None
 
 

@@ -119,14 +119,12 @@ class Files:
             self.doubts.append(self.problem)
             self.problem = ""
         for folder in listing.closed:
-            self.doubts.append(f"the folder {printable(folder)} may not be listed: what lies in it is not known")
+            self.doubts.append(f"the folder {printable(folder)} cannot be listed: what is in it is unknown")
         for path in listing.strange:
             if self._changed(path):
-                self.doubts.append(
-                    f"{printable(path)} may be a part of it, and its name is of none that is known (exclude)"
-                )
+                self.doubts.append(f"{printable(path)} may belong to it, but its name is not of a known form (exclude)")
         if not listing.paths:
-            closed = f"the folder {printable((listing.closed or [''])[0])} may not be listed"
+            closed = f"the folder {printable((listing.closed or [''])[0])} cannot be listed"
             self.problem = closed if listing.closed else f"{printable(self._pattern)} is not there"
         return sorted(found.values(), key=lambda one: -one.changed)
 
@@ -170,9 +168,9 @@ class Files:
             status = os.stat(path)
             self._seen.add((status.st_dev, status.st_ino))
             if not stat.S_ISREG(status.st_mode):
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no file to read from its end"
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a file to read from its end"
                 if path == self._pattern:
-                    self.problem = f"{name} is no file" + (": a folder" if stat.S_ISDIR(status.st_mode) else "")
+                    self.problem = f"{name} is not a file" + (": a folder" if stat.S_ISDIR(status.st_mode) else "")
                 elif direct:
                     self.doubts.append(f"{name} is {kind} (exclude)")
                 return None

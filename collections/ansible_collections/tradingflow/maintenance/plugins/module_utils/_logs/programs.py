@@ -128,7 +128,7 @@ class Programs:
         journal = self._source["kind"] == "journal"
         name = self._source["unit"] if journal else self._source["container"]
         if not journal and not _NAME.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no container", "Correct the source's container.")
+            raise ConfigurationError(f"{name!r} is not a container", "Correct the source's container.")
         try:
             if journal:
                 self._journal(name)
@@ -137,7 +137,7 @@ class Programs:
         except OSError as error:
             self._tally.end()
             if self._tally.entries:
-                self.doubts.append(f"it broke off ({error})")
+                self.doubts.append(f"reading stopped early ({error})")
             else:
                 self.problem = str(error)
 
@@ -151,7 +151,7 @@ class Programs:
         said = self._all([*base, *window, *fields], self._journal_line, self._source["max_line"] + JSON_OVERHEAD)
         self._tally.end()
         if any(text in said for text in _NO_RIGHT):
-            self._doubt_or_problem("the journal may not be read: the user is in neither systemd-journal nor adm")
+            self._doubt_or_problem("the journal cannot be read: the user is in neither systemd-journal nor adm")
             return
         if _NO_JOURNAL in said:
             self._doubt_or_problem("there is no journal on this host")

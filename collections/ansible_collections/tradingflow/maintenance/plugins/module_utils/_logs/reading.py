@@ -148,7 +148,7 @@ def _beginning(source: Dict[str, Any], reader: Any, tally: Tally) -> List[str]:
         if not missing:
             return []
         names = ", ".join(missing[:3])
-        return [f"{names}, read last time, is nowhere now: what was written to it since is not known (fresh_ok)"]
+        return [f"{names}, read last time, is gone: what was written to it since is unknown (fresh_ok)"]
     if tally.older:
         return []
     begins = f"begins at {stamp(tally.first)}" if tally.first else "is empty"

@@ -157,7 +157,7 @@ def _repository(repository: Dict[str, Any], number: int, version: Tuple[int, ...
     if repository["encryption"] != "none":
         if not repository.get("cipher_pass"):
             raise ConfigurationError(
-                f"Repository {number} is to be encrypted and has no cipher_pass.",
+                f"Repository {number} is to be encrypted but has no cipher_pass.",
                 "Put a long random text into Vault (openssl rand -base64 48) and keep a copy elsewhere:"
                 " without it no backup can be restored.",
             )

@@ -77,7 +77,7 @@ class Expiry:
         wrong = [label for label in options["backups"] if not _LABEL.fullmatch(label)]
         if wrong:
             raise ConfigurationError(
-                f"{wrong[0]!r} is no backup's label.", "Give labels as pgBackRest's info has them."
+                f"{wrong[0]!r} is not a backup's label.", "Give labels as pgBackRest's info has them."
             )
         self.wanted: Set[str] = set(options["backups"])
 

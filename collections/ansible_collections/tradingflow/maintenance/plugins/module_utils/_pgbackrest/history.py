@@ -37,7 +37,7 @@ def parse(body: bytes, timeline: int) -> List[Ancestor]:
             continue
         match = _LINE.fullmatch(line.lstrip())
         if not match:
-            raise _broken(timeline, f"the line {line[:80]!r} is none of a history file")
+            raise _broken(timeline, f"the line {line[:80]!r} is not one of a history file")
         found.append(Ancestor(int(match[1]), (int(match[2], 16) << 32) + int(match[3], 16), (match[4] or "").strip()))
     numbers = [each.timeline for each in found]
     if not found:

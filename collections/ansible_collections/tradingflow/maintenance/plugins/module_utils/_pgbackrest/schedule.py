@@ -69,7 +69,7 @@ def files(options: Dict[str, Any], tool: PgBackRest, systemd: Path = SYSTEMD, cr
         if options["scheduler"] == "cron" and when:
             if len(when.split()) != 5:
                 raise ConfigurationError(
-                    f"{when!r} is no time of cron.",
+                    f"{when!r} is not a time of cron.",
                     "Give five fields, such as 0 2 * * 0, in backup_pgbackrest_schedule.",
                 )
             line = " ".join(shlex.quote(word) for word in command).replace("%", r"\%")

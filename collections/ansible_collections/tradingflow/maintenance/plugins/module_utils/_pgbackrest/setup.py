@@ -177,7 +177,7 @@ class Setup:
         command = self.options["restart_command"]
         if not command:
             raise ConfigurationError(
-                "The server has to be restarted, and nobody says how.",
+                "The server has to be restarted, and no command for that is set.",
                 "Set backup_pgbackrest_restart_command, or restart it and run this again.",
             )
         if not self._step(f"restart the server: {' '.join(command)}"):
@@ -201,7 +201,7 @@ class Setup:
                 time.sleep(0.3)
         if left:
             raise ConfigurationError(
-                f"After the restart {', '.join(left)} is still not as it has to be.",
+                f"After the restart {', '.join(left)} is still not as required.",
                 "Look for it in the server's command line or in files read after postgresql.auto.conf.",
             )
         self.restart_needed = False

@@ -84,14 +84,14 @@ class _File:
 
     def contents(self) -> Contents:
         if self._bytes(5) != b"PGDMP":
-            raise NotUnderstood("it is no archive of pg_dump")
+            raise NotUnderstood("it is not an archive of pg_dump")
         major, minor, _revision = self._bytes(3)
         if (major, minor) not in VERSIONS:
             raise NotUnderstood(f"its format is of version {major}.{minor}, which is not known here")
         self._size = self._bytes(1)[0]
         offset, form = self._bytes(2)
         if self._size not in (4, 8) or offset not in (4, 8) or form != _DIRECTORY:
-            raise NotUnderstood("it is no table of contents of a dump in the directory format")
+            raise NotUnderstood("it is not a table of contents of a dump in the directory format")
         if (major, minor) >= (1, 15):
             self._bytes(1)
         else:

@@ -69,7 +69,7 @@ def _check(state: State) -> None:
     if not state.run:
         raise ConfigurationError(
             "No restore is unfinished: there is nothing to abandon.",
-            "What a finished one replaced lies aside: docs/restore.md, Going back.",
+            "What a finished one replaced is kept aside: docs/restore.md, Going back.",
         )
 
 
@@ -98,10 +98,10 @@ def _refusals(options: Dict[str, Any], run: Dict[str, Any]) -> List[Refusal]:
     cluster = run.get("cluster")
     if cluster and not cluster["there"] and not (options.get("cluster") or {}).get("elsewhere"):
         text = f"Nothing was in {cluster['place']} before the restore {run.get('id')}: there is nothing to go back to."
-        remedy = "Run the restore again: with the same target it goes on, with another it starts over."
+        remedy = "Run the restore again: with the same target it resumes, with another it starts over."
         found.append(Refusal("nothing", text, remedy))
     if run.get("mode") == "point_in_time" and not options.get("cluster"):
-        text = "Nobody says which cluster."
+        text = "No cluster is named."
         found.append(Refusal("cluster", text, "Set restore_cluster (data_directory) and restore_pgbackrest (stanza)."))
     elif cluster and str(options["cluster"]["data_directory"]).rstrip("/") != cluster["place"].rstrip("/"):
         text = f"The unfinished restore is of {cluster['place']},"

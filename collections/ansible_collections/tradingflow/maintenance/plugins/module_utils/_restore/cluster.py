@@ -276,6 +276,6 @@ def until_primary(
         time.sleep(0.2)
     raise RestoreError(
         f"The restored server does not take changes: {said}",
-        "Read the server's log. Then run the restore again: it goes on, or with another target starts over. Or go back"
+        "Read the server's log. Then run the restore again: it resumes, or with another target starts over. Or go back"
         " to what was there: restore_abandon=true (docs/restore.md, When a restore is stuck).",
     )

@@ -43,7 +43,7 @@ def check_place(directory: str) -> None:
             "Run as a user who may (become), or correct restore_data_directory.",
         )
     if place.exists() and not place.is_dir():
-        raise ConfigurationError(f"{directory} is no directory.", "Correct the directory in the inventory.")
+        raise ConfigurationError(f"{directory} is not a directory.", "Correct the directory in the inventory.")
 
 
 def beside(directory: str, run_id: str) -> Path:
@@ -86,7 +86,7 @@ def exchange(state: State, part: str, new: Path, directory: str, kept: Path) -> 
         except OSError as error:
             raise RestoreError(
                 f"What was in {directory} is in {new}, and could not be renamed to {kept}: {error}",
-                "Correct the rights there, then run the restore again: it goes on.",
+                "Correct the rights there, then run the restore again: it resumes.",
             ) from None
     return kept
 

@@ -44,7 +44,7 @@ def findings(
         )
     if result["unfinished"]:
         text = "The restore was interrupted while it put things in place."
-        remedy = "Run it again: it goes on. Or go back to what was there: restore_abandon=true."
+        remedy = "Run it again: it resumes. Or go back to what was there: restore_abandon=true."
         checks.append(Check("restore.unfinished", "Restore ended", CRITICAL, False, message=text, remedy=remedy))
     status = worst(check.status for check in checks)
     point, bad = result["recovery_point"], [check for check in checks if check.status != OK]
@@ -155,7 +155,7 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
         return []
     phase = problem["phase"]
     status = UNKNOWN if problem["kind"] in NOT_ITS_FAULT else CRITICAL
-    state = "What was there before lies aside or is untouched." if result["changed"] else "Nothing was put in place."
+    state = "What was there before is untouched or kept aside." if result["changed"] else "Nothing was put in place."
     check = Check(
         f"restore.failed:{phase.replace(' ', '_')}",
         _TITLES.get(phase, "Recovery point restored"),
@@ -208,7 +208,7 @@ def failure(message: str, remedy: str, kind: str, started_at: str) -> Found:
     """Check and action of a restore that was not begun."""
     status = CRITICAL if kind == "RestoreError" else UNKNOWN
     value = False if status == CRITICAL else None
-    check = Check("restore.begun", "Restore begun", status, value, message=message, remedy=remedy)
+    check = Check("restore.begun", "Restore started", status, value, message=message, remedy=remedy)
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
 
 

@@ -109,7 +109,7 @@ def of_server(options: Dict[str, Any], facts: Dict[str, Any], point: Dict[str, A
         found.append(
             Refusal(
                 "rights",
-                f"The user {user} is no superuser: owners, rights and extensions would not come back as they were.",
+                f"The user {user} is not a superuser: owners, rights and extensions would not come back as they were.",
                 "Restore as a superuser (restore_database), which the daily work does not need.",
             )
         )
@@ -208,7 +208,7 @@ def of_parts(options: Dict[str, Any], point: Dict[str, Any], *, beside: bool = F
             return [Refusal("parts", f"{point['id']} has no application files.", "Choose another recovery point.")]
         return []
     if "files" in parts_of(options) and not options.get("data_directory"):
-        text = f"{point['id']} has application files, and nobody says where they belong."
+        text = f"{point['id']} has application files, but where they belong is not set."
         return [Refusal("parts", text, "Set restore_data_directory, or restore_parts: [database].")]
     if set(parts_of(options)) == {"database", "files"} or (beside and parts_of(options) == ["database"]):
         return []
@@ -256,7 +256,7 @@ class Space:
                 "space",
                 f"About {human(disk['needed_bytes'])} are needed on the disk of {disk['place']}, where"
                 f" {human(disk['free_bytes'])} are free.",
-                "Free space there: what lies aside after an earlier restore can go (restore_remove_old).",
+                "Free space there: what an earlier restore kept aside can go (restore_remove_old).",
             )
             for disk in self.plan()
             if disk["free_bytes"] < disk["needed_bytes"]

@@ -255,7 +255,7 @@ class Whole(Logical):
         text = f"The restore {id} of {since} did not end."
         text += f" {len(dropped)} databases in the making were removed." if dropped else ""
         if kept_on:
-            text += f" Its {'database' if self.done else 'files'} had been put in place: this run goes on after that."
+            text += f" Its {'database' if self.done else 'files'} had been put in place: this run resumes after that."
         else:
             text += " This run starts over."
         job.found.append(text)

@@ -39,7 +39,7 @@ class Parts(Logical):
     def prepare(self, job: Any) -> None:
         if not self.options["tables"] and not self.options["schemas"]:
             raise ConfigurationError(
-                "Nobody says which tables.", "Set restore_tables (schema.table) or restore_schemas, or another mode."
+                "No tables are named.", "Set restore_tables (schema.table) or restore_schemas, or another mode."
             )
         super().prepare(job)
         if programs.version(self.tools["pg_dump"])[0] < self.facts["version"] // 10000:
@@ -160,7 +160,7 @@ class Parts(Logical):
         if missing:
             raise ConfigurationError(
                 f"The recovery point has no such tables: {', '.join(missing)}.",
-                "Write schema.table as the database has it, without quotes; views and functions are no tables.",
+                "Write schema.table as the database has it, without quotes; views and functions are not tables.",
             )
         leaves = [(schema, name) for schema, name, kind in found if kind == "r"]
         return leaves, [(schema, name) for schema, name, kind in found if kind == "p"]

@@ -49,7 +49,7 @@ class PointInTime:
         self.theirs = options.get("pgbackrest") or {}
         if not self.setting or not self.theirs:
             raise ConfigurationError(
-                "Nobody says which cluster.", "Set restore_cluster (data_directory) and restore_pgbackrest (stanza)."
+                "No cluster is named.", "Set restore_cluster (data_directory) and restore_pgbackrest (stanza)."
             )
         self.target = f"the cluster in {self.setting['data_directory']}"
         self.reached: Optional[str] = None
@@ -165,7 +165,7 @@ class PointInTime:
             self.done = done and before.get("wanted") == self._wanted(job)
         text = f"The restore {before.get('id')} of {before.get('started_at')} did not end."
         if self.done:
-            text += " Its cluster had been put in place: this run goes on after that."
+            text += " Its cluster had been put in place: this run resumes after that."
         elif self.half:
             text += " This run begins with what that one had fetched."
         else:
@@ -243,7 +243,7 @@ class PointInTime:
         old = ", over a copy of what is there" if self.setting["delta"] and self.cluster.there else ""
         steps = [
             f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words} on"
-            f" {self.choice.words}, look, swap"
+            f" {self.choice.words}, check it, swap"
         ]
         steps += self.apart.spaces.planned()
         kept = []
@@ -251,7 +251,8 @@ class PointInTime:
             kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
         if self.files.wanted(job.point):
             steps.append(
-                f"unpack the files of {job.point['id']}, of its own time, beside {self.options['data_directory']}, swap"
+                f"unpack the files of {job.point['id']}, as of its own time, beside {self.options['data_directory']},"
+                " swap"
             )
             kept += self.files.planned(job)
         space = self.space(job)

@@ -51,7 +51,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         state = State(scratch.path.parent / "state.json")
         if any(state.run.get(part) for part in ("database", "files", "cluster")):
             raise ConfigurationError(
-                f"The restore {state.run.get('id')} did not end: what lies aside may be all there is.",
+                f"The restore {state.run.get('id')} did not finish: what is kept aside may be all there is.",
                 "Run that restore again first until it ends well, or abandon it (restore_abandon=true).",
             )
         for kind, name, remove in [_find(options, name, state) for name in _names(options)]:
@@ -71,7 +71,7 @@ def _aside(state: State) -> List[Dict[str, Any]]:
 def _names(options: Dict[str, Any]) -> List[str]:
     if not options["remove_old"]:
         raise ConfigurationError(
-            "Nobody says what is to be removed.",
+            "restore_remove_old is empty: nothing is named.",
             "Set restore_remove_old to the names that the restore gave; --check lists them.",
         )
     return list(options["remove_old"])
@@ -101,13 +101,14 @@ def _directory(name: str, state: State) -> Callable[[], None]:
     # What an older version put aside is known by its name only.
     if not known or not all(same(name, each.get("mark")) for each in known if each.get("mark")):
         raise ConfigurationError(
-            f"{name} is no directory that a restore on this host put aside for this environment.",
+            f"{name} is not a directory that a restore on this host put aside for this environment.",
             "Write it as the restore gave it; if it is of another host or scratch directory, remove it by hand."
             " Nothing was removed.",
         )
     if not server.KEPT.fullmatch(place.name) or place.is_symlink() or not place.is_dir():
         raise ConfigurationError(
-            f"{name} is no directory that a restore put aside.", "Write it as the restore gave it. Nothing was removed."
+            f"{name} is not a directory that a restore put aside.",
+            "Write it as the restore gave it. Nothing was removed.",
         )
     if inside(place):
         raise ConfigurationError(f"Somebody works in {name}: it is in use.", "End that first. Nothing was removed.")

@@ -62,7 +62,7 @@ def begin(mode: Any, job: Any, state: State) -> None:
     lsn = state.run.get("lsn")
     if mode.wanted.type != "latest" and parent and lsn and parent.switch != number(lsn):
         raise RestoreError(
-            f"The started server left timeline {parent.timeline} at another place than was looked at ({lsn}):"
+            f"The started server left timeline {parent.timeline} at a different place than the one checked ({lsn}):"
             f" {parent.switch >> 32:X}/{parent.switch & 0xFFFFFFFF:X}.",
             "Stop it and look before anybody uses it; restore_abandon=true goes back to what was there.",
         )

@@ -76,11 +76,11 @@ def target_of(options: Dict[str, Any], now: Optional[datetime] = None) -> Target
             )
         return Target(kind, "")
     if not value:
-        raise ConfigurationError(f"Nobody says to which {kind}.", "Set restore_target, or restore_target_type: latest.")
+        raise ConfigurationError(f"No target {kind} is set.", "Set restore_target, or restore_target_type: latest.")
     if kind == "time":
         return _time(value, now or datetime.now(timezone.utc))
     if kind == "lsn" and not re.fullmatch(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", value):
-        raise ConfigurationError(f"{value!r} is no place in the write-ahead log.", "Write it like 0/3000148.")
+        raise ConfigurationError(f"{value!r} is not a place in the write-ahead log.", "Write it like 0/3000148.")
     if len(value) > 63 or not value.isprintable():
         raise ConfigurationError(
             f"{value!r} cannot be a point's name.", "Write it as pg_create_restore_point was told."
@@ -91,7 +91,7 @@ def target_of(options: Dict[str, Any], now: Optional[datetime] = None) -> Target
 def _time(value: str, now: datetime) -> Target:
     if not _TIME.fullmatch(value):
         raise ConfigurationError(
-            f"{value!r} is no time with a zone.",
+            f"{value!r} is not a time with a zone.",
             "Write it with its zone: 2026-11-24T18:30:00Z, or 2026-11-24 19:30:00+01:00.",
         )
     text = re.sub(r"([+-]\d\d)$", r"\1:00", value.replace("Z", "+00:00").replace(" ", "T", 1))
@@ -102,7 +102,7 @@ def _time(value: str, now: datetime) -> Target:
     try:
         at = datetime.fromisoformat(text).astimezone(timezone.utc)
     except ValueError as error:
-        raise ConfigurationError(f"{value!r} is no time: {error}.", "Correct restore_target.") from None
+        raise ConfigurationError(f"{value!r} is not a time: {error}.", "Correct restore_target.") from None
     if at > now:
         raise ConfigurationError(f"{iso(at)} is in the future.", "Set restore_target_type: latest for all there is.")
     return Target("time", value, at)

@@ -87,7 +87,7 @@ def _asked(tree: Tree, asked: str) -> int:
         wanted = int(asked, 16 if asked.lower().startswith("0x") else 10)
     except ValueError:
         raise ConfigurationError(
-            f"{asked!r} is no timeline.", "Set restore_target_timeline to a number, to auto, or to latest."
+            f"{asked!r} is not a timeline.", "Set restore_target_timeline to a number, to auto, or to latest."
         ) from None
     _check_there(tree, wanted)
     return wanted

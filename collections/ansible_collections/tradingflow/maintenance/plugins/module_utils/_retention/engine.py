@@ -97,7 +97,7 @@ def decide(options: Dict[str, Any], now: Optional[datetime] = None) -> Decided:
     known, problem = _known(options, min(times, default=now), now)
     stopped = stopped or problem or known.problem
     if known.unproven:
-        decided.notes.append(f"{len(known.unproven)} records of the ledger do not verify and count as nothing.")
+        decided.notes.append(f"{len(known.unproven)} records of the ledger do not verify and are ignored.")
     points = {id: _told(point, inventory, known) for id, point in points.items()}
     lockable = Store(storage, environment).locks() is not False
     decided.plan = _settled(s3, options, inventory, points, stopped, lockable, now)
@@ -160,7 +160,7 @@ def _stopped(inventory: Inventory, now: datetime) -> str:
     """What of the store stands against deleting anything."""
     if inventory.unreadable:
         id, why = min(inventory.unreadable.items())
-        return f"{id} cannot be read, and nobody knows what it refers to: {why}"
+        return f"{id} cannot be read, so what it refers to is unknown: {why}"
     if inventory.clock and abs((now - inventory.clock).total_seconds()) > CLOCKS:
         return f"this machine's clock and the store's are {span(abs((now - inventory.clock).total_seconds()))} apart"
     future = max((run.begun_at for run in inventory.runs.values()), default=now)

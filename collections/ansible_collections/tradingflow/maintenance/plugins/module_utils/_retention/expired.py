@@ -93,9 +93,12 @@ def _action(
     started_at: str,
 ) -> Dict[str, Any]:
     if check_mode:
-        state, text = "planned", f"Would delete {plural(len(expired), 'backup')} and the WAL that none needs then"
+        state, text = (
+            "planned",
+            f"Would delete {plural(len(expired), 'backup')} and the WAL that no backup would then need",
+        )
     elif not wanted and not said["wal"]:
-        state, text = "skipped", "No backup is to be deleted"
+        state, text = "skipped", "No backup to delete"
     else:
         # What stays for a reason is a warning; a failed action would make it critical at every run.
         state = "failed" if status == CRITICAL else "ok" if expired or said["wal"] or status == OK else "skipped"

@@ -135,7 +135,7 @@ def take(s3: Any, options: Dict[str, Any], inventory: Inventory) -> Stored:
         except (MaintenanceError, ValueError, KeyError, TypeError) as error:
             result.problems.append(f"Nothing is forgotten in {prefix}: {error}")
             if prefix in result.unpruned:
-                result.stopped = f"nobody knows whether {prefix} is whole: {error}"
+                result.stopped = f"whether {prefix} is intact is unknown: {error}"
     return result
 
 

@@ -125,7 +125,7 @@ def _kept(plan: Dict[str, Any], locked: int) -> str:
     text = f"{_count(plan['kept'], 'recovery point')} ({size(plan['kept_bytes'])}) {verb} kept"
     text += f", back to {plan['oldest_reachable']}" if plan["oldest_reachable"] else ""
     text += f"; {locked} of them only by the store's lock" if locked else ""
-    return f"{text}." if plan["rules"] else f"{text}. No rule is set, so that none is ever deleted."
+    return f"{text}." if plan["rules"] else f"{text}. No rule is set, so none is ever deleted."
 
 
 def _problems(decided: Decided, done: Optional[Done]) -> Tuple[List[str], str]:
@@ -135,7 +135,7 @@ def _problems(decided: Decided, done: Optional[Done]) -> Tuple[List[str], str]:
     waiting = [rest for rest in decided.rests if rest.refused and rest.refused == decided.plan.stopped]
     if decided.plan.stopped and (refused or waiting):
         problems.append(f"{len(refused) + len(waiting)} are due, and nothing is deleted: {decided.plan.stopped}.")
-        remedies.append("Put that right first; then retention goes on by itself.")
+        remedies.append("Fix that first; retention then resumes by itself.")
     elif refused:
         series = len({fate.point.series for fate in refused})
         problems.append(f"{len(refused)} in {series} series are due, and stay: {refused[0].reasons[0]}.")
@@ -191,7 +191,7 @@ def _action(decided: Decided, plan: Dict[str, Any], done: Optional[Done], starte
         count_of = len(decided.files.snapshots) if done is None else len(done.forgotten)
         text = f"{verb} {_count(count_of, 'snapshot')} of application files that nothing refers to"
     elif not going:
-        text = "Nothing is to be deleted"
+        text = "Nothing to delete"
     else:
         text += f" ({size(freed)})"
     return {

@@ -30,7 +30,7 @@ def off(server: Server) -> Optional[Finding]:
         return CRITICAL, "The server does not archive its WAL (archive_mode is off).", _SETUP
     empty = server.settings.get("archive_command") in ("", "(disabled)")
     if empty and not server.settings.get("archive_library"):
-        return CRITICAL, "The server has nothing to archive its WAL with (archive_command is empty).", _SETUP
+        return CRITICAL, "The server archives no WAL: archive_command is empty.", _SETUP
     return None
 
 
@@ -157,7 +157,7 @@ def _of_settings(server: Server, limit: Dict[str, Any]) -> List[Finding]:
         return [(UNKNOWN, text, "Grant it pg_monitor (playbooks/backup_setup.yml does).")]
     longest, timeout = limit["critical"], server.timeout
     if not timeout:
-        text = "archive_timeout is 0: a quiet server keeps its last changes to itself for as long as it likes."
+        text = "archive_timeout is 0: a quiet server may leave its last changes unarchived indefinitely."
         return [(WARNING, text, _SETUP)]
     if longest is not None and timeout > longest:
         text = f"archive_timeout is {span(timeout)}, more than the {span(longest)} that may be lost."

@@ -115,7 +115,7 @@ def date(key: Dict[str, Any]) -> datetime:
         found = datetime.fromisoformat(str(key["expires_at"]).strip().replace("Z", "+00:00"))
     except ValueError:
         raise ConfigurationError(
-            f"{key['expires_at']!r}, when {printable(key['name'])} ends, is no date.",
+            f"{key['expires_at']!r}, when {printable(key['name'])} ends, is not a date.",
             "Write it like 2027-03-31 or 2027-03-31T12:00:00Z in backup_key_expiry.",
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

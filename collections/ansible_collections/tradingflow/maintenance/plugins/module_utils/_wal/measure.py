@@ -25,7 +25,7 @@ def measure(options: Dict[str, Any]) -> List[Check]:
     where = options["pgbackrest"] or {"repository_path": "", "stanza": ""}
     path, stanza = where["repository_path"].strip("/"), where["stanza"]
     if not path or not options["database"]:
-        text = "Nobody says which repository is to be watched over, and which database archives into it."
+        text = "Which repository to watch, or which database archives into it, is not set."
         remedy = "Set backup_pgbackrest_repositories and backup_database."
         return [unknown(archived.ID, archived.TITLE, text, remedy)]
     source = f"s3://{storage['bucket']}/{path}/"

@@ -122,7 +122,7 @@ def measure(
         return Check(ID, TITLE, CRITICAL, whole, message=text, remedy=_REMEDY, **common)
     if points.unreadable:
         id, why = min(points.unreadable.items())
-        text = f"{id} cannot be read, and nobody knows what it needs: {why}."
+        text = f"{id} cannot be read, so what it needs is unknown: {why}."
         return unknown(ID, TITLE, text, "Restore the older version of its recovery-point.json.", **common)
     if not members:
         text = f"There is no recovery point in the repository {repository.path}."

@@ -172,7 +172,7 @@ def is_below(check: dict[str, Any]) -> bool:
 
 def thresholds(check: dict[str, Any]) -> str:
     """The thresholds of a check, the worse one first, e.g. "critical from 95 %, warning from 80 %"; empty when none."""
-    word = "at most" if is_below(check) else "from"
+    word = "at or below" if is_below(check) else "from"
     parts = []
     for status in ("critical", "warning"):
         bound = check[status]
