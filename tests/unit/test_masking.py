@@ -36,6 +36,25 @@ SECRETS = {
     "dial app:hush@tcp(db:3306)/x failed": ["hush"],
     "redis bob:hush@cache.example:6379 refused": ["hush"],
     "api key: hush": ["hush"],
+    # Without anything between the name and it, as people and programs write.
+    "login failed with password hunter2hush": ["hunter2hush"],
+    "The password is hunter2hush.": ["hunter2hush"],
+    "my secret is hunter2hush, what now": ["hunter2hush"],
+    "Incorrect API key provided: hunter2hush": ["hunter2hush"],
+    "invalid token hunter2hush": ["hunter2hush"],
+    "config: requirepass hunter2hush": ["hunter2hush"],
+    "ALTER ROLE app PASSWORD $$hush hush$$": ["hush"],
+    "ALTER ROLE app PASSWORD $x$hush$ $x$ VALID UNTIL 'infinity'": ["hush"],
+    "ALTER ROLE app PASSWORD E'hush\\'hush'": ["hush"],
+    # What venues and their protocols carry
+    "8=FIX.4.4\x0135=A\x01553=desk\x01554=hush\x01925=hushnew\x0110=093\x01": ["hush"],
+    "FIX out: 35=A|553=desk|554=hush|10=093": ["hush"],
+    "OK-ACCESS-SIGN: hush": ["hush"],
+    "POST /0/private API-Sign: hush": ["hush"],
+    "listenKey=hush expired": ["hush"],
+    "GET https://api.telegram.org/bot123456789:AAhushhushhushhushhushhushhushhushh/send": ["hush"],
+    "AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ": ["QQQQ"],
+    "MASTER_KEY=hush": ["hush"],
     "private key = hush": ["hush"],
     "Passwort: hush hush": ["hush"],
     "ghp_0123456789abcdefghijklmnop was refused": ["ghp_0123456789abcdefghijklmnop"],
@@ -76,10 +95,21 @@ def test_no_secret_is_left(text: str, secrets: list[str]) -> None:
         "postgresql on 127.0.0.1:5432 as app",
         "The password expires in 3 days",
         "seeded 5 rows",
+        "Unexpected token '}' in JSON at position 5",
+        "the token expired",
+        "secret not found",
+        "signature does not match",
+        "35=D|55=BTC-USD|54=1|38=96",
     ],
 )
 def test_what_is_needed_stays(text: str) -> None:
     assert masked(text) == text
+
+
+@pytest.mark.parametrize("word", ["пароль", "密码", "hasło", "lösenord"])
+def test_words_of_other_languages(word: str) -> None:
+    assert masked(f"{word}: hush") == f"{word}: ***"
+    assert masked(f"{word}=hush x") == f"{word}=*** x"
 
 
 def test_what_stands_around_a_secret_stays() -> None:

@@ -41,11 +41,12 @@ from typing import Any, Match
 
 MASK = "***"
 
-_WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord"
+_WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord|has[lł]o\b|heslo\b|l[oö]senord|\bparola\b"
+_WORD += "|пароль|密码|密碼|パスワード|비밀번호"
 _KEY = (
     rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
-    r"|(?:api|access|private|signing|encryption|account)[ _-]?key"
-    r"|sharedaccesskey|credential|session[_-]?id|signature)[\w.-]{0,60}"
+    r"|(?:api|access|private|signing|encryption|account|master|listen|auth)[ _-]?key"
+    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential|session[_-]?id|signature)[\w.-]{0,60}"
     r"|\bpass|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 _PHRASE = (
@@ -110,8 +111,27 @@ _SECRETS = (
     # As an option of a program, and as in SQL and in words.
     (re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
     (
-        re.compile(rf"(?i)\b(password|passphrase|secret|identified\s+by)(\s+(?:is\s+|was\s+)?)(?:{_QUOTED})"),
+        re.compile(
+            rf"(?i)\b({_WORD}|passphrase|secret|identified\s+by)"
+            rf"(\s+(?:is\s+|was\s+)?)(?:(?:[eEuU]&?)?{_QUOTED}|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$))"
+        ),
         rf"\1\2{MASK}",
+    ),
+    # Without a quote it is one where it has letters and digits, as no word of a sentence has.
+    (
+        re.compile(
+            rf"(?i)\b({_WORD}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth|private[ _-]?key)"
+            r"((?:\s+(?:is|was|provided|given|used|sent))?:?\s+)"
+            r"(?=[^\s\"'<>]{0,200}\d)(?=[^\s\"'<>]{0,200}[a-z])(?![^\s\"'<>]{0,200}[=:*])[^\s\"'<>,;]{8,}"
+        ),
+        rf"\1\2{MASK}",
+    ),
+    # Passwords of FIX: Password, NewPassword, EncryptedPassword and its new one, and RawData, which carries one too.
+    (
+        re.compile(
+            r"((?:^|[\x01|;\s\"]|\^A|\\+u0001)(?:554|925|1402|1404|96)=)(?:(?!\^A|\\+u0001)[^\x01|;\s\"])+",
+        ),
+        rf"\1{MASK}",
     ),
     # What is a secret by its form.
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.?[\w-]*"), MASK),
@@ -122,14 +142,15 @@ _SECRETS = (
         ),
         MASK,
     ),
-    (re.compile(r"\b\d{8,10}:[\w-]{35}\b"), MASK),
+    (re.compile(r"(?<!\d)\d{8,10}:[\w-]{35}\b"), MASK),
+    (re.compile(r"\b(?:AGE-SECRET-KEY-1[A-Z0-9]{20,}|[xyz]prv[1-9A-HJ-NP-Za-km-z]{80,})"), MASK),
 )
 _LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUSPECT = re.compile(
     rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
     r"|hooks|webhook|sshpass|redis-cli|mysql|(?:^|\s)-u\s|--user|--proxy|2fa|mfa|x-"
-    r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:"
+    r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:|(?:554|925|140[24]|96)=|AGE-SEC|prv|requirepass|masterauth"
 )
 
 
