@@ -148,6 +148,40 @@ def test_tidy(database: Scratch) -> None:
             [copying("cash", venue=None), copying("cash", account=None), copying("cash", account="", venue=None)],
             STALE,
         ),
+        # A day to come, with nothing lost in it; a day long gone, written anew a minute ago.
+        ([copying("equity", day=-400, pnl=0)], {RISK: "unknown"}),
+        ([changing("equity", day=9)], {RISK: "unknown"}),
+        # What a strategy holds that is gone, or at rest, no limit holds.
+        (
+            [changing("positions", strategy="s1"), changing("executions", strategy="s1")],
+            {"unlimited_strategies": "critical"},
+        ),
+        (
+            [
+                copying("strategies", strategy="s1", expected_state="retired", observed_state="retired"),
+                changing("positions", strategy="s1"),
+                changing("executions", strategy="s1"),
+            ],
+            {"unlimited_strategies": "critical"},
+        ),
+        ([copying("strategies", strategy="s1", expected_state="retired", observed_state="retired")], {}),
+        # Money of no currency on both sides.
+        (
+            [
+                changing("executions", fee=Decimal(1), fee_currency=None),
+                changing("venue_executions", fee=Decimal(1), fee_currency=None),
+            ],
+            {EXECUTIONS: "critical"},
+        ),
+        (
+            [changing("executions", fee_currency=None), changing("venue_executions", fee_currency=None)],
+            {},
+        ),
+        # Nobody has dealt with what had not failed yet.
+        (
+            [copying("transactions", transaction_id=2, status="failed", created_at=60.0, resolved_at=9e5)],
+            {"failed_transactions": "warning"},
+        ),
         (
             [copying("transactions", transaction_id=2, status="pending", created_at=-2.0 * DAY)],
             {"stuck_transactions": "unknown"},

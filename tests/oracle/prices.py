@@ -60,11 +60,14 @@ def cover(books: Books, options: Options) -> dict[str, Figure]:
     active = {
         (row["scope"], row["subject"]) for row in limits if row["active"] is not False and row["subject"] is not None
     }
+    holding = {row["strategy"] for row in books.rows("positions") if row["quantity"] is None or row["quantity"] != 0}
     running = {
         (row["strategy"], row["account"])
         for row in rows
         if (row["expected_state"] or "").strip().lower() not in AT_REST
+        or (row["strategy"] is not None and row["strategy"] in holding)
     }
+    running |= {(name, None) for name in holding if name is None or name not in {row["strategy"] for row in rows}}
     without = [pair for pair in running if ("strategy", pair[0]) not in active]
     figure = judged("unlimited_strategies", len(without), options)
     if any(("account", account) not in active for _, account in without):

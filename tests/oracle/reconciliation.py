@@ -197,7 +197,9 @@ def referred(side: pd.DataFrame) -> set[tuple[str, str]]:
 def differences(pair: Row, options: Options) -> list[str]:
     classes = []
     # In a CSV a NULL is one on both sides.
-    if any(pair[name] != pair[f"{name}_there"] for name in ATTRIBUTES):
+    unsaid = any(pair[name] is None for name in ("kind", "account", "instrument", "side"))
+    unsaid |= pair["fee_currency"] is None and pair["fee"] != 0
+    if unsaid or any(pair[name] != pair[f"{name}_there"] for name in ATTRIBUTES):
         classes.append("attributes")
     for name in ("quantity", "price", "fee"):
         tolerance = options.tolerance(name, instrument(pair, {"instrument": pair["instrument_there"]}))

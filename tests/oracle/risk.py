@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from .alive import AHEAD
@@ -102,6 +103,14 @@ def over(books: Books, row: Row, options: Options) -> bool:
     """Whether equity is nothing, or of a strategy that is no more."""
     age = books.age(row["as_of"])
     return (age is not None and age >= options.equity_age * 3600) or (row["equity"] == 0 and row["pnl"] == 0)
+
+
+def of_late(books: Books, day: str | None, options: Options) -> bool:
+    """Whether a day has begun somewhere, and is no longer over, everywhere, than equity may be old."""
+    if day is None:
+        return False
+    begins = Decimal(int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()))
+    return begins <= books.now + DAY and books.now - (begins + 2 * DAY) < options.equity_age * 3600
 
 
 def by_day(row: Row) -> tuple[bool, str, Decimal | int]:
@@ -213,7 +222,7 @@ def capital(
             return NAN, NAN, set(), {EQUITY}
         newest = max(rows, key=by_day)
         age = books.age(newest["as_of"])
-        fresh = age is not None and -AHEAD <= age < options.equity_age * 3600 and newest["day"] is not None
+        fresh = age is not None and -AHEAD <= age < options.equity_age * 3600 and of_late(books, newest["day"], options)
         if not fresh or not is_number(newest["equity"]):
             why.add(EQUITY)
         equity += number(newest["equity"])

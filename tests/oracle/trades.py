@@ -32,11 +32,17 @@ def duplicates(books: Books, options: Options) -> Figure:
     return judged("duplicate_executions", int((times > 1).sum()), options)
 
 
+def resolved(books: Books, row: Row) -> bool:
+    """Whether somebody has dealt with a failed transaction since."""
+    created = row["created_at"]
+    return happened(books, row["resolved_at"]) and created is not None and row["resolved_at"] >= created
+
+
 def transactions(books: Books, options: Options) -> dict[str, Figure]:
     rows = books.rows("transactions")
     if not rows:
         return dict.fromkeys(TRANSACTIONS, Figure(UNKNOWN))
-    failed = [row for row in rows if row["status"] == "failed" and not happened(books, row["resolved_at"])]
+    failed = [row for row in rows if row["status"] == "failed" and not resolved(books, row)]
     pending = [row for row in rows if row["status"] not in ("failed", "settled")]
     warning, critical = options.limit("stuck_transactions")
     stuck_from = warning if warning is not None else critical if critical is not None else ZERO

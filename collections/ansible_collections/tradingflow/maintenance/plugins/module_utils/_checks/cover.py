@@ -15,12 +15,17 @@ from .sql import NotMeasured, Probe, Row, Views
 from .strategies import AT_REST
 
 UNLIMITED, DISABLED = "Strategies without limits", "Limits switched off"
-SOURCE = "views maintenance.strategies and risk_limits"
+SOURCE = "views maintenance.strategies, positions and risk_limits"
 
 COVER_SQL = f"""
 WITH running AS (
-    SELECT DISTINCT strategy, account FROM maintenance.strategies
+    SELECT strategy, account FROM maintenance.strategies
     WHERE lower(btrim(coalesce(expected_state, ''))) NOT IN ({", ".join(f"'{state}'" for state in sorted(AT_REST))})
+          -- What a strategy holds outlives it.
+          OR strategy IN (SELECT strategy FROM maintenance.positions WHERE quantity IS DISTINCT FROM 0)
+    UNION
+    SELECT strategy, NULL FROM maintenance.positions p WHERE quantity IS DISTINCT FROM 0
+           AND NOT EXISTS (SELECT FROM maintenance.strategies s WHERE s.strategy = p.strategy)
 ),
 held AS (
     SELECT r.*, EXISTS (SELECT FROM maintenance.risk_limits l WHERE l.active IS NOT FALSE AND l.scope = 'strategy'
@@ -79,6 +84,7 @@ def cover(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
 
 VIEWS: Views = {
     "strategies": {"strategy": "text", "account": "text", "expected_state": "text"},
+    "positions": {"strategy": "text", "quantity": "exact"},
     "risk_limits": {
         "limit_id": "id",
         "scope": "text",

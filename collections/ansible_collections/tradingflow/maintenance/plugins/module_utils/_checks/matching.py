@@ -78,7 +78,10 @@ differing AS MATERIALIZED (
            o.fee AS our_fee, t.fee AS venue_fee, o.account AS our_account, t.account AS venue_account,
            o.fee_currency AS our_currency, t.fee_currency AS venue_currency, o.reference AS our_reference,
            (o.kind, o.account, o.instrument, o.side, o.reference, o.fee_currency)
-               IS DISTINCT FROM (t.kind, t.account, t.instrument, t.side, t.reference, t.fee_currency) AS other
+               IS DISTINCT FROM (t.kind, t.account, t.instrument, t.side, t.reference, t.fee_currency)
+               -- What neither side says is no agreement.
+               OR num_nulls(o.kind, o.account, o.instrument, o.side) > 0
+               OR (o.fee_currency IS NULL AND (o.fee = 0) IS NOT TRUE) AS other
     FROM {SIDE.format(view="executions", name="o")}
     FULL JOIN {SIDE.format(view="venue_executions", name="t")}
          ON t.venue = o.venue AND t.id = o.id AND t.scope = o.scope

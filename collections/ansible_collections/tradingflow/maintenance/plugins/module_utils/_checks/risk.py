@@ -96,10 +96,12 @@ capital AS (
     SELECT m.scope, m.subject, sum({readable("n.equity")}) AS equity,
            sum({readable("n.pnl")}) AS pnl, min(coalesce(nullif(n.currency, ''), '?')) AS currency,
            max(coalesce(nullif(n.currency, ''), '?')) AS other,
-           bool_and(coalesce(n.day IS NOT NULL AND {HAPPENED.format(column="n.as_of")}, false)) AS dated,
-           json_agg(json_build_array(extract(epoch FROM n.as_of)::float8, (
-               SELECT min(calendar) FROM maintenance.strategies s WHERE s.strategy = m.strategy)))
-               FILTER (WHERE isfinite(n.as_of)) AS ages
+           bool_and(coalesce(isfinite(n.day) AND n.day <= (now() AT TIME ZONE 'UTC')::date + 1
+                             AND {HAPPENED.format(column="n.as_of")}, false)) AS dated,
+           -- What is written anew each hour is still of its day; that ended somewhere on earth a day and a half later.
+           json_agg(json_build_array(extract(epoch FROM least(n.as_of, (n.day + 2)::timestamp AT TIME ZONE 'UTC'))::float8,
+               (SELECT min(calendar) FROM maintenance.strategies s WHERE s.strategy = m.strategy)))
+               FILTER (WHERE isfinite(n.as_of) AND isfinite(n.day)) AS ages
     FROM members m LEFT JOIN newest n USING (strategy) GROUP BY m.scope, m.subject
 ),
 rates AS (

@@ -1,0 +1,28 @@
+"""No part of a playbook works where the run has no beginning, and so neither a lock nor a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+
+
+@pytest.mark.parametrize("name", ["daily", "drill", "restore"])
+def test_each_part_refuses_to_work_outside_a_run(name: str) -> None:
+    plays = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
+    parts = [task for play in plays[1:-1] for task in play["tasks"]]
+    assert parts
+    for part in parts:
+        refusal = part["block"][0]
+        assert refusal["ansible.builtin.assert"]["that"] == "maintenance_run is defined", part["name"]
+        # It must be there under each tag that something of the part has, and not always: that is what is left out.
+        assert "always" not in refusal.get("tags", [])
+
+
+def test_the_refusal_has_the_tags_of_the_areas() -> None:
+    plays = yaml.safe_load((PLAYBOOKS / "daily.yml").read_text())
+    tags = {tag for play in plays for task in play["tasks"] for tag in task.get("block", [{}])[0].get("tags", [])}
+    assert tags == {"system", "logs", "application", "database"}
