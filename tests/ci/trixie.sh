@@ -79,7 +79,7 @@ run_tests() { # ROOT SYSTEM ENVIRONMENT
   mount_system "$1"
   checkout_files | tar --null -T - -cf - | tar -C "$1/srv/checkout" --no-same-owner -xf -
   # make takes the environment as it is: nothing is to be fetched.
-  touch "$1"/srv/checkout/.venv/{uv,run,dev}.stamp
+  touch "$1"/srv/checkout/.venv/{sandbox,dev}.stamp
   local name
   name=$(within "$1" -- /srv/checkout/.venv/bin/python -c 'import platform
 from ansible.release import __version__

@@ -1520,19 +1520,18 @@ import time
 from typing import Any, Dict, Optional, Tuple
 
 try:
+    from botocore.exceptions import ConnectionError as BotoConnectionError
     from botocore.exceptions import (
-        BotoCoreError,
         HTTPClientError,
         IncompleteReadError,
         SSLError,
     )
-    from botocore.exceptions import ConnectionError as BotoConnectionError
     from urllib3.exceptions import HTTPError
 
     #: What breaks off an answer in its middle.
     BROKEN: Tuple[Any, ...] = (BotoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError)
 except ImportError:
-    BotoCoreError = HTTPClientError = SSLError = BotoConnectionError = OSError  # type: ignore[assignment,misc]
+    HTTPClientError = SSLError = BotoConnectionError = OSError  # type: ignore[assignment,misc]
     BROKEN = (OSError,)
 
 #: Codes of an error by which stores say: not now.

@@ -10,12 +10,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..database import connected
 from . import table_locks
-from .table_locks import quoted as quoted
 
 try:
     import psycopg2
 except ImportError:
     psycopg2 = None  # type: ignore[assignment]
+
+quoted = table_locks.quoted
 
 #: Sum over all rows of a 64-bit hash of each row; columns in order of their names. Types whose hash depends on OIDs
 #: or that have none (enums, json, geometry ...) go in as text.

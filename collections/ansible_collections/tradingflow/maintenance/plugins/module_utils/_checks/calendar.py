@@ -279,6 +279,7 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
         raise UnknownCalendar(text, "Install exchange-calendars for this Python, or define the calendar.") from None
     # Some calendars end with a year: the days until then are known.
     ends = [last] + [date(last.year - 1, 12, 31)] * ((last - timedelta(days=AHEAD + 1)).year < last.year)
+    reason = ""
     for end in ends:
         try:
             with warnings.catch_warnings():

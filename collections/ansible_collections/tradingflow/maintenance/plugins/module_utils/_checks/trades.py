@@ -66,7 +66,7 @@ WITH unsettled AS MATERIALIZED (
            coalesce(status = 'failed', false) AS failed,
            extract(epoch FROM clock_timestamp() - created_at)::float8 AS age
     FROM maintenance.transactions
-    WHERE status IS DISTINCT FROM 'settled' AND NOT (coalesce(status = 'failed', false) 
+    WHERE status IS DISTINCT FROM 'settled' AND NOT (coalesce(status = 'failed', false)
           AND coalesce({HAPPENED.format(column="resolved_at")} AND resolved_at >= created_at, false))
 ),
 -- Those of a moment ago are not stuck, and their amount is nobody's worry.

@@ -140,7 +140,7 @@ WITH RECURSIVE base (oid, basis) AS (
     SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
     UNION ALL SELECT t.oid, b.basis FROM pg_type t JOIN base b ON t.typbasetype = b.oid WHERE t.typtype = 'd'
 )
-SELECT c.relname AS view, a.attname AS column, 
+SELECT c.relname AS view, a.attname AS column,
        CASE WHEN t.typname = 'citext' THEN 'citext' ELSE format_type(t.oid, NULL) END AS type,
        has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
 FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('v', 'm', 'r', 'f', 'p')

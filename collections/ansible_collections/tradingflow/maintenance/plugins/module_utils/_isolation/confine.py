@@ -282,10 +282,10 @@ def main() -> NoReturn:
         os.chdir(request["cwd"])
         os.execv(request["arguments"][0], request["arguments"])  # noqa: S606
     except Refused as error:
-        said = {"kind": error.kind, "text": str(error)}
+        kind, text = error.kind, str(error)
     except Exception as error:
-        said = {"kind": "failed", "text": f"{type(error).__name__}: {error}"}
-    os.write(request["report"], json.dumps(said).encode("ascii"))
+        kind, text = "failed", f"{type(error).__name__}: {error}"
+    os.write(request["report"], json.dumps({"kind": kind, "text": text}).encode("ascii"))
     os._exit(1)
 
 

@@ -77,7 +77,7 @@ def inside(folder: Path) -> List[int]:
 
 def _below(path: str, wanted: Tuple[int, int]) -> bool:
     before = None
-    for _ in range(_DEPTH):
+    for _level in range(_DEPTH):
         here = identity(path)
         if here == wanted:
             return True
