@@ -99,7 +99,8 @@ capital AS (
            bool_and(coalesce(isfinite(n.day) AND n.day <= (now() AT TIME ZONE 'UTC')::date + 1
                              AND {HAPPENED.format(column="n.as_of")}, false)) AS dated,
            -- What is written anew each hour is still of its day; that ended somewhere on earth a day and a half later.
-           json_agg(json_build_array(extract(epoch FROM least(n.as_of, (n.day + 2)::timestamp AT TIME ZONE 'UTC'))::float8,
+           json_agg(json_build_array(
+                extract(epoch FROM least(n.as_of, (n.day + 2)::timestamp AT TIME ZONE 'UTC'))::float8,
                (SELECT min(calendar) FROM maintenance.strategies s WHERE s.strategy = m.strategy)))
                FILTER (WHERE isfinite(n.as_of) AND isfinite(n.day)) AS ages
     FROM members m LEFT JOIN newest n USING (strategy) GROUP BY m.scope, m.subject
