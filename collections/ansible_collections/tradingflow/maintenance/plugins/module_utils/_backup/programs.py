@@ -197,7 +197,10 @@ class Program:
 
 def last_words(said: bytes, limit: int = 600) -> str:
     """The end of a program's messages, on one line."""
-    return " ".join(said.decode("utf-8", "replace").split())[-limit:] or "(it said nothing)"
+    text = " ".join(said.decode("utf-8", "replace").split())
+    if len(text) > limit:
+        text = "... " + text[-limit:].partition(" ")[2]
+    return text or "(it said nothing)"
 
 
 def run_to_text(

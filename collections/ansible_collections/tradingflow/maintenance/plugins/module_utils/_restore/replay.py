@@ -39,7 +39,10 @@ _PREFIX = "tradingflow-replay-"
 #: Seconds without any progress after which what is missing will not come.
 STUCK = 60.0
 _STOP_SECONDS = 300.0
-_MISSING = "Missing WAL ends a recovery too early: choose an earlier target, or restore_target_type: latest."
+_MISSING = (
+    "The archive has no WAL from after the target. If the old server runs, have it archive the rest (SELECT"
+    " pg_switch_wal()) and run the restore again. Else choose an earlier target, or restore_target_type: latest."
+)
 
 
 class Replay:
