@@ -86,7 +86,7 @@ def heal(layout: Layout) -> list[str]:
                 books.clean_up(state)
                 _wait_for_heartbeats(state)
     if problems:
-        raise SandboxError("\n".join([*problems, "Put it right and run heal again."]))
+        raise SandboxError("\n".join([*problems, "Fix that and run heal again, or end it all: make sandbox-down."]))
     return lines
 
 
