@@ -45,7 +45,7 @@ class Sandbox:
             check=check,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     @property

@@ -343,7 +343,7 @@ def test_whoever_reads_it_leaves(platform: Sandbox, tmp_path: Path) -> None:
     assert running.stdout
     assert running.stdout.readline().startswith("== Daily")
     running.stdout.close()
-    assert running.wait(timeout=120) in (0, 2)
+    assert running.wait(timeout=600) in (0, 2)
     assert Playbook(0, "", tmp_path).report()["checks"]
     assert not keys(platform, "locks/local/")
 

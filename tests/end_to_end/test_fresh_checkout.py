@@ -78,7 +78,7 @@ def test_make_daily_from_nothing(checkout: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=1800,
         )
 
     try:

@@ -39,7 +39,7 @@ def ansible(folder: Path, program: str, *arguments: str, environment: dict[str, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout

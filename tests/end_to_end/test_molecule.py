@@ -32,7 +32,7 @@ def test_scenarios(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-5000:]
     for scenario in SCENARIOS:

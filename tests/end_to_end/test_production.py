@@ -108,7 +108,7 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=1800,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}"
         for secret in (*PASSWORDS.values(), self.platform.state["s3"]["secret_key"]):

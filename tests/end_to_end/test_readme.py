@@ -35,7 +35,7 @@ def run(platform: Sandbox, checkout: Path, command: list[str]) -> subprocess.Com
         env={**platform.environment, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

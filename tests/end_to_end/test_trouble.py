@@ -335,7 +335,7 @@ def test_by_make_and_by_the_playbook(platform: Sandbox, trouble: Callable[[str],
             check=True,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         ).stdout
 
     names = ["dead-strategy", "limit-breach", "invalid-index", *(["disk-full"] if os.getuid() == 0 else [])]

@@ -124,7 +124,7 @@ def test_store_goes_down_during_the_upload(
     wait_for(lambda: uploads(slow) and processes(f"--file={slow['scratch_directory']}"))
     platform("stop", "s3")
     try:
-        output, _ = first.communicate(timeout=60)
+        output, _ = first.communicate(timeout=300)
     finally:
         platform("start", "s3")
     assert first.returncode == 1
@@ -149,7 +149,7 @@ def test_key_is_withdrawn_during_the_upload(
     identities.write_text(known.replace(slow["storage"]["access_key"], "somebody-else"))
     try:
         platform("start", "s3")
-        output, _ = first.communicate(timeout=60)
+        output, _ = first.communicate(timeout=300)
     finally:
         platform("stop", "s3")
         identities.write_text(known)
@@ -282,7 +282,7 @@ def test_role_shows_progress_and_no_secret(
 ) -> None:
     chosen = backup_options(database=database(BULK))
     process = role(platform, inventory, of_role(chosen, bandwidth_limit=4 << 20), "-vvv")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     lines = [line for line in output.splitlines() if line.startswith("PROGRESS backup localhost ")]
     assert any(" of ~" in line and "%" in line and " ETA " in line for line in lines), lines
@@ -300,7 +300,7 @@ def test_role_in_check_mode_only_plans(
 ) -> None:
     chosen = backup_options(database=database(BULK))
     process = role(platform, inventory, of_role(chosen), "--check", "-v")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert '"status": "planned"' in output
     assert not keys(chosen)
@@ -314,7 +314,7 @@ def test_role_alone_fails_the_task(
 ) -> None:
     chosen = backup_options(database={**platform.database, "password": "wr0ng-passw0rd"})
     process = role(platform, inventory, of_role(chosen), "-vvv")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "password authentication failed" in output
     assert "wr0ng-passw0rd" not in output
@@ -335,7 +335,7 @@ def test_work_ends_when_ansible_is_killed(
     process.wait()
     # Run again at once: the one that is dying is waited for, or already gone.
     again = role(platform, inventory, of_role(chosen))
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     wait_for(lambda: not processes(f"--file={folder}"), 10)
     assert len([key for key in keys(chosen) if key.endswith("recovery-point.json")]) == 1
@@ -354,7 +354,7 @@ def test_worker_killed_under_ansible_is_said(
     wait_for(lambda: processes(f"--file={folder}"))
     (lock,) = folder.glob("tradingflow-backup-*/*/lock")
     os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "was killed" in output
     wait_for(lambda: not processes(f"--file={folder}"), 10)

@@ -68,7 +68,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         return Result(done, tmp_path / "daily" / RUN)
 

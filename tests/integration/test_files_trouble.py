@@ -63,7 +63,7 @@ def test_two_hosts_at_once(options_of: Build, bulk: Path, worker: Any, tmp_path:
     chosen = options_of(bulk)
     both = [worker(chosen), worker({**chosen, "scratch_directory": str(tmp_path / "other")})]
     for process in both:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     assert len(of_kind(chosen, "keys/")) == 1
     assert len(of_kind(chosen, "snapshots/")) == 2
@@ -78,7 +78,7 @@ def test_store_goes_down_during_the_upload(options_of: Build, bulk: Path, platfo
     platform("stop", "s3")
     try:
         # restic alone would try for a quarter of an hour.
-        output, _ = process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=300)
     finally:
         platform("start", "s3")
     assert process.returncode == 1
@@ -102,7 +102,7 @@ def test_role_shows_no_secret_anywhere(
         for pid in at_work(chosen):
             lines.add(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
         time.sleep(0.05)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert any("backup" in line for line in lines), lines
     for secret in (PASSWORD, chosen["storage"]["secret_key"], chosen["database"]["password"]):

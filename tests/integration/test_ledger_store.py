@@ -243,7 +243,7 @@ def test_two_machines_at_once(mine: Ledger, tmp_path: Path) -> None:
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [(process.communicate(timeout=60), process.returncode)[1] for process in running] == [0, 0]
+    assert [(process.communicate(timeout=300), process.returncode)[1] for process in running] == [0, 0]
     found = chain(mine, 10)
     assert sorted(each["run_id"] for each in found) == ["a"] * 5 + ["b"] * 5
     for name in ("a", "b"):
@@ -339,7 +339,7 @@ def module(mine: Ledger, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     return run

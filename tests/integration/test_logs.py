@@ -120,7 +120,7 @@ def run(tmp_path: Path, *arguments: str, **variables: Any) -> tuple[str, dict[st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout
     record = json.loads((directory / "spool" / "logs@web.json").read_text())

@@ -308,7 +308,7 @@ def test_killed_in_each_phase(physical: Physical, points: dict[str, Any], worker
         chosen = physical.options(pgbackrest={"type": "incr"})
         chosen["killed_in"] = phase
         process = worker(chosen)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == -9, f"{phase}: {output}"
         # pgBackRest of ours ends itself, and the server's state of backup with it.
         wait_for(lambda: not [pid for pid in processes(config) if b"backup" in commands(pid)], 20)

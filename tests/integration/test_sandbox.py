@@ -57,7 +57,7 @@ class Box:
 
     def __call__(self, *arguments: str, expect: int = 0) -> str:
         process = self.start(*arguments)
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=300)[0]
         assert process.returncode == expect, output
         return output
 
@@ -191,7 +191,7 @@ def test_a_killed_start_is_made_good_by_two_at_once(fresh: Box, monkeypatch: pyt
     assert left
 
     both = [fresh.start("up", "--size", "empty") for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert sorted(output == "The sandbox is up.\n" for output in outputs) == [False, True]
     assert not left & fresh.processes()

@@ -62,7 +62,7 @@ class Machine:
             input=text,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -125,7 +125,7 @@ def test_ansible_doc_renders_every_module() -> None:
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     rendered = json.loads(done.stdout)

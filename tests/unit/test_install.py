@@ -70,7 +70,7 @@ def test_what_pip_is_told_reaches_uv(tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **found},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     server.shutdown()
     assert done.returncode != 0

@@ -344,7 +344,7 @@ def test_one_record_by_hand_with_openssl(written: Ledger, tmp_path: Path) -> Non
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30
+            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
 
     (tmp_path / "evidence.pub").write_bytes(written.public.read_bytes())
