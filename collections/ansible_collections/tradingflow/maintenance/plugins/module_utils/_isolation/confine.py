@@ -272,6 +272,7 @@ def main() -> NoReturn:
     """Becomes the program, or says in the request's descriptor why not."""
     request = json.loads(sys.argv[1])
     os.set_inheritable(request["report"], False)
+    kind, text = "failed", ""
     try:
         if request["way"] == "namespace":
             enter(request)
@@ -284,7 +285,7 @@ def main() -> NoReturn:
     except Refused as error:
         kind, text = error.kind, str(error)
     except Exception as error:
-        kind, text = "failed", f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
     os.write(request["report"], json.dumps({"kind": kind, "text": text}).encode("ascii"))
     os._exit(1)
 
