@@ -283,7 +283,7 @@ def test_object_truncated_afterwards(platform: Sandbox, play: Play) -> None:
     assert victim["key"].rsplit("/", 1)[-1] in done.output
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 600) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():

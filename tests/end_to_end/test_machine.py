@@ -179,18 +179,18 @@ def test_timer_and_cron_back_up(host: Host) -> None:
     timed = host.play("backup_setup", backup_pgbackrest_scheduler="timer", backup_pgbackrest_schedule={"incr": "*:*"})
     assert timed.returncode == 0, timed.output
     assert steps(timed) == [f"write {UNITS}incr.service", f"write {UNITS}incr.timer"]
-    waited(lambda: len(host.backups()) == 1, 150)
+    waited(lambda: len(host.backups()) == 1, 600)
     by_cron = host.play(
         "backup_setup", backup_pgbackrest_scheduler="cron", backup_pgbackrest_schedule={"diff": "* * * * *"}
     )
     assert by_cron.returncode == 0, by_cron.output
     assert steps(by_cron) == [f"remove {UNITS}incr.service", f"remove {UNITS}incr.timer", f"write {CRON}"]
     assert "tradingflow" not in host.machine.run("systemctl list-timers --all")
-    waited(lambda: any(label.endswith("D") for label in host.backups()), 150)
+    waited(lambda: any(label.endswith("D") for label in host.backups()), 600)
     neither = host.play("backup_setup")
     assert (neither.returncode, steps(neither)) == (0, [f"remove {CRON}"]), neither.output
     # One that had begun by then ends first.
-    waited(lambda: not host.machine.run("pgrep -f '[t]ype=.*backup' || true").strip(), 60)
+    waited(lambda: not host.machine.run("pgrep -f '[t]ype=.*backup' || true").strip(), 300)
 
 
 #: Puts an object that must not be there yet twice, then one that must be another; with the host's own boto3.
@@ -292,11 +292,11 @@ def test_work_there_ends_when_nobody_watches(host: Host) -> None:
     running = start_on(host.platform, host.artifacts, "daily", *arguments, inventory=host.inventory)
     # How it ended stays in the job's own folder for whoever asks, until a later run; all else is to go.
     files = "cd /var/tmp/tradingflow-backup-0 && find . -type f ! -name lock ! -path './job-*'"
-    waited(lambda: host.machine.run(files) != "", 60)
+    waited(lambda: host.machine.run(files) != "", 300)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert host.machine.run(files)
-    waited(lambda: host.machine.run(files) == "", 60)
+    waited(lambda: host.machine.run(files) == "", 300)
     host.machine.sql("DROP TABLE bulk")
     again = host.play("daily", "--tags", "backup", backup_engines=["logical"], **FILES)
     checks = {check["id"]: check["status"] for check in again.report()["checks"] if check["host"] == NAME}

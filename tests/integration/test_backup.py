@@ -37,7 +37,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 from tests.conftest import COLLECTION, Sandbox
 
-THRESHOLDS = {"newest_age": {"warning": 60, "critical": 120}}
+THRESHOLDS = {"newest_age": {"warning": 6000, "critical": 12000}}
 
 CONTENTS = """
 CREATE SCHEMA "we ird.%s ü";

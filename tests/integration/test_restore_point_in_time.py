@@ -108,7 +108,7 @@ class Lived:
     def archive(self) -> None:
         """Waits until everything up to now is in the repository."""
         segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while (self.sql("SELECT last_archived_wal FROM pg_stat_archiver") or "") < segment:
             assert time.monotonic() < deadline, "it was not archived"
             time.sleep(0.1)

@@ -88,7 +88,7 @@ class Box:
         shutil.rmtree(self.folder)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Waits for something that is bound to happen."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -68,7 +68,7 @@ class Archiving(Physical):
         return str(name)
 
     @staticmethod
-    def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    def until(true: Callable[[], bool], seconds: float = 300) -> None:
         """Waits until something is true."""
         deadline = time.monotonic() + seconds
         while not true():
