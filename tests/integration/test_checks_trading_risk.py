@@ -80,7 +80,11 @@ def test_what_cannot_be_computed_is_unknown(platform: Sandbox, statement: str, w
 
 def test_limits_that_are_not_there_are_unknown(platform: Sandbox) -> None:
     with changed(platform, "UPDATE risk_limits SET active = false"):
-        assert statuses(measured(platform)) == {"risk_limits": "unknown"}
+        assert statuses(measured(platform)) == {
+            "risk_limits": "unknown",
+            "disabled_limits": "warning",
+            "unlimited_strategies": "critical",
+        }
     with changed(platform, f"UPDATE risk_limits SET subject = 'nobody' WHERE {OURS}"):
         assert judged(platform) == {"strategy/nobody": "unknown"}
     rename = "ALTER VIEW maintenance.equity RENAME TO {}"

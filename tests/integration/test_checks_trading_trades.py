@@ -48,11 +48,14 @@ def test_healthy(platform: Sandbox) -> None:
             {"stuck_transactions": "warning", "stuck_amount": "critical"},
         ),
         # Then another execution is missing in what its order was filled with.
-        (NO_ORDER, {"executions_without_orders": "critical", "filled_quantities": "critical"}),
+        (
+            NO_ORDER,
+            {"executions_without_orders": "critical", "filled_quantities": "critical", "order_quantities": "critical"},
+        ),
         (
             "UPDATE executions SET order_id = (SELECT min(order_id) + 1 FROM executions) "
             "WHERE order_id = (SELECT min(order_id) FROM executions)",
-            {"orders_without_executions": "critical", "filled_quantities": "critical"},
+            {"orders_without_executions": "critical", "filled_quantities": "critical", "order_quantities": "critical"},
         ),
         (
             "UPDATE orders SET status = 'filled', filled_quantity = 1 "
