@@ -175,7 +175,9 @@ class Runner:
         for name in (APP, DATABASE):
             file = self.checkout / f"inventories/mine/host_vars/{name}.json"
             file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps(self.machine.variables), encoding="utf-8")
+            # Both are one machine here, and its root's backups would keep each other out.
+            scratch = {"backup_scratch_directory": "/tmp"} if name == DATABASE else {}
+            file.write_text(json.dumps({**self.machine.variables, **scratch}), encoding="utf-8")
 
     def _public_key(self) -> str:
         (key,) = re.findall(r"^-----BEGIN PUBLIC KEY-----\n(.*)\n-----END", self.said, re.MULTILINE)
