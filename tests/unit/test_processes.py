@@ -51,7 +51,7 @@ def test_server_of_a_dead_run_is_ended(tmp_path: Path, run: Run) -> None:
     assert processes.server_of(data) == process.pid
     assert processes.inside(tmp_path) == [process.pid]
     processes.end_inside(tmp_path)
-    assert process.wait(10) == -signal.SIGQUIT
+    assert process.wait(60) == -signal.SIGQUIT
 
 
 def test_number_of_a_dead_server_is_another_s_by_now(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def end_inside(folder: Path) -> None:
     :raises LockedError: somebody else works there
     """
     for data in _servers_in(folder):
-        stop(data, signal.SIGQUIT, 10) or stop(data, signal.SIGKILL, 10)
+        stop(data, signal.SIGQUIT, 60) or stop(data, signal.SIGKILL, 60)
     groups = set(_groups_in(folder))
     for pid in inside(folder):
         process = began(pid)
