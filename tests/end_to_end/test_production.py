@@ -304,7 +304,7 @@ def test_page_from_top_to_bottom(runner: Runner) -> None:
     restore = sorted((runner.checkout / "artifacts/restore").glob("*/report.json"))[-1]
     planned = {check["id"]: check["status"] for check in json.loads(restore.read_text(encoding="utf-8"))["checks"]}
     refused = {id for id, status in planned.items() if status == "critical"}
-    assert refused == {"restore.refused:confirm"}
+    assert refused == {"restore.refused:confirmation"}
 
 
 def test_restore_stops_and_starts_the_units(runner: Runner) -> None:
