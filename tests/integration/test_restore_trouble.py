@@ -114,7 +114,7 @@ def test_a_run_of_another_kind_that_did_not_end_comes_first(world: World, worker
     process.wait()
     _, result, _ = restored(world.options(mode="tables", tables=["public.orders"]))
     assert "was interrupted while it put things in place" in result["problem"]["message"]
-    with pytest.raises(ConfigurationError, match="did not end"):
+    with pytest.raises(ConfigurationError, match="did not finish"):
         engine.run(world.options(mode="remove_old", remove_old=["x_before_20260101t000000z_abcdef"]), Progress())
     checks, _, _ = restored(world.options())
     assert bad(checks) == {}
