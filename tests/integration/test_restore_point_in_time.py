@@ -346,7 +346,7 @@ def test_server_that_does_not_start_is_gone_on_with(lived: Lived) -> None:
     assert "exit status 1" in checks["restore.failed:start"].message
     assert checks["restore.unfinished"].status == "critical"
     assert (summary["changed"], result["unfinished"]) == (True, True)
-    with pytest.raises(ConfigurationError, match="did not end"):
+    with pytest.raises(ConfigurationError, match="did not finish"):
         engine.run(lived.options(mode="remove_old", remove_old=[str(lived.data.parent / lived.kept()[0])]), Progress())
     checks, _, _ = restored(lived.options(moment))
     assert bad(checks) == {}
