@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 
 WHAT="newest ansible-core (Debian trixie)"
 # A newer server and pgBackRest than the machine's own, too.
-PACKAGES=ca-certificates,git,iproute2,make,pgbackrest,postgresql,procps,python3,python3-venv,restic,zstd
+PACKAGES=ca-certificates,git,iproute2,lz4,make,pgbackrest,postgresql,procps,python3,python3-venv,restic,zstd
 # Of the machine's environment only what says how to reach packages.
 KEPT='^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|UV_[A-Z_]+|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL)='
 
@@ -67,6 +67,9 @@ build_environment() { # ROOT SYSTEM ARCHIVE
   within "$1" -- python3 -m venv /srv/checkout/.venv
   within "$1" "${settings[@]}" -- /tmp/uv pip install --quiet --python /srv/checkout/.venv/bin/python \
     --require-hashes -r /tmp/dev.lock
+  # The environment of `make` has it, too.
+  within "$1" "${settings[@]}" -- /tmp/uv pip install --quiet --python /srv/checkout/.venv/bin/python \
+    "$(sed -n 's/^UV = "\(.*\)"$/\1/p' requirements/install.py)"
   # Compiled once here instead of in every run.
   within "$1" -- /srv/checkout/.venv/bin/python -m compileall -q -j 0 /srv/checkout/.venv/lib || true
   keep "$1" "$3" srv/checkout/.venv
@@ -78,6 +81,9 @@ run_tests() { # ROOT SYSTEM ENVIRONMENT
   tar -C "$1" -I zstd -xf "$3"
   mount_system "$1"
   checkout_files | tar --null -T - -cf - | tar -C "$1/srv/checkout" --no-same-owner -xf -
+  # Tests ask git which files are the project's.
+  within "$1" -- git -C /srv/checkout init --quiet
+  within "$1" -- git -C /srv/checkout add --all --force -- . ':!.venv'
   # make takes the environment as it is: nothing is to be fetched.
   touch "$1"/srv/checkout/.venv/{sandbox,dev}.stamp
   local name
@@ -136,7 +142,7 @@ else
   rm -f "$CACHE"/trixie-*.partial
   architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
   system="$CACHE/trixie-system-$(digest <<<"$PACKAGES $architecture").tar.zst"
-  environment="$CACHE/trixie-environment-$(digest - requirements/dev.lock <<<"$system").tar.zst"
+  environment="$CACHE/trixie-environment-$(digest - requirements/dev.lock requirements/install.py <<<"$system").tar.zst"
   [[ -e $system ]] || quietly "debootstrap trixie, once" own_namespaces bash "$0" build_system "$CACHE/root" "$system"
   [[ -e $environment ]] || quietly "environment of the lock, once" \
     own_namespaces bash "$0" build_environment "$CACHE/root" "$system" "$environment"

@@ -418,7 +418,10 @@ def test_odd_names_and_unlogged_tables(physical: Physical, points: dict[str, Any
         "password": postgres["superuser_password"],
     }
     run_sql(database, CONTENTS)
-    point = physical.backup("incr", database=database)["recovery_point"]
+    with pytest.raises(BackupError, match="not the one that") as other:
+        physical.backup("incr", database=database)
+    declared = other.value.remedy.rpartition("backup_database_identity: ")[2]
+    point = physical.backup("incr", database=database, database_identity=declared)["recovery_point"]
     assert point["database"]["name"] == name
     assert "public.scratch" not in recorded(point)
     assert len(point["database"]["tables"]) == 9

@@ -71,7 +71,10 @@ def two_strategies(ours: int, theirs: int) -> Change:
         # Whose position it is: the account's sum is right.
         ([two_strategies(510, -500)], {"strategy_positions": "critical", "unlimited_strategies": "critical"}),
         # A phantom at a place without a statement since: nobody else would see it.
-        ([changing("positions", strategy="s1")], {"strategy_positions": "critical"}),
+        (
+            [changing("positions", strategy="s1")],
+            {"strategy_positions": "critical", "unlimited_strategies": "critical"},
+        ),
         # Prices of what is held.
         ([changing("prices", observed_at=1.5 * DAY)], {"old_prices": "warning"}),
         ([changing("prices", observed_at=4.0 * DAY)], {"old_prices": "critical"}),

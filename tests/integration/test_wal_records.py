@@ -68,7 +68,9 @@ class Server:
 
     def segment(self) -> str:
         """The segment that was written up to now; what follows is in the next."""
-        return str(self.sql("SELECT pg_walfile_name(pg_switch_wal())"))
+        # Without a record since the last switch, the server stays where it is, in a segment that may have no file yet.
+        record = "SELECT pg_logical_emit_message(false, 'test', '')"
+        return str(self.sql(record, "SELECT pg_walfile_name(pg_switch_wal())"))
 
     def wal(self, name: str) -> bytes:
         return (self.data / "pg_wal" / name).read_bytes()

@@ -87,7 +87,8 @@ def test_same_path_in_a_container_is_another_directory(tmp_path: Path, run: Run)
     while not Path(f"/proc/{process.pid}/cwd/ready").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    assert os.readlink(f"/proc/{process.pid}/cwd") == str(tmp_path)
+    # In a chroot, the path of what is mounted elsewhere begins at the system's own root.
+    assert os.readlink(f"/proc/{process.pid}/cwd").endswith(str(tmp_path))
     assert processes.inside(tmp_path) == []
     processes.end_inside(tmp_path)
     assert process.poll() is None
