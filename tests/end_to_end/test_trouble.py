@@ -17,11 +17,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks as backups
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, options
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import logs, system
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups, logs, system
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.reading import read
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import UNKNOWN, as_dicts
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
 

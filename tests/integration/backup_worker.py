@@ -12,7 +12,7 @@ from pathlib import Path
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engines
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
     from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
     try:

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 
 from tests.conftest import ROOT, Sandbox
 from tests.integration.test_backup import CONTENTS, Make, client, fetch, run_sql
@@ -118,7 +118,7 @@ def odd(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "user": postgres["superuser"],
         "password": postgres["superuser_password"],
     }
-    run_sql(admin, f"CREATE DATABASE {snapshot.quoted(name)} TEMPLATE template0")
+    run_sql(admin, f"CREATE DATABASE {quoted(name)} TEMPLATE template0")
     chosen = {
         **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
         "environment_name": "odd é",
@@ -134,7 +134,7 @@ def odd(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         return {**chosen, "made": backup.create(chosen, Progress())}
     finally:
         # The drill has nothing but the store.
-        run_sql(admin, f"DROP DATABASE {snapshot.quoted(name)} WITH (FORCE)")
+        run_sql(admin, f"DROP DATABASE {quoted(name)} WITH (FORCE)")
 
 
 @pytest.fixture

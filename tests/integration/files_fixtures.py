@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, repository
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.restic import Restic
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import repository
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.restic import Restic
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from tests.conftest import Sandbox, left_out
 from tests.integration.test_backup import Make, client

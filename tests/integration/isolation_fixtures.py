@@ -16,8 +16,8 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored, Target
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance
 
 from sandbox.postgres import _environment, _identity, install
 from sandbox.processes import free_ports, wait_until

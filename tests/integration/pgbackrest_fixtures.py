@@ -13,18 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    measuring,
-    options,
-    physical,
-    snapshot,
-)
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import options as drill_options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, program
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import options as pgbackrest_options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, measuring, snapshot
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
 from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox

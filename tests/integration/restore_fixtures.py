@@ -18,19 +18,19 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.findings import findings
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 
 from tests.conftest import Sandbox
 from tests.integration.test_backup import CONTENTS, client, connect, fetch, run_sql
 from tests.integration.watched import Watched
 from tests.integration.workers import Start, started_by
 
-quoted = snapshot.quoted
+quoted = quoted
 
 #: Besides the odd contents: keys between tables, a view on one, and a sign of life.
 MORE = """
@@ -71,7 +71,7 @@ class World:
         (self.data / "sub").mkdir(mode=0o750)
         (self.data / "sub" / "other").write_text("more")
         (self.data / "link").symlink_to("a file")
-        run_sql(self.admin, f"CREATE DATABASE {snapshot.quoted(self.name)} TEMPLATE template0")
+        run_sql(self.admin, f"CREATE DATABASE {quoted(self.name)} TEMPLATE template0")
         run_sql(self.database, CONTENTS + MORE)
         chosen = {
             **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
@@ -153,8 +153,8 @@ class World:
         for key, body in self.original.items():
             client(self.backup).put_object(Bucket=self.platform.storage["bucket"], Key=key, Body=body)
         for name in self.databases():
-            run_sql(self.admin, f"ALTER DATABASE {snapshot.quoted(name)} IS_TEMPLATE false")
-            run_sql(self.admin, f"DROP DATABASE {snapshot.quoted(name)} WITH (FORCE)")
+            run_sql(self.admin, f"ALTER DATABASE {quoted(name)} IS_TEMPLATE false")
+            run_sql(self.admin, f"DROP DATABASE {quoted(name)} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, server
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
     from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
     options = json.loads(Path(sys.argv[2]).read_text())

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import decided as retention
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine, findings, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check

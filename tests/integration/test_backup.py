@@ -18,15 +18,12 @@ import psycopg2
 import pytest
 import zstandard
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    engine,
-    measuring,
-    options,
-    snapshot,
-    store,
-    verify,
-)
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import measuring, snapshot
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store, verify
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._storage import read
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -107,7 +104,7 @@ def database(platform: Sandbox) -> Iterator[Make]:
 
     def make(text: str = "") -> dict[str, Any]:
         name = f"b a'c\"k% ü {secrets.token_hex(3)}"
-        run_sql(admin, f"CREATE DATABASE {snapshot.quoted(name)} TEMPLATE template0")
+        run_sql(admin, f"CREATE DATABASE {quoted(name)} TEMPLATE template0")
         made.append(name)
         result = {**admin, "name": name}
         if text:
@@ -116,7 +113,7 @@ def database(platform: Sandbox) -> Iterator[Make]:
 
     yield make
     for name in made:
-        run_sql(admin, f"DROP DATABASE {snapshot.quoted(name)} WITH (FORCE)")
+        run_sql(admin, f"DROP DATABASE {quoted(name)} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -261,7 +258,7 @@ def test_full_cycle_and_restore_by_hand(backup_options: Make, database: Make, tm
     # What is in the store is what is recorded, and nothing else is there.
     recorded = {entry["key"] for entry in point["objects"]} | {result["key"]}
     assert recorded == set(keys(chosen))
-    assert all(verify.check_head(client(chosen), chosen["storage"], entry) is None for entry in point["objects"])
+    assert all(read.check_head(client(chosen), chosen["storage"], entry) is None for entry in point["objects"])
     big = next(entry for entry in point["objects"] if entry["key"].endswith("data.tar.zst"))
     assert big["size"] > 12 << 20
     assert big["checksum"].endswith("-3")
@@ -497,7 +494,7 @@ def test_unreadable_directory_and_missing_one(backup_options: Make, tmp_path: Pa
 
 def test_table_locked_by_a_migration_or_forbidden(backup_options: Make, database: Make, platform: Sandbox) -> None:
     owner = database("CREATE TABLE secret (a int)")
-    run_sql(owner, "GRANT CONNECT ON DATABASE " + snapshot.quoted(owner["name"]) + " TO PUBLIC")
+    run_sql(owner, "GRANT CONNECT ON DATABASE " + quoted(owner["name"]) + " TO PUBLIC")
     run_sql(owner, "CREATE TABLE hidden (a int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY")
     chosen = backup_options(database={**platform.database, "name": owner["name"]})
     # Rows that the user may not see must not make a smaller backup.

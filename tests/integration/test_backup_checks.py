@@ -12,7 +12,8 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
 
 from tests.conftest import Sandbox

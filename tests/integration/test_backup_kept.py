@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import anomaly, checks, depth, kept, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import depth, kept
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import anomaly, store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.integration.retention_fixtures import Points, points

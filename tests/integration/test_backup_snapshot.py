@@ -14,18 +14,15 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    dump,
-    engine,
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import dump, engine, options, standby
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import (
+    instance,
     measuring,
-    options,
     snapshot,
-    standby,
     table_locks,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import connected
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import connected, quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import DatabaseError
 
 from tests.conftest import Sandbox, left_out
@@ -213,7 +210,7 @@ def test_settings_of_role_and_database_do_not_matter(backup_options: Make, datab
         "default_transaction_isolation = 'serializable'",
         "idle_in_transaction_session_timeout = '1s'",
     ):
-        run_sql(admin, f"ALTER DATABASE {snapshot.quoted(place['name'])} SET {setting}")
+        run_sql(admin, f"ALTER DATABASE {quoted(place['name'])} SET {setting}")
     chosen = backup_options(database=place)
     result = engine.create(chosen, Progress())
     assert result["verification"]["ok"], result["verification"]["problems"]

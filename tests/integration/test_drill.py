@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import snapshot
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, proof
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, proof, server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     RestoreError,
@@ -372,7 +372,7 @@ def test_functions_of_the_owner_are_not_run(database: Make) -> None:
         "CREATE FUNCTION evil.differs(name, text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'run'; END$$;"
         "CREATE OPERATOR evil.!~ (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.differs)"
     )
-    run_sql(place, f"ALTER DATABASE {snapshot.quoted(place['name'])} SET search_path = evil, pg_catalog")
+    run_sql(place, f"ALTER DATABASE {quoted(place['name'])} SET search_path = evil, pg_catalog")
     assert proof.indexes(place, 1, lambda: None).status == "ok"
     assert server.tables_in(place) == 1
 

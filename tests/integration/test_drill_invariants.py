@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.postgres import cursor
 from tests.conftest import Sandbox

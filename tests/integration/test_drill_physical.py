@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import objects, proof, snapshot
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance, options, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, options, replay
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import processes as servers
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import objects
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proof
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.integration import test_backup_trouble, test_drill_trouble
@@ -185,7 +188,7 @@ def odd(drills: Drills) -> dict[str, Any]:
         "user": postgres["superuser"],
         "password": postgres["superuser_password"],
     }
-    physical.sql(f"CREATE DATABASE {snapshot.quoted(ODD)} TEMPLATE template0")
+    physical.sql(f"CREATE DATABASE {quoted(ODD)} TEMPLATE template0")
     physical.sql(f"CREATE TABLESPACE elsewhere LOCATION '{spaces}'")
     run_sql(admin, CONTENTS)
     run_sql(admin, "CREATE TABLE far TABLESPACE elsewhere AS SELECT i FROM generate_series(1, 500) i")

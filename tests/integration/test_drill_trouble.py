@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import proof
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import processes as servers
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proof
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import DRILL
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError, LockedError
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import DRILL
 from botocore.exceptions import BotoCoreError
 
 from tests.conftest import Playbook, Sandbox

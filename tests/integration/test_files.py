@@ -11,17 +11,16 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import (
     application,
-    engine,
-    files_restic,
-    options,
     repository,
     restic_process,
-    store,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.files import restore_files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.stored import Stored
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.files import restore_files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     RestoreError,
@@ -214,15 +213,15 @@ def test_files_that_change_meanwhile(
 ) -> None:
     (tree / "written").write_text("before")
     (tree / "removed").write_text("before")
-    store_files = files_restic.Stored._store
+    store_files = Stored._store
 
-    def meanwhile(self: files_restic.Stored, *again: str) -> tuple[int, str]:
+    def meanwhile(self: Stored, *again: str) -> tuple[int, str]:
         (tree / "written").write_text("after it")
         (tree / "removed").unlink(missing_ok=True)
         (tree / "new").write_text("came")
         return store_files(self, *again)
 
-    monkeypatch.setattr(files_restic.Stored, "_store", meanwhile)
+    monkeypatch.setattr(Stored, "_store", meanwhile)
     chosen = options_of(tree)
     result = engine.create(chosen, Progress())
     assert result["verification"]["problems"] == []

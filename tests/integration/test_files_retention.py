@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import restic as restic_module
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import restic as restic_module
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine as retention
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError

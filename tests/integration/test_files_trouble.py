@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import restic as restic_module
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import restic as restic_module
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from tests.conftest import Sandbox
 from tests.integration import drill_fixtures, files_fixtures, test_backup, test_backup_trouble

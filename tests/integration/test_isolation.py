@@ -11,13 +11,14 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance, restored
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import walls
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import (
     cluster,
     copies,
+    instance,
     replay,
     tablespaces,
 )

@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine as retention
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import options as retention_options
 

@@ -16,18 +16,15 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    objects,
-    physical_verify,
-    restore_point,
-    snapshot,
-    store,
-)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import physical_verify
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.physical_tools import Tools
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.scratch import Scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import database as checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import wal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import restore_point
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import objects, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.scratch import Scratch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -410,7 +407,7 @@ def test_not_exact_while_a_statement_may_be_committing(physical: Physical, point
 
 def test_odd_names_and_unlogged_tables(physical: Physical, points: dict[str, Any]) -> None:
     name, postgres = "b a'c\"k% ü", physical.sandbox.state["postgres"]
-    physical.sql(f"CREATE DATABASE {snapshot.quoted(name)} TEMPLATE template0")
+    physical.sql(f"CREATE DATABASE {quoted(name)} TEMPLATE template0")
     database = {
         **physical.sandbox.database,
         "name": name,

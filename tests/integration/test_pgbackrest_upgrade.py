@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest.program import find, newest_server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError, ConfigurationError
 
 from sandbox.layout import write_private

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted as as_identifier
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.integration import restore_fixtures
@@ -23,7 +24,7 @@ place, world = restore_fixtures.place, restore_fixtures.world
 
 
 def test_whole_into_a_damaged_database(world: World) -> None:
-    run_sql(world.database, f"ALTER DATABASE {restore_fixtures.quoted(world.name)} SET work_mem = '5MB'")
+    run_sql(world.database, f"ALTER DATABASE {as_identifier(world.name)} SET work_mem = '5MB'")
     world.spoil()
     (world.data / "new").write_text("made since")
     checks, result, summary = restored(world.options())
@@ -74,7 +75,7 @@ def test_into_a_new_name_and_directory_wants_no_word(world: World, tmp_path: Pat
 
 
 def test_destroyed_database(world: World) -> None:
-    run_sql(world.admin, f"DROP DATABASE {restore_fixtures.quoted(world.name)} WITH (FORCE)")
+    run_sql(world.admin, f"DROP DATABASE {as_identifier(world.name)} WITH (FORCE)")
     (world.data / "a file").unlink()
     checks, result, _ = restored(world.options())
     assert list(bad(checks)) == ["restore.data_loss"]
@@ -84,7 +85,7 @@ def test_destroyed_database(world: World) -> None:
 
 def test_a_role_that_is_missing_is_made(world: World) -> None:
     role = f'{world.mark} "owner"'
-    quoted = restore_fixtures.quoted(role)
+    quoted = as_identifier(role)
     run_sql(world.admin, f"CREATE ROLE {quoted} LOGIN CONNECTION LIMIT 7; GRANT pg_monitor TO {quoted}")
     run_sql(world.database, f"ALTER TABLE orders OWNER TO {quoted}")
     world.back_up()
@@ -252,7 +253,7 @@ REFUSED: list[tuple[str, str, Change]] = [
 @pytest.mark.parametrize(("name", "said", "change"), REFUSED)
 def test_refused(world: World, name: str, said: str, change: Change) -> None:
     if name == "rights":
-        run_sql(world.admin, f"GRANT CONNECT ON DATABASE {restore_fixtures.quoted(world.name)} TO PUBLIC")
+        run_sql(world.admin, f"GRANT CONNECT ON DATABASE {as_identifier(world.name)} TO PUBLIC")
     world.spoil()
     chosen = world.options(**change(world))
     plan = engine.plan(chosen)
@@ -295,7 +296,7 @@ def test_refused_by_what_is_recorded(world: World, name: str, said: str, change:
 
 def test_tablespace_that_is_missing(world: World, tmp_path: Path) -> None:
     space = f"{world.mark} space"
-    quoted = restore_fixtures.quoted(space)
+    quoted = as_identifier(space)
     connection = connect(world.admin)
     connection.cursor().execute("SET allow_in_place_tablespaces = on")
     connection.cursor().execute(f"CREATE TABLESPACE {quoted} LOCATION ''")

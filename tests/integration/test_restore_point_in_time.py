@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, list_keys
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.snapshot import quoted
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.instance import Instance, account
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.instance import Instance, account
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 
 from tests.conftest import Sandbox, left_out
 from tests.integration import restore_fixtures

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import instance, proof
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
-    directories,
-    engine,
-    guards,
-    server,
-)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, proof, server
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, guards
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import RESTORE
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -22,7 +18,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
     RestoreError,
     StorageError,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import RESTORE
 from botocore.exceptions import BotoCoreError
 
 from tests.integration import restore_fixtures, test_backup_trouble

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.lock import lock_of
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.upload import Uploader
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._storage.upload import Uploader
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     EvidenceError,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.action import recovery_point_retention as action
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import lock
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import deletion, engine, inventory
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     EvidenceError,

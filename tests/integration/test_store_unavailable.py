@@ -17,8 +17,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils import (
     ledger,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import restic, upload, verify
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import restic
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import messages
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._storage import read, upload
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     MaintenanceError,
@@ -74,10 +75,10 @@ def test_a_store_that_comes_back_fails_nothing(proxy: Proxy, storage: dict[str, 
     key = put(storage, b"abc")
     s3 = s3_storage.client(storage)
     proxy.fault = first(12, fault)
-    body = verify.fetch(s3, storage, key)
+    body = read.fetch(s3, storage, key)
     assert body.read() == b"abc"
     proxy.fault = first(12, fault)
-    head = verify.head(s3, storage, key)
+    head = read.head(s3, storage, key)
     assert head
     assert head["ContentLength"] == 3
 
@@ -87,7 +88,7 @@ def test_an_answer_that_breaks_off_is_gone_on_with(proxy: Proxy, storage: dict[s
     key = put(storage, content)
     proxy.seen.clear()
     proxy.fault = first(5, "cut", "GET")
-    body = verify.fetch(s3_storage.client(storage), storage, key)
+    body = read.fetch(s3_storage.client(storage), storage, key)
     found = b""
     while piece := body.read(100_000):
         found += piece
@@ -99,7 +100,7 @@ def test_an_answer_that_breaks_off_is_gone_on_with(proxy: Proxy, storage: dict[s
 def test_an_object_that_was_replaced_in_between_is_not_mixed(proxy: Proxy, storage: dict[str, Any]) -> None:
     key = put(storage, b"a" * 100_000)
     proxy.fault = first(1, "cut", "GET")
-    body = verify.fetch(s3_storage.client(storage), storage, key)
+    body = read.fetch(s3_storage.client(storage), storage, key)
     assert body.read(1000) == b"a" * 1000
     put(storage, b"b" * 100_000)
     with pytest.raises(StorageError, match=r"PreconditionFailed|412"), s3_storage.storage_errors(storage, "reading"):
@@ -116,7 +117,7 @@ def test_many_parts_through_a_bad_hour(proxy: Proxy, storage: dict[str, Any]) ->
     proxy.fault = every_second
     key = put(storage, content)
     proxy.fault = first(0, None)
-    assert verify.fetch(s3_storage.client(storage), storage, key).read() == content
+    assert read.fetch(s3_storage.client(storage), storage, key).read() == content
 
 
 def test_a_lost_answer_to_the_end_of_an_upload(proxy: Proxy, storage: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ def test_a_lost_answer_to_the_end_of_an_upload(proxy: Proxy, storage: dict[str, 
     proxy.fault = last
     content = os.urandom(6 << 20)
     key = put(storage, content)
-    assert verify.fetch(s3_storage.client(storage), storage, key).read() == content
+    assert read.fetch(s3_storage.client(storage), storage, key).read() == content
 
 
 def test_a_record_is_not_lost_by_a_store_that_restarts(
@@ -172,13 +173,13 @@ def test_the_deadline_ends_it_and_says_what_it_is(proxy: Proxy, storage: dict[st
     # Once waited for in vain, the next request of the same process does not wait again.
     proxy.seen.clear()
     with pytest.raises(StorageError):
-        verify.head(s3_storage.client(short), short, "x")
+        read.head(s3_storage.client(short), short, "x")
     assert len(proxy.seen) == 1
     # Until it is back.
     proxy.fault = first(0, None)
-    assert verify.head(s3_storage.client(short), short, "x") is None
+    assert read.head(s3_storage.client(short), short, "x") is None
     proxy.fault = first(3, BUSY)
-    assert verify.head(s3_storage.client(short), short, "x") is None
+    assert read.head(s3_storage.client(short), short, "x") is None
 
 
 def test_a_refusal_is_said_at_once_and_only_that_names_the_rights(proxy: Proxy, storage: dict[str, Any]) -> None:
@@ -201,7 +202,7 @@ def test_nobody_waits_long_for_an_address_never_heard_of(
     monkeypatch.setattr(_storage_retry, "FIRST", 0)
     away = {**storage, "endpoint": "http://127.0.0.1:9"}
     with pytest.raises(StorageError, match="cannot be reached"):
-        verify.head(s3_storage.client(away), away, "x")
+        read.head(s3_storage.client(away), away, "x")
 
 
 def test_work_that_ends_anyway_does_not_wait(proxy: Proxy, storage: dict[str, Any]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import anomaly, checks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import wal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import anomaly
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import names
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import OK
 

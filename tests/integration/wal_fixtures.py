@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import checks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import setup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import measure
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 
 class Watched(Progress):

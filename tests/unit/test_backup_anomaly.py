@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import anomaly, checks, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import anomaly, store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.unit.test_backup_judgement import NOW, STORAGE, Store, point

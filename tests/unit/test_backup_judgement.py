@@ -12,16 +12,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    common,
-    options,
-    snapshot,
-    store,
-    verify,
-)
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import toc
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import snapshot, toc
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store, verify
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.ids import new_id
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import job
 from botocore.exceptions import ClientError
 
@@ -104,7 +100,7 @@ def test_recovery_point_fits_its_schema_and_a_wrong_one_does_not() -> None:
 
 
 def test_ids_sort_by_time_and_fit_the_pattern() -> None:
-    ids = [common.new_id(NOW + timedelta(seconds=seconds)) for seconds in (0, 1, 3600, 86400 * 400)]
+    ids = [new_id(NOW + timedelta(seconds=seconds)) for seconds in (0, 1, 3600, 86400 * 400)]
     assert ids == sorted(ids)
     assert all(store.ID.fullmatch(run_id) for run_id in ids)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import local_files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._retention import local_files
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 DAY = 86400

@@ -20,17 +20,14 @@ from typing import Any
 
 import pytest
 import zstandard
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    common,
-    files,
-    programs,
-    progress,
-    rows,
-    scratch,
-    squeeze,
-    store,
-)
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import upload as uploading
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import programs
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import rows, store
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.ids import new_id
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._storage import squeeze
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._storage import upload as uploading
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work import programs as work_programs
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work import progress, scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -287,12 +284,12 @@ def test_version_of_a_client(tmp_path: Path, said: str, expected: tuple[int, int
 
 def test_program_that_fails_says_why_and_is_reaped(tmp_path: Path) -> None:
     script = write(tmp_path / "pg_dump", "echo 'could not write: No space left on device' >&2; exit 3")
-    with programs.Program([script], {}) as program:
+    with work_programs.Program([script], {}) as program:
         program.process.wait()
         with pytest.raises(BackupError, match=r"exit status 3: could not write.*backup_scratch_directory"):
             program.finished()
     script = write(tmp_path / "hangs", "sleep 60")
-    with programs.Program([script], {}) as program:
+    with work_programs.Program([script], {}) as program:
         assert not program.finished()
         program.pause(True)
         assert Path(f"/proc/{program.process.pid}/stat").read_text().split()[2] in "TtSRD"
@@ -302,7 +299,7 @@ def test_program_that_fails_says_why_and_is_reaped(tmp_path: Path) -> None:
 def test_children_die_with_us(tmp_path: Path) -> None:
     code = (
         "import sys, os; sys.path.insert(0, sys.argv[1])\n"
-        "from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.programs import Program\n"
+        "from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.programs import Program\n"
         "program = Program(['/bin/sleep', '60'], {})\n"
         "print(program.process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -576,7 +573,7 @@ def test_watched_process_gone_ends_the_work(job: Path) -> None:
 
 def test_ids_are_in_order_of_time_within_a_second_too() -> None:
     begun = datetime(2026, 11, 23, 20, 40, 30, tzinfo=UTC)
-    ids = [common.new_id(begun + timedelta(milliseconds=each)) for each in range(0, 2000, 3)]
+    ids = [new_id(begun + timedelta(milliseconds=each)) for each in range(0, 2000, 3)]
     assert ids == sorted(ids)
     assert all(store.ID.fullmatch(each) for each in ids)
-    assert len({common.new_id(begun) for _each in range(20)}) > 10
+    assert len({new_id(begun) for _each in range(20)}) > 10

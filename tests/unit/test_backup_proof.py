@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.unit.ledger_fixtures import STORAGE, MemoryStore, error, make_key

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import application, http
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import application
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.earlier import Earlier, nothing
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._http import request as http
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 

@@ -167,7 +167,7 @@ def test_incomplete_chain_names_who_is_missing(serve: Serve) -> None:
 
 
 def test_without_the_library_what_openssl_says_is_shown(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import tls
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._http import tls
 
     monkeypatch.setattr(tls, "x509", None)
     server, ca_file = serve(Issued("app", ROOT, days=(-9, -2)))

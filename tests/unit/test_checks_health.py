@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.application import verdict
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.http import Answer
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._http.request import Answer
 
 
 def said(body: Any) -> tuple[str, str]:

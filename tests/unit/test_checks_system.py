@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import (
-    clock,
-    limits,
-    mounts,
-    printable,
-    system,
-)
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import clock, mounts, system
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check, limits
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.words import printable
 
 from tests.conftest import COLLECTION
 
@@ -419,7 +414,7 @@ def test_what_travels_to_hosts_needs_only_the_standard_library_of_python_3_9() -
     utils = COLLECTION / "plugins/module_utils"
     files = [
         COLLECTION / "plugins/modules/host_checks.py",
-        *(utils / f"{name}.py" for name in ("checks", "errors", "masking")),
+        *(utils / f"{name}.py" for name in ("checks", "errors", "masking", "words")),
     ]
     files += [
         utils / f"_checks/{name}.py" for name in ("__init__", "system", "host", "mounts", "activity", "guard", "clock")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import span, trades, trading, trend
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import trades, trading, trend
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.logs import judged
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.words import span
 
 from tests.unit.logs_fixtures import HOUR, NOON, entry, options, reading, write
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import checks, run, storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import amount, plural
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.words import amount, plural
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.scope import asked_for, scope_of
 from jsonschema import Draft202012Validator
 

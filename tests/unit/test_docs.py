@@ -220,7 +220,7 @@ def test_readmes_show_every_threshold_as_it_is() -> None:
 
 
 def test_readme_of_the_backup_shows_its_thresholds() -> None:
-    spec = importlib.import_module(f"{PACKAGE}.module_utils._backup.checks").CHECKS_SPEC["thresholds"]["options"]
+    spec = importlib.import_module(f"{PACKAGE}.module_utils._checks.backups").CHECKS_SPEC["thresholds"]["options"]
     low, high, slow, age, proven = (
         [str(spec[name]["options"][level].get("default", "–")) for level in ("warning", "critical")]
         for name in ("size_low", "size_high", "duration_high", "newest_age", "proven_restore")

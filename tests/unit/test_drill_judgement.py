@@ -14,17 +14,13 @@ from typing import Any
 import pytest
 import yaml
 import zstandard
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import files
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import (
-    application,
-    engines,
-    fetch,
-    instance,
-    options,
-    proof,
-)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import application, engines, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.logical import Logical
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.unpack import unpack
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.unpack import unpack
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, proof
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import programs as postgres_programs
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import fetch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import actions
@@ -444,7 +440,7 @@ def server(folder: Path, version: int, *missing: str) -> str:
 def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {version: server(tmp_path / f"debian/{version}/bin", version) for version in (9, 15, 18)}
     only_client = server(tmp_path / "client", 18, "postgres", "initdb")
-    monkeypatch.setattr(engines, "INSTALLED", (str(tmp_path / "debian/*/bin"), str(tmp_path / "pgsql-*/bin")))
+    monkeypatch.setattr(postgres_programs, "INSTALLED", (str(tmp_path / "debian/*/bin"), str(tmp_path / "pgsql-*/bin")))
     monkeypatch.setenv("PATH", only_client)
 
     def chosen(recorded: int, **given: Any) -> set[str]:

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import (
     engines,
-    fetch,
-    instance,
     options,
     physical,
-    proof,
     replay,
     restored,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import messages
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, proof
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import programs as postgres_programs
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import fetch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -176,7 +176,7 @@ def server(folder: Path, major: int) -> str:
 
 @pytest.mark.parametrize("major", [14, 17])
 def test_only_the_same_version_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, major: int) -> None:
-    monkeypatch.setattr(engines, "INSTALLED", (str(tmp_path / "*/bin"),))
+    monkeypatch.setattr(postgres_programs, "INSTALLED", (str(tmp_path / "*/bin"),))
     given = {"pg_bin_dir": server(tmp_path / "named", major)}
     server(tmp_path / "18/bin", 18)
     with pytest.raises(ConfigurationError, match=f"of PostgreSQL {major}, the recovery point of 15"):

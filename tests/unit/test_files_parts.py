@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import files, repository, restic
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.restic_process import error_of
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.tree import Tree
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.unpack import unpack_tar
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import files, repository, restic
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.restic_process import error_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.tree import Tree
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.unpack import unpack_tar
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work import progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import runner
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.job import JobAction

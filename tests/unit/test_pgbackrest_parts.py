@@ -10,13 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import (
-    objects,
-    physical,
-    restore_point,
-    store,
-)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import physical
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import (
     configuration,
     info,
@@ -26,6 +21,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackres
     setup,
     wal,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import restore_point
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import objects, store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,

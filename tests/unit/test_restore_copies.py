@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import info, program
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import cluster, copies, tablespaces
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import cluster, copies, tablespaces
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,

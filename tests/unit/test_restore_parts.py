@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import toc
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import refusal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server, toc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
     archive,
     directories,
@@ -17,7 +18,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore i
     guards,
     loss,
     options,
-    server,
     target,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.state import State
@@ -220,7 +220,7 @@ def test_loss_is_between_two_signs_of_life() -> None:
 
 
 def test_overriding_wants_the_word_and_a_reason() -> None:
-    refusals = [guards.Refusal("a", "A.", "Do."), guards.Refusal("b", "B.", "Do.", "other_cluster")]
+    refusals = [refusal.Refusal("a", "A.", "Do."), refusal.Refusal("b", "B.", "Do.", "other_cluster")]
     given = {"overrides": ["other_cluster"], "reason": "a new server"}
     guards.check_words(given)
     assert [[each.name for each in some] for some in guards.standing(refusals, given)] == [["a"], ["b"]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.callback.operator import reasons
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import one_line
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import job
 
 

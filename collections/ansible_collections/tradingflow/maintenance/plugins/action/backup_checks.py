@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ..module_utils._backup.checks import CHECKS_SPEC, measure
-from ..module_utils._checks import size
+from ..module_utils._checks.backups import CHECKS_SPEC, measure
+from ..module_utils.words import size
 from ..plugin_utils.area import AreaAction, Findings
 
 display = Display()

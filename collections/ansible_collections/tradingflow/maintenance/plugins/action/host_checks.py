@@ -11,10 +11,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ..module_utils._checks import limits
 from ..module_utils._checks.clock import COMMAND, TRIES, Bounds, bounds, narrowed, too_wide
 from ..module_utils._checks.system import SYSTEM_SPEC, clock_skew
-from ..module_utils.checks import Check
+from ..module_utils.checks import Check, limits
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._backup.local_files import SPEC, failure, findings
+from ..module_utils._retention.local_files import SPEC, failure, findings
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
 from ..plugin_utils.area import Findings

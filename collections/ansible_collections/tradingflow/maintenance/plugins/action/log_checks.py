@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..module_utils._checks import printable
 from ..module_utils._checks.guard import each
 from ..module_utils._checks.logs import LOGS_SPEC, TITLES, check_options, judged, last_read, no_sources, since_of
 from ..module_utils.checks import Check
+from ..module_utils.words import printable
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 from ..plugin_utils.report.history import of_check

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils._backup.options import SPEC, failure, findings, planned, summary
+from ..module_utils._work.job import BACKUP
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
-from ..module_utils.job import BACKUP
 from ..plugin_utils.area import Findings
 from ..plugin_utils.job import JobAction
 

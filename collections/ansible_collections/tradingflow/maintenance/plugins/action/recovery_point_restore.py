@@ -11,9 +11,9 @@ from typing import Any
 from ..module_utils._restore.findings import abandoned, failure, findings, given_up, planned, removed
 from ..module_utils._restore.forecast import expected
 from ..module_utils._restore.options import SPEC
+from ..module_utils._work.job import RESTORE
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
-from ..module_utils.job import RESTORE
 from ..plugin_utils.area import Findings
 from ..plugin_utils.job import JobAction
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..module_utils._drill.options import SPEC, failure, findings, planned, suffix
+from ..module_utils._work.job import DRILL
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
-from ..module_utils.job import DRILL
 from ..plugin_utils.area import Findings
 from ..plugin_utils.job import JobAction
 from ..plugin_utils.report.history import of_check

@@ -10,8 +10,9 @@ import math
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Dict, Iterable, List, Optional, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
+from .errors import ConfigurationError
 from .masking import masked_data
 
 OK = "ok"
@@ -155,3 +156,47 @@ def judge(
 def as_dicts(checks: Iterable[Check]) -> List[Dict[str, Any]]:
     """Checks as JSON data."""
     return [check.as_dict() for check in checks]
+
+
+#: Name of a threshold -> (warning, critical); None for none.
+Defaults = Dict[str, Tuple[Optional[float], Optional[float]]]
+
+
+def thresholds_spec(defaults: Defaults) -> Dict[str, Any]:
+    """Argument spec of an option "thresholds": {name: {warning, critical}}; what is left out has its default."""
+    return {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {name: limit_spec(warning, critical) for name, (warning, critical) in defaults.items()},
+    }
+
+
+def limit_spec(warning: Optional[float] = None, critical: Optional[float] = None) -> Dict[str, Any]:
+    """Argument spec of one threshold."""
+    pair = {"warning": warning, "critical": critical}
+    options = {
+        key: {"type": "float"} if value is None else {"type": "float", "default": value} for key, value in pair.items()
+    }
+    return {"type": "dict", "apply_defaults": True, "options": options}
+
+
+def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Any]:
+    """One threshold as keyword arguments of judge(): {"warning": ..., "critical": ...}, whole numbers as int.
+
+    Infinity (.inf in YAML) means that there is no threshold.
+
+    :raises ConfigurationError: NaN, which no value would ever reach
+    """
+    limit = thresholds.get(name) or {}
+    result: Dict[str, Any] = {}
+    for key in ("warning", "critical"):
+        value = limit.get(key)
+        if value is not None and math.isnan(value):
+            raise ConfigurationError(
+                f"The threshold {name}.{key} is not a number: {value}.", "Set a number, or .inf for no threshold."
+            )
+        if value is None or math.isinf(value):
+            result[key] = None
+        else:
+            result[key] = int(value) if value == int(value) else value
+    return result

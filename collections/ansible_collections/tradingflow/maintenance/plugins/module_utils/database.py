@@ -120,3 +120,8 @@ def connected(
 def one_line(error: BaseException) -> str:
     """An error's text on one line."""
     return " ".join(_ASKS.sub("", str(error)).split()) or type(error).__name__
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -80,8 +80,9 @@ worst_status:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.local_files import SPEC, clean
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
+
+from ..module_utils._retention.local_files import SPEC, clean
 
 
 def main() -> None:

@@ -307,10 +307,11 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import detached
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engines
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.options import SPEC
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import BACKUP
+
+from ..module_utils._work import detached
+from ..module_utils._work.job import BACKUP
 
 
 def main() -> None:

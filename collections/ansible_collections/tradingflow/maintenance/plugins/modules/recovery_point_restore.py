@@ -378,10 +378,11 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import detached
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.options import SPEC
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import RESTORE
+
+from ..module_utils._work import detached
+from ..module_utils._work.job import RESTORE
 
 
 def main() -> None:

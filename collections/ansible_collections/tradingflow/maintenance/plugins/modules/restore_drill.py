@@ -313,10 +313,11 @@ plan:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import detached
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.options import SPEC
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.job import DRILL
+
+from ..module_utils._work import detached
+from ..module_utils._work.job import DRILL
 
 
 def main() -> None:

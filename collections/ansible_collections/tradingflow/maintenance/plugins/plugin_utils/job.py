@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ..module_utils._backup.options import human
+from ..module_utils._work.job import BACKUP, Kind
 from ..module_utils.errors import BackupError
-from ..module_utils.job import BACKUP, Kind
+from ..module_utils.words import human
 from . import runner
 from .area import AreaAction
 
@@ -49,7 +49,7 @@ class WorkError(BackupError):
 
 
 class JobAction(AreaAction):
-    """An area whose module works in a process of its own, see module_utils/job.py.
+    """An area whose module works in a process of its own, see module_utils/_work/job.py.
 
     Subclasses set ``module`` and ``kind`` besides what AreaAction wants, and call ``planned`` or ``worked``.
     Outside a run, a failed action fails the task.
@@ -157,7 +157,7 @@ class Lines:
     def show(self, progress: dict[str, Any]) -> None:
         """Prints a line when it is time.
 
-        :param progress: state.json, see module_utils/_backup/progress.py
+        :param progress: state.json, see module_utils/_work/progress.py
         """
         now = time.monotonic()
         if now >= self._next:

@@ -5,36 +5,16 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from datetime import datetime, timedelta
 from typing import Any, Dict, List
 
+from .._recovery_points.store import NAME, run_ids
+from .._storage.read import head
 from ..storage import storage_errors
-from .store import NAME, run_ids
-from .verify import head
 
 TOOL_VERSION = "0.1.0"
 #: Unfinished uploads of runs that nobody knows any more are aborted after so long.
 ABANDONED_AFTER = timedelta(days=7)
-
-
-def new_id(now: datetime) -> str:
-    """A recovery point's id, in order of time: 20261123T204030Z-3fa9c1.
-
-    Half of the last part is the fraction of the second, the other half is random.
-    """
-    fraction = now.microsecond * 4096 // 1_000_000
-    return f"{now.strftime('%Y%m%dT%H%M%SZ')}-{fraction:03x}{secrets.randbelow(4096):03x}"
-
-
-def free(directory: str) -> int:
-    """Bytes free in a directory, 0 when it cannot be used."""
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return 0  # said when it is used
-    return status.f_bavail * status.f_frsize
 
 
 def application_of(options: Dict[str, Any]) -> Dict[str, Any]:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 from .._postgres import globals as shared
+from .._postgres.measuring import Measuring
+from .._postgres.programs import compress_arguments, version
+from .._postgres.snapshot import Snapshot
 from .._postgres.sql import NotUnderstood
+from .._storage.squeeze import Squeezed, Squeezer
+from .._storage.upload import ObjectStream, Uploader
+from .._work.programs import Program, run_to_text
+from .._work.scratch import Tail, Watch
 from ..database import libpq_environment
 from ..errors import BackupError
-from .measuring import Measuring
-from .programs import Program, compress_arguments, run_to_text, version
-from .scratch import Tail, Watch
-from .snapshot import Snapshot
-from .squeeze import Squeezed, Squeezer
-from .upload import ObjectStream, Uploader
 
 Stream = Union[ObjectStream, Squeezed]
 

@@ -13,25 +13,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from .._files.application import Application, application_root, limit_of, verify_files
+from .._files.application import plan as plan_files
+from .._postgres import programs
+from .._postgres.measuring import Measuring, rows_of
+from .._postgres.snapshot import Snapshot
+from .._postgres.snapshot import locked as locked_tables
+from .._recovery_points.ids import new_id
+from .._recovery_points.store import NAME, SCHEMA_VERSION, prefix_of
+from .._recovery_points.verify import verify
+from .._storage.squeeze import Squeezer
+from .._storage.upload import Uploader
+from .._work.progress import Progress
+from .._work.scratch import Scratch, destination, free, locked
 from ..checks import utc_now
 from ..database import connected, describe
 from ..errors import BackupError, ConfigurationError, MaintenanceError
 from ..storage import client, patient, storage_errors
-from . import identity, programs, standby
-from .application import Application, application_root, limit_of, verify_files
-from .application import plan as plan_files
-from .common import TOOL_VERSION, application_of, free, new_id, tidy
+from . import identity, standby
+from .common import TOOL_VERSION, application_of, tidy
 from .dump import Dump, dump_globals, in_clear
 from .lock import lock_of
-from .measuring import Measuring, rows_of
-from .progress import Progress
-from .scratch import Scratch, destination, locked
-from .snapshot import Snapshot
-from .snapshot import locked as locked_tables
-from .squeeze import Squeezer
-from .store import NAME, SCHEMA_VERSION, prefix_of
-from .upload import Uploader
-from .verify import verify
 
 
 class Tools:

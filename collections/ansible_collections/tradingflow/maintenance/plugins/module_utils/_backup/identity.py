@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
+from .._postgres.snapshot import Snapshot
+from .._recovery_points import store
+from .._storage.read import head
 from ..database import connected
 from ..errors import BackupError
-from . import store
-from .snapshot import Snapshot
-from .verify import head
 
 #: Recovery points that are looked at to find the newest that can be read.
 LOOKED_AT = 50

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
 from .._pgbackrest.options import PGBACKREST_SPEC
+from .._recovery_points.ids import suffix
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
+from ..words import human
 from . import contents, standby
 
 #: Argument spec of the module recovery_point, without "run".
@@ -47,15 +49,6 @@ SPEC: Dict[str, Any] = {
 }
 
 
-def human(size: float) -> str:
-    """Bytes for people, in powers of 1000 as everywhere in the report: 1.5 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def summary(result: Dict[str, Any]) -> Dict[str, Any]:
     """What the task returns as recovery_point: contract 4 without the long lists."""
     point = result["recovery_point"]
@@ -83,11 +76,6 @@ def summary(result: Dict[str, Any]) -> Dict[str, Any]:
         "application_version": point["application"]["version"],
         "verified": result["verification"]["ok"] if result["verification"] else None,
     }
-
-
-def suffix(engine: str) -> str:
-    """What tells the checks of an engine from those of the daily dump, whose have no suffix."""
-    return "" if engine == "logical" else f":{engine}"
 
 
 def title(engine: str) -> str:

@@ -13,24 +13,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from .._files.application import Application, application_root, limit_of, verify_files
+from .._files.application import plan as plan_files
 from .._pgbackrest import info, wal
+from .._postgres.measuring import Measuring, rows_of
+from .._postgres.restore_point import snapshot_at
+from .._recovery_points import objects
+from .._recovery_points.ids import new_id
+from .._recovery_points.store import NAME, SCHEMA_VERSION, prefix_of
+from .._storage.upload import Uploader
+from .._work.progress import Progress
+from .._work.scratch import destination, free, locked
 from ..checks import utc_now
 from ..database import describe
 from ..errors import BackupError, LockedError
 from ..storage import client, patient, storage_errors
-from . import identity, objects
-from .application import Application, application_root, limit_of, verify_files
-from .application import plan as plan_files
-from .common import TOOL_VERSION, application_of, free, new_id, tidy
+from . import identity
+from .common import TOOL_VERSION, application_of, tidy
 from .lock import lock_of
-from .measuring import Measuring, rows_of
 from .physical_tools import Tools, server_of
 from .physical_verify import archiver, verify
-from .progress import Progress
-from .restore_point import snapshot_at
-from .scratch import destination, locked
-from .store import NAME, SCHEMA_VERSION, prefix_of
-from .upload import Uploader
 
 
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:

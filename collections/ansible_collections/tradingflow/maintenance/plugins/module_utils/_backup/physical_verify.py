@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional
 
 from .._pgbackrest import info, messages
+from .._recovery_points import objects
+from .._recovery_points.verify import verify as read_back
+from .._work.progress import Progress
+from .._work.scratch import Scratch
 from ..checks import utc_now
 from ..database import connected
 from ..errors import MaintenanceError
-from . import objects
 from .physical_tools import Tools
-from .progress import Progress
-from .scratch import Scratch
-from .verify import verify as read_back
 
 
 def archiver(database: Dict[str, Any]) -> Optional[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from .._checks import span
+from .._postgres.snapshot import Snapshot
 from ..checks import CRITICAL, OK, Check, judge, unknown
-from .snapshot import Snapshot
+from ..words import span
 
 #: Seconds behind from which on it is a warning, and critical.
 LIMITS: Dict[str, Any] = {"warning": 900, "critical": 3600}

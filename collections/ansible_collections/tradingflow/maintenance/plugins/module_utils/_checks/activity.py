@@ -12,8 +12,8 @@ import os
 import re
 from typing import Iterator, List
 
-from ..checks import Check, judge
-from . import limits, printable
+from ..checks import Check, judge, limits
+from ..words import printable
 from .host import Host
 
 #: Seconds over which the use of processors is measured: long enough for 1 %, short enough for a sweep over many hosts.

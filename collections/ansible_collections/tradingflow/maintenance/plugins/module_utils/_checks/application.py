@@ -15,13 +15,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, judge, unknown
+from .._http import tls
+from .._http.request import Answer, Replica, context, get, replica
+from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, judge, limits, thresholds_spec, unknown
 from ..errors import ConfigurationError
 from ..masking import masked
-from . import limits, plural, printable, size, thresholds_spec, tls
+from ..words import plural, printable, size
 from .earlier import Earlier, nothing
 from .health import word
-from .http import Answer, Replica, context, get, replica
 from .metrics import BadMetrics, Samples, parse
 from .usage import METRICS_SPEC, MOST, usage
 

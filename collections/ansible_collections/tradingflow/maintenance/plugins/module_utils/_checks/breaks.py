@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import utc_now
-from . import printable
+from ..words import printable
 from .sql import Row
 
 #: Keys that are kept, and characters of one: of ten thousand breaks, two have the same with a chance of 1 to 5 million.

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from zoneinfo import ZoneInfo
 
 from ..errors import ConfigurationError
-from . import printable
+from ..words import printable
 
 #: Opening and close.
 Session = Tuple[float, float]

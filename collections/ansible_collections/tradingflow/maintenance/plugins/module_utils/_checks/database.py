@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
-from ..checks import CRITICAL, Check, judge, unknown
+from ..checks import CRITICAL, Check, judge, limits, thresholds_spec, unknown
 from ..database import DATABASE_SPEC, describe
 from ..errors import ConfigurationError, DatabaseError
-from . import limits, plural, printable, size, thresholds_spec
+from ..words import plural, printable, size
 from .clock import TRIES, Bounds, bounds, compared, narrowed, too_wide
 from .earlier import Earlier, nothing
 from .replication import READ as READ_STATISTICS

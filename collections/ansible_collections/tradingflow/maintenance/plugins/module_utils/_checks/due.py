@@ -10,8 +10,8 @@ import math
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, Check, judge, unknown
-from . import limits, printable, span
+from ..checks import CRITICAL, OK, Check, judge, limits, unknown
+from ..words import printable, span
 from .calendar import DAY, Calendars, Market, UnknownCalendar
 from .guard import guarded
 from .sql import NotMeasured, Probe, Row, Views

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import OK, Check, judge, unknown
-from . import limits, plural
+from ..checks import OK, Check, judge, limits, unknown
+from ..words import plural
 from .due import no_orders
 from .sql import (
     CREATED_AT,

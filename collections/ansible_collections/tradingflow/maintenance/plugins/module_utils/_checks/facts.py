@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Callable, List, Mapping
 
-from . import printable
+from ..words import printable
 from .calendar import UnknownCalendar
 from .sql import HAPPENED, NotMeasured, Row, Views, readable
 

@@ -11,7 +11,7 @@ import traceback
 from typing import Any, Callable, Dict, Iterable, Iterator, List
 
 from ..checks import Check, unknown
-from . import printable
+from ..words import printable
 
 REMEDY = "Report it with the trace in the details. Until it is corrected, look at this by hand."
 

@@ -10,9 +10,9 @@ import json
 import re
 from typing import Any, Dict, List, Tuple
 
+from .._http.request import Answer
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING
-from . import printable
-from .http import Answer
+from ..words import printable
 
 #: What health endpoints say, in lower case.
 HEALTHY = {"ok", "okay", "healthy", "up", "pass", "passing", "ready", "alive", "live", "serving", "success", "true"}

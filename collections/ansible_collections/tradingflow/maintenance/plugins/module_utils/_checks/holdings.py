@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import Check, judge
-from . import limits, plural
+from ..checks import Check, judge, limits
+from ..words import plural
 from .breaks import TOLERANCES, key, outcome, summary, tolerance
 from .executions import EXECUTION_KINDS
 from .matching import EXECUTION

@@ -16,9 +16,9 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from .._logs.entries import LEVELS, UNKNOWN_LEVEL
 from .._logs.reading import SINCE, stamp
-from ..checks import OK, UNKNOWN, Check, judge, unknown
+from ..checks import OK, UNKNOWN, Check, judge, limit_spec, limits, thresholds_spec, unknown
 from ..errors import ConfigurationError
-from . import limit_spec, limits, plural, printable, size, span, thresholds_spec
+from ..words import plural, printable, size, span
 
 LOGS_SPEC: Dict[str, Any] = {
     "sources": {

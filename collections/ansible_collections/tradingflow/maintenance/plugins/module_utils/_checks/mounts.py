@@ -13,8 +13,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Set
 
-from ..checks import Check, judge, unknown
-from . import limits, printable, size
+from ..checks import Check, judge, limits, unknown
+from ..words import printable, size
 from .host import Host
 
 #: File systems that hold no one's data, or none of their own.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, Check, judge, unknown
-from . import limits, plural, printable, span
+from ..checks import CRITICAL, Check, judge, limits, unknown
+from ..words import plural, printable, span
 from .calendar import Calendars, UnknownCalendar
 from .executions import STATUSES
 from .sql import HAPPENED, NotMeasured, Probe, Row, Views, strange, unknown_words

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import UNKNOWN, Check, judge
-from . import limits, plural, printable, span
+from ..checks import UNKNOWN, Check, judge, limits
+from ..words import plural, printable, span
 from .calendar import Calendars, UnknownCalendar
 from .sql import NotMeasured, Probe, Row, Views, finite
 

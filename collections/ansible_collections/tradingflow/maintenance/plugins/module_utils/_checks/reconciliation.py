@@ -14,8 +14,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
-from . import limits, plural
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown
+from ..words import plural
 from .breaks import TOLERANCES, key, outcome, result, tolerance
 from .guard import guarded
 from .matching import EXECUTION, EXECUTIONS, EXECUTIONS_SQL

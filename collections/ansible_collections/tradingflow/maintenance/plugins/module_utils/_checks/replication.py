@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
-from . import limits, plural, printable, span
+from ..checks import CRITICAL, OK, WARNING, Check, judge, limits, unknown
+from ..words import plural, printable, span
 from .earlier import Earlier
 from .sql import NotMeasured, Probe, Row
 

@@ -11,8 +11,8 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
-from . import amount, limits, plural, printable
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, limits, worst
+from ..words import amount, plural, printable
 from .calendar import Calendars, UnknownCalendar
 from .guard import guarded
 from .sql import HAPPENED, LAST_DAY, LAST_DAY_OR_UNDATED, UNDATED, NotMeasured, Probe, Row, Views, finite, readable

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, Check, judge
-from . import limits, plural, printable, span
+from ..checks import CRITICAL, Check, judge, limits
+from ..words import plural, printable, span
 from .sql import NotMeasured, Probe, Row
 
 READ = "Grant the role the right to read statistics: GRANT pg_monitor TO the maintenance user."

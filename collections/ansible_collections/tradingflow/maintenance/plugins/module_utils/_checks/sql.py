@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 from ..checks import Check, unknown
 from ..database import connected, one_line
 from ..errors import ConfigurationError, MaintenanceError
-from . import plural, printable
+from ..words import plural, printable
 from .earlier import Earlier, nothing
 from .guard import escaped
 

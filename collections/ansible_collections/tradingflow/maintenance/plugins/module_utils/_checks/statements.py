@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, Check, judge
+from ..checks import CRITICAL, Check, judge, limits
 from ..database import OURS
-from . import limits, printable
+from ..words import printable
 from .sql import NotMeasured, Probe, Row
 
 #: Executions from which on a statement's mean says anything; what ran a few times is maintenance.

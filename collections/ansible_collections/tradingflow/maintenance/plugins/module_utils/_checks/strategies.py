@@ -14,8 +14,8 @@ import math
 from functools import partial
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown
-from . import limits, plural, printable, span
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown
+from ..words import plural, printable, span
 from .calendar import Calendars, UnknownCalendar
 from .guard import each
 from .sql import NotMeasured, Probe, Row, Views

@@ -13,8 +13,8 @@ import re
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from ..checks import Check, judge, unknown
-from . import limit_spec, limits, size, span, thresholds_spec
+from ..checks import Check, judge, limit_spec, limits, thresholds_spec, unknown
+from ..words import size, span
 from .activity import PRESSURE, failed_units, oom_kills, pressure, processors, reboot_needed, zombies
 from .clock import Bounds, bounds, compared, narrowed
 from .guard import escaped

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, Check, judge, unknown
-from . import amount, limits, plural, printable, span
+from ..checks import CRITICAL, OK, UNKNOWN, Check, judge, limits, unknown
+from ..words import amount, plural, printable, span
 from .due import no_orders
 from .executions import STATUSES
 from .sql import (

@@ -14,23 +14,21 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..checks import Check
+from ..checks import Check, limits, thresholds_spec
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError, DatabaseError
+from ..words import printable
 from . import (
     cover,
     due,
     executions,
     filled,
     holdings,
-    limits,
     open_orders,
     prices,
-    printable,
     reconciliation,
     risk,
     strategies,
-    thresholds_spec,
     trades,
     venue_statements,
 )

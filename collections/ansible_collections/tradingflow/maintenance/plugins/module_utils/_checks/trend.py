@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..checks import OK, Check, judge, plain, unknown
-from . import limits, size, span
+from ..checks import OK, Check, judge, limits, plain, unknown
+from ..words import size, span
 from .earlier import Earlier, moment, number
 from .sql import Probe, Row
 

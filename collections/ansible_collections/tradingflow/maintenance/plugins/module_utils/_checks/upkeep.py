@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import OK, UNKNOWN, WARNING, Check, judge
-from . import limits, printable
+from ..checks import OK, UNKNOWN, WARNING, Check, judge, limits
+from ..words import printable
 from .sql import Probe, Row
 
 #: Blocks read before the share that came from the cache says anything.

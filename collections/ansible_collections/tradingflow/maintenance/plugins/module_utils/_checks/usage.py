@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from statistics import median
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
-from ..checks import OK, Check, judge, unknown
-from . import limits, size, span
+from .._http.request import Replica
+from ..checks import OK, Check, judge, limits, unknown
+from ..words import size, span
 from .earlier import Earlier, moment, number
-from .http import Replica
 from .metrics import BadMetrics, Samples, find
 
 #: Names of metrics, most specific first: the sample service's, then those of the usual client libraries

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, OK, WARNING, Check, judge
-from . import limits, plural, printable
+from ..checks import CRITICAL, OK, WARNING, Check, judge, limits
+from ..words import plural, printable
 from .sql import NotMeasured, Probe, Row, Views, strange
 
 STATEMENTS: Views = {

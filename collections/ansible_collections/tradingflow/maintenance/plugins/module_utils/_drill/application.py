@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 from urllib.parse import quote
 
-from .._backup.programs import child_setup, last_words
-from .._checks import printable
 from .._checks.application import reason, verdict, version_of
-from .._checks.http import Replica, context, get, replica
+from .._http.request import Replica, context, get, replica
 from .._isolation.processes import began, write_group
+from .._postgres.instance import Instance, free_port
+from .._work.programs import child_setup, last_words
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
 from ..errors import ConfigurationError
-from .instance import Instance, free_port
+from ..words import printable
 
 #: Placeholders whose values are secret: they may stand in the environment only, which other users cannot read.
 SECRET = ("{database_url}", "{database_address}", "{database_password}")

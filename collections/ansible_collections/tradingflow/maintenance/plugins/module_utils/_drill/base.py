@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
 
-from .._backup.progress import Progress
+from .._postgres.instance import Instance
+from .._recovery_points.files import check_files
+from .._work.progress import Progress
 from ..checks import Check
-from .files import check_files
-from .instance import Instance
 
 
 class Engine(ABC):

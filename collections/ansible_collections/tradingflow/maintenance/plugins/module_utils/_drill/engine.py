@@ -7,36 +7,32 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
-from .._backup.common import new_id
-from .._backup.objects import all_objects
-from .._backup.progress import Progress
-from .._backup.scratch import Scratch, destination, locked
 from .._isolation.processes import end_inside
+from .._postgres import instance as servers
+from .._postgres import proof
+from .._postgres.heartbeat import heartbeat
+from .._postgres.instance import Account
+from .._recovery_points.fetch import Chosen, check_space, choose, manifest_of
+from .._recovery_points.files import restore_files
+from .._recovery_points.ids import new_id
+from .._recovery_points.objects import all_objects
+from .._work.janitor import janitor
+from .._work.job import DRILL, described
+from .._work.progress import Progress
+from .._work.scratch import Scratch, destination, locked
 from ..checks import Check, as_dicts
 from ..database import connected
 from ..errors import MaintenanceError
-from ..job import DRILL, described
 from ..storage import client
-from . import instance as servers
-from . import proof
 from .application import Application, check_options
 from .engines import engine_of, tools
-from .fetch import Chosen, check_space, choose, manifest_of
-from .files import restore_files
-from .instance import Account
-from .invariants import heartbeat
 from .invariants import measure as measure_invariants
-
-#: Removes the folder when whoever started this is gone, killed or not: a copy of the data must not lie about.
-_JANITOR = """cat >/dev/null; n=0; while test $n -lt 150; do rm -rf -- "$1" 2>/dev/null; test -e "$1" || exit 0
-n=$((n + 1)); sleep 0.1; done"""
 
 
 def check_place(options: Dict[str, Any]) -> Optional[Account]:
@@ -267,24 +263,3 @@ def source_size(options: Dict[str, Any]) -> Dict[str, Any]:
             return {"bytes": int(cursor.fetchone()[0]), "error": None}
     except MaintenanceError as error:
         return {"bytes": None, "error": error.message}
-
-
-@contextmanager
-def janitor(folder: Path) -> Iterator[None]:
-    """A process that removes the folder should we be killed."""
-    with subprocess.Popen(
-        ["/bin/sh", "-c", _JANITOR, "tradingflow-restore", str(folder)],
-        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield
-        finally:
-            # Its end of file comes when we close our end, or die.
-            if process.stdin:
-                process.stdin.close()
-            process.wait()

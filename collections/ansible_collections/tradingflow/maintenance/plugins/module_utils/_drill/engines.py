@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-import glob
-import re
-from typing import Any, Dict, List, Optional, Type
+from typing import Any, Dict, Optional, Type
 
-from .._backup import programs
+from .._postgres import programs
+from .._postgres.programs import installed
 from ..errors import ConfigurationError
 from .base import Engine
 from .logical import Logical
 from .physical import Physical
 
-INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 ENGINES: Dict[str, Type[Engine]] = {engine.name: engine for engine in (Logical, Physical)}
 
 
@@ -53,17 +51,6 @@ def tools(options: Dict[str, Any], engine: Type[Engine], point: Dict[str, Any]) 
         except ConfigurationError as error:
             first = first or error
     raise first or ConfigurationError("There is no PostgreSQL server.")
-
-
-def installed(major: int, *, newer: bool = True) -> List[str]:
-    """Where distributions put a server's programs, which are in no PATH: of this major version, then of newer ones."""
-    found = {}
-    for pattern in INSTALLED:
-        for folder in glob.glob(pattern):
-            number = re.search(r"(\d+)/bin$", folder)
-            if number and (int(number[1]) == major or (newer and int(number[1]) > major)):
-                found[int(number[1])] = folder
-    return [found[number] for number in sorted(found)]
 
 
 def _find(place: Optional[str], engine: Type[Engine]) -> Dict[str, str]:

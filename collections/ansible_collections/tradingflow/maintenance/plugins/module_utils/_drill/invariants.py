@@ -9,9 +9,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Callable, Dict, List
 
-from .._checks import printable
 from ..checks import CRITICAL, OK, Check, unknown
 from ..database import connected, one_line
+from ..words import printable
 
 try:
     import psycopg2
@@ -70,18 +70,3 @@ def _one(cursor: Any, invariant: Dict[str, Any]) -> Check:
             " recovery point.",
         )
     return Check(id, title, OK, 0, critical=1, message=f"{title}: holds.")
-
-
-def heartbeat(database: Dict[str, Any]) -> Any:
-    """When the platform last gave a sign of life in the restored copy, None when it says nothing.
-
-    :raises DatabaseError: the database does not answer
-    """
-    with connected(database, statement_timeout=60) as connection, connection.cursor() as cursor:
-        try:
-            cursor.execute("SELECT max(beat_at)::timestamptz FROM maintenance.heartbeat")
-            return cursor.fetchone()[0]
-        except psycopg2.Error:
-            if connection.closed:
-                raise
-            return None

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from .._backup.options import human
-from .._checks import span
 from ..checks import OK, Check, judge, unknown
+from ..words import human, span
 
 #: Phases that take longer the larger the database is.
 GROWING = ("fetch", "files", "restore", "prove")

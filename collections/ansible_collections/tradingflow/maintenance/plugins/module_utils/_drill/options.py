@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from .._backup.options import human
-from .._checks import span
 from .._pgbackrest.configuration import REPOSITORY_SPEC
+from .._recovery_points.fetch import ANY
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, utc_now, worst
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
+from ..words import human, span
 from . import objectives
-from .fetch import ANY
 
 #: What a drill of a recovery point by pgBackRest needs to know.
 PGBACKREST_SPEC: Dict[str, Any] = {

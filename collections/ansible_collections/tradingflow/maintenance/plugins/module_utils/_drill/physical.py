@@ -11,18 +11,18 @@ import shlex
 import time
 from typing import Any, Callable, Dict, List, Optional, cast
 
-from .._backup import objects
-from .._backup.common import free
-from .._backup.progress import Progress
-from .._checks import printable
 from .._pgbackrest import configuration, info, program
 from .._pgbackrest.messages import failure
+from .._postgres.instance import FULL, account
+from .._recovery_points import objects
+from .._recovery_points.fetch import Download, ours
+from .._work.progress import Progress
+from .._work.scratch import free
 from ..checks import CRITICAL, Check
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
+from ..words import printable
 from . import replay
 from .base import Engine
-from .fetch import Download, ours
-from .instance import FULL, account
 from .restored import Restored, Target, check_apart
 
 _CIPHER = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."

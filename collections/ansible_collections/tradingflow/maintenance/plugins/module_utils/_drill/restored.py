@@ -21,13 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from .._backup.programs import child_setup
-from .._backup.snapshot import quoted
-from .._checks import printable
 from .._isolation import walls
-from ..database import connected
+from .._postgres.instance import Account, Instance, environment, failed, free_port
+from .._work.programs import child_setup
+from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
-from .instance import Account, Instance, environment, failed, free_port
+from ..words import printable
 
 #: Why a role cannot be connected as, other than that the server is not ready yet.
 _NOT_SO = re.compile(

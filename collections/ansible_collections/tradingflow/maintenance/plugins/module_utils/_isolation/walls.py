@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
-from .._backup.programs import child_setup
+from .._work.programs import child_setup
 from ..errors import ConfigurationError, RestoreError
 from . import confine
 

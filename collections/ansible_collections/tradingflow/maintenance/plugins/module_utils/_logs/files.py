@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
 
-from .._checks import printable, size
+from ..words import printable, size
 from .encoding import decoded
 from .entries import CUT, Entries
 from .names import Listing, listed

@@ -10,8 +10,8 @@ import hashlib
 import re
 from typing import Any, Dict
 
-from .._checks import printable
 from ..masking import MASK, masked, without_secrets
+from ..words import printable
 
 #: Of a message beyond this many characters nothing is looked at.
 LONGEST_TEXT = 2000

@@ -18,8 +18,8 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional
 
-from .._checks import size
 from ..errors import ConfigurationError
+from ..words import size
 from .encoding import decoded
 from .entries import CUT, Entries, Line
 from .files import END

@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
-from .._checks import plural, printable
 from ..errors import ConfigurationError, MaintenanceError
+from ..words import plural, printable
 from .entries import CUT, Entries, compiled
 from .files import Files, Truncated
 from .fingerprints import sample_of

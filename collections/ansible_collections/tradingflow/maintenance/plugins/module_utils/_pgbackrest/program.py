@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .._backup.programs import child_setup
+from .._work.programs import child_setup
 from ..errors import BackupError, ConfigurationError
 from .messages import failure
 

@@ -9,8 +9,7 @@ import shlex
 from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from .._backup.snapshot import quoted
-from ..database import connected
+from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError
 from .program import Account, acting_as
 

@@ -9,9 +9,9 @@ import re
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from .._checks import plural
 from ..errors import BackupError
 from ..storage import list_keys, storage_errors
+from ..words import plural
 
 #: A segment as an object: its name, the SHA-1 of its contents, and how it is compressed.
 _OBJECT = re.compile(r"([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?")

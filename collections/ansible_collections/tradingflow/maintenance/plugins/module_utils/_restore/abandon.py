@@ -13,18 +13,19 @@ import os
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
-from .._backup.common import new_id
-from .._backup.progress import Progress
-from .._backup.scratch import base, destination, locked
 from .._pgbackrest.program import account
+from .._postgres import server, tablespaces
+from .._postgres.cluster import Cluster, until_primary, version_in
+from .._postgres.replay import remove_home
+from .._recovery_points.ids import new_id
+from .._work.job import RESTORE
+from .._work.progress import Progress
+from .._work.scratch import base, destination, locked
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from ..job import RESTORE
-from . import guards, server, tablespaces
-from .cluster import Cluster, until_primary, version_in
+from ..refusal import Refusal
+from . import guards
 from .directories import PARTS, aside, put_back, remove_made
-from .guards import Refusal
-from .replay import remove_home
 from .state import State
 
 

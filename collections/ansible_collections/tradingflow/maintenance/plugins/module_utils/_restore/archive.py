@@ -10,14 +10,15 @@ import re
 from pathlib import Path
 from typing import Iterable, List, Set, Tuple
 
-from .._backup.programs import NOT_BUILT, run_to_text
-from .._drill.instance import failed
 from .._postgres import globals as shared
 from .._postgres import toc
+from .._postgres.instance import failed
+from .._postgres.programs import NOT_BUILT
 from .._postgres.sql import NotUnderstood, statements
 from .._postgres.toc import Contents, Entry
+from .._work.job import RESTORE
+from .._work.programs import run_to_text
 from ..errors import BackupError
-from ..job import RESTORE
 
 #: Entries that belong to single tables after their rows are there.
 _INDEXES = ("INDEX", "INDEX ATTACH", "CONSTRAINT", "CHECK CONSTRAINT")

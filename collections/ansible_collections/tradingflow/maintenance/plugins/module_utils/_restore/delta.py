@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from .._backup.programs import child_setup
+from .._work.programs import child_setup
 
 #: WAL comes from the archive; a postmaster.pid would mean that the copy is a running server's.
 _NOT = ("pg_wal", "pg_tblspc", "postmaster.pid", "postmaster.opts")

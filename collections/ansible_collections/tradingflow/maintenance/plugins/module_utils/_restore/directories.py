@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from .._isolation.processes import end_inside, mark, same
+from .._postgres.server import lower_id
 from ..errors import ConfigurationError, RestoreError
-from .server import lower_id
 from .state import State
 
 #: What is put in place as a directory.

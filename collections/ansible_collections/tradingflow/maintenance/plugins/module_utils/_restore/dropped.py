@@ -9,12 +9,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Dict
 
-from .._checks import plural
 from .._pgbackrest import records, timelines
+from .._postgres import server
+from .._postgres.replay import number
 from ..database import connected
 from ..errors import MaintenanceError, RestoreError
-from . import server
-from .replay import number
+from ..words import plural
 from .timeline import Choice
 
 #: Segments that are looked through for the beginning of a DROP DATABASE; it waits for a checkpoint in its middle.

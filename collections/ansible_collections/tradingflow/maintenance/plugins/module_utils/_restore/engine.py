@@ -18,21 +18,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from .._backup.common import new_id
-from .._backup.progress import Progress
-from .._backup.scratch import Scratch, base, destination, locked
-from .._backup.store import NAME, intact, prefix_of, run_ids
-from .._backup.verify import head
-from .._drill.engine import janitor
-from .._drill.fetch import Chosen, choose
-from .._drill.instance import failed
+from .._postgres.instance import failed
+from .._recovery_points.fetch import Chosen, choose
+from .._recovery_points.ids import new_id
+from .._recovery_points.store import NAME, intact, prefix_of, run_ids
+from .._storage.read import head
+from .._work.janitor import janitor
+from .._work.job import RESTORE, described
+from .._work.progress import Progress
+from .._work.scratch import Scratch, base, destination, locked
 from ..checks import Check, as_dicts, utc_now
 from ..errors import ConfigurationError, MaintenanceError, RestoreError
-from ..job import RESTORE, described
+from ..refusal import Refusal
 from ..storage import client
 from . import abandon, guards, remove
 from .directories import PARTS
-from .guards import Refusal
 from .logical import Whole
 from .parts import Parts
 from .physical import PointInTime

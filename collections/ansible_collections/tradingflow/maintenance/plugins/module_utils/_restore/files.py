@@ -10,14 +10,15 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .._backup.repository import ROLE
-from .._drill.fetch import manifest_of
-from .._drill.files import check_files, restore_files
+from .._files.repository import ROLE
 from .._isolation.processes import mark
+from .._recovery_points.fetch import manifest_of
+from .._recovery_points.files import check_files, restore_files
 from ..checks import OK, Check
 from ..errors import ConfigurationError, RestoreError
+from ..refusal import Refusal
 from . import directories
-from .guards import Refusal, of_confirmation
+from .guards import of_confirmation
 from .options import parts_of
 from .state import State
 

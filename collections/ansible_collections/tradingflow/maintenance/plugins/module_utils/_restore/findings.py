@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._backup.options import human
-from .._checks import span
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
+from ..words import human, span
 from .timeline import words_of
 
 #: What ended a restore, when it was no fault of the recovery point: then nothing is known of it.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, Optional
 
-from .._backup.proof import walk
 from .._ledger.keys import PublicKeys, public_key, signing_key
 from .._ledger.places import Store
+from .._recovery_points.proven import walk
 from ..errors import MaintenanceError
 
 #: Phases of a drill that a restore has too, and that grow with the data.

@@ -10,37 +10,17 @@ import errno
 import http.client
 import os
 import socket
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from .._backup.options import human
-from .._checks import printable
-from .._checks.http import context, get, replica
+from .._http.request import context, get, replica
 from ..errors import ConfigurationError
+from ..refusal import Refusal
+from ..words import human, printable
 from .options import OVERRIDES, parts_of
 
 #: What asking nobody ends in.
 _SILENT = (ConnectionRefusedError, TimeoutError, socket.timeout, socket.gaierror)
-
-
-@dataclass
-class Refusal:
-    """One thing that forbids it.
-
-    :param name: short, part of a check's id
-    :param word: what an operator says to insist (restore_overrides), empty when nobody can
-    """
-
-    name: str
-    message: str
-    remedy: str
-    word: str = ""
-
-    def as_dict(self) -> Dict[str, str]:
-        """As JSON data."""
-        found: Dict[str, str] = asdict(self)
-        return found
 
 
 def check_words(options: Dict[str, Any]) -> None:

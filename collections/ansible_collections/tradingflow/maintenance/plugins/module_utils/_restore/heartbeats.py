@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
-from .._checks import span
+from .._postgres import server
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import MaintenanceError
-from . import loss, server
+from ..words import span
+from . import loss
 from .target import Target
 
 

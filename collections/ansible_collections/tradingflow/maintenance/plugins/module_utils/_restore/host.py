@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from .._pgbackrest import configuration
+from .._postgres.cluster import Cluster
 from ..errors import ConfigurationError
+from ..refusal import Refusal
 from . import directories, guards
-from .cluster import Cluster
-from .guards import Refusal
 
 
 def of_host(

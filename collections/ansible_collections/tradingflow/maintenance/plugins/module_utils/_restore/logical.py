@@ -9,22 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._backup import programs
-from .._backup.programs import find
-from .._checks import printable
-from .._drill import proof
-from .._drill.fetch import Download
-from .._drill.logical import FREE, as_name, execute, left_out, made_with, run_program, size_of
-from .._drill.statistics import analyzed
 from .._postgres import globals as shared
+from .._postgres import programs, proof, server
+from .._postgres.programs import find
+from .._postgres.restoring import FREE, as_name, execute, left_out, made_with, run_program, size_of
 from .._postgres.sql import NotUnderstood
+from .._postgres.statistics import analyzed
 from .._postgres.toc import Contents, Entry
+from .._recovery_points.fetch import Download
+from .._work.job import RESTORE
 from ..checks import OK, Check
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from ..job import RESTORE
-from . import archive, guards, loss, server
+from ..refusal import Refusal
+from ..words import printable
+from . import archive, guards, loss
 from .files import Files
-from .guards import Refusal
 from .options import parts_of
 from .state import State
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, Dict, Optional
 
-from .._drill.invariants import heartbeat
 from .._ledger.record import parse_time
+from .._postgres.heartbeat import heartbeat
+from .._postgres.server import named
 from ..errors import MaintenanceError
-from .server import named
 
 
 def moment(text: Any) -> Optional[datetime]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from .._backup import measuring, programs, snapshot
-from .._drill import proof
-from .._drill.logical import FREE, as_name, run_program
+from .._postgres import measuring, programs, proof, server, snapshot
+from .._postgres.restoring import FREE, as_name, run_program
+from .._work.job import RESTORE
 from ..checks import OK, Check
-from ..database import connected
+from ..database import connected, quoted
 from ..errors import ConfigurationError, RestoreError
-from ..job import RESTORE
-from . import archive, directories, guards, server
-from .guards import Refusal
+from ..refusal import Refusal
+from . import archive, directories, guards
 from .logical import Logical, renamed
 from .replace import dependents, replace
 from .state import State
@@ -216,10 +215,10 @@ class Parts(Logical):
         with connected(made, statement_timeout=0, pinned=True) as connection:
             server.run(connection, "SET default_transaction_read_only = off; SET session_replication_role = replica")
             for name in names:
-                server.run(connection, f"CREATE SCHEMA {snapshot.quoted(name)}")
+                server.run(connection, f"CREATE SCHEMA {quoted(name)}")
             for schema, name in tables:
-                source = f"{snapshot.quoted(schema)}.{snapshot.quoted(name)}"
-                server.run(connection, f"ALTER TABLE {source} SET SCHEMA {snapshot.quoted(schemas[schema])}")
+                source = f"{quoted(schema)}.{quoted(name)}"
+                server.run(connection, f"ALTER TABLE {source} SET SCHEMA {quoted(schemas[schema])}")
         return schemas
 
     def _copy(self, job: Any, made: Dict[str, Any], target: Dict[str, Any], schemas: List[str]) -> None:

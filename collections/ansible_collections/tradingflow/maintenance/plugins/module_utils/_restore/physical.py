@@ -12,24 +12,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from .._drill import proof
-from .._drill.fetch import Download
 from .._isolation.processes import end_inside, mark, same
 from .._pgbackrest import info
 from .._pgbackrest.program import PgBackRest
+from .._postgres import proof, server, tablespaces
+from .._postgres.cluster import Cluster, check_version
+from .._postgres.replay import Replay, apart_of, remove_home
+from .._recovery_points.fetch import Download
 from ..checks import OK, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from . import delta, directories, guards, loss, server, tablespaces
-from .cluster import Cluster, check_version
+from ..refusal import Refusal
+from . import delta, directories, guards, loss
 from .dropped import check_there
 from .files import Files
-from .guards import Refusal
 from .heartbeats import floor_of, heartbeats, judged
 from .host import of_host
 from .logical import renamed
 from .options import parts_of
-from .replay import Replay, apart_of, remove_home
 from .start import begin
 from .state import State
 from .target import target_of

@@ -13,15 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .._backup.common import new_id
-from .._backup.progress import Progress
-from .._backup.scratch import base, destination, locked
-from .._backup.snapshot import quoted
 from .._isolation.processes import inside, same
-from ..database import connected
+from .._postgres import server, tablespaces
+from .._recovery_points.ids import new_id
+from .._work.job import RESTORE
+from .._work.progress import Progress
+from .._work.scratch import base, destination, locked
+from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError
-from ..job import RESTORE
-from . import server, tablespaces
 from .state import State
 
 _SCHEMA = re.compile(r"restored_\d{8}t\d{6}z_[0-9a-f]{6}(_\d+)?")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Tuple
 
-from .._backup import measuring, snapshot
-from .._backup.snapshot import quoted
-from .._drill import proof
-from ..database import connected
+from .._postgres import measuring, proof, server, snapshot
+from ..database import connected, quoted
 from ..errors import RestoreError
-from . import server
 
 Tables = List[Tuple[str, str]]
 

@@ -11,13 +11,14 @@ from typing import Any, Callable, Optional
 
 from .._pgbackrest import history
 from .._pgbackrest.archive import Archive
+from .._postgres import server
+from .._postgres.cluster import until_primary
+from .._postgres.replay import number
 from ..checks import OK, WARNING, Check
 from ..database import connected
 from ..errors import RestoreError
-from . import loss, server
-from .cluster import until_primary
+from . import loss
 from .heartbeats import heartbeats, judged, moved
-from .replay import number
 from .state import State
 
 #: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.

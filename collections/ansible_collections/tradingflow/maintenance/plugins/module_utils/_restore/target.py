@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Optional
 
+from .._postgres.replay import number
 from ..errors import ConfigurationError
 from .loss import iso
-from .replay import number
 
 #: A backup's end is known to the second only.
 _SECOND = timedelta(seconds=1)

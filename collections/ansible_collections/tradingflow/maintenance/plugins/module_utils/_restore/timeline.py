@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, Dict, List, Optional
 
 from .._pgbackrest.timelines import Timeline, Tree, end_of, place
+from .._postgres.replay import number
 from ..errors import ConfigurationError, RestoreError
 from .loss import iso
-from .replay import number
 from .target import Target
 
 _AUTO, _NEWEST = "auto", "latest"

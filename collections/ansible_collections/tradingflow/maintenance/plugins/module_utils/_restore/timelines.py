@@ -12,10 +12,11 @@ from typing import Any, Dict, Optional, Tuple
 
 from .._pgbackrest import timelines
 from .._pgbackrest.archive import Archive
+from .._postgres import server
+from .._postgres.cluster import Cluster, version_in
+from .._postgres.replay import number
 from ..errors import ConfigurationError, DatabaseError, RestoreError
-from . import loss, server
-from .cluster import Cluster, version_in
-from .replay import number
+from . import loss
 from .target import Target
 from .timeline import Choice, choose
 

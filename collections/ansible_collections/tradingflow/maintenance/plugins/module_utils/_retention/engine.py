@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
-from .._backup.files_restic import made_at
-from .._backup.verify import head
-from .._checks import span
+from .._files.stored import made_at
 from .._ledger.places import Store
 from .._ledger.points import Known, look_up, trusted
+from .._storage.read import head
 from .._wal.repository import look
 from ..errors import MaintenanceError
 from ..storage import client, key
+from ..words import span
 from . import files, physical, rules
 from .decided import Decided, Done, Rest, begun, intent, outcome
 from .deletion import Refused, delete

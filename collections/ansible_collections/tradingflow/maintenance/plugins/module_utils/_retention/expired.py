@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from .._checks import plural, size
 from .._wal.repository import Repository
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..errors import MaintenanceError
+from ..words import plural, size
 
 ID, TITLE = "retention.repository", "Backups of pgBackRest"
 

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
-from .._backup import repository
-from .._backup.files_restic import made_at
-from .._backup.restic import Restic, need
-from .._backup.store import ID, NAME
+from .._files import repository
+from .._files.restic import Restic, need
+from .._files.stored import made_at
 from .._ledger.points import REASON, Known
+from .._recovery_points.store import ID, NAME
 from ..errors import BackupError, ConfigurationError, LockedError, MaintenanceError
 from ..storage import client
 from .inventory import Inventory

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._checks import size
 from ..checks import OK, WARNING, Check, unknown, utc_now
 from ..errors import MaintenanceError
+from ..words import size
 from .decided import Decided, Done
 from .engine import ALTERED
 from .options import effective_rules

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
-from .._backup import objects
-from .._backup.repository import facts_of
-from .._backup.store import ID, NAME, SCHEMA_VERSION, prefix_of
+from .._files.repository import facts_of
 from .._ledger.places import NO_LOCK, ClientError, store_date
+from .._recovery_points import objects
+from .._recovery_points.store import ID, NAME, SCHEMA_VERSION, prefix_of
 from ..storage import error_code, list_keys, storage_errors
 
 _NOT_HERE = ("NotImplemented", "501", "MethodNotAllowed", "405")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._checks import plural, printable, span
 from .._pgbackrest.wal import number
 from ..checks import CRITICAL, STATUSES, UNKNOWN, WARNING, Check, judge, unknown
+from ..words import plural, printable, span
 from . import names
 from .repository import Archive, Repository
 from .server import Server

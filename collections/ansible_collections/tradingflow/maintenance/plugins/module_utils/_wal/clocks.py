@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, Optional
 
-from .._checks import span
 from .._ledger.places import store_date
 from ..checks import Check, judge, unknown
 from ..storage import storage_errors
+from ..words import span
 from .server import Server
 
 STORE, STORE_TITLE = "backups.clock:store", "Clock of the store"

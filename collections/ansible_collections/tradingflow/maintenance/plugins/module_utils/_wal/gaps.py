@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
-from .._checks import plural
 from .._pgbackrest.wal import number
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
+from ..words import plural
 from . import names
 from .repository import Archive, Repository
 

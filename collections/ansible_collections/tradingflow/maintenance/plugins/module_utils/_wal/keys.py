@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 from urllib.parse import urlsplit
 
-from .._checks import plural, printable
-from .._checks.http import Replica
-from .._checks.tls import Certificate, first_to_expire, read, sent
+from .._http.request import Replica
+from .._http.tls import Certificate, first_to_expire, read, sent
 from ..checks import Check, judge, unknown
 from ..errors import ConfigurationError
+from ..words import plural, printable
 
 CERTIFICATE, CERTIFICATE_TITLE = "backups.store_certificate", "Certificate of the store"
 KEYS, KEYS_TITLE = "backups.keys", "Keys that end"

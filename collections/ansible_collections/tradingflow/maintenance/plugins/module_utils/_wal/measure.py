@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from .._checks import limits
-from ..checks import Check, unknown
+from ..checks import Check, limits, unknown
 from ..errors import MaintenanceError, StorageError
 from ..storage import client
 from . import archived, clocks, gaps, names, needs, points, repository

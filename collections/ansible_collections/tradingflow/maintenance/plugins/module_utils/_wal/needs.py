@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from .._backup import objects
-from .._backup.options import human
-from .._checks import plural
 from .._pgbackrest.wal import between
+from .._recovery_points import objects
 from ..checks import CRITICAL, OK, Check, unknown
 from ..errors import BackupError
+from ..words import human, plural
 from .points import Points
 from .repository import MANIFEST, Repository
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._backup import store
-from .._backup.verify import fetch
+from .._recovery_points import store
+from .._storage.read import fetch
 from ..storage import storage_errors
 from .repository import Archive, Repository
 from .server import Server
