@@ -100,6 +100,16 @@ def left_out(reason: str) -> None:
     pytest.skip(reason)
 
 
+def check_out(folder: Path) -> None:
+    """Copies the project's files, as they are here, into a folder that it makes."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink() or (ROOT / name).exists():
+            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+
+
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Sandbox]:
     """A small sandbox, up for the whole session; tests put back what they change in it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.processes import alive
-from tests.conftest import ROOT, left_out
+from tests.conftest import check_out, left_out
 
 NOBODY = 65534
 
@@ -24,12 +24,7 @@ def checkout() -> Iterator[Path]:
     """A clone of what is committed and changed here, owned by an ordinary user."""
     folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
     clone = folder / "a b'c ü" / "checkout"
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        target = clone / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_symlink() or (ROOT / name).exists():
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    check_out(clone)
     if os.getuid() == 0:
         subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
     folder.chmod(0o755)

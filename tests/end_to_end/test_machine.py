@@ -41,7 +41,12 @@ class Host:
         self.platform = platform
         self.artifacts = folder / "artifacts"
         self.inventory = folder / "hosts.json"
-        self._fill()
+        users = "; ".join(
+            f"{'ALTER' if name == 'postgres' else 'CREATE'} ROLE {name} LOGIN PASSWORD $${PASSWORDS[name]}$$"
+            for name in ("tradingflow_maintenance", "postgres")
+        )
+        made.sql(users, "postgres")
+        made.fill(platform)
         database = {"host": "127.0.0.1", "port": made.ports["postgres"], "name": "tradingflow", "sslmode": "require"}
         s3 = platform.state["s3"]
         repository = {name: s3[name] for name in ("bucket", "region", "endpoint", "access_key", "secret_key")}
@@ -85,27 +90,6 @@ class Host:
             ),
             encoding="utf-8",
         )
-
-    def _fill(self) -> None:
-        """Copies the sandbox's database here."""
-        postgres = self.platform.state["postgres"]
-        dumped = subprocess.run(
-            [
-                *(f"{postgres['bin_dir']}/pg_dump", "--no-owner", "--no-privileges", "-h", postgres["host"]),
-                *("-p", str(postgres["port"]), "-U", postgres["superuser"], "-d", postgres["database"]),
-            ],
-            env={"PGPASSWORD": postgres["superuser_password"]},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        users = "; ".join(
-            f"{'ALTER' if name == 'postgres' else 'CREATE'} ROLE {name} LOGIN PASSWORD $${PASSWORDS[name]}$$"
-            for name in ("tradingflow_maintenance", "postgres")
-        )
-        self.machine.sql(f"{users}; CREATE DATABASE tradingflow", "postgres")
-        # A newer server's setting, which this one does not know.
-        self.machine.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
 
     def play(self, name: str, *arguments: str, root: bool = True, **variables: Any) -> Playbook:
         """Runs a playbook on it."""

@@ -10,13 +10,12 @@ import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Sandbox, left_out
+from tests.conftest import ROOT, Sandbox, check_out, left_out
 from tests.machine import CLUSTER, Machine, machine
 
 PAGE = ROOT / "docs/production.md"
@@ -85,12 +84,7 @@ class Runner:
         self.home = folder / "home"
         self.home.mkdir()
         self.machine, self.platform = made, platform
-        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        for name in filter(None, names.split("\0")):
-            target = self.checkout / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_symlink() or (ROOT / name).exists():
-                shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        check_out(self.checkout)
         # The environment is the tests' own; the fresh checkout's test makes one.
         (self.checkout / ".venv").symlink_to(ROOT / ".venv")
         for path in (self.checkout / "requirements").iterdir():
@@ -232,23 +226,9 @@ class Runner:
             self.units(block.text)
 
 
-@contextmanager
-def application(made: Machine, platform: Sandbox) -> Iterator[None]:
+def start_application(made: Machine, platform: Sandbox) -> None:
     """The sample application as a unit, on a copy of the sandbox's database."""
-    postgres = platform.state["postgres"]
-    dumped = subprocess.run(
-        [
-            *(f"{postgres['bin_dir']}/pg_dump", "--no-owner", "--no-privileges", "-h", postgres["host"]),
-            *("-p", str(postgres["port"]), "-U", postgres["superuser"], "-d", postgres["database"]),
-        ],
-        env={"PGPASSWORD": postgres["superuser_password"]},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    made.sql("CREATE DATABASE tradingflow", "postgres")
-    # A newer server's setting, which this one does not know.
-    made.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
+    made.fill(platform)
     library = importlib.util.find_spec("sqlalchemy")
     assert library
     assert library.origin
@@ -274,7 +254,6 @@ def application(made: Machine, platform: Sandbox) -> Iterator[None]:
     made.run(
         "chown -R postgres: /opt/tradingflow && systemctl daemon-reload && systemctl enable --now tradingflow.service"
     )
-    yield
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +265,8 @@ def runner(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
     made = machine({CA_FILE.lstrip("/"): text}, more_ports=["application"])
     ca.write_text(text, encoding="utf-8")
     try:
-        with made as host, application(host, platform):
+        with made as host:
+            start_application(host, platform)
             yield Runner(tmp_path_factory.mktemp("runner"), host, platform)
     finally:
         ca.unlink()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sandbox.processes import free_ports
-from tests.conftest import ROOT, left_out
+from tests.conftest import ROOT, Sandbox, left_out
 
 SCRIPT = Path(__file__).with_name("debian.sh")
 NAME = "db1"
@@ -73,6 +73,23 @@ class Machine:
             f"runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -p {self.ports['postgres']} {database}",
             text=statements,
         ).strip()
+
+    def fill(self, platform: Sandbox) -> None:
+        """Makes its database "tradingflow" a copy of the sandbox's."""
+        postgres = platform.state["postgres"]
+        dumped = subprocess.run(
+            [
+                *(f"{postgres['bin_dir']}/pg_dump", "--no-owner", "--no-privileges", "-h", postgres["host"]),
+                *("-p", str(postgres["port"]), "-U", postgres["superuser"], "-d", postgres["database"]),
+            ],
+            env={"PGPASSWORD": postgres["superuser_password"]},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        self.sql("CREATE DATABASE tradingflow", "postgres")
+        # A newer server's setting, which this one does not know.
+        self.sql(dumped.replace("SET transaction_timeout = 0;\n", ""))
 
     def up(self) -> bool:
         """Whether everything on it has started."""
