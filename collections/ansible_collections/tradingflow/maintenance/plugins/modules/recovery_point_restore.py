@@ -32,6 +32,19 @@ options:
     required: true
   database:
     description: The server, as a superuser. Its name is that of the database restored into.
+  reader:
+    description:
+      - As whom the newest heartbeat of the database that is there is read, instead of the user of O(database). A view
+        runs functions of whoever wrote it, with the rights of whoever reads it.
+    type: dict
+    suboptions:
+      user:
+        description: Its name.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
   mode:
     description:
       - V(whole) for database and application files of a recovery point in the logical format.
@@ -188,10 +201,11 @@ options:
         the recovery point's. V(other_database), the recovery point is of another database than O(database) names.
         V(empty), the recovery point holds not a single row. V(parts_apart), only one of database and files is restored.
         V(incomplete), what cannot be made after the rows is left out (indexes, keys, triggers, materialised views), and
-        C(restore.incomplete) is critical.
+        C(restore.incomplete) is critical. V(source_functions), functions that roles without a superuser's rights wrote
+        run with the rights of O(database), as by pg_restore alone.
     type: list
     elements: str
-    choices: [other_environment, other_cluster, other_database, empty, parts_apart, incomplete]
+    choices: [other_environment, other_cluster, other_database, empty, parts_apart, incomplete, source_functions]
     default: []
   system_identifier:
     description: The server's system identifier, when it is another than the recovery point's on purpose.

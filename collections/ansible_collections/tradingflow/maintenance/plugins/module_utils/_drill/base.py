@@ -82,6 +82,10 @@ class Engine(ABC):
         :raises RestoreError: with PostgreSQL's message
         """
 
+    def reader(self, name: str) -> Dict[str, Any]:
+        """The option "database" for the restored one, as whoever looks at it."""
+        return self.instance.database(name)
+
     def finish(self, progress: Progress) -> List[Check]:
         """Brings the instance from there to where a restore after a disaster would end, and says what is there.
 
@@ -89,3 +93,6 @@ class Engine(ABC):
         :raises RestoreError: with PostgreSQL's message
         """
         return []
+
+    def hand_over(self) -> None:  # noqa: B027 most have nothing to do
+        """Before the application is started on it: everything is as a restore would leave it."""

@@ -201,11 +201,11 @@ class _Drill:
         data = folder / "application files"
         self._files(engine.objects, data, folder / "restic")
         progress.phase("prove")
-        database = instance.database(name)
-        self.loss = _loss(heartbeat(database))
-        self.checks += [*proof.of_contents(point), *proof.compare(database, point, jobs, tick)]
+        database, reader = instance.database(name), engine.reader(name)
+        self.loss = _loss(heartbeat(reader))
+        self.checks += [*proof.of_contents(point), *proof.compare(reader, point, jobs, tick)]
         self.checks += measure_invariants(
-            database, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
+            reader, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
         )
         further = engine.finish(progress)
         if further:
@@ -215,6 +215,7 @@ class _Drill:
             self.loss = _loss(heartbeat(database))
             progress.phase("prove")
         self.checks.append(proof.indexes(database, jobs, tick, full=options["index_check"] == "full"))
+        engine.hand_over()
         application = options.get("application")
         healthy = True
         if application:

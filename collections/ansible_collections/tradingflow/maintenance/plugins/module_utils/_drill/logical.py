@@ -13,6 +13,7 @@ from .._postgres import programs, toc
 from .._postgres.restoring import FREE, as_name, execute, left_out, made_with, run_program, size_of
 from .._postgres.sql import NotUnderstood
 from .._postgres.statistics import analyzed
+from .._postgres.unprivileged import Unprivileged
 from .._recovery_points.fetch import Download
 from .._recovery_points.files import space as files_space
 from .._work.job import DRILL
@@ -60,18 +61,24 @@ class Logical(Engine):
         progress.phase("restore")
         self._globals()
         self._database(name)
-        arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
-        arguments += ["--no-subscriptions", f"--dbname={as_name(name)}"]
-        if not self._tablespaces:
-            arguments.append("--no-tablespaces")
+        self.apart = Unprivileged(self.instance.database(name), self._contents, f"{self.instance.superuser}_apart")
         with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": size_of(connection, name), "bytes_total": total})
-            self._run([*arguments, str(self.objects / "database")], progress, PGOPTIONS=FREE)
+            for entries in self.apart.everything():
+                self.apart.restore(entries, lambda into, part: self._pg_restore(into, part, progress))
         # What a restored database needs before anybody uses it; the connection that measured the phase is gone.
         progress.phase("restore")
         self.found += [check for check in [analyzed(self.instance.database(name), progress.tick, "drill")] if check]
         return name
+
+    def reader(self, name: str) -> Dict[str, Any]:
+        """Looks at everything, without a superuser's rights: views call functions as whoever looks."""
+        return self.apart.reader
+
+    def hand_over(self) -> None:
+        """See Engine.hand_over."""
+        self.apart.end()
 
     @property
     def _tablespaces(self) -> bool:
@@ -94,16 +101,21 @@ class Logical(Engine):
     def _database(self, name: str) -> None:
         """Makes the database with encoding, collation, owner, rights and settings as they were, as a restore would."""
         try:
-            contents = toc.read(self.objects / "database/toc.dat")
-            made, _wanted = shared.of_database(contents, name, tablespaces=self._tablespaces)
+            self._contents = toc.read(self.objects / "database/toc.dat")
+            made, _wanted = shared.of_database(self._contents, name, tablespaces=self._tablespaces)
         except NotUnderstood as error:
             text = f"The dump's table of contents is not understood: {error}"
             raise RestoreError(text, "Make another backup now with this version's pg_dump, and drill that.") from None
         with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
             execute(connection, [f"DROP DATABASE IF EXISTS {quoted(name)}", *made], DRILL)
 
-    def _run(self, arguments: List[str], progress: Progress, **environment: str) -> None:
+    def _pg_restore(self, into: Dict[str, Any], entries: List[toc.Entry], progress: Progress) -> None:
         def more() -> str:
             return "" if self.instance.running() else f" The server said: {self.instance.last_words()}"
 
-        run_program(arguments, self.instance.database(ELSEWHERE), progress.tick, more, DRILL, **environment)
+        arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
+        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
+        arguments += [] if self._tablespaces else ["--no-tablespaces"]
+        toc.write_list(self.folder / "entries.list", entries)
+        arguments += [f"--use-list={self.folder / 'entries.list'}", str(self.objects / "database")]
+        run_program(arguments, into, progress.tick, more, DRILL, PGOPTIONS=FREE)

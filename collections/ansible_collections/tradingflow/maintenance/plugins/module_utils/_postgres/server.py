@@ -55,7 +55,12 @@ def temporary_name(place: str, run_id: str) -> str:
 
     :param place: see scratch.destination; its end says whose it is
     """
-    return f"{TEMPORARY}{place[-12:]}_{lower_id(run_id)}"
+    return f"{prefix(place)}{lower_id(run_id)}"
+
+
+def prefix(place: str) -> str:
+    """How names of databases and roles begin that are in the making for a destination."""
+    return f"{TEMPORARY}{place[-12:]}_"
 
 
 def named(database: Dict[str, Any], name: str) -> Dict[str, Any]:
@@ -223,8 +228,8 @@ def alone(database: Dict[str, Any], place: str, *avoid: str) -> Iterator[None]:
 
 def stale(connection: Any, place: str) -> List[str]:
     """Databases in the making that a dead run of this destination left."""
-    prefix = f"{TEMPORARY}{place[-12:]}_"
-    found = rows(connection, "SELECT datname FROM pg_database WHERE left(datname, %s) = %s", (len(prefix), prefix))
+    begin = prefix(place)
+    found = rows(connection, "SELECT datname FROM pg_database WHERE left(datname, %s) = %s", (len(begin), begin))
     return sorted(str(row[0]) for row in found)
 
 

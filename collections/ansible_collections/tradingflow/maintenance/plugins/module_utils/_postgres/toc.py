@@ -11,7 +11,7 @@ of a table, and a name with a space like two.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .sql import NotUnderstood, encoding_of, statements
 
@@ -24,6 +24,7 @@ NONE, PRE_DATA, DATA, POST_DATA = 1, 2, 3, 4
 #: What makes the database itself, and what is said of another entry.
 DATABASE_KINDS = ("DATABASE", "DATABASE PROPERTIES")
 OF_OTHERS = ("COMMENT", "ACL", "SECURITY LABEL")
+ROWS = "TABLE DATA"
 #: Longest text that is believed; a function's source may be long.
 _LONGEST = 1 << 28
 
@@ -76,6 +77,40 @@ def read(path: Path) -> Contents:
     return _File(path.read_bytes()).contents()
 
 
+def write_list(path: Path, entries: Iterable[Entry]) -> None:
+    """Writes what pg_restore --use-list reads: by number, as no name can be taken for another."""
+    path.write_text("".join(f"{entry.number};\n" for entry in entries), "ascii")
+
+
+def of_these(contents: Contents, numbers: Set[int]) -> List[Entry]:
+    """Comments and rights of entries that are restored; of what is not, they would fail."""
+    found: List[Entry] = []
+    left = [each for each in contents.entries if each.kind in OF_OTHERS and each.needs]
+    there = set(numbers)
+    while True:
+        # Rights on a column come after those on its table.
+        ready = [each for each in left if there.issuperset(each.needs)]
+        if not ready:
+            return found
+        found += ready
+        there |= {each.number for each in ready}
+        left = [each for each in left if each.number not in there]
+
+
+def loaded_into(entry: Entry, standard: bool) -> Tuple[str, str]:
+    """Schema and name of the table through which rows are loaded.
+
+    :raises NotUnderstood: it does not say
+    """
+    try:
+        ((copy, schema, dot, name, *_rest),) = statements(entry.copy, standard=standard)
+    except ValueError:
+        raise NotUnderstood(f"how the rows of {entry.schema}.{entry.name} are loaded") from None
+    if copy.value != "COPY" or dot.value != ".":
+        raise NotUnderstood(f"how the rows of {entry.schema}.{entry.name} are loaded")
+    return schema.value, name.value
+
+
 class _File:
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -111,7 +146,7 @@ class _File:
                 standard = tokens[-1].value.lower() != "off"
         entries = [self._plain(each) for each in raw]
         for entry in entries:
-            if entry.kind == "TABLE DATA":
+            if entry.kind == ROWS:
                 _check_rows(entry, standard)
         texts = [self._decoded(each) for each in (database, server, made_with)]
         return Contents(texts[0], texts[1], texts[2], standard, entries)

@@ -14,7 +14,7 @@ from .._postgres import globals as shared
 from .._postgres import toc
 from .._postgres.instance import failed
 from .._postgres.programs import NOT_BUILT
-from .._postgres.sql import NotUnderstood, statements
+from .._postgres.sql import NotUnderstood
 from .._postgres.toc import Contents, Entry
 from .._work.job import RESTORE
 from .._work.programs import run_to_text
@@ -22,7 +22,6 @@ from ..errors import BackupError
 
 #: Entries that belong to single tables after their rows are there.
 _INDEXES = ("INDEX", "INDEX ATTACH", "CONSTRAINT", "CHECK CONSTRAINT")
-ROWS = "TABLE DATA"
 #: What pg_restore does by itself whatever is asked for, and what makes the database.
 _ALWAYS = ("ENCODING", "STDSTRINGS", "SEARCHPATH", *toc.DATABASE_KINDS)
 
@@ -67,39 +66,19 @@ def _made(contents: Contents, name: str) -> Tuple[List[str], Set[str]]:
         raise failed(text, "Restore it by hand with pg_restore (docs/backup.md), and report this.", RESTORE) from None
 
 
-def write_list(path: Path, entries: Iterable[Entry]) -> None:
-    """Writes what pg_restore --use-list reads: by number, as no name can be taken for another."""
-    path.write_text("".join(f"{entry.number};\n" for entry in entries), "ascii")
-
-
 def without_rows(contents: Contents) -> List[Entry]:
     """The entries that make everything but rows: types, functions, tables, sequences, views."""
     first = [each for each in contents.entries if each.section == toc.PRE_DATA and each.kind not in _ALWAYS]
-    return first + _of_these(contents, {each.number for each in first})
+    return first + toc.of_these(contents, {each.number for each in first})
 
 
 def rows_of(contents: Contents, tables: Tables) -> List[Entry]:
     """The entries that bring the rows of some tables, and then make indexes and keys of all, and set sequences."""
     wanted = set(tables)
-    rows = [each for each in contents.entries if each.kind == ROWS and (each.schema, each.name) in wanted]
+    rows = [each for each in contents.entries if each.kind == toc.ROWS and (each.schema, each.name) in wanted]
     last = [each for each in contents.entries if each.kind in _INDEXES and each.section == toc.POST_DATA]
     numbers = [each for each in contents.entries if each.kind == "SEQUENCE SET"]
-    return rows + numbers + last + _of_these(contents, {each.number for each in last})
-
-
-def _of_these(contents: Contents, numbers: Set[int]) -> List[Entry]:
-    """Comments and rights of entries that are restored; of what is not, they would fail."""
-    found: List[Entry] = []
-    left = [each for each in contents.entries if each.kind in toc.OF_OTHERS and each.needs]
-    there = set(numbers)
-    while True:
-        # Rights on a column come after those on its table.
-        ready = [each for each in left if there.issuperset(each.needs)]
-        if not ready:
-            return found
-        found += ready
-        there |= {each.number for each in ready}
-        left = [each for each in left if each.number not in there]
+    return rows + numbers + last + toc.of_these(contents, {each.number for each in last})
 
 
 def moved(contents: Contents, tables: Tables) -> List[Tuple[Tuple[str, str], Tuple[str, str]]]:
@@ -109,7 +88,7 @@ def moved(contents: Contents, tables: Tables) -> List[Tuple[Tuple[str, str], Tup
     """
     wanted, found = set(tables), []
     for entry in contents.entries:
-        if entry.kind == ROWS and (entry.schema, entry.name) in wanted and entry.copy:
+        if entry.kind == toc.ROWS and (entry.schema, entry.name) in wanted and entry.copy:
             into = _loaded_into(entry, contents.standard)
             if into != (entry.schema, entry.name):
                 found.append(((entry.schema, entry.name), into))
@@ -118,14 +97,10 @@ def moved(contents: Contents, tables: Tables) -> List[Tuple[Tuple[str, str], Tup
 
 def _loaded_into(entry: Entry, standard: bool) -> Tuple[str, str]:
     try:
-        ((copy, schema, dot, name, *_rest),) = statements(entry.copy, standard=standard)
-    except ValueError as error:
-        text = f"How the rows of {entry.schema}.{entry.name} are loaded is not understood: {error}"
+        return toc.loaded_into(entry, standard)
+    except NotUnderstood as error:
+        text = f"The dump's table of contents is not understood: {error}"
         raise failed(text, "Restore the whole (restore_mode: whole), and report this.", RESTORE) from None
-    if copy.value != "COPY" or dot.value != ".":
-        text = f"How the rows of {entry.schema}.{entry.name} are loaded is not understood."
-        raise failed(text, "Restore the whole (restore_mode: whole), and report this.", RESTORE)
-    return schema.value, name.value
 
 
 def data_file(key: str) -> int:

@@ -15,7 +15,8 @@ from .._postgres.programs import find
 from .._postgres.restoring import FREE, as_name, execute, left_out, made_with, run_program, size_of
 from .._postgres.sql import NotUnderstood
 from .._postgres.statistics import analyzed
-from .._postgres.toc import Contents, Entry
+from .._postgres.toc import DATA, Contents, Entry, write_list
+from .._postgres.unprivileged import Unprivileged, drop_roles
 from .._recovery_points.fetch import Download
 from .._work.job import RESTORE
 from ..checks import OK, Check
@@ -51,6 +52,7 @@ class Logical:
         self.tablespaces: List[str] = []
         self.dump = Path()
         self.temporary = ""
+        self.apart: Unprivileged
 
     def prepare(self, job: Any) -> None:
         """Looks at programs, server and the dump's table of contents.
@@ -112,6 +114,7 @@ class Logical:
             names = server.stale(connection, job.place)
             for name in names:
                 server.drop(connection, name)
+            drop_roles(connection, server.prefix(job.place))
         return names
 
     def undo(self, job: Any, state: State) -> None:
@@ -138,15 +141,26 @@ class Logical:
         with server.elsewhere(database, self.target) as connection:
             execute(connection, archive.creation(self.toc, self.temporary), RESTORE)
         made = server.named(database, self.temporary)
+        trusted = "source_functions" in self.options["overrides"]
+        self.apart = Unprivileged(made, self.toc, self.temporary, trusted=trusted)
         with server.elsewhere(database, self.target) as connection:
             total = int(job.point["database"]["size"])
             job.progress.phase(
                 "restore", lambda: {"bytes_done": size_of(connection, self.temporary), "bytes_total": total}
             )
-            if entries is None and "incomplete" in self.options["overrides"]:
-                self._incomplete(job, made)
+            first, rest = self.apart.everything() if entries is None else (entries, [])
+            self.pg_restore(job, first)
+            if "incomplete" in self.options["overrides"]:
+                self._incomplete(job, rest)
             else:
-                self.pg_restore(job, made, entries)
+                self.pg_restore(job, rest)
+        if self.apart.believed:
+            text = "Functions of these roles could run with a superuser's rights:"
+            text += f" {printable(', '.join(self.apart.believed), 600)}."
+            remedy = "See that no role or setting was made meanwhile that nobody knows."
+            job.checks.append(
+                Check("restore.source_functions", "Functions", "warning", None, message=text, remedy=remedy)
+            )
         return made
 
     @property
@@ -156,33 +170,40 @@ class Logical:
             raise RestoreError("The dump's table of contents was not read.", "This is a defect: please report it.")
         return self.contents
 
-    def pg_restore(
-        self, job: Any, into: Dict[str, Any], entries: Optional[List[Entry]], *more: str, strict: bool = True
-    ) -> None:
-        """Restores entries of the dump.
+    def pg_restore(self, job: Any, entries: List[Entry], *, strict: bool = True) -> None:
+        """Restores entries of the dump, each by whom it is safe.
 
         :param strict: end at the first error
         :raises RestoreError: with PostgreSQL's message
         """
-        arguments = [self.tools["pg_restore"], f"--jobs={self.options['jobs']}", "--no-password"]
-        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}", *more]
-        arguments += ["--exit-on-error"] if strict else []
-        if entries is not None:
-            archive.write_list(job.folder / "entries.list", entries)
-            arguments.append(f"--use-list={job.folder / 'entries.list'}")
-        try:
-            run_program([*arguments, str(self.dump)], into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
-        except RestoreError as error:
-            if entries is not None or "incomplete" in self.options["overrides"]:
-                raise
-            remedy = f"{error.remedy} If only an index, a key, a trigger or a materialised view cannot be made:"
-            raise RestoreError(error.message, f"{remedy} choose another, {guards.insist('incomplete')}.") from None
 
-    def _incomplete(self, job: Any, made: Dict[str, Any]) -> None:
-        """Restores all up to the rows, and of what comes after them whatever can be made."""
-        self.pg_restore(job, made, None, "--section=pre-data", "--section=data")
+        def run(into: Dict[str, Any], part: List[Entry]) -> None:
+            arguments = [self.tools["pg_restore"], f"--jobs={self.options['jobs']}", "--no-password"]
+            arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
+            arguments += ["--exit-on-error"] if strict else []
+            write_list(job.folder / "entries.list", part)
+            arguments += [f"--use-list={job.folder / 'entries.list'}", str(self.dump)]
+            run_program(arguments, into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
+
         try:
-            self.pg_restore(job, made, None, "--section=post-data", strict=False)
+            self.apart.restore(entries, run)
+        except RestoreError as error:
+            remedy = error.remedy
+            if "permission denied" in error.message or "cannot log in" in error.message:
+                remedy += f" Or restore with all of a superuser's rights, {guards.insist('source_functions')}."
+                raise RestoreError(error.message, remedy) from None
+            if not strict or self.options["mode"] != "whole":
+                raise
+            if "incomplete" not in self.options["overrides"]:
+                remedy += " If only an index, a key, a trigger or a materialised view cannot be made: choose another,"
+                remedy += f" {guards.insist('incomplete')}."
+            raise RestoreError(error.message, remedy) from None
+
+    def _incomplete(self, job: Any, entries: List[Entry]) -> None:
+        """Restores all up to the rows, and of what comes after them whatever can be made."""
+        self.pg_restore(job, [each for each in entries if each.section == DATA])
+        try:
+            self.pg_restore(job, [each for each in entries if each.section != DATA], strict=False)
         except RestoreError as error:
             # Whatever else it ended of, it was not at its end.
             if "errors ignored on restore" not in error.message:
@@ -337,7 +358,10 @@ class Whole(Logical):
         with server.elsewhere(self.options["database"], self.target) as connection:
             oid = server.oid_of(connection, self.temporary)
         job.progress.phase("prove")
-        checks = [renamed(check) for check in proof.compare(made, job.point, self.options["jobs"], job.progress.tick)]
+        checks = [
+            renamed(check)
+            for check in proof.compare(self.apart.reader, job.point, self.options["jobs"], job.progress.tick)
+        ]
         job.checks += checks
         wrong = [check for check in checks if check.status == "critical"]
         if wrong:
@@ -345,7 +369,8 @@ class Whole(Logical):
                 f"The restored database is not the recovery point's, and was not put in place: {wrong[0].message}",
                 "The old database is untouched. Choose another recovery point.",
             )
-        job.loss.update(loss.of_restored(made))
+        job.loss.update(loss.of_restored(self.apart.reader))
+        self.apart.end()
         return int(oid or 0)
 
     def _swap(self, job: Any, state: State, oid: int) -> None:

@@ -19,6 +19,7 @@ OVERRIDES = {
     "empty": "the recovery point holds no data",
     "parts_apart": "database and files are not of one recovery point any more",
     "incomplete": "indexes, keys, triggers and materialised views that cannot be made are left out",
+    "source_functions": "functions of the source may run with a superuser's rights",
 }
 
 
@@ -32,6 +33,13 @@ SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "reader": {
+        "type": "dict",
+        "options": {
+            "user": {"type": "str", "required": True},
+            "password": {"type": "str", "no_log": True},
+        },
+    },
     "mode": {"type": "str", "default": "whole", "choices": ["whole", "tables", "point_in_time", "remove_old"]},
     "abandon": {"type": "bool", "default": False},
     "recovery_point": {"type": "str", "default": "newest"},

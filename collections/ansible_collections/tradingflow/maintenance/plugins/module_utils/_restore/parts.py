@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from .._postgres import measuring, programs, proof, server, snapshot
 from .._postgres.restoring import FREE, as_name, run_program
+from .._postgres.toc import ROWS
 from .._work.job import RESTORE
 from ..checks import OK, Check
 from ..database import connected, quoted
@@ -59,7 +60,7 @@ class Parts(Logical):
         )
 
     def _data(self, job: Any, tables: List[Tuple[str, str]]) -> List[Dict[str, Any]]:
-        numbers = {entry.number for entry in archive.rows_of(self.toc, tables) if entry.kind == archive.ROWS}
+        numbers = {entry.number for entry in archive.rows_of(self.toc, tables) if entry.kind == ROWS}
         return [entry for entry in job.point["objects"] if archive.data_file(entry["key"]) in numbers]
 
     def settle(self, job: Any, state: State) -> None:
@@ -123,10 +124,11 @@ class Parts(Logical):
         self._check_moved(made, leaves)
         self.fetch(job, self._data(job, leaves))
         job.progress.phase("restore")
-        self.pg_restore(job, made, archive.rows_of(self.toc, leaves))
+        self.pg_restore(job, archive.rows_of(self.toc, leaves))
         job.progress.phase("prove")
         recorded = self._recorded(job, leaves)
-        self._prove(job, made, recorded, {})
+        self._prove(job, self.apart.reader, recorded, {})
+        self.apart.end()
         job.progress.phase("put beside")
         schemas = self._into_schemas(made, leaves + holders)
         target = server.named(self.options["database"], self.target)

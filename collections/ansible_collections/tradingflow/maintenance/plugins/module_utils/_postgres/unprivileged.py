@@ -1,0 +1,250 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restores what others own without a superuser running what they wrote.
+
+A CHECK constraint, domain, generated column, partition key or cast of whoever may create tables runs when rows are
+loaded and when a constraint is validated, with the rights of whoever does that. So both are done by roles that log in
+without a superuser's rights, one for each owner of tables: neither SET ROLE nor SET SESSION AUTHORIZATION leads out of
+them. And until the database is handed over, each function that belongs to no superuser runs as its owner (SECURITY
+DEFINER), as the planner calls immutable ones for anybody who only looks at a table.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+from ..database import connected, quoted
+from ..errors import DatabaseError, RestoreError
+from .sql import NotUnderstood
+from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
+
+try:
+    import psycopg2
+    from psycopg2.extensions import encrypt_password
+except ImportError:
+    psycopg2 = encrypt_password = None  # type: ignore[assignment]
+
+#: What is validated against rows as whoever adds it.
+_VALIDATED = ("CHECK CONSTRAINT", "FK CONSTRAINT")
+#: Roles of ours that were left by whoever died do not let anybody in for longer.
+_VALID = "2 days"
+#: First version with a role that reads everything.
+READS_ALL = 140000
+
+# Flips a function as soon as it belongs to somebody who is no superuser, and marks it, so that it can be flipped back.
+_GUARD = """
+CREATE SCHEMA {name};
+REVOKE ALL ON SCHEMA {name} FROM PUBLIC;
+CREATE FUNCTION {name}.as_owner() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $guard$
+DECLARE found record;
+BEGIN
+  FOR found IN SELECT p.oid::regprocedure AS name FROM pg_event_trigger_ddl_commands() c
+    JOIN pg_proc p ON c.classid = 'pg_proc'::regclass AND p.oid = c.objid JOIN pg_roles r ON r.oid = p.proowner
+    WHERE NOT p.prosecdef AND NOT r.rolsuper AND p.prokind <> 'a'
+  LOOP
+    EXECUTE format('ALTER ROUTINE %s SECURITY DEFINER SET %I = on', found.name, '{mark}');
+  END LOOP;
+END $guard$;
+CREATE EVENT TRIGGER {name} ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION',
+  'ALTER PROCEDURE', 'ALTER ROUTINE') EXECUTE FUNCTION {name}.as_owner();
+ALTER EVENT TRIGGER {name} ENABLE ALWAYS"""
+
+_MARKED = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE %s = ANY(p.proconfig)"
+
+Run = Callable[[Dict[str, Any], List[Entry]], None]
+
+
+class Unprivileged:
+    """A database in the making.
+
+    :param made: the option "database" for it, as a superuser
+    :param name: of what is made here and gone again at the end: roles and a schema begin so
+    :param trusted: everything is done by the superuser, as by pg_restore alone
+    """
+
+    def __init__(self, made: Dict[str, Any], contents: Contents, name: str, *, trusted: bool = False) -> None:
+        self._made = made
+        self._contents = contents
+        self._name = name
+        self._trusted = trusted
+        self._mark = f"tradingflow.restoring_{secrets.token_hex(6)}"
+        self._password = secrets.token_urlsafe(24)
+        self._begun = False
+        self._others: Set[str] = set()
+        self._limit = -1
+        self._numbers = {each.number: each for each in contents.entries}
+        self._tables = {(each.schema, each.name): each for each in contents.entries if each.kind == "TABLE"}
+        #: Roles that log in, by whose tables they fill; those of superusers are filled by one that is nobody's.
+        self._roles: Dict[str, str] = {}
+        #: Whose functions ran with a superuser's rights.
+        self.believed: List[str] = []
+        #: As whom the restored rows and views are looked at.
+        self.reader = made
+
+    def _begin(self) -> None:
+        self._begun = True
+        owners = {entry.owner for entry in self._contents.entries if entry.owner}
+        with self._superuser() as cursor:
+            cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
+            # Where nobody but superusers owns anything, there is nobody who could have planted anything.
+            others = owners - {row[0] for row in cursor.fetchall()}
+            if self._trusted:
+                self.believed = sorted(others)
+            if self._trusted or not others:
+                return
+            self._others = others
+            cursor.execute("SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
+            self._limit = int(cursor.fetchone()[0])
+            cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT -1")
+            cursor.execute(_GUARD.format(name=quoted(self._name), mark=self._mark))
+            version = cursor.connection.server_version
+        if version >= READS_ALL:
+            self.reader = self._login(self._role("", "BYPASSRLS"))
+
+    def restore(self, entries: List[Entry], run: Run) -> None:
+        """Restores entries, each by whom it is safe.
+
+        :param run: restores entries as the user of an option "database"
+        :raises MaintenanceError: what run raises, or our roles cannot log in
+        """
+        if not self._begun:
+            self._begin()
+        for who, part in self._parts(entries):
+            if part:
+                run(self._made if who is None else self._as(who, part), part)
+
+    def everything(self) -> Tuple[List[Entry], List[Entry]]:
+        """All entries: those before the rows with their comments and rights, and the rest."""
+        first = [each for each in self._contents.entries if each.section == PRE_DATA]
+        first += of_these(self._contents, {each.number for each in first})
+        numbers = {each.number for each in first}
+        return first, [each for each in self._contents.entries if each.number not in numbers]
+
+    def _parts(self, entries: List[Entry]) -> List[Tuple[Optional[str], List[Entry]]]:
+        """Entries in order, by the owner who restores them; None is the superuser."""
+        validated = {each.number: each.owner for each in entries if each.kind in _VALIDATED}
+        validated = {number: owner for number, owner in validated.items() if owner in self._others}
+        if not self._others or not (validated or any(each.kind == ROWS for each in entries)):
+            return [(None, entries)]
+        early: List[Entry] = []
+        rows: Dict[Optional[str], List[Entry]] = {}
+        rest: List[Entry] = []
+        constraints: Dict[Optional[str], List[Entry]] = {}
+        for each in entries:
+            whose = [validated[need] for need in each.needs if need in validated and each.kind in OF_OTHERS]
+            if each.kind == ROWS:
+                rows.setdefault(self._filled(each).owner, []).append(each)
+            elif each.number in validated or whose:
+                constraints.setdefault((whose or [each.owner])[0], []).append(each)
+            else:
+                (early if each.section in (PRE_DATA, DATA) else rest).append(each)
+        return [(None, early), *rows.items(), (None, rest), *constraints.items()]
+
+    def _filled(self, entry: Entry) -> Entry:
+        """The table that rows are loaded into."""
+        try:
+            into = loaded_into(entry, self._contents.standard) if entry.copy else (entry.schema, entry.name)
+        except NotUnderstood as error:
+            raise RestoreError(f"The table of contents is not understood: {error}", "Please report this.") from None
+        return self._tables.get(into, entry)
+
+    def _as(self, owner: str, entries: List[Entry]) -> Dict[str, Any]:
+        """The option "database" as a role that may do for an owner what is to be done, and no more."""
+        owner = owner if owner in self._others else ""
+        if owner not in self._roles:
+            self._roles[owner] = self._role(owner)
+        role = self._roles[owner]
+        with self._superuser() as cursor:
+            for each in entries:
+                if each.kind == ROWS:
+                    self._allow(cursor, role, self._filled(each), "INSERT")
+                for needed in self._looked_at(each):
+                    self._allow(cursor, role, needed, "REFERENCES")
+        return self._login(role)
+
+    def _looked_at(self, entry: Entry) -> List[Entry]:
+        """Tables that a foreign key is about."""
+        if entry.kind != "FK CONSTRAINT":
+            return []
+        near = [self._numbers[number] for number in entry.needs if number in self._numbers]
+        near += [self._numbers[number] for each in near for number in each.needs if number in self._numbers]
+        return [each for each in near if each.kind == "TABLE"]
+
+    @staticmethod
+    def _allow(cursor: Any, role: str, table: Entry, right: str) -> None:
+        cursor.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", (role, table.schema))
+        if not cursor.fetchone()[0]:
+            cursor.execute(f"GRANT USAGE ON SCHEMA {quoted(table.schema)} TO {quoted(role)}")
+        name = f"{quoted(table.schema)}.{quoted(table.name)}"
+        cursor.execute("SELECT has_table_privilege(%s, %s, %s)", (role, name, right))
+        if not cursor.fetchone()[0]:
+            cursor.execute(f"GRANT {right} ON TABLE {name} TO {quoted(role)}")
+
+    def _role(self, owner: str, *attributes: str) -> str:
+        role = f"{self._name}_{len(self._roles)}" if not attributes else f"{self._name}_reader"
+        with self._superuser() as cursor:
+            # The password itself would be in the server's log.
+            verifier = encrypt_password(self._password, role, cursor.connection, "scram-sha-256")
+            cursor.execute("SELECT (now() + %s::interval)::text", (_VALID,))
+            cursor.execute(
+                f"CREATE ROLE {quoted(role)} LOGIN {' '.join(attributes)} PASSWORD %s VALID UNTIL %s",
+                (verifier, cursor.fetchone()[0]),
+            )
+            if owner:
+                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(role)}")
+            elif cursor.connection.server_version >= READS_ALL:
+                # Superusers' functions may look at superusers' tables; who reads does at all.
+                cursor.execute(f"GRANT pg_read_all_data TO {quoted(role)}")
+            cursor.execute("SELECT has_database_privilege(%s, %s, 'CONNECT')", (role, self._made["name"]))
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"GRANT CONNECT ON DATABASE {quoted(self._made['name'])} TO {quoted(role)}")
+        return role
+
+    def _login(self, role: str) -> Dict[str, Any]:
+        chosen = {**self._made, "user": role, "password": self._password}
+        try:
+            with connected(chosen):
+                return chosen
+        except DatabaseError as error:
+            raise RestoreError(
+                f"Rows of others than superusers are not loaded as a superuser, and {role} cannot log in:"
+                f" {error.message}",
+                "Let roles log in from here with a password (pg_hba.conf: scram-sha-256).",
+            ) from None
+
+    @contextmanager
+    def _superuser(self) -> Iterator[Any]:
+        with connected(self._made, statement_timeout=0, pinned=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off; SET lock_timeout = 0")
+            yield cursor
+
+    def end(self) -> None:
+        """Before it is handed over: everything is as the dump says, and our roles are gone."""
+        if not self._others:
+            return
+        roles = [*self._roles.values(), *([str(self.reader["user"])] if self.reader is not self._made else [])]
+        with self._superuser() as cursor:
+            cursor.execute(f"DROP EVENT TRIGGER {quoted(self._name)}; DROP SCHEMA {quoted(self._name)} CASCADE")
+            cursor.execute(_MARKED, (f"{self._mark}=on",))
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"ALTER ROUTINE {name} SECURITY INVOKER RESET {quoted(self._mark)}")
+            for role in roles:
+                cursor.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}")
+            cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT {self._limit}")
+        self.reader = self._made
+        self._roles, self._others = {}, set()
+
+
+def drop_roles(connection: Any, prefix: str) -> None:
+    """Removes roles of ours that a dead run left, once the databases in the making are gone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE left(rolname, %s) = %s", (len(prefix), prefix))
+        for (name,) in cursor.fetchall():
+            # One that still has rights somewhere cannot go, and does not let anybody in for long.
+            with suppress(psycopg2.errors.DependentObjectsStillExist):
+                cursor.execute(f"DROP ROLE {quoted(name)}")

@@ -1,0 +1,221 @@
+"""What whoever may make tables in the source wrote does not run with a superuser's rights, restored or drilled."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, unprivileged
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
+from psycopg2.extensions import encrypt_password
+
+from tests.integration import drill_fixtures, test_restore_text
+from tests.integration.drill_fixtures import statuses
+from tests.integration.restore_fixtures import World, bad, restored
+from tests.integration.test_backup import Make, connect, run_sql
+from tests.integration.watched import Watched
+
+place, drill_options = drill_fixtures.place, drill_fixtures.drill_options
+older, world = test_restore_text.older, test_restore_text.world
+
+#: Does what a superuser may whenever it runs, and lets nobody see that it failed. It tries to become one first.
+EVIL = """
+SET search_path = mallory, public;
+CREATE FUNCTION spring(way text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE each text;
+BEGIN
+  FOREACH each IN ARRAY ARRAY['RESET SESSION AUTHORIZATION', 'RESET ROLE', 'SET ROLE {admin}',
+    format('CREATE ROLE %I SUPERUSER', '{mark} planted by ' || way),
+    format('COPY (SELECT 1) TO PROGRAM %L', 'touch "{folder}/' || way || '"'),
+    format('COPY (SELECT 1) TO %L', '{folder}/' || way || ' file')]
+  LOOP
+    BEGIN EXECUTE each; EXCEPTION WHEN OTHERS THEN NULL; END;
+  END LOOP;
+  RETURN 1;
+END $$;
+CREATE FUNCTION trap(way text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+  AS $$ BEGIN RETURN mallory.spring(way); END $$;
+CREATE FUNCTION sprung(value int, way text) RETURNS int LANGUAGE sql IMMUTABLE
+  AS $$ SELECT value * mallory.trap(way) $$;
+CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql
+  AS $$ BEGIN PERFORM mallory.trap('trigger'); RETURN NEW; END $$;
+CREATE DOMAIN amount AS int CHECK (sprung(VALUE, 'domain') >= 0);
+CREATE TABLE checked (i int CHECK (sprung(i, 'check') >= 0), m amount,
+  g int GENERATED ALWAYS AS (sprung(i, 'generated')) STORED);
+CREATE INDEX ON checked (sprung(i, 'index')) WHERE trap('index predicate') = 1;
+CREATE TRIGGER fires BEFORE INSERT ON checked FOR EACH ROW EXECUTE FUNCTION fires();
+CREATE TABLE parts (i int, CHECK (trap('planned check') = 1)) PARTITION BY RANGE (sprung(i, 'partition key'));
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
+CREATE INDEX ON parts (sprung(i, 'partitioned index'));
+CREATE FUNCTION added(amount, int) RETURNS amount LANGUAGE sql AS 'SELECT $1 + $2';
+CREATE AGGREGATE total(int) (SFUNC = added, STYPE = amount, INITCOND = '0');
+CREATE TYPE pair AS (a int, b text);
+CREATE FUNCTION shown(pair) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN mallory.trap('cast')::text; END $$;
+CREATE CAST (pair AS text) WITH FUNCTION shown(pair);
+CREATE FUNCTION number(pair) RETURNS int LANGUAGE plpgsql IMMUTABLE
+  AS $$ BEGIN RETURN $1.a * mallory.trap('key'); END $$;
+CREATE CAST (pair AS int) WITH FUNCTION number(pair) AS IMPLICIT;
+CREATE TABLE paired (p pair REFERENCES accounts (id));
+CREATE TABLE built_in (i int CHECK (CASE WHEN current_setting('is_superuser') = 'on' THEN ts_rewrite('a', 'SELECT
+  ''a''::tsquery, ''b''::tsquery FROM pg_largeobject_metadata WHERE lo_export(oid, ''{folder}/built in'') = 1')
+  IS NOT NULL ELSE true END));
+CREATE FUNCTION late(wanted int) RETURNS text LANGUAGE sql STABLE BEGIN ATOMIC
+  SELECT name FROM accounts WHERE id = wanted GROUP BY id; END;
+CREATE TABLE later (i int CHECK (late(i) IS NOT NULL AND trap('late check') = 1));
+CREATE TABLE restricted AS SELECT 1 AS i; REVOKE ALL ON restricted FROM {mallory};
+INSERT INTO checked SELECT i, i FROM generate_series(1, 50) i; INSERT INTO parts SELECT generate_series(1, 50);
+INSERT INTO paired SELECT (i, 'x')::pair FROM generate_series(1, 10) i; INSERT INTO built_in VALUES (1), (2);
+INSERT INTO later VALUES (1), (2);
+"""
+#: What a superuser made of it.
+LENT = """
+CREATE TABLE lent (m mallory.amount); INSERT INTO lent VALUES (1), (2);
+CREATE INDEX ON lent (mallory.sprung(m, 'lent index'));
+DROP VIEW maintenance.heartbeat;
+CREATE VIEW maintenance.heartbeat AS SELECT 'main' AS instance,
+  timestamptz '2026-11-23 12:00:00+00' + mallory.trap('view') * interval '0' AS beat_at;
+"""
+
+
+class Mallory:
+    """A role that may make tables, and what it made.
+
+    :ivar folder: anybody may write there
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.name = f"{world.mark} mallory"
+        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-planted-", dir="/var/tmp"))
+        self.folder.chmod(0o777)
+        role, where = quoted(self.name), quoted(world.name)
+        run_sql(
+            world.admin, f"CREATE ROLE {role} LOGIN PASSWORD 'm'; GRANT CREATE, CONNECT ON DATABASE {where} TO {role}"
+        )
+        run_sql(
+            world.database,
+            f"CREATE SCHEMA mallory AUTHORIZATION {role}; GRANT SELECT, REFERENCES ON accounts TO {role};"
+            f"REVOKE CONNECT ON DATABASE {where} FROM PUBLIC",
+        )
+        words = {"mallory": role, "admin": quoted(world.admin["user"]), "mark": world.mark, "folder": self.folder}
+        run_sql({**world.database, "user": self.name, "password": "m"}, EVIL.format(**words))
+        run_sql(world.database, LENT)
+        self.reader = {"user": f"{world.mark} reader", "password": "r"}
+        reader = quoted(self.reader["user"])
+        run_sql(
+            world.admin,
+            f"CREATE ROLE {reader} LOGIN PASSWORD 'r'; GRANT pg_read_all_data TO {reader};"
+            f"GRANT CONNECT ON DATABASE {where} TO {reader}",
+        )
+        # What ran here, where it was written, does not count.
+        self.forget()
+
+    def forget(self) -> None:
+        for name in self.roles():
+            run_sql(self.world.admin, f"DROP ROLE {quoted(name)}")
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    def roles(self) -> list[str]:
+        query = f"SELECT array_agg(rolname::text) FROM pg_roles WHERE rolname LIKE '{self.world.mark} planted%'"
+        return self.world.value(query, "postgres") or []
+
+    def planted(self) -> list[str]:
+        """What a superuser did for it."""
+        return sorted([*self.roles(), *(path.name for path in self.folder.iterdir())])
+
+    def clean(self) -> None:
+        self.forget()
+        for name in self.world.databases():
+            for role in (self.name, self.reader["user"]):
+                run_sql({**self.world.admin, "name": name}, f"DROP OWNED BY {quoted(role)} CASCADE")
+        for name in (self.name, self.reader["user"]):
+            run_sql(self.world.admin, f"DROP OWNED BY {quoted(name)}; DROP ROLE {quoted(name)}")
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def mallory(world: World) -> Iterator[Mallory]:
+    made = Mallory(world)
+    world.back_up()
+    made.forget()
+    yield made
+    made.clean()
+
+
+def left_over(world: World) -> Any:
+    """What the restore made for itself, and ought to be gone."""
+    return world.value(
+        "SELECT (SELECT json_agg(rolname) FROM pg_roles WHERE rolname LIKE 'tradingflow_restoring%') IS NULL"
+        " AND NOT EXISTS (SELECT FROM pg_event_trigger) AND NOT EXISTS (SELECT FROM pg_proc WHERE prosecdef"
+        " OR proconfig::text LIKE '%restoring%')"
+    )
+
+
+def test_whole(world: World, mallory: Mallory) -> None:
+    world.spoil()
+    checks, _, _ = restored(world.options(reader=mallory.reader))
+    assert mallory.planted() == []
+    assert bad(checks) == {}
+    world.whole()
+    assert left_over(world) is True
+    assert [world.value(f"SELECT count(*) FROM mallory.{name}") for name in ("checked", "parts", "later")] == [
+        50,
+        50,
+        2,
+    ]
+    assert world.value(
+        "SELECT count(*) FROM pg_constraint WHERE connamespace = 'mallory'::regnamespace"
+    ) == world.value(
+        "SELECT count(*) FROM pg_constraint WHERE connamespace = 'mallory'::regnamespace",
+        next(name for name in world.databases() if name != world.name),
+    )
+
+
+def test_roles_that_cannot_log_in_and_who_insists(
+    world: World, mallory: Mallory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unprivileged, "encrypt_password", lambda _password, *more: encrypt_password("another", *more))
+    _, result, _ = restored(world.options(reader=mallory.reader))
+    assert "cannot log in" in result["problem"]["message"]
+    assert "restore_overrides: [source_functions]" in result["problem"]["remedy"]
+    assert (world.databases(), mallory.planted()) == ([world.name], [])
+    assert left_over(world) is True
+    chosen = world.options(reader=mallory.reader, overrides=["source_functions"], reason="we know mallory")
+    checks, _, _ = restored(chosen)
+    assert list(bad(checks)) == ["restore.source_functions"]
+    assert mallory.name in checks["restore.source_functions"].message
+    assert mallory.planted() != []
+
+
+def test_drilled(world: World, mallory: Mallory, drill_options: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    real = instance.Instance.stop
+
+    def stop(self: Any, *arguments: Any) -> None:
+        if self.running() and not said:
+            said.extend(planted_in(self))
+        real(self, *arguments)
+
+    monkeypatch.setattr(instance.Instance, "stop", stop)
+    chosen = drill_options(world.backup, pg_bin_dir=world.platform.state["postgres"]["bin_dir"])
+    result = drill.run(chosen, Watched())
+    assert said == ["looked"]
+    assert mallory.planted() == []
+    assert result["problem"] is None
+    assert statuses(result, chosen) == {"drill.rpo": "critical"}
+
+
+def planted_in(server: Any) -> list[str]:
+    found = connect(server.database("postgres"))
+    try:
+        with found.cursor() as cursor:
+            cursor.execute("SELECT 'looked' UNION SELECT rolname FROM pg_roles WHERE rolname LIKE '%planted%'")
+            return [row[0] for row in cursor.fetchall()]
+    finally:
+        found.close()
