@@ -344,7 +344,8 @@ def test_trading_on_views_of_another_platform(server: Server) -> None:
     views = {id: text for id, text in lacking.items() if "there is no view maintenance." in text}
     assert len(lacking) == len(views) + 3
     assert {check.status for check in found.values()} == {"ok", "unknown"}
-    alive = ("trading.strategies", "trading.strategy_heartbeat", "trading.strategy_state", "trading.platform_heartbeat")
+    names = "strategies strategy_heartbeat strategy_state platform_heartbeat duplicates:strategies duplicates:heartbeat"
+    alive = tuple(f"trading.{name}" for name in names.split())
     assert {id for id in found if id.startswith(alive)} == found.keys() - lacking.keys()
     assert found["trading.strategies"].value == 1
     assert found["trading.strategy_heartbeat:momentum %s"].value < 10

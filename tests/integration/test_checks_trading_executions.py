@@ -116,7 +116,7 @@ WAITING = {"acknowledge": "critical", "fill_ratio": "unknown"}
     ],
 )
 def test_trouble(platform: Sandbox, statement: str, bad: dict[str, str]) -> None:
-    names = ("acknowledge", "execution_", "slippage", "filled", "fill_ratio")
+    names = ("acknowledge", "execution_latency", "slippage", "filled", "fill_ratio")
     with changed(platform, *SIMPLE, statement):
         found = measured(platform, minimum_orders=1)
     told = {id: check for id, check in found.items() if id.startswith(names) and check.status != "ok"}

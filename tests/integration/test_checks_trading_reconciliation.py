@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import unique
 
 from tests.conftest import Sandbox
 from tests.integration.trading_worker import altered, changed, measured, statuses
@@ -178,11 +179,15 @@ def test_account_without_a_statement_is_unknown(platform: Sandbox) -> None:
     assert "new at" in found[CASH].message
 
 
+EMPTIED = ("executions", "orders", "transactions")
+
+
 def test_empty_platform_is_unknown(platform: Sandbox) -> None:
     tables = ("venue_statements", "venue_executions", "venue_positions", "venue_cash", "positions", "cash_balances")
-    with changed(platform, *(f"DELETE FROM {table}" for table in (*tables, "executions", "orders", "transactions"))):
+    with changed(platform, *(f"DELETE FROM {table}" for table in (*tables, *EMPTIED))):
         found = measured(platform)
     alive = ("strateg", "platform", "risk_limits", "orders_due", "unlimited", "disabled")
+    alive += tuple(f"duplicates:{view}" for view in unique.KEYS.keys() - set(tables) - {"cash", *EMPTIED})
     assert {check.status for id, check in found.items() if not id.startswith(alive) or id == "strategy_positions"} == {
         "unknown"
     }

@@ -90,7 +90,8 @@ def test_tidy(database: Scratch) -> None:
         # Before or after the cut-off: nobody knows.
         (
             [changing("executions", executed_at=None)],
-            {POSITIONS: "critical", "execution_latency": "unknown", "strategy_positions": "critical"},
+            {POSITIONS: "critical", "execution_latency": "unknown", "strategy_positions": "critical",
+             "execution_times": "unknown"},
         ),
         # A cancel after the cut-off of one that is there twice, and differs.
         (
@@ -121,7 +122,7 @@ def test_tidy(database: Scratch) -> None:
                 copying("venue_statements", statement_id=9, period_start=9000.0, as_of=None),
                 removing("venue_executions"),
             ],
-            {EXECUTIONS: "unknown", FEES: "unknown", "venue_statements": "critical"},
+            {EXECUTIONS: "unknown", FEES: "unknown", "venue_statements": "critical", "execution_times": "unknown"},
         ),
         # A stale statement with lines missing is no flat account.
         (
@@ -135,18 +136,18 @@ def test_tidy(database: Scratch) -> None:
         ),
         ([changing("instruments", multiplier=0)], {RISK: "unknown"}),
         ([changing("instruments", multiplier=-1)], {RISK: "unknown"}),
-        ([copying("instruments", multiplier=50)], {RISK: "unknown"}),
-        ([changing("equity", day=None)], {RISK: "unknown"}),
+        ([copying("instruments", multiplier=50)], {RISK: "unknown", "duplicates:instruments": "critical"}),
+        ([changing("equity", day=None)], {RISK: "unknown", "duplicates:equity": "unknown"}),
         ([changing("equity", currency="")], {RISK: "unknown"}),
         ([changing("prices", currency=None)], {RISK: "unknown"}),
         (
             [changing("positions", instrument=None)],
             {RISK: "unknown", POSITIONS: "critical", "strategy_positions": "critical", "old_prices": "unknown",
-             "price_jumps": "unknown"},
+             "price_jumps": "unknown", "duplicates:positions": "unknown"},
         ),
         (
             [copying("cash", venue=None), copying("cash", account=None), copying("cash", account="", venue=None)],
-            STALE,
+            {**STALE, "duplicates:cash": "unknown"},
         ),
         # A day to come, with nothing lost in it; a day long gone, written anew a minute ago.
         ([copying("equity", day=-400, pnl=0)], {RISK: "unknown"}),

@@ -7,7 +7,7 @@ one of them is wrong, or the documentation says too little.
 - ``books``: the views as tables
 - ``figures``: what is expected of a check, and the thresholds
 - ``alive``, ``statements``, ``reconciliation``, ``fees``, ``trades``, ``execution``, ``waiting``, ``prices``,
-  ``risk``: the figures
+  ``risk``, ``times``: the figures
 - ``compare``: expected against reported, and what became of the breaks of the run before
 - ``platforms``, ``faults``: random platforms, and what is wrong with them
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from decimal import Context, localcontext
 
-from . import alive, execution, fees, prices, reconciliation, risk, statements, trades, waiting
+from . import alive, execution, fees, prices, reconciliation, risk, statements, times, trades, waiting
 from .books import Books
 from .figures import Figure, Options
 
@@ -28,7 +28,7 @@ def expected(books: Books, options: Options) -> dict[str, Figure]:
     """All figures of the area trading, by the check's id without the area."""
     figures: dict[str, Figure] = {}
     with localcontext(EXACT):
-        for area in (alive, statements, reconciliation, fees, trades, execution, waiting, prices, risk):
+        for area in (alive, statements, reconciliation, fees, trades, execution, waiting, prices, risk, times):
             found = area.figures(books, options)
             assert not found.keys() & figures.keys()
             figures.update(found)

@@ -68,13 +68,19 @@ def describe(database: Dict[str, Any]) -> str:
     return f"{database['name']} on {database['host']}:{database['port']} as {database['user']}"
 
 
+#: Settings, locks and snapshots of a session belong to whichever server connection a pool lends next.
+POOLED = "A connection pool answers for database {}: settings, locks and snapshots of a session do not hold there."
+DIRECT = "Set host and port of tradingflow_database to the PostgreSQL server's own, past PgBouncer or any other pool."
+
+
 @contextmanager
 def connected(
-    database: Dict[str, Any], *, statement_timeout: Optional[int] = None, pinned: bool = False
+    database: Dict[str, Any], *, statement_timeout: Optional[int] = None, pinned: bool = False, pooled: bool = False
 ) -> Iterator[Any]:
     """A psycopg2 connection in autocommit, closed at the end.
 
     :param statement_timeout: in s, instead of the option's; 0 for none
+    :param pooled: a pool may be in between; then nothing is set here, and all settings are those of one transaction
     :param pinned: names mean pg_catalog's, whatever database and role set: whoever owns a database must not have a
         superuser run functions of his own
     :raises DatabaseError: unreachable, refused, or a statement failed
@@ -97,16 +103,23 @@ def connected(
             sslrootcert=database.get("sslrootcert"),
             connect_timeout=database.get("connect_timeout", 10),
             application_name="tradingflow-maintenance",
-            options=f"-c statement_timeout={int(seconds) * 1000} -c timezone=UTC"
+            # Not None: nor may a variable of the environment (PGOPTIONS) set anything.
+            options=""
+            if pooled
+            else f"-c statement_timeout={int(seconds) * 1000} -c timezone=UTC"
             + (" -c search_path=pg_catalog" if pinned else ""),
         )
     except psycopg2.Error as error:
+        if "unsupported startup parameter" in str(error):
+            raise DatabaseError(POOLED.format(describe(database)), DIRECT) from None
         raise DatabaseError(
             f"Cannot connect to database {describe(database)}: {one_line(error)}",
             "Check that the server runs, the address, and the user's password in the inventory (tradingflow_database).",
         ) from None
     connection.autocommit = True
     try:
+        if not pooled:
+            _prove_direct(connection, database)
         yield connection
     except psycopg2.Error as error:
         raise DatabaseError(
@@ -115,6 +128,18 @@ def connected(
         ) from error
     finally:
         connection.close()
+
+
+def _prove_direct(connection: Any, database: Dict[str, Any]) -> None:
+    """That the process which answers is the one that let us in: a pool has told an id of its own.
+
+    :raises DatabaseError: it is another
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+        (answering,) = cursor.fetchone()
+    if answering != connection.info.backend_pid:
+        raise DatabaseError(POOLED.format(describe(database)), DIRECT)
 
 
 def one_line(error: BaseException) -> str:

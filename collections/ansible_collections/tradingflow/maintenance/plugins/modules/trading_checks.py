@@ -188,8 +188,31 @@ options:
             description: Critical from here on.
             type: float
             default: 1
+      execution_times:
+        description: Seconds by which our time of an execution and the venue's differ, at most.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 2
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 60
       duplicate_executions:
         description: Executions booked more than once, by venue and the venue's id.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1
+      duplicates:
+        description: Rows that a view has more than once, by what names them.
         type: dict
         suboptions:
           warning:

@@ -116,7 +116,7 @@ BASICS = """
 SELECT set_config('search_path', coalesce((
            SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
            WHERE e.extname = 'pg_stat_statements'
-       ), 'pg_catalog'), false) AS search_path,
+       ), 'pg_catalog'), true) AS search_path,
        extract(epoch FROM clock_timestamp()) AS clock,
        current_setting('server_version') AS server_version,
        pg_is_in_recovery() AS in_recovery

@@ -86,6 +86,7 @@ class Probe:
     :param refusals: SQLSTATE -> what it means here, as message and remedy
     :param context: whether judge gets the parameters too: what the run knows besides
     :param facts: names of what must be known before the statement can run; see trading.py
+    :param optional: whether its view may be missing: then there is no check
     """
 
     checks: Tuple[Tuple[str, str], ...]
@@ -96,8 +97,8 @@ class Probe:
     compares: bool = False
     refusals: Mapping[str, Tuple[str, str]] = field(default_factory=dict)
     context: bool = False
-
     facts: Tuple[str, ...] = ()
+    optional: bool = False
 
     def unmeasured(self, message: str, remedy: str, found: Sequence[Check] = ()) -> List[Check]:
         """Its checks as unknown.
@@ -114,31 +115,38 @@ class Probe:
 
 #: What the database or the role may have set must not change what statements mean: no function or table is found but
 #: in the catalogue, types have their plain names, and what row security would leave out is an error and no absence.
-SESSION = (
-    "SET search_path TO pg_catalog, pg_temp",
-    "SET quote_all_identifiers TO off",
-    "SET row_security TO off",
-    "SET idle_in_transaction_session_timeout TO 0",
-)
+#: All of it within the transaction that judges: behind a pool (PgBouncer), what is set for a session is set for whoever
+#: gets that server connection next, and not for us.
+BEGIN = """BEGIN ISOLATION LEVEL {isolation} READ ONLY;
+SET LOCAL search_path TO pg_catalog, pg_temp;
+SET LOCAL statement_timeout TO {timeout};
+SET LOCAL timezone TO 'UTC';
+SET LOCAL datestyle TO 'ISO, YMD';
+SET LOCAL quote_all_identifiers TO off;
+SET LOCAL row_security TO off;
+-- The last one is there from PostgreSQL 17 on.
+SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"""
 
 
 @contextmanager
-def reading(database: Row, timeout: int) -> Iterator[Any]:
-    """A cursor that gives rows as dictionaries, in a session that cannot write.
+def reading(database: Row, timeout: int, isolation: str = "READ COMMITTED") -> Iterator[Any]:
+    """A cursor that gives rows as dictionaries, in one transaction that cannot write.
 
     :param database: see DATABASE_SPEC
     :param timeout: s that one statement may take
+    :param isolation: READ COMMITTED, or REPEATABLE READ for one moment
     :raises DatabaseError: the database does not answer, or the connection is lost
     :raises ConfigurationError: the timeout makes no sense, or psycopg2 is missing
     """
     if timeout < 1:
         raise ConfigurationError("The option timeout must be at least 1 s.", "Raise it.")
-    with connected(database, statement_timeout=timeout) as connection:
-        connection.set_session(readonly=True, autocommit=True)
-        with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-            for statement in SESSION:
-                cursor.execute(statement)
-            yield cursor
+    rows = {"cursor_factory": psycopg2.extras.RealDictCursor} if psycopg2 else {}
+    with connected(database, pooled=True) as connection, connection.cursor(**rows) as cursor:
+        cursor.execute(BEGIN.format(isolation=isolation, timeout=int(timeout) * 1000))
+        yield cursor
+        # A pool would close the server connection of a client that leaves in the middle.
+        cursor.execute("ROLLBACK")
 
 
 def ask(
@@ -149,13 +157,27 @@ def ask(
     parameters: Optional[Row] = None,
     earlier: Earlier = nothing,
 ) -> List[Check]:
-    """The checks of one probe.
+    """The checks of one probe, within a savepoint: one that failed does not take the others with it.
 
     :param no_right: remedy when the role may not read something
     :param parameters: of the statement, by name
     :param earlier: what earlier runs said
     :raises psycopg2.Error: the connection is lost
     """
+    cursor.execute("SAVEPOINT probe")
+    found = _asked(cursor, probe, thresholds, no_right, parameters, earlier)
+    cursor.execute("ROLLBACK TO SAVEPOINT probe; RELEASE SAVEPOINT probe")
+    return found
+
+
+def _asked(
+    cursor: Any,
+    probe: Probe,
+    thresholds: Dict[str, Any],
+    no_right: str,
+    parameters: Optional[Row],
+    earlier: Earlier,
+) -> List[Check]:
     found: List[Check] = []
     try:
         cursor.execute(probe.sql, parameters)

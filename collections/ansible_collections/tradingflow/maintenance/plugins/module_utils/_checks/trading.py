@@ -30,7 +30,9 @@ from . import (
     risk,
     strategies,
     trades,
+    unique,
     venue_statements,
+    venue_times,
 )
 from .calendar import Calendars, parse
 from .facts import FACTS, Fact
@@ -68,7 +70,9 @@ TRADING_SPEC: Dict[str, Any] = {
             "reconcile_fees": (None, 1),
             "reconcile_positions": (None, 1),
             "reconcile_cash": (None, 1),
+            "execution_times": (2, 60),
             "duplicate_executions": (None, 1),
+            "duplicates": (None, 1),
             "failed_transactions": (1, 10),
             "failed_age": (None, 86400),
             "failed_amount": (None, 1_000_000),
@@ -169,14 +173,17 @@ def measure(
     checks: List[Check] = []
     done = 0
     try:
-        with reading(database, timeout) as cursor:
-            cursor.execute(BEGIN)
+        with reading(database, timeout, "REPEATABLE READ") as cursor:
+            cursor.execute(MEMORY)
             cursor.execute(CATALOGUE, (SCHEMA,))
             catalogue: Dict[str, Dict[str, Row]] = {}
             for row in cursor.fetchall():
                 catalogue.setdefault(row["view"], {})[row["column"]] = row
             known = Known(cursor, catalogue, given)
             for probe in PROBES:
+                if probe.optional and not probe.views.keys() & catalogue.keys():
+                    done += 1
+                    continue
                 lacking = lack(catalogue, probe.views) or known.lacking(probe.facts)
                 checks += probe.unmeasured(*lacking) if lacking else known.ask(probe, thresholds)
                 done += 1
@@ -198,11 +205,8 @@ class Known:
         self._told: Dict[str, Optional[Tuple[str, str]]] = {}
 
     def ask(self, probe: Probe, thresholds: Row) -> List[Check]:
-        """The checks of one probe. One that failed does not take the others with it."""
-        self._cursor.execute("SAVEPOINT probe")
-        found = ask(self._cursor, probe, thresholds, READ_VIEWS, self._given)
-        self._cursor.execute("ROLLBACK TO SAVEPOINT probe")
-        return found
+        """The checks of one probe."""
+        return ask(self._cursor, probe, thresholds, READ_VIEWS, self._given)
 
     def lacking(self, names: Tuple[str, ...]) -> Optional[Tuple[str, str]]:
         """Why one of some facts is not known: message and remedy, None when all are."""
@@ -250,6 +254,7 @@ def parameters(thresholds: Row, options: Row) -> Row:
             exact(f"{key} of {printable(entry['instrument'])}", entry.get(key) or "0")
     return {
         "stale": stale["warning"] if stale["critical"] is None else stale["critical"],
+        "apart": venue_times.apart(limits(thresholds, "execution_times")),
         "stuck": stuck["critical"] if stuck["warning"] is None else stuck["warning"],
         **{name: options.get(name, TRADING_SPEC[name]["default"]) for name in COUNTS},
         "tolerances": json.dumps([{key: value or "0" for key, value in entry.items()} for entry in tolerances]),
@@ -294,7 +299,7 @@ def lack(catalogue: Dict[str, Dict[str, Row]], views: Views) -> Optional[Tuple[s
 
 
 #: Hashes of the whole history stay in memory; plans this short are not worth compiling.
-BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
+MEMORY = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
 
 #: In this order.
 PROBES: Tuple[Probe, ...] = (
@@ -302,6 +307,7 @@ PROBES: Tuple[Probe, ...] = (
     *due.PROBES,
     *venue_statements.PROBES,
     *reconciliation.PROBES,
+    *venue_times.PROBES,
     *trades.PROBES,
     *executions.PROBES,
     *filled.PROBES,
@@ -310,4 +316,5 @@ PROBES: Tuple[Probe, ...] = (
     *prices.PROBES,
     *risk.PROBES,
     *cover.PROBES,
+    *unique.PROBES,
 )
