@@ -186,8 +186,8 @@ def test_empty_platform_is_unknown(platform: Sandbox) -> None:
     tables = ("venue_statements", "venue_executions", "venue_positions", "venue_cash", "positions", "cash_balances")
     with changed(platform, *(f"DELETE FROM {table}" for table in (*tables, *EMPTIED))):
         found = measured(platform)
-    alive = ("strateg", "platform", "risk_limits", "orders_due", "unlimited", "disabled")
-    alive += tuple(f"duplicates:{view}" for view in unique.KEYS.keys() - set(tables) - {"cash", *EMPTIED})
+    owed = ("strateg", "platform", "risk_limits", "orders_due", "unlimited", "disabled")
+    alive = owed + tuple(f"duplicates:{view}" for view in unique.KEYS.keys() - set(tables) - {"cash", *EMPTIED})
     assert {check.status for id, check in found.items() if not id.startswith(alive) or id == "strategy_positions"} == {
         "unknown"
     }

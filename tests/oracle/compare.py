@@ -49,7 +49,8 @@ def possible(figure: Figure, check: Check) -> list[str]:
     others: dict[tuple[str | None, ...], set[str | None]] = {}
     for row, ids in figure.possible:
         key = (row["venue"], row["venue_execution_id"], row["account"], row["instrument"])
-        others.setdefault(key, set()).update(ids)
+        # Without an id, several may have one key, and not all of them be alike to one of the other side.
+        others.setdefault(key, set() if row["venue_execution_id"] else {None}).update(ids)
     for one in check.details.get("first") or []:
         key = tuple(one.get(name) for name in ("venue", "id", "account", "instrument"))
         wanted = others.get(key, {None})

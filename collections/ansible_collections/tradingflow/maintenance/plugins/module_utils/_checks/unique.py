@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge
-from . import limits, plural, printable
+from ..checks import CRITICAL, UNKNOWN, Check, judge, limits
+from ..words import plural, printable
 from .sql import NotMeasured, Probe, Row
 
 #: View -> what names a row of it: column -> kind.

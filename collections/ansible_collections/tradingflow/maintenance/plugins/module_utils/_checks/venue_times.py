@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge
-from . import limits, plural, printable
+from ..checks import CRITICAL, UNKNOWN, Check, judge, limits
+from ..words import plural, printable
 from .sql import NotMeasured, Probe, Row, Views, scope
 
 #: Time zones are apart by multiples of this, in s; and how far from one a shift of the zone may be besides.
