@@ -24,6 +24,7 @@ FLOORS: list[set[str]] = [
     {"_recovery_points"},
     {"_wal"},
     {"_checks"},
+    {"_gates"},
 ]
 #: One room for each trade: whoever enters comes from a plugin.
 ROOF = {"_backup", "_drill", "_restore", "_retention"}

@@ -289,7 +289,10 @@ from .keys import PublicKeys, SigningKey
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"
-KINDS = ("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident")
+KINDS = (
+    *("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident"),
+    "override",
+)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("environment", "kind", "recorded_at", "actor", "run_id", "id")

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -85,6 +86,8 @@ class ActionModule(ActionBase):
             reports.point_latest(directory)
         for line in reports.table(report):
             display.display(line)
+        if glass := reports.glass.line(report):
+            display.display(glass, color=C.COLOR_ERROR)
         html = path.with_suffix(".html")
         display.display(f"Report: {html}")
         if record:
@@ -134,6 +137,7 @@ class ActionModule(ActionBase):
                 "scope": {key: value for key, value in report["scope"].items() if key != "left_out"},
                 "not_looked_at": reports.left_out(report),
                 "open_elsewhere": report["elsewhere"]["counts"],
+                **({"break_glass": broken} if (broken := reports.glass.broken(report)) else {}),
             },
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],
             trusted_keys=evidence["trusted_key_files"],

@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 from urllib.parse import quote
 
 from .masking import masked_data
@@ -65,3 +65,35 @@ def read_spool(directory: Path) -> Iterator[Dict[str, Any]]:
             continue
         if isinstance(record, dict) and {"area", "host", "checks", "actions"} <= record.keys():
             yield record
+
+
+#: The scope of a run that looked at all of its plan.
+WHOLE: Dict[str, Any] = {"partial": False, "tags": [], "skip_tags": [], "limit": None, "left_out": []}
+
+
+def is_partial(report: Dict[str, Any]) -> bool:
+    """Whether a run looked at a part of its plan only (--tags, --limit)."""
+    return bool((report.get("scope") or WHOLE)["partial"])
+
+
+def is_whole(report: Dict[str, Any]) -> bool:
+    """Whether the run did all that its procedure does, so that it counts as the daily (weekly ...) having come."""
+    return not report["check_mode"] and not is_partial(report)
+
+
+def standing(history: List[Dict[str, Any]]) -> Dict[Tuple[str, str], List[Dict[str, Any]]]:
+    """What is known by area and host: of the last whole run, and where later partial runs looked again, of these.
+
+    :param history: reports, oldest first
+    """
+    known: Dict[Tuple[str, str], List[Dict[str, Any]]] = {}
+    for report in history:
+        if is_whole(report):
+            known = {}
+        places: Dict[Tuple[str, str], List[Dict[str, Any]]] = {}
+        for check in report["checks"]:
+            # That a partial run measured nothing is no area's state.
+            if check["area"] != "report" or is_whole(report):
+                places.setdefault((check["area"], check["host"]), []).append(check)
+        known.update(places)
+    return known

@@ -63,27 +63,35 @@ class OwnCalendar:
     holidays: frozenset[date]
     half_days: Dict[date, int]
 
-    def sessions(self, first: date, last: date) -> Iterator[Session]:
-        """The sessions that begin on these days. One whose close is not after its opening ends on the next day."""
+    def sessions(self, first: date, last: date, widen: int = 0) -> Iterator[Session]:
+        """The sessions that begin on these days. One whose close is not after its opening ends on the next day.
+
+        :param widen: what a time means that the clocks show twice or never, in the night when they change: 0 the first
+            one, 1 the one that makes the session longer, -1 the one that makes it shorter
+        """
         day = first
         while day <= last:
             if day not in self.holidays:
                 early = self.half_days.get(day)
                 for opens, closes in self.hours[day.weekday()]:
-                    start = self._at(day, opens)
-                    end = self._at(day, closes if closes > opens else closes + 1440)
+                    start = self._at(day, opens, -widen)
+                    end = self._at(day, closes if closes > opens else closes + 1440, widen)
                     if early is not None:
                         first_opening = self.hours[day.weekday()][0][0]
-                        end = min(end, self._at(day, early if early > first_opening else early + 1440))
+                        end = min(end, self._at(day, early if early > first_opening else early + 1440, widen))
                     if end > start:
                         yield start, end
             day += timedelta(days=1)
 
-    def _at(self, day: date, minutes: int) -> float:
-        """What the clock on the wall shows there, as a moment: sessions get longer or shorter when it is changed."""
+    def _at(self, day: date, minutes: int, later: int) -> float:
+        """What the clock on the wall shows there, as a moment: sessions get longer or shorter when it is changed.
+
+        :param later: 1 for the later of two moments it may be, -1 for the earlier
+        """
         days, rest = divmod(minutes, 1440)
         moment = datetime.combine(day + timedelta(days=days), time(rest // 60, rest % 60), self.zone)
-        return moment.timestamp()
+        both = moment.timestamp(), moment.replace(fold=1).timestamp()
+        return both[0] if later == 0 else max(both) if later > 0 else min(both)
 
 
 def parse(given: Dict[str, Any]) -> Dict[str, OwnCalendar]:
@@ -270,6 +278,15 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
 
     :raises UnknownCalendar: there is none of this name, or the library is missing or does not reach so far
     """
+    return known(code, first, last, last - timedelta(days=AHEAD + 1))[0]
+
+
+def known(code: str, first: date, last: date, today: date) -> Tuple[List[Session], date]:
+    """The same, and the last day for which they are known: some calendars end with a year.
+
+    :param today: must be known at least
+    :raises UnknownCalendar: likewise
+    """
     remedy = "Correct calendar in maintenance.strategies, or define it: trading_check_calendars."
     try:
         # Not above: it brings pandas, which takes longer to load than all else here takes.
@@ -278,7 +295,7 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
         text = f"calendar {printable(code, 40)} needs the library exchange-calendars, which is missing."
         raise UnknownCalendar(text, "Install exchange-calendars for this Python, or define the calendar.") from None
     # Some calendars end with a year: the days until then are known.
-    ends = [last] + [date(last.year - 1, 12, 31)] * ((last - timedelta(days=AHEAD + 1)).year < last.year)
+    ends = [last] + [date(last.year - 1, 12, 31)] * (today.year < last.year)
     reason = ""
     for end in ends:
         try:
@@ -301,4 +318,4 @@ def exchange(code: str, first: date, last: date) -> List[Session]:
             sessions += [(opens.timestamp(), pause.timestamp()), (resumes.timestamp(), closes.timestamp())]
         else:
             sessions.append((opens.timestamp(), closes.timestamp()))
-    return sessions
+    return sessions, end

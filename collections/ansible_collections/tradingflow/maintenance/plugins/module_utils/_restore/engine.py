@@ -187,7 +187,14 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
             "unfinished": unfinished,
             "refusals": [refusal.as_dict() for refusal in refusals],
             "overridden": [refusal.as_dict() for refusal in over],
+            "live": live(options, mode),
         }
+
+
+def live(options: Dict[str, Any], mode: Any) -> List[str]:
+    """Who is at work on what would be replaced, whether or not the role stops them: whom it would disturb."""
+    running = {**options, "application": {**(options.get("application") or {}), "stopped_by_us": False}}
+    return [refusal.message for refusal in guards.of_application(running, mode.sessions, mode.target)]
 
 
 #: Role of the object that comes whenever files do.

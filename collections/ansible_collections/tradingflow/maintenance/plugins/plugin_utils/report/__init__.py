@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from . import glass
 from .build import build
 from .files import point_latest, summary, write
 from .history import load_history
@@ -19,6 +20,7 @@ __all__ = [
     "PARTIAL",
     "bring_back",
     "build",
+    "glass",
     "is_partial",
     "is_whole",
     "keep",

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...module_utils.checks import STATUSES
-from . import words
+from . import glass, words
 from .actions import facts, objectives, phases
 from .groups import Group, grouped
 from .history import series
@@ -95,6 +95,7 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             verdict=verdict(report),
             first_members=FIRST_MEMBERS,
             status=overall(report),
+            glass=glass.line(report),
             partial=is_partial(report),
             narrowed=narrowed(report),
             left_out=left_out(report, 20),

@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...module_utils.checks import OK, STATUSES, UNKNOWN, worst
+from ...module_utils.run import WHOLE, is_partial, is_whole, standing
 from .words import clean, counted, plural
 
-WHOLE: dict[str, Any] = {"partial": False, "tags": [], "skip_tags": [], "limit": None, "left_out": []}
+__all__ = ["MOST_OPEN", "PARTIAL", "WHOLE", "elsewhere", "is_partial", "is_whole", "last_whole", "left_out", "narrowed"]
+__all__ += ["asked_for", "open_words", "overall", "scope_of", "standing"]
 
 #: In the ids of partial runs, so that folders and keys say it, too.
 PARTIAL = "-partial-"
@@ -53,32 +55,8 @@ def scope_of(
     return asked, {"partial": True, **narrowed, "left_out": left_out}
 
 
-def is_partial(report: dict[str, Any]) -> bool:
-    return bool((report.get("scope") or WHOLE)["partial"])
-
-
-def is_whole(report: dict[str, Any]) -> bool:
-    """Whether the run did all that its procedure does, so that it counts as the daily (weekly ...) having come."""
-    return not report["check_mode"] and not is_partial(report)
-
-
 def last_whole(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     return next((report for report in reversed(history) if is_whole(report)), None)
-
-
-def standing(history: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """What is known by area and host: of the last whole run, and where later partial runs looked again, of these."""
-    known: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for report in history:
-        if is_whole(report):
-            known = {}
-        places: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for check in report["checks"]:
-            # That a partial run measured nothing is no area's state.
-            if check["area"] != "report" or is_whole(report):
-                places.setdefault((check["area"], check["host"]), []).append(check)
-        known.update(places)
-    return known
 
 
 def elsewhere(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import unicodedata
 from typing import Any
 
 from ...module_utils.checks import STATUSES
+from . import glass
 from .actions import facts, objectives, phases
 from .groups import grouped
 from .scope import is_partial, left_out, narrowed, open_words, overall
@@ -232,6 +233,8 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
         f" · took {duration(report['duration_s'])} · by {_md(report['actor'], 60)}",
         "",
     ]
+    if broken := glass.line(report):
+        head += [f"{_ICONS['critical']} **{_md(broken, 500)}**", ""]
     if is_partial(report):
         said = f"Only {narrowed(report)}; not looked at: {left_out(report)}. {open_words(report)}"
         head += [_md(said, 500), ""]

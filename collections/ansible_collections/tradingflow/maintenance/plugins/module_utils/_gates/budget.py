@@ -1,0 +1,121 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate error_budget: what the availability objective still leaves, by the availability records in the ledger.
+
+What counts is what somebody measured without a gap and recorded: the content of a trusted record of kind review or
+run with "availability": {from, until, down_seconds, source}. That a daily run found the application well says nothing
+of the hours between two of them, and is no record of availability.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from ..checks import CRITICAL, OK, Check, unknown
+from ..words import plural, span
+from .gate import Gate
+from .windows import merged, without
+
+NAME, TITLE = "error_budget", "Error budget left"
+KINDS = ("review", "run")
+KEYS = ("from", "until", "down_seconds")
+REMEDY = (
+    "Record what monitoring measured: evidence_record with kind review and content {availability: {from, until, "
+    "down_seconds, source}}, without gaps (docs/window.md)."
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An availability record.
+
+    :param number: of the ledger's record
+    """
+
+    number: int
+    starts: float
+    ends: float
+    down: float
+
+
+class BadMeasurement(ValueError):
+    """A record says something of availability that makes no sense."""
+
+
+def measured_of(number: int, kind: str, content: Dict[str, Any]) -> Optional[Measured]:
+    """The measurement in a record, None if there is none.
+
+    :raises BadMeasurement: it is one, and cannot be read
+    """
+    given = content.get("availability")
+    if given is None or kind not in KINDS:
+        return None
+    if not isinstance(given, dict) or not set(KEYS) <= set(given) <= {*KEYS, "source"}:
+        raise BadMeasurement(f"record {number} has an availability without {', '.join(KEYS)}, or with other keys")
+    down = given["down_seconds"]
+    try:
+        starts, ends = (datetime.strptime(str(given[key]), "%Y-%m-%dT%H:%M:%S%z").timestamp() for key in KEYS[:2])
+    except ValueError:
+        raise BadMeasurement(f"record {number} has an availability of no known time") from None
+    if isinstance(down, bool) or not isinstance(down, (int, float)) or not 0 <= down <= ends - starts:
+        raise BadMeasurement(f"record {number} has an availability that makes no sense")
+    return Measured(number, starts, ends, float(down))
+
+
+def budget(
+    found: Iterable[Measured], bad: List[str], now: float, objective: float, days: int, age: float, needed: float
+) -> Gate:
+    """The gate. Two measurements of the same time: the newer record counts.
+
+    :param found: newest record first
+    :param bad: why something could not be read
+    :param needed: s of downtime that the procedure may cause
+    """
+    id = f"gate.{NAME}"
+    kwargs: Dict[str, Any] = {"unit": "s", "source": "availability records in the ledger", "critical": 0}
+
+    def gate(check: Check) -> Gate:
+        return Gate(NAME, [check])
+
+    def nobody(text: str, remedy: str = REMEDY) -> Gate:
+        return gate(unknown(id, TITLE, text, remedy, **kwargs))
+
+    if bad:
+        return nobody(f"The record of availability cannot be relied on: {'; '.join(bad[:3])}.")
+    since = now - days * 86400
+    newest: Dict[Tuple[float, float], Measured] = {}
+    for each in found:
+        if each.ends > since:
+            newest.setdefault((each.starts, each.ends), each)
+    kept: List[Measured] = list(newest.values())
+    if not kept:
+        return nobody(f"No availability of the last {plural(days, 'day')} is in the ledger.")
+    if any(each.ends > now + 300 for each in kept):
+        return nobody("An availability record is of the future: a clock is wrong.", "Synchronise the clocks.")
+    reached = max(each.ends for each in kept)
+    gaps: List[Tuple[float, float]] = without([(since, now - age)], merged((e.starts, e.ends) for e in kept))
+    missing = sum(ends - starts for starts, ends in gaps)
+    if reached < now - age:
+        return nobody(f"Availability was last recorded {span(now - reached)} ago.")
+    if missing >= 1:
+        return nobody(f"Of the last {plural(days, 'day')}, {span(missing)} are in no availability record.")
+    # Overlaps count twice, and what began before the period counts whole: never too good.
+    down = math.fsum(each.down for each in kept)
+    allowed = days * 86400 * (100 - objective) / 100
+    left = round(allowed - down, 1)
+    text = f"Of {span(allowed)} that {objective:g} % of {plural(days, 'day')} leave, {span(down)} are used."
+    details = {"allowed_s": round(allowed, 1), "down_s": round(down, 1), "records": [each.number for each in kept][:50]}
+    if left <= 0:
+        text += " Nothing is left."
+    elif left < needed:
+        text += f" This may take {span(needed)} of downtime."
+    bad_now = left <= 0 or left < needed
+    remedy = "Wait until the budget recovers, or break the glass with a reason." if bad_now else ""
+    return gate(
+        Check(id, TITLE, CRITICAL if bad_now else OK, left, message=text, remedy=remedy, details=details, **kwargs)
+    )
