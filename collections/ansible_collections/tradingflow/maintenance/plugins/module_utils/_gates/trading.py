@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from .._checks.executions import STATUSES
 from .._checks.sql import HAPPENED, NotMeasured, Probe, Row, reading, strange, unknown_words
 from .._checks.trades import TRANSACTION_STATUSES
-from .._checks.trading import BEGIN, CARRIED, CATALOGUE, SCHEMA, Known, lack
+from .._checks.trading import CARRIED, CATALOGUE, MEMORY, SCHEMA, Known, lack
 from ..checks import CRITICAL, OK, UNKNOWN, Check, unknown
 from ..errors import MaintenanceError
 from ..words import plural, printable, span
@@ -160,11 +160,11 @@ def ask(database: Optional[Dict[str, Any]], options: Dict[str, Any], clock: Any,
         live.why = "no database is configured.", "Set maintenance_window_database."
     else:
         try:
-            with reading(database, options["timeout"]) as cursor:
+            with reading(database, options["timeout"], "REPEATABLE READ") as cursor:
                 live.begun = clock()
                 cursor.execute(CLOCK_SQL)
                 live.now, live.ended = cursor.fetchone()["now"], clock()
-                cursor.execute(BEGIN)
+                cursor.execute(MEMORY)
                 cursor.execute(CATALOGUE, (SCHEMA,))
                 catalogue: Dict[str, Dict[str, Row]] = {}
                 for row in cursor.fetchall():
