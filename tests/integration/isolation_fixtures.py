@@ -48,13 +48,10 @@ class Source:
     """
 
     def __init__(self, root: Path, programs: Path) -> None:
-        self.root = root
-        self.programs = programs
-        self.home = root / "source"
-        self.archive, self.base, spaces = root / "archive", root / "base", root / "base-early"
+        self._place(root, programs)
+        spaces = root / "base-early"
         # Apart from the rest, as servers share one.
         sockets = root / "s"
-        self.data, self.early, self.late = (self.home / name for name in ("data", "early", 'so "late"'))
         self.port = free_ports(["port"], {})["port"]
         for path in (self.home, self.archive, self.base, spaces, sockets, self.early, self.late):
             path.mkdir(mode=0o700)
@@ -71,6 +68,21 @@ class Source:
                 f"recovery_end_command = 'touch {self.home}/ended'\nexternal_pid_file = '{self.home}/pid'\n"
             )
         self._server: subprocess.Popen[bytes] | None = None
+
+    def _place(self, root: Path, programs: Path) -> None:
+        self.root = root
+        self.programs = programs
+        self.home = root / "source"
+        self.archive, self.base = root / "archive", root / "base"
+        self.data, self.early, self.late = (self.home / name for name in ("data", "early", 'so "late"'))
+
+    @classmethod
+    def known(cls, root: Path, programs: Path, lsn: str) -> Source:
+        """One that is there and was stopped, for another process."""
+        found = cls.__new__(cls)
+        found._place(root, programs)
+        found.lsn = lsn
+        return found
 
     def said(self, name: str, *arguments: str) -> str:
         """What a program of the server's said."""

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres 
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 
+from tests.conftest import ROOT, left_out
 from tests.integration import isolation_fixtures
 from tests.integration.isolation_fixtures import BEFORE, LATE, Source
+from tests.integration.tracing import strace, written
 
 source = isolation_fixtures.source
 
@@ -83,6 +86,51 @@ def test_on_another_host_where_its_location_does_not_exist(source: Source) -> No
         assert not source.home.exists()
     finally:
         moved.rename(source.home)
+
+
+def test_traced(source: Source, tmp_path: Path) -> None:
+    """Each call of each process of a replay: none changes anything by a path of the source.
+
+    The location of the tablespace that is made on the way is a name of another folder there. That what it names outside
+    was not changed show the times of its files, which no call can set.
+    """
+    if not shutil.which("strace"):
+        left_out("no strace: apt-get install strace")
+    known = {"root": str(source.root), "programs": str(source.programs), "lsn": source.lsn}
+    (tmp_path / "source.json").write_text(json.dumps(known))
+    before, worker = source.every(), ROOT / "tests/integration/isolation_worker.py"
+    (tmp_path / "traces").mkdir()
+    paths = strace(
+        tmp_path / "traces",
+        [sys.executable, str(worker), str(ROOT / "collections"), str(tmp_path / "source.json")],
+    )
+    assert source.every() == before
+    assert str(source.root / "traced") in paths
+    # The server's own work was seen, also in the tablespace.
+    for ours in ("/data/base/", "/data/pg_wal/"):
+        assert [path for path in paths if path.startswith("/var/tmp/tradingflow-apart-") and ours in path]
+    assert [path for path in paths if path.startswith(f"{source.late}/PG_")]
+    # Relative ones are of the server's data directory, and its socket's beside that.
+    climbing = [path for path in paths if not os.path.isabs(path) and ".." in Path(path).parts]
+    assert not [path for path in climbing if not path.startswith("../server/.s.PGSQL.")]
+    theirs = [path for path in paths if Path(path).is_relative_to(source.root)]
+    assert {path for path in theirs if not Path(path).is_relative_to(source.late)} == {str(source.root / "traced")}
+
+
+def test_trace_is_read() -> None:
+    """By strace's own writing: what failed or only read changed nothing."""
+    lines = [
+        'openat(AT_FDCWD</a b>, "c", O_RDONLY) = 3</a b/c>',
+        'openat(AT_FDCWD</a>, "c", O_RDWR) = -1 EROFS (Read-only file system)',
+        'openat(AT_FDCWD</a>, "c\\"", O_RDWR|O_CREAT, 0600) = 3</a/c">',
+        'unlinkat(5</x>, "y", 0) = 0',
+        'rename("/one", "two") = 0',
+        'symlink("/anywhere", "/there") = 0',
+        "--- SIGCHLD {si_signo=SIGCHLD} ---",
+    ]
+    assert written(lines) == ['/a/c"', "/x/y", "/one", "two", "/there"]
+    with pytest.raises(AssertionError):
+        written(["what is this"])
 
 
 #: Tries to write whatever it is told, in all ways that a server has, and prints what it could.
