@@ -378,6 +378,31 @@ def test_disk_full(drills: Drills, tiny_disk: Any, monkeypatch: pytest.MonkeyPat
     assert not left_in(disk)
 
 
+def test_database_that_was_closed_or_renamed_since(drills: Drills) -> None:
+    """The log goes on after the recovery point: what a restore to the latest would bring back is said, and it ends."""
+    name = drills.physical.state["postgres"]["database"]
+
+    def change(text: str, *names: str) -> None:
+        drills.physical.sql(f"{text}; SELECT txid_current()".format(*names), "postgres")
+        ((segment,),) = drills.physical.sql("SELECT pg_walfile_name(pg_switch_wal())", "postgres")
+        folder = objects.archive(drills.point["engine"])
+        wait_for(lambda: replay.newest_segment(drills.client, drills.storage, folder) == segment)
+
+    change(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+    try:
+        checks = drills.run(drills.options())
+        assert not_ok(checks).get("drill.closed") == "warning"
+        assert "closed to all connections" in str(checks["drill.closed"].message)
+        assert drills.result["problem"] is None
+        change(f'ALTER DATABASE "{name}" RENAME TO "{name} gone"')
+        checks = drills.run(drills.options())
+        assert f"there is no database {name}: it was dropped or renamed" in str(drills.result["problem"])
+        assert "critical" in not_ok(checks).values()
+    finally:
+        drills.physical.sql(f'ALTER DATABASE "{name} gone" RENAME TO "{name}"', "postgres")
+        change(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+
+
 def test_timeline_and_settings_that_changed_since(drills: Drills) -> None:
     """The server was promoted, and its max_connections raised, since the backup: both are in the WAL to be replayed."""
     physical, data = drills.physical, Path(drills.physical.state["postgres"]["data_dir"])

@@ -144,8 +144,9 @@ class Physical(Engine):
             self._server.open(progress.tick)
         except RestoreError as error:
             raise self._replay_failed(error) from None
-        end = replay.end_of(self._server.database(self._server.home))
-        return [replay.judged(end, newest, size, self._trouble()), *self._pages()]
+        home = self._server.database(self._server.home)
+        found = replay.judged(replay.end_of(home), newest, size, self._trouble())
+        return [found, *replay.opened(home, str(self.point["database"]["name"])), *self._pages()]
 
     def _pages(self) -> List[Check]:
         """Pages that were wrong when the backup was made; that none was says nothing where pages have no checksums."""

@@ -14,8 +14,8 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .._pgbackrest import wal
-from ..checks import CRITICAL, OK, UNKNOWN, Check
-from ..database import connected
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
+from ..database import connected, quoted
 from ..errors import ConfigurationError, MaintenanceError, RestoreError, StorageError
 from ..storage import list_keys, storage_errors
 
@@ -103,3 +103,32 @@ def judged(end: End, newest: Optional[str], size: int, trouble: Optional[Mainten
     its_fault = not isinstance(trouble, (StorageError, ConfigurationError))
     status, remedy = (CRITICAL, _REMEDY) if its_fault else (UNKNOWN, trouble.remedy)
     return Check(ID, TITLE, status, end.lsn, message=f"{text} {trouble.message}", remedy=remedy, details=details)
+
+
+def opened(home: Dict[str, Any], name: str) -> List[Check]:
+    """Opens a database that was closed to connections when the log ended, so that it can be looked at.
+
+    :param home: the option "database" for a database of the promoted server
+    :raises RestoreError: there is none, or half of one
+    """
+    with connected(home, pinned=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT datallowconn, datconnlimit FROM pg_database WHERE datname = %s", (name,))
+        row = cursor.fetchone()
+        if row is None or row[1] == _INVALID:
+            state = "is no database" if row is None else "is half of the database"
+            raise RestoreError(
+                f"Where the archived WAL ends, there {state} {name}: it was dropped or renamed since the backup.",
+                "If that was meant, make a new backup. If not, restore to a moment before it (docs/restore.md).",
+            )
+        if row[0]:
+            return []
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"ALTER DATABASE {quoted(name)} WITH ALLOW_CONNECTIONS true")
+    text = f"Where the archived WAL ends, the database {name} is closed to all connections (ALLOW_CONNECTIONS false): a"
+    text += " restore to the latest would bring it back closed. It was opened here, to be looked at."
+    remedy = f"See why it was closed. To open the source's: ALTER DATABASE {quoted(name)} WITH ALLOW_CONNECTIONS true."
+    return [Check("drill.closed", "Database open", WARNING, False, message=text, remedy=remedy)]
+
+
+#: What PostgreSQL marks a database with that is being dropped (datconnlimit).
+_INVALID = -2

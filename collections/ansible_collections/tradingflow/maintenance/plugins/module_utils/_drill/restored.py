@@ -23,15 +23,18 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .._isolation import walls
 from .._postgres.instance import Account, Instance, environment, failed, free_port
+from .._postgres.replay import HIGHER
 from .._work.programs import child_setup
 from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
 from ..words import printable
 
 #: Why a role cannot be connected as, other than that the server is not ready yet.
-_NOT_SO = re.compile(
-    r'role ".*" (does not exist|is not permitted)|permission denied|too many connections|not currently accepting'
-)
+_NOT_SO = re.compile(r'role ".*" (does not exist|is not permitted)|permission denied|too many connections')
+#: Why a database cannot be asked, now or ever: it was closed or dropped, or is not made yet.
+_CLOSED = re.compile(r'database ".*" (does not exist|is not currently accepting)|cannot connect to invalid database')
+#: Where it is asked then.
+_OTHERS = ("postgres", "template1")
 #: What recovery requires to be at least the primary's, as pg_controldata calls it.
 _AT_LEAST = {
     "max_connections": "max_connections",
@@ -40,7 +43,6 @@ _AT_LEAST = {
     "max_prepared_xacts": "max_prepared_transactions",
     "max_locks_per_xact": "max_locks_per_transaction",
 }
-_HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
 #: Seconds between two looks at how far it is, each of which is a connection.
 _LOOK = 0.1
 _REMEDY = "Read the message; an extension that has to be loaded belongs in restore_drill_settings."
@@ -122,6 +124,7 @@ class Restored(Instance):
         self._own, self._superuser_of_source = self.superuser, ""
         self._by_socket = True
         self._let_in: List[str] = []
+        self._closed: List[str] = []
         self._handle = -1
         #: Paths of the source that it must not be able to write.
         self.guarded: List[str] = []
@@ -320,7 +323,7 @@ class Restored(Instance):
         :raises RestoreError: the server ended of something else
         """
         log = self.log()
-        higher = {name: int(value) for name, value in _HIGHER.findall(log) if int(value) > self._at_least.get(name, 0)}
+        higher = {name: int(value) for name, value in HIGHER.findall(log) if int(value) > self._at_least.get(name, 0)}
         if higher:
             self._at_least.update(higher)
         elif self.running():
@@ -335,13 +338,30 @@ class Restored(Instance):
         if not self._superuser_of_source:
             self._superuser_of_source = self._superuser(candidates)
         if self._superuser_of_source:
-            with suppress(DatabaseError), connected(self.database(self.home)) as connection:
-                with connection.cursor() as cursor:
+            try:
+                with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
                     cursor.execute(_STATE)
                     recovering, state, lsn = cursor.fetchone()
-                self.replayed = position(lsn) if lsn else self.replayed
-                return str(state) if recovering else "promoted"
+            except DatabaseError as error:
+                self._asked_elsewhere(error)
+                return ""
+            self.replayed = position(lsn) if lsn else self.replayed
+            return str(state) if recovering else "promoted"
         return ""
+
+    def _asked_elsewhere(self, error: DatabaseError) -> bool:
+        """Asks another database from now on, where this one lets nobody in.
+
+        :raises RestoreError: none does
+        """
+        if not _CLOSED.search(error.message):
+            return False
+        left = [name for name in _OTHERS if name not in self._closed and name != self.home]
+        self._closed.append(self.home)
+        if not left:
+            raise RestoreError(f"No database of the restored cluster takes connections: {error.message}", _REMEDY)
+        self.home = left[0]
+        return True
 
     def _superuser(self, candidates: List[str]) -> str:
         """A superuser of the source, nothing while it takes no connections yet.
@@ -355,7 +375,7 @@ class Restored(Instance):
                     cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1")
                     row = cursor.fetchone()
             except DatabaseError as error:
-                if _NOT_SO.search(error.message):
+                if not self._asked_elsewhere(error) and _NOT_SO.search(error.message):
                     continue
                 return ""
             if row:

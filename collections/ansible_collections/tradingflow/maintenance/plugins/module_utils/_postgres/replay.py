@@ -11,6 +11,7 @@ directory can be started for real afterwards as if this had not been.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,8 @@ _PREFIX = "tradingflow-replay-"
 #: Seconds without any progress after which what is missing will not come.
 STUCK = 60.0
 _STOP_SECONDS = 300.0
+#: What PostgreSQL says of a setting of the source's that was raised after the backup.
+HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
 _MISSING = (
     "The archive has no WAL from after the target. If the old server runs, have it archive the rest (SELECT"
     " pg_switch_wal()) and run the restore again. Else choose an earlier target, or restore_target_type: latest."
@@ -74,6 +77,8 @@ class Replay:
         self._configuration = configuration
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.home = Path()
+        #: Settings that the log needs higher than the backup has them.
+        self.raised: Dict[str, int] = {}
 
     def __enter__(self) -> Replay:
         # A socket's name may not be long.
@@ -120,7 +125,7 @@ class Replay:
         }
         if self._configuration:
             alone["config_file"] = self._configuration
-        settings = {**alone, **self._settings}
+        settings = {**alone, **self._settings, **{name: str(value) for name, value in self.raised.items()}}
         arguments = [self._postgres, "-D", str(self._directory)]
         arguments += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self.home / "log", "wb") as log:
@@ -158,6 +163,8 @@ class Replay:
                     while True:
                         tick()
                         lsn, paused = server.rows(connection, _STATE)[0]
+                        if paused and HIGHER.search(self._log()):
+                            break
                         if paused:
                             self._reached()
                             return str(lsn)
@@ -232,6 +239,19 @@ class Replay:
             raise RestoreError(f"The recovery paused before its target: {self.last_words()}", _MISSING)
 
     def _check(self) -> None:
+        """Starts again where that helps, with what the log asked for.
+
+        :raises RestoreError: it ended of something else
+        """
+        higher = {name: int(value) for name, value in HIGHER.findall(self._log())}
+        higher = {name: value for name, value in higher.items() if value > self.raised.get(name, 0)}
+        if higher:
+            self.raised.update(higher)
+            # It ends, or pauses there for good.
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
+            self.start()
+            return
         if self._process is None or self._process.poll() is not None:
             if self._walls.learn(self._log()):
                 self.start()
