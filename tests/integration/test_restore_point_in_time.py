@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -378,18 +378,6 @@ def test_wal_that_is_missing_ends_it(lived: Lived, monkeypatch: pytest.MonkeyPat
         s3.put_object(Bucket=storage["bucket"], Key=key, Body=body)
 
 
-def test_target_after_the_archived_log(lived: Lived) -> None:
-    lived.beat()
-    lived.archive()
-    third = lived.beat()
-    time.sleep(0.1)
-    checks, _, summary = restored(lived.options(datetime.now(UTC)))
-    assert "ended before" in checks["restore.failed:replay"].message
-    assert not summary["changed"]
-    assert lived.newest() == third
-    assert lived.kept() == []
-
-
 def test_what_makes_no_sense(lived: Lived) -> None:
     for changes, said in (
         ({"target": "2026-11-24 18:30:00"}, "not a time with a zone"),
@@ -519,7 +507,7 @@ def test_tablespaces_of_before_and_after_the_backup(lived: Lived) -> None:
     assert every(spaces) == before
     chosen = lived.options(target_type="lsn", target=lsn)
     assert any("early" in step for step in engine.plan(chosen)["steps"])
-    checks, _, _ = restored(chosen)
+    checks, result, _ = restored(chosen)
     assert bad(checks) == {}
     assert lived.sql(counts) == 150001000
     assert lived.sql(where).count("/data_tablespaces_") == 2
@@ -533,8 +521,13 @@ def test_tablespaces_of_before_and_after_the_backup(lived: Lived) -> None:
     assert every(spaces) == before
     names = [str(home / name) for name in lived.kept() if "_before_" in name]
     assert len(list(home.glob("data_tablespaces_*"))) == len(names) == 2
-    engine.run(lived.options(mode="remove_old", remove_old=names), Progress())
+    assert str(spaces / "early") in result["kept"][0]["tablespaces"][0]
+    removed = engine.run(lived.options(mode="remove_old", remove_old=names), Progress())["removed"]
+    assert [each["kind"] for each in removed] == [*("directory", "tablespace", "tablespace") * 2]
     (left,) = home.glob("data_tablespaces_*")
+    # Those of the cluster that was put aside went with it, and nothing else of where they were.
+    assert sorted(every(spaces)) == [".", "early", "la te"]
+    assert lived.sql(counts) == 150011000
     lived.sql("DROP TABLE old, new")
     for name in ("early", "late"):
         lived.sql(f"DROP TABLESPACE {name}")

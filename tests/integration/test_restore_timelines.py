@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, findings, start
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+    engine,
+    findings,
+    heartbeats,
+    reach,
+    source,
+    start,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
@@ -122,6 +131,12 @@ def test_five_restores_in_a_row(lived: Counted) -> None:
     lived.back(moment_4)
     lived.stands(beat_4, 157)
     assert lived.timeline() == first + 4
+    # Across two switches: the backup's timeline, the one that left it, and the one that left that.
+    beat_5, moment_5 = lived.add(3)
+    lived.add(1)
+    lived.archive()
+    assert lived.back(moment_5)["restore.target"].details["timeline"] == first + 4
+    lived.stands(beat_5, 160)
     lived.back(moment_1)
     lived.stands(beat_1, 100)
     lived.back(moment_4)
@@ -272,6 +287,123 @@ def test_playbook_gives_a_stuck_restore_up(lived: Counted) -> None:
     assert lived.kept()[0] in checks["restore.kept"]["message"]
     listed = engine.plan(lived.options(mode="remove_old"))
     assert [each["name"] for each in listed["kept"]] == [str(lived.data.parent / name) for name in lived.kept()]
+
+
+def planned(lived: Counted, moment: datetime, **changes: Any) -> dict[str, Check]:
+    """What --check says."""
+    chosen = lived.options(moment, **changes)
+    found, _actions = findings.planned(engine.plan(chosen), chosen, None, "2026-11-24T00:00:00Z")
+    return {check.id: check for check in found}
+
+
+def test_now_while_the_server_runs(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing since the last segment is archived: it is, before anything is stopped. This host's clock is behind."""
+    lived.add(10)
+    lived.archive()
+    beat, _moment = lived.add(5)
+    now = lived.sql("SELECT clock_timestamp()")
+    monkeypatch.setattr(source, "host_clock", lambda: datetime.now(UTC) - timedelta(hours=1))
+    said = planned(lived, now)
+    assert "archive the rest" in str(said["restore.reach"].message)
+    assert "60 min ahead of this host's" in str(said["restore.reach"].message)
+    with pytest.raises(ConfigurationError, match="in the future: the database server's clock"):
+        engine.plan(lived.options(now + timedelta(hours=1)))
+    checks = lived.back(now)
+    assert "before anything was stopped" in str(checks["restore.reach"].message)
+    lived.stands(beat, 15)
+    # All there is, too.
+    beat, _moment = lived.add(1)
+    monkeypatch.undo()
+    checks, _, _ = restored(lived.options(target_type="latest"))
+    assert bad(checks) == {}
+    lived.stands(beat, 16)
+
+
+def test_now_while_nothing_can_be_archived(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive is broken: --check says so, the run ends before it stops anything. Then the server dies, too."""
+    lived.add(10)
+    lived.archive()
+    command = lived.sql("SHOW archive_command")
+    lived.sql("ALTER SYSTEM SET archive_command = 'false'")
+    try:
+        lived.sql("SELECT pg_reload_conf()")
+        beat, _moment = lived.add(5)
+        lived.sql("SELECT pg_switch_wal()")
+        while not lived.sql("SELECT last_failed_time > last_archived_time FROM pg_stat_archiver"):
+            time.sleep(0.1)
+        now = lived.sql("SELECT clock_timestamp()")
+        check = planned(lived, now)["restore.reach"]
+        assert (check.status, "attempt to archive a segment failed" in str(check.message)) == ("warning", True)
+        monkeypatch.setattr(reach, "PATIENCE", 3.0)
+        checks, result, _ = restored(lived.options(now))
+        assert "did not come within" in str(checks["restore.failed:archive"].message)
+        assert (result["changed"], result["unfinished"], lived.kept()) == (False, False, [])
+        lived.stands(beat, 15)
+    except BaseException:
+        lived.sql(f"ALTER SYSTEM SET archive_command = $q${command}$q$")
+        lived.sql("SELECT pg_reload_conf()")
+        raise
+    os.kill(lived.postgres["pid"], signal.SIGKILL)
+    while inside(lived.data):
+        time.sleep(0.05)
+    refused = planned(lived, now)["restore.refused:reach"]
+    assert "cannot be reached" in str(refused.message)
+    moment = str(refused.remedy).split("restore_target=")[1].split(";")[0]
+    lived.back(datetime.fromisoformat(moment))
+    assert lived.count() == 10
+
+
+def test_closed_database(lived: Counted) -> None:
+    """At the target nobody could connect: it is proven all the same, and the report says what became of it."""
+    name = lived.postgres["database"]
+    beat, _moment = lived.add(10)
+    # As after a restore onto a host with another C library.
+    version = lived.sql(f"SELECT datcollversion FROM pg_database WHERE datname = '{name}'")
+    lived.sql(f"UPDATE pg_database SET datcollversion = '0.1' WHERE datname = '{name}'")
+    for change in ("ALLOW_CONNECTIONS false", "CONNECTION LIMIT 0"):
+        lived.physical.sql(f'ALTER DATABASE "{name}" WITH {change}', "postgres")
+    moment = lived.physical.sql("SELECT clock_timestamp()", "postgres")[0][0]
+    for change in ("ALLOW_CONNECTIONS true", "CONNECTION LIMIT -1"):
+        lived.physical.sql(f'ALTER DATABASE "{name}" WITH {change}', "postgres")
+    lived.add(5)
+    checks, result, _ = restored(lived.options(moment))
+    assert result["problem"] is None
+    assert sorted(bad(checks)) == ["restore.closed", "restore.collations"]
+    assert f'ALTER DATABASE "{name}" REFRESH COLLATION VERSION' in checks["restore.collations"].remedy
+    assert "ALLOW_CONNECTIONS false" in checks["restore.closed"].message
+    assert f'ALTER DATABASE "{name}" WITH CONNECTION LIMIT -1' in checks["restore.closed"].remedy
+    lived.stands(beat, 10)
+    lived.sql(f'ALTER DATABASE "{name}" WITH CONNECTION LIMIT -1')
+    version = f"'{version}'" if version else "NULL"
+    lived.sql(f"UPDATE pg_database SET datcollversion = {version} WHERE datname = '{name}'")
+
+
+def test_prepared_transactions(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that locks the heartbeats: the plan names it, the restore ends, and what is to be done stands in it."""
+    lived.sql("ALTER SYSTEM SET max_prepared_transactions = 3")
+    for what in ("stop", "start"):
+        lived.physical.sandbox(what, "postgres")
+    lived.add(10)
+    connection = lived.physical.sandbox.connect("superuser")
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO counted SELECT FROM generate_series(1, 7)")
+        cursor.execute("LOCK TABLE heartbeat IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("PREPARE TRANSACTION 'odd '' one'")
+    connection.close()
+    moment = lived.sql("SELECT clock_timestamp()")
+    assert "odd ' one of" in str(planned(lived, moment)["restore.prepared"].message)
+    # Nobody gives the lock up.
+    monkeypatch.setattr(heartbeats, "PATIENCE", 3)
+    checks, result, _ = restored(lived.options(moment))
+    assert result["problem"] is None, result["problem"]
+    assert sorted(bad(checks)) == ["restore.heartbeat", "restore.prepared", "restore.settings"]
+    # The backup is older than the setting without which nothing could be prepared.
+    assert "max_prepared_transactions = 3" in checks["restore.settings"].message
+    assert "COMMIT PREPARED or ROLLBACK PREPARED 'odd '' one'" in checks["restore.prepared"].remedy
+    assert "prepared" in checks["restore.heartbeat"].message
+    assert lived.count() == 10
+    lived.sql("COMMIT PREPARED 'odd '' one'")
+    assert lived.count() == 17
 
 
 def test_back_to_before_drop_database(lived: Counted) -> None:

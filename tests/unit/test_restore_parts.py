@@ -93,17 +93,15 @@ def test_rows_that_are_loaded_through_another_table() -> None:
     ],
 )
 def test_times_have_a_zone(text: str, at: datetime) -> None:
-    found = target.target_of({"target_type": "time", "target": text}, NOW)
+    found = target.target_of({"target_type": "time", "target": text})
     assert found.at == at
     assert found.arguments()[:2] == ["--type=time", f"--target={at:%Y-%m-%d %H:%M:%S.%f}+00"]
 
 
-@pytest.mark.parametrize(
-    "text", ["2026-11-24", "2026-11-24T18:30:00", "2026-13-24T18:30:00Z", "yesterday", "", "2026-11-24T19:00:01Z"]
-)
+@pytest.mark.parametrize("text", ["2026-11-24", "2026-11-24T18:30:00", "2026-13-24T18:30:00Z", "yesterday", ""])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(ConfigurationError):
-        target.target_of({"target_type": "time", "target": text}, NOW)
+        target.target_of({"target_type": "time", "target": text})
 
 
 def test_a_backup_fits_when_it_ended_before_the_target() -> None:
@@ -111,7 +109,7 @@ def test_a_backup_fits_when_it_ended_before_the_target() -> None:
     point = {"engine": {"restore_point": "tradingflow_x"}}
 
     def fits(kind: str, value: str) -> bool:
-        return target.target_of({"target_type": kind, "target": value}, NOW).fits(backup, point)
+        return target.target_of({"target_type": kind, "target": value}).fits(backup, point)
 
     # Its end is known to the second only.
     assert [fits("time", f"2026-11-24T18:30:0{n}Z") for n in (0, 1)] == [False, True]

@@ -19,11 +19,11 @@ from typing import Any, Callable, Dict, List, Optional
 from .._isolation import processes
 from .._isolation.processes import inside
 from .._work.programs import last_words
-from ..checks import Check
+from ..checks import WARNING, Check
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from . import programs, server
-from .copies import own_settings
+from .copies import append, own_settings
 from .programs import installed
 
 _COMMAND_SECONDS = 600
@@ -82,6 +82,17 @@ class Cluster:
     def as_copy(self, directory: Path, major: int) -> List[Check]:
         """Writes settings with which it does not act upon what it is a copy of, see copies.own_settings."""
         return own_settings(directory, self.directory, self.setting, major, self._options.get("libraries") or [])
+
+    def raise_settings(self, directory: Path, raised: Dict[str, int]) -> List[Check]:
+        """Writes settings that the source had raised since the backup, and its log needs."""
+        if not raised:
+            return []
+        text = "".join(f"{name} = {value}\n" for name, value in sorted(raised.items()))
+        append(directory, f"# As the source had them at the target: the backup's are lower.\n{text}")
+        said = ", ".join(f"{name} = {value}" for name, value in sorted(raised.items()))
+        message = f"The backup has its configuration as of its own time. Raised to what the log needs: {said}."
+        remedy = "See whether other settings were changed since the backup; they are as it has them."
+        return [Check("restore.settings", "Settings raised", WARNING, len(raised), message=message, remedy=remedy)]
 
     def check_stopped(self, directory: Path) -> None:
         """Raises RestoreError unless nothing is to be replayed when a server starts there."""

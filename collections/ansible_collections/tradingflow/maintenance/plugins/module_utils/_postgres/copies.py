@@ -42,6 +42,13 @@ def harmless(libraries: str, allowed: Sequence[str] = ()) -> str:
     return ",".join(name for name in names if name.rpartition("/")[2] in (*HARMLESS, *allowed))
 
 
+def append(directory: Path, text: str) -> None:
+    """Writes settings after all others of a cluster that does not run."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(directory / "postgresql.auto.conf", flags), "a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def own_settings(
     directory: Path, place: str, value: Callable[[Path, str], str], major: int, allowed: Sequence[str] = ()
 ) -> List[Check]:
@@ -65,9 +72,7 @@ def own_settings(
     if os.path.isabs(value(directory, "log_directory")):
         settings["log_directory"] = "log"
     text = "".join(f"{name} = '{each}'\n" for name, each in settings.items() if "'" not in each)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(directory / "postgresql.auto.conf", flags), "a", encoding="utf-8") as file:
-        file.write(f"# Of this copy: it does not act upon what it is a copy of.\n{text}")
+    append(directory, f"# Of this copy: it does not act upon what it is a copy of.\n{text}")
     names = [name.strip().strip('"') for name in libraries.split(",")]
     silent = [name for name in names if name and name not in kept.split(",")]
     if not silent:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -19,7 +18,6 @@ from ..refusal import Refusal
 from .server import lower_id
 
 _LINKS = "pg_tblspc"
-_OURS = re.compile(r".+_tablespaces_\d{8}t\d{6}z_[0-9a-f]{6}")
 
 
 class Spaces:
@@ -128,19 +126,6 @@ class Spaces:
         remove(unused)
         self.made = [each for each in self.made if each not in unused]
         self.note(self.made)
-
-
-def of_kept(directory: Path) -> List[Path]:
-    """Directories that a restore made for tablespaces of a data directory, and no other beside it uses.
-
-    :param directory: put aside
-    """
-    used = set()
-    for other in directory.parent.iterdir():
-        if other != directory:
-            used.update(_targets(other))
-    own = [path for path in _targets(directory) if _OURS.fullmatch(path.parent.name) and path not in used]
-    return sorted(path for path in own if path.is_dir() and not path.is_symlink())
 
 
 def _targets(directory: Path) -> List[Path]:

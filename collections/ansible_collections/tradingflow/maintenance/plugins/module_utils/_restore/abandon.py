@@ -24,7 +24,7 @@ from .._work.scratch import base, destination, locked
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
-from . import guards
+from . import guards, outside
 from .directories import PARTS, aside, put_back, remove_made
 from .state import State
 
@@ -135,7 +135,8 @@ def _work(
         if before.get(part):
             kept = put_back(state, part, aside(before[part]["place"], run_id))
             if kept:
-                found["kept"].append({"kind": "directory", "name": str(kept)})
+                entry = {"kind": "directory", "name": str(kept), "tablespaces": outside.named(state.kept, str(kept))}
+                found["kept"].append(entry)
                 # With their tablespaces, where it is the cluster's.
                 made = None if part == "cluster" else made
     if not physical:

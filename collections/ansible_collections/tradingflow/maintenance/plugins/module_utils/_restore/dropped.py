@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, Dict
+from typing import Any, Dict, NamedTuple
 
 from .._pgbackrest import records, timelines
 from .._postgres import server
@@ -23,14 +23,30 @@ _DEPTH = 64
 _INVALID = -2
 
 _STATE = """
-SELECT oid::bigint, datconnlimit = %s OR (dattablespace = 1663 AND (pg_stat_file('base/' || oid, true)).size IS NULL)
+SELECT oid::bigint, datconnlimit = %s OR (dattablespace = 1663 AND (pg_stat_file('base/' || oid, true)).size IS NULL),
+       NOT datallowconn, datconnlimit
 FROM pg_database WHERE datname = %s"""
 
 
-def check_there(home: Dict[str, Any], name: str, choice: Choice, lsn: str) -> None:
+class Closed(NamedTuple):
+    """Whom a database lets in.
+
+    :param to_all: whether nobody can connect, not even a superuser
+    :param limit: connections of others than superusers, -1 for any number
+    """
+
+    to_all: bool
+    limit: int
+
+    def __bool__(self) -> bool:
+        return self.to_all or self.limit == 0
+
+
+def check_there(home: Dict[str, Any], name: str, choice: Choice, lsn: str) -> Closed:
     """Raises RestoreError when the database cannot be used where the recovery stopped, with where to stop instead.
 
     :param home: the option "database" for another database of the replaying server
+    :returns: whom it lets in
     """
     with connected(home) as connection:
         found = server.rows(connection, _STATE, (_INVALID, name))
@@ -39,10 +55,11 @@ def check_there(home: Dict[str, Any], name: str, choice: Choice, lsn: str) -> No
             f"At {lsn} there is no database {name}: it was made later, or dropped before.",
             "Choose an earlier or a later target.",
         )
-    oid, half = found[0]
+    oid, half, to_all, limit = found[0]
     if half:
         text = f"The recovery stopped at {lsn}, in the middle of DROP DATABASE: the files of {name} are gone already."
         raise RestoreError(text, _instead(choice, int(oid), lsn))
+    return Closed(bool(to_all), int(limit))
 
 
 def _instead(choice: Choice, oid: int, lsn: str) -> str:

@@ -10,12 +10,14 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
 from ..words import human, span
+from .outside import with_spaces
 from .timeline import words_of
 
 #: What ended a restore, when it was no fault of the recovery point: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError")
 TITLE = "Restore"
 _TITLES = {
+    "archive": "Rest of the log archived",
     "fetch": "Objects fetched",
     "files": "Application's files",
     "prove": "Restored copy proven",
@@ -198,7 +200,7 @@ def _loss(result: Dict[str, Any], options: Dict[str, Any], will: bool) -> Check:
 def _kept(result: Dict[str, Any]) -> List[Check]:
     if not result["kept"]:
         return []
-    names = ", ".join(f"{each['kind']} {each['name']}" for each in result["kept"])
+    names = ", ".join(with_spaces(each["kind"], each["name"], each.get("tablespaces")) for each in result["kept"])
     text = f"Kept aside until somebody removes it (restore_mode=remove_old, restore_remove_old): {names}."
     return [Check("restore.kept", "Kept aside", OK, len(result["kept"]), message=text)]
 
@@ -233,6 +235,7 @@ def planned(
         else " Nothing is there that would be kept aside."
     )
     checks = [_chosen(plan), *_refused(plan), *_disks(plan), *_timelines(plan)]
+    checks += [Check(**check) for check in plan.get("reach") or []]
     checks += [_loss(plan, options, will=True)] if _loses(options) else []
     if plan["unfinished"]:
         said = f"The restore {plan['unfinished'].get('id')} did not end; this run would clean up after it, or go on."
@@ -273,8 +276,12 @@ def removed(result: Dict[str, Any], started_at: str, *, planned: bool) -> Found:
     names = ", ".join(f"{each['kind']} {each['name']}" for each in result["removed"]) or "nothing"
     gone = [each["name"] for each in result["removed"]]
     aside = [each for each in result["kept"] if each["name"] not in gone]
-    left = ", ".join(f"{each['kind']} {each['name']} (since {each['at']})" for each in aside) or "nothing"
-    text = f"{'Would remove' if planned else 'Removed'}: {names}. Still aside: {left}."
+    left = ", ".join(
+        f"{with_spaces(each['kind'], each['name'], each.get('tablespaces'))} (since {each['at']})" for each in aside
+    )
+    text = f"{'Would remove' if planned else 'Removed'}: {names}. Still aside: {left or 'nothing'}."
+    if result.get("left"):
+        text += f" Not recognised as theirs, and left as they are: {', '.join(result['left'])}."
     check = Check("restore.removed", "Removed what lay aside", OK, len(result["removed"]), message=text)
     return [check], [_action("planned" if planned else "ok", not planned, text, started_at, {})]
 

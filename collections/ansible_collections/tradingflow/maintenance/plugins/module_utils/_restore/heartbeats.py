@@ -17,6 +17,9 @@ from ..words import span
 from . import loss
 from .target import Target
 
+#: Seconds that a lock is waited for, and a shorter look where it is looked at once more.
+PATIENCE, GLANCE = 60, 10
+
 
 def floor_of(point: Dict[str, Any], name: str) -> Optional[datetime]:
     """The newest heartbeat that a recovery point has of a database: what is recovered from it has no older one."""
@@ -72,10 +75,31 @@ def moved(now: Optional[str], seen: Optional[str]) -> Check:
     )
 
 
-def heartbeats(database: Dict[str, Any], target: Optional[datetime]) -> Any:
-    """The newest heartbeat, and how many are later than the target."""
+def unreadable(details: Dict[str, Any]) -> Check:
+    """That a prepared transaction keeps it locked."""
+    text = "The heartbeats cannot be read: a transaction that was prepared before the target holds a lock on them."
+    remedy = "Commit or roll back what is prepared (restore.prepared), then look at the newest rows by hand."
+    id, title = "restore.heartbeat", "Newest heartbeat restored"
+    return Check(id, title, "unknown", None, message=text, remedy=remedy, details=details)
+
+
+def locked(error: MaintenanceError) -> bool:
+    """Whether somebody else's lock was in the way."""
+    return "lock timeout" in error.message
+
+
+def heartbeats(database: Dict[str, Any], target: Optional[datetime], seconds: int = 0) -> Any:
+    """The newest heartbeat, and how many are later than the target.
+
+    :param seconds: that a lock is waited for, instead of the usual
+    :raises DatabaseError: among others, see locked
+    """
     try:
-        with connected(database) as connection:
+        # Of the two limits the lock's comes first.
+        limit = int(database.get("statement_timeout") or 0)
+        limit = max(limit, PATIENCE + 30) if limit else 0
+        with connected(database, statement_timeout=limit) as connection:
+            server.run(connection, f"SET lock_timeout = '{seconds or PATIENCE}s'")
             if server.value(connection, "SELECT to_regclass('maintenance.heartbeat')") is None:
                 return None, 0
             newest, later = server.rows(

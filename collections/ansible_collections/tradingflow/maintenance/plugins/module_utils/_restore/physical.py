@@ -15,25 +15,24 @@ from typing import Any, Dict, List, Optional
 from .._isolation.processes import end_inside, mark, same
 from .._pgbackrest import info
 from .._pgbackrest.program import PgBackRest
-from .._postgres import proof, server, tablespaces
+from .._postgres import server, tablespaces
 from .._postgres.cluster import Cluster, check_version
 from .._postgres.replay import Replay, apart_of, remove_home
 from .._recovery_points.fetch import Download
-from ..checks import OK, Check
-from ..database import connected
+from ..checks import OK, Check, as_dicts
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
-from . import delta, directories, guards, loss
+from . import delta, directories, guards, loss, outside, reach
 from .dropped import check_there
 from .files import Files
-from .heartbeats import floor_of, heartbeats, judged
 from .host import of_host
-from .logical import renamed
 from .options import parts_of
+from .prove import Proof
+from .source import Source, check_now, look, will_return
 from .start import begin
 from .state import State
 from .target import target_of
-from .timeline import proven, windows
+from .timeline import windows
 from .timelines import Timelines
 
 
@@ -61,6 +60,8 @@ class PointInTime:
         self.done = self.files_done = False
         self.half: Optional[Path] = None
         self.live: Optional[Dict[str, Any]] = None
+        self.source: Optional[Source] = None
+        self.silence = ""
         self.sessions: List[str] = []
         self.newest: Optional[datetime] = None
         self.timelines = Timelines(options, self.backrest, self.wanted)
@@ -117,6 +118,7 @@ class PointInTime:
         self.cluster = Cluster(self.setting, self.options.get("pg_bin_dir"), self.backrest.user, major)
         self.apart = apart_of(self, job, major)
         self._look()
+        check_now(self.wanted, self.source)
         back_to = self.wanted.at or self._recorded_at(job)
         until = self.newest or datetime.now(timezone.utc)
         job.loss = {"seconds": None, "until": loss.iso(until)}
@@ -131,15 +133,22 @@ class PointInTime:
         return at or datetime.now(timezone.utc)
 
     def _look(self) -> None:
-        self.live, self.sessions, self.newest = None, [], None
+        self.live, self.source, self.sessions, self.newest, self.silence = None, None, [], None, ""
         try:
             with server.elsewhere({**self.options["database"], "connect_timeout": 5}) as connection:
-                self.live = server.describe(connection)
+                self.source = look(connection)
+                self.live = self.source.facts
                 names = server.rows(connection, "SELECT datname FROM pg_database WHERE datallowconn")
                 self.sessions = [who for row in names for who in server.sessions(connection, row[0])]
-        except DatabaseError:
+        except DatabaseError as error:
+            self.silence = error.message
             return  # it is dead: that is why somebody restores it
         self.newest = loss.newest_sign(self.options, self.options["database"]["name"])
+
+    def _reach(self, job: Any) -> reach.Reach:
+        own = self.wanted.type == "name" and self.wanted.value == job.point["engine"].get("restore_point")
+        known = self.wanted, self.choice, self.backup, self.source, self.silence
+        return reach.of(*known, own=own, elsewhere=bool(self.setting["elsewhere"]))
 
     def settle(self, job: Any, state: State) -> None:
         """What a dead run left."""
@@ -187,7 +196,7 @@ class PointInTime:
 
     def _keep(self, job: Any, state: State, name: str, run: Dict[str, Any]) -> None:
         state.keep("directory", name, run["recovery_point"], run["started_at"])
-        job.kept.append({"kind": "directory", "name": name})
+        job.kept.append({"kind": "directory", "name": name, "tablespaces": outside.named(state.kept, name)})
 
     def _wanted(self, job: Any) -> Dict[str, Any]:
         return {
@@ -210,6 +219,8 @@ class PointInTime:
         if not self.done:
             found += of_host(self.options, job.point, self.cluster, self.live)
             found += [*self.apart.refusals(self.backrest.user), *self.apart.spaces.refusals()]
+            self.reach = self._reach(job)
+            found += self.reach.refusals()
             if self.cluster.there:
                 what = f"The directory {self.cluster.directory} is not empty: it would be replaced (and kept aside)."
                 name = self.options["database"]["name"]
@@ -241,14 +252,17 @@ class PointInTime:
         """What would be done."""
         kind = f"{self.backup.label} ({self.backup.type})"
         old = ", over a copy of what is there" if self.setting["delta"] and self.cluster.there else ""
-        steps = [
+        steps = ["have the database archive the rest of its log"] if self.reach.adds else []
+        steps += [
             f"restore the backup {kind} beside {self.cluster.directory}{old}, replay to {self.wanted.words} on"
             f" {self.choice.words}, check it, swap"
         ]
         steps += self.apart.spaces.planned()
         kept = []
         if self.cluster.there:
-            kept.append(f"directory {directories.aside(self.cluster.directory, job.run_id)}")
+            spaces = [each["path"] for each in outside.of_cluster(Path(self.cluster.directory))]
+            name = str(directories.aside(self.cluster.directory, job.run_id))
+            kept.append(outside.with_spaces("directory", name, spaces))
         if self.files.wanted(job.point):
             steps.append(
                 f"unpack the files of {job.point['id']}, as of its own time, beside {self.options['data_directory']},"
@@ -262,15 +276,25 @@ class PointInTime:
             "kept": kept,
             "disks": space.plan(),
             "unseen": space.unseen,
+            "reach": as_dicts([*self.reach.checks(), *will_return(self.wanted, self.source, self.choice.number)]),
             "timeline": self.choice.number,
             "timelines": windows(self.choice.tree, self.choice.current),
             "since": self.timelines.since(self.stanza, self.backup.archive_id),
         }
 
+    def _archive(self, job: Any) -> None:
+        """What the old server wrote, while it runs."""
+        job.progress.phase("archive")
+        archive = self.choice.tree.archive
+        job.checks.append(reach.archive_rest(self.options["database"], archive, self.reach, job.progress.tick))
+        self.timelines.again(self.choice)
+
     def work(self, job: Any, state: State) -> None:
         """Beside first, then the swap, then the real start."""
         files = self.files.wanted(job.point) and not self.files_done
         state.note(wanted=self._wanted(job))
+        if not self.done and self.reach.adds:
+            self._archive(job)
         if files:
             job.progress.phase("fetch")
             point = {**job.point, "objects": self.objects(job)}
@@ -352,48 +376,21 @@ class PointInTime:
             else:
                 lsn = replay.until_paused(user, tick)
             job.progress.phase("prove")
-            check_there(replay.database("postgres", user), name, self.choice, lsn)
-            self._prove(job, state, replay.database(name, user), lsn)
+            home, database = (replay.database(each, user) for each in ("postgres", name))
+            closed = check_there(home, name, self.choice, lsn)
+            proof = Proof(self, job, state, lsn)
+            proof.place(home)
+            seen = not closed.to_all and proof.contents(database, again=True)
             # Here, and not where the server could write all: what was looked at is what will be started.
             replay.promote(user, tick)
+            if closed:
+                proof.open_up(home, name, closed)
+            if not seen:
+                proof.contents(database, again=False)
             replay.stop()
         self.cluster.check_stopped(self._new)
+        job.checks += self.cluster.raise_settings(self._new, replay.raised)
         self.apart.spaces.settle(self._new, replay.maps)
-
-    def _prove(self, job: Any, state: State, database: Dict[str, Any], lsn: str) -> None:
-        with connected(database) as connection:
-            there = server.describe(connection)["system_identifier"]
-            committed = server.value(connection, "SELECT pg_last_xact_replay_timestamp()")
-        recorded = job.point["database"]["system_identifier"]
-        if there != recorded:
-            raise RestoreError(
-                f"The restored cluster has the system identifier {there}, the recovery point {recorded}.",
-                "Choose another.",
-            )
-        stands = proven(self.choice, self.wanted, int(self.backup.wal_stop[:8], 16), lsn, committed)
-        at, later = heartbeats(database, self.wanted.at)
-        self.reached = f"{self.wanted.words} ({lsn} on timeline {stands['timeline']})"
-        state.note(heartbeat=loss.iso(at) if at else None, lsn=lsn, reached=self.reached)
-        last = loss.iso(committed) if committed else None
-        details = {**stands, "last_commit": last, "target": self.wanted.words}
-        text = f"The recovery stands at {lsn} on timeline {stands['timeline']}"
-        text += f", its last transaction is of {last}." if last else ", without a transaction since the backup."
-        job.checks.append(Check("restore.target", "Target reached", OK, lsn, message=text, details=details))
-        floor = floor_of(job.point, database["name"])
-        job.checks += judged(self.wanted, at, later, details, floor, self.options["rpo"])
-        if at and self.wanted.type == "latest":
-            job.loss = loss.between(self.newest, at, "newest heartbeat restored")
-        job.loss["heartbeat_at"] = loss.iso(at) if at else None
-        state.note(loss=job.loss)
-        exact = job.point["engine"].get("exact") and self.wanted.value == job.point["engine"]["restore_point"]
-        if exact and job.point["database"]["name"] == database["name"]:
-            compared = proof.compare(database, job.point, self.options["jobs"], job.progress.tick)
-            job.checks += [renamed(check) for check in compared]
-        wrong = [check for check in job.checks if check.status == "critical"]
-        if wrong:
-            raise RestoreError(
-                f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
-            )
 
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside; the old cluster was not touched."""

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._isolation.processes import inside, same
-from .._postgres import server, tablespaces
+from .._postgres import server
 from .._recovery_points.ids import new_id
 from .._work.job import RESTORE
 from .._work.progress import Progress
 from .._work.scratch import base, destination, locked
 from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError
+from . import outside
 from .state import State
 
 _SCHEMA = re.compile(r"restored_\d{8}t\d{6}z_[0-9a-f]{6}(_\d+)?")
@@ -34,7 +35,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     place = destination(options["environment_name"], options["storage"])
     state = State(base(options["scratch_directory"], RESTORE) / place / "state.json")
     found = [_find(options, name, state) for name in options["remove_old"]]
-    return {"removed": [{"kind": kind, "name": name} for kind, name, _remove in found], "kept": _aside(state)}
+    removed, left = _gone(state, [(kind, name) for kind, name, _remove in found])
+    return {"removed": removed, "left": left, "kept": _aside(state)}
 
 
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
@@ -45,7 +47,6 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     progress.phase("remove")
     place = destination(options["environment_name"], options["storage"])
     run_id = new_id(datetime.now(timezone.utc))
-    removed = []
     with locked(options["scratch_directory"], place, run_id, progress.directory, kind=RESTORE) as scratch:
         state = State(scratch.path.parent / "state.json")
         if any(state.run.get(part) for part in ("database", "files", "cluster")):
@@ -53,18 +54,33 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
                 f"The restore {state.run.get('id')} did not finish: what is kept aside may be all there is.",
                 "Run that restore again first until it ends well, or abandon it (restore_abandon=true).",
             )
-        for kind, name, remove in [_find(options, name, state) for name in _names(options)]:
+        found = [_find(options, name, state) for name in _names(options)]
+        removed, left = _gone(state, [(kind, name) for kind, name, _remove in found])
+        for _kind, name, remove in found:
             remove()
             state.forget(name)
-            removed.append({"kind": kind, "name": name})
         kept = _aside(state)
     progress.phase("done")
-    return {"removed": removed, "kept": kept}
+    return {"removed": removed, "left": left, "kept": kept}
+
+
+def _gone(state: State, wanted: List[Tuple[str, str]]) -> Tuple[List[Dict[str, Any]], List[str]]:
+    """All that goes with names, and what they have elsewhere that stays."""
+    removed: List[Dict[str, Any]] = []
+    left: List[str] = []
+    for kind, name in wanted:
+        removed.append({"kind": kind, "name": name})
+        for each in state.kept if kind == "directory" else []:
+            if each["name"] == name:
+                removed += [{"kind": "tablespace", "name": path} for path in outside.paths(each)]
+                left += outside.left(Path(name), each.get("spaces"))
+    return removed, left
 
 
 def _aside(state: State) -> List[Dict[str, Any]]:
-    """What lies aside, without directories that somebody removed by hand."""
-    return [each for each in state.kept if each["kind"] != "directory" or os.path.lexists(each["name"])]
+    """What lies aside, without directories that somebody removed by hand; with what each has in tablespaces."""
+    there = [each for each in state.kept if each["kind"] != "directory" or os.path.lexists(each["name"])]
+    return [{**each, "tablespaces": outside.paths(each)} if each.get("spaces") else each for each in there]
 
 
 def _names(options: Dict[str, Any]) -> List[str]:
@@ -112,13 +128,13 @@ def _directory(name: str, state: State) -> Callable[[], None]:
     if inside(place):
         raise ConfigurationError(f"Somebody works in {name}: it is in use.", "End that first. Nothing was removed.")
 
+    spaces = known[0].get("spaces")
+    outside.check_unused(place, spaces)
+
     def remove() -> None:
-        spaces = tablespaces.of_kept(place)
+        # The directory last: as long as it is there, it can be removed again.
+        outside.remove(spaces)
         shutil.rmtree(place)
-        for each in spaces:
-            shutil.rmtree(each)
-            if not os.listdir(each.parent):
-                each.parent.rmdir()
 
     return remove
 

@@ -16,9 +16,11 @@ from .._postgres.cluster import until_primary
 from .._postgres.replay import number
 from ..checks import OK, WARNING, Check
 from ..database import connected
-from ..errors import RestoreError
-from . import loss
-from .heartbeats import heartbeats, judged, moved
+from ..errors import DatabaseError, RestoreError
+from . import collations, loss
+from .heartbeats import heartbeats, judged, locked, moved, unreadable
+from .reach import end_segment
+from .source import prepared, returned
 from .state import State
 
 #: What the recovery leaves in postgresql.auto.conf, and the server has no use for any more.
@@ -52,12 +54,21 @@ def begin(mode: Any, job: Any, state: State) -> None:
             server.run(connection, f"ALTER SYSTEM RESET {setting}")
         server.run(connection, "SELECT pg_reload_conf()")
         parent = _left(connection, facts["timeline"])
-        segment = _mark(connection)
+        segment = end_segment(connection)
         archives = server.value(connection, "SHOW archive_mode") != "off"
+        found = prepared(connection)
+        job.checks += collations.judged(collations.other(connection))
     mode.reached = mode.reached or state.run.get("reached")
-    at, later = heartbeats(database, mode.wanted.at)
+    job.checks += returned(found)
+    readable, at, later = True, None, 0
+    try:
+        at, later = heartbeats(database, mode.wanted.at)
+    except DatabaseError as error:
+        if not (found and locked(error)):
+            raise
+        readable = False
     seen, now = state.run.get("heartbeat"), loss.iso(at) if at else None
-    if later or now != seen:
+    if readable and (later or now != seen):
         job.checks.append(moved(now, seen))
         return
     lsn = state.run.get("lsn")
@@ -71,7 +82,10 @@ def begin(mode: Any, job: Any, state: State) -> None:
         # How far the old one had come, which is not there to be asked any more.
         job.loss = state.run.get("loss") or job.loss
         details = {"target": mode.wanted.words, "lsn": lsn}
-        job.checks += judged(mode.wanted, at, later, details)
+        job.checks += judged(mode.wanted, at, later, details) if readable else [unreadable(details)]
+        if state.run.get("closed"):
+            text, remedy = state.run["closed"]
+            job.checks.append(Check("restore.closed", "Database open", WARNING, False, message=text, remedy=remedy))
     text = f"The server in {cluster.directory} is a primary on timeline {facts['timeline']}, recovered to"
     text += f" {mode.wanted.words}. Make a full backup now: this timeline has none."
     details = {**facts, "parent": parent.timeline if parent else None}
@@ -92,12 +106,6 @@ def _left(connection: Any, timeline: int) -> Optional[history.Ancestor]:
     name = f"pg_wal/{timeline:08X}.history"
     body = server.value(connection, "SELECT pg_read_binary_file(%s, 0, 1 << 20, true)", (name,))
     return history.parse(bytes(body), timeline)[-1] if body else None
-
-
-def _mark(connection: Any) -> str:
-    """Writes a first transaction, whose time says when the timeline began, and ends the segment that has it."""
-    server.run(connection, "SELECT txid_current()")
-    return str(server.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
 
 
 def _archived(archive: Archive, timeline: int, segment: str, tick: Callable[[], None]) -> Check:

@@ -13,6 +13,7 @@ from typing import Any, Dict, List
 from .._isolation.processes import mark
 from ..errors import ConfigurationError
 from ..run import write_private
+from .outside import of_cluster
 
 
 class State:
@@ -43,7 +44,7 @@ class State:
 
     @property
     def kept(self) -> List[Dict[str, Any]]:
-        """What lies aside: kind, name, recovery_point, at."""
+        """What lies aside: kind, name, recovery_point, at; of a directory its mark and spaces, see outside."""
         found: List[Dict[str, Any]] = self.data["kept"]
         return found
 
@@ -78,8 +79,10 @@ class State:
     def keep(self, kind: str, name: str, recovery_point: str, at: str) -> None:
         """Something was put aside; saying it twice is well."""
         if not any(each["name"] == name and each["kind"] == kind for each in self.kept):
-            entry = {"kind": kind, "name": name, "recovery_point": recovery_point, "at": at}
-            self.kept.append({**entry, "mark": mark(name)} if kind == "directory" else entry)
+            entry: Dict[str, Any] = {"kind": kind, "name": name, "recovery_point": recovery_point, "at": at}
+            if kind == "directory":
+                entry.update(mark=mark(name), spaces=of_cluster(Path(name)))
+            self.kept.append(entry)
         self._save()
 
     def forget(self, name: str) -> None:

@@ -79,6 +79,12 @@ class Timelines:
             return found if found in tree.lines else None
         return None
 
+    def again(self, choice: Choice) -> None:
+        """Reads what was archived meanwhile; what was chosen stays chosen."""
+        id = choice.tree.archive.id
+        del self._trees[id]
+        choice.tree = self._tree(id)
+
     @staticmethod
     def reach(backup: Any, choice: Choice) -> bool:
         """Whether a backup can be brought to the timeline that was chosen."""
