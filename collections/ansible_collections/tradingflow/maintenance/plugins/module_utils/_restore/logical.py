@@ -23,7 +23,7 @@ from ..checks import OK, Check
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
 from ..words import printable
-from . import archive, guards, loss
+from . import archive, guards, loss, needs
 from .files import Files
 from .options import parts_of
 from .state import State
@@ -102,6 +102,7 @@ class Logical:
             *guards.of_environment(self.options, job.point),
             *guards.of_server(self.options, self.facts, job.point),
             *guards.of_tablespaces(self.facts, self.tablespaces),
+            *needs.missing(self.options["database"], self.target, self.toc, job.point["database"]["extensions"]),
         ]
 
     def alone(self, job: Any) -> None:

@@ -16,7 +16,7 @@ from ..checks import OK, Check
 from ..database import connected, quoted
 from ..errors import ConfigurationError, RestoreError
 from ..refusal import Refusal
-from . import archive, directories, guards
+from . import archive, directories, guards, needs
 from .logical import Logical, renamed
 from .replace import dependents, replace
 from .state import State
@@ -121,6 +121,7 @@ class Parts(Logical):
         """Restores beside, proves, and replaces when asked."""
         made = self.make(job, archive.without_rows(self.toc))
         leaves, holders = self._tables(made)
+        self._check_types(made, leaves + holders)
         self._check_moved(made, leaves)
         self.fetch(job, self._data(job, leaves))
         job.progress.phase("restore")
@@ -165,6 +166,17 @@ class Parts(Logical):
             )
         leaves = [(schema, name) for schema, name, kind in found if kind == "r"]
         return leaves, [(schema, name) for schema, name, kind in found if kind == "p"]
+
+    def _check_types(self, made: Dict[str, Any], tables: List[Tuple[str, str]]) -> None:
+        """Raises ConfigurationError when the database there does not have a type that the tables have."""
+        gone = needs.types_gone(made, server.named(self.options["database"], self.target), tables)
+        if gone:
+            raise ConfigurationError(
+                f"These tables have columns of types that {self.target} does not have any more: {', '.join(gone)}.",
+                "Make the types there again, as they were (CREATE TYPE, CREATE DOMAIN), and run this again; or restore"
+                " the whole beside it (restore_target_database with another name, restore_parts: [database]) and copy"
+                " the rows from there.",
+            )
 
     def _check_moved(self, made: Dict[str, Any], leaves: List[Tuple[str, str]]) -> None:
         """Raises ConfigurationError when rows may come into other partitions than those that are restored."""

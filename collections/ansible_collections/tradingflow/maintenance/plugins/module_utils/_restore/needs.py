@@ -1,0 +1,126 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a dump wants of the server and its host, looked for before anything is changed: extensions and locales."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from .._postgres import server
+from .._postgres.sql import NAME, SIGN, WORD, NotUnderstood, Token, literal, statements, written
+from .._postgres.toc import Contents
+from ..database import connected, one_line
+from ..refusal import Refusal
+from ..words import printable
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
+
+#: The locale or its provider is not there: invalid parameter value, feature not supported.
+_NOT_THERE = ("22023", "0A000")
+#: Locales that every system has.
+_EVERYWHERE = ("", "C", "POSIX")
+
+_TYPES = """
+SELECT DISTINCT n.nspname, t.typname, t.oid::regtype::text FROM pg_attribute a JOIN pg_type u ON u.oid = a.atttypid
+JOIN pg_type t ON t.oid = CASE WHEN u.typcategory = 'A' AND u.typelem <> 0 THEN u.typelem ELSE u.oid END
+JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace m ON m.oid = c.relnamespace
+WHERE (m.nspname, c.relname) IN %s AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog'
+ORDER BY 1, 2"""
+
+
+def missing(database: Dict[str, Any], target: str, contents: Contents, versions: Dict[str, str]) -> List[Refusal]:
+    """What the server's host has to have first. Changes nothing.
+
+    :param versions: of the extensions, as recorded
+    """
+    with server.elsewhere(database, target) as connection:
+        return [*_extensions(connection, contents, versions), *_locales(connection, contents)]
+
+
+def _extensions(connection: Any, contents: Contents, versions: Dict[str, str]) -> List[Refusal]:
+    wanted = {each.name for each in contents.entries if each.kind == "EXTENSION"}
+    there = {row[0] for row in server.rows(connection, "SELECT name FROM pg_available_extensions")}
+    lacking = [f"{name} {versions.get(name, '')}".strip() for name in sorted(wanted - there)]
+    if not lacking:
+        return []
+    text = f"The recovery point has extensions that are not installed on the server's host: {', '.join(lacking)}."
+    remedy = "Install their packages there; see in their documentation whether shared_preload_libraries must name them."
+    return [Refusal("extensions", text, remedy)]
+
+
+def _locales(connection: Any, contents: Contents) -> List[Refusal]:
+    lacking = []
+    for name, options in _collations(contents):
+        why = _refused(connection, options)
+        if why:
+            lacking.append(f"{name} ({why})")
+    if not lacking:
+        return []
+    text = f"The recovery point wants locales that the server's host does not have: {'; '.join(lacking[:5])}."
+    remedy = "Generate them there (Debian: dpkg-reconfigure locales; Red Hat: glibc-langpack-*) and restart PostgreSQL;"
+    remedy += " locales of ICU need a PostgreSQL that is built with ICU."
+    return [Refusal("locales", text, remedy)]
+
+
+def _collations(contents: Contents) -> List[Tuple[str, str]]:
+    """What a collation would be made with, by what it is for: the database's locales, and its own collations."""
+    found: Dict[str, str] = {}
+    for entry in contents.entries:
+        if entry.kind not in ("DATABASE", "COLLATION"):
+            continue
+        try:
+            made = statements(entry.definition, standard=contents.standard)
+        except NotUnderstood:
+            continue
+        for tokens in made:
+            words = [token.value.upper() for token in tokens]
+            if words[:2] == ["CREATE", "DATABASE"]:
+                found.update(_of_database(tokens))
+            elif words[:2] == ["CREATE", "COLLATION"] and "(" in words:
+                found[f"collation {printable(entry.name)}"] = written(tokens[words.index("(") :])
+    return list(found.items())
+
+
+def _of_database(tokens: List[Token]) -> Dict[str, str]:
+    values = {
+        name.value.upper(): value.value
+        for name, sign, value in zip(tokens, tokens[1:], tokens[2:])  # noqa: B905 equal lengths
+        if name.kind == WORD and sign == Token(SIGN, "=") and value.kind != NAME
+    }
+    libc = {values.get(each, "") for each in ("LOCALE", "LC_COLLATE", "LC_CTYPE")}
+    found = {each: f"(provider = libc, locale = {literal(each)})" for each in sorted(libc.difference(_EVERYWHERE))}
+    if values.get("ICU_LOCALE"):
+        found[f"ICU {values['ICU_LOCALE']}"] = f"(provider = icu, locale = {literal(values['ICU_LOCALE'])})"
+    return found
+
+
+def _refused(connection: Any, options: str) -> Optional[str]:
+    """Why a collation cannot be made; one that can be is not kept."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            cursor.execute("SET LOCAL lc_messages = 'C'")
+            cursor.execute(f"CREATE COLLATION pg_temp.looked_for {options}".replace("%", "%%"))
+        except psycopg2.Error as error:
+            # One for another encoding than this database's is there.
+            if error.pgcode in _NOT_THERE and "encoding" not in one_line(error):
+                return printable(error.diag.message_primary, 200)
+        finally:
+            cursor.execute("ROLLBACK")
+    return None
+
+
+def types_gone(made: Dict[str, Any], target: Dict[str, Any], tables: List[Tuple[str, str]]) -> List[str]:
+    """Types that restored tables have and a database does not have (any more)."""
+    with connected(made, statement_timeout=0, pinned=True) as connection:
+        wanted = server.rows(connection, _TYPES, (tuple(tables),))
+    query = "SELECT n.nspname, t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
+    with connected(target, pinned=True) as connection:
+        there = set(server.rows(connection, query))
+    return [str(shown) for schema, name, shown in wanted if (schema, name) not in there]
