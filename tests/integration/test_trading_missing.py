@@ -192,3 +192,15 @@ def test_breaks_of_strategies_are_carried_on(database: Scratch) -> None:
     for name, count in (("strategy_positions", 2), ("order_quantities", 1)):
         assert second[name].details["carried"] == count
         assert second[name].details["new"] == 0
+
+
+def test_fewer_instances_than_declared_are_critical(database: Scratch) -> None:
+    damaged = tidy()
+    copying("heartbeat", instance="i1", beat_at=70.0)(damaged)
+    copying("heartbeat", instance="i2", beat_at=86400.0)(damaged)
+    database.load(damaged)
+    for declared, status in ((-1, "ok"), (2, "ok"), (3, "critical")):
+        check = checked(database.option, instances=declared)["platform_heartbeat"]
+        assert check.status == status
+    assert check.message == "2 of 3 declared instances are alive."
+    assert check.remedy

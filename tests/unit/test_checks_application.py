@@ -398,3 +398,54 @@ def test_findings_are_json(server: Server) -> None:
     server.answers["/health"] = reply('{"status": "ok \\ud83d\\u0000"}')
     found, _ = measure(server.url)
     assert json.dumps([check.as_dict() for check in found.values()])
+
+
+def test_fewer_replicas_than_declared_are_critical(server: Server) -> None:
+    other = Server()
+    try:
+        for urls, declared, status in (
+            ([server.url, other.url], 2, "ok"),
+            ([server.url, other.url], 1, "ok"),
+            ([server.url, other.url], 3, "critical"),
+            # Twice the same is one.
+            ([server.url, f"{server.url}/"], 2, "critical"),
+            ([server.url], 0, "ok"),
+        ):
+            found, _ = measure(*urls, replicas=declared)
+            assert found["application.replicas"].status == status, (urls, declared)
+        assert "application.replicas" not in measure(server.url)[0]
+        # One that answers and calls itself down is none.
+        other.answers["/health"] = reply('{"status": "down"}')
+        check = measure(server.url, other.url, replicas=2)[0]["application.replicas"]
+        assert (check.status, check.value, len(check.details["not_well"])) == ("critical", 1, 1)
+        assert check.message == "1 of 2 declared replicas is well."
+        other.close()
+        assert measure(server.url, other.url, replicas=2)[0]["application.replicas"].status == "critical"
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('{"status": "Nominal"}', "ok"),
+        ("catching-up", "warning"),
+        ('{"status": "panic"}', "critical"),
+        ('{"status": "nominal-ish"}', "unknown"),
+        ('{"status": "down"}', "critical"),
+        # Of a part.
+        ('{"status": "ok", "checks": {"db": "nominal"}}', "ok"),
+        ('{"status": "ok", "checks": {"db": "panic"}}', "warning"),
+        ('{"status": "nominal", "checks": {"db": "disconnected"}}', "warning"),
+    ],
+)
+def test_words_of_its_own(server: Server, body: str, status: str) -> None:
+    server.answers["/health"] = reply(body)
+    words = {"healthy": ["nominal"], "degraded": ["Catching-Up "], "unhealthy": ["panic"]}
+    assert measure(server.url, words=words)[0]["application.healthy"].status == status
+
+
+@pytest.mark.parametrize("words", [{"healthy": ["down"]}, {"unhealthy": ["x"], "degraded": ["X"]}, {"healthy": [" "]}])
+def test_words_that_would_mean_two_things_are_refused(server: Server, words: dict[str, list[str]]) -> None:
+    with pytest.raises(ConfigurationError, match=r"means|empty"):
+        measure(server.url, words=words)

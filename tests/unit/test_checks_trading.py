@@ -227,7 +227,7 @@ def test_orders_of_no_strategy_are_unknown() -> None:
 
 
 def platform(*rows: dict[str, Any]) -> Check:
-    return next(strategies.platform([{**INSTANCE, **row} for row in rows], thresholds()))
+    return next(strategies.platform([{**INSTANCE, **row} for row in rows], thresholds(), {"instances": -1}))
 
 
 @pytest.mark.parametrize(

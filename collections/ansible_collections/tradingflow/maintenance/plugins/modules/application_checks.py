@@ -110,6 +110,31 @@ options:
   expected_version:
     description: The version that all replicas should run. Without it they only must agree.
     type: str
+  replicas:
+    description: How many replicas should be well; fewer are critical. V(-1) when that is not declared.
+    type: int
+    default: -1
+  words:
+    description:
+      - Words by which the application tells its state besides the known ones, such as C(ok), C(degraded) and C(down).
+      - A word that is neither known nor here is unknown. One that would mean two things is refused.
+    type: dict
+    suboptions:
+      healthy:
+        description: All is well.
+        type: list
+        elements: str
+        default: []
+      degraded:
+        description: A warning.
+        type: list
+        elements: str
+        default: []
+      unhealthy:
+        description: Critical; of a part, a warning.
+        type: list
+        elements: str
+        default: []
   probes:
     description:
       - How often the health path of each replica is asked.

@@ -80,6 +80,10 @@ options:
     description: Days that an order good till cancelled, or till a date, may be open.
     type: int
     default: 30
+  instances:
+    description: How many instances of the platform should be alive by their heartbeats; V(-1) for one at least.
+    type: int
+    default: -1
   calendars:
     description:
       - Calendars of your own, by name, as C(calendar) of C(maintenance.strategies) has it. They come before those that

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError
 from ..masking import masked
 from ..words import plural, printable, size
 from .earlier import Earlier, nothing
-from .health import word
+from .health import PLAIN, Words, word, words_spec
 from .metrics import BadMetrics, Samples, parse
 from .usage import METRICS_SPEC, MOST, usage
 
@@ -35,6 +35,8 @@ APPLICATION_SPEC: Dict[str, Any] = {
     "metrics_path": {"type": "str", "default": "/metrics"},
     "metrics": {"type": "dict", "apply_defaults": True, "options": METRICS_SPEC},
     "expected_version": {"type": "str"},
+    "replicas": {"type": "int", "default": -1},
+    "words": words_spec(),
     "probes": {"type": "int", "default": 20},
     "timeout": {"type": "float", "default": 5},
     "thresholds": thresholds_spec(
@@ -90,13 +92,17 @@ def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[C
         raise ConfigurationError("probes must be at least 1, timeout above 0 and at most 300 s.", "Correct them.")
     replicas = {item.name: item for item in (replica(url, number) for number, url in enumerate(options["urls"], 1))}
     trust = context(options["ca_file"])
+    words = Words.of(options["words"])
     checks: List[Check] = []
     versions: Dict[str, Optional[str]] = {}
+    well: Dict[str, bool] = {}
     for target in replicas.values():
         probing = probe(target, options, trust)
         checks.append(answered(target, probing, options["thresholds"]))
-        checks.append(state(target, "healthy", "Healthy", options["health_path"], probing.answers, probing.problem))
-        checks.append(ready(target, options, trust, probing))
+        healthy = "healthy", "Healthy", options["health_path"]
+        checks.append(state(target, *healthy, probing.answers, probing.problem, words))
+        well[target.name] = checks[-1].status in (OK, WARNING)
+        checks.append(ready(target, options, trust, probing, words))
         checks += response_times(target, probing, options["thresholds"])
         if target.scheme == "https":
             checks.append(certificate(target, probing, options["thresholds"]))
@@ -106,8 +112,31 @@ def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[C
             checks += usage(target, *metrics_of(target, options, trust, probing), options, earlier)
     check = version(versions, options["expected_version"], options["version_path"])
     checks.append(check)
+    if options["replicas"] >= 0:
+        checks.append(enough(well, options["replicas"]))
     distinct = set(versions.values())
     return checks, distinct.pop() if len(distinct) == 1 else None
+
+
+def enough(well: Dict[str, bool], declared: int) -> Check:
+    """Whether as many replicas are well as should be there: one that nobody asks is not missed by the others' checks.
+
+    :param well: replica -> whether it answers and does not call itself bad
+    """
+    count = sum(well.values())
+    return judge(
+        "application.replicas",
+        "Replicas of the application",
+        count,
+        below=True,
+        warning=None,
+        critical=declared - 1,
+        message=f"{count} of {plural(declared, 'declared replica')} {'is' if count == 1 else 'are'} well"
+        + (f", of {plural(len(well), 'address', 'addresses')} asked." if len(well) != declared else "."),
+        remedy="Get the missing ones to run, or correct the number declared; urls must have the address of each.",
+        source="the health path of each replica",
+        details={"declared": declared, "asked": len(well), "not_well": [name for name in well if not well[name]][:20]},
+    )
 
 
 def probe(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext) -> Probing:
@@ -169,12 +198,14 @@ def answered(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> C
     return check
 
 
-def state(target: Replica, name: str, title: str, path: str, answers: List[Answer], problem: str) -> Check:
+def state(
+    target: Replica, name: str, title: str, path: str, answers: List[Answer], problem: str, words: Words
+) -> Check:
     """What a health or readiness endpoint says: the worst of several answers."""
     id, title, source = f"application.{name}:{target.name}", f"{target.name} {title.lower()}", target.name + path
     if not answers:
         return unknown(id, title, f"{source} could not be asked: {problem}.", "Get it to answer first.", source=source)
-    verdicts = [verdict(answer) for answer in answers]
+    verdicts = [verdict(answer, words) for answer in answers]
     status, said = max(verdicts, key=lambda item: STATUSES.index(item[0]))
     times = sum(1 for item in verdicts if item[0] == status)
     again = f" ({times} of {len(verdicts)} times)" if len(verdicts) > 1 and status != OK else ""
@@ -194,18 +225,18 @@ def state(target: Replica, name: str, title: str, path: str, answers: List[Answe
     )
 
 
-def verdict(answer: Answer) -> Tuple[str, str]:
+def verdict(answer: Answer, words: Words = PLAIN) -> Tuple[str, str]:
     """Status and, in words, what was said. What is not understood is unknown."""
     if answer.status >= 500:
-        return CRITICAL, f"{answer.status} {word(answer)[1]}".strip()
+        return CRITICAL, f"{answer.status} {word(answer, words)[1]}".strip()
     if not 200 <= answer.status < 300:
         redirect = f", a redirect to {printable(masked(answer.location.split('?')[0]))}" if answer.location else ""
         return UNKNOWN, f"{answer.status}{redirect}"
-    status, said = word(answer)
+    status, said = word(answer, words)
     return status, said or ("nothing that is understood" if answer.body.strip() else "nothing")
 
 
-def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing) -> Check:
+def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probing: Probing, words: Words) -> Check:
     """Whether it is ready for work. Not asked when nothing answers."""
     answers, problem = [], probing.problem
     if probing.answers:
@@ -213,7 +244,7 @@ def ready(target: Replica, options: Dict[str, Any], trust: ssl.SSLContext, probi
             answers = [get(target, options["ready_path"], options["timeout"], trust)]
         except (OSError, http.client.HTTPException) as error:
             problem = reason(error)
-    return state(target, "ready", "Ready", options["ready_path"], answers, problem)
+    return state(target, "ready", "Ready", options["ready_path"], answers, problem, words)
 
 
 def percentile(values: List[float], percent: int) -> float:

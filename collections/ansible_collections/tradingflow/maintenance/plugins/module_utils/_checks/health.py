@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, List, Tuple
 
 from .._http.request import Answer
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING
+from ..errors import ConfigurationError
 from ..words import printable
 
 #: What health endpoints say, in lower case.
@@ -51,7 +53,44 @@ COMPLAINTS = {"error", "errors", "failure", "failures", "exception"}
 _SETTING = re.compile(r"(?i)level|mode|policy|severity|action|^on_|^default")
 
 
-def word(answer: Answer) -> Tuple[str, str]:
+@dataclass
+class Words:
+    """Words of an application's own, in lower case, besides those that are known."""
+
+    healthy: FrozenSet[str] = frozenset()
+    degraded: FrozenSet[str] = frozenset()
+    unhealthy: FrozenSet[str] = frozenset()
+
+    @classmethod
+    def of(cls, given: Dict[str, List[str]]) -> Words:
+        """From the option: see words_spec().
+
+        :raises ConfigurationError: a word is empty, or would mean two things
+        """
+        known = {"healthy": HEALTHY, "degraded": DEGRADED, "unhealthy": UNHEALTHY}
+        own = {key: frozenset(str(each).strip().lower() for each in given.get(key) or ()) for key in known}
+        for key, words in own.items():
+            for each in sorted(words):
+                others = [other for other in known if other != key and each in known[other] | own[other]]
+                if not each or others:
+                    text = f"means {others[0]} already" if others else "is empty"
+                    raise ConfigurationError(
+                        f"The word {each!r} of the application, given as {key}, {text}.", "Correct the option words."
+                    )
+        return cls(**own)
+
+
+def words_spec() -> Dict[str, Any]:
+    """Argument spec of the option "words"."""
+    lists = {key: {"type": "list", "elements": "str", "default": []} for key in ("healthy", "degraded", "unhealthy")}
+    return {"type": "dict", "apply_defaults": True, "options": lists}
+
+
+#: None of its own.
+PLAIN = Words()
+
+
+def word(answer: Answer, own: Words = PLAIN) -> Tuple[str, str]:
     """The one word of a body that tells its state, judged: plain, or "status" of a JSON object."""
     if answer.truncated:
         return UNKNOWN, "more than it should"
@@ -66,10 +105,11 @@ def word(answer: Answer) -> Tuple[str, str]:
     bad: List[str] = []
     odd: List[str] = []
     if isinstance(data, dict):
-        bad, odd = parts(data)
+        bad, odd = parts(data, own)
         data = data.get("status", data.get("state", ""))
     said = str(data).strip().lower() if isinstance(data, (str, bool)) else ""
-    for status, words in ((OK, HEALTHY), (WARNING, DEGRADED), (CRITICAL, UNHEALTHY)):
+    known = (OK, HEALTHY | own.healthy), (WARNING, DEGRADED | own.degraded), (CRITICAL, UNHEALTHY | own.unhealthy)
+    for status, words in known:
         if said in words:
             if status == OK and bad:
                 return WARNING, f"{said}, but {', '.join(bad[:5])} {'are' if bad[1:] else 'is'} not"
@@ -90,7 +130,7 @@ def once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return result
 
 
-def parts(data: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+def parts(data: Dict[str, Any], own: Words) -> Tuple[List[str], List[str]]:
     """Names of what an application calls bad though it calls itself well, and of what it says nothing known of."""
     bad: List[str] = []
     odd: List[str] = []
@@ -115,7 +155,7 @@ def parts(data: Dict[str, Any]) -> Tuple[List[str], List[str]]:
                 elif isinstance(each, bool):
                     bad += [about or key] * ((states or bool(state)) and not each)
                 elif isinstance(each, str) and (state or states or not _SETTING.search(key)):
-                    judged = of_part(each)
+                    judged = of_part(each, own)
                     bad += [about or key] * (judged == WARNING)
                     # The word of the whole is judged by itself.
                     odd += [about] * (judged == UNKNOWN and (states or bool(state and name)))
@@ -129,9 +169,13 @@ def complains(value: Any) -> bool:
     return value is True or (isinstance(value, list) and bool(value))
 
 
-def of_part(said: str) -> str:
+def of_part(said: str, own: Words) -> str:
     """What a word says of a part. A version, a number or an address is no word."""
     text = said.strip().lower()
+    if text in own.healthy:
+        return OK
+    if text in own.degraded | own.unhealthy:
+        return WARNING
     if text in UNHEALTHY | BROKEN | DEGRADED | POOR:
         return WARNING
     if not text or text in HEALTHY | FINE or not text[0].isalpha() or "://" in text or text[1:2].isdigit():

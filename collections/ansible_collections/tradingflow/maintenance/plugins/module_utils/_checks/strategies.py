@@ -219,8 +219,18 @@ def silent(pulse: Check) -> bool:
     return "market" in pulse.details and pulse.value is not None
 
 
-def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
-    """The freshest heartbeat of all instances of the platform: one alive is enough, others may have been replaced."""
+def fresh(row: Row, thresholds: Dict[str, Any]) -> bool:
+    """Whether the heartbeat of an instance is not critical; without that threshold, no warning."""
+    limit = limits(thresholds, "platform_heartbeat")
+    most = limit["warning"] if limit["critical"] is None else limit["critical"]
+    return bool(most is None or row["age"] < most * row["interval"])
+
+
+def platform(rows: List[Row], thresholds: Dict[str, Any], given: Row) -> Iterator[Check]:
+    """The freshest heartbeat of all instances of the platform: one alive is enough, others may have been replaced.
+
+    Where it is declared how many there should be, fewer that are alive are critical.
+    """
     rows = [row for row in rows if sensible(row["interval"])]
     if not rows:
         raise NotMeasured(
@@ -240,6 +250,14 @@ def platform(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
         source="view maintenance.heartbeat",
     )
     check.details["instances"] = len(rows)
+    declared = given["instances"]
+    if declared >= 0:
+        alive = sum(fresh(row, thresholds) for row in real)
+        check.details.update(alive=alive, declared=declared)
+        if alive < declared:
+            check.status = CRITICAL
+            check.message = f"{alive} of {plural(declared, 'declared instance')} {'is' if alive == 1 else 'are'} alive."
+            check.remedy = "See which one is missing in maintenance.heartbeat, and get it to run."
     if len(real) < len(rows) and check.status == OK:
         check.status = WARNING
         check.message += f" {plural(len(rows) - len(real), 'other has', 'others have')} none, or one from the future."
@@ -276,5 +294,6 @@ PROBES: Tuple[Probe, ...] = (
         """,
         platform,
         PLATFORM,
+        context=True,
     ),
 )

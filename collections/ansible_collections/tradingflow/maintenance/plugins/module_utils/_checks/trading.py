@@ -59,6 +59,7 @@ TRADING_SPEC: Dict[str, Any] = {
     "match_window": {"type": "int", "default": 60},
     "cutoff_tolerance": {"type": "float", "default": 1},
     "open_order_days": {"type": "int", "default": 30},
+    "instances": {"type": "int", "default": -1},
     "calendars": {"type": "dict", "default": {}},
     "thresholds": thresholds_spec(
         {
@@ -235,7 +236,15 @@ class Known:
         return (failed[0].message, failed[0].remedy) if failed else None
 
 
-COUNTS = ("minimum_orders", "price_age", "equity_age", "match_window", "cutoff_tolerance", "open_order_days")
+COUNTS = (
+    "minimum_orders",
+    "price_age",
+    "equity_age",
+    "match_window",
+    "cutoff_tolerance",
+    "open_order_days",
+    "instances",
+)
 
 
 def parameters(thresholds: Row, options: Row) -> Row:
