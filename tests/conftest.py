@@ -31,10 +31,12 @@ class Sandbox:
 
     :param state: the parsed sandbox.json
     :param environment: variables under which ``python -m sandbox`` and inventories/local find it
+    :param file: sandbox.json
     """
 
     state: dict[str, Any]
     environment: dict[str, str]
+    file: Path | None = None
 
     def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs ``python -m sandbox ARGUMENTS``."""
@@ -47,6 +49,13 @@ class Sandbox:
             text=True,
             timeout=600,
         )
+
+    @property
+    def current(self) -> dict[str, Any]:
+        """The state as it is now, read in this process: a new one costs more than most tests."""
+        assert self.file
+        state: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8"))
+        return state
 
     @property
     def database(self) -> dict[str, Any]:
@@ -142,7 +151,8 @@ class sandbox:
         if done.returncode:
             self.__exit__()
             pytest.fail(f"The sandbox did not start:\n{done.stdout}\n{done.stderr}")
-        self.running.state = json.loads(Path(self.running("path").stdout.strip()).read_text(encoding="utf-8"))
+        self.running.file = Path(self.running("path").stdout.strip())
+        self.running.state = self.running.current
         return self.running
 
     def __exit__(self, *_: object) -> None:

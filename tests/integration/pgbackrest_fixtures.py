@@ -60,9 +60,7 @@ class Physical:
     @property
     def state(self) -> dict[str, Any]:
         """sandbox.json as it is now."""
-        path = self.sandbox("path").stdout.strip()
-        state: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return state
+        return self.sandbox.current
 
     def play(self, name: str, *arguments: str) -> Playbook:
         """Runs a playbook on it."""

@@ -438,7 +438,8 @@ def test_after_a_promotion(physical: Physical, points: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="standby"):
         physical.backup("incr")
     physical.sql("SELECT pg_promote()")
-    after = physical.backup("incr")
+    # The test before this one made a backup of another database.
+    after = physical.backup("incr", database_identity=before["database"]["identity"])
     point = after["recovery_point"]
     assert after["verification"]["ok"], after["verification"]
     assert point["engine"]["timeline"] == before["engine"]["timeline"] + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -344,6 +345,7 @@ class PointInTime:
             )
             while not running.finished():
                 job.progress.tick()
+                time.sleep(0.05)
         if begun or self.setting["delta"]:
             text = f"{running.matched} files were there as in the backup; pgBackRest fetched the others."
             job.checks.append(Check("restore.delta", "Files not fetched", OK, running.matched, message=text))
