@@ -36,8 +36,8 @@ _IN_QUERIES = r"key|code|ticket|assertion|hash|[\w.-]{0,40}(?:key|token|secret|p
 _PARAMETER = r"[\w-]{1,40}\s*=\s*(?:\\*\"[^\"\\]*\\*\"|[^\s,\"\\]+)[\s,]*"
 _MECHANISMS = "PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5|NTLM|EXTERNAL"
 #: What is said of AUTH, and no secret.
-_NO_SECRET = r"(?:fail\w*|required|error|ok|success\w*|succeeded|time\w*|is|was|not|module|method|service"
-_NO_SECRET += r"|mechanism\w*|command)\b"
+_SAID = r"(?:fail\w*|required|error|ok|success\w*|succeeded|time\w*|is|was|not|module|method|service"
+_SAID += r"|mechanism\w*|command)\b"
 _SECRETS = (
     # A private key, to its end or that of the text.
     (
@@ -77,17 +77,17 @@ _SECRETS = (
     ),
     # What follows AUTH (Redis, SMTP, IMAP), and LOGIN and PASS where a protocol is told.
     (
-        re.compile(rf"\b((?:AUTH|AUTHENTICATE)\s+(?:{_MECHANISMS})\s+)(?!{_NO_SECRET})[\w+/=-]{{6,}}(?![\w+/=-]|\s\w)"),
+        re.compile(rf"\b((?:AUTH|AUTHENTICATE)\s+(?:{_MECHANISMS})\s+)(?!{_SAID})[\w+/=-]{{6,}}(?![\w+/=-]|\s\w)"),
         rf"\1{MASK}",
     ),
     (
         re.compile(
-            rf"\b(AUTH\s+)(?!{_NO_SECRET}|(?:{_MECHANISMS})\b)[^\s\"'\\*]+"
+            rf"\b(AUTH\s+)(?!{_SAID}|(?:{_MECHANISMS})\b)[^\s\"'\\*]+"
             r"(?:\s+[^\s\"'\\]+)?(?=\s*(?:\\*[\"']|[\r\n]|$))"
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(rf"(?i)(\\*[\"']auth\\*[\"'])(?:\s+\\*[\"'][^\"'\\]*\\*[\"']){{1,2}}"), rf"\1 {MASK}"),
+    (re.compile(r"(?i)(\\*[\"']auth\\*[\"'])(?:\s+\\*[\"'][^\"'\\]*\\*[\"']){1,2}"), rf"\1 {MASK}"),
     (re.compile(r"((?:C:|>|->)\s+(?:\w{1,12}\s+)?(?:LOGIN\s+\S+|PASS)\s+)[^\s\"'\\]+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(login\s+\S{1,60}\s+password\s+)[^\s\"'\\]+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(negotiate|ntlm)\s+(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])[\w.~+/=-]{10,}"), rf"\1 {MASK}"),
