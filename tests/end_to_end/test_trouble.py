@@ -82,7 +82,7 @@ def measure(platform: Sandbox) -> dict[str, str]:
     found = {id: check.status for id, check in test_checks_on_platform.measure(platform).items()}
     host = given(system.SYSTEM_SPEC, mounts=current(platform).get("mounts", []))
     found |= {check.id: check.status for check in system.measure(host) if "small-disk" in check.id}
-    quick = {**platform.storage, "connect_timeout": 2, "max_attempts": 1}
+    quick = {**platform.storage, "connect_timeout": 30, "max_attempts": 1}
     never = {"proven_restore": {"warning": math.inf, "critical": math.inf}}
     keys = {"trusted_key_files": [platform.state["evidence"]["public_key_file"]]}
     wanted = given(backups.CHECKS_SPEC, storage=quick, environment_name="local", thresholds=never, evidence=keys)
