@@ -45,6 +45,15 @@ options:
       password:
         description: Its password.
         type: str
+  search_path:
+    description:
+      - With the logical format, schemas in which functions of the dump find what they name while it is restored, if
+        they have no search_path of their own. It is taken from them again before the database is put in place.
+      - pg_restore works without a search_path. A CHECK constraint whose function calls another without its schema
+        keeps its table's rows out, unless this names the schema.
+    type: list
+    elements: str
+    default: []
   mode:
     description:
       - V(whole) for database and application files of a recovery point in the logical format.

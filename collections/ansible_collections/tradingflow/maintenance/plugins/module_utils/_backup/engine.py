@@ -34,6 +34,7 @@ from . import identity, standby
 from .common import TOOL_VERSION, application_of, tidy
 from .dump import Dump, dump_globals, in_clear
 from .lock import lock_of
+from .search_paths import unfound
 
 
 class Tools:
@@ -170,7 +171,8 @@ def _work(
         description = snapshot.describe()
         # A standby has no rows of unlogged tables, and pg_dump leaves them out there.
         tables = snapshot.tables(logged=description["in_recovery"])
-        secrets: Dict[str, Any] = {**in_clear(snapshot), "standby": standby.state(snapshot)}
+        further: Dict[str, Any] = {**in_clear(snapshot), "standby": standby.state(snapshot)}
+        further["unfound"] = unfound(snapshot)
         with (
             Uploader(
                 s3,
@@ -253,7 +255,7 @@ def _work(
             # Last, at once: until it is there, nothing of this counts as a backup.
             uploader.put(f"{prefix}/{NAME}", body, "recovery point")
     notes = {"skipped_files": archive.skipped, "changed_files": archive.changed, "scratch_peak_bytes": dump.peak}
-    notes.update(secrets)
+    notes.update(further)
     return point, hashlib.sha256(body).hexdigest(), notes
 
 

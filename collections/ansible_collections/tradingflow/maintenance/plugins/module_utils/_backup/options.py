@@ -12,7 +12,7 @@ from .._recovery_points.ids import suffix
 from ..checks import CRITICAL, OK, WARNING, Check, unknown, utc_now
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
-from ..words import human
+from ..words import human, printable
 from . import contents, standby
 
 #: Argument spec of the module recovery_point, without "run".
@@ -162,7 +162,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
                 details={"files": changed[:50]},
             )
         )
-    checks += [*standby.findings(notes.get("standby"), source), *_secrets(notes, source)]
+    checks += [*standby.findings(notes.get("standby"), source), *_unfound(notes, source), *_secrets(notes, source)]
     ok = verified or verification is None
     action = {
         "id": f"backup.recovery_point{end}",
@@ -175,6 +175,32 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         "details": {"recovery_point": point, "phases": result["phases"], "notes": _short(notes)},
     }
     return checks, [action]
+
+
+def _unfound(notes: Dict[str, Any], source: str) -> List[Check]:
+    """What a restore will call and what will not find what it names."""
+    found = notes.get("unfound") or []
+    if not found:
+        return []
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    text = "A restore has no search_path, in which these do not find what they name: "
+    text += f"{printable('; '.join(found[:3]), 900)}{more}."
+    remedy = "Give the functions a search_path (ALTER FUNCTION ... SET search_path = ...), or name schemas in them."
+    remedy += " Until then restore with restore_search_path (docs/restore.md)."
+    details = {"unfound": found[:50]}
+    title = "Functions that a restore needs"
+    return [
+        Check(
+            "backup.search_path",
+            title,
+            WARNING,
+            len(found),
+            message=text,
+            remedy=remedy,
+            source=source,
+            details=details,
+        )
+    ]
 
 
 def _secrets(notes: Dict[str, Any], source: str) -> List[Check]:

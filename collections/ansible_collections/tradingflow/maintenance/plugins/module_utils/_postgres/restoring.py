@@ -50,6 +50,9 @@ def run_program(
         if not error.message.startswith(os.path.basename(arguments[0])):
             raise
         remedy = "Read PostgreSQL's message; this recovery point does not restore as it is."
+        if "does not exist" in error.message:
+            remedy += " If a function does not find what it names, give it a search_path in the source (ALTER FUNCTION"
+            remedy += " ... SET search_path = ...) and back up again; this one restores with restore_search_path."
         raise failed(f"{error.message}{more()}", remedy, kind) from None
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
-from .sql import NotUnderstood
+from .sql import NotUnderstood, literal
 from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
 
 try:
@@ -36,6 +36,7 @@ _VALID = "2 days"
 READS_ALL = 140000
 
 # Flips a function as soon as it belongs to somebody who is no superuser, and marks it, so that it can be flipped back.
+# Where it is asked for, gives one a search_path that has none.
 _GUARD = """
 CREATE SCHEMA {name};
 REVOKE ALL ON SCHEMA {name} FROM PUBLIC;
@@ -43,11 +44,18 @@ CREATE FUNCTION {name}.as_owner() RETURNS event_trigger LANGUAGE plpgsql SECURIT
 AS $guard$
 DECLARE found record;
 BEGIN
-  FOR found IN SELECT p.oid::regprocedure AS name FROM pg_event_trigger_ddl_commands() c
+  FOR found IN SELECT p.oid::regprocedure AS name, NOT p.prosecdef AND NOT r.rolsuper AS flip,
+      {path} <> '' AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=%') AS path
+    FROM pg_event_trigger_ddl_commands() c
     JOIN pg_proc p ON c.classid = 'pg_proc'::regclass AND p.oid = c.objid JOIN pg_roles r ON r.oid = p.proowner
-    WHERE NOT p.prosecdef AND NOT r.rolsuper AND p.prokind <> 'a'
+    WHERE p.prokind <> 'a'
   LOOP
-    EXECUTE format('ALTER ROUTINE %s SECURITY DEFINER SET %I = on', found.name, '{mark}');
+    IF found.flip THEN
+      EXECUTE format('ALTER ROUTINE %s SECURITY DEFINER SET %I = on', found.name, '{mark}');
+    END IF;
+    IF found.path THEN
+      EXECUTE format('ALTER ROUTINE %s SET search_path = %s SET %I = on', found.name, {path}, '{mark}_path');
+    END IF;
   END LOOP;
 END $guard$;
 CREATE EVENT TRIGGER {name} ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION',
@@ -65,16 +73,26 @@ class Unprivileged:
     :param made: the option "database" for it, as a superuser
     :param name: of what is made here and gone again at the end: roles and a schema begin so
     :param trusted: everything is done by the superuser, as by pg_restore alone
+    :param search_path: of functions that have none, until the database is handed over
     """
 
-    def __init__(self, made: Dict[str, Any], contents: Contents, name: str, *, trusted: bool = False) -> None:
+    def __init__(
+        self,
+        made: Dict[str, Any],
+        contents: Contents,
+        name: str,
+        *,
+        trusted: bool = False,
+        search_path: Sequence[str] = (),
+    ) -> None:
         self._made = made
         self._contents = contents
         self._name = name
         self._trusted = trusted
+        self._path = ", ".join(map(quoted, search_path))
         self._mark = f"tradingflow.restoring_{secrets.token_hex(6)}"
         self._password = secrets.token_urlsafe(24)
-        self._begun = False
+        self._begun = self._guarded = False
         self._others: Set[str] = set()
         self._limit = -1
         self._numbers = {each.number: each for each in contents.entries}
@@ -95,13 +113,17 @@ class Unprivileged:
             others = owners - {row[0] for row in cursor.fetchall()}
             if self._trusted:
                 self.believed = sorted(others)
-            if self._trusted or not others:
+            self._others = set() if self._trusted else others
+            if not self._others and not self._path:
                 return
-            self._others = others
+            self._guarded = True
+            guard = {"name": quoted(self._name), "mark": self._mark, "path": literal(self._path)}
+            cursor.execute(_GUARD.format(**guard))
+            if not self._others:
+                return
             cursor.execute("SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
             self._limit = int(cursor.fetchone()[0])
             cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT -1")
-            cursor.execute(_GUARD.format(name=quoted(self._name), mark=self._mark))
             version = cursor.connection.server_version
         if version >= READS_ALL:
             self.reader = self._login(self._role("", "BYPASSRLS"))
@@ -225,7 +247,7 @@ class Unprivileged:
 
     def end(self) -> None:
         """Before it is handed over: everything is as the dump says, and our roles are gone."""
-        if not self._others:
+        if not self._guarded:
             return
         roles = [*self._roles.values(), *([str(self.reader["user"])] if self.reader is not self._made else [])]
         with self._superuser() as cursor:
@@ -233,10 +255,14 @@ class Unprivileged:
             cursor.execute(_MARKED, (f"{self._mark}=on",))
             for (name,) in cursor.fetchall():
                 cursor.execute(f"ALTER ROUTINE {name} SECURITY INVOKER RESET {quoted(self._mark)}")
+            cursor.execute(_MARKED, (f"{self._mark}_path=on",))
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"ALTER ROUTINE {name} RESET search_path RESET {quoted(self._mark + '_path')}")
             for role in roles:
                 cursor.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}")
-            cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT {self._limit}")
-        self.reader = self._made
+            if self._others:
+                cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT {self._limit}")
+        self.reader, self._guarded = self._made, False
         self._roles, self._others = {}, set()
 
 

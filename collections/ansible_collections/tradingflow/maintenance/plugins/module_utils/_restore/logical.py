@@ -142,8 +142,8 @@ class Logical:
         with server.elsewhere(database, self.target) as connection:
             execute(connection, archive.creation(self.toc, self.temporary), RESTORE)
         made = server.named(database, self.temporary)
-        trusted = "source_functions" in self.options["overrides"]
-        self.apart = Unprivileged(made, self.toc, self.temporary, trusted=trusted)
+        how = {"trusted": "source_functions" in self.options["overrides"], "search_path": self.options["search_path"]}
+        self.apart = Unprivileged(made, self.toc, self.temporary, **how)
         with server.elsewhere(database, self.target) as connection:
             total = int(job.point["database"]["size"])
             job.progress.phase(

@@ -79,6 +79,7 @@ SPEC: Dict[str, Any] = {
             "repository": {"type": "int", "default": 1},
         },
     },
+    "search_path": {"type": "list", "elements": "str", "default": []},
     "confirm": {"type": "str"},
     "reason": {"type": "str"},
     "overrides": {"type": "list", "elements": "str", "choices": list(OVERRIDES), "default": []},
