@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .._checks.executions import STATUSES
-from .._checks.sql import HAPPENED, NotMeasured, Probe, Row, reading, strange, unknown_words
+from .._checks.sql import HAPPENED, NotMeasured, Probe, Row, Views, reading, strange, unknown_words
 from .._checks.trades import TRANSACTION_STATUSES
 from .._checks.trading import CARRIED, CATALOGUE, MEMORY, SCHEMA, Known, lack
 from ..checks import CRITICAL, OK, UNKNOWN, Check, unknown
@@ -30,8 +30,10 @@ BREAKS, BREAKS_TITLE = f"gate.{NAME}:breaks", "No unreconciled break"
 RECONCILED = (
     *CARRIED,
     "trading.duplicate_executions",
+    "trading.execution_times",
     "trading.orders_without_executions",
     "trading.executions_without_orders",
+    *(f"trading.duplicates:{view}" for view in ("orders", "executions", "transactions", "positions", "cash")),
 )
 
 ORDERS_SQL = f"""
@@ -53,7 +55,14 @@ SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
        min(status) FILTER (WHERE {strange("status", TRANSACTION_STATUSES)}) AS strange_status
 FROM maintenance.transactions WHERE status IS DISTINCT FROM 'settled'
 """
-VENUES_SQL = "SELECT venue::text AS venue, to_jsonb(v) ->> 'calendar' AS calendar FROM maintenance.venues v"
+# Where somebody trades is a venue too, whether or not the view has it.
+VENUES_SQL = """
+SELECT venue::text AS venue, to_jsonb(v) ->> 'calendar' AS calendar FROM maintenance.venues v
+UNION SELECT venue::text, NULL FROM (
+    SELECT venue FROM maintenance.orders WHERE status = 'open' OR (created_at > now() - interval '30 days') IS NOT FALSE
+    UNION SELECT venue FROM maintenance.positions) used
+WHERE NOT EXISTS (SELECT FROM maintenance.venues v WHERE v.venue = used.venue)
+"""
 CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
 
 
@@ -190,7 +199,11 @@ def ask(database: Optional[Dict[str, Any]], options: Dict[str, Any], clock: Any,
 
 def _venues(known: Known, catalogue: Dict[str, Dict[str, Row]]) -> Tuple[Optional[Seen], Tuple[str, str]]:
     """Venues and their calendars; None, and why."""
-    views = {"venues": {"venue": "text"}}
+    views: Views = {
+        "venues": {"venue": "text"},
+        "orders": {"venue": "text", "status": "text", "created_at": "time"},
+        "positions": {"venue": "text"},
+    }
     lacking = lack(catalogue, views)
     if lacking:
         return None, lacking
@@ -199,7 +212,10 @@ def _venues(known: Known, catalogue: Dict[str, Dict[str, Row]]) -> Tuple[Optiona
     def read(rows: List[Row], _thresholds: Row) -> Iterator[Check]:
         for row in rows:
             if not row["venue"]:
-                raise NotMeasured("a venue has no name.", "Correct the view maintenance.venues.")
+                raise NotMeasured("a venue has no name.", "Correct venue in maintenance.venues, orders and positions.")
+            if row["venue"] in [name for name, _calendar in seen]:
+                text = f"venue {printable(row['venue'], 40)} is there twice, with different calendars."
+                raise NotMeasured(text, "Correct the view maintenance.venues.")
             seen.append((row["venue"], row["calendar"]))
         return iter(())
 
