@@ -20,7 +20,10 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates imp
     trading,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates.gate import Gate
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates.options import settled
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proven_restore
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store as recovery_points
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN, Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import glass
@@ -301,8 +304,7 @@ def options(pair: tuple[Path, Path], *gates: str, **more: Any) -> dict[str, Any]
 
 
 def answered(given: dict[str, Any], gates: list[Gate], asking: bool = False) -> engine.Answer:
-    settled = engine.settled(given)
-    return engine.answer(settled, gates, NOW.timestamp(), UTC, asking)
+    return engine.answer(settled(given), gates, NOW.timestamp(), UTC, asking)
 
 
 def gate(name: str, status: str = OK, busy: Any = ()) -> Gate:
@@ -429,12 +431,11 @@ def test_an_exception_in_one_gate_leaves_only_that_one_unknown(
 def test_a_clock_that_is_wrong_allows_nothing(pair: tuple[Path, Path], ahead: float, status: str) -> None:
     now = NOW.timestamp()
     live = trading.Live(now=now + ahead, begun=now, ended=now)
-    settled = engine.settled(options(pair, "market"))
-    assert engine._clock(settled, live).status == status
+    assert engine._clock(settled(options(pair, "market")), live).status == status
 
 
 def test_no_other_clock_is_no_clock(pair: tuple[Path, Path]) -> None:
-    assert engine._clock(engine.settled(options(pair, "market")), trading.Live()).status == "unknown"
+    assert engine._clock(settled(options(pair, "market")), trading.Live()).status == "unknown"
     freeze = {"name": "x", "from": "2020-01-01", "until": "2020-01-02"}
     assert engine.ask(options(pair, "freeze", freezes=[freeze])).word == engine.REFUSE
 
@@ -453,9 +454,9 @@ def test_a_drill_that_is_old_or_failed_proves_nothing(
         assert thresholds["newest_age"]["critical"] == 93600.0
         return [Check("backups.newest_age", "x", "ok", 1), Check("backups.newest_intact", "x", "ok", True)]
 
-    monkeypatch.setattr(backup.proven, "measure", drills)
-    monkeypatch.setattr(backup.store, "measure", newest)
-    found = backup.backup(engine.settled(options(pair, "backup", storage=STORAGE)), {}, NOW)
+    monkeypatch.setattr(proven_restore, "measure", drills)
+    monkeypatch.setattr(recovery_points, "measure", newest)
+    found = backup.backup(settled(options(pair, "backup", storage=STORAGE)), {}, NOW)
     assert {each.id for each in found.checks} == {
         f"gate.backup:{name}" for name in ("newest_age", "newest_intact", "proven_restore")
     }
@@ -463,7 +464,7 @@ def test_a_drill_that_is_old_or_failed_proves_nothing(
 
 
 def test_no_engine_of_backups_is_unknown(pair: tuple[Path, Path]) -> None:
-    given = engine.settled(options(pair, "backup", storage=STORAGE, backup_engines=[]))
+    given = settled(options(pair, "backup", storage=STORAGE, backup_engines=[]))
     assert backup.backup(given, {}, NOW).status == "unknown"
 
 
