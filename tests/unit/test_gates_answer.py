@@ -342,6 +342,11 @@ def test_hold_until_neither_market_nor_freeze_is_in_the_way(pair: tuple[Path, Pa
     assert found.as_dict()["windows"][0]["hours"] == pytest.approx(14 * 24 - 5)
 
 
+def test_what_does_not_end_by_itself_is_never_waited_for(pair: tuple[Path, Path]) -> None:
+    gates = [gate("market", "warning", [(-1, 3)]), gate("backup", "warning")]
+    assert answered(options(pair, "market", "backup"), gates).word == engine.REFUSE
+
+
 def test_no_window_in_the_time_looked_at_is_a_refusal(pair: tuple[Path, Path]) -> None:
     found = answered(options(pair, "market"), [gate("market", "warning", [(-1, 24 * 20)])])
     assert (found.word, found.windows) == (engine.REFUSE, [])

@@ -279,6 +279,8 @@ CALENDARS: dict[str, Any] = {
         "half_days": {"2026-10-26": "11:00"},
         "holidays": ["2026-10-27"],
     },
+    # Begins or ends when the clocks of New York show a time twice, on 1 November 2026.
+    "night": {"timezone": "America/New_York", "sessions": {"sun": ["00:30", "01:30"], "mon": ["01:30", "03:00"]}},
     "sydney": {"timezone": "Australia/Sydney", "sessions": {day: ["10:00", "16:00"] for day in calendar.WEEKDAYS}},
 }
 QUIETS: list[Any] = [
@@ -288,6 +290,7 @@ QUIETS: list[Any] = [
         "timezone": "America/New_York",
         "windows": {"sun": ["01:00", "03:00"], "wed": [["00:00", "02:00"], ["23:00", "01:00"]]},
     },
+    {"timezone": "America/New_York", "windows": {"sun": ["01:30", "04:00"], "sat": ["23:30", "01:15"]}},
 ]
 
 
@@ -349,7 +352,16 @@ def test_allowed_means_that_no_venue_trades_until_it_is_done(venues: Any, minute
             assert not any(trades(name, quiet, moment) for name, quiet in venues), moment
 
 
-@pytest.mark.parametrize("venues", [[("desk", None)], [("berlin", None), ("sydney", QUIETS[2])], [("24/7", QUIETS[2])]])
+@pytest.mark.parametrize(
+    "venues",
+    [
+        [("desk", None)],
+        [("berlin", None), ("sydney", QUIETS[2])],
+        [("24/7", QUIETS[2])],
+        [("night", None)],
+        [("24/7", QUIETS[3])],
+    ],
+)
 @pytest.mark.parametrize("now", ["2026-10-23 00:00", "2026-10-30 00:00"])
 def test_windows_are_the_minutes_in_which_nobody_trades(venues: Any, now: str) -> None:
     """All minutes of a week; where the clocks show a time twice our windows may be shorter, never longer."""
