@@ -81,6 +81,16 @@ def heal(layout: Layout) -> list[str]:
             else:
                 memory.forget()
                 lines.append(f"{name}: {TROUBLES[name].undone}")
+        if not problems and (back := came_back(state, active)):
+            # Their rows are in the database with what they were; their own memory is of another time.
+            for name in back:
+                try:
+                    with _errors(name):
+                        TROUBLES[name].undo(Memory(state, name))
+                    lines.append(f"{name}, which came back with a restored backup: {TROUBLES[name].undone}")
+                except SandboxError as error:
+                    problems.append(str(error))
+            active += back
         if not problems and active:
             with _errors("heal"):
                 books.clean_up(state)
@@ -88,6 +98,18 @@ def heal(layout: Layout) -> list[str]:
     if problems:
         raise SandboxError("\n".join([*problems, "Fix that and run heal again, or end it all: make sandbox-down."]))
     return lines
+
+
+def came_back(state: State, active: list[str]) -> list[str]:
+    """Troubles of rows that the database has and nobody has begun: a backup that was made during one had it inside."""
+    from psycopg2 import OperationalError
+
+    try:
+        found = books.kept(state)
+    except OperationalError:
+        # A database that is down has nothing to be taken back; whoever begun that is told of otherwise.
+        return []
+    return [name for name in found if name not in active and name in TROUBLES]
 
 
 def listed(layout: Layout) -> list[str]:

@@ -107,6 +107,16 @@ def put_back(memory: Memory) -> None:
     tidy(memory.state, [table for _, table in batches])
 
 
+def kept(state: State) -> list[str]:
+    """Names of troubles whose changes the database keeps, the last one first."""
+    with superuser(state) as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{SCHEMA}.changes"])
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute(f"SELECT trouble FROM {SCHEMA}.changes GROUP BY 1 ORDER BY max(batch) DESC")
+        return [name for (name,) in cursor.fetchall()]
+
+
 def tidy(state: State, tables: list[str]) -> None:
     """Removes dead rows: nothing of this may look like an autovacuum that is behind."""
     with postgres.cursor(state["postgres"]) as cursor:

@@ -153,3 +153,13 @@ def test_accounts_need_not_be_there(database: Scratch) -> None:
         assert statuses(checked(database.option)) == {"duplicates:accounts": "critical"}
     finally:
         database.cursor.execute("DROP TABLE maintenance.accounts")
+
+
+def test_statement_before_all_times_has_no_time(database: Scratch) -> None:
+    damaged = tidy()
+    changing("venue_statements", as_of=float("inf"))(damaged)
+    database.load(damaged)
+    check = checked(database.option)["venue_statements"]
+    assert (check.status, check.details["first"][0]["reason"]) == ("critical", "time")
+    assert "it has no time" in check.message
+    assert "inf" not in check.message

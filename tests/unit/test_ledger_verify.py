@@ -360,3 +360,17 @@ def test_one_record_by_hand_with_openssl(written: Ledger, tmp_path: Path) -> Non
     other = json.loads(written.file(3).read_bytes())
     (tmp_path / "00000002.json").write_bytes(record.encoded({**envelope, "payload": other["payload"]}))
     assert run().returncode != 0
+
+
+def test_records_of_a_ledger_that_was_replaced_are_one_line(written: Ledger) -> None:
+    """A sandbox that was taken down and up has new keys, and its witness goes on in the same file."""
+    old = [{"number": number, "digest": "0" * 64, "keyid": "gone"} for number in range(3, 45)]
+    text = "".join(json.dumps(line) + "\n" for line in old)
+    ours = written.witness.read_text()
+    written.witness.write_text(text + ours)
+    done = written.witnessed()
+    warnings = [line for line in done.stdout.splitlines() if "not trusted" in line]
+    assert len(warnings) == 1, done.stdout
+    assert "42 records (3 to 44) signed by a key that is not trusted" in warnings[0]
+    written.witness.write_text(json.dumps(old[0]) + "\n" + ours)
+    assert "record 3 signed by a key" in written.witnessed().stdout

@@ -11,6 +11,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.lo
     check_options,
     judged,
     no_sources,
+    per_hour,
     since_of,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.fingerprints import fingerprint_of
@@ -281,3 +282,9 @@ def test_details_always_fit_into_the_report(texts: list[str]) -> None:
     for check in judged(found, settings["sources"][0], settings, history):
         assert len(json.dumps(check.as_dict()["details"])) <= LONGEST_DETAILS
     assert len(check.details["known"]) == 500
+
+
+def test_rates_are_written_as_counts_are() -> None:
+    assert [per_hour(rate) for rate in (0, 0.5, 12.25, 99.99, 1202.0, 1234567.4)] == [
+        *("0", "0.5", "12.25", "99.99", "1,202", "1,234,567")
+    ]

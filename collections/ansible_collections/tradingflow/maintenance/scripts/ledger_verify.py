@@ -45,9 +45,10 @@ _WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord|has[lł]o
 _WORD += "|пароль|密码|密碼|パスワード|비밀번호"
 _KEY = (
     rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
-    r"|(?:api|access|private|signing|encryption|account|master|listen|auth)[ _-]?key"
+    r"|(?:api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy"
+    r"|wallet|application|app)[ _-]?key"
     r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential|session[_-]?id|signature)[\w.-]{0,60}"
-    r"|\bpass|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
+    r"|\bpass|\bpw|\bpsk|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 _PHRASE = (
     r"(?:pass[ _-]?phrase|(?:seed|recovery|backup|secret|wallet)[ _-]?(?:phrase|words?|seed)"
@@ -58,9 +59,31 @@ _QUOTED = r"(?P<escape>\\*)(?P<quote>[\"'])(?:(?!(?<!\\)(?P=escape)(?P=quote)).)
 # Several words, up to what ends a sentence or begins the next field.
 _WORDS = r"(?:(?!\s+[\w.-]+(?:=|:\s))[^\r\n\"'<>;,|)\]}\\])+"
 _SEPARATOR = r"(?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*"
+#: Around a private key, also in a URL, and as PGP has it.
+_PRIVATE = r"(?:[ +]|%20)(?:[A-Z0-9]+(?:[ +]|%20))*PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?"
+_IN_QUERIES = r"key|code|ticket|assertion|hash|[\w.-]{0,40}(?:key|token|secret|passw(?:or)?d|pwd|pw|pass|auth|sign|sig)"
+#: One of several: name="value", as an Authorization: Digest has them.
+_PARAMETER = r"[\w-]{1,40}\s*=\s*(?:\\*\"[^\"\\]*\\*\"|[^\s,\"\\]+)[\s,]*"
+_MECHANISMS = "PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5|NTLM|EXTERNAL"
+#: What is said of AUTH, and no secret.
+_SAID = r"(?:fail\w*|required|error|ok|success\w*|succeeded|time\w*|is|was|not|module|method|service"
+_SAID += r"|mechanism\w*|command)\b"
 _SECRETS = (
     # A private key, to its end or that of the text.
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), MASK),
+    (
+        re.compile(rf"-----BEGIN{_PRIVATE}-----.*?(?:-----END{_PRIVATE}-----|$)", re.DOTALL),
+        MASK,
+    ),
+    # In the query of an address everything that may name one counts; elsewhere a key or a code is an ordinary word.
+    (re.compile(rf"(?i)([?&](?:{_IN_QUERIES})=)[^&\s\"'<>#\\]+"), rf"\1{MASK}"),
+    # The same URL-encoded, once or several times.
+    (
+        re.compile(
+            rf"(?i)((?:{_KEY}|%(?:25)*(?:3F|26)(?:{_IN_QUERIES}))(?:%(?:25)*(?:22|20|27))*%(?:25)*3[AD](?:%(?:25)*(?:22|20|27))*)"
+            r"(?:(?!%(?:25)*(?:26|22|27|7D|3B))[^&\s\"'<>#\\])+"
+        ),
+        rf"\1{MASK}",
+    ),
     # An element of XML, to its end or that of the text; an attribute or a pair that is named so.
     (
         re.compile(
@@ -77,10 +100,27 @@ _SECRETS = (
         rf"\1{MASK}",
     ),
     # Headers carry their secret in several words.
+    (re.compile(rf"(?i)\b(digest)\s+(?:{_PARAMETER}){{2,}}"), rf"\1 {MASK}"),
     (
         re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*[\"']?\s*[:=]\s*)(?:\\*[\"'])?[^\"'\r\n]+"),
         rf"\1\2{MASK}",
     ),
+    # What follows AUTH (Redis, SMTP, IMAP), and LOGIN and PASS where a protocol is told.
+    (
+        re.compile(rf"\b((?:AUTH|AUTHENTICATE)\s+(?:{_MECHANISMS})\s+)(?!{_SAID})[\w+/=-]{{6,}}(?![\w+/=-]|\s\w)"),
+        rf"\1{MASK}",
+    ),
+    (
+        re.compile(
+            rf"\b(AUTH\s+)(?!{_SAID}|(?:{_MECHANISMS})\b)[^\s\"'\\*]+"
+            r"(?:\s+[^\s\"'\\]+)?(?=\s*(?:\\*[\"']|[\r\n]|$))"
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)(\\*[\"']auth\\*[\"'])(?:\s+\\*[\"'][^\"'\\]*\\*[\"']){1,2}"), rf"\1 {MASK}"),
+    (re.compile(r"((?:C:|>|->)\s+(?:\w{1,12}\s+)?(?:LOGIN\s+\S+|PASS)\s+)[^\s\"'\\]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(login\s+\S{1,60}\s+password\s+)[^\s\"'\\]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(negotiate|ntlm)\s+(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])[\w.~+/=-]{10,}"), rf"\1 {MASK}"),
     (re.compile(r"(?i)\b(bearer|basic|digest|apikey)(?:\s+|:\s*)[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
     (re.compile(r"(?i)\b(x-[\w-]{0,40}(?:key|token)\s+)[\w.~+/=-]{6,}"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b((?:otp|totp|2fa|mfa)(?:\s+code)?(?:\s+is)?\s*)\d{4,8}\b"), rf"\1{MASK}"),
@@ -91,6 +131,8 @@ _SECRETS = (
     (
         re.compile(
             r"(?i)(\bsshpass\s+-p\s*|\bredis-cli\s(?:[^\r\n]{0,200}\s)?-a\s+"
+            r"|\b(?:docker|podman|helm|oc|skopeo)\s+(?:registry\s+)?login\s(?:[^\r\n]{0,200}\s)?-p\s+"
+            r"|\b(?:ldap\w{3,8}|sqlcmd)\s(?:[^\r\n]{0,200}\s)?-[wP]\s+"
             r"|\bmysql\w*\s(?:[^\r\n]{0,200}\s)?-p(?=\S))[^\s\"']+"
         ),
         rf"\1{MASK}",
@@ -134,15 +176,19 @@ _SECRETS = (
         rf"\1{MASK}",
     ),
     # What is a secret by its form.
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.?[\w-]*"), MASK),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]*(?:\.[\w-]*){0,3}"), MASK),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), MASK),
     (
         re.compile(
-            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza|npm_|pypi-)[\w-]{16,}"
+            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza|npm_|pypi-"
+            r"|ya29\.|hf_|dop_v1_|shp(?:at|ss|ca|pa)_|xapp-|gl(?:rt|dt|cbt|ptt|soat)-|v[1-4]\.(?:local|public)\.)[\w-]{16,}"
         ),
         MASK,
     ),
+    (re.compile(r"\bSG\.[\w-]{16,}\.[\w-]+|\bdapi[0-9a-f]{32}\b"), MASK),
     (re.compile(r"(?<!\d)\d{8,10}:[\w-]{35}\b"), MASK),
+    # A private key of a wallet; an address is shorter.
+    (re.compile(r"\b[5KL][1-9A-HJ-NP-Za-km-z]{50,51}\b"), MASK),
     (re.compile(r"\b(?:AGE-SECRET-KEY-1[A-Z0-9]{20,}|[xyz]prv[1-9A-HJ-NP-Za-km-z]{80,})"), MASK),
 )
 _LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
@@ -150,6 +196,9 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUSPECT = re.compile(
     rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
     r"|hooks|webhook|sshpass|redis-cli|mysql|(?:^|\s)-u\s|--user|--proxy|2fa|mfa|x-"
+    r"|[?&](?:key|code|ticket|assertion|hash|sign)=|%(?:25)*(?:3F|26)\w*(?:key|code|ticket|hash)|AUTH|LOGIN|PASS|login"
+    r"|negotiate|ntlm|PRIVATE|docker|podman|skopeo|\boc\s|helm|ldap|sqlcmd|ya29|SG\.|hf_|dop_v1|shp|xapp|dapi|v[1-4]\.(?:local|public)"
+    r"|[5KL][1-9A-HJ-NP-Za-km-z]{50}"
     r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:|(?:554|925|140[24]|96)=|AGE-SEC|prv|requirepass|masterauth"
 )
 
@@ -1047,17 +1096,23 @@ def witness_testimony(path: Path, keys: PublicKeys) -> tuple[list[Testimony], li
     except OSError as error:
         raise EvidenceError(f"The witness {path} cannot be read: {error.strerror}.") from None
     found, problems = [], []
+    strange: list[int] = []
     whole = _json(text)
     entries = [whole] if isinstance(whole, dict) and type(whole.get("number")) is int else list(lines(text))
     for index, line in enumerate(entries, 1):
         if line is None:
             problems.append(Problem(WARNING, None, f"line {index} of {path} is damaged"))
         elif line.get("keyid") not in keys:
-            problems.append(
-                Problem(WARNING, line["number"], f"{path} saw it signed by a key that is not trusted: does not count")
-            )
+            strange.append(line["number"])
         else:
             found.append(Testimony(str(path), line["number"], str(line.get("digest"))))
+    if strange:
+        # Of a ledger that was there before, such as that of another sandbox: one line, however many records it had.
+        records = (
+            f"{len(strange)} records ({min(strange)} to {max(strange)})" if strange[1:] else f"record {strange[0]}"
+        )
+        text = f"{path} saw {records} signed by a key that is not trusted: what it says of them does not count"
+        problems.append(Problem(WARNING, None, text))
     if not found:
         raise EvidenceError(f"The witness {path} says nothing about a record of a trusted key.")
     return found, problems

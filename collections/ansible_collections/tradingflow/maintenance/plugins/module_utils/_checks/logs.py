@@ -242,7 +242,7 @@ def _errors(
         past = f"not judged against its past yet: {len(rates)} of {options['runs']} runs"
     else:
         usual = statistics.median(rates)
-        past = f"usual is {usual:g} an hour, the median of {plural(len(rates), 'run')}"
+        past = f"usual is {per_hour(usual)} an hour, the median of {plural(len(rates), 'run')}"
         limit = _grown(limit, usual, hours, options)
     kinds = reading["kinds"]
     return judge(
@@ -251,12 +251,17 @@ def _errors(
         rate,
         unit="per hour",
         **limit,
-        message=f"{plural(errors, 'error')} in {span(reading['seconds'])}, {rate:g} an hour; {past}."
+        message=f"{plural(errors, 'error')} in {span(reading['seconds'])}, {per_hour(rate)} an hour; {past}."
         + (f" The commonest, {plural(kinds[0]['count'], 'time')}: {kinds[0]['sample']}" if kinds else ""),
         remedy=f"Read {reading['where']} from {reading['since']} on, the commonest errors first (details).",
         source=reading["where"],
         details={**_details("errors", reading, {}), "usual": usual, "errors": errors},
     )
+
+
+def per_hour(rate: float) -> str:
+    """A rate for people, written as counts are: 1,202 and not 1202."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:g}"
 
 
 def _grown(limit: Dict[str, Any], usual: float, hours: float, options: Dict[str, Any]) -> Dict[str, Any]:

@@ -95,7 +95,7 @@ def states(kind: str, which: str) -> str:
     states AS MATERIALIZED (
         SELECT *, CASE
             WHEN statement_id IS NULL THEN 'none'
-            WHEN as_of IS NULL THEN 'time'
+            WHEN as_of IS NULL OR as_of = '-infinity' THEN 'time'
             WHEN (interval > 0 AND interval < 'Infinity') IS NOT TRUE THEN 'interval'
             WHEN age < -5 THEN 'future'
             WHEN age >= coalesce(%(stale)s::float8, 'Infinity') * interval

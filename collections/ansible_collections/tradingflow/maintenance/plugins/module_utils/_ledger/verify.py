@@ -268,17 +268,23 @@ def witness_testimony(path: Path, keys: PublicKeys) -> tuple[list[Testimony], li
     except OSError as error:
         raise EvidenceError(f"The witness {path} cannot be read: {error.strerror}.") from None
     found, problems = [], []
+    strange: list[int] = []
     whole = _json(text)
     entries = [whole] if isinstance(whole, dict) and type(whole.get("number")) is int else list(lines(text))
     for index, line in enumerate(entries, 1):
         if line is None:
             problems.append(Problem(WARNING, None, f"line {index} of {path} is damaged"))
         elif line.get("keyid") not in keys:
-            problems.append(
-                Problem(WARNING, line["number"], f"{path} saw it signed by a key that is not trusted: does not count")
-            )
+            strange.append(line["number"])
         else:
             found.append(Testimony(str(path), line["number"], str(line.get("digest"))))
+    if strange:
+        # Of a ledger that was there before, such as that of another sandbox: one line, however many records it had.
+        records = (
+            f"{len(strange)} records ({min(strange)} to {max(strange)})" if strange[1:] else f"record {strange[0]}"
+        )
+        text = f"{path} saw {records} signed by a key that is not trusted: what it says of them does not count"
+        problems.append(Problem(WARNING, None, text))
     if not found:
         raise EvidenceError(f"The witness {path} says nothing about a record of a trusted key.")
     return found, problems
