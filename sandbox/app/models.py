@@ -142,6 +142,7 @@ class Execution(Base):
         Index("executions_venue_id", "venue_code", "venue_execution_id"),
         Index("executions_order", "order_id"),
         Index("executions_executed", "executed_at"),
+        Index("executions_instrument", "instrument_code", "executed_at"),
         Index("executions_reference", "venue_code", "reference", postgresql_where=text("reference IS NOT NULL")),
     )
     id: Mapped[Id]

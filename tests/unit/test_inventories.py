@@ -59,7 +59,9 @@ class Inventory:
         """A host's variables, those of the inventory only, with the vault's example filled in."""
         known = {**self.variables.get_vars(host=self.manager.get_host(host)), **self.vault}
         names = {
-            name for name in known if re.match(r"(tradingflow|health_check|trading_check|backup|restore|run)_", name)
+            name
+            for name in known
+            if re.match(r"(tradingflow|health_check|trading_check|backup|migration|restore|run)_", name)
         }
         templar = Templar(loader=self.loader, variables=known)
         return {name: templar.template(known[name]) for name in names}

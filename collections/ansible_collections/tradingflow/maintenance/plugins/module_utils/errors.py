@@ -47,6 +47,10 @@ class RestoreError(MaintenanceError):
     """A recovery point does not come back as it should."""
 
 
+class MigrationError(MaintenanceError):
+    """A database's schema cannot be changed, or did not become what it should."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 

@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 BACKUP = Kind("backup", "backup")
 DRILL = Kind("drill", "restore_drill")
 RESTORE = Kind("restore", "restore")
+MIGRATION = Kind("migration", "migration")
 
 
 def described(error: MaintenanceError) -> Dict[str, Any]:

@@ -1,0 +1,382 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes a schema: looks where the database is, carries out one revision at a time, and compares."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List
+
+from .._postgres.snapshot import Snapshot
+from .._recovery_points.fetch import choose
+from .._work.job import MIGRATION, described
+from .._work.progress import Progress
+from ..database import connected
+from ..errors import ConfigurationError, MaintenanceError, MigrationError, RestoreError
+from ..storage import client
+from ..words import plural, span
+from . import rows
+from .project import Answers, Project
+from .session import Session, opened
+
+#: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
+_AGAIN = ("55P03", "40P01", "40001")
+#: Bytes of a revision's SQL that the report and the ledger keep; its digest is of all of it.
+_KEPT = 20000
+#: A recovery point from further ahead says that a clock is wrong.
+_CLOCK_TOLERANCE = 300
+
+_INVALID = """SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname !~ '^pg_' ORDER BY 1, 2"""
+
+
+def plan(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What run would do. Changes nothing.
+
+    :returns: database, current, target, heads, pending (revision, title, sql, why, digest, digest_of), digest (of all
+        that would run), refusals (name, message, remedy), holder
+    :raises MaintenanceError: nothing can be said
+    """
+    _check(options)
+    project = Project(options["project"], options["database"])
+    with opened(options["database"], options, lambda: None) as session:
+        result = _looked(options, project, session, Progress())
+        result["holder"] = session.holder()
+    for entry in result["pending"]:
+        if entry["sql"] and len(entry["sql"]) > _KEPT:
+            entry["sql"] = entry["sql"][:_KEPT] + f"\n-- and {len(entry['sql']) - _KEPT:,} characters more\n"
+    return result
+
+
+def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+    """Carries the revisions out.
+
+    :returns: what plan gives, and: done (revision, seconds, attempts, statements), tables (see rows.compare), waits,
+        current_after, recovery_point, changed, phases, seconds, and problem with phase, kind, message, remedy and
+        state: what ended it early, or None
+    :raises MaintenanceError: nothing was begun
+    """
+    _check(options)
+    started = time.monotonic()
+    progress.phase("plan")
+    project = Project(options["project"], options["database"])
+    with opened(options["database"], options, progress.tick) as session:
+        session.lock()
+        result = _looked(options, project, session, progress)
+        result.update(
+            done=[], tables=None, waits=[], current_after=result["current"], recovery_point=None, changed=False
+        )
+        result.update(problem=None, invalid_indexes=[])
+        if result["pending"] and not result["refusals"]:
+            result["recovery_point"] = recovery_point(options, result["database"])
+            _Work(options, project, session, progress, result).all()
+    progress.phase("done")
+    result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
+    result["seconds"] = round(time.monotonic() - started, 3)
+    return result
+
+
+def _check(options: Dict[str, Any]) -> None:
+    for name in ("lock_timeout", "statement_timeout", "concurrent_deadline"):
+        if not 0.001 <= options[name] <= 2_000_000:
+            raise ConfigurationError(
+                f"migration_{name} is {options[name]}: without a limit, a migration waits for ever and so does all"
+                " that comes after it.",
+                f"Set migration_{name} to a number of seconds.",
+            )
+    if options["attempts"] < 1:
+        raise ConfigurationError("migration_attempts is less than 1.", "Set at least 1.")
+
+
+def _request(options: Dict[str, Any], session: Session, mode: str, target: str) -> Dict[str, Any]:
+    return {
+        "mode": mode,
+        "target": target,
+        "token": session.token,
+        "lock_timeout_ms": max(1, int(options["lock_timeout"] * 1000)),
+        "statement_timeout_ms": max(1, int(options["statement_timeout"] * 1000)),
+        "idle_timeout_ms": max(1, int(options["statement_timeout"] * 1000)),
+    }
+
+
+def _looked(options: Dict[str, Any], project: Project, session: Session, progress: Progress) -> Dict[str, Any]:
+    """Where the database is, and what would run."""
+    answers = project.ask(_request(options, session, "describe", options["target"]), lambda _answers: progress.tick())
+    if answers.error:
+        raise MigrationError(
+            f"The alembic project cannot be read: {answers.error['kind']}: {answers.error['message']}",
+            "Run alembic history in its folder and put right what it says.",
+        )
+    current = sorted(answers.of("current")[-1]["revisions"])
+    facts = answers.of("project")[-1]
+    pending = facts["pending"]
+    for entry in pending:
+        text = entry["sql"] if entry["sql"] is not None else entry["source_sha256"]
+        entry["digest"] = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        entry["digest_of"] = "sql" if entry["sql"] is not None else "source"
+    result = {
+        "database": _identity(options["database"]),
+        "current": current,
+        "heads": facts["heads"],
+        "target": facts.get("ends_at", []),
+        "pending": pending,
+        "digest": digest(pending),
+    }
+    result["refusals"] = _refusals(options, result, facts, session)
+    return result
+
+
+def digest(pending: List[Dict[str, Any]]) -> str:
+    """One for all that runs, in order."""
+    text = "".join(f"{entry['revision']} {entry['digest_of']} {entry['digest']}\n" for entry in pending)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _identity(database: Dict[str, Any]) -> Dict[str, Any]:
+    with connected(database) as connection:
+        snapshot = Snapshot(database, connection)
+        found = snapshot.identity()
+        snapshot.close()
+    return {"name": found["name"], "system_identifier": found["system_identifier"]}
+
+
+def _refusals(
+    options: Dict[str, Any], result: Dict[str, Any], facts: Dict[str, Any], session: Session
+) -> List[Dict[str, str]]:
+    found = []
+
+    def refuse(name: str, message: str, remedy: str) -> None:
+        found.append({"name": name, "message": message, "remedy": remedy})
+
+    if facts["unknown"]:
+        refuse(
+            "unknown_revision",
+            f"The database is at {', '.join(facts['unknown'])}, which the project does not have.",
+            "Use the project that this database was migrated with, or a newer one.",
+        )
+    if options["target"] == "head" and len(facts["heads"]) > 1:
+        refuse(
+            "heads",
+            f"The project has {len(facts['heads'])} heads: {', '.join(facts['heads'])}.",
+            "Merge them (alembic merge), or name the one that is meant (migration_target).",
+        )
+    if facts["problem"]:
+        refuse("target", f"The target cannot be reached: {facts['problem']}", "Correct migration_target.")
+    if not result["current"] and not found:
+        tables = session.rows(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+            " AND c.relname <> 'alembic_version'"
+        )[0][0]
+        if tables:
+            refuse(
+                "no_revision",
+                f"The database has {plural(tables, 'table')}, but does not say at which revision it is.",
+                "Find out, and record it with alembic stamp.",
+            )
+    if options["expected_digest"] and options["expected_digest"] != result["digest"]:
+        refuse(
+            "digest",
+            f"What would run now has the digest {result['digest']}, not {options['expected_digest']}.",
+            "Look at the plan again: the project or the database has changed since.",
+        )
+    return found
+
+
+def recovery_point(options: Dict[str, Any], database: Dict[str, Any]) -> Dict[str, Any]:
+    """The recovery point to go back to, in short.
+
+    :param database: name and system_identifier of the one that is changed
+    :raises MigrationError: there is none of this database that is recent enough
+    :raises StorageError: the store does not answer
+    """
+    remedy = "Make a backup (playbooks/daily.yml --tags backup), then run it again."
+    try:
+        chosen = choose(
+            client(options["storage"]), options["storage"], options["environment_name"], "newest", kind=MIGRATION
+        )
+    except (ConfigurationError, RestoreError) as error:
+        raise MigrationError(f"There is nothing to go back to: {error.message}", remedy) from None
+    point, of = chosen.point, chosen.point["database"]
+    age = datetime.now(timezone.utc) - datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(
+        tzinfo=timezone.utc
+    )
+    if chosen.unreadable:
+        raise MigrationError(
+            f"The newest recovery point cannot be read: {', '.join(list(chosen.unreadable)[:3])}.", remedy
+        )
+    for part in ("name", "system_identifier"):
+        if of.get(part) != database[part] and None not in (of.get(part), database[part]):
+            raise MigrationError(
+                f"The newest recovery point {point['id']} is of another database ({part} {of.get(part)}, not"
+                f" {database[part]}).",
+                remedy,
+            )
+    if not -timedelta(seconds=_CLOCK_TOLERANCE) <= age <= timedelta(seconds=options["recovery_point_age"]):
+        raise MigrationError(
+            f"The newest recovery point {point['id']} is {span(age.total_seconds())} old;"
+            f" {span(options['recovery_point_age'])} are allowed (migration_recovery_point_age).",
+            remedy,
+        )
+    return {"id": point["id"], "key": chosen.key, "sha256": chosen.sha256, "created_at": point["created_at"]}
+
+
+class _Work:
+    """The revisions one after the other, and what came of them in the result."""
+
+    def __init__(
+        self, options: Dict[str, Any], project: Project, session: Session, progress: Progress, result: Dict[str, Any]
+    ) -> None:
+        self._options = options
+        self._project = project
+        self._session = session
+        self._progress = progress
+        self._result = result
+        self._events: List[Dict[str, Any]] = []
+
+    def all(self) -> None:
+        """All that are pending; what ends it early becomes the problem."""
+        options, progress, result = self._options, self._progress, self._result
+        try:
+            progress.phase("measure")
+            full = options["digests"] == "full"
+            before = rows.measure(options["database"], full, options["jobs"], progress.tick)
+            for entry in result["pending"]:
+                progress.phase(f"revision {entry['revision']}")
+                self._revision(entry)
+            progress.phase("verify")
+            after = rows.measure(options["database"], full, options["jobs"], progress.tick)
+            result["tables"] = rows.compare(before, after, self._events)
+        except MaintenanceError as error:
+            result["problem"] = {"phase": progress.name, **described(error), "state": ""}
+        result["waits"] = self._session.told()
+        try:
+            result["current_after"] = self._current()
+            result["invalid_indexes"] = [f"{schema}.{name}" for schema, name in self._session.rows(_INVALID)]
+        except MaintenanceError as error:
+            result["current_after"] = None
+            result["problem"] = result["problem"] or {"phase": "verify", **described(error), "state": ""}
+        result["changed"] = any(event["event"] == "commit" and _changing(event) for event in self._events)
+        if result["problem"]:
+            result["problem"]["state"] = self._state()
+
+    def _current(self) -> List[str]:
+        answers = self._project.ask(_request(self._options, self._session, "describe", self._options["target"]))
+        if answers.error:
+            raise MigrationError(f"The database's revision cannot be read: {answers.error['message']}")
+        return sorted(answers.of("current")[-1]["revisions"])
+
+    def _revision(self, entry: Dict[str, Any]) -> None:
+        """One revision, tried again when others were in its way.
+
+        :raises MigrationError: it failed
+        """
+        options, began = self._options, time.monotonic()
+        for attempt in range(1, options["attempts"] + 1):
+            if not self._session.still_locked():
+                raise MigrationError(
+                    "The migrator's lock was lost: the connection that held it broke.", "Run it again."
+                )
+            self._session.begin()
+            answers = self._project.ask(
+                _request(options, self._session, "upgrade", entry["revision"]), self._session.watch
+            )
+            self._events += answers.events
+            if not answers.error:
+                statements = _statements(answers)
+                self._result["done"].append(
+                    {
+                        "revision": entry["revision"],
+                        "seconds": round(time.monotonic() - began, 3),
+                        "attempts": attempt,
+                        "statements": statements,
+                        "held": _held(answers),
+                    }
+                )
+                return
+            half = [event["sql"] for event in _committed_alone(answers)]
+            again = answers.error["code"] in _AGAIN and not half
+            if not again or attempt == options["attempts"]:
+                raise self._failed(entry, answers, attempt, half)
+            # Others who retry must not meet us every time.
+            pause = min(options["retry_pause"] * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1.5)  # noqa: S311
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                self._progress.tick()
+                time.sleep(0.1)
+
+    def _failed(self, entry: Dict[str, Any], answers: Answers, attempt: int, half: List[str]) -> MigrationError:
+        error = answers.error or {"kind": "", "message": ""}
+        text = f"Revision {entry['revision']} failed"
+        text += f" at attempt {attempt}" if attempt > 1 else ""
+        blockers = list(dict.fromkeys(who for wait in self._session.waits for who in wait["blockers"]))
+        text += f": {error['message']}"
+        if half:
+            said = " ".join(half[-1].split())
+            text += (
+                f". {plural(len(half), 'statement')} outside a transaction had been carried out, the last: {said[:200]}"
+            )
+        if blockers:
+            text += f". In its way: {'; '.join(blockers[:5])}"
+        remedy = "Read the message and correct the revision."
+        if error.get("code") in _AGAIN or blockers:
+            remedy = "Find out what those sessions do, wait for them or have them ended, then run it again."
+        return MigrationError(text, remedy)
+
+    def _state(self) -> str:
+        """In words, where the database was left."""
+        result = self._result
+        current = result["current_after"]
+        if current is None:
+            return "At which revision the database is, could not be read."
+        text = f"The database is at {', '.join(current) or 'no revision'}"
+        if current == result["current"]:
+            text += ", where it was"
+        if current == result["target"]:
+            text += ", where it should be"
+        text += "."
+        if result["invalid_indexes"]:
+            text += f" Invalid indexes: {', '.join(result['invalid_indexes'][:5])}."
+        return text
+
+
+def _changing(event: Dict[str, Any]) -> bool:
+    return bool(
+        event["autocommit"] or event["written"] or any(each["mode"] != "AccessShareLock" for each in event["held"])
+    )
+
+
+def _committed_alone(answers: Answers) -> List[Dict[str, Any]]:
+    """Statements outside a transaction that the server carried out: a failure later does not take them back."""
+    done = {event["number"] for event in answers.of("done")}
+    return [event for event in answers.of("statement") if event["autocommit"] and event["number"] in done]
+
+
+def _statements(answers: Answers) -> List[Dict[str, Any]]:
+    """What was carried out: sql, seconds, tag, autocommit."""
+    done = {event["number"]: event for event in answers.of("done")}
+    return [
+        {
+            "sql": " ".join(event["sql"].split())[:500],
+            "autocommit": event["autocommit"],
+            "seconds": done[event["number"]]["seconds"],
+            "tag": done[event["number"]]["tag"],
+        }
+        for event in answers.of("statement")
+        if event["number"] in done
+    ]
+
+
+def _held(answers: Answers) -> List[Dict[str, Any]]:
+    """The strongest that was held at the end of the transactions: schema, name, mode."""
+    held: List[Dict[str, Any]] = []
+    for event in answers.of("commit"):
+        for each in event.get("held") or []:
+            if each["kind"] in ("r", "p", "m", "f") and each["mode"] != "AccessShareLock":
+                held.append({key: each[key] for key in ("schema", "name", "mode")})
+    return held

@@ -1,0 +1,51 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of a migration."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ..database import DATABASE_SPEC
+from ..storage import STORAGE_SPEC
+
+#: Argument spec of the module schema_migration, without "run".
+SPEC: Dict[str, Any] = {
+    "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
+    "environment_name": {"type": "str", "required": True},
+    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "project": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "config": {"type": "path", "required": True},
+            "section": {"type": "str", "default": "alembic"},
+            "directory": {"type": "path"},
+            "python": {"type": "path"},
+            "environment": {"type": "dict", "default": {}},
+        },
+    },
+    "target": {"type": "str", "default": "head"},
+    "expected_digest": {"type": "str"},
+    "recovery_point_age": {"type": "int", "default": 3600},
+    "lock_wait": {"type": "int", "default": 30},
+    "lock_timeout": {"type": "float", "default": 3.0},
+    "statement_timeout": {"type": "float", "default": 300.0},
+    "concurrent_deadline": {"type": "float", "default": 14400.0},
+    "attempts": {"type": "int", "default": 10},
+    "retry_pause": {"type": "float", "default": 2.0},
+    "digests": {"type": "str", "default": "full", "choices": ["full", "none"]},
+    "jobs": {"type": "int", "default": 2},
+    "evidence": {
+        "type": "dict",
+        "options": {
+            "signing_key": {"type": "str", "no_log": True},
+            "signing_key_file": {"type": "path"},
+            "trusted_key_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
+        },
+    },
+    # Not /tmp, which may live in memory; a private folder is made in it.
+    "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
+}

@@ -1,0 +1,243 @@
+#!/usr/bin/python
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: schema_migration
+short_description: Carry out the revisions of an alembic project, one at a time
+version_added: "0.1.0"
+description:
+  - Looks at which revision the database is, and carries out those up to O(target), each in a transaction of its own, by
+    the project's own Python and env.py.
+  - One migrator at a time, by an advisory lock that a session of its own takes by polling.
+  - Sets C(lock_timeout) and C(statement_timeout) before every attempt and reads them back. A revision that did not get
+    its locks is tried again after a pause; who was in its way is named, and never ended.
+  - Statements outside a transaction, such as CREATE INDEX CONCURRENTLY, have no C(lock_timeout), as it leaves invalid
+    indexes, but O(concurrent_deadline). A wait of theirs that blocks others ends like any other.
+  - Refuses diverging heads, a revision that the project does not have, and tables without a revision. Begins only with
+    a recovery point of this database that is not older than O(recovery_point_age).
+  - Compares rows and digests of all tables before and after. A table that changed although the migration held no lock
+    on it under which it could have changed it, was changed by others.
+  - Can be run again at any time, also after C(kill -9); it goes on at the revision that the database is at.
+author: TradingFlow Maintenance contributors (@tradingflow)
+requirements:
+  - psycopg2
+  - boto3
+  - alembic and SQLAlchemy 2 for O(project.python), and whatever the project imports
+options:
+  environment_name:
+    description: Name of the environment, part of every key.
+    type: str
+    required: true
+  database:
+    description:
+      - The database, as the user that owns its tables. C(pg_monitor) lets it name what others are doing who are in its
+        way, and C(pg_read_all_data) lets it compare tables of others.
+    required: true
+  project:
+    description: The alembic project, on the host.
+    type: dict
+    required: true
+    suboptions:
+      config:
+        description: Its configuration, such as alembic.ini.
+        type: path
+        required: true
+      section:
+        description: The section of it.
+        type: str
+        default: alembic
+      directory:
+        description: Where alembic is run. Without it, the folder of O(project.config).
+        type: path
+      python:
+        description: The project's Python, such as that of its virtual environment. Without it C(python3) of the PATH.
+        type: path
+      environment:
+        description:
+          - Its environment, besides PATH, LANG and libpq's PGHOST to PGPASSWORD.
+          - In the values these are replaced - C({database_host}), C({database_port}), C({database_name}),
+            C({database_user}), C({database_password}), C({database_url}), and C({database_address}), which is the URL
+            without C(postgresql://).
+          - That env.py connects to O(database), and not elsewhere, is proven before anything is done.
+        type: dict
+        default: {}
+  target:
+    description: The revision to go up to; V(head) for the only head, V(heads) for all.
+    type: str
+    default: head
+  expected_digest:
+    description: The digest that the plan gave. With another one, nothing is done.
+    type: str
+  recovery_point_age:
+    description: Seconds that the newest recovery point may be old.
+    type: int
+    default: 3600
+  lock_wait:
+    description: Seconds that another migrator is waited for.
+    type: int
+    default: 30
+  lock_timeout:
+    description: Seconds that a statement may wait for a lock, while others wait behind it.
+    type: float
+    default: 3.0
+  statement_timeout:
+    description: Seconds that a statement in a transaction may take.
+    type: float
+    default: 300.0
+  concurrent_deadline:
+    description: Seconds that a statement outside a transaction may take.
+    type: float
+    default: 14400.0
+  attempts:
+    description: How often a revision is tried that did not get its locks.
+    type: int
+    default: 10
+  retry_pause:
+    description: Seconds before the second attempt; each further pause is about twice as long, up to a minute.
+    type: float
+    default: 2.0
+  digests:
+    description: Whether the contents of tables are compared, which reads all of them twice, or only the number of rows.
+    type: str
+    default: full
+    choices: [full, none]
+  jobs:
+    description: Tables counted at a time.
+    type: int
+    default: 2
+  evidence:
+    description: The keys to read the ledger by, which knows of a migration that did not end.
+    type: dict
+    suboptions:
+      signing_key:
+        description: Ed25519 private key in PEM.
+        type: str
+      signing_key_file:
+        description: File of it.
+        type: path
+      trusted_key_files:
+        description: Public keys whose records count. Without them only the signing key's own.
+        type: list
+        elements: path
+        default: []
+  scratch_directory:
+    description: Where a private folder is made for the work's state.
+    type: path
+    default: /var/tmp
+extends_documentation_fragment:
+  - tradingflow.maintenance.database
+  - tradingflow.maintenance.storage
+  - tradingflow.maintenance.run
+attributes:
+  check_mode:
+    description: Says which revisions would be carried out, with their SQL and its digest, and changes nothing.
+    support: full
+  diff_mode:
+    description: The plan has the SQL.
+    support: none
+notes:
+  - With O(run), a failed migration does not fail the task but is critical in the report, which ends the run.
+    Without it, the task fails.
+"""
+
+EXAMPLES = r"""
+- name: Upgrade the schema to the project's head
+  tradingflow.maintenance.schema_migration:
+    environment_name: staging
+    storage:
+      bucket: tradingflow-backups
+      region: eu-central-1
+    database:
+      host: db.staging.example.com
+      name: tradingflow
+      user: tradingflow
+      password: "{{ vault_tradingflow_owner_password }}"
+    project:
+      config: /opt/tradingflow/alembic.ini
+      python: /opt/tradingflow/venv/bin/python
+      environment:
+        DATABASE_URL: "postgresql+psycopg2://{database_address}"
+"""
+
+RETURN = r"""
+migration:
+  description: What the ledger keeps.
+  returned: when it was begun or refused, not in check mode
+  type: dict
+  contains:
+    state:
+      description: V(ended).
+      type: str
+    from:
+      description: Where the database was.
+      type: list
+      elements: str
+    to:
+      description: Where it should go.
+      type: list
+      elements: str
+    reached:
+      description: Where it is now, null when that could not be read.
+      type: list
+      elements: str
+    digest:
+      description: SHA-256 of what was to be carried out.
+      type: str
+    worst_status:
+      description: The worst status of its checks.
+      type: str
+    seconds:
+      description: How long it took, in s.
+      type: float
+migrated:
+  description: Whether it ended well; that there was nothing to do is well.
+  returned: not in check mode
+  type: bool
+intent:
+  description: What the ledger keeps of a migration that begins.
+  returned: in check mode
+  type: dict
+plan:
+  description: What would be done - C(current), C(target), C(pending) with each revision's SQL, C(digest), C(refusals).
+  returned: in check mode
+  type: dict
+checks:
+  description: What the report shows, as contract 1.
+  returned: always
+  type: list
+  elements: dict
+actions:
+  description: What was done or, in check mode, would be.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.options import SPEC
+
+from ..module_utils._work import detached
+from ..module_utils._work.job import MIGRATION
+
+
+def main() -> None:
+    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
+    result = detached.run(
+        module.params,
+        module.check_mode,
+        MIGRATION,
+        engine.plan,
+        engine.run,
+        lambda result: remove_values(result, module.no_log_values),
+    )
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

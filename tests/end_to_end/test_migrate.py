@@ -1,0 +1,83 @@
+"""``playbooks/migrate.yml`` on a real sandbox: planned, carried out, and nothing left to do."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.application import SEEDED
+from tests.conftest import Playbook, Sandbox
+from tests.end_to_end.test_daily import ids, keys, s3
+
+HEAD = "2d7e91b3c6f0"
+
+
+def run_sql(platform: Sandbox, statement: str) -> list[Any]:
+    connection = platform.connect("owner")
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def seeded(platform: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox where `make migrate` finds it; put back at the end."""
+    assert run_sql(platform, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    yield platform
+    run_sql(platform, "DROP INDEX IF EXISTS executions_instrument")
+    run_sql(platform, f"UPDATE alembic_version SET version_num = '{SEEDED}'")
+
+
+def migrations(platform: Sandbox) -> list[dict[str, Any]]:
+    """Predicates of the ledger's records of migrations, oldest first."""
+    bucket, found = platform.state["s3"]["bucket"], []
+    for key in sorted(key for key in keys(platform, "evidence/local/") if "/0" in key):
+        envelope = json.loads(s3(platform).get_object(Bucket=bucket, Key=key)["Body"].read())
+        predicate = json.loads(base64.b64decode(envelope["payload"]))["predicate"]
+        found += [predicate] if predicate["kind"] == "migration" else []
+    return found
+
+
+def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook]) -> None:
+    password = seeded.state["postgres"]["owner_password"]
+    planned = play("migrate", "--check", "-vvv")
+    assert planned.returncode == 0, planned.output
+    assert password not in planned.output
+    (action,) = planned.report("migrate")["actions"]
+    assert action["status"] == "planned"
+    assert "CREATE INDEX CONCURRENTLY executions_instrument" in action["details"]["pending"][0]["sql"]
+    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    assert migrations(seeded) == []
+
+    digest = action["details"]["digest"]
+    done = play("migrate", "-e", f"migration_expected_digest={digest}")
+    assert done.returncode == 0, done.output
+    report = done.report("migrate")
+    assert ids(report, "warning", "unknown", "critical") == set()
+    assert {"migration.revision", "migration.untouched_tables", "application.healthy"} <= {
+        check["id"].partition(":")[0] for check in report["checks"]
+    }
+    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    assert run_sql(seeded, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'executions_instrument'::regclass") == [
+        (True,)
+    ]
+    begun, ended = migrations(seeded)
+    assert (begun["content"]["state"], ended["content"]["state"]) == ("begun", "ended")
+    assert begun["content"]["digest"] == ended["content"]["digest"] == digest
+    assert ended["content"]["reached"] == [HEAD]
+    point = next(check for check in report["checks"] if check["id"] == "migration.recovery_point")
+    assert ended["content"]["recovery_point"] == point["value"]
+    assert begun["run_id"] == ended["run_id"] == report["run_id"]
+
+    again = play("migrate")
+    assert again.returncode == 0, again.output
+    assert f"Nothing to do: the database is at {HEAD}." in again.output
+    assert len(migrations(seeded)) == 2

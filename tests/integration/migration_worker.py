@@ -1,0 +1,16 @@
+"""A migration in a process of its own, for tests that kill it: python migration_worker.py COLLECTIONS OPTIONS."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+
+options = json.loads(Path(sys.argv[2]).read_text())
+engine.recovery_point = lambda options, database: {"id": "p", "key": "k", "sha256": "0" * 64, "created_at": "now"}
+print(json.dumps(engine.run(options, Progress())["problem"]))

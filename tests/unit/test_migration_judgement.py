@@ -1,0 +1,167 @@
+"""Judgements of a migration on plain data: whose tables changed, what is refused, what a report says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, project, rows
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import Chosen
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, MigrationError
+
+ENTRY = {"rows": 1, "digest": "5", "algorithm": "h", "columns": "a"}
+SESSION = {"event": "session", "pid": 7}
+
+
+def commit(name: str, mode: str, written: bool = False) -> dict[str, Any]:
+    return {
+        "event": "commit",
+        "autocommit": False,
+        "held": [{"schema": "s", "name": name, "kind": "r", "mode": mode}],
+        "written": [{"schema": "s", "name": name, "inserted": 1, "updated": 0, "deleted": 0}] if written else [],
+    }
+
+
+def alone(number: int, tag: str) -> list[dict[str, Any]]:
+    return [
+        {"event": "statement", "number": number, "sql": "", "autocommit": True},
+        {"event": "done", "number": number, "seconds": 0.1, "tag": tag, "rows": -1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "events", "verdict"),
+    [
+        (ENTRY, ENTRY, [], "unchanged"),
+        (ENTRY, {**ENTRY, "rows": 2}, [], "by_others"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [commit("t", "AccessShareLock")], "by_others"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [commit("t", "RowExclusiveLock")], "touched"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [commit("t", "AccessShareLock", written=True)], "touched"),
+        (ENTRY, {**ENTRY, "columns": "b"}, [commit("t", "AccessExclusiveLock")], "touched"),
+        (ENTRY, {**ENTRY, "columns": "b"}, [], "by_others"),
+        # Outside a transaction nobody can say, but of what changes no rows.
+        (ENTRY, {**ENTRY, "digest": "6"}, [SESSION, *alone(1, "UPDATE 5")], "unexplained"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [SESSION, *alone(1, "CREATE INDEX")], "by_others"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [SESSION, *alone(1, "")], "unexplained"),
+        (ENTRY, {**ENTRY, "digest": "6"}, [SESSION, *alone(1, "SET"), *alone(2, "DO")], "unexplained"),
+        (ENTRY, {**ENTRY, "unmeasured": "no rights"}, [], "unmeasured"),
+        (None, ENTRY, [], "made"),
+        (ENTRY, None, [], "gone"),
+    ],
+)
+def test_whose_change_it_was(before: Any, after: Any, events: list[dict[str, Any]], verdict: str) -> None:
+    name = ("s", "t")
+    found = rows.compare({name: before} if before else {}, {name: after} if after else {}, events)
+    assert {key for key, names in found.items() if names} == {verdict}
+    assert found[verdict] == ["s.t"]
+
+
+def test_alembics_own_table_is_not_compared() -> None:
+    assert not any(rows.compare({("s", "alembic_version"): ENTRY}, {}, []).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, None),
+        ({"created_at": 3700}, "is 62 min old; 60 min are allowed"),
+        ({"created_at": -400}, "old"),
+        ({"name": "other"}, "of another database"),
+        ({"system_identifier": "8"}, "of another database"),
+        ({"system_identifier": None}, None),
+        ({"unreadable": {"p": "no"}}, "cannot be read: p"),
+    ],
+)
+def test_what_there_is_to_go_back_to(
+    change: dict[str, Any], wrong: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = datetime.now(UTC) - timedelta(seconds=change.get("created_at", 60))
+    point = {
+        "id": "20261129T170152Z-8b9bdd",
+        "created_at": f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        "database": {"name": "tf", "system_identifier": "7", **change},
+    }
+    chosen = Chosen(point, "key", "0" * 64, change.get("unreadable", {}))
+    monkeypatch.setattr(engine, "client", lambda storage: None)
+    monkeypatch.setattr(engine, "choose", lambda *arguments, **others: chosen)
+    options = {"storage": {}, "environment_name": "e", "recovery_point_age": 3600}
+    database = {"name": "tf", "system_identifier": "7"}
+    if wrong is None:
+        assert engine.recovery_point(options, database)["id"] == point["id"]
+        return
+    with pytest.raises(MigrationError, match=wrong):
+        engine.recovery_point(options, database)
+
+
+def test_without_limits_nothing_is_begun() -> None:
+    options = {"lock_timeout": 3.0, "statement_timeout": 0.0, "concurrent_deadline": 1.0, "attempts": 1}
+    with pytest.raises(ConfigurationError, match="migration_statement_timeout is 0"):
+        engine._check(options)
+
+
+def test_an_address_survives_its_characters() -> None:
+    database = {
+        "host": "::1",
+        "port": 5432,
+        "name": "a b/c",
+        "user": "ü@x",
+        "password": "p:/@?",
+        "sslmode": None,
+        "sslrootcert": "/etc/ca file.pem",
+    }
+    assert project.filled("x{database_address}", database) == (
+        "x%C3%BC%40x:p%3A%2F%40%3F@[::1]:5432/a%20b%2Fc?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%20file.pem"
+    )
+
+
+RESULT: dict[str, Any] = {
+    "database": {"name": "tf", "system_identifier": "7"},
+    "current": ["a"],
+    "target": ["b"],
+    "digest": "d",
+    "refusals": [],
+    "pending": [
+        {"revision": "b", "title": "B", "sql": None, "digest": "x", "digest_of": "source", "source_sha256": "x"}
+    ],
+    "done": [{"revision": "b", "seconds": 1.0, "attempts": 2, "statements": [], "held": []}],
+    "tables": {name: [] for name in ("unchanged", "touched", "made", "gone", "by_others", "unexplained", "unmeasured")},
+    "waits": [],
+    "current_after": ["b"],
+    "recovery_point": {"id": "p", "created_at": "now"},
+    "changed": True,
+    "problem": None,
+    "invalid_indexes": [],
+    "phases": {},
+    "seconds": 2.0,
+}
+PROBLEM = {"phase": "revision b", "kind": "MigrationError", "message": "It failed.", "remedy": "r", "state": "At a."}
+
+
+@pytest.mark.parametrize(
+    ("change", "statuses"),
+    [
+        ({}, {}),
+        ({"current_after": ["a"]}, {"migration.revision": "critical"}),
+        ({"current_after": None}, {"migration.revision": "unknown"}),
+        ({"invalid_indexes": ["s.i"]}, {"migration.invalid_indexes": "warning"}),
+        ({"problem": PROBLEM}, {"migration.failed": "critical"}),
+        ({"problem": {**PROBLEM, "kind": "DatabaseError"}}, {"migration.failed": "unknown"}),
+        ({"tables": {**RESULT["tables"], "gone": ["s.t"]}}, {"migration.untouched_tables": "warning"}),
+        ({"tables": {**RESULT["tables"], "unexplained": ["s.t"]}}, {"migration.untouched_tables": "unknown"}),
+        ({"tables": {**RESULT["tables"], "unmeasured": ["s.t"]}}, {"migration.untouched_tables": "unknown"}),
+    ],
+)
+def test_what_the_report_says(change: dict[str, Any], statuses: dict[str, str]) -> None:
+    checks, (action,), summary = findings.findings({**RESULT, **change}, None, "now")
+    assert {check.id: check.status for check in checks if check.status != "ok"} == statuses
+    assert action["status"] == ("failed" if change.get("problem") else "ok")
+    assert summary["state"] == "ended"
+    assert summary["worst_status"] == max(statuses.values(), default="ok")
+
+
+def test_the_plan_tells_of_a_migration_that_did_not_end() -> None:
+    earlier = {"run_id": "r", "actor": "ada", "recorded_at": "t", "from": ["0"], "to": ["b"]}
+    checks, _ = findings.planned({**RESULT, "holder": None}, earlier, "now")
+    (found,) = [check for check in checks if check.id == "migration.found"]
+    assert "(r, ada) from 0 to b did not end. The database is at a now" in found.message
