@@ -256,3 +256,24 @@ def test_a_standby_says_how_old_its_data_are(backup_options: Make, platform: San
         with snapshot.locked(server.database("postgres")) as taken:
             (check,) = standby.findings(standby.state(taken), "")
         assert (check.status, check.value) == ("critical", None)
+
+
+CAST = """
+CREATE TYPE pair AS (a int, b text); CREATE DOMAIN paired AS pair;
+CREATE FUNCTION shown(pair) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it ran'; END $$;
+CREATE CAST (pair AS text) WITH FUNCTION shown(pair);
+CREATE TABLE p1 (i int, p pair); INSERT INTO p1 VALUES (1, '(1,x)'), (2, NULL), (3, '(,)'), (4, '(,"")');
+CREATE TABLE p2 AS SELECT i, p::paired FROM p1; CREATE TABLE p3 AS SELECT i, CASE i WHEN 3 THEN NULL ELSE p END FROM p1;
+CREATE TABLE p4 AS SELECT i, CASE i WHEN 1 THEN '(1,y)' ELSE p END AS p FROM p1;
+"""
+
+
+def test_no_cast_of_others_runs_for_a_digest_or_hides_a_difference(database: Make) -> None:
+    place = database(CAST)
+    with snapshot.opened(place) as taken:
+        results = measuring.Measuring(taken, taken.tables(), digests=True, sessions=1).results()
+    found = {each["name"]: each for each in results}
+    assert [found[name]["rows"] for name in ("p1", "p2", "p3", "p4")] == [4] * 4
+    assert found["p1"]["digest"] == found["p2"]["digest"]
+    assert len({found[name]["digest"] for name in ("p1", "p3", "p4")}) == 3
+    assert not any("unmeasured" in each for each in found.values())

@@ -216,6 +216,8 @@ def test_digest_of_a_row_does_not_depend_on_oids_or_order() -> None:
     expected = 'hash_record_extended(ROW("a""", "b"::text COLLATE "C"), 0)'
     assert snapshot.digest_expression(columns, 180000) == expected
     assert snapshot.digest_expression(columns[::-1], 180000) == expected
+    cast = snapshot.digest_expression([{"name": "c", "portable": False, "cast": True}], 180000)
+    assert "::text" not in cast
     assert "hashtextextended(ROW(" in snapshot.digest_expression(columns, 130000)
     assert snapshot.algorithm(130000) == snapshot.HASH_TEXT
 

@@ -60,7 +60,9 @@ WITH RECURSIVE base AS (
   FROM base b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd')
 SELECT a.attrelid, a.attname,
   b.typnamespace = 'pg_catalog'::regnamespace AND ltrim(b.typname, '_') = ANY(%s)
-    AND coalesce(l.collisdeterministic, true)
+    AND coalesce(l.collisdeterministic, true),
+  EXISTS (SELECT FROM pg_cast k WHERE k.castsource = b.oid AND k.casttarget = 'text'::regtype AND k.castfunc <> 0
+          AND k.oid >= 16384)
 FROM pg_attribute a JOIN base b ON b.top = a.atttypid AND b.typtype <> 'd'
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'"""
@@ -69,15 +71,26 @@ WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgene
 def digest_expression(columns: List[Dict[str, Any]], version: int) -> str:
     """SQL of one row's hash.
 
-    :param columns: name, and portable: whether the type's own hash may be used
+    :param columns: name; portable: whether the type's own hash may be used; cast: whether somebody made a cast to text
     :param version: server_version_num
     """
     columns = sorted(columns, key=lambda column: str(column["name"]))
     if version >= 140000:
-        terms = [f"{quoted(c['name'])}" + ("" if c["portable"] else '::text COLLATE "C"') for c in columns]
+        terms = [quoted(c["name"]) if c["portable"] else _as_text(c) for c in columns]
         return f"hash_record_extended(ROW({', '.join(terms)}), 0)"
-    terms = [f'{quoted(c["name"])}::text COLLATE "C"' for c in columns]
+    terms = [_as_text(c) for c in columns]
     return f"hashtextextended(ROW({', '.join(terms)})::text, 0)"
+
+
+def _as_text(column: Dict[str, Any]) -> str:
+    """A column as its type's output function shows it.
+
+    A cast that somebody made may run anything as whoever looks, and show different values alike.
+    """
+    name = quoted(column["name"])
+    if not column.get("cast"):
+        return f'{name}::text COLLATE "C"'
+    return f"CASE WHEN {name} IS DISTINCT FROM NULL THEN format('%s', {name}) END COLLATE \"C\""
 
 
 def algorithm(version: int) -> str:
@@ -206,8 +219,8 @@ class Snapshot:
             if size is not None and (not logged or persistence == "p")
         ]
         columns: Dict[int, List[Dict[str, Any]]] = {table["oid"]: table["columns"] for table in tables}
-        for oid, name, portable in self.rows(_COLUMNS, (list(_PORTABLE), list(columns))):
-            columns[oid].append({"name": name, "portable": bool(portable)})
+        for oid, name, portable, cast in self.rows(_COLUMNS, (list(_PORTABLE), list(columns))):
+            columns[oid].append({"name": name, "portable": bool(portable), "cast": bool(cast)})
         for table in tables:
             table["expression"] = digest_expression(table.pop("columns"), self.version)
         return tables
