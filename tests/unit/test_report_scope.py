@@ -159,3 +159,17 @@ def test_a_scope_is_made_harmless(day: Days) -> None:
     assert "<i>" not in texts["html"]
     assert "@here" not in texts["markdown"]
     assert all("\u202e" not in text for text in texts.values())
+
+
+def test_what_is_open_elsewhere_is_one_matter_on_all_its_hosts(day: Days) -> None:
+    day({**GOOD, ("system", "app1"): "critical", ("system", "db1"): "critical"})
+    partial = day(GOOD, tags="trading")
+    assert partial["elsewhere"]["counts"]["critical"] == 2
+    shown = forms(day, partial)
+    table = [line for line in shown["table"].splitlines() if line.startswith("open ")]
+    assert table == ["open      It of system  ·  2 hosts: critical it is"]
+    assert "app1: 1, db1: 1" in shown["table"]
+    assert shown["markdown"].count("open: It of system (`2 hosts`) app1: 1, db1: 1") == 1
+    section = shown["html"].partition('<section class="partial">')[2].partition("</section>")[0]
+    assert section.count("<b>It of system</b>") == 1
+    assert "<li>app1: 1</li><li>db1: 1</li>" in section

@@ -109,6 +109,7 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
             rows=groups[MOST_CARDS : MOST_CARDS + MOST_BAD_ROWS],
             more_bad=sum(len(group.checks) for group in groups[MOST_CARDS + MOST_BAD_ROWS :]),
             members=_Members(),
+            elsewhere=grouped(report["elsewhere"]["checks"]) if is_partial(report) else [],
             changes=everything[:MOST_CHANGES],
             more_changes=max(0, len(everything) - MOST_CHANGES),
             change_words=CHANGES,

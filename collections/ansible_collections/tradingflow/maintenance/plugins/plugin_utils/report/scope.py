@@ -73,12 +73,16 @@ def elsewhere(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str
             if place not in seen:
                 found += [check for check in checks if check["status"] != OK]
     found.sort(key=lambda check: (-STATUSES.index(check["status"]), check["area"], check["host"], check["id"]))
-    kept = ("area", "host", "id", "title", "status", "message", "observed_at")
+    kept = ("area", "host", "id", "title", "status", "message", "observed_at", "unit", "remedy")
+    measured = ("value", "warning", "critical")
     return {
         "run_id": whole["run_id"] if whole else None,
         "finished_at": whole.get("finished_at") if whole else None,
         "counts": {status: sum(check["status"] == status for check in found) for status in STATUSES if status != OK},
-        "checks": [{key: check.get(key) or "" for key in kept} for check in found[:MOST_OPEN]],
+        "checks": [
+            {**{key: check.get(key) or "" for key in kept}, **{key: check.get(key) for key in measured}}
+            for check in found[:MOST_OPEN]
+        ],
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...module_utils.checks import STATUSES
 from . import glass
 from .actions import facts, objectives, phases
-from .groups import grouped
+from .groups import Group, grouped
 from .scope import is_partial, left_out, narrowed, open_words, overall
 from .words import NBSP, clean, counted, duration, plural, quantity, thresholds, when
 
@@ -152,19 +152,26 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
     name = f"{report['playbook']} of {report['environment']}{looked}"
     if is_partial(report):
         add(f"Partial run ({narrowed(report)}). Not looked at: {left_out(report)}. {open_words(report)}")
-        for check in report["elsewhere"]["checks"][:MOST_CHANGES]:
-            if check["status"] == "critical":
-                add(
-                    f"open      {check['title']}  ·  {check['host']}: {clean(check['message'], 200, one_line=True)}",
-                    0,
-                    10,
-                )
+        open_ = _open(report)
+        for group in open_[:MOST_CHANGES]:
+            where = group.place.partition(" · ")[2]
+            add(f"open      {group.title}  ·  {where}: {clean(group.message, 200, one_line=True)}", 0, 10)
+            for text in filter(None, (group.named(), group.hides())):
+                add(text, 10)
+        if len(open_) > MOST_CHANGES:
+            left = sum(len(group.checks) for group in open_[MOST_CHANGES:])
+            lines.append(f"{'':10}and {left:,} more: see the report")
         name = f"Only {narrowed(report)} of {name}"
     add(f"{name}: {report['worst_status'].upper()}, {passing(report)}")
     missing = plural(len(report["expected_missing"]), "area") + " missing" if report["expected_missing"] else ""
     told = [counted(report["counts"]), missing, f"took {duration(report['duration_s'])}"]
     add(", ".join(part for part in told if part))
     return [line.rstrip() for line in lines]
+
+
+def _open(report: dict[str, Any]) -> list[Group]:
+    """What is critical where a partial run did not look, as matters, with what is unknown because of it."""
+    return [group for group in grouped(report["elsewhere"]["checks"]) if group.lead["status"] == "critical"]
 
 
 def _areas(report: dict[str, Any]) -> list[tuple[tuple[str, str], dict[str, int]]]:
@@ -238,11 +245,11 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
     if is_partial(report):
         said = f"Only {narrowed(report)}; not looked at: {left_out(report)}. {open_words(report)}"
         head += [_md(said, 500), ""]
-        worst_open = [check for check in report["elsewhere"]["checks"] if check["status"] == "critical"]
-        head += [
-            f"- {_ICONS['critical']} open: {_md(check['title'], 80)} (`{_code(check['host'], 40)}`)"
-            for check in worst_open[:5]
-        ]
+        worst_open = _open(report)
+        for group in worst_open[:5]:
+            named = f" {_md(group.named(3), 160)}" if group.others else ""
+            where = _code(group.place.partition(" · ")[2], 40)
+            head.append(f"- {_ICONS['critical']} open: {_md(group.title, 80)} (`{where}`){named}")
         head += [""] if worst_open else []
     # Actions first find their room: a failed backup is among the findings as well, a good one is what people look for.
     tail: list[str] = []
