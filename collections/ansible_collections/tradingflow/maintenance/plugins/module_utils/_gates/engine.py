@@ -255,6 +255,7 @@ def _answered(options: Dict[str, Any], result: Answer, fixed: List[Gate], asking
     why = f"Held by {names([gate.name for gate in fixed])}"
     if not fixed:
         why = f"There is no window of {span(options['duration'])} in the next {plural(options['days'], 'day')}"
+        why += f", for {names(result.held)}" if result.held else ""
     remedy = (
         "Put right what the gates name. If it cannot wait: maintenance_window_override and maintenance_window_reason."
     )
