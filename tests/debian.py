@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 from tests.conftest import left_out
@@ -24,28 +26,42 @@ def program(name: str, package: str, *, libraries: bool = False) -> tuple[Path, 
     if not folder.is_dir():
         if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
             left_out(f"{name} is not installed, and there is no apt to get it by")
-        unpack(package, folder, libraries)
+        unpack(package, folder, None if libraries else name)
     (path,) = (path for path in folder.glob(f"usr/*bin/{name}") if os.access(path, os.X_OK))
     return path, {"LD_LIBRARY_PATH": ":".join(str(each) for each in folder.glob("usr/lib/*-linux-gnu"))}
 
 
-def unpack(package: str, folder: Path, libraries: bool) -> None:
-    """A package, and what it depends on among libraries, in a folder that appears complete or not at all."""
+def unpack(package: str, folder: Path, only: str | None) -> None:
+    """A package in a folder that appears complete or not at all.
+
+    :param only: one program of it; None for all of it, and what it depends on among libraries
+    """
     partial = folder.with_name(f"{package}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "root").mkdir(parents=True)
     try:
         names = [package]
-        if libraries:
+        if only is None:
             told = run("apt-cache", "depends", package)
             words = [line.split() for line in told.splitlines()]
             names += [word[1] for word in words if word[:1] == ["Depends:"] and word[1].startswith("lib")]
-        try:
-            run("apt-get", "-qq", "download", *names, cwd=partial)
-        except subprocess.CalledProcessError as error:
-            left_out(f"apt cannot get {package}: {error.stderr.strip()}")
+        for last in (False, True):
+            try:
+                run("apt-get", "-qq", "download", *names, cwd=partial)
+                break
+            except subprocess.CalledProcessError as error:
+                if last or os.geteuid() != 0:
+                    left_out(f"apt cannot get {package}: {error.stderr.strip()}")
+                # Its lists may be old, or not there yet.
+                subprocess.run(["apt-get", "-qq", "update"], capture_output=True, timeout=300)
         for archive in partial.glob("*.deb"):
-            run("dpkg-deb", "-x", str(archive), str(partial / "root"))
+            if only is None:
+                run("dpkg-deb", "-x", str(archive), str(partial / "root"))
+                continue
+            files = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], check=True, stdout=subprocess.PIPE)
+            with tarfile.open(fileobj=io.BytesIO(files.stdout)) as inside:
+                wanted = [member for member in inside if Path(member.name).name == only and "bin" in member.name]
+                inside.extractall(partial / "root", wanted, filter="data")
         try:
             (partial / "root").rename(folder)
         except OSError:
