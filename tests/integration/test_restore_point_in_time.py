@@ -100,6 +100,12 @@ class Lived:
         time.sleep(0.05)
         return at
 
+    def now(self) -> datetime:
+        """A moment after whatever was committed, however long that took."""
+        found: datetime = self.sql("SELECT clock_timestamp()")
+        time.sleep(0.05)
+        return found
+
     def newest(self) -> datetime:
         """The newest sign of life."""
         found: datetime = self.sql("SELECT max(beat_at) FROM maintenance.heartbeat")
@@ -117,7 +123,7 @@ class Lived:
         """Two signs of life, a moment, and another one; all of it archived. Gives the second, the moment, the third."""
         self.beat()
         second = self.beat()
-        moment = second + timedelta(milliseconds=20)
+        moment = self.now()
         third = self.beat()
         self.sql("DELETE FROM executions WHERE id IN (SELECT id FROM executions LIMIT 10)")
         self.archive()

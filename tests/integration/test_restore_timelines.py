@@ -51,7 +51,7 @@ class Counted(Lived):
         """Rows and a sign of life; gives that, and a moment after it in which nothing happens."""
         self.sql(f"INSERT INTO counted SELECT FROM generate_series(1, {rows})")
         beat = self.beat()
-        return beat, beat + timedelta(milliseconds=20)
+        return beat, self.now()
 
     def back(self, moment: datetime, **changes: Any) -> dict[str, Check]:
         """Restores to a moment; gives the checks."""
@@ -376,6 +376,36 @@ def test_closed_database(lived: Counted) -> None:
     lived.sql(f'ALTER DATABASE "{name}" WITH CONNECTION LIMIT -1')
     version = f"'{version}'" if version else "NULL"
     lived.sql(f"UPDATE pg_database SET datcollversion = {version} WHERE datname = '{name}'")
+
+
+def test_roles_of_then(lived: Counted) -> None:
+    """At the target passwords were others, and a superuser of today was not made."""
+    own, app = lived.postgres["superuser"], lived.postgres["maintenance_user"]
+    beat, _moment = lived.add(10)
+    connection = lived.physical.sandbox.connect("superuser")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN (%s, %s)", (own, app))
+        kept = dict(cursor.fetchall())
+        for role in (own, app):
+            cursor.execute(f"ALTER ROLE \"{role}\" PASSWORD 'of then'")
+        cursor.execute("SELECT clock_timestamp()")
+        (moment,) = cursor.fetchone()
+        for role in (own, app):
+            cursor.execute(f'ALTER ROLE "{role}" PASSWORD %s', (kept[role],))
+        cursor.execute("CREATE ROLE late SUPERUSER LOGIN PASSWORD 'late'")
+    connection.close()
+    chosen = lived.options(moment)
+    chosen["database"] = {**chosen["database"], "user": "late", "password": "late"}
+    checks, result, _ = restored(chosen)
+    assert "there is no role late" in checks["restore.failed:replay"].message
+    assert not result["changed"]
+    checks, result, _ = restored(lived.options(moment))
+    assert result["problem"] is None, result["problem"]
+    assert sorted(bad(checks)) == ["restore.login", "restore.passwords"]
+    assert f"not of today: late (not there), {app}." in checks["restore.passwords"].message
+    lived.stands(beat, 10)
+    lived.sql(f"ALTER ROLE \"{app}\" PASSWORD '{kept[app]}'")
 
 
 def test_prepared_transactions(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import info, program
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import cluster, copies, tablespaces
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import (
+    cluster,
+    copies,
+    replay,
+    tablespaces,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
+    DatabaseError,
     RestoreError,
 )
 
@@ -111,3 +119,43 @@ def test_server_that_would_replay_is_not_put_in_place(state: str) -> None:
         cluster.check_state(f"pg_control version number: 1\nDatabase cluster state:               {state}\nx: y\n")
     with pytest.raises(RestoreError, match="in order: unknown"):
         cluster.check_state("")
+
+
+class Server:
+    """A replaying server with these databases and roles."""
+
+    def __init__(self, databases: tuple[str, ...], roles: tuple[str, ...]) -> None:
+        self.databases, self.roles = databases, roles
+
+    @contextmanager
+    def connected(self, database: dict[str, Any]) -> Iterator[str]:
+        if database["user"] not in self.roles:
+            raise DatabaseError(f'FATAL: role "{database["user"]}" does not exist')
+        if database["name"] not in self.databases:
+            raise DatabaseError(f'FATAL: database "{database["name"]}" is not currently accepting connections')
+        yield database["name"]
+
+
+@pytest.mark.parametrize(
+    ("databases", "roles", "log", "found"),
+    [
+        (("postgres", "template1"), ("me",), "", "postgres"),
+        (("template1",), ("me",), "recovery stopping", "template1"),
+        ((), ("me",), "recovery stopping", "neither of the databases postgres and template1"),
+        (("postgres",), ("you",), "LOG: recovery stopping before commit", "no role me that may log in"),
+        # It may still be made.
+        (("postgres",), ("you",), "LOG: restored log file", "postgres"),
+    ],
+)
+def test_where_a_replay_is_asked(
+    monkeypatch: pytest.MonkeyPatch, databases: tuple[str, ...], roles: tuple[str, ...], log: str, found: str
+) -> None:
+    """In another database where one is gone at the target; what will not come is not waited for."""
+    monkeypatch.setattr(replay, "connected", Server(databases, roles).connected)
+    monkeypatch.setattr(replay.Replay, "_log", lambda _self: log)
+    server = replay.Replay(Path("/nowhere"), "postgres", None, {}, None)  # type: ignore[arg-type]
+    if " " in found:
+        with pytest.raises(RestoreError, match=found):
+            server.home_of("me")
+    else:
+        assert server.home_of("me")["name"] == found

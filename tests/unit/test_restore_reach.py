@@ -217,14 +217,16 @@ def test_rest_is_waited_for_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(server, "elsewhere", lambda _database: SimpleContext())
     monkeypatch.setattr(server, "value", lambda _c, _q: "The server failed 3 times, last with x.")
     monkeypatch.setattr(reach, "PATIENCE", 0.2)
-    check = reach.archive_rest({}, Slow(*names, left=0), found, lambda: None)  # type: ignore[arg-type]
+    found.choice.tree.archive = Slow(*names, left=0)
+    check = reach.archive_rest({}, found, lambda: None)
     assert check.value == names[-1]
+    found.choice.tree.archive = Slow(*reversed(names), left=1)
     with pytest.raises(RestoreError, match=r"1 segment up to .* did not come .* failed 3 times") as failed:
-        reach.archive_rest({}, Slow(*reversed(names), left=1), found, lambda: None)  # type: ignore[arg-type]
+        reach.archive_rest({}, found, lambda: None)
     assert "Nothing was stopped" in failed.value.remedy
     monkeypatch.setattr(reach, "end_segment", lambda _connection: "000000030000000000000009")
     with pytest.raises(RestoreError, match="went on to timeline 3"):
-        reach.archive_rest({}, Slow(left=0), found, lambda: None)  # type: ignore[arg-type]
+        reach.archive_rest({}, found, lambda: None)
 
 
 class SimpleContext:

@@ -17,9 +17,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from .._isolation import walls
 from .._isolation.processes import same
@@ -40,6 +40,10 @@ _PREFIX = "tradingflow-replay-"
 #: Seconds without any progress after which what is missing will not come.
 STUCK = 60.0
 _STOP_SECONDS = 300.0
+#: Databases that are asked for the state of the replay: the first that there is.
+_COMMON = ("postgres", "template1")
+_SHUT = re.compile(r'database "[^"]*" (does not exist|is not currently accepting)')
+_NO_ROLE = re.compile(r'role ".*" (does not exist|is not permitted to log in)')
 #: What PostgreSQL says of a setting of the source's that was raised after the backup.
 HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
 _MISSING = (
@@ -77,6 +81,8 @@ class Replay:
         self._configuration = configuration
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.home = Path()
+        #: A database that everybody has.
+        self.common = _COMMON[0]
         #: Settings that the log needs higher than the backup has them.
         self.raised: Dict[str, int] = {}
 
@@ -149,6 +155,41 @@ class Replay:
             "statement_timeout": 0,
         }
 
+    @contextmanager
+    def _asked(self, user: str) -> Iterator[Any]:
+        """A connection, in another database where one is not there or lets nobody in.
+
+        :raises DatabaseError: there is none yet
+        :raises RestoreError: there will be none
+        """
+        try:
+            with connected(self.database(self.common, user)) as connection:
+                yield connection
+        except DatabaseError as error:
+            if _SHUT.search(error.message):
+                if self.common == _COMMON[-1]:
+                    raise RestoreError(
+                        f"At the target neither of the databases {' and '.join(_COMMON)} takes connections.",
+                        "Choose a target at which one of them does.",
+                    ) from None
+                self.common = _COMMON[_COMMON.index(self.common) + 1]
+            if _NO_ROLE.search(error.message) and "recovery stopping" in self._log():
+                raise RestoreError(
+                    f"At the target there is no role {user} that may log in: it was made or renamed later.",
+                    "Name a superuser of that time in restore_database.",
+                ) from None
+            raise
+
+    def home_of(self, user: str) -> Dict[str, Any]:
+        """The option "database" for one that everybody has, where the replay stands: it may be gone by then.
+
+        :raises RestoreError: there is none
+        """
+        for _name in _COMMON:
+            with suppress(DatabaseError), self._asked(user):
+                break
+        return self.database(self.common, user)
+
     def until_paused(self, user: str, tick: Callable[[], None]) -> str:
         """Waits until the target is reached.
 
@@ -159,7 +200,7 @@ class Replay:
             tick()
             self._check()
             try:
-                with connected(self.database("postgres", user)) as connection:
+                with self._asked(user) as connection:
                     while True:
                         tick()
                         lsn, paused = server.rows(connection, _STATE)[0]
@@ -184,7 +225,7 @@ class Replay:
             tick()
             self._check()
             try:
-                with connected(self.database("postgres", user)) as connection:
+                with self._asked(user) as connection:
                     lsn = str(server.value(connection, "SELECT pg_last_wal_replay_lsn()::text"))
             except DatabaseError:
                 time.sleep(0.1)
@@ -213,7 +254,7 @@ class Replay:
             tick()
             if self._process is None or self._process.poll() is not None:
                 raise failed(f"The recovery ended when it was to be promoted: {self.last_words()}", _MISSING, RESTORE)
-            with suppress(DatabaseError), connected(self.database("postgres", user)) as connection:
+            with suppress(DatabaseError), self._asked(user) as connection:
                 if not server.value(connection, "SELECT pg_is_in_recovery()"):
                     return
             time.sleep(0.1)

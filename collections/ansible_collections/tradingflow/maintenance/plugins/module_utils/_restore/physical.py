@@ -286,8 +286,7 @@ class PointInTime:
     def _archive(self, job: Any) -> None:
         """What the old server wrote, while it runs."""
         job.progress.phase("archive")
-        archive = self.choice.tree.archive
-        job.checks.append(reach.archive_rest(self.options["database"], archive, self.reach, job.progress.tick))
+        job.checks.append(reach.archive_rest(self.options["database"], self.reach, job.progress.tick))
         self.timelines.again(self.choice)
 
     def work(self, job: Any, state: State) -> None:
@@ -378,7 +377,7 @@ class PointInTime:
             else:
                 lsn = replay.until_paused(user, tick)
             job.progress.phase("prove")
-            home, database = (replay.database(each, user) for each in ("postgres", name))
+            home, database = replay.home_of(user), replay.database(name, user)
             closed = check_there(home, name, self.choice, lsn)
             proof = Proof(self, job, state, lsn)
             proof.place(home)
@@ -387,6 +386,7 @@ class PointInTime:
             replay.promote(user, tick)
             if closed:
                 proof.open_up(home, name, closed)
+            proof.login(home)
             if not seen:
                 proof.contents(database, again=False)
             replay.stop()

@@ -20,6 +20,7 @@ from . import loss
 from .dropped import Closed
 from .heartbeats import GLANCE, floor_of, heartbeats, judged, locked, unreadable
 from .logical import renamed
+from .login import let_in
 from .state import State
 from .timeline import proven
 
@@ -98,6 +99,12 @@ class Proof:
                 f"What was restored was not put in place: {wrong[0].message}", "The old one is untouched."
             )
         return True
+
+    def login(self, home: Dict[str, Any]) -> None:
+        """That whoever restores gets into the promoted copy."""
+        database = self._mode.options["database"]
+        with connected(home) as connection:
+            self._job.checks += let_in(connection, database["user"], database.get("password"))
 
     def open_up(self, home: Dict[str, Any], name: str, closed: Closed) -> None:
         """Opens a database of the promoted copy that was closed at the target, and says so.

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, List, Optional
 
 from .._pgbackrest import timelines, wal
-from .._pgbackrest.archive import Archive
 from .._postgres import server
 from .._postgres.replay import number
 from ..checks import OK, UNKNOWN, WARNING, Check
@@ -178,14 +177,14 @@ def end_segment(connection: Any) -> str:
     return str(server.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
 
 
-def archive_rest(database: Dict[str, Any], archive: Archive, reach: Reach, tick: Callable[[], None]) -> Check:
+def archive_rest(database: Dict[str, Any], reach: Reach, tick: Callable[[], None]) -> Check:
     """Has the old server archive all that it wrote, and waits until it is there.
 
     :raises RestoreError: it does not come
     """
     with server.elsewhere(database) as connection:
         last = end_segment(connection)
-        wanted = _missing(archive, reach, last)
+        wanted, archive = _missing(reach, last), reach.choice.tree.archive
         deadline = time.monotonic() + PATIENCE
         while True:
             tick()
@@ -213,7 +212,7 @@ SELECT 'The server failed ' || failed_count || ' times, last with ' || last_fail
 WHERE last_failed_time IS NOT NULL AND (last_archived_time IS NULL OR last_failed_time > last_archived_time)"""
 
 
-def _missing(archive: Archive, reach: Reach, last: str) -> List[str]:
+def _missing(reach: Reach, last: str) -> List[str]:
     """Segments from the first that the archive has not yet up to the last.
 
     :raises RestoreError: the server is on another timeline now

@@ -14,6 +14,7 @@ from .._postgres import server
 from ..checks import WARNING, Check
 from ..errors import ConfigurationError
 from ..words import plural, printable, span
+from .login import digests
 from .loss import iso
 from .target import Target
 
@@ -55,6 +56,7 @@ class Source:
     :param ahead: seconds by which that is ahead of this host's, 0 where it cannot be told
     :param lsn, timeline: where its log ends; nothing and 0 while it recovers
     :param archives: whether it archives at all
+    :param passwords: see login.digests
     :param failing: the segment that its last attempt to archive failed with
     """
 
@@ -66,6 +68,7 @@ class Source:
     archives: bool = False
     failing: Optional[str] = None
     prepared: List[Prepared] = field(default_factory=list)
+    passwords: Dict[str, str] = field(default_factory=dict)
 
     @property
     def skew(self) -> str:
@@ -94,6 +97,8 @@ def look(connection: Any) -> Source:
     found.timeline = int(segment[:8], 16)
     found.failing = server.value(connection, _FAILING)
     found.prepared = prepared(connection)
+    if found.facts["superuser"]:
+        found.passwords = digests(connection)
     return found
 
 

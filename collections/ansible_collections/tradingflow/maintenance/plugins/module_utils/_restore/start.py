@@ -19,6 +19,7 @@ from ..database import connected
 from ..errors import DatabaseError, RestoreError
 from . import collations, loss
 from .heartbeats import heartbeats, judged, locked, moved, unreadable
+from .login import changed, digests
 from .reach import end_segment
 from .source import prepared, returned
 from .state import State
@@ -57,6 +58,8 @@ def begin(mode: Any, job: Any, state: State) -> None:
         segment = end_segment(connection)
         archives = server.value(connection, "SHOW archive_mode") != "off"
         found = prepared(connection)
+        if mode.source:
+            job.checks += changed(mode.source.passwords, digests(connection), database["user"])
         job.checks += collations.judged(collations.other(connection))
     mode.reached = mode.reached or state.run.get("reached")
     job.checks += returned(found)
