@@ -17,8 +17,8 @@ _KEY = (
     rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
     r"|(?:api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy|fernet"
     r"|wallet|application|app)[ _-]?key"
-    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential|(?:basic|http|proxy|registry)[ _-]?auth\b|(?<=_)pass\b"
-    r"|session[_-]?id|signature)[\w.-]{0,60}"
+    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential"
+    r"|(?:basic|http|proxy|registry)[ _-]?auth\b|(?<=_)pass\b|session[_-]?id|signature)[\w.-]{0,60}"
     r"|\bpass|\bpw|\bpsk|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 _PHRASE = (
