@@ -159,3 +159,27 @@ def test_where_a_replay_is_asked(
             server.home_of("me")
     else:
         assert server.home_of("me")["name"] == found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'FATAL: password authentication failed for user "a"',
+        "FATAL: no pg_hba.conf entry for host",
+        'role "a" does not exist',
+    ],
+)
+def test_server_that_will_not_let_us_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """While one that is still starting is."""
+    words = iter(["the database system is starting up", *[said] * 1000])
+
+    @contextmanager
+    def connected(_database: dict[str, Any]) -> Iterator[None]:
+        raise DatabaseError(next(words))
+        yield
+
+    monkeypatch.setattr(cluster, "connected", connected)
+    monkeypatch.setattr(cluster, "_BELIEVED", 0.5)
+    with pytest.raises(RestoreError, match="does not take changes: ") as ended:
+        cluster.until_primary({}, 3600, lambda: True, lambda: None)
+    assert said in ended.value.message

@@ -29,6 +29,9 @@ from .programs import installed
 _COMMAND_SECONDS = 600
 #: Seconds without a process of a server that is being started.
 _GRACE = 10.0
+#: What a server says to somebody whom it will not let in later either, and seconds until that is believed.
+_NEVER = re.compile(r'authentication failed|no pg_hba\.conf entry|role ".*" (does not exist|is not permitted)')
+_BELIEVED = 60.0
 
 
 class Cluster:
@@ -266,7 +269,7 @@ def until_primary(
     :raises RestoreError: it does not come up
     """
     begun, said = time.monotonic(), "it was not asked"
-    deadline, seen = begun + seconds, begun
+    deadline, seen, refused = begun + seconds, begun, None
     while time.monotonic() < deadline:
         tick()
         try:
@@ -276,8 +279,12 @@ def until_primary(
                     timeline = server.value(connection, "SELECT timeline_id FROM pg_control_checkpoint()")
                     return {**facts, "timeline": int(timeline)}
                 said = "it is still recovering"
+            refused = None
         except DatabaseError as error:
             said = error.message
+            refused = (refused or time.monotonic()) if _NEVER.search(said) else None
+        if refused and time.monotonic() - refused > _BELIEVED:
+            break
         if alive():
             seen = time.monotonic()
         elif time.monotonic() - seen > _GRACE:
