@@ -311,7 +311,9 @@ class Cursor:
         self.closed = closed
 
     def execute(self, statement: str, parameters: object = None) -> None:
-        raise self.error
+        # The savepoint around it fails only where all does.
+        if "SAVEPOINT" not in statement or self.closed:
+            raise self.error
 
 
 def test_statement_that_fails_leaves_its_checks_unknown() -> None:
