@@ -47,6 +47,16 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     return memory
 
 
+@pytest.fixture(autouse=True)
+def _no_clock_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store of these tests is no server, and nobody looks for one."""
+
+    def down(_storage: Any) -> Any:
+        raise StorageError("The store is down", "Start it.")
+
+    monkeypatch.setattr(engine, "client", down)
+
+
 Append = Callable[..., dict[str, Any]]
 
 
@@ -437,6 +447,13 @@ def test_a_clock_that_is_wrong_allows_nothing(pair: tuple[Path, Path], ahead: fl
     now = NOW.timestamp()
     live = trading.Live(now=now + ahead, begun=now, ended=now)
     assert engine._clock(settled(options(pair, "market")), live).status == status
+
+
+@pytest.mark.parametrize("name", ["market", "trading_state", "backup", "findings", "error_budget"])
+def test_every_gate_that_goes_by_time_needs_a_clock_that_is_right(pair: tuple[Path, Path], name: str) -> None:
+    assert statuses(engine.ask(options(pair, name)))["gate.clock"] == "unknown"
+    passed_by = options(pair, name, override=[name], reason="x")
+    assert "gate.clock" not in statuses(engine.ask(passed_by))
 
 
 def test_no_other_clock_is_no_clock(pair: tuple[Path, Path]) -> None:

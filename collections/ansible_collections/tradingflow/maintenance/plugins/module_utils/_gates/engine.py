@@ -113,8 +113,9 @@ def gates_of(options: Dict[str, Any], now: float, clock: Callable[[], float], zo
         "error_budget": lambda: _budget(options, back, now),
     }
     found = [guarded(name, TITLES[name], questions[name]) for name in asked]
-    timed = [name for name in asked if name in TIMED and name not in options["override"]]
-    if "market" in timed or ("freeze" in timed and options["freezes"]):
+    # By a clock that is behind, a market is closed that is open, and a daily of last week is of today.
+    counting = [name for name in asked if name not in options["override"]]
+    if any(name != "freeze" or options["freezes"] for name in counting):
         found.append(guarded("clock", "Clock", lambda: _clock(options, live)))
     return found
 
