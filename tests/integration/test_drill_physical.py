@@ -399,7 +399,8 @@ def test_database_that_was_closed_or_renamed_since(drills: Drills) -> None:
         assert f"there is no database {name}: it was dropped or renamed" in str(drills.result["problem"])
         assert "critical" in not_ok(checks).values()
     finally:
-        drills.physical.sql(f'ALTER DATABASE "{name} gone" RENAME TO "{name}"', "postgres")
+        if not drills.physical.sql(f"SELECT FROM pg_database WHERE datname = '{name}'", "postgres"):
+            drills.physical.sql(f'ALTER DATABASE "{name} gone" RENAME TO "{name}"', "postgres")
         change(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
 
 

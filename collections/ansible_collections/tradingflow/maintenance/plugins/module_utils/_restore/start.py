@@ -58,7 +58,8 @@ def begin(mode: Any, job: Any, state: State) -> None:
         segment = end_segment(connection)
         archives = server.value(connection, "SHOW archive_mode") != "off"
         found = prepared(connection)
-        if mode.source:
+        # Another cluster's passwords say nothing.
+        if mode.source and mode.source.facts["system_identifier"] == facts["system_identifier"]:
             job.checks += changed(mode.source.passwords, digests(connection), database["user"])
         job.checks += collations.judged(collations.other(connection))
     mode.reached = mode.reached or state.run.get("reached")
