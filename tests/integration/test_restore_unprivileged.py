@@ -219,3 +219,90 @@ def planted_in(server: Any) -> list[str]:
             return [row[0] for row in cursor.fetchall()]
     finally:
         found.close()
+
+
+OWNED = """
+CREATE SCHEMA closed; REVOKE ALL ON SCHEMA closed FROM PUBLIC;
+CREATE TABLE closed.archive (id int PRIMARY KEY, note text); INSERT INTO closed.archive VALUES (1, 'a'), (2, 'b');
+CREATE TABLE books (id int PRIMARY KEY, CHECK (id > 0)); INSERT INTO books SELECT generate_series(1, 20);
+ALTER TABLE books OWNER TO {bob};
+ALTER TABLE books ENABLE ROW LEVEL SECURITY; ALTER TABLE books FORCE ROW LEVEL SECURITY;
+CREATE POLICY none ON books USING (false);
+CREATE TABLE lines (id int, book int REFERENCES books, old int REFERENCES closed.archive (id)) PARTITION BY HASH (id);
+CREATE TABLE lines_1 PARTITION OF lines FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE lines_2 PARTITION OF lines FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO lines SELECT i, i, 1 + i % 2 FROM generate_series(1, 20) i; CREATE INDEX ON lines (book);
+ALTER TABLE lines OWNER TO {alice}; ALTER TABLE lines_1 OWNER TO {bob}; ALTER TABLE lines_2 OWNER TO {alice};
+CREATE TABLE heir (more text) INHERITS (closed.archive);
+INSERT INTO heir VALUES (3, 'c', 'd'); ALTER TABLE heir OWNER TO {bob};
+CREATE TYPE feeling AS ENUM ('sad', 'glad'); ALTER TYPE feeling OWNER TO {bob};
+CREATE TABLE felt (f feeling) PARTITION BY HASH (f);
+CREATE TABLE felt_1 PARTITION OF felt FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE felt_2 PARTITION OF felt FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO felt VALUES ('sad'), ('glad'), ('glad');
+ALTER TABLE felt OWNER TO {alice}; ALTER TABLE felt_1 OWNER TO {bob};
+SELECT lo_from_bytea(4711, 'large'); ALTER LARGE OBJECT 4711 OWNER TO {bob};
+GRANT SELECT ON LARGE OBJECT 4711 TO {alice};
+CREATE UNLOGGED TABLE kept AS SELECT 1 AS i; ALTER TABLE kept OWNER TO {bob};
+CREATE FUNCTION secret(i int) RETURNS bool LANGUAGE sql AS 'SELECT i > 0'; ALTER FUNCTION secret OWNER TO {alice};
+REVOKE EXECUTE ON FUNCTION secret FROM PUBLIC; CREATE TABLE "o'd % ä" (i int CHECK (secret(i)), b text DEFAULT '%s');
+INSERT INTO "o'd % ä" VALUES (1); ALTER TABLE "o'd % ä" OWNER TO {alice};
+COMMENT ON CONSTRAINT lines_book_fkey ON lines IS 'to the book'; GRANT SELECT (id) ON books TO {alice};
+ALTER TABLE closed.archive OWNER TO {alice}; REVOKE ALL ON closed.archive FROM {alice};
+CREATE SEQUENCE numbers; SELECT setval('numbers', 77); ALTER SEQUENCE numbers OWNER TO {alice};
+ALTER DEFAULT PRIVILEGES FOR ROLE {alice} GRANT SELECT ON TABLES TO {bob};
+CREATE FUNCTION logged() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; ALTER FUNCTION logged OWNER TO {bob};
+CREATE EVENT TRIGGER logged ON ddl_command_end EXECUTE FUNCTION logged();
+ALTER DATABASE {database} CONNECTION LIMIT 0; REVOKE CONNECT ON DATABASE {database} FROM PUBLIC;
+"""
+#: Who owns what, and who may what, of all that is the dump's.
+RIGHTS = """
+WITH found(what, of, acl) AS (
+  SELECT c.oid::regclass::text, json_build_array(c.relkind, c.relowner::regrole,
+      c.relrowsecurity, c.relforcerowsecurity),
+    coalesce(c.relacl, acldefault(CASE WHEN c.relkind = 'S' THEN 's' ELSE 'r' END::"char", c.relowner))
+  FROM pg_class c WHERE c.relnamespace IN ('public'::regnamespace, 'closed'::regnamespace)
+  UNION ALL SELECT p.oid::regprocedure::text, json_build_array(p.proowner::regrole, p.prosecdef, p.proconfig), p.proacl
+  FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
+  UNION ALL SELECT n.nspname, json_build_array(n.nspowner::regrole), coalesce(n.nspacl, acldefault('n', n.nspowner))
+  FROM pg_namespace n WHERE n.nspname !~ '^pg_'
+  UNION ALL SELECT k.conname, json_build_array(k.convalidated, pg_get_constraintdef(k.oid),
+    obj_description(k.oid)), NULL
+  FROM pg_constraint k WHERE k.connamespace IN ('public'::regnamespace, 'closed'::regnamespace)
+  UNION ALL SELECT l.oid::text, json_build_array(l.lomowner::regrole, lo_get(l.oid)::text), l.lomacl
+  FROM pg_largeobject_metadata l WHERE l.oid = 4711
+  UNION ALL SELECT 'database', json_build_array(d.datconnlimit), d.datacl FROM pg_database d
+  WHERE datname = current_database())
+SELECT json_agg(x ORDER BY x)::text FROM (SELECT json_build_array(
+  what, of, (SELECT json_agg(i::text ORDER BY i::text) FROM unnest(acl) i))::text FROM found) t(x)"""
+
+
+def test_owners_of_all_kinds_have_what_they_had(world: World, drill_options: Make) -> None:
+    names = {name: quoted(f"{world.mark} {name}") for name in ("alice", "bob")}
+    for role in names.values():
+        run_sql(world.admin, f"CREATE ROLE {role}")
+    try:
+        run_sql(world.database, OWNED.format(**names, database=quoted(world.name)))
+        wanted = world.value(RIGHTS)
+        world.back_up()
+        world.spoil()
+        checks, _, _ = restored(world.options())
+        assert bad(checks) == {}
+        world.whole()
+        assert world.value(RIGHTS) == wanted
+        assert world.value("SELECT last_value FROM numbers") == 77
+        assert left_over_roles(world) == 0
+        chosen = drill_options(world.backup, pg_bin_dir=world.platform.state["postgres"]["bin_dir"])
+        result = drill.run(chosen, Watched())
+        assert result["problem"] is None
+        assert statuses(result, chosen) == {"drill.rpo": "critical"}
+    finally:
+        for name in world.databases():
+            for role in names.values():
+                run_sql({**world.admin, "name": name}, f"DROP OWNED BY {role} CASCADE")
+        for role in names.values():
+            run_sql(world.admin, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def left_over_roles(world: World) -> Any:
+    return world.value("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tradingflow_restoring%'", "postgres")

@@ -64,6 +64,10 @@ ALTER EVENT TRIGGER {name} ENABLE ALWAYS"""
 
 _MARKED = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE %s = ANY(p.proconfig)"
 
+_TREE = """
+SELECT n.nspname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass))"""
+
 Run = Callable[[Dict[str, Any], List[Entry]], None]
 
 
@@ -186,7 +190,8 @@ class Unprivileged:
                 if each.kind == ROWS:
                     self._allow(cursor, role, self._filled(each), "INSERT")
                 for needed in self._looked_at(each):
-                    self._allow(cursor, role, needed, "REFERENCES")
+                    # With SELECT all rows are looked at in one query, else one by one as the tables' owners.
+                    self._allow(cursor, role, needed, "REFERENCES", "SELECT")
         return self._login(role)
 
     def _looked_at(self, entry: Entry) -> List[Entry]:
@@ -198,14 +203,18 @@ class Unprivileged:
         return [each for each in near if each.kind == "TABLE"]
 
     @staticmethod
-    def _allow(cursor: Any, role: str, table: Entry, right: str) -> None:
-        cursor.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", (role, table.schema))
-        if not cursor.fetchone()[0]:
-            cursor.execute(f"GRANT USAGE ON SCHEMA {quoted(table.schema)} TO {quoted(role)}")
+    def _allow(cursor: Any, role: str, table: Entry, *rights: str) -> None:
+        """Gives a role rights on a table and its partitions that it does not have already."""
         name = f"{quoted(table.schema)}.{quoted(table.name)}"
-        cursor.execute("SELECT has_table_privilege(%s, %s, %s)", (role, name, right))
-        if not cursor.fetchone()[0]:
-            cursor.execute(f"GRANT {right} ON TABLE {name} TO {quoted(role)}")
+        cursor.execute(_TREE, (name, name))
+        for schema, partition in cursor.fetchall():
+            cursor.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", (role, schema))
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
+            for right in rights:
+                cursor.execute("SELECT has_table_privilege(%s, %s, %s)", (role, partition, right))
+                if not cursor.fetchone()[0]:
+                    cursor.execute(f"GRANT {right} ON TABLE {partition} TO {quoted(role)}")
 
     def _role(self, owner: str, *attributes: str) -> str:
         role = f"{self._name}_{len(self._roles)}" if not attributes else f"{self._name}_reader"
