@@ -309,4 +309,4 @@ def main(request: Dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.stdin.readline())))
+    raise SystemExit(main(json.loads(sys.stdin.readline())))

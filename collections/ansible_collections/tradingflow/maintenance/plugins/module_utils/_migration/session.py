@@ -143,7 +143,7 @@ def _words(pid: int, row: Any) -> str:
         return "a prepared transaction"
     if row is None:
         return f"process {pid}"
-    _, user, application, state, address, seconds, query, kind = row
+    user, application, state, address, seconds, query, kind = row[1:]
     text = f"process {pid} of {printable(user or kind, 60)}"
     facts = [printable(application, 60)] if application else []
     facts += [f"from {address}"] if address else []
