@@ -51,11 +51,20 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     planned = play("migrate", "--check", "-vvv")
     assert planned.returncode == 0, planned.output
     assert password not in planned.output
-    (action,) = planned.report("migrate")["actions"]
+    (action,) = [each for each in planned.report("migrate")["actions"] if each["id"] == "migration.migrate"]
     assert action["status"] == "planned"
     assert "CREATE INDEX CONCURRENTLY executions_instrument" in action["details"]["pending"][0]["sql"]
     assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
     assert migrations(seeded) == []
+
+    frozen = {"name": "year end", "from": "2026-01-01", "until": "2100-01-01", "reason": "books"}
+    held = play("migrate", "-e", json.dumps({"maintenance_window_freezes": [frozen]}))
+    assert held.returncode == 2, held.output
+    assert "gate.answer" in ids(held.report("migrate"), "critical")
+    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    # Nothing was begun, not even the backup for it.
+    assert migrations(seeded) == []
+    assert "backup" not in {check["id"].partition(".")[0] for check in held.report("migrate")["checks"]}
 
     digest = action["details"]["digest"]
     done = play("migrate", "-e", f"migration_expected_digest={digest}")

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ..module_utils._migration import review
 from ..module_utils._migration.earlier import unfinished
 from ..module_utils._migration.findings import failure, findings, intent, planned
 from ..module_utils._migration.options import SPEC
 from ..module_utils._work.job import MIGRATION
-from ..module_utils.checks import utc_now
+from ..module_utils.checks import Check, as_dicts, utc_now, worst
 from ..module_utils.errors import MaintenanceError
+from ..module_utils.run import write_spool
 from ..plugin_utils.area import Findings
 from ..plugin_utils.job import JobAction
 
@@ -25,6 +28,51 @@ class ActionModule(JobAction):
     kind = MIGRATION
     spec = SPEC
 
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._review: list[Check] = []
+        result = super().run(tmp, task_vars)
+        if self._review:
+            found = as_dicts(self._review)
+            run = self._task.args.get("run") or {}
+            if run:
+                # Apart: what the plan says is replaced by what was done, and the review is not.
+                write_spool(
+                    Path(run["directory"]), self.area, (task_vars or {})["inventory_hostname"], found, [], "review"
+                )
+            result["checks"] += found
+            result["worst_status"] = worst(check["status"] for check in result["checks"])
+        return result
+
+    def reviewed(self, plan: dict[str, Any], args: dict[str, Any]) -> list[Check]:
+        """The review sheet as checks; what forbids the migration becomes a refusal of the plan."""
+        if not plan["pending"]:
+            return []
+        if args["accepted"] and not args["reason"]:
+            plan["refusals"].append(
+                {
+                    "name": "reason",
+                    "message": "Rules of the review are accepted without a reason.",
+                    "remedy": "Say why: migration_reason.",
+                }
+            )
+        try:
+            found = review.sheet(plan["pending"], plan["facts"], args["review"])
+        except MaintenanceError as error:
+            plan["refusals"].append({"name": "review", "message": error.message, "remedy": error.remedy})
+            return []
+        rules = review.refused(found, args["accepted"])
+        if rules:
+            plan["refusals"].append(
+                {
+                    "name": "review",
+                    "message": f"The review forbids what is dangerous here: {', '.join(rules)}.",
+                    "remedy": "Write it as the findings say, or accept these rules with a reason"
+                    " (migration_accepted, migration_reason).",
+                }
+            )
+        plan["review"] = found
+        return review.checks(found, args["accepted"])
+
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
         run_id = str((args.get("run") or {}).get("run_id", ""))
@@ -33,8 +81,17 @@ class ActionModule(JobAction):
         try:
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
+                self._review = self.reviewed(plan, args)
                 earlier = unfinished(args, plan["database"], run_id)
-                return Findings(*planned(plan, earlier, started_at), extra={"plan": plan, "intent": intent(plan)})
+                checks, actions = planned(plan, earlier, started_at)
+                return Findings(
+                    checks,
+                    actions,
+                    extra={
+                        "plan": plan,
+                        "intent": {**intent(plan), "accepted": args["accepted"], "reason": args["reason"]},
+                    },
+                )
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)

@@ -17,6 +17,8 @@ description:
     its locks is tried again after a pause; who was in its way is named, and never ended.
   - Statements outside a transaction, such as CREATE INDEX CONCURRENTLY, have no C(lock_timeout), as it leaves invalid
     indexes, but O(concurrent_deadline). A wait of theirs that blocks others ends like any other.
+  - In check mode, reviews the SQL of each revision by squawk and by rules of our own for what squawk is silent about,
+    and crosses what they find with the size of the tables, their writes a second and the longest transaction.
   - Refuses diverging heads, a revision that the project does not have, and tables without a revision. Begins only with
     a recovery point of this database that is not older than O(recovery_point_age).
   - Compares rows and digests of all tables before and after. A table that changed although the migration held no lock
@@ -26,6 +28,7 @@ author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - psycopg2
   - boto3
+  - pglast and squawk-cli on the controller
   - alembic and SQLAlchemy 2 for O(project.python), and whatever the project imports
 options:
   environment_name:
@@ -109,6 +112,34 @@ options:
     description: Tables counted at a time.
     type: int
     default: 2
+  review:
+    description: From where on a statement is dangerous that squawk or our own rules warn of.
+    type: dict
+    suboptions:
+      small_bytes:
+        description: Up to this size of its tables it is allowed, where they are not busy.
+        type: int
+        default: 10485760
+      large_bytes:
+        description: From this size on it is refused.
+        type: int
+        default: 1073741824
+      busy_writes:
+        description: Rows written a second from which on a table is busy.
+        type: float
+        default: 10.0
+      long_transaction:
+        description: Age in s of others' transactions from which on even a moment's lock is only for a window.
+        type: float
+        default: 60.0
+  accepted:
+    description: Rules of the review that do not forbid the migration, as its findings name them.
+    type: list
+    elements: str
+    default: []
+  reason:
+    description: Why they are accepted. It goes on the record.
+    type: str
   evidence:
     description: The keys to read the ledger by, which knows of a migration that did not end.
     type: dict

@@ -21,13 +21,12 @@ from ..errors import ConfigurationError, MaintenanceError, MigrationError, Resto
 from ..storage import client
 from ..words import plural, span
 from . import rows
+from .facts import Facts
 from .project import Answers, Project
 from .session import Session, opened
 
 #: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
 _AGAIN = ("55P03", "40P01", "40001")
-#: Bytes of a revision's SQL that the report and the ledger keep; its digest is of all of it.
-_KEPT = 20000
 #: A recovery point from further ahead says that a clock is wrong.
 _CLOCK_TOLERANCE = 300
 
@@ -45,11 +44,10 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     _check(options)
     project = Project(options["project"], options["database"])
     with opened(options["database"], options, lambda: None) as session:
+        looking = Facts(session)
         result = _looked(options, project, session, Progress())
         result["holder"] = session.holder()
-    for entry in result["pending"]:
-        if entry["sql"] and len(entry["sql"]) > _KEPT:
-            entry["sql"] = entry["sql"][:_KEPT] + f"\n-- and {len(entry['sql']) - _KEPT:,} characters more\n"
+        result["facts"] = looking.result()
     return result
 
 

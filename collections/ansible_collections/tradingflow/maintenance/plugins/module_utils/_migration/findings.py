@@ -14,6 +14,8 @@ from ..words import plural, span
 #: What ended it, when it was no fault of the revision: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
 TITLE = "Migration"
+#: Characters of a revision's SQL that the report keeps; its digest is of all of it.
+_KEPT = 20000
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
 
@@ -34,7 +36,8 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
         text = plan["refusals"][0]["message"]
     elif revisions:
         text += f" What would run is known by {plan['digest']}."
-    details = {name: plan[name] for name in ("current", "target", "digest", "pending")}
+    details = {name: plan[name] for name in ("current", "target", "digest")}
+    details["pending"] = [{**entry, "sql": _cut(entry["sql"])} for entry in plan["pending"]]
     status = "failed" if plan["refusals"] else "planned" if revisions else "ok"
     return checks, [_action(status, False, text, started_at, details)]
 
@@ -103,6 +106,12 @@ def failure(message: str, remedy: str, kind: str, started_at: str) -> Found:
     value = None if status == UNKNOWN else False
     check = Check("migration.begun", "Migration started", status, value, message=message, remedy=remedy)
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
+
+
+def _cut(sql: Optional[str]) -> Optional[str]:
+    if sql is None or len(sql) <= _KEPT:
+        return sql
+    return sql[:_KEPT] + f"\n-- and {len(sql) - _KEPT:,} characters more\n"
 
 
 def _at(revisions: Optional[List[str]]) -> str:

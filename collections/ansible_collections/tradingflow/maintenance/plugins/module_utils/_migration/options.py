@@ -38,6 +38,18 @@ SPEC: Dict[str, Any] = {
     "retry_pause": {"type": "float", "default": 2.0},
     "digests": {"type": "str", "default": "full", "choices": ["full", "none"]},
     "jobs": {"type": "int", "default": 2},
+    "review": {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {
+            "small_bytes": {"type": "int", "default": 10485760},
+            "large_bytes": {"type": "int", "default": 1073741824},
+            "busy_writes": {"type": "float", "default": 10.0},
+            "long_transaction": {"type": "float", "default": 60.0},
+        },
+    },
+    "accepted": {"type": "list", "elements": "str", "default": []},
+    "reason": {"type": "str"},
     "evidence": {
         "type": "dict",
         "options": {

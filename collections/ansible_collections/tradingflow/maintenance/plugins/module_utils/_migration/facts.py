@@ -1,0 +1,50 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How large and how busy the tables are, and how long others' transactions last."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Optional
+
+from .session import Session
+
+_TABLES = """SELECT n.nspname, c.relname, c.relkind::text, CASE WHEN c.relkind = 'p' THEN
+  (SELECT coalesce(sum(pg_total_relation_size(t.relid)), 0) FROM pg_partition_tree(c.oid) t)
+  ELSE pg_total_relation_size(c.oid) END::bigint,
+  coalesce(s.n_tup_ins + s.n_tup_upd + s.n_tup_del, 0)::bigint, i.indrelid::regclass::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_index i ON i.indexrelid = c.oid
+LEFT JOIN pg_stat_all_tables s ON s.relid = coalesce(i.indrelid, c.oid)
+WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+#: Sessions whose transaction's age is hidden from us are not known to be short.
+_LONGEST = """SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float,
+  bool_or(state IS NULL AND backend_type IS NULL) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database()"""
+
+
+class Facts:
+    """Looks twice, and gives rates by what changed between."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began = time.monotonic()
+        self._first = {(row[0], row[1]): int(row[4]) for row in session.rows(_TABLES)}
+
+    def result(self, at_least: float = 1.0) -> Dict[str, Any]:
+        """tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, None when hidden.
+
+        :param at_least: seconds between the looks; statistics come with a delay of one
+        """
+        time.sleep(max(0.0, self._began + at_least - time.monotonic()))
+        seconds = time.monotonic() - self._began
+        tables: List[Dict[str, Any]] = []
+        for schema, name, _kind, size, writes, _of in self._session.rows(_TABLES):
+            first: Optional[int] = self._first.get((schema, name))
+            rate = None if size is None or first is None or int(writes) < first else (int(writes) - first) / seconds
+            if size is not None:
+                tables.append({"schema": schema, "name": name, "bytes": int(size), "writes_per_second": rate})
+        longest, hidden = self._session.rows(_LONGEST)[0]
+        return {"tables": tables, "longest_transaction_seconds": None if hidden else float(longest or 0.0)}

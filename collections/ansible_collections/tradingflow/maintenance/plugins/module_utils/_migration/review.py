@@ -1,0 +1,142 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The review sheet: what is dangerous about the SQL, crossed with how large and how busy the tables are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..checks import CRITICAL, OK, WARNING, Check
+from ..words import human, plural, printable
+from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
+
+ALLOW, WINDOW, REFUSE = "allow", "only in a window", "refuse"
+_ORDER = (ALLOW, WINDOW, REFUSE)
+
+
+def sheet(
+    pending: list[dict[str, Any]],
+    facts: dict[str, Any],
+    limits: dict[str, Any],
+    find: Callable[[str], list[Danger]] = dangers,
+) -> dict[str, Any]:
+    """The rows of all revisions, and those whose SQL is not known beforehand.
+
+    :param pending: see engine.plan
+    :param facts: tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, see facts.py
+    :param limits: small_bytes, large_bytes, busy_writes, long_transaction
+    :returns: rows (revision, rule, verdict, statement, tables, message, instead) and unseen
+    :raises MaintenanceError: the SQL cannot be judged
+    """
+    rows, unseen = [], []
+    for entry in pending:
+        if entry["sql"] is None:
+            unseen.append(entry["revision"])
+            continue
+        for danger in find(entry["sql"]):
+            known = [_fact(facts, name) for name in danger.tables]
+            rows.append(
+                {
+                    "revision": entry["revision"],
+                    "rule": danger.rule,
+                    "verdict": verdict(danger, known, facts, limits),
+                    "statement": printable(" ".join(danger.statement.split()), 300),
+                    "tables": [_shown(name, fact) for name, fact in zip(danger.tables, known, strict=True)],
+                    "message": danger.message,
+                    "instead": danger.instead,
+                }
+            )
+    return {"rows": rows, "unseen": unseen}
+
+
+def _fact(facts: dict[str, Any], name: tuple[str, str]) -> dict[str, Any] | None:
+    """What is known of a table; of several of a name without a schema, the largest."""
+    found = [each for each in facts["tables"] if each["name"] == name[1] and name[0] in ("", each["schema"])]
+    return max(found, key=lambda each: int(each["bytes"])) if found else None
+
+
+def verdict(danger: Danger, known: list[dict[str, Any] | None], facts: dict[str, Any], limits: dict[str, Any]) -> str:
+    """Allow, only in a window, or refuse; a table of which nothing is known may be of any size."""
+    if danger.how == ADVICE:
+        return ALLOW
+    if danger.how == NEVER:
+        return REFUSE
+    if danger.how == USERS:
+        return WINDOW
+    longest = facts["longest_transaction_seconds"]
+    waits = longest is None or longest > limits["long_transaction"]
+    if danger.how == BRIEF:
+        return WINDOW if waits else ALLOW
+    tables = [fact for fact in known if fact is not None]
+    if not tables or len(tables) < len(known):
+        return WINDOW
+    if any(fact["bytes"] >= limits["large_bytes"] for fact in tables):
+        return REFUSE
+    rates = [fact["writes_per_second"] for fact in tables]
+    busy = any(rate is None or rate >= limits["busy_writes"] for rate in rates)
+    small = all(fact["bytes"] <= limits["small_bytes"] for fact in tables)
+    return ALLOW if small and not busy and not waits else WINDOW
+
+
+def _shown(name: tuple[str, str], fact: dict[str, Any] | None) -> str:
+    text = printable(".".join(part for part in name if part), 100)
+    if fact is None:
+        return f"{text} (size not known)"
+    rate = fact["writes_per_second"]
+    return f"{text} ({human(fact['bytes'])}, {'?' if rate is None else f'{rate:.1f}'} writes/s)"
+
+
+def checks(review: dict[str, Any], accepted: list[str]) -> list[Check]:
+    """The sheet in the report: one check for each rule of a revision that is not simply allowed, and one for all.
+
+    :param accepted: rules that somebody takes upon himself
+    """
+    rows = review["rows"]
+    found = [
+        Check(
+            "migration.review",
+            "Review of the SQL",
+            WARNING if review["unseen"] else OK,
+            len(rows),
+            message=_told(review),
+            remedy="Read those revisions: what they will run is not known beforehand." if review["unseen"] else "",
+            details={"rows": rows[:100]},
+        )
+    ]
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["verdict"] != ALLOW:
+            grouped.setdefault((row["revision"], row["rule"]), []).append(row)
+    for (revision, rule), group in grouped.items():
+        worst = max(group, key=lambda row: _ORDER.index(row["verdict"]))
+        refused = worst["verdict"] == REFUSE and rule not in accepted
+        text = f"{revision}: {worst['message']} {worst['verdict'].capitalize()}: {worst['statement']}"
+        text += f" [{', '.join(worst['tables'])}]" if worst["tables"] else ""
+        text += " Accepted, for the reason on the record." if worst["verdict"] == REFUSE and not refused else ""
+        found.append(
+            Check(
+                f"migration.review:{revision}:{rule}",
+                "Dangerous statement",
+                CRITICAL if refused else WARNING,
+                len(group),
+                message=text,
+                remedy=worst["instead"] or "See whether it can be written without this.",
+                details={"rows": group[:20]},
+            )
+        )
+    return found
+
+
+def refused(review: dict[str, Any], accepted: list[str]) -> list[str]:
+    """Rules that forbid the migration."""
+    return sorted({row["rule"] for row in review["rows"] if row["verdict"] == REFUSE} - set(accepted))
+
+
+def _told(review: dict[str, Any]) -> str:
+    counts = {word: sum(row["verdict"] == word for row in review["rows"]) for word in _ORDER}
+    text = f"{plural(len(review['rows']), 'remark')}"
+    text += f": {', '.join(f'{count} {word}' for word, count in counts.items() if count)}." if review["rows"] else "."
+    return text + (f" Not seen: {', '.join(review['unseen'])}." if review["unseen"] else "")
