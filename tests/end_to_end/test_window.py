@@ -33,7 +33,7 @@ def test_the_window(platform: Sandbox, play: Callable[..., Playbook]) -> None:
         {"maintenance_window_override": OVERRIDDEN, "maintenance_window_reason": "the venue moves tonight"}
     )
     before = len(list(keys(platform, "evidence/local/")))
-    done = play("window", "-e", json.dumps(over))
+    done = play("window", "-e", over)
     assert done.returncode == 0, done.output
     assert "BREAK-GLASS" in done.output
     report = done.report("window")
