@@ -224,3 +224,35 @@ def test_concurrently_waits_for_old_snapshots_and_for_no_lock_that_stops_others(
         assert "canceling statement due to user request" in checks["migration.failed"].message
         assert "somebody" in checks["migration.failed"].message
     assert project.at() == ["c3"]
+
+
+def test_killed_in_the_middle_of_concurrently(project: Project, tmp_path: Path) -> None:
+    project.revision(
+        "c3",
+        """
+        with op.get_context().autocommit_block():
+            op.create_index("late", "user", ["id"], postgresql_concurrently=True)
+        """,
+        "b2",
+    )
+    migrated(project.options(target="b2"))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND state = 'active'"
+    virtual = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
+    with project.session() as cursor, started_by("migration_worker.py", tmp_path) as start:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        process = start(project.options())
+        until(lambda: project.run_sql(virtual) == [(1,)])
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # Though the old transaction is still there.
+        until(lambda: project.run_sql(waiting) == [(0,)])
+    # What is half made is named, and not taken for the index.
+    checks, result = migrated(project.options())
+    assert set(bad(checks)) == {"migration.failed", "migration.revision", "migration.invalid_indexes"}
+    assert 'relation "late" already exists' in checks["migration.failed"].message
+    assert checks["migration.failed"].message.endswith("is at b2, where it was. Invalid indexes: public.late.")
+    assert not result["changed"]
+    project.run_sql("DROP INDEX late")
+    checks, _ = migrated(project.options())
+    assert bad(checks) == {}
+    assert project.run_sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'late'::regclass") == [(True,)]

@@ -236,6 +236,8 @@ class _Work:
         self._progress = progress
         self._result = result
         self._events: List[Dict[str, Any]] = []
+        self._changed = False
+        self._invalid = self._half_made()
 
     def all(self) -> None:
         """All that are pending; what ends it early becomes the problem."""
@@ -255,13 +257,17 @@ class _Work:
         result["waits"] = self._session.told()
         try:
             result["current_after"] = self._current()
-            result["invalid_indexes"] = [f"{schema}.{name}" for schema, name in self._session.rows(_INVALID)]
+            result["invalid_indexes"] = self._half_made()
         except MaintenanceError as error:
             result["current_after"] = None
             result["problem"] = result["problem"] or {"phase": "verify", **described(error), "state": ""}
-        result["changed"] = any(event["event"] == "commit" and _changing(event) for event in self._events)
+        # What broke off outside a transaction has changed something, too, when it left half an index.
+        result["changed"] = self._changed or result["invalid_indexes"] != self._invalid
         if result["problem"]:
             result["problem"]["state"] = self._state()
+
+    def _half_made(self) -> List[str]:
+        return [f"{schema}.{name}" for schema, name in self._session.rows(_INVALID)]
 
     def _current(self) -> List[str]:
         answers = self._project.ask(_request(self._options, self._session, "describe", self._options["target"]))
@@ -285,6 +291,7 @@ class _Work:
                 _request(options, self._session, "upgrade", entry["revision"]), self._session.watch
             )
             self._events += answers.events
+            self._changed = self._changed or _changed(answers)
             if not answers.error:
                 statements = _statements(answers)
                 self._result["done"].append(
@@ -343,10 +350,11 @@ class _Work:
         return text
 
 
-def _changing(event: Dict[str, Any]) -> bool:
-    return bool(
-        event["autocommit"] or event["written"] or any(each["mode"] != "AccessShareLock" for each in event["held"])
-    )
+def _changed(answers: Answers) -> bool:
+    """Whether anything was committed that could have changed something."""
+    whole = [event for event in answers.of("commit") if not event["autocommit"]]
+    strong = any(each["mode"] != "AccessShareLock" for event in whole for each in event["held"])
+    return bool(strong or any(event["written"] for event in whole) or _committed_alone(answers))
 
 
 def _committed_alone(answers: Answers) -> List[Dict[str, Any]]:
