@@ -25,6 +25,8 @@ DATABASE = "db1.production.tradingflow.example"
 PASSWORDS = {
     "vault_tradingflow_database_password": "m4int 'word",
     "vault_tradingflow_superuser_password": 'sup3r "word',
+    # Of migrations, which this page does not make.
+    "vault_tradingflow_owner_password": "0wner's word",
     "vault_tradingflow_pgbackrest_cipher_pass": 'c1pher $word "x"',
     "vault_tradingflow_files_password": "f1les w'rd",
 }

@@ -161,7 +161,7 @@ def dangers(sql: str, squawk: Callable[[str], list[dict[str, Any]]] | None = Non
     found: list[Danger] = []
     for text, tree in zip(texts, trees, strict=True):
         named = tuple(dict.fromkeys(_tables(tree)))
-        if {name for _, name in named} == {"alembic_version"}:
+        if {table for schema, table in named} == {"alembic_version"}:
             continue
         for rule in _own(tree, trees):
             how, message, instead = _RULES[rule]
