@@ -140,6 +140,7 @@ class Runner:
             ("      the text of evidence.pub (docs/evidence.md)\n", self._public_key()),
             (f"https://{APP}:3000", f"http://127.0.0.1:{ports['application']}"),
             ("    - https://app2.production.tradingflow.example:3000\n", ""),
+            ("health_check_application_replicas: 2", "health_check_application_replicas: 1"),
             ("lock_mode: compliance\n  lock_days: 2557", "lock_mode: governance\n  lock_days: 1"),
             ("/17/", f"/{CLUSTER.split('/')[0]}/"),
             ("@17-", f"@{CLUSTER.split('/')[0]}-"),
