@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 import zstandard
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.health import Words
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import application, engines, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.logical import Logical
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._files import files
@@ -306,6 +308,28 @@ def test_application_that_cannot_be_started(tmp_path: Path) -> None:
         (check,) = child.start(lambda: None)
     assert check.status == "critical"
     assert "No such file" in check.message
+
+
+def test_application_with_words_of_its_own(tmp_path: Path) -> None:
+    server: Any = SimpleNamespace(port=5, password="p/w", superuser="s")
+    script = (
+        "import http.server, sys\n"
+        "class Says(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200), self.end_headers(), self.wfile.write(b'bereit')\n"
+        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Says).serve_forever()\n"
+    )
+    given = {**APPLICATION, "command": [sys.executable, "-c", script, "{port}"], "timeout": 120}
+    child = application.Application(
+        {**given, "words": {"healthy": ["Bereit"]}}, server, "d", tmp_path / "one", tmp_path
+    )
+    with child:
+        (check,) = child.start(lambda: None)
+        assert (check.status, check.id) == ("ok", "drill.application")
+        child._words = Words.of({"healthy": ["ready"]})
+        assert child._asked(["/health"]).startswith("/health says ")
+    with pytest.raises(ConfigurationError, match="means unhealthy already"):
+        application.check_options({**given, "words": {"healthy": ["down"]}})
 
 
 def packed(folder: Path, *members: tarfile.TarInfo) -> Path:

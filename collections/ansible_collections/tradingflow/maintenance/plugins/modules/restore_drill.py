@@ -218,6 +218,25 @@ options:
         description: Seconds within which it must be healthy.
         type: int
         default: 120
+      words:
+        description: Words of its own by which it tells its state, see M(tradingflow.maintenance.application_checks).
+        type: dict
+        suboptions:
+          healthy:
+            description: All is well.
+            type: list
+            elements: str
+            default: []
+          degraded:
+            description: Not well.
+            type: list
+            elements: str
+            default: []
+          unhealthy:
+            description: Not well.
+            type: list
+            elements: str
+            default: []
   rto:
     description: Recovery time objective, in s.
     type: int

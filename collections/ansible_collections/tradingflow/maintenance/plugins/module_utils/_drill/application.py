@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, Optional
 from urllib.parse import quote
 
 from .._checks.application import reason, verdict, version_of
+from .._checks.health import Words
 from .._http.request import Replica, context, get, replica
 from .._isolation.processes import began, write_group
 from .._postgres.instance import Instance, free_port
@@ -40,6 +41,7 @@ def check_options(options: Dict[str, Any]) -> None:
             "restore_drill_application.command would show a password on the command line.",
             "Hand {database_url}, {database_address} and {database_password} on in its environment.",
         )
+    Words.of(options.get("words") or {})
 
 
 class Application:
@@ -51,6 +53,7 @@ class Application:
 
     def __init__(self, options: Dict[str, Any], instance: Instance, database: str, folder: Path, data: Path) -> None:
         self._options = options
+        self._words = Words.of(options.get("words") or {})
         self._folder = folder
         self._process: Optional[subprocess.Popen[bytes]] = None
         user = options.get("user") or instance.superuser
@@ -139,7 +142,7 @@ class Application:
         """What is wrong, nothing when it is well."""
         for path in paths:
             try:
-                status, said = verdict(get(self._target, path, 5, context(None)))
+                status, said = verdict(get(self._target, path, 5, context(None)), self._words)
             except (OSError, http.client.HTTPException) as error:
                 return f"{path}: {reason(error)}"
             if status != OK:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
+from .._checks.health import words_spec
 from .._pgbackrest.configuration import REPOSITORY_SPEC
 from .._recovery_points.fetch import ANY
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, utc_now, worst
@@ -62,6 +63,7 @@ SPEC: Dict[str, Any] = {
             "version_path": {"type": "str", "default": "/version"},
             "version": {"type": "str"},
             "timeout": {"type": "int", "default": 120},
+            "words": words_spec(),
         },
     },
     "rto": {"type": "int", "default": 14400},
