@@ -23,7 +23,7 @@ def newest_records(platform: Sandbox, count: int) -> list[dict[str, Any]]:
 
 def test_the_window(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     asked = play("window", "--check")
-    # Nobody has made a daily here: it is refused, and whoever asks gets the answer and the next windows.
+    # Nobody measures availability here: it is refused, and whoever asks gets the answer and the next windows.
     assert asked.returncode == 0, asked.output
     assert "Window from Sat" in asked.output or "Window from Sun" in asked.output
     answer = next(check for check in asked.report("window")["checks"] if check["id"] == "gate.answer")
@@ -38,13 +38,14 @@ def test_the_window(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     assert "BREAK-GLASS" in done.output
     report = done.report("window")
     assert next(check for check in report["checks"] if check["id"] == "gate.answer")["value"] == "allow"
-    assert "gate.overridden:findings" in ids(report, "warning")
+    # Nobody measures availability here. Whether the newest daily is well depends on who else used this platform.
+    assert "gate.overridden:error_budget" in ids(report, "warning")
     html = (done.artifacts / "window" / report["run_id"] / "report.html").read_text(encoding="utf-8")
     assert '<section class="glass">' in html
     run, override = newest_records(platform, 2)
     assert len(list(keys(platform, "evidence/local/"))) == before + 2
     assert (override["kind"], override["run_id"], run["run_id"]) == ("override", report["run_id"], report["run_id"])
     assert override["content"]["reason"] == "the venue moves tonight"
-    assert "findings" in override["content"]["gates"]
+    assert "error_budget" in override["content"]["gates"]
     assert override["actor"] == run["actor"]
     assert {each["gate"] for each in run["content"]["break_glass"]} == set(override["content"]["gates"])

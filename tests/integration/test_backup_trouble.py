@@ -144,7 +144,8 @@ def test_key_is_withdrawn_during_the_upload(
     identities = Path(platform.state["s3"]["log_file"]).parents[1] / "s3/identities.json"
     known = identities.read_text()
     first = worker(slow)
-    wait_for(lambda: uploads(slow) and processes(f"--file={slow['scratch_directory']}"))
+    wait_for(lambda: (uploads(slow) and processes(f"--file={slow['scratch_directory']}")) or first.poll() is not None)
+    assert first.poll() is None, first.communicate()[0]
     platform("stop", "s3")
     identities.write_text(known.replace(slow["storage"]["access_key"], "somebody-else"))
     try:

@@ -57,7 +57,7 @@ def test_break(platform: Sandbox, statement: str, check: str, classes: dict[str,
         found = measured(platform)
     bad = statuses(found)
     # A cancel of ours that is gone also changes what we held at the cut-off, if it was the last word.
-    assert {id for id in bad if id.startswith(("reconcile", "venue", "duplicate"))} == set(check.split()), statement
+    assert {id for id in bad if id.startswith(("reconcile", "venue", "duplicate_"))} == set(check.split()), statement
     check = check.split()[0]
     assert bad[check] == "critical"
     told = found[check].details

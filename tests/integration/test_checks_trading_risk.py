@@ -89,7 +89,7 @@ def test_limits_that_are_not_there_are_unknown(platform: Sandbox) -> None:
         assert judged(platform) == {"strategy/nobody": "unknown"}
     rename = "ALTER VIEW maintenance.equity RENAME TO {}"
     with altered(platform, rename.format("gone"), "ALTER VIEW maintenance.gone RENAME TO equity"):
-        assert statuses(measured(platform)) == {"risk_limits": "unknown"}
+        assert statuses(measured(platform)) == {"risk_limits": "unknown", "duplicates:equity": "unknown"}
 
 
 def test_flat_is_within_limits(platform: Sandbox) -> None:

@@ -26,7 +26,9 @@ def run() -> Iterator[Run]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(cwd: Path, *command: str, **more: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command or ("sleep", "600"), cwd=cwd, start_new_session=True, **more)
+        # SIGQUIT is ignored by what a shell starts in the background, and inherited.
+        ours = ("env", "--default-signal=QUIT", *(command or ("sleep", "600")))
+        process = subprocess.Popen(ours, cwd=cwd, start_new_session=True, **more)
         started.append(process)
         return process
 

@@ -45,9 +45,10 @@ _WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord|has[lł]o
 _WORD += "|пароль|密码|密碼|パスワード|비밀번호"
 _KEY = (
     rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
-    r"|(?:api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy"
+    r"|(?:api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy|fernet"
     r"|wallet|application|app)[ _-]?key"
-    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential|session[_-]?id|signature)[\w.-]{0,60}"
+    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential"
+    r"|(?:basic|http|proxy|registry)[ _-]?auth\b|(?<=_)pass\b|session[_-]?id|signature)[\w.-]{0,60}"
     r"|\bpass|\bpw|\bpsk|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 _PHRASE = (
@@ -123,7 +124,22 @@ _SECRETS = (
     (re.compile(r"(?i)\b(negotiate|ntlm)\s+(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])[\w.~+/=-]{10,}"), rf"\1 {MASK}"),
     (re.compile(r"(?i)\b(bearer|basic|digest|apikey)(?:\s+|:\s*)[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
     (re.compile(r"(?i)\b(x-[\w-]{0,40}(?:key|token)\s+)[\w.~+/=-]{6,}"), rf"\1{MASK}"),
-    (re.compile(r"(?i)\b((?:otp|totp|2fa|mfa)(?:\s+code)?(?:\s+is)?\s*)\d{4,8}\b"), rf"\1{MASK}"),
+    (
+        re.compile(
+            r"(?i)\b((?:otp|totp|2fa|mfa|verification\s+code|one-time\s+(?:code|password|pin)|security\s+code)"
+            r"(?:\s+code)?(?:\s+is)?[\s:]*)\d{4,8}\b"
+        ),
+        rf"\1{MASK}",
+    ),
+    # Directives and statements that are followed by one, whatever it looks like; and prompts.
+    (re.compile(r"(?i)\b((?:requirepass|masterauth|auth-pass\s+\S+)\s+)[^\s\"'\\*]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(identified\s+by\s+)(?!(?:values|externally)\b)[^\s\"'\\;*]+"), rf"\1{MASK}"),
+    (
+        re.compile(rf"(?i)\b((?:{_WORD}|passphrase)\s+(?:for|of)\s+(?:\w+\s+){{0,2}}\S{{1,60}}?:\s+)[^\s\"'\\]+"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)\b((?:sqlplus|expdp|impdp)\s(?:-\w+\s+)*[^\s/]{1,60}/)[^\s@\"'\\]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(credentials?\s+[^\s:\"']{1,60}:)(?=\S)[^\s\"'\\]+"), rf"\1{MASK}"),
     # Addresses that are the secret.
     (re.compile(r"(?i)(hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)[^\s\"'<>]+"), rf"\1{MASK}"),
     # Commands, and the strings by which databases are addressed.
@@ -196,7 +212,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUSPECT = re.compile(
     rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
     r"|hooks|webhook|sshpass|redis-cli|mysql|(?:^|\s)-u\s|--user|--proxy|2fa|mfa|x-"
-    r"|[?&](?:key|code|ticket|assertion|hash|sign)=|%(?:25)*(?:3F|26)\w*(?:key|code|ticket|hash)|AUTH|LOGIN|PASS|login"
+    r"|[?&](?:key|code|ticket|assertion|hash|sign)=|%(?:25)*(?:3F|26)\w*(?:key|code|ticket|hash)"
+    r"|AUTH|LOGIN|PASS|login|verification|one-time|security code|auth-pass|sqlplus|expdp|impdp"
     r"|negotiate|ntlm|PRIVATE|docker|podman|skopeo|\boc\s|helm|ldap|sqlcmd|ya29|SG\.|hf_|dop_v1|shp|xapp|dapi|v[1-4]\.(?:local|public)"
     r"|[5KL][1-9A-HJ-NP-Za-km-z]{50}"
     r"|eyJ|AKIA|ASIA|gh[opusr]_|github_pat|glpat|xox|[sr]k[_-]|hvs\.|AIza|npm_|pypi-|\d{8}:|(?:554|925|140[24]|96)=|AGE-SEC|prv|requirepass|masterauth"
@@ -298,6 +315,10 @@ class BackupError(MaintenanceError):
 
 class RestoreError(MaintenanceError):
     """A recovery point does not come back as it should."""
+
+
+class MigrationError(MaintenanceError):
+    """A database's schema cannot be changed, or did not become what it should."""
 
 
 class LockedError(MaintenanceError):
