@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import physical_verify
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import identity, physical_verify
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup.physical_tools import Tools
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import database as checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import wal
@@ -439,7 +439,7 @@ def test_after_a_promotion(physical: Physical, points: dict[str, Any]) -> None:
         physical.backup("incr")
     physical.sql("SELECT pg_promote()")
     # The test before this one made a backup of another database.
-    after = physical.backup("incr", database_identity=before["database"]["identity"])
+    after = physical.backup("incr", database_identity=identity.words(before["database"]))
     point = after["recovery_point"]
     assert after["verification"]["ok"], after["verification"]
     assert point["engine"]["timeline"] == before["engine"]["timeline"] + 1
