@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import runner
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.job import JobAction
 
+from tests.conftest import ROOT
 
-def _orphaned(place: Path) -> None:
+
+def _orphaned(place: Path, parent: int) -> None:
     """A worker whose parent has died notices it, however late it looks."""
-    parent = os.getppid()
     deadline = time.monotonic() + 60
     while os.getppid() == parent and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -25,15 +27,17 @@ def _orphaned(place: Path) -> None:
 
 
 def _parent(place: Path) -> None:
-    multiprocessing.get_context("fork").Process(target=_orphaned, args=(place,)).start()
+    multiprocessing.get_context("fork").Process(target=_orphaned, args=(place, os.getpid())).start()
     os._exit(0)
 
 
 def test_a_worker_knows_the_run_also_after_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "seen"
-    parent = multiprocessing.get_context("fork").Process(target=_parent, args=(place,))
-    parent.start()
-    parent.join(60)
+    # In a Python of its own: this one may have threads, and a fork of those may wait for ever.
+    script = "import sys; from pathlib import Path; from tests.unit.test_job import _parent; _parent(Path(sys.argv[1]))"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "collections")])
+    command = [sys.executable, "-c", script, str(place)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, timeout=120)
     deadline = time.monotonic() + 60
     while not (place.exists() and place.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
