@@ -91,7 +91,7 @@ def test_options_are_the_modules(inventory: Inventory) -> None:
         variables = inventory.of(host.name)
         assert set(variables["tradingflow_database"]) <= suboptions("doc_fragments/database", "database")
         assert set(variables["tradingflow_storage"]) <= suboptions("doc_fragments/storage", "storage")
-        assert set(variables["tradingflow_evidence"]) <= suboptions("modules/maintenance_report", "evidence")
+        assert set(variables["tradingflow_evidence"]) <= suboptions("doc_fragments/evidence", "evidence")
 
 
 def test_secrets_come_from_the_vault_only(inventory: Inventory) -> None:

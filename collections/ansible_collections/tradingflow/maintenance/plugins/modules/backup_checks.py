@@ -51,28 +51,6 @@ options:
     description:
       - Keys of the ledger in which drills are recorded. Only public keys are needed.
       - Without it, whether a restore was proven is unknown.
-    type: dict
-    suboptions:
-      signing_key:
-        description: The Ed25519 private key itself, PEM. Trusted when O(evidence.trusted_key_files) is empty.
-        type: str
-      signing_key_file:
-        description: File of the Ed25519 private key, PEM, mode 0600; likewise.
-        type: path
-      trusted_key_files:
-        description: Files of the public keys that may have signed the ledger.
-        type: list
-        elements: path
-        default: []
-      lock_mode:
-        description: Not used here; accepted so that one variable serves all.
-        type: str
-        default: governance
-        choices: [none, governance, compliance]
-      lock_days:
-        description: Not used here; likewise.
-        type: int
-        default: 2557
   pgbackrest:
     description: The repository to watch over, in the bucket of O(storage). Required with the engine C(pgbackrest).
     type: dict
@@ -280,6 +258,7 @@ options:
             type: float
             default: 7
 extends_documentation_fragment:
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
 attributes:

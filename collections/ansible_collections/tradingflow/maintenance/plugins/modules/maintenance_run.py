@@ -73,28 +73,6 @@ options:
     choices: [warning, critical, never]
   evidence:
     description: Likewise.
-    type: dict
-    suboptions:
-      signing_key:
-        description: The Ed25519 private key itself, PEM.
-        type: str
-      signing_key_file:
-        description: File of the Ed25519 private key, PEM, mode 0600.
-        type: path
-      trusted_key_files:
-        description: Files of the public keys that may have signed the ledger.
-        type: list
-        elements: path
-        default: []
-      lock_mode:
-        description: Object lock of the records where the bucket supports it.
-        type: str
-        default: governance
-        choices: [none, governance, compliance]
-      lock_days:
-        description: For how many days.
-        type: int
-        default: 2557
   interval:
     description: Likewise.
     type: int
@@ -120,6 +98,7 @@ options:
   storage:
     required: false
 extends_documentation_fragment:
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.storage
 seealso:
   - module: tradingflow.maintenance.maintenance_report

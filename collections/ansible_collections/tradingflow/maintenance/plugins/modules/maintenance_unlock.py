@@ -35,31 +35,10 @@ options:
     default: artifacts
   evidence:
     description: The ledger. Without it the run leaves no evidence, and the report says so.
-    type: dict
-    suboptions:
-      signing_key:
-        description: The Ed25519 private key itself, PEM.
-        type: str
-      signing_key_file:
-        description: File of the Ed25519 private key, PEM, mode 0600.
-        type: path
-      trusted_key_files:
-        description: Files of the public keys that may have signed the ledger.
-        type: list
-        elements: path
-        default: []
-      lock_mode:
-        description: Object lock of the records where the bucket supports it.
-        type: str
-        default: governance
-        choices: [none, governance, compliance]
-      lock_days:
-        description: For how many days.
-        type: int
-        default: 2557
   storage:
     required: false
 extends_documentation_fragment:
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.storage
 attributes:
   check_mode:

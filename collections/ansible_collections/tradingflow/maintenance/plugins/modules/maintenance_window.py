@@ -47,28 +47,6 @@ options:
     required: true
   evidence:
     description: Keys of the ledger. Only public keys are needed. Without it what is looked up there is unknown.
-    type: dict
-    suboptions:
-      signing_key:
-        description: The Ed25519 private key itself, PEM. Trusted when O(evidence.trusted_key_files) is empty.
-        type: str
-      signing_key_file:
-        description: File of the Ed25519 private key, PEM, mode 0600; likewise.
-        type: path
-      trusted_key_files:
-        description: Files of the public keys that may have signed the ledger.
-        type: list
-        elements: path
-        default: []
-      lock_mode:
-        description: Not used here; accepted so that one variable serves all.
-        type: str
-        default: governance
-        choices: [none, governance, compliance]
-      lock_days:
-        description: Not used here; likewise.
-        type: int
-        default: 2557
   database:
     description:
       - The platform's database with the schema C(maintenance), by a role that can read its views.
@@ -235,6 +213,7 @@ options:
     type: int
     default: 60
 extends_documentation_fragment:
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.database
   - tradingflow.maintenance.run

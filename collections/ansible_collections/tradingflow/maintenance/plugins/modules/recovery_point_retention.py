@@ -111,28 +111,6 @@ options:
     default: false
   evidence:
     description: The ledger in which deletions are recorded, and drills are looked up. Without it nothing is deleted.
-    type: dict
-    suboptions:
-      signing_key:
-        description: The Ed25519 private key itself, PEM.
-        type: str
-      signing_key_file:
-        description: File of the Ed25519 private key, PEM, mode 0600.
-        type: path
-      trusted_key_files:
-        description: Files of the public keys that may have signed the ledger. Without any, only the signing key's own.
-        type: list
-        elements: path
-        default: []
-      lock_mode:
-        description: Whether the store shall refuse to delete the record.
-        type: str
-        default: governance
-        choices: [none, governance, compliance]
-      lock_days:
-        description: For how many days.
-        type: int
-        default: 2557
   files_password:
     description:
       - Password of the restic repository of the application's files. The files of a recovery point that goes are
@@ -149,6 +127,7 @@ options:
     type: path
     default: artifacts
 extends_documentation_fragment:
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
 attributes:
