@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, rows, session
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.project import filled
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError, MigrationError
 
 from tests.integration import migration_fixtures
@@ -165,7 +165,8 @@ def test_refusals(project: Project) -> None:
     )
     assert refused() == ["unknown_revision"]
     # Another database than the one that is meant.
-    address = filled("postgresql+psycopg2://{database_address}", {**project.database, "name": "postgres"})
+    another = placeholders({**project.database, "name": "postgres"})
+    address = filled("postgresql+psycopg2://{database_address}", another)
     elsewhere = project.options(variables={"URL": address})
     with pytest.raises(MigrationError, match="connects to another database"):
         engine.plan(elsewhere)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, project, rows
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, rows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import Chosen
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, MigrationError
 
 ENTRY = {"rows": 1, "digest": "5", "algorithm": "h", "columns": "a"}
@@ -101,7 +102,7 @@ def test_without_limits_nothing_is_begun() -> None:
 
 
 def test_an_address_survives_its_characters() -> None:
-    database = {
+    database: dict[str, Any] = {
         "host": "::1",
         "port": 5432,
         "name": "a b/c",
@@ -110,7 +111,7 @@ def test_an_address_survives_its_characters() -> None:
         "sslmode": None,
         "sslrootcert": "/etc/ca file.pem",
     }
-    assert project.filled("x{database_address}", database) == (
+    assert filled("x{database_address}", placeholders(database)) == (
         "x%C3%BC%40x:p%3A%2F%40%3F@[::1]:5432/a%20b%2Fc?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%20file.pem"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
+from urllib.parse import quote
 
 from .errors import ConfigurationError, DatabaseError
 
@@ -61,6 +62,37 @@ def libpq_environment(database: Dict[str, Any]) -> Dict[str, str]:
         "PGSERVICEFILE": "/dev/null",
     }
     return {key: str(value) for key, value in pairs.items() if value not in (None, "")}
+
+
+def placeholders(database: Dict[str, Any]) -> Dict[str, str]:
+    """What stands for a database in a command or an environment that an operator writes, and its value.
+
+    :param database: see DATABASE_SPEC
+    """
+    user, password = str(database["user"]), str(database.get("password") or "")
+    host = str(database["host"])
+    # A folder of sockets, or an IPv6 address.
+    where = f"[{host}]" if ":" in host else quote(host, safe="")
+    address = f"{quote(user, safe='')}:{quote(password, safe='')}@{where}:{database['port']}"
+    address += f"/{quote(str(database['name']), safe='')}?sslmode={database.get('sslmode') or 'verify-full'}"
+    if database.get("sslrootcert"):
+        address += f"&sslrootcert={quote(str(database['sslrootcert']), safe='')}"
+    return {
+        "{database_url}": f"postgresql://{address}",
+        "{database_address}": address,
+        "{database_host}": host,
+        "{database_port}": str(database["port"]),
+        "{database_name}": str(database["name"]),
+        "{database_user}": user,
+        "{database_password}": password,
+    }
+
+
+def filled(text: str, values: Dict[str, str]) -> str:
+    """A text with the values of its placeholders."""
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def describe(database: Dict[str, Any]) -> str:

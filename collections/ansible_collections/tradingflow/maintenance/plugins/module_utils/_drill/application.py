@@ -24,6 +24,7 @@ from .._isolation.processes import began, write_group
 from .._postgres.instance import Instance, free_port
 from .._work.programs import child_setup, last_words
 from ..checks import CRITICAL, OK, WARNING, Check, unknown
+from ..database import filled, placeholders
 from ..errors import ConfigurationError
 from ..words import printable
 
@@ -58,29 +59,17 @@ class Application:
         self._process: Optional[subprocess.Popen[bytes]] = None
         user = options.get("user") or instance.superuser
         port = free_port()
-        place = f"{quote(user, safe='')}:{quote(instance.password, safe='')}@127.0.0.1:{instance.port}"
-        address = f"{place}/{quote(database, safe='')}?sslmode=disable"
+        copy = {"host": "127.0.0.1", "port": instance.port, "name": database, "sslmode": "disable"}
         self._values = {
-            "{database_url}": f"postgresql://{address}",
-            "{database_address}": address,
-            "{database_host}": "127.0.0.1",
-            "{database_port}": str(instance.port),
-            "{database_name}": database,
-            "{database_user}": user,
-            "{database_password}": instance.password,
+            **placeholders({**copy, "user": user, "password": instance.password}),
             "{port}": str(port),
             "{data_directory}": str(data),
             "{scratch_directory}": str(folder),
         }
-        self._environment = {key: self._filled(str(value)) for key, value in options["environment"].items()}
-        self._target: Replica = replica(self._filled(options["url"]), 1)
+        self._environment = {key: filled(str(value), self._values) for key, value in options["environment"].items()}
+        self._target: Replica = replica(filled(options["url"], self._values), 1)
         self._secrets = [instance.password, quote(instance.password, safe="")]
         self._secrets += [value for key, value in self._environment.items() if _NAMES.search(key) and len(value) > 5]
-
-    def _filled(self, text: str) -> str:
-        for name, value in self._values.items():
-            text = text.replace(name, value)
-        return text
 
     def __enter__(self) -> Application:
         self._folder.mkdir(mode=0o700)
@@ -105,7 +94,7 @@ class Application:
         try:
             with open(self._folder / "output", "wb") as output:
                 self._process = subprocess.Popen(
-                    [self._filled(part) for part in self._options["command"]],
+                    [filled(part, self._values) for part in self._options["command"]],
                     # Nothing of our own environment: above all no credentials with which it could trade.
                     env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", **self._environment},
                     cwd=self._folder,

@@ -11,10 +11,10 @@ from typing import Any, Dict, List, Optional
 
 from .session import Session
 
-_TABLES = """SELECT n.nspname, c.relname, c.relkind::text, CASE WHEN c.relkind = 'p' THEN
+_TABLES = """SELECT n.nspname, c.relname, CASE WHEN c.relkind = 'p' THEN
   (SELECT coalesce(sum(pg_total_relation_size(t.relid)), 0) FROM pg_partition_tree(c.oid) t)
   ELSE pg_total_relation_size(c.oid) END::bigint,
-  coalesce(s.n_tup_ins + s.n_tup_upd + s.n_tup_del, 0)::bigint, i.indrelid::regclass::text
+  coalesce(s.n_tup_ins + s.n_tup_upd + s.n_tup_del, 0)::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_index i ON i.indexrelid = c.oid
 LEFT JOIN pg_stat_all_tables s ON s.relid = coalesce(i.indrelid, c.oid)
@@ -31,7 +31,7 @@ class Facts:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._began = time.monotonic()
-        self._first = {(row[0], row[1]): int(row[4]) for row in session.rows(_TABLES)}
+        self._first = {(row[0], row[1]): int(row[3]) for row in session.rows(_TABLES)}
 
     def result(self, at_least: float = 1.0) -> Dict[str, Any]:
         """tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, None when hidden.
@@ -41,7 +41,7 @@ class Facts:
         time.sleep(max(0.0, self._began + at_least - time.monotonic()))
         seconds = time.monotonic() - self._began
         tables: List[Dict[str, Any]] = []
-        for schema, name, _kind, size, writes, _of in self._session.rows(_TABLES):
+        for schema, name, size, writes in self._session.rows(_TABLES):
             first: Optional[int] = self._first.get((schema, name))
             rate = None if size is None or first is None or int(writes) < first else (int(writes) - first) / seconds
             if size is not None:

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from urllib.parse import quote
 
 from .._work.programs import child_setup, last_words
-from ..database import libpq_environment
+from ..database import filled, libpq_environment, placeholders
 from ..errors import ConfigurationError, MigrationError
 from . import driver
 
@@ -54,30 +54,6 @@ class Answers:
         return int(found[-1]["pid"]) if found else None
 
 
-def filled(text: str, database: Dict[str, Any]) -> str:
-    """An environment variable with the database's address in it."""
-    place = f"{quote(str(database['user']), safe='')}:{quote(str(database.get('password') or ''), safe='')}"
-    host = str(database["host"])
-    # A folder of sockets, or an IPv6 address.
-    host = f"[{host}]" if ":" in host else quote(host, safe="")
-    address = f"{place}@{host}:{database['port']}/{quote(str(database['name']), safe='')}"
-    address += f"?sslmode={database.get('sslmode') or 'verify-full'}"
-    if database.get("sslrootcert"):
-        address += f"&sslrootcert={quote(str(database['sslrootcert']), safe='')}"
-    values = {
-        "{database_url}": f"postgresql://{address}",
-        "{database_address}": address,
-        "{database_host}": str(database["host"]),
-        "{database_port}": str(database["port"]),
-        "{database_name}": str(database["name"]),
-        "{database_user}": str(database["user"]),
-        "{database_password}": str(database.get("password") or ""),
-    }
-    for name, value in values.items():
-        text = text.replace(name, value)
-    return text
-
-
 class Project:
     """How the project is reached.
 
@@ -93,7 +69,8 @@ class Project:
                 f"There is no alembic configuration {options['config']} on this host.",
                 "Correct migration_project.config, or choose the host that has the project.",
             )
-        self._environment = {key: filled(str(value), database) for key, value in (options["environment"] or {}).items()}
+        values = placeholders(database)
+        self._environment = {key: filled(str(value), values) for key, value in (options["environment"] or {}).items()}
         self._secrets = [value for value in (database.get("password"),) if value]
         self._secrets += [quote(value, safe="") for value in self._secrets]
         # What came by a variable may be a secret of its own, in whatever form.
