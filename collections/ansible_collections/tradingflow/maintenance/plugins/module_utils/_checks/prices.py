@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import UNKNOWN, Check, judge, limits
+from ..checks import Check, judge, limits
 from ..words import plural, printable, span
 from .calendar import Calendars, UnknownCalendar
-from .sql import NotMeasured, Probe, Row, Views, finite
+from .sql import NotMeasured, Probe, Row, Views, doubted, finite
 
 OLD, JUMPS = "Age of prices", "Jumps of prices"
 SOURCE = "views maintenance.prices and positions"
@@ -91,7 +91,7 @@ def old(rows: List[Row], thresholds: Dict[str, Any], calendars: Calendars) -> Ch
             "first": [{"instrument": printable(row["instrument"], 60), "age_s": round(old)} for old, row in ages[:10]]
         },
     )
-    return doubted(check, missing, "no price of the past")
+    return unpriced(check, missing, "no price of the past")
 
 
 def jumps(rows: List[Row], thresholds: Dict[str, Any]) -> Check:
@@ -118,17 +118,16 @@ def jumps(rows: List[Row], thresholds: Dict[str, Any]) -> Check:
             ]
         },
     )
-    return doubted(check, bad, "a price that is not a number above 0, or none at all")
+    return unpriced(check, bad, "a price that is not a number above 0, or none at all")
 
 
-def doubted(check: Check, rows: List[Row], why: str) -> Check:
+def unpriced(check: Check, rows: List[Row], why: str) -> Check:
     """A check of which some instruments say nothing: critical, or nobody knows."""
-    if rows and check.status != "critical":
-        check.status, check.value = UNKNOWN, None
-        count = plural(len(rows), "instrument that is held has", "instruments that are held have")
-        check.message = f"{check.title}: {count} {why}, such as {printable(rows[0]['instrument'], 60)}."
-        check.remedy = "Correct the view maintenance.prices, or what is held in maintenance.positions."
-    return check
+    if not rows:
+        return check
+    count = plural(len(rows), "instrument that is held has", "instruments that are held have")
+    text = f"{count} {why}, such as {printable(rows[0]['instrument'], 60)}."
+    return doubted(check, text, "Correct the view maintenance.prices, or what is held in maintenance.positions.")
 
 
 VIEWS: Views = {

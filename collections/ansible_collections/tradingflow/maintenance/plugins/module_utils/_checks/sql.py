@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..checks import Check, unknown
+from ..checks import CRITICAL, UNKNOWN, Check, unknown
 from ..database import connected, one_line
 from ..errors import ConfigurationError, MaintenanceError
 from ..words import plural, printable
@@ -206,6 +206,14 @@ def _asked(
         return found + probe.unmeasured(text, "Correct what the message names.", found)
     except Exception as error:
         return found + [escaped(id, title, error, source=probe.source) for id, title in probe.left(found)]
+
+
+def doubted(check: Check, message: str, remedy: str) -> Check:
+    """A check of which a part says nothing: critical where it is that without it, else nobody knows."""
+    if check.status != CRITICAL:
+        check.status, check.value = UNKNOWN, None
+        check.message, check.remedy = f"{check.title}: {message}", remedy
+    return check
 
 
 def unknown_words(

@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge, limits
+from ..checks import Check, judge, limits
 from ..words import plural, printable
-from .sql import NotMeasured, Probe, Row
+from .sql import NotMeasured, Probe, Row, doubted
 
 #: View -> what names a row of it: column -> kind.
 KEYS: Dict[str, Dict[str, str]] = {
@@ -80,12 +80,9 @@ def twice(view: str, rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Ch
         source=f"view maintenance.{view}",
         details={"count": row["total"], **({"first": first} if first else {})},
     )
-    if row["unnamed"] and check.status != CRITICAL:
-        check.status, check.value = UNKNOWN, None
-        check.message = (
-            f"{check.title}: {plural(row['unnamed'], 'row has', 'rows have')} no {names}, and cannot be told apart."
-        )
-        check.remedy = f"Correct the view maintenance.{view}."
+    if row["unnamed"]:
+        text = f"{plural(row['unnamed'], 'row has', 'rows have')} no {names}, and cannot be told apart."
+        check = doubted(check, text, f"Correct the view maintenance.{view}.")
     yield check
 
 

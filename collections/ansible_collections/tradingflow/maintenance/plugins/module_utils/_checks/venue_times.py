@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Iterator, List, Tuple
 
-from ..checks import CRITICAL, UNKNOWN, Check, judge, limits
+from ..checks import Check, judge, limits
 from ..words import plural, printable
-from .sql import NotMeasured, Probe, Row, Views, scope
+from .sql import NotMeasured, Probe, Row, Views, doubted, scope
 
 #: Time zones are apart by multiples of this, in s; and how far from one a shift of the zone may be besides.
 QUARTER, NEAR = 900, 60
@@ -137,12 +137,9 @@ def times(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     )
     if row["undated"]:
         details["undated"] = row["undated"]
-        if check.status != CRITICAL:
-            check.status, check.value = UNKNOWN, None
-            check.message = (
-                f"{TITLE}: {plural(row['undated'], 'execution has', 'executions have')} no time on one side."
-            )
-            check.remedy = "Correct executed_at in the views maintenance.executions and venue_executions."
+        text = f"{plural(row['undated'], 'execution has', 'executions have')} no time on one side."
+        remedy = "Correct executed_at in the views maintenance.executions and venue_executions."
+        check = doubted(check, text, remedy)
     yield check
 
 
