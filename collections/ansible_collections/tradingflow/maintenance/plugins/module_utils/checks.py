@@ -200,3 +200,22 @@ def limits(thresholds: Dict[str, Any], name: str) -> Dict[str, Any]:
         else:
             result[key] = int(value) if value == int(value) else value
     return result
+
+
+def as_action(
+    id: str, title: str, status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]
+) -> Dict[str, Any]:
+    """What was done and has just ended, as the report shows it: see run.write_spool.
+
+    :param status: ok, failed, skipped or planned
+    """
+    return {
+        "id": id,
+        "title": title,
+        "status": status,
+        "changed": changed,
+        "message": message,
+        "started_at": started_at,
+        "finished_at": utc_now(),
+        "details": details,
+    }

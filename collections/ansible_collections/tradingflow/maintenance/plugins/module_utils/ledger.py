@@ -21,6 +21,7 @@ from ._ledger.keys import PublicKeys, SigningKey, public_key
 from ._ledger.keys import signing_key as load_key
 from ._ledger.places import Store
 from ._ledger.record import KINDS, BadRecord, Record, digest, open_record, parse_time, seal, statement
+from ._ledger.spec import KEYS_SPEC
 from .checks import plain, utc_now
 from .errors import EvidenceError, StorageError
 from .storage import patient
@@ -29,9 +30,7 @@ __all__ = ["KINDS", "SIGNING_SPEC", "append"]
 
 #: Argument spec of how records are signed, trusted and locked.
 SIGNING_SPEC: dict[str, Any] = {
-    "signing_key": {"type": "str", "no_log": True},
-    "signing_key_file": {"type": "path"},
-    "trusted_key_files": {"type": "list", "elements": "path", "default": []},
+    **KEYS_SPEC,
     "lock_mode": {"type": "str", "default": "governance", "choices": ["none", "governance", "compliance"]},
     "lock_days": {"type": "int", "default": 2557},
 }

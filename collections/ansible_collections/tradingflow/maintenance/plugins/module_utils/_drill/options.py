@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple
 from .._checks.health import words_spec
 from .._pgbackrest.configuration import REPOSITORY_SPEC
 from .._recovery_points.fetch import ANY
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, utc_now, worst
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, judge, worst
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
 from ..words import human, span
@@ -240,13 +240,12 @@ def suffix(engine: str) -> str:
 
 
 def _action(status: str, message: str, started_at: str, details: Dict[str, Any], engine: str) -> Dict[str, Any]:
-    return {
-        "id": f"drill.restore{suffix(engine)}",
-        "title": TITLE if not suffix(engine) else f"{TITLE} of a backup by pgBackRest",
-        "status": status,
-        "changed": False,
-        "message": message,
-        "started_at": started_at,
-        "finished_at": utc_now(),
-        "details": details,
-    }
+    return as_action(
+        f"drill.restore{suffix(engine)}",
+        TITLE if not suffix(engine) else f"{TITLE} of a backup by pgBackRest",
+        status,
+        False,
+        message,
+        started_at,
+        details,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
+from .._ledger.spec import KEYS_SPEC
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..ledger import SIGNING_SPEC
@@ -118,7 +119,7 @@ def settled(given: Dict[str, Any]) -> Dict[str, Any]:
 def evidence_of(options: Dict[str, Any]) -> Dict[str, Any]:
     """The keys of the ledger, empty when there is none."""
     given = {name: value for name, value in (options["evidence"] or {}).items() if value}
-    return given if {"signing_key", "signing_key_file", "trusted_key_files"} & set(given) else {}
+    return given if KEYS_SPEC.keys() & given.keys() else {}
 
 
 def names(gates: List[str]) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from .._ledger.keys import PublicKeys, public_key, signing_key
 from .._ledger.places import Store
+from .._ledger.points import trusted
+from .._ledger.spec import KEYS_SPEC
 from .._ledger.walk import backwards
 
 #: Records that are looked at: migrations are rare, and a daily writes two or three.
@@ -23,14 +24,12 @@ def records(options: Dict[str, Any], database: Dict[str, Any]) -> Iterator[Tuple
     :param database: name and system_identifier
     :raises MaintenanceError: the ledger cannot be read
     """
-    evidence = {key: value for key, value in (options.get("evidence") or {}).items() if value}
-    signing = evidence.get("signing_key") or evidence.get("signing_key_file")
-    if not signing and not evidence.get("trusted_key_files"):
+    evidence = options.get("evidence") or {}
+    if not any(evidence.get(key) for key in KEYS_SPEC):
         return
-    trusted = [public_key(each) for each in evidence.get("trusted_key_files", [])] or [signing_key(signing).public]
     environment = options["environment_name"]
     store = Store(options["storage"], environment, pool=16)
-    for _number, record in backwards(store, PublicKeys(trusted), environment, _MOST):
+    for _number, record in backwards(store, trusted(evidence), environment, _MOST):
         content = record.predicate["content"] if record is not None else {}
         if record is not None and record.predicate["kind"] == "migration" and content.get("database") == database:
             yield record.predicate, content

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, unknown, utc_now, worst
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import plural, span
 
 #: What ended it, when it was no fault of the revision: then nothing is known of it.
@@ -251,13 +251,4 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
-    return {
-        "id": "migration.migrate",
-        "title": TITLE,
-        "status": status,
-        "changed": changed,
-        "message": message,
-        "started_at": started_at,
-        "finished_at": utc_now(),
-        "details": details,
-    }
+    return as_action("migration.migrate", TITLE, status, changed, message, started_at, details)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from .._ledger.spec import KEYS_SPEC
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
 
@@ -50,14 +51,7 @@ SPEC: Dict[str, Any] = {
     },
     "accepted": {"type": "list", "elements": "str", "default": []},
     "reason": {"type": "str"},
-    "evidence": {
-        "type": "dict",
-        "options": {
-            "signing_key": {"type": "str", "no_log": True},
-            "signing_key_file": {"type": "path"},
-            "trusted_key_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
-        },
-    },
+    "evidence": {"type": "dict", "options": KEYS_SPEC},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, unknown, utc_now, worst
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, judge, unknown, worst
 from ..words import human, span
 from .outside import with_spaces
 from .timeline import words_of
@@ -330,13 +330,4 @@ def given_up(result: Dict[str, Any], options: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
-    return {
-        "id": "restore.restore",
-        "title": TITLE,
-        "status": status,
-        "changed": changed,
-        "message": message,
-        "started_at": started_at,
-        "finished_at": utc_now(),
-        "details": details,
-    }
+    return as_action("restore.restore", TITLE, status, changed, message, started_at, details)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
+from .._ledger.spec import KEYS_SPEC
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
 
@@ -100,12 +101,5 @@ SPEC: Dict[str, Any] = {
     "jobs": {"type": "int", "default": 2},
     "rto": {"type": "int", "default": 14400},
     "rpo": {"type": "int", "default": 3600},
-    "evidence": {
-        "type": "dict",
-        "options": {
-            "signing_key": {"type": "str", "no_log": True},
-            "signing_key_file": {"type": "path"},
-            "trusted_key_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
-        },
-    },
+    "evidence": {"type": "dict", "options": KEYS_SPEC},
 }

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import OK, WARNING, Check, unknown, utc_now
+from ..checks import OK, WARNING, Check, as_action, unknown
 from ..errors import ConfigurationError, MaintenanceError
 from ..words import plural, size
 
@@ -131,13 +131,4 @@ def failure(error: MaintenanceError, started_at: str) -> Tuple[List[Check], List
 
 
 def _action(status: str, text: str, changed: bool, details: Dict[str, Any], started_at: str) -> Dict[str, Any]:
-    return {
-        "id": ID,
-        "title": TITLE,
-        "status": status,
-        "changed": changed,
-        "message": text,
-        "started_at": started_at,
-        "finished_at": utc_now(),
-        "details": details,
-    }
+    return as_action(ID, TITLE, status, changed, text, started_at, details)
