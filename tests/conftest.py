@@ -83,6 +83,17 @@ class Sandbox:
             password=postgres[f"{user}_password"],
         )
 
+    def sql(self, user: str, statement: str, database: str | None = None) -> list[Any]:
+        """The rows of a statement that is carried out at once, as for connect()."""
+        connection = self.connect(user, database)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
     @property
     def storage(self) -> dict[str, Any]:
         """The option "storage" of the modules."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -81,7 +82,7 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
     assert len(keys(platform, "evidence/local/")) == len(records) + 2
     envelope = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=record["key"])["Body"].read()
     assert hashlib.sha256(envelope).hexdigest() == record["digest"]
-    assert hashlib.sha256((latest / "report.json").read_bytes()).hexdigest() in _payload(envelope)
+    assert hashlib.sha256((latest / "report.json").read_bytes()).hexdigest() in json.dumps(statement(envelope))
     (kept,) = [key for key in keys(platform, "reports/local/daily/") if key.endswith(f"{report['run_id']}/report.json")]
     body = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=kept)["Body"].read()
     assert body == (latest / "report.json").read_bytes()
@@ -97,10 +98,17 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
     assert not list((done.artifacts / "daily").glob(".*"))
 
 
-def _payload(envelope: bytes) -> str:
-    import base64
+def statement(envelope: bytes) -> dict[str, Any]:
+    """What a record of the ledger states."""
+    found: dict[str, Any] = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    return found
 
-    return base64.b64decode(json.loads(envelope)["payload"]).decode()
+
+def statements(platform: Sandbox, last: int = 0) -> list[dict[str, Any]]:
+    """What the ledger's records state, oldest first: all of them, or the last so many."""
+    bucket, client = platform.state["s3"]["bucket"], s3(platform)
+    found = sorted(key for key in keys(platform, "evidence/local/") if "/0" in key)
+    return [statement(client.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in found[-last:]]
 
 
 def test_check_mode_changes_nothing(platform: Sandbox, play: Play) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,39 +10,24 @@ import pytest
 
 from sandbox.application import SEEDED
 from tests.conftest import Playbook, Sandbox
-from tests.end_to_end.test_daily import ids, keys, s3
+from tests.end_to_end.test_daily import ids, statements
 
 HEAD = "2d7e91b3c6f0"
-
-
-def run_sql(platform: Sandbox, statement: str) -> list[Any]:
-    connection = platform.connect("owner")
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 @pytest.fixture
 def seeded(platform: Sandbox) -> Iterator[Sandbox]:
     """The sandbox where `make migrate` finds it; put back at the end."""
-    assert run_sql(platform, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    assert platform.sql("owner", "SELECT version_num FROM alembic_version") == [(SEEDED,)]
     yield platform
-    run_sql(platform, "DROP INDEX IF EXISTS executions_instrument")
-    run_sql(platform, f"UPDATE alembic_version SET version_num = '{SEEDED}'")
+    platform.sql("owner", "DROP INDEX IF EXISTS executions_instrument")
+    platform.sql("owner", f"UPDATE alembic_version SET version_num = '{SEEDED}'")
 
 
 def migrations(platform: Sandbox) -> list[dict[str, Any]]:
     """Predicates of the ledger's records of migrations, oldest first."""
-    bucket, found = platform.state["s3"]["bucket"], []
-    for key in sorted(key for key in keys(platform, "evidence/local/") if "/0" in key):
-        envelope = json.loads(s3(platform).get_object(Bucket=bucket, Key=key)["Body"].read())
-        predicate = json.loads(base64.b64decode(envelope["payload"]))["predicate"]
-        found += [predicate] if predicate["kind"] == "migration" else []
-    return found
+    found = [each["predicate"] for each in statements(platform)]
+    return [predicate for predicate in found if predicate["kind"] == "migration"]
 
 
 def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook]) -> None:
@@ -54,14 +38,14 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     (action,) = [each for each in planned.report("migrate")["actions"] if each["id"] == "migration.migrate"]
     assert action["status"] == "planned"
     assert "CREATE INDEX CONCURRENTLY executions_instrument" in action["details"]["pending"][0]["sql"]
-    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(SEEDED,)]
     assert migrations(seeded) == []
 
     frozen = {"name": "year end", "from": "2026-01-01", "until": "2100-01-01", "reason": "books"}
     held = play("migrate", "-e", json.dumps({"maintenance_window_freezes": [frozen]}))
     assert held.returncode == 2, held.output
     assert "gate.answer" in ids(held.report("migrate"), "critical")
-    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+    assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(SEEDED,)]
     # Nothing was begun, not even the backup for it.
     assert migrations(seeded) == []
     assert "backup" not in {check["id"].partition(".")[0] for check in held.report("migrate")["checks"]}
@@ -74,10 +58,10 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     assert {"migration.revision", "migration.untouched_tables", "application.healthy"} <= {
         check["id"].partition(":")[0] for check in report["checks"]
     }
-    assert run_sql(seeded, "SELECT version_num FROM alembic_version") == [(HEAD,)]
-    assert run_sql(seeded, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'executions_instrument'::regclass") == [
-        (True,)
-    ]
+    assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    assert seeded.sql(
+        "owner", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'executions_instrument'::regclass"
+    ) == [(True,)]
     begun, ended = migrations(seeded)
     assert (begun["content"]["state"], ended["content"]["state"]) == ("begun", "ended")
     assert begun["content"]["digest"] == ended["content"]["digest"] == digest

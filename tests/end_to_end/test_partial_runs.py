@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable
@@ -12,17 +11,13 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Playbook, Sandbox
-from tests.end_to_end.test_daily import ids, keys, s3
+from tests.end_to_end.test_daily import ids, keys, statements
 
 Play = Callable[..., Playbook]
 
 
 def newest_record(platform: Sandbox) -> dict[str, Any]:
-    bucket = platform.state["s3"]["bucket"]
-    newest = max(key for key in keys(platform, "evidence/local/") if "/0" in key)
-    envelope = json.loads(s3(platform).get_object(Bucket=bucket, Key=newest)["Body"].read())
-    payload: dict[str, Any] = json.loads(base64.b64decode(envelope["payload"]))
-    return payload
+    return statements(platform, 1)[0]
 
 
 def locks(platform: Sandbox, done: Playbook) -> list[str]:

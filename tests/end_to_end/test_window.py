@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
-from typing import Any
 
 from tests.conftest import Playbook, Sandbox
-from tests.end_to_end.test_daily import ids, keys, s3
+from tests.end_to_end.test_daily import ids, keys, statements
 
 OVERRIDDEN = ["market", "trading_state", "backup", "findings", "error_budget"]
-
-
-def newest_records(platform: Sandbox, count: int) -> list[dict[str, Any]]:
-    """The ledger's newest records, newest first."""
-    bucket = platform.state["s3"]["bucket"]
-    found = sorted((key for key in keys(platform, "evidence/local/") if "/0" in key), reverse=True)[:count]
-    bodies = [s3(platform).get_object(Bucket=bucket, Key=key)["Body"].read() for key in found]
-    return [json.loads(base64.b64decode(json.loads(body)["payload"]))["predicate"] for body in bodies]
 
 
 def test_the_window(platform: Sandbox, play: Callable[..., Playbook]) -> None:
@@ -42,7 +32,7 @@ def test_the_window(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     assert "gate.overridden:error_budget" in ids(report, "warning")
     html = (done.artifacts / "window" / report["run_id"] / "report.html").read_text(encoding="utf-8")
     assert '<section class="glass">' in html
-    run, override = newest_records(platform, 2)
+    override, run = (each["predicate"] for each in statements(platform, 2))
     assert len(list(keys(platform, "evidence/local/"))) == before + 2
     assert (override["kind"], override["run_id"], run["run_id"]) == ("override", report["run_id"], report["run_id"])
     assert override["content"]["reason"] == "the venue moves tonight"

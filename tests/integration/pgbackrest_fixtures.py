@@ -138,14 +138,7 @@ class Physical:
 
     def sql(self, text: str, database: str | None = None) -> list[Any]:
         """Runs SQL as the superuser."""
-        connection = self.sandbox.connect("superuser", database)
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(text)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return self.sandbox.sql("superuser", text, database)
 
     @contextmanager
     def restored(self, point: dict[str, Any]) -> Iterator[dict[str, Any]]:

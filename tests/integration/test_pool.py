@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import database as area
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.sql import reading
@@ -23,6 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 from tests.conftest import Sandbox
 from tests.debian import program
+from tests.integration.test_backup import connect
 from tests.integration.test_checks_on_postgresql import measure
 from tests.integration.trading_worker import checked, statuses
 
@@ -83,23 +83,10 @@ def pooled(platform: Sandbox) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def application(address: dict[str, Any]) -> Any:
-    """A connection as the application has it."""
-    connection = psycopg2.connect(
-        host=address["host"],
-        port=address["port"],
-        dbname=address["name"],
-        user=address["user"],
-        password=address["password"],
-    )
-    connection.autocommit = True
-    return connection
-
-
 def on_each(address: dict[str, Any], statement: str) -> dict[int, list[Any]]:
     """What a statement says on each of the pool's two server connections, by the process behind it."""
     found: dict[int, list[Any]] = {}
-    with closing(application(address)) as first, closing(application(address)) as second:
+    with closing(connect(address)) as first, closing(connect(address)) as second:
         cursors = first.cursor(), second.cursor()
         for cursor in cursors:
             cursor.execute("BEGIN")
@@ -120,7 +107,7 @@ def on_each(address: dict[str, Any], statement: str) -> dict[int, list[Any]]:
 def test_settings_hold_in_the_transaction_that_judges_and_for_nobody_else(pooled: dict[str, Any]) -> None:
     ask = "SELECT pg_backend_pid() AS pid, " + ", ".join(f"current_setting('{name}') AS {name}" for name in SETTINGS)
     ours, before = [], on_each(pooled, ask)
-    with reading(pooled, 7) as cursor, closing(application(pooled)) as other, other.cursor() as busy:
+    with reading(pooled, 7) as cursor, closing(connect(pooled)) as other, other.cursor() as busy:
         for _ in range(5):
             # Others take turns on what the pool has left.
             busy.execute("SELECT pg_backend_pid()")

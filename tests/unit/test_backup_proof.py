@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
@@ -21,18 +20,6 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 CONTENT = {"recovery_point": "20261123T204030Z-3fa9c1", "engine": "logical", "rto_seconds": 40, "rpo_seconds": 900}
 
 Append = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
-    memory = MemoryStore()
-    monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
-    return memory
 
 
 @pytest.fixture

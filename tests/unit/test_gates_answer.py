@@ -21,30 +21,23 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates imp
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates.gate import Gate
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates.options import settled
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proven_restore
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store as recovery_points
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN, Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import glass
 
-from tests.unit.ledger_fixtures import STORAGE, MemoryStore, make_key
+from tests.unit.ledger_fixtures import STORAGE, MemoryStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR, DAY = 3600, 86400
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
-    memory = MemoryStore()
-    monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
-    monkeypatch.setattr(past, "client", lambda storage, pool=10: memory)
-    return memory
+def store(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """The reports are in it, too."""
+    monkeypatch.setattr(past, "client", lambda storage, pool=10: store)
+    return store
 
 
 @pytest.fixture(autouse=True)

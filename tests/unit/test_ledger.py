@@ -22,18 +22,6 @@ SCHEMA = json.loads((COLLECTION / "schemas/evidence-1.json").read_text())
 SUBJECT = {"name": "report.json", "digest": {"sha256": "ab" * 32}}
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
-    memory = MemoryStore()
-    monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
-    return memory
-
-
 class Writer:
     def __init__(self, pair: tuple[Path, Path], witness: Path) -> None:
         self.pair, self.witness = pair, witness

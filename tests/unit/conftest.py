@@ -1,0 +1,24 @@
+"""Fixtures of the tests of the ledger and of what reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+
+from tests.unit.ledger_fixtures import MemoryStore, make_key
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A key that signs, and its public half."""
+    return make_key(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """What the ledger writes to and reads from."""
+    memory = MemoryStore()
+    monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
+    return memory
