@@ -408,8 +408,32 @@ def test_roles_of_then(lived: Counted) -> None:
     lived.sql(f"ALTER ROLE \"{app}\" PASSWORD '{kept[app]}'")
 
 
+def test_back_to_before_drop_database(lived: Counted) -> None:
+    """A time before the commit of DROP DATABASE is after its files are gone: the message says where to stop instead."""
+    beat, moment = lived.add(10)
+    name = lived.postgres["database"]
+    lived.physical.sql(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+    lived.physical.sql("SELECT txid_current()", "postgres")
+    segment = lived.physical.sql("SELECT pg_walfile_name(pg_switch_wal())", "postgres")[0][0]
+    while (lived.physical.sql("SELECT last_archived_wal FROM pg_stat_archiver", "postgres")[0][0] or "") < segment:
+        time.sleep(0.1)
+    checks, _, summary = restored(lived.options(moment))
+    problem = checks["restore.failed:prove"]
+    assert "in the middle of DROP DATABASE" in problem.message
+    assert not summary["changed"]
+    place = re.search(r"restore_target=([0-9A-F]+/[0-9A-F]+), restore_target_timeline=(\d+)", problem.remedy)
+    assert place
+    asked = lived.options(target_type="lsn", target=place[1], target_timeline=place[2])
+    checks, _, _ = restored(asked)
+    assert bad(checks) == {}
+    lived.stands(beat, 10)
+
+
 def test_prepared_transactions(lived: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that locks the heartbeats: the plan names it, the restore ends, and what is to be done stands in it."""
+    """One that locks the heartbeats: the plan names it, the restore ends, and what is to be done stands in it.
+
+    The last one: whatever is restored after it has to replay the setting.
+    """
     lived.sql("ALTER SYSTEM SET max_prepared_transactions = 3")
     for what in ("stop", "start"):
         lived.physical.sandbox(what, "postgres")
@@ -434,24 +458,3 @@ def test_prepared_transactions(lived: Counted, monkeypatch: pytest.MonkeyPatch) 
     assert lived.count() == 10
     lived.sql("COMMIT PREPARED 'odd '' one'")
     assert lived.count() == 17
-
-
-def test_back_to_before_drop_database(lived: Counted) -> None:
-    """A time before the commit of DROP DATABASE is after its files are gone: the message says where to stop instead."""
-    beat, moment = lived.add(10)
-    name = lived.postgres["database"]
-    lived.physical.sql(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
-    lived.physical.sql("SELECT txid_current()", "postgres")
-    segment = lived.physical.sql("SELECT pg_walfile_name(pg_switch_wal())", "postgres")[0][0]
-    while (lived.physical.sql("SELECT last_archived_wal FROM pg_stat_archiver", "postgres")[0][0] or "") < segment:
-        time.sleep(0.1)
-    checks, _, summary = restored(lived.options(moment))
-    problem = checks["restore.failed:prove"]
-    assert "in the middle of DROP DATABASE" in problem.message
-    assert not summary["changed"]
-    place = re.search(r"restore_target=([0-9A-F]+/[0-9A-F]+), restore_target_timeline=(\d+)", problem.remedy)
-    assert place
-    asked = lived.options(target_type="lsn", target=place[1], target_timeline=place[2])
-    checks, _, _ = restored(asked)
-    assert bad(checks) == {}
-    lived.stands(beat, 10)
