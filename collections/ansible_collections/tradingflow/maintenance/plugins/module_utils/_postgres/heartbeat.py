@@ -17,12 +17,14 @@ except ImportError:
 
 
 def heartbeat(database: Dict[str, Any]) -> Any:
-    """When the platform last gave a sign of life in the restored copy, None when it says nothing.
+    """When the platform last gave a sign of life, None when it says nothing or is locked for more than 10 s.
 
     :raises DatabaseError: the database does not answer
     """
     with connected(database, statement_timeout=60) as connection, connection.cursor() as cursor:
         try:
+            # It only says how much is lost: a restore does not stand still for it.
+            cursor.execute("SET lock_timeout = '10s'")
             cursor.execute("SELECT max(beat_at)::timestamptz FROM maintenance.heartbeat")
             return cursor.fetchone()[0]
         except psycopg2.Error:
