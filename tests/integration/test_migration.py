@@ -79,6 +79,10 @@ def test_a_project_from_nothing_and_again(project: Project) -> None:
     assert result["changed"]
     held = {(each["name"], each["mode"]) for each in result["done"][0]["held"]}
     assert ("user", "AccessExclusiveLock") in held
+    (altered,) = [each for each in result["timeline"] if each["sql"].startswith("ALTER TABLE")]
+    assert (altered["mode"], altered["ended"], altered["waited"]) == ("AccessExclusiveLock", "done", 0)
+    (locked,) = [each for each in result["done"][0]["locks"] if each["on"] == "public.user"]
+    assert locked["mode"] == "AccessExclusiveLock"
 
     checks, result = migrated(project.options())
     assert bad(checks) == {}
@@ -99,6 +103,12 @@ def test_others_in_the_way_are_named_and_not_ended(project: Project) -> None:
         assert "somebody" in message
         assert message.endswith("The database is at a1, where it was.")
         assert [wait["on"] for wait in result["waits"]] == ["public.user"] * 2
+        gave_up = [each for each in result["timeline"] if each["ended"] == "failed"]
+        assert [(each["attempt"], each["mode"]) for each in gave_up] == [
+            (1, "AccessExclusiveLock"),
+            (2, "AccessExclusiveLock"),
+        ]
+        assert all(each["waits"][0]["on"] == "public.user" and each["waited"] > 0 for each in gave_up)
         assert not result["changed"]
         # It is still there, and nobody waits.
         cursor.execute('SELECT count(*) FROM "user"')
@@ -211,6 +221,9 @@ def test_concurrently_waits_for_old_snapshots_and_for_no_lock_that_stops_others(
             checks, result = migrated(project.options())
     assert bad(checks) == {}
     (wait,) = result["waits"]
+    assert {each["mode"] for each in result["timeline"] if "CONCURRENTLY" in each["sql"]} == {
+        "ShareUpdateExclusiveLock"
+    }
     assert wait["locktype"] == "virtualxid"
     assert "somebody" in wait["blockers"][0]
     # Outside a transaction, too, what stops others gives up.

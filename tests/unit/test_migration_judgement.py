@@ -127,6 +127,7 @@ RESULT: dict[str, Any] = {
     ],
     "done": [{"revision": "b", "seconds": 1.0, "attempts": 2, "statements": [], "held": []}],
     "tables": {name: [] for name in ("unchanged", "touched", "made", "gone", "by_others", "unexplained", "unmeasured")},
+    "timeline": [],
     "waits": [],
     "current_after": ["b"],
     "recovery_point": {"id": "p", "created_at": "now"},

@@ -36,6 +36,15 @@ _WRITTEN = """SELECT schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del FROM p
 WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"""
 
 
+#: Files of tables, indexes and their like: a new one means that all of it was written.
+_FILES = """SELECT c.oid, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_relation_filenode(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'i', 'm', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"""
+_WAL = "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::bigint"
+#: Statements after which is looked which locks are held: a revision may have thousands, which only write rows.
+_LOOKED_AT = 500
+
+
 class Refused(Exception):
     """The project does what must not be done, or is not what it seems."""
 
@@ -62,6 +71,9 @@ class Session:
         self._known: Dict[int, bool] = {}
         self._number = 0
         self._begun = 0.0
+        #: Of a rehearsal: where WAL ended, and the files there were, before the statement.
+        self._wal = 0
+        self._files: Dict[int, List[Any]] = {}
 
     def listen(self) -> None:
         """From now on, of whatever engine the project makes."""
@@ -70,7 +82,7 @@ class Session:
 
         event.listen(Engine, "begin", self.begin)
         event.listen(Engine, "commit", self.commit)
-        event.listen(Engine, "rollback", lambda connection: self._tell("rollback"))
+        event.listen(Engine, "rollback", lambda connection: self._tell("rollback", at=time.monotonic()))
         event.listen(Engine, "before_cursor_execute", self.before)
         event.listen(Engine, "after_cursor_execute", self.after)
 
@@ -137,33 +149,55 @@ class Session:
         if self._known.get(id(connection.connection.dbapi_connection)):
             self._tell("commit", autocommit=True)
             return
-        held = [{"schema": s, "name": n, "kind": k, "mode": m} for s, n, k, m in self._rows(connection, _HELD)]
+        held = self._held(connection)
         written = [
             {"schema": s, "name": n, "inserted": i, "updated": u, "deleted": d}
             for s, n, i, u, d in self._rows(connection, _WRITTEN)
         ]
-        self._tell("commit", autocommit=False, held=held, written=written)
+        self._tell("commit", autocommit=False, held=held, written=written, at=time.monotonic())
+
+    def _held(self, connection: Any) -> List[Dict[str, Any]]:
+        return [{"schema": s, "name": n, "kind": k, "mode": m} for s, n, k, m in self._rows(connection, _HELD)]
 
     def before(self, connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
         """Tells a statement before the server has it."""
         self._number += 1
+        if self._request.get("measure"):
+            self._files = {row[0]: row for row in self._rows(connection, _FILES)}
+            self._wal = self._rows(connection, _WAL)[0][0]
         self._begun = time.monotonic()
         self._tell(
             "statement",
             number=self._number,
             sql=statement[:SHOWN],
             autocommit=self._known.get(id(connection.connection.dbapi_connection), False),
+            at=self._begun,
         )
 
     def after(self, connection: Any, cursor: Any, *_rest: Any) -> None:
-        """Tells what the server made of it."""
-        self._tell(
-            "done",
-            number=self._number,
-            seconds=round(time.monotonic() - self._begun, 3),
-            tag=getattr(cursor, "statusmessage", None),
-            rows=cursor.rowcount,
-        )
+        """Tells what the server made of it, and which locks are held now."""
+        seconds = round(time.monotonic() - self._begun, 3)
+        tag, rows = getattr(cursor, "statusmessage", None), cursor.rowcount
+        alone = self._known.get(id(connection.connection.dbapi_connection), False)
+        facts: Dict[str, Any] = {}
+        if not alone and self._number <= _LOOKED_AT:
+            facts["held"] = self._held(connection)
+        if self._request.get("measure"):
+            facts.update(self._measured(connection))
+        self._tell("done", number=self._number, seconds=seconds, tag=tag, rows=rows, **facts)
+
+    def _measured(self, connection: Any) -> Dict[str, Any]:
+        """WAL since the statement began, and the size of each file that it made."""
+        wal = self._rows(connection, _WAL)[0][0] - self._wal
+        made = []
+        for row in self._rows(connection, _FILES):
+            before = self._files.get(row[0])
+            if row[4] is not None and (before is None or before[4] != row[4]):
+                size = self._rows(connection, f"SELECT pg_catalog.pg_table_size({int(row[0])})")[0][0]
+                made.append(
+                    {"schema": row[1], "name": row[2], "kind": row[3], "new": before is None, "bytes": int(size or 0)}
+                )
+        return {"wal_bytes": int(wal), "files": made}
 
 
 class Project:
@@ -281,6 +315,19 @@ class Project:
         with self._environment(steps, destination_rev=revision):
             self.script.run_env()
 
+    def downgrade(self, revision: str) -> None:
+        """One revision undone."""
+        from alembic.runtime.migration import MigrationStep
+
+        def steps(heads: Any, _context: Any) -> Any:
+            if revision not in heads:
+                raise Refused(f"The database is not at {revision}: it is at {', '.join(heads) or 'nothing'}.")
+            script = self.script.get_revision(revision)
+            return [MigrationStep.downgrade_from_script(self.script.revision_map, script)]
+
+        with self._environment(steps, destination_rev=revision):
+            self.script.run_env()
+
 
 def main(request: Dict[str, Any]) -> int:
     """Does what is asked, and tells it."""
@@ -296,7 +343,8 @@ def main(request: Dict[str, Any]) -> int:
             tell("project", **project.describe(current, request["target"]))
         else:
             Session(request, tell).listen()
-            project.upgrade(request["target"])
+            work = project.downgrade if request["mode"] == "downgrade" else project.upgrade
+            work(request["target"])
         tell("end")
         return 0
     except BaseException as error:
@@ -304,7 +352,13 @@ def main(request: Dict[str, Any]) -> int:
             raise
         cause: Optional[Any] = getattr(error, "orig", None) or error
         code = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
-        tell("error", kind=type(error).__name__, message=" ".join(str(cause).split())[:2000], code=code)
+        tell(
+            "error",
+            kind=type(error).__name__,
+            message=" ".join(str(cause).split())[:2000],
+            code=code,
+            at=time.monotonic(),
+        )
         return 1
 
 

@@ -10,7 +10,7 @@ import hashlib
 import random
 import time
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from .._postgres.snapshot import Snapshot
 from .._recovery_points.fetch import choose
@@ -20,7 +20,7 @@ from ..database import connected
 from ..errors import ConfigurationError, MaintenanceError, MigrationError, RestoreError
 from ..storage import client
 from ..words import plural, span
-from . import rows
+from . import rows, timeline
 from .facts import Facts
 from .project import Answers, Project
 from .session import Session, opened
@@ -45,7 +45,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     project = Project(options["project"], options["database"])
     with opened(options["database"], options, lambda: None) as session:
         looking = Facts(session)
-        result = _looked(options, project, session, Progress())
+        result = looked(options, project, session, Progress())
         result["holder"] = session.holder()
         result["facts"] = looking.result()
     return result
@@ -65,14 +65,20 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     project = Project(options["project"], options["database"])
     with opened(options["database"], options, progress.tick) as session:
         session.lock()
-        result = _looked(options, project, session, progress)
+        result = looked(options, project, session, progress)
         result.update(
-            done=[], tables=None, waits=[], current_after=result["current"], recovery_point=None, changed=False
+            done=[],
+            timeline=[],
+            tables=None,
+            waits=[],
+            current_after=result["current"],
+            recovery_point=None,
+            changed=False,
         )
         result.update(problem=None, invalid_indexes=[])
         if result["pending"] and not result["refusals"]:
             result["recovery_point"] = recovery_point(options, result["database"])
-            _Work(options, project, session, progress, result).all()
+            Work(options, project, session, progress, result).all()
     progress.phase("done")
     result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
     result["seconds"] = round(time.monotonic() - started, 3)
@@ -91,7 +97,7 @@ def _check(options: Dict[str, Any]) -> None:
         raise ConfigurationError("migration_attempts is less than 1.", "Set at least 1.")
 
 
-def _request(options: Dict[str, Any], session: Session, mode: str, target: str) -> Dict[str, Any]:
+def request(options: Dict[str, Any], session: Session, mode: str, target: str) -> Dict[str, Any]:
     return {
         "mode": mode,
         "target": target,
@@ -99,12 +105,13 @@ def _request(options: Dict[str, Any], session: Session, mode: str, target: str) 
         "lock_timeout_ms": max(1, int(options["lock_timeout"] * 1000)),
         "statement_timeout_ms": max(1, int(options["statement_timeout"] * 1000)),
         "idle_timeout_ms": max(1, int(options["statement_timeout"] * 1000)),
+        "measure": bool(options.get("measure")),
     }
 
 
-def _looked(options: Dict[str, Any], project: Project, session: Session, progress: Progress) -> Dict[str, Any]:
+def looked(options: Dict[str, Any], project: Project, session: Session, progress: Progress) -> Dict[str, Any]:
     """Where the database is, and what would run."""
-    answers = project.ask(_request(options, session, "describe", options["target"]), lambda _answers: progress.tick())
+    answers = project.ask(request(options, session, "describe", options["target"]), lambda _answers: progress.tick())
     if answers.error:
         raise MigrationError(
             f"The alembic project cannot be read: {answers.error['kind']}: {answers.error['message']}",
@@ -224,12 +231,23 @@ def recovery_point(options: Dict[str, Any], database: Dict[str, Any]) -> Dict[st
     return {"id": point["id"], "key": chosen.key, "sha256": chosen.sha256, "created_at": point["created_at"]}
 
 
-class _Work:
-    """The revisions one after the other, and what came of them in the result."""
+class Work:
+    """The revisions one after the other, and what came of them in the result.
+
+    :param watch: called again and again while a revision runs; without it the session looks for waits only
+    """
 
     def __init__(
-        self, options: Dict[str, Any], project: Project, session: Session, progress: Progress, result: Dict[str, Any]
+        self,
+        options: Dict[str, Any],
+        project: Project,
+        session: Session,
+        progress: Progress,
+        result: Dict[str, Any],
+        watch: Optional[Callable[[Answers], None]] = None,
     ) -> None:
+        self._watch = watch or session.watch
+        self._began = time.monotonic()
         self._options = options
         self._project = project
         self._session = session
@@ -248,7 +266,7 @@ class _Work:
             before = rows.measure(options["database"], full, options["jobs"], progress.tick)
             for entry in result["pending"]:
                 progress.phase(f"revision {entry['revision']}")
-                self._revision(entry)
+                self.revision(entry)
             progress.phase("verify")
             after = rows.measure(options["database"], full, options["jobs"], progress.tick)
             result["tables"] = rows.compare(before, after, self._events)
@@ -270,12 +288,12 @@ class _Work:
         return [f"{schema}.{name}" for schema, name in self._session.rows(_INVALID)]
 
     def _current(self) -> List[str]:
-        answers = self._project.ask(_request(self._options, self._session, "describe", self._options["target"]))
+        answers = self._project.ask(request(self._options, self._session, "describe", self._options["target"]))
         if answers.error:
             raise MigrationError(f"The database's revision cannot be read: {answers.error['message']}")
         return sorted(answers.of("current")[-1]["revisions"])
 
-    def _revision(self, entry: Dict[str, Any]) -> None:
+    def revision(self, entry: Dict[str, Any]) -> None:
         """One revision, tried again when others were in its way.
 
         :raises MigrationError: it failed
@@ -287,20 +305,22 @@ class _Work:
                     "The migrator's lock was lost: the connection that held it broke.", "Run it again."
                 )
             self._session.begin()
-            answers = self._project.ask(
-                _request(options, self._session, "upgrade", entry["revision"]), self._session.watch
-            )
+            answers = self._project.ask(request(options, self._session, "upgrade", entry["revision"]), self._watch)
             self._events += answers.events
+            self._result["timeline"] += timeline.of_attempt(
+                entry["revision"], attempt, answers, self._session.of_attempt(), self._session.seen, self._began
+            )
             self._changed = self._changed or _changed(answers)
             if not answers.error:
-                statements = _statements(answers)
+                statements = timeline.statements(answers)
                 self._result["done"].append(
                     {
                         "revision": entry["revision"],
                         "seconds": round(time.monotonic() - began, 3),
                         "attempts": attempt,
                         "statements": statements,
-                        "held": _held(answers),
+                        "held": timeline.at_commit(answers),
+                        "locks": timeline.held(answers, self._session.seen),
                     }
                 )
                 return
@@ -361,28 +381,3 @@ def _committed_alone(answers: Answers) -> List[Dict[str, Any]]:
     """Statements outside a transaction that the server carried out: a failure later does not take them back."""
     done = {event["number"] for event in answers.of("done")}
     return [event for event in answers.of("statement") if event["autocommit"] and event["number"] in done]
-
-
-def _statements(answers: Answers) -> List[Dict[str, Any]]:
-    """What was carried out: sql, seconds, tag, autocommit."""
-    done = {event["number"]: event for event in answers.of("done")}
-    return [
-        {
-            "sql": " ".join(event["sql"].split())[:500],
-            "autocommit": event["autocommit"],
-            "seconds": done[event["number"]]["seconds"],
-            "tag": done[event["number"]]["tag"],
-        }
-        for event in answers.of("statement")
-        if event["number"] in done
-    ]
-
-
-def _held(answers: Answers) -> List[Dict[str, Any]]:
-    """The strongest that was held at the end of the transactions: schema, name, mode."""
-    held: List[Dict[str, Any]] = []
-    for event in answers.of("commit"):
-        for each in event.get("held") or []:
-            if each["kind"] in ("r", "p", "m", "f") and each["mode"] != "AccessShareLock":
-                held.append({key: each[key] for key in ("schema", "name", "mode")})
-    return held

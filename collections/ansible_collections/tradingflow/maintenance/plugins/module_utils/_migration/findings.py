@@ -62,7 +62,8 @@ def findings(
         message = sorted(bad, key=lambda check: check.status != CRITICAL)[0].message
     done = "failed" if result["refusals"] or result["problem"] else "ok"
     details = {
-        name: result[name] for name in ("current", "current_after", "digest", "done", "waits", "tables", "phases")
+        name: result[name]
+        for name in ("current", "current_after", "digest", "done", "timeline", "waits", "tables", "phases")
     }
     action = _action(done, result["changed"], message, started_at, details)
     return checks, [action], summary(result, worst(check.status for check in checks))

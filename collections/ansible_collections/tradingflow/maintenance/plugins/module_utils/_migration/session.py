@@ -25,6 +25,10 @@ BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclus
 _WAITS = """SELECT l.locktype, l.mode, n.nspname, c.relname, pg_blocking_pids(l.pid) FROM pg_locks l
 LEFT JOIN pg_class c ON c.oid = l.relation AND l.locktype = 'relation'
 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = %s AND NOT l.granted"""
+_HELD = """SELECT n.nspname, c.relname, c.relkind::text, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = %s AND l.granted AND l.locktype = 'relation'
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"""
 _WHO = """SELECT pid, usename, application_name, state, client_addr::text,
 extract(epoch FROM clock_timestamp() - xact_start)::float, left(query, 200), backend_type
 FROM pg_stat_activity WHERE pid = ANY(%s)"""
@@ -43,6 +47,9 @@ class Session:
         self._options = options
         self._tick = tick
         self.waits: List[Dict[str, Any]] = []
+        #: Locks that a statement outside a transaction was seen with in this attempt, by its number.
+        self.seen: Dict[int, List[Dict[str, Any]]] = {}
+        self.attempt = 0
         self._open: Dict[Any, Dict[str, Any]] = {}
         self._cancelled: Optional[int] = None
         self.token = {
@@ -89,7 +96,8 @@ class Session:
 
     def begin(self) -> None:
         """A new attempt: what was seen of the last one stays in waits."""
-        self._open, self._cancelled = {}, None
+        self._open, self._cancelled, self.seen = {}, None, {}
+        self.attempt += 1
 
     def watch(self, answers: Answers) -> None:
         """Looks what the project's session waits for; ends its wait where no timeout of the server's can.
@@ -110,7 +118,7 @@ class Session:
             key = (locktype, mode, on)
             wait = self._open.get(key)
             if wait is None:
-                wait = {"locktype": locktype, "mode": mode, "on": on, "began": now}
+                wait = {"locktype": locktype, "mode": mode, "on": on, "began": now, "attempt": self.attempt}
                 wait["blockers"] = []
                 self.waits.append(wait)
             wait["statement"] = statement["number"]
@@ -123,6 +131,12 @@ class Session:
             ]
             seen[key] = wait
         self._open = seen
+        if running and statement["autocommit"]:
+            # Of all others the project's own session says it.
+            held = self.seen.setdefault(statement["number"], [])
+            for schema, name, kind, mode in self.rows(_HELD, (answers.pid,)):
+                each = {"schema": schema, "name": name, "kind": kind, "mode": mode}
+                held += [] if each in held else [each]
         if not running or not statement["autocommit"] or self._cancelled == statement["number"]:
             return
         limit = self._options["lock_timeout"]
@@ -133,9 +147,13 @@ class Session:
             self._cancelled = statement["number"]
             self.rows("SELECT pg_cancel_backend(%s)", (answers.pid,))
 
+    def of_attempt(self) -> List[Dict[str, Any]]:
+        """The waits of this attempt."""
+        return [wait for wait in self.waits if wait["attempt"] == self.attempt]
+
     def told(self) -> List[Dict[str, Any]]:
         """The waits as JSON data."""
-        return [{key: value for key, value in wait.items() if key != "began"} for wait in self.waits]
+        return [{key: value for key, value in wait.items() if key not in ("began", "attempt")} for wait in self.waits]
 
 
 def _words(pid: int, row: Any) -> str:
