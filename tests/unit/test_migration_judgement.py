@@ -134,6 +134,8 @@ RESULT: dict[str, Any] = {
     "changed": True,
     "problem": None,
     "invalid_indexes": [],
+    "dropped_indexes": [],
+    "resumed": [],
     "phases": {},
     "seconds": 2.0,
 }

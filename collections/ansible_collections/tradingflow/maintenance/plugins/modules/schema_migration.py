@@ -21,6 +21,8 @@ description:
     and crosses what they find with the size of the tables, their writes a second and the longest transaction.
   - Refuses diverging heads, a revision that the project does not have, and tables without a revision. Begins only with
     a recovery point of this database that is not older than O(recovery_point_age).
+  - Drops invalid indexes that an earlier attempt of its own left, and goes on from what that had carried out outside a
+    transaction; never drops anybody else's. C(IF NOT EXISTS) fails on an invalid index.
   - Compares rows and digests of all tables before and after. A table that changed although the migration held no lock
     on it under which it could have changed it, was changed by others.
   - Can be run again at any time, also after C(kill -9); it goes on at the revision that the database is at.

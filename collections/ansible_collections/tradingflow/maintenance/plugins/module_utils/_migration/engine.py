@@ -22,8 +22,10 @@ from ..storage import client
 from ..words import plural, span
 from . import rows, timeline
 from .facts import Facts
+from .outcome import changed, committed_alone
 from .project import Answers, Project
 from .session import Session, opened
+from .unfinished import Unfinished
 
 #: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
 _AGAIN = ("55P03", "40P01", "40001")
@@ -75,7 +77,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
             recovery_point=None,
             changed=False,
         )
-        result.update(problem=None, invalid_indexes=[])
+        result.update(problem=None, invalid_indexes=[], dropped_indexes=[], resumed=[])
         if result["pending"] and not result["refusals"]:
             result["recovery_point"] = recovery_point(options, result["database"])
             Work(options, project, session, progress, result).all()
@@ -119,6 +121,7 @@ def looked(options: Dict[str, Any], project: Project, session: Session, progress
         )
     current = sorted(answers.of("current")[-1]["revisions"])
     facts = answers.of("project")[-1]
+    session.path = next((list(event["path"] or []) for event in answers.of("begin")), [])
     pending = facts["pending"]
     for entry in pending:
         text = entry["sql"] if entry["sql"] is not None else entry["source_sha256"]
@@ -256,6 +259,8 @@ class Work:
         self._events: List[Dict[str, Any]] = []
         self._changed = False
         self._invalid = self._half_made()
+        self._unfinished = Unfinished(options, session, progress.tick)
+        result["dropped_indexes"], result["resumed"] = self._unfinished.dropped, self._unfinished.resumed
 
     def all(self) -> None:
         """All that are pending; what ends it early becomes the problem."""
@@ -280,7 +285,9 @@ class Work:
             result["current_after"] = None
             result["problem"] = result["problem"] or {"phase": "verify", **described(error), "state": ""}
         # What broke off outside a transaction has changed something, too, when it left half an index.
-        result["changed"] = self._changed or result["invalid_indexes"] != self._invalid
+        result["changed"] = bool(
+            self._changed or self._unfinished.dropped or result["invalid_indexes"] != self._invalid
+        )
         if result["problem"]:
             result["problem"]["state"] = self._state()
 
@@ -299,18 +306,23 @@ class Work:
         :raises MigrationError: it failed
         """
         options, began = self._options, time.monotonic()
-        for attempt in range(1, options["attempts"] + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             if not self._session.still_locked():
                 raise MigrationError(
                     "The migrator's lock was lost: the connection that held it broke.", "Run it again."
                 )
             self._session.begin()
-            answers = self._project.ask(request(options, self._session, "upgrade", entry["revision"]), self._watch)
+            self._unfinished.before(entry)
+            asked = request(options, self._session, "upgrade", entry["revision"])
+            asked["skip"] = self._unfinished.skipped
+            answers = self._project.ask(asked, self._watch)
             self._events += answers.events
             self._result["timeline"] += timeline.of_attempt(
                 entry["revision"], attempt, answers, self._session.of_attempt(), self._session.seen, self._began
             )
-            self._changed = self._changed or _changed(answers)
+            self._changed = self._changed or changed(answers)
             if not answers.error:
                 statements = timeline.statements(answers)
                 self._result["done"].append(
@@ -324,10 +336,13 @@ class Work:
                     }
                 )
                 return
-            half = [event["sql"] for event in _committed_alone(answers)]
-            again = answers.error["code"] in _AGAIN and not half
-            if not again or attempt == options["attempts"]:
+            half = [event["sql"] for event in committed_alone(answers)]
+            cleared = self._unfinished.after(entry, answers)
+            again = cleared or (answers.error["code"] in _AGAIN and not half)
+            if not again or (attempt >= options["attempts"] and not cleared):
                 raise self._failed(entry, answers, attempt, half)
+            if cleared:
+                continue
             # Others who retry must not meet us every time.
             pause = min(options["retry_pause"] * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1.5)  # noqa: S311
             until = time.monotonic() + pause
@@ -346,6 +361,7 @@ class Work:
             text += (
                 f". {plural(len(half), 'statement')} outside a transaction had been carried out, the last: {said[:200]}"
             )
+        text += f". {self._unfinished.said}" if self._unfinished.said else ""
         if blockers:
             text += f". In its way: {'; '.join(blockers[:5])}"
         remedy = "Read the message and correct the revision."
@@ -368,16 +384,3 @@ class Work:
         if result["invalid_indexes"]:
             text += f" Invalid indexes: {', '.join(result['invalid_indexes'][:5])}."
         return text
-
-
-def _changed(answers: Answers) -> bool:
-    """Whether anything was committed that could have changed something."""
-    whole = [event for event in answers.of("commit") if not event["autocommit"]]
-    strong = any(each["mode"] != "AccessShareLock" for event in whole for each in event["held"])
-    return bool(strong or any(event["written"] for event in whole) or _committed_alone(answers))
-
-
-def _committed_alone(answers: Answers) -> List[Dict[str, Any]]:
-    """Statements outside a transaction that the server carried out: a failure later does not take them back."""
-    done = {event["number"] for event in answers.of("done")}
-    return [event for event in answers.of("statement") if event["autocommit"] and event["number"] in done]

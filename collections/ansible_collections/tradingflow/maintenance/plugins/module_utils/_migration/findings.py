@@ -52,7 +52,7 @@ def findings(
     checks = [_pending(result), *_refused(result), *_earlier(result, earlier)]
     if not result["refusals"]:
         checks += [_head(result), *_recovery_point(result), *_revisions(result), *_tables(result), *_waits(result)]
-        checks += [*_invalid(result), *_ended(result)]
+        checks += [*_invalid(result), *_leftovers(result), *_ended(result)]
     bad = [check for check in checks if check.status != OK]
     count = plural(len(result["done"]), "revision")
     message = f"{count} in {span(result['seconds'])}: the database is at {_at(result['current_after'])}."
@@ -82,6 +82,8 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "recovery_point": (result["recovery_point"] or {}).get("id"),
         "done": [{key: each[key] for key in ("revision", "seconds", "attempts")} for each in result["done"]],
         "waits": [{key: wait[key] for key in ("mode", "on", "seconds", "blockers")} for wait in result["waits"][:20]],
+        "dropped_indexes": result["dropped_indexes"],
+        "resumed": result["resumed"],
         "seconds": result["seconds"],
     }
 
@@ -237,8 +239,25 @@ def _invalid(result: Dict[str, Any]) -> List[Check]:
     if not names:
         return []
     text = f"{plural(len(names), 'index is', 'indexes are')} invalid: {_listed(names)}."
-    remedy = "Drop each (DROP INDEX CONCURRENTLY), and make it anew."
+    text += " Not proven to be this migration's, so left as they are."
+    remedy = "Find out whose they are; drop each (DROP INDEX CONCURRENTLY), and make it anew."
     return [Check("migration.invalid_indexes", "Invalid indexes", WARNING, len(names), message=text, remedy=remedy)]
+
+
+def _leftovers(result: Dict[str, Any]) -> List[Check]:
+    dropped, resumed = result["dropped_indexes"], result["resumed"]
+    if not dropped and not resumed:
+        return []
+    texts = []
+    if dropped:
+        names = _listed([each["index"] for each in dropped])
+        texts.append(f"{plural(len(dropped), 'invalid index', 'invalid indexes')} of this migration dropped: {names}.")
+    if resumed:
+        found = _listed([each["found"] for each in resumed])
+        texts.append(f"{plural(len(resumed), 'statement')} left out, done by an earlier attempt: {found}")
+    details = {"dropped": dropped[:50], "resumed": resumed[:50]}
+    count = len(dropped) + len(resumed)
+    return [Check("migration.leftovers", "Half done before", OK, count, message=" ".join(texts), details=details)]
 
 
 def _ended(result: Dict[str, Any]) -> List[Check]:

@@ -39,6 +39,7 @@ AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = cur
 class Session:
     """A connection in autocommit that holds no snapshot, so that nothing concurrent waits for it.
 
+    :ivar path: schemas that the project's sessions look names up in, as far as they have told
     :ivar waits: what the project's session waited for: locktype, mode, on, seconds, blockers, statement
     """
 
@@ -50,6 +51,7 @@ class Session:
         #: Locks that a statement outside a transaction was seen with in this attempt, by its number.
         self.seen: Dict[int, List[Dict[str, Any]]] = {}
         self.attempt = 0
+        self.path: List[str] = []
         self._open: Dict[Any, Dict[str, Any]] = {}
         self._cancelled: Optional[int] = None
         self.token = {

@@ -1,0 +1,96 @@
+"""Statements read by their grammar, and whose an invalid index is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import tokens
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.leftovers import Invalid, owned
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.tokens import Claim, claims, with_names
+
+
+@pytest.mark.parametrize(
+    ("sql", "claim"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", Claim("create", ("", "i"), ("", "t"), True)),
+        (
+            'create /* index x on y */ unique index concurrently if not exists "I ""x" on only S."T.u" using gin (a)',
+            Claim("create", ("s", 'I "x'), ("s", "T.u"), True),
+        ),
+        ("CREATE INDEX CONCURRENTLY ON t (a) -- ON u", Claim("create", None, ("", "t"), True)),
+        ("CREATE INDEX grün ON straße (a)", Claim("create", ("", "grün"), ("", "straße"), False)),
+        ("CREATE INDEX i ON a.b.c (d)", None),
+        ("CREATE TABLE i (t int)", None),
+        ("DROP INDEX CONCURRENTLY IF EXISTS s.i", Claim("drop", ("s", "i"), None, True)),
+        ("REINDEX INDEX CONCURRENTLY s.i", Claim("reindex", ("s", "i"), None, True)),
+        ("REINDEX (VERBOSE, CONCURRENTLY) TABLE t", Claim("reindex", None, ("", "t"), True)),
+        ("REINDEX (CONCURRENTLY false) TABLE t", Claim("reindex", None, ("", "t"), False)),
+        ("REINDEX SCHEMA CONCURRENTLY s", Claim("reindex", None, None, True, True)),
+        (
+            "ALTER TABLE IF EXISTS ONLY t ADD CONSTRAINT c CHECK (a IN (1, 2) AND b <> $x$NOT VALID$x$) NOT VALID",
+            Claim("constraint", ("", "c"), ("", "t"), True),
+        ),
+        ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)", None),
+        ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID, ADD b int", None),
+        ("ALTER TABLE t ADD b int, ADD CONSTRAINT c CHECK (a > 0) NOT VALID", None),
+        ("CREATE INDEX i ON t (a) WHERE b = 'never ends", None),
+    ],
+)
+def test_what_a_statement_makes(sql: str, claim: Claim | None) -> None:
+    assert claims([sql]) == ([] if claim is None else [claim])
+
+
+def test_the_same_statement_under_another_name() -> None:
+    (index,) = tokens.read(
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"i\" ON s.t (a jsonb_path_ops, (b->>'ü')) WHERE c <>1.5e3"
+    )
+    assert with_names(index, "n", "x.y") == (
+        "CREATE UNIQUE INDEX n ON x.y ( a jsonb_path_ops , ( b ->> 'ü' ) ) WHERE c <> 1.5e3"
+    )
+    (constraint,) = tokens.read(
+        "ALTER TABLE ONLY s.t ADD CONSTRAINT \"C\" CHECK (a ~ E'\\\\d' OR b::int >=2) NOT VALID;"
+    )
+    assert with_names(constraint, "n") == (
+        "ALTER TABLE ONLY s . t ADD CONSTRAINT n CHECK ( a ~ E'\\\\d' OR b :: int >= 2 ) NOT VALID"
+    )
+
+
+def resolve(name: tuple[str, str], what: str) -> Any:
+    """All names lie in s; the index i and the one with the long name serve s.t."""
+    return ("s", name[1]) if what == "table" else ("s", "t")
+
+
+def index(name: str, table: str = "t", oid: int = 1) -> Invalid:
+    return Invalid(oid, ("s", name), ("s", table), True, [])
+
+
+LONG = "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("found", "sql", "before", "whose"),
+    [
+        (index("i"), "CREATE INDEX CONCURRENTLY i ON t (a)", None, True),
+        (index("i"), "CREATE INDEX CONCURRENTLY i ON t (a)", [], True),
+        # It was there when these began.
+        (index("i"), "CREATE INDEX CONCURRENTLY i ON t (a)", [1], False),
+        (index("i", "u"), "CREATE INDEX CONCURRENTLY i ON t (a)", None, False),
+        (index("j"), "CREATE INDEX CONCURRENTLY i ON t (a)", [], False),
+        (index("i"), "CREATE INDEX i ON t (a)", [], False),
+        (index("t_a_idx"), "CREATE INDEX CONCURRENTLY ON t (a)", [], True),
+        (index("t_a_idx"), "CREATE INDEX CONCURRENTLY ON t (a)", None, False),
+        (index("i_ccnew"), "CREATE INDEX CONCURRENTLY ON t (a)", [], False),
+        (index("i_ccnew"), "REINDEX INDEX CONCURRENTLY i", None, True),
+        (index("i_ccold12"), "REINDEX INDEX CONCURRENTLY i", None, True),
+        (index("j_ccnew"), "REINDEX INDEX CONCURRENTLY i", None, False),
+        (index("i"), "REINDEX INDEX CONCURRENTLY i", None, False),
+        (index(LONG[:57] + "_ccnew"), f"REINDEX INDEX CONCURRENTLY {LONG}", None, True),
+        (index("j_ccnew"), "REINDEX TABLE CONCURRENTLY t", None, True),
+        (index("j_ccnew", "u"), "REINDEX TABLE CONCURRENTLY t", [], False),
+        (index("j_ccnew", "u"), "REINDEX SCHEMA CONCURRENTLY s", None, False),
+        (index("j_ccnew", "u"), "REINDEX SCHEMA CONCURRENTLY s", [], True),
+    ],
+)
+def test_whose_an_invalid_index_is(found: Invalid, sql: str, before: list[int] | None, whose: bool) -> None:
+    assert owned(found, claims([sql]), before, resolve) is whose
