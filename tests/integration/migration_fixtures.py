@@ -93,6 +93,7 @@ class Project:
             "recovery_point_age": 3600,
             "lock_wait": 0,
             "lock_timeout": 0.5,
+            "blocker_wait": 0.0,
             "statement_timeout": 120.0,
             "concurrent_deadline": 120.0,
             "attempts": 3,

@@ -120,6 +120,32 @@ def test_others_in_the_way_are_named_and_not_ended(project: Project) -> None:
     assert project.at() == ["b2"]
 
 
+def test_it_waits_for_others_to_end_out_of_the_line(project: Project) -> None:
+    """While a long transaction goes on, one short attempt is all that others wait behind."""
+    migrated(project.options(target="a1"))
+    with project.session() as cursor:
+        cursor.execute('SELECT count(*) FROM "user"')
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+        seen: list[float] = []
+
+        def release() -> None:
+            until(lambda: project.run_sql(waiting) != [(0,)])
+            until(lambda: project.run_sql(waiting) == [(0,)])
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                seen.extend([time.monotonic()] if project.run_sql(waiting) != [(0,)] else [])
+                time.sleep(0.05)
+            cursor.connection.rollback()
+
+        thread = threading.Thread(target=release)
+        thread.start()
+        checks, result = migrated(project.options(attempts=3, blocker_wait=300.0))
+        thread.join()
+    assert bad(checks) == {}
+    assert result["done"][0]["attempts"] == 2
+    assert seen == []
+
+
 def test_a_revision_that_fails_leaves_the_one_before(project: Project) -> None:
     # Without a database its SQL is not known: it looks at rows.
     project.revision(

@@ -88,7 +88,13 @@ options:
   lock_timeout:
     description: Seconds that a statement may wait for a lock, while others wait behind it.
     type: float
-    default: 3.0
+    default: 1.0
+  blocker_wait:
+    description:
+      - Seconds at most, before the next attempt, in which the transactions that were in the way may end. Nobody waits
+        behind the migration meanwhile.
+    type: float
+    default: 120.0
   statement_timeout:
     description: Seconds that a statement in a transaction may take.
     type: float

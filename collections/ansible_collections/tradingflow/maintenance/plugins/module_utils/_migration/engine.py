@@ -346,7 +346,9 @@ class Work:
             # Others who retry must not meet us every time.
             pause = min(options["retry_pause"] * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1.5)  # noqa: S311
             until = time.monotonic() + pause
-            while time.monotonic() < until:
+            # Out of the line: while we do not wait in it, nobody waits behind us.
+            patience = until + options["blocker_wait"]
+            while time.monotonic() < until or (time.monotonic() < patience and not self._session.others_gone()):
                 self._progress.tick()
                 time.sleep(0.1)
 

@@ -10,7 +10,7 @@ import random
 import secrets
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
 from ..database import connected
 from ..errors import LockedError
@@ -29,6 +29,7 @@ _HELD = """SELECT n.nspname, c.relname, c.relkind::text, l.mode FROM pg_locks l 
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = %s AND l.granted AND l.locktype = 'relation'
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"""
+_TRANSACTIONS = "SELECT DISTINCT pid, virtualtransaction FROM pg_locks WHERE pid = ANY(%s)"
 _WHO = """SELECT pid, usename, application_name, state, client_addr::text,
 extract(epoch FROM clock_timestamp() - xact_start)::float, left(query, 200), backend_type
 FROM pg_stat_activity WHERE pid = ANY(%s)"""
@@ -50,6 +51,8 @@ class Session:
         self.waits: List[Dict[str, Any]] = []
         #: Locks that a statement outside a transaction was seen with in this attempt, by its number.
         self.seen: Dict[int, List[Dict[str, Any]]] = {}
+        #: Transactions that were in the way in this attempt, as process and virtual transaction.
+        self._in_the_way: Set[Any] = set()
         self.attempt = 0
         self.path: List[str] = []
         self._open: Dict[Any, Dict[str, Any]] = {}
@@ -98,8 +101,15 @@ class Session:
 
     def begin(self) -> None:
         """A new attempt: what was seen of the last one stays in waits."""
-        self._open, self._cancelled, self.seen = {}, None, {}
+        self._open, self._cancelled, self.seen, self._in_the_way = {}, None, {}, set()
         self.attempt += 1
+
+    def others_gone(self) -> bool:
+        """Whether every transaction that was in the way in this attempt has ended."""
+        if self._in_the_way:
+            pids = sorted({pid for pid, _ in self._in_the_way})
+            self._in_the_way &= {tuple(row) for row in self.rows(_TRANSACTIONS, (pids,))}
+        return not self._in_the_way
 
     def watch(self, answers: Answers) -> None:
         """Looks what the project's session waits for; ends its wait where no timeout of the server's can.
@@ -126,6 +136,8 @@ class Session:
             wait["statement"] = statement["number"]
             wait["seconds"] = round(now - wait["began"], 3)
             pids = [pid for pid in dict.fromkeys(blockers) if pid]
+            if pids:
+                self._in_the_way.update(tuple(row) for row in self.rows(_TRANSACTIONS, (pids,)))
             wait["blockers"] += [
                 who
                 for who in self.named(pids)
