@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="backup health night protection trading"."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="backup change health night protection trading"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import backup, health, night, protection, trading
+from . import backup, health, night, protection, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "backup": backup.main,
     "protection": protection.main,
     "night": night.main,
+    "change": schema_change.main,
 }
 
 
