@@ -12,7 +12,7 @@ from pathlib import Path
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server
-    from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, replace
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
     from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
@@ -35,6 +35,14 @@ def main() -> None:
     def swapped(*arguments: object) -> None:
         swap(*arguments)  # type: ignore[arg-type]
         stop_at("database swapped")
+
+    replaced = replace._all
+
+    def all_replaced(*arguments: object) -> None:
+        replaced(*arguments)  # type: ignore[arg-type]
+        stop_at("rows replaced")
+
+    replace._all = all_replaced  # type: ignore[assignment]
 
     class Steps:
         def __getattr__(self, name: str) -> object:

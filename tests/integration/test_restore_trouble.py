@@ -11,6 +11,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, guards
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import RESTORE
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     BackupError,
     ConfigurationError,
@@ -57,18 +58,34 @@ def test_killed_in_any_phase_and_run_again(world: World, worker: Start, phase: s
 
 
 def test_killed_while_tables_are_restored(world: World, worker: Start) -> None:
+    """Of a dead run nothing is left but old rows, and those are never lost."""
+    role = quoted(f"{world.mark} owner")
+    run_sql(world.admin, f"CREATE ROLE {role}")
+    run_sql(world.database, f"ALTER TABLE orders OWNER TO {role}")
+    world.back_up()
+    run_sql(world.database, "DELETE FROM orders WHERE id > 7")
     chosen = world.options(mode="tables", tables=["public.orders"], replace=True)
-    for phase in ("restore", "put beside", "swap"):
+    for phase in ("restore", "put beside", "prove beside", "swap", "rows replaced"):
         process = worker({**chosen, "hang": phase})
         until(process, phase)
         process.kill()
         process.wait()
+        assert world.value("SELECT count(*) FROM orders") == (500 if phase == "rows replaced" else 7)
         if phase == "swap":
             engine.run(world.options(mode="remove_old", remove_old=[_beside(world)]), Progress())
-    checks, _, _ = restored(chosen)
+    checks, result, _ = restored(chosen)
     assert bad(checks) == {}
     assert len(world.databases()) == 1
     assert world.value("SELECT count(*) FROM orders") == 500
+    assert world.value("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tradingflow_restoring%'") == 0
+    schemas = world.value("SELECT json_agg(nspname ORDER BY nspname) FROM pg_namespace WHERE nspname LIKE '%_before_%'")
+    (kept,) = result["kept"]
+    assert schemas[-1] == kept["name"]
+    # Of the run that died after it had put the rows in place.
+    assert [world.value(f"SELECT count(*) FROM {name}.orders") for name in schemas] == [7, 500]
+    assert world.value(f"SELECT count(*) FROM pg_namespace WHERE nspname = '{_beside(world)}'") == 0
+    run_sql(world.database, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+    run_sql(world.admin, f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("phase", ["restore", *AFTER])

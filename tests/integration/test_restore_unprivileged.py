@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, unprivileged
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, logins
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine as restore
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from psycopg2.extensions import encrypt_password
 
@@ -180,7 +181,7 @@ def test_whole(world: World, mallory: Mallory) -> None:
 def test_roles_that_cannot_log_in_and_who_insists(
     world: World, mallory: Mallory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unprivileged, "encrypt_password", lambda _password, *more: encrypt_password("another", *more))
+    monkeypatch.setattr(logins, "encrypt_password", lambda _password, *more: encrypt_password("another", *more))
     _, result, _ = restored(world.options(reader=mallory.reader))
     assert "cannot log in" in result["problem"]["message"]
     assert "restore_overrides: [source_functions]" in result["problem"]["remedy"]
@@ -219,6 +220,44 @@ def planted_in(server: Any) -> list[str]:
             return [row[0] for row in cursor.fetchall()]
     finally:
         found.close()
+
+
+PLANTED_IN = [
+    "mallory.checked",
+    "mallory.parts",
+    "mallory.paired",
+    "mallory.built_in",
+    "public.lent",
+    "public.accounts",
+]
+
+
+def test_single_tables_beside_and_in_place(world: World, mallory: Mallory) -> None:
+    """In the database that is there, live functions run: no superuser's rights for them either."""
+    run_sql(world.database, "ALTER TABLE mallory.checked ENABLE ALWAYS TRIGGER fires")
+    chosen = world.options(mode="tables", tables=PLANTED_IN, reader=mallory.reader)
+    mallory.forget()
+    checks, result, _ = restored({**chosen, "confirm": None})
+    assert mallory.planted() == []
+    assert bad(checks) == {}
+    schema = f"restored_{world.point['id'].lower().replace('-', '_')}"
+    owner = f"SELECT relowner::regrole::text FROM pg_class WHERE oid = '{schema}_1.checked'::regclass"
+    assert world.value(owner) == quoted(mallory.name)
+    assert left_over(world) is True
+    remove_old(world, schema + "_1", schema + "_2")
+    run_sql(world.database, "DELETE FROM mallory.paired; DELETE FROM mallory.checked WHERE i < 9; DELETE FROM lent")
+    mallory.forget()
+    checks, result, _ = restored({**chosen, "replace": True})
+    assert mallory.planted() == []
+    assert bad(checks) == {}
+    assert [world.value(f"SELECT count(*) FROM {name}") for name in PLANTED_IN] == [50, 50, 10, 2, 2, 10]
+    assert left_over(world) is True
+    (kept,) = [each["name"] for each in result["kept"] if "mallory" in each["name"]]
+    assert world.value(f"SELECT count(*) FROM {kept}.checked") == 42
+
+
+def remove_old(world: World, *names: str) -> None:
+    restore.run(world.options(mode="remove_old", remove_old=list(names)), Watched())
 
 
 OWNED = """
@@ -296,6 +335,24 @@ def test_owners_of_all_kinds_have_what_they_had(world: World, drill_options: Mak
         result = drill.run(chosen, Watched())
         assert result["problem"] is None
         assert statuses(result, chosen) == {"drill.rpo": "critical"}
+        limit = f"ALTER DATABASE {quoted(world.name)} CONNECTION LIMIT "
+        chosen = world.options(mode="tables", schemas=["public", "closed"], replace=True)
+        _, result, _ = restored(chosen)
+        assert "too many connections" in result["problem"]["message"]
+        assert "restore_overrides: [source_functions]" in result["problem"]["remedy"]
+        run_sql(world.admin, limit + "-1")
+        run_sql(world.database, "DELETE FROM lines WHERE id > 5; UPDATE heir SET more = 'x'")
+        checks, result, _ = restored(chosen)
+        assert bad(checks) == {}
+        run_sql(world.admin, limit + "0")
+        assert world.value("SELECT json_build_array((SELECT count(*) FROM lines), (SELECT more FROM heir))") == [
+            20,
+            "d",
+        ]
+        kept = [each["name"] for each in result["kept"]]
+        remove_old(world, *kept)
+        assert world.value(RIGHTS) == wanted
+        assert left_over_roles(world) == 0
     finally:
         for name in world.databases():
             for role in names.values():

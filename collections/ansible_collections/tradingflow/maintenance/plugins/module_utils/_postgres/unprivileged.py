@@ -14,26 +14,16 @@ DEFINER), as the planner calls immutable ones for anybody who only looks at a ta
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager, suppress
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-from ..database import connected, quoted
-from ..errors import DatabaseError, RestoreError
+from ..database import quoted
+from ..errors import RestoreError
+from .logins import READS_ALL, Logins, allow, powerful
 from .sql import NotUnderstood, literal
 from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
 
-try:
-    import psycopg2
-    from psycopg2.extensions import encrypt_password
-except ImportError:
-    psycopg2 = encrypt_password = None  # type: ignore[assignment]
-
 #: What is validated against rows as whoever adds it.
 _VALIDATED = ("CHECK CONSTRAINT", "FK CONSTRAINT")
-#: Roles of ours that were left by whoever died do not let anybody in for longer.
-_VALID = "2 days"
-#: First version with a role that reads everything.
-READS_ALL = 140000
 
 # Flips a function as soon as it belongs to somebody who is no superuser, and marks it, so that it can be flipped back.
 # Where it is asked for, gives one a search_path that has none.
@@ -64,10 +54,6 @@ ALTER EVENT TRIGGER {name} ENABLE ALWAYS"""
 
 _MARKED = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE %s = ANY(p.proconfig)"
 
-_TREE = """
-SELECT n.nspname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass))"""
-
 Run = Callable[[Dict[str, Any], List[Entry]], None]
 
 
@@ -95,9 +81,11 @@ class Unprivileged:
         self._trusted = trusted
         self._path = ", ".join(map(quoted, search_path))
         self._mark = f"tradingflow.restoring_{secrets.token_hex(6)}"
-        self._password = secrets.token_urlsafe(24)
+        self._logins = Logins(made)
         self._begun = self._guarded = False
         self._others: Set[str] = set()
+        #: Of these, those whose members could become superusers: nobody is made one.
+        self._powerful: Set[str] = set()
         self._limit = -1
         self._numbers = {each.number: each for each in contents.entries}
         self._tables = {(each.schema, each.name): each for each in contents.entries if each.kind == "TABLE"}
@@ -111,7 +99,7 @@ class Unprivileged:
     def _begin(self) -> None:
         self._begun = True
         owners = {entry.owner for entry in self._contents.entries if entry.owner}
-        with self._superuser() as cursor:
+        with self._logins.superuser() as cursor:
             cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
             # Where nobody but superusers owns anything, there is nobody who could have planted anything.
             others = owners - {row[0] for row in cursor.fetchall()}
@@ -128,9 +116,8 @@ class Unprivileged:
             cursor.execute("SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
             self._limit = int(cursor.fetchone()[0])
             cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT -1")
-            version = cursor.connection.server_version
-        if version >= READS_ALL:
-            self.reader = self._login(self._role("", "BYPASSRLS"))
+            self._powerful = set(powerful(cursor))
+        self.reader = self._logins.reader(f"{self._name}_r")
 
     def restore(self, entries: List[Entry], run: Run) -> None:
         """Restores entries, each by whom it is safe.
@@ -154,7 +141,7 @@ class Unprivileged:
     def _parts(self, entries: List[Entry]) -> List[Tuple[Optional[str], List[Entry]]]:
         """Entries in order, by the owner who restores them; None is the superuser."""
         validated = {each.number: each.owner for each in entries if each.kind in _VALIDATED}
-        validated = {number: owner for number, owner in validated.items() if owner in self._others}
+        validated = {number: owner for number, owner in validated.items() if owner in self._others - self._powerful}
         if not self._others or not (validated or any(each.kind == ROWS for each in entries)):
             return [(None, entries)]
         early: List[Entry] = []
@@ -181,18 +168,19 @@ class Unprivileged:
 
     def _as(self, owner: str, entries: List[Entry]) -> Dict[str, Any]:
         """The option "database" as a role that may do for an owner what is to be done, and no more."""
-        owner = owner if owner in self._others else ""
+        owner = owner if owner in self._others - self._powerful else ""
         if owner not in self._roles:
             self._roles[owner] = self._role(owner)
         role = self._roles[owner]
-        with self._superuser() as cursor:
+        with self._logins.superuser() as cursor:
             for each in entries:
                 if each.kind == ROWS:
-                    self._allow(cursor, role, self._filled(each), "INSERT")
+                    table = self._filled(each)
+                    allow(cursor, role, table.schema, table.name, "INSERT")
                 for needed in self._looked_at(each):
                     # With SELECT all rows are looked at in one query, else one by one as the tables' owners.
-                    self._allow(cursor, role, needed, "REFERENCES", "SELECT")
-        return self._login(role)
+                    allow(cursor, role, needed.schema, needed.name, "REFERENCES", "SELECT")
+        return self._logins.login(role)
 
     def _looked_at(self, entry: Entry) -> List[Entry]:
         """Tables that a foreign key is about."""
@@ -202,64 +190,20 @@ class Unprivileged:
         near += [self._numbers[number] for each in near for number in each.needs if number in self._numbers]
         return [each for each in near if each.kind == "TABLE"]
 
-    @staticmethod
-    def _allow(cursor: Any, role: str, table: Entry, *rights: str) -> None:
-        """Gives a role rights on a table and its partitions that it does not have already."""
-        name = f"{quoted(table.schema)}.{quoted(table.name)}"
-        cursor.execute(_TREE, (name, name))
-        for schema, partition in cursor.fetchall():
-            cursor.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", (role, schema))
-            if not cursor.fetchone()[0]:
-                cursor.execute(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
-            for right in rights:
-                cursor.execute("SELECT has_table_privilege(%s, %s, %s)", (role, partition, right))
-                if not cursor.fetchone()[0]:
-                    cursor.execute(f"GRANT {right} ON TABLE {partition} TO {quoted(role)}")
-
-    def _role(self, owner: str, *attributes: str) -> str:
-        role = f"{self._name}_{len(self._roles)}" if not attributes else f"{self._name}_reader"
-        with self._superuser() as cursor:
-            # The password itself would be in the server's log.
-            verifier = encrypt_password(self._password, role, cursor.connection, "scram-sha-256")
-            cursor.execute("SELECT (now() + %s::interval)::text", (_VALID,))
-            cursor.execute(
-                f"CREATE ROLE {quoted(role)} LOGIN {' '.join(attributes)} PASSWORD %s VALID UNTIL %s",
-                (verifier, cursor.fetchone()[0]),
-            )
-            if owner:
-                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(role)}")
-            elif cursor.connection.server_version >= READS_ALL:
-                # Superusers' functions may look at superusers' tables; who reads does at all.
-                cursor.execute(f"GRANT pg_read_all_data TO {quoted(role)}")
-            cursor.execute("SELECT has_database_privilege(%s, %s, 'CONNECT')", (role, self._made["name"]))
-            if not cursor.fetchone()[0]:
-                cursor.execute(f"GRANT CONNECT ON DATABASE {quoted(self._made['name'])} TO {quoted(role)}")
-        return role
-
-    def _login(self, role: str) -> Dict[str, Any]:
-        chosen = {**self._made, "user": role, "password": self._password}
-        try:
-            with connected(chosen):
-                return chosen
-        except DatabaseError as error:
-            raise RestoreError(
-                f"Rows of others than superusers are not loaded as a superuser, and {role} cannot log in:"
-                f" {error.message}",
-                "Let roles log in from here with a password (pg_hba.conf: scram-sha-256).",
-            ) from None
-
-    @contextmanager
-    def _superuser(self) -> Iterator[Any]:
-        with connected(self._made, statement_timeout=0, pinned=True) as connection, connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = off; SET lock_timeout = 0")
-            yield cursor
+    def _role(self, owner: str) -> str:
+        role = f"{self._name}_{len(self._roles)}"
+        if owner:
+            return self._logins.make(role, members_of=[owner])
+        with self._logins.superuser() as cursor:
+            reads = cursor.connection.server_version >= READS_ALL
+        # Superusers' functions may look at superusers' tables; who reads does at all.
+        return self._logins.make(role, members_of=["pg_read_all_data"] if reads else [])
 
     def end(self) -> None:
         """Before it is handed over: everything is as the dump says, and our roles are gone."""
         if not self._guarded:
             return
-        roles = [*self._roles.values(), *([str(self.reader["user"])] if self.reader is not self._made else [])]
-        with self._superuser() as cursor:
+        with self._logins.superuser() as cursor:
             cursor.execute(f"DROP EVENT TRIGGER {quoted(self._name)}; DROP SCHEMA {quoted(self._name)} CASCADE")
             cursor.execute(_MARKED, (f"{self._mark}=on",))
             for (name,) in cursor.fetchall():
@@ -267,19 +211,8 @@ class Unprivileged:
             cursor.execute(_MARKED, (f"{self._mark}_path=on",))
             for (name,) in cursor.fetchall():
                 cursor.execute(f"ALTER ROUTINE {name} RESET search_path RESET {quoted(self._mark + '_path')}")
-            for role in roles:
-                cursor.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}")
             if self._others:
                 cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT {self._limit}")
+        self._logins.drop()
         self.reader, self._guarded = self._made, False
         self._roles, self._others = {}, set()
-
-
-def drop_roles(connection: Any, prefix: str) -> None:
-    """Removes roles of ours that a dead run left, once the databases in the making are gone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT rolname FROM pg_roles WHERE left(rolname, %s) = %s", (len(prefix), prefix))
-        for (name,) in cursor.fetchall():
-            # One that still has rights somewhere cannot go, and does not let anybody in for long.
-            with suppress(psycopg2.errors.DependentObjectsStillExist):
-                cursor.execute(f"DROP ROLE {quoted(name)}")

@@ -76,9 +76,31 @@ def rows_of(contents: Contents, tables: Tables) -> List[Entry]:
     """The entries that bring the rows of some tables, and then make indexes and keys of all, and set sequences."""
     wanted = set(tables)
     rows = [each for each in contents.entries if each.kind == toc.ROWS and (each.schema, each.name) in wanted]
-    last = [each for each in contents.entries if each.kind in _INDEXES and each.section == toc.POST_DATA]
+    last = _with_needed(
+        contents, [each for each in contents.entries if each.kind in _INDEXES and each.section == toc.POST_DATA]
+    )
     numbers = [each for each in contents.entries if each.kind == "SEQUENCE SET"]
     return rows + numbers + last + toc.of_these(contents, {each.number for each in last})
+
+
+def of_copies(contents: Contents) -> List[Entry]:
+    """All entries of a dump of schemas but what makes these."""
+    made = {each.number for each in contents.entries if each.kind == "SCHEMA"}
+    skipped = (*_ALWAYS, "SCHEMA", "DEFAULT ACL")
+    found = [each for each in contents.entries if each.kind not in skipped]
+    return [each for each in found if not (each.kind in toc.OF_OTHERS and made & set(each.needs))]
+
+
+def _with_needed(contents: Contents, entries: List[Entry]) -> List[Entry]:
+    """Entries with what they need of the same section: a function whose body groups by a key comes after that key."""
+    late = {each.number: each for each in contents.entries if each.section == toc.POST_DATA}
+    found, left = set(), [each.number for each in entries]
+    while left:
+        number = left.pop()
+        if number in late and number not in found:
+            found.add(number)
+            left += late[number].needs
+    return [each for each in contents.entries if each.number in found]
 
 
 def moved(contents: Contents, tables: Tables) -> List[Tuple[Tuple[str, str], Tuple[str, str]]]:

@@ -10,11 +10,12 @@ import errno
 import http.client
 import os
 import socket
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from .._http.request import context, get, replica
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MaintenanceError
 from ..refusal import Refusal
 from ..words import human, printable
 from .options import OVERRIDES, parts_of
@@ -41,6 +42,18 @@ def standing(refusals: List[Refusal], options: Dict[str, Any]) -> Tuple[List[Ref
 def insist(word: str) -> str:
     """How to insist, for a remedy."""
     return f"or insist: restore_overrides: [{word}] ({OVERRIDES[word]}) and restore_reason"
+
+
+@contextmanager
+def or_trusted() -> Iterator[None]:
+    """Where a role without a superuser's rights may not do something, says how to do without it."""
+    try:
+        yield
+    except MaintenanceError as error:
+        if "permission denied" not in error.message and "cannot log in" not in error.message:
+            raise
+        remedy = f"{error.remedy} Or restore with all of a superuser's rights: restore_overrides: [source_functions]"
+        raise type(error)(error.message, f"{remedy} ({OVERRIDES['source_functions']}) and restore_reason.") from None
 
 
 def of_environment(options: Dict[str, Any], point: Dict[str, Any]) -> List[Refusal]:

@@ -10,14 +10,15 @@ from typing import Any, Dict, List, Tuple
 
 from .._postgres import measuring, programs, proof, server, snapshot
 from .._postgres.restoring import FREE, as_name, run_program
-from .._postgres.toc import ROWS
+from .._postgres.toc import ROWS, Contents, Entry, write_list
 from .._work.job import RESTORE
 from ..checks import OK, Check
 from ..database import connected, quoted
 from ..errors import ConfigurationError, RestoreError
 from ..refusal import Refusal
 from . import archive, directories, guards, needs
-from .logical import Logical, renamed
+from .live import Live
+from .logical import Logical
 from .replace import dependents, replace
 from .state import State
 
@@ -46,6 +47,7 @@ class Parts(Logical):
             raise ConfigurationError(
                 "pg_dump is older than the server.", "Install the client of its version, or set restore_pg_bin_dir."
             )
+        self.copied: Contents
         self.schema = f"restored_{server.lower_id(job.point['id'])}"
 
     def objects(self, job: Any) -> List[Dict[str, Any]]:
@@ -68,8 +70,9 @@ class Parts(Logical):
         self.alone(job)
         before, dropped = dict(state.run), self.drop_temporaries(job)
         if before or dropped:
-            text = f"The restore {before.get('id', 'before')} did not end: {len(dropped)} databases in the making were"
-            job.found.append(f"{text} removed. This run starts over.")
+            text = f"The restore {before.get('id', 'before')} did not end."
+            text += f" What it had half made was removed: {', '.join(dropped)}." if dropped else ""
+            job.found.append(f"{text} This run starts over.")
         state.check_kind("database", "files", "cluster")
         directories.remove_made(before)
         state.end()
@@ -133,14 +136,19 @@ class Parts(Logical):
         job.progress.phase("put beside")
         schemas = self._into_schemas(made, leaves + holders)
         target = server.named(self.options["database"], self.target)
-        self._copy(job, made, target, sorted(schemas.values()))
+        with guards.or_trusted(), self._live(job, target, "t") as live:
+            self._copy(job, made, live, sorted(schemas.values()))
+            job.progress.phase("prove beside")
+            self._prove(job, live.hands, recorded, schemas)
+            self._hand_over(job, made, live, sorted(schemas.values()))
         job.changed = True
-        self.drop_temporaries(job)
-        self._prove(job, target, recorded, schemas)
+        with server.elsewhere(self.options["database"], self.target) as connection:
+            server.drop(connection, self.temporary)
         self._say(job, target, schemas, leaves)
         if self.options["replace"]:
             job.progress.phase("swap")
-            kept = replace(target, leaves, schemas, recorded, job.run_id)
+            with guards.or_trusted(), self._live(job, target, "s") as live:
+                kept = replace(live, leaves, schemas, recorded, job.run_id)
             for name in kept:
                 state.keep("schema", f"{self.target}: {name}", job.point["id"], state.run["started_at"])
                 job.kept.append({"kind": "schema", "name": name})
@@ -213,7 +221,7 @@ class Parts(Logical):
             each["schema"] = names[each["schema"], each["name"]]["schema"]
         sources = {name: source for source, name in schemas.items()}
         roots = {(sources.get(schema, schema), name): root for (schema, name), root in roots.items()}
-        checks = [renamed(check) for check in proof.of_tables(*proof.at_roots(recorded, measured, roots))]
+        checks = [proof.renamed(check) for check in proof.of_tables(*proof.at_roots(recorded, measured, roots))]
         job.checks = [check for check in job.checks if check.id not in {each.id for each in checks}] + checks
         wrong = [check for check in checks if check.status == "critical"]
         if wrong:
@@ -235,7 +243,11 @@ class Parts(Logical):
                 server.run(connection, f"ALTER TABLE {source} SET SCHEMA {quoted(schemas[schema])}")
         return schemas
 
-    def _copy(self, job: Any, made: Dict[str, Any], target: Dict[str, Any], schemas: List[str]) -> None:
+    def _live(self, job: Any, target: Dict[str, Any], letter: str) -> Live:
+        trusted = "source_functions" in self.options["overrides"]
+        return Live(target, f"{self.temporary}_{letter}", job.place, trusted=trusted)
+
+    def _copy(self, job: Any, made: Dict[str, Any], live: Live, schemas: List[str]) -> None:
         folder, tick = job.folder / "beside", job.progress.tick
         arguments = [
             self.tools["pg_dump"],
@@ -246,9 +258,26 @@ class Parts(Logical):
         ]
         arguments += [f"--schema={schema}" for schema in schemas]
         run_program([*arguments, f"--dbname={as_name(made['name'])}"], made, tick, kind=RESTORE)
-        into = [self.tools["pg_restore"], "--single-transaction", "--exit-on-error", "--no-password"]
-        into += [f"--dbname={as_name(target['name'])}", str(folder)]
-        run_program(into, target, tick, kind=RESTORE, PGOPTIONS=f"{FREE} {server.quiet(self.facts['version'])}")
+        live.may_make(made, schemas)
+        self.copied = archive.read(self.tools["pg_restore"], folder)
+        entries = archive.of_copies(self.copied)
+        self._into(job, live.hands, [each for each in entries if each.kind != "ACL"], f"{FREE} {live.options}")
+
+    def _hand_over(self, job: Any, made: Dict[str, Any], live: Live, schemas: List[str]) -> None:
+        live.hand_over(made, schemas)
+        rights = [each for each in archive.of_copies(self.copied) if each.kind == "ACL"]
+        if rights:
+            self._into(job, live.target, rights, f"{FREE} {server.quiet(self.facts['version'])}")
+        with live.superuser() as connection:
+            live.finished(connection, schemas)
+
+    def _into(self, job: Any, database: Dict[str, Any], entries: List[Entry], options: str) -> None:
+        """Restores entries of the copies into the database that is there, all or none."""
+        write_list(job.folder / "copies.list", entries)
+        into = [self.tools["pg_restore"], "--single-transaction", "--exit-on-error", "--no-password", "--no-owner"]
+        into += [f"--use-list={job.folder / 'copies.list'}", f"--dbname={as_name(database['name'])}"]
+        into.append(str(job.folder / "beside"))
+        run_program(into, database, job.progress.tick, kind=RESTORE, PGOPTIONS=options)
 
     def _say(self, job: Any, target: Dict[str, Any], schemas: Dict[str, str], leaves: List[Tuple[str, str]]) -> None:
         where = ", ".join(f"{source} in {name}" for source, name in schemas.items())

@@ -19,7 +19,6 @@ from ..errors import DatabaseError, RestoreError
 from . import loss
 from .dropped import Closed
 from .heartbeats import GLANCE, floor_of, heartbeats, judged, locked, unreadable
-from .logical import renamed
 from .login import let_in
 from .state import State
 from .timeline import proven
@@ -92,7 +91,7 @@ class Proof:
         exact = job.point["engine"].get("exact") and mode.wanted.value == job.point["engine"]["restore_point"]
         if exact and job.point["database"]["name"] == database["name"]:
             compared = proof.compare(database, job.point, mode.options["jobs"], job.progress.tick)
-            job.checks += [renamed(check) for check in compared]
+            job.checks += [proof.renamed(check) for check in compared]
         wrong = [check for check in job.checks if check.status == "critical"]
         if wrong:
             raise RestoreError(

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Tuple
 
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
 from ..errors import RestoreError
+from .live import Live
 
 Tables = List[Tuple[str, str]]
 
@@ -49,13 +50,13 @@ def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
     with connected(database, statement_timeout=0, pinned=True) as connection:
         found = [
             f"foreign key {name} of {source} to {goal}"
-            for name, source, goal, _columns, _others in server.rows(connection, _KEYS, (tuple(tables),))
+            for name, source, goal, _columns, _others in _keys(connection, tables)
         ]
         return found + [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
 
 
 def replace(
-    database: Dict[str, Any], tables: Tables, schemas: Dict[str, str], recorded: List[Dict[str, Any]], run_id: str
+    live: Live, tables: Tables, schemas: Dict[str, str], recorded: List[Dict[str, Any]], run_id: str
 ) -> List[str]:
     """Replaces the rows of tables by those of their restored twins, all of them or none.
 
@@ -64,7 +65,7 @@ def replace(
     :returns: names of the schemas in which the old rows are
     :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
     """
-    with snapshot.opened(database) as taken:
+    with snapshot.opened(live.target) as taken:
         measurable = {(table["schema"], table["name"]): table for table in taken.tables()}
         roots = proof.hashed(taken)
     missing = [f"{schema}.{name}" for schema, name in tables if (schema, name) not in measurable]
@@ -74,23 +75,52 @@ def replace(
             "They lie beside, in the schema restored_*: move them in place by hand (ALTER TABLE ... SET SCHEMA).",
         )
     kept = _kept(schemas, run_id)
-    with connected(database, statement_timeout=0) as connection:
+    with connected(live.target, pinned=True) as connection:
+        near = {each for _name, *ends, _columns, _others in _keys(connection, tables) for each in ends}
+        sequences = [row[0] for each in tables for row in server.rows(connection, _SEQUENCES, (_name(*each),))]
+    live.may_replace(tables, schemas, kept, sorted(near))
+    live.may_count_on(sequences)
+    try:
+        _all(live, tables, schemas, kept, lambda connection: _check_rows(connection, measurable, recorded, roots))
+    except BaseException:
+        # The copies stay beside, and there are no old rows.
+        with live.superuser() as connection:
+            live.finished(connection, schemas.values())
+            for schema in kept.values():
+                server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
+        raise
+    with live.superuser() as connection:
+        for schema in schemas.values():
+            server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
+        live.finished(connection, kept.values())
+    return sorted(kept.values())
+
+
+def _all(
+    live: Live, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], check: Callable[[Any], None]
+) -> None:
+    """The one transaction, by whoever has no superuser's rights."""
+    with connected(live.hands, statement_timeout=0) as connection:
         server.run(connection, snapshot.SETTINGS)
         server.run(connection, "SET default_transaction_read_only = off")
-        server.be_quiet(connection)
+        if not live.apart:
+            server.be_quiet(connection)
         server.run(connection, "BEGIN")
-        names = ", ".join(f"{quoted(schema)}.{quoted(name)}" for schema, name in tables)
+        names = ", ".join(_name(*each) for each in tables)
         server.run(connection, f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
-        for schema in kept.values():
-            server.run(connection, f"CREATE SCHEMA {quoted(schema)}")
         for schema, name in tables:
             _one(connection, schema, name, schemas[schema], kept[schema])
         _check_keys(connection, tables)
-        _check_rows(connection, measurable, recorded, roots)
-        for schema in schemas.values():
-            server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
+        check(connection)
         server.run(connection, "COMMIT")
-    return sorted(kept.values())
+
+
+def _name(schema: str, name: str) -> str:
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+def _keys(connection: Any, tables: Tables) -> List[Tuple[Any, ...]]:
+    return server.rows(connection, _KEYS, (tuple(tables),))
 
 
 def _kept(schemas: Iterable[str], run_id: str) -> Dict[str, str]:
@@ -103,7 +133,7 @@ def _kept(schemas: Iterable[str], run_id: str) -> Dict[str, str]:
 
 
 def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
-    table, other = f"{quoted(schema)}.{quoted(name)}", f"{quoted(twin)}.{quoted(name)}"
+    table, other = _name(schema, name), _name(twin, name)
     columns, others = (server.rows(connection, _COLUMNS, (each,)) for each in (table, other))
     if columns != others:
         here = ", ".join(sorted(f"{each[0]} {each[1]}" for each in set(columns) ^ set(others)))
@@ -112,7 +142,7 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
             f"Its rows lie beside, in {twin}: copy what is wanted by hand.",
         )
     plain = ", ".join(quoted(each[0]) for each in columns if not each[2])
-    server.run(connection, f"CREATE TABLE {quoted(kept)}.{quoted(name)} AS SELECT * FROM ONLY {table}")  # noqa: S608
+    server.run(connection, f"INSERT INTO {quoted(kept)}.{quoted(name)} SELECT * FROM ONLY {table}")  # noqa: S608
     server.run(connection, f"DELETE FROM ONLY {table}")  # noqa: S608 quoted
     rows = f"({plain}) OVERRIDING SYSTEM VALUE SELECT {plain}" if plain else "SELECT"
     server.run(connection, f"INSERT INTO {table} {rows} FROM ONLY {other}")
@@ -126,7 +156,7 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
 
 def _check_keys(connection: Any, tables: Tables) -> None:
     broken = []
-    for name, source, goal, columns, others in server.rows(connection, _KEYS, (tuple(tables),)):
+    for name, source, goal, columns, others in _keys(connection, tables):
         same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(columns, others))  # noqa: B905
         full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in columns)
         query = f"SELECT count(*) FROM {source} s WHERE {full} AND NOT EXISTS (SELECT FROM {goal} g WHERE {same})"  # noqa: S608

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Roles of ours that log in without a superuser's rights, for what may call functions of others.
+
+Neither SET ROLE nor SET SESSION AUTHORIZATION leads out of them, as they do out of a superuser's session that only
+pretends to be somebody else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager, suppress
+from typing import Any, Dict, Iterator, List, Sequence
+
+from ..database import connected, quoted
+from ..errors import DatabaseError, RestoreError
+
+try:
+    import psycopg2
+    from psycopg2.extensions import encrypt_password
+except ImportError:
+    psycopg2 = encrypt_password = None  # type: ignore[assignment]
+
+#: Roles of ours that were left by whoever died do not let anybody in for longer.
+_VALID = "2 days"
+#: First version with a role that reads everything.
+READS_ALL = 140000
+
+_TREE = """
+SELECT n.nspname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass))"""
+
+# Roles that may become a superuser, or do on the server's host what only one may. Before version 16 who makes roles may
+# give them any role that is no superuser.
+_POWERFUL = """
+SELECT r.rolname FROM pg_roles r WHERE EXISTS (SELECT FROM pg_roles s
+  WHERE (s.rolsuper OR s.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+         OR s.rolcreaterole AND current_setting('server_version_num')::int < 160000)
+    AND pg_has_role(r.oid, s.oid, 'MEMBER'))"""
+
+
+class Logins:
+    """Makes such roles in one database's server, and removes them again.
+
+    :param database: the option "database", as a superuser
+    """
+
+    def __init__(self, database: Dict[str, Any]) -> None:
+        self.database = database
+        self._password = secrets.token_urlsafe(24)
+        self.names: List[str] = []
+
+    @contextmanager
+    def superuser(self) -> Iterator[Any]:
+        """A cursor for what calls no function of others."""
+        with connected(self.database, statement_timeout=0, pinned=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off; SET lock_timeout = 0")
+            yield cursor
+
+    def make(self, role: str, *attributes: str, members_of: Sequence[str] = ()) -> str:
+        """Makes a role that may connect to the database."""
+        with self.superuser() as cursor:
+            # The password itself would be in the server's log.
+            verifier = encrypt_password(self._password, role, cursor.connection, "scram-sha-256")
+            cursor.execute("SELECT (now() + %s::interval)::text", (_VALID,))
+            cursor.execute(
+                f"CREATE ROLE {quoted(role)} LOGIN {' '.join(attributes)} PASSWORD %s VALID UNTIL %s",
+                (verifier, cursor.fetchone()[0]),
+            )
+            self.names.append(role)
+            for owner in members_of:
+                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(role)}")
+            cursor.execute("SELECT has_database_privilege(%s, %s, 'CONNECT')", (role, self.database["name"]))
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"GRANT CONNECT ON DATABASE {quoted(self.database['name'])} TO {quoted(role)}")
+        return role
+
+    def reader(self, role: str) -> Dict[str, Any]:
+        """The option "database" as a new role that reads everything and may do nothing else.
+
+        Before version 14 there is no right to that, and it is the superuser.
+        """
+        with self.superuser() as cursor:
+            version = cursor.connection.server_version
+        if version < READS_ALL:
+            return self.database
+        return self.login(self.make(role, "BYPASSRLS", members_of=["pg_read_all_data"]))
+
+    def login(self, role: str) -> Dict[str, Any]:
+        """The option "database" as a role that was made.
+
+        :raises RestoreError: the server does not let it in
+        """
+        chosen = {**self.database, "user": role, "password": self._password}
+        try:
+            with connected(chosen):
+                return chosen
+        except DatabaseError as error:
+            remedy = "Let roles log in from here with a password (pg_hba.conf: scram-sha-256)."
+            if "too many connections" in error.message:
+                remedy = "Let more connections in (ALTER DATABASE or ALTER SYSTEM: CONNECTION LIMIT, max_connections)."
+            raise RestoreError(
+                f"Rows of others than superusers are not loaded as a superuser, and {role} cannot log in:"
+                f" {error.message}",
+                remedy,
+            ) from None
+
+    def drop(self) -> None:
+        """Removes the roles that were made."""
+        with self.superuser() as cursor:
+            for role in self.names:
+                cursor.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}")
+        self.names = []
+
+
+def powerful(cursor: Any) -> List[str]:
+    """Roles whose members could do what only a superuser may."""
+    cursor.execute(_POWERFUL)
+    return [row[0] for row in cursor.fetchall()]
+
+
+def allow(cursor: Any, role: str, schema: str, name: str, *rights: str) -> None:
+    """Gives a role rights on a table and its partitions that it does not have already."""
+    table = f"{quoted(schema)}.{quoted(name)}"
+    cursor.execute(_TREE, (table, table))
+    for space, partition in cursor.fetchall():
+        allow_schema(cursor, role, space, "USAGE")
+        for right in rights:
+            cursor.execute("SELECT has_table_privilege(%s, %s, %s)", (role, partition, right))
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"GRANT {right} ON TABLE {partition} TO {quoted(role)}")
+
+
+def allow_schema(cursor: Any, role: str, schema: str, right: str) -> None:
+    """Gives a role a right on a schema that it does not have already."""
+    cursor.execute("SELECT has_schema_privilege(%s, %s, %s)", (role, schema, right))
+    if not cursor.fetchone()[0]:
+        cursor.execute(f"GRANT {right} ON SCHEMA {quoted(schema)} TO {quoted(role)}")
+
+
+def drop_roles(connection: Any, prefix: str, *, owned: bool = False) -> None:
+    """Removes roles of ours that a dead run left.
+
+    :param owned: with what they have in this database
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE left(rolname, %s) = %s", (len(prefix), prefix))
+        for (name,) in cursor.fetchall():
+            if owned:
+                cursor.execute(f"DROP OWNED BY {quoted(name)} CASCADE")
+            # One that still has rights somewhere cannot go, and does not let anybody in for long.
+            with suppress(psycopg2.errors.DependentObjectsStillExist):
+                cursor.execute(f"DROP ROLE {quoted(name)}")

@@ -1,0 +1,272 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tables put into the database that is there, where the functions of whoever may make tables run.
+
+A superuser makes schemas, gives rights and hands over, which calls nothing. All else is done by a role of ours without
+a superuser's rights. What is not finished carries a mark, by which a later run knows what may go.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
+
+from .._postgres import server
+from .._postgres.logins import Logins, allow, allow_schema, drop_roles, powerful
+from .._postgres.sql import literal
+from ..database import connected, quoted
+from ..errors import RestoreError
+
+#: What a schema's comment says of a destination: its copies of tables may go, old rows may not.
+_COPIES = "tradingflow-maintenance: copies that are not finished, "
+_OLD = "tradingflow-maintenance: old rows, not finished, "
+#: Whether anything here belongs to anybody but superusers.
+_OTHERS = """
+SELECT EXISTS (SELECT FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+  WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND NOT r.rolsuper
+    AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+_OWNERS = """
+SELECT n.nspname, c.relname, r.rolname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY(%s) ORDER BY 1, 2"""
+_STATISTICS = """
+SELECT n.nspname, s.stxname, r.rolname FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+JOIN pg_roles r ON r.oid = s.stxowner WHERE n.nspname = ANY(%s) ORDER BY 1, 2"""
+_SPACES = """
+SELECT DISTINCT t.spcname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE n.nspname = ANY(%s)"""
+_UNFINISHED = """
+SELECT n.nspname, obj_description(n.oid, 'pg_namespace') FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+WHERE r.rolsuper AND obj_description(n.oid, 'pg_namespace') IN %s ORDER BY 1"""
+_TABLES = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind <> 'i' AND n.nspname = %s"""
+
+# What schemas hold that may call something, in words that are the same in two databases of one server.
+_SHAPE = """
+WITH those AS (SELECT oid FROM pg_namespace WHERE nspname = ANY(%s)),
+relations AS (SELECT * FROM pg_class WHERE relnamespace IN (SELECT oid FROM those)),
+found(what) AS (
+  SELECT json_build_array('object', pg_describe_object(d.classid, d.objid, d.objsubid)) FROM pg_depend d
+  WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid IN (SELECT oid FROM those)
+  UNION ALL SELECT json_build_array('table', oid::regclass, pg_get_partkeydef(oid)) FROM relations WHERE relkind = 'p'
+  UNION ALL SELECT json_build_array('column', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
+    a.attgenerated, pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_attribute a JOIN relations r ON r.oid = a.attrelid
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL SELECT json_build_array('index', pg_get_indexdef(oid)) FROM relations WHERE relkind IN ('i', 'I')
+  UNION ALL SELECT json_build_array('constraint', conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid))
+  FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relations) AND contype IN ('c', 'f', 'x')
+  UNION ALL SELECT json_build_array('trigger', pg_get_triggerdef(oid)) FROM pg_trigger
+  WHERE tgrelid IN (SELECT oid FROM relations) AND NOT tgisinternal
+  UNION ALL SELECT json_build_array('rule', pg_get_ruledef(oid)) FROM pg_rewrite
+  WHERE ev_class IN (SELECT oid FROM relations)
+  UNION ALL SELECT json_build_array('policy', polrelid::regclass, polname) FROM pg_policy
+  WHERE polrelid IN (SELECT oid FROM relations)
+  UNION ALL SELECT json_build_array('statistics', pg_get_statisticsobjdef(oid)) FROM pg_statistic_ext
+  WHERE stxnamespace IN (SELECT oid FROM those))
+SELECT what::text FROM found ORDER BY 1"""
+
+Tables = List[Tuple[str, str]]
+
+
+class Live:
+    """The database that is there, while tables are put into it. Leaving the context removes the role.
+
+    :param target: the option "database" for it, as a superuser
+    :param role: name of the role; what a later run removes begins like it
+    :param place: see scratch.destination
+    :param trusted: the superuser does it all
+    :ivar hands: the option "database" as whoever does what may call functions
+    :ivar options: of hands' connections, besides those of everybody
+    """
+
+    def __init__(self, target: Dict[str, Any], role: str, place: str, *, trusted: bool) -> None:
+        self.target = target
+        self.hands = target
+        self.options = ""
+        self._role = role
+        self._place = place[-12:]
+        self._trusted = trusted
+        self._logins = Logins(target)
+
+    def __enter__(self) -> Live:
+        with self._logins.superuser() as cursor:
+            version = cursor.connection.server_version
+            cursor.execute(_OTHERS)
+            apart = bool(cursor.fetchone()[0]) and not self._trusted
+        if not apart:
+            # Nobody is there who could have planted anything.
+            self.options = server.quiet(version)
+            return self
+        self._logins.make(self._role, "BYPASSRLS")
+        with self._logins.superuser() as cursor:
+            # It could not say so itself.
+            cursor.execute(f"ALTER ROLE {quoted(self._role)} SET session_replication_role = replica")
+            if version >= 170000:
+                cursor.execute(f"ALTER ROLE {quoted(self._role)} SET event_triggers = off")
+        self.hands = self._logins.login(self._role)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._logins.names:
+            with connected(self.target, statement_timeout=0, pinned=True) as connection:
+                server.run(connection, "SET default_transaction_read_only = off")
+                drop_roles(connection, self._role, owned=True)
+
+    @property
+    def apart(self) -> bool:
+        """Whether somebody else than the superuser does it."""
+        return self.hands is not self.target
+
+    @contextmanager
+    def superuser(self) -> Iterator[Any]:
+        """A connection for what calls nothing, in one transaction."""
+        with connected(self.target, statement_timeout=0, pinned=True) as connection:
+            server.run(connection, "SET default_transaction_read_only = off")
+            server.be_quiet(connection)
+            server.run(connection, "BEGIN")
+            yield connection
+            server.run(connection, "COMMIT")
+
+    def _schema(self, connection: Any, name: str, mark: str) -> None:
+        """Makes a schema that is not finished."""
+        server.run(connection, f"CREATE SCHEMA {quoted(name)}")
+        self._mark(connection, name, mark)
+        if self.apart:
+            server.run(connection, f"GRANT USAGE ON SCHEMA {quoted(name)} TO {quoted(self._role)}")
+
+    def _mark(self, connection: Any, name: str, mark: str) -> None:
+        server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS {literal(mark + self._place)}")
+
+    @staticmethod
+    def finished(connection: Any, names: Iterable[str]) -> None:
+        """From now on schemas stay."""
+        for name in names:
+            server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS NULL")
+
+    def may_make(self, made: Dict[str, Any], schemas: List[str]) -> None:
+        """Makes schemas, and lets the role make tables there as they are in another database.
+
+        :param made: the option "database" for that
+        """
+        with connected(made, pinned=True) as source:
+            owners = {row[2] for row in server.rows(source, _OWNERS, (schemas,))}
+            spaces = [row[0] for row in server.rows(source, _SPACES, (schemas,))]
+        with self.superuser() as connection:
+            for name in schemas:
+                self._schema(connection, name, _COPIES)
+            if not self.apart:
+                return
+            self._join(connection, owners)
+            for name in schemas:
+                server.run(connection, f"GRANT CREATE ON SCHEMA {quoted(name)} TO {quoted(self._role)}")
+            for name in spaces:
+                server.run(connection, f"GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(self._role)}")
+
+    def _join(self, connection: Any, owners: Iterable[str]) -> None:
+        """Lets the role do what owners may, but those who may do what only a superuser should."""
+        with connection.cursor() as cursor:
+            for owner in sorted(set(owners) - set(powerful(cursor))):
+                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(self._role)}")
+
+    def hand_over(self, made: Dict[str, Any], schemas: List[str]) -> None:
+        """Gives what was made to its owners.
+
+        :raises RestoreError: there is more or other than was to be made: something made it meanwhile
+        """
+        with connected(made, pinned=True) as source:
+            owners = server.rows(source, _OWNERS, (schemas,))
+            statistics = server.rows(source, _STATISTICS, (schemas,))
+            wanted = server.rows(source, _SHAPE, (schemas,))
+        with self.superuser() as connection:
+            for schema, name, owner in owners:
+                table = f"{quoted(schema)}.{quoted(name)}"
+                server.run(connection, f"ALTER TABLE {table} OWNER TO {quoted(owner)}")
+            for schema, name, owner in statistics:
+                server.run(connection, f"ALTER STATISTICS {quoted(schema)}.{quoted(name)} OWNER TO {quoted(owner)}")
+            if self.apart and server.rows(connection, _SHAPE, (schemas,)) != wanted:
+                raise RestoreError(
+                    f"What lies in {', '.join(schemas)} is not what was put there: a function of a table changed it.",
+                    "Nothing of it was kept. Look at the functions that CHECK constraints, domains and indexes call.",
+                )
+
+    def may_replace(self, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], near: List[str]) -> None:
+        """Makes empty tables for the old rows, and lets the role move rows.
+
+        :param schemas: of the tables' twins, by the tables' schemas
+        :param kept: of the tables for old rows, likewise
+        :param near: tables that foreign keys are about, as the server writes them
+        """
+        with self.superuser() as connection, connection.cursor() as cursor:
+            for name in kept.values():
+                self._schema(connection, name, _OLD)
+            for schema, name in tables:
+                # Nothing is planned for it, as would be for CREATE TABLE AS.
+                new, old = f"{quoted(kept[schema])}.{quoted(name)}", f"{quoted(schema)}.{quoted(name)}"
+                cursor.execute(f"CREATE TABLE {new} (LIKE {old})")
+            for name in schemas.values():
+                # It goes away when the rows are in place.
+                self._mark(connection, name, _COPIES)
+            if not self.apart:
+                return
+            self._join(connection, self._owners(connection, tables))
+            for schema, name in tables:
+                allow(cursor, self._role, schema, name, "SELECT", "INSERT", "DELETE")
+                allow(cursor, self._role, schemas[schema], name, "SELECT")
+                allow(cursor, self._role, kept[schema], name, "INSERT")
+            for each in near:
+                cursor.execute(
+                    "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                    " WHERE c.oid = %s::regclass",
+                    (each,),
+                )
+                allow(cursor, self._role, *cursor.fetchone(), "SELECT")
+
+    def may_count_on(self, sequences: Iterable[str]) -> None:
+        """Lets the role set sequences, as the server writes their names."""
+        if not self.apart:
+            return
+        with self.superuser() as connection, connection.cursor() as cursor:
+            for each in sequences:
+                query = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                cursor.execute(f"{query} WHERE c.oid = %s::regclass", (each,))
+                allow_schema(cursor, self._role, cursor.fetchone()[0], "USAGE")
+                cursor.execute(f"GRANT SELECT, UPDATE ON SEQUENCE {each} TO {quoted(self._role)}")
+
+    @staticmethod
+    def _owners(connection: Any, tables: Tables) -> List[str]:
+        query = "SELECT r.rolname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r"
+        query += " ON r.oid = c.relowner WHERE (n.nspname, c.relname) IN %s"
+        return [row[0] for row in server.rows(connection, query, (tuple(tables),))]
+
+
+def clean(target: Dict[str, Any], prefix: str, place: str) -> List[str]:
+    """Removes what a dead run left unfinished in the database that is there: no old rows are among it.
+
+    :param prefix: how names of our roles begin
+    :returns: names of the schemas that were removed
+    """
+    gone = []
+    with connected(target, statement_timeout=0, pinned=True) as connection:
+        server.run(connection, "SET default_transaction_read_only = off")
+        server.be_quiet(connection)
+        marks = (_COPIES + place[-12:], _OLD + place[-12:])
+        for name, mark in server.rows(connection, _UNFINISHED, (marks,)):
+            if mark == marks[0] or not _with_rows(connection, name):
+                server.run(connection, f"DROP SCHEMA {quoted(name)} CASCADE")
+                gone.append(name)
+            else:
+                # Of a run that died right after the rows had been replaced.
+                Live.finished(connection, [name])
+        drop_roles(connection, prefix, owned=True)
+    return gone
+
+
+def _with_rows(connection: Any, schema: str) -> bool:
+    """Whether there are old rows: the tables are ours, and have nothing that calls anything."""
+    tables = server.rows(connection, _TABLES, (schema,))
+    return any(server.rows(connection, f"SELECT FROM {table} LIMIT 1") for (table,) in tables)
