@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Match
 
 MASK = "***"
@@ -195,11 +196,20 @@ def masked(text: str) -> str:
 
     What only looks like one, a long word of letters and digits, stays: it may be a digest or an id.
     """
+    return _short(text) if len(text) <= _SHORT else _masked(text)
+
+
+def _masked(text: str) -> str:
     if not _SUSPECT.search(text):
         return text
     for pattern, mask in _SECRETS:
         text = pattern.sub(mask, text)
     return text
+
+
+#: Titles, units and messages come again and again: in the spool, the report's five forms, and the ledger.
+_SHORT = 500
+_short = lru_cache(maxsize=4096)(_masked)
 
 
 def without_secrets(text: str) -> str:
