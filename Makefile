@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily drill restore migrate window test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily drill restore migrate rehearse window test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -38,6 +38,11 @@ restore: setup ## put the sandbox's newest recovery point in place (ARGS=--check
 migrate: setup ## upgrade the sandbox's database by its pending revisions (ARGS=--check says which, with their SQL)
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/migrate.yml $(ARGS)
+
+rehearse: setup ## carry the pending revisions out on a restored copy of the sandbox's newest recovery point, and measure
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml --tags backup
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/rehearse.yml $(ARGS)
 
 window: setup ## may something disruptive be done on the sandbox now, and when next? (ARGS="-e maintenance_window_procedure=restore")
 	@$(BIN)/python -m sandbox up --newer-than 20

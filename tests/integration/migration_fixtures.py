@@ -66,13 +66,15 @@ class Project:
         (folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/alembic\n")
         (folder / "alembic/env.py").write_text(ENV)
 
-    def revision(self, name: str, upgrade: str, down: str | None) -> None:
-        """Writes a revision with these lines as its upgrade."""
+    def revision(self, name: str, upgrade: str, down: str | None, downgrade: str = "pass") -> None:
+        """Writes a revision with these lines as its upgrade, and as its downgrade."""
         (self.folder / f"alembic/versions/{name}.py").write_text(
             f'"""Revision {name}"""\nimport os\nimport sqlalchemy as sa\nfrom alembic import op\n'
             f"revision = {name!r}\ndown_revision = {down!r}\n\n\ndef upgrade():\n"
             + textwrap.indent(textwrap.dedent(upgrade), "    ")
-            + "\n\n\ndef downgrade():\n    pass\n"
+            + "\n\n\ndef downgrade():\n"
+            + textwrap.indent(textwrap.dedent(downgrade), "    ")
+            + "\n"
         )
 
     def options(self, **others: Any) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_outside_a_transaction_it_is_what_was_seen() -> None:
     answers = told(statement(1, 1.0, alone=True), done(1, 9.0), statement(2, 11.0, alone=True), done(2, 1.0))
     seen = {1: [lock("t", "ShareUpdateExclusiveLock"), lock("v", "AccessShareLock", "v")]}
     rows = timeline.of_attempt("r", 1, answers, [], seen, 0.0)
-    assert [row["mode"] for row in rows] == ["ShareUpdateExclusiveLock", ""]
+    assert [row["mode"] for row in rows] == ["ShareUpdateExclusiveLock", None]
     assert timeline.held(answers, seen) == [{"on": "s.t", "mode": "ShareUpdateExclusiveLock", "seconds": 9.0}]
 
 

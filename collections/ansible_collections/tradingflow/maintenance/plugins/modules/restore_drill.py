@@ -245,6 +245,72 @@ options:
     description: Recovery point objective, in s of data lost.
     type: int
     default: 3600
+  migration:
+    description:
+      - Rehearses a migration on the restored copy, once it is proven - carries out what is pending there under a light
+        load, undoes it, and carries it out again. The copy, which is thrown away, is all that is written to.
+      - The options are those of M(tradingflow.maintenance.schema_migration).
+    type: dict
+    suboptions:
+      project:
+        description: The alembic project, on this host.
+        type: dict
+        required: true
+        suboptions:
+          config:
+            description: Its configuration, such as alembic.ini.
+            type: path
+            required: true
+          section:
+            description: The section of it.
+            type: str
+            default: alembic
+          directory:
+            description: Where alembic is run. Without it, the folder of the configuration.
+            type: path
+          python:
+            description: The project's Python. Without it C(python3) of the PATH.
+            type: path
+          environment:
+            description: Its environment. The address in it is replaced by the copy's.
+            type: dict
+            default: {}
+      user:
+        description: The role that migrates in earnest. The copy has it, with a password of its own.
+        type: str
+        required: true
+      target:
+        description: The revision to go up to.
+        type: str
+        default: head
+      lock_timeout:
+        description: Seconds that a statement may wait for a lock.
+        type: float
+        default: 1.0
+      blocker_wait:
+        description: Seconds that those in the way are waited for before the next attempt.
+        type: float
+        default: 120.0
+      statement_timeout:
+        description: Seconds that a statement in a transaction may take.
+        type: float
+        default: 300.0
+      concurrent_deadline:
+        description: Seconds that a statement outside a transaction may take.
+        type: float
+        default: 14400.0
+      attempts:
+        description: How often a revision is tried that did not get its locks.
+        type: int
+        default: 10
+      retry_pause:
+        description: Seconds before the second attempt.
+        type: float
+        default: 2.0
+      load_sessions:
+        description: Sessions that read and write meanwhile, half of them each; V(0) for none.
+        type: int
+        default: 4
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.storage
@@ -310,6 +376,10 @@ drill:
     phases:
       description: Seconds by phase.
       type: dict
+rehearsal:
+  description: What the ledger keeps of the rehearsal - the budget of each revision.
+  returned: with O(migration), when something was rehearsed
+  type: dict
 recovery_point:
   description: The recovery point in short.
   returned: when a recovery point was chosen
@@ -330,23 +400,38 @@ plan:
   type: dict
 """
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.options import SPEC
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import rehearsal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.options import REHEARSAL_SPEC
 
 from ..module_utils._work import detached
 from ..module_utils._work.job import DRILL
+from ..module_utils._work.progress import Progress
+
+
+def work(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+    """The drill, and with the option "migration" a rehearsal on what it has proven."""
+    wanted = options["migration"]
+    if not wanted:
+        return engine.run(options, progress)
+    options = {**options, "settings": {**rehearsal.SETTINGS, **options["settings"]}}
+    return engine.run(options, progress, lambda copy, progress: rehearsal.rehearse(wanted, copy, progress))
 
 
 def main() -> None:
-    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
+    spec = {**SPEC, "migration": {"type": "dict", "options": REHEARSAL_SPEC}, "run": {"type": "dict"}}
+    module = AnsibleModule(spec, supports_check_mode=True)
     result = detached.run(
         module.params,
         module.check_mode,
         DRILL,
         engine.plan,
-        engine.run,
+        work,
         lambda result: remove_values(result, module.no_log_values),
         lambda options: engine.folder_mode(engine.check_place(options)),
     )

@@ -11,13 +11,13 @@ import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from .._isolation.processes import end_inside
 from .._postgres import instance as servers
 from .._postgres import proof
 from .._postgres.heartbeat import heartbeat
-from .._postgres.instance import Account
+from .._postgres.instance import Account, Copy
 from .._recovery_points.fetch import Chosen, check_space, choose, manifest_of
 from .._recovery_points.files import restore_files
 from .._recovery_points.ids import new_id
@@ -26,7 +26,7 @@ from .._work.janitor import janitor
 from .._work.job import DRILL, described
 from .._work.progress import Progress
 from .._work.scratch import Scratch, destination, locked
-from ..checks import Check, as_dicts
+from ..checks import CRITICAL, Check, as_dicts, worst
 from ..database import connected
 from ..errors import MaintenanceError
 from ..storage import client
@@ -115,12 +115,17 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
+#: What goes on with the proven copy, before it is thrown away. It raises nothing that says something of the drill.
+Then = Callable[[Copy, Progress], Dict[str, Any]]
+
+
+def run(options: Dict[str, Any], progress: Progress, then: Optional[Then] = None) -> Dict[str, Any]:
     """Drills a restore.
 
+    :param then: is handed the copy, unless its proof found something critical; its result is in "then"
     :returns: recovery_point (in short), checks (contract 1), phases (s by name), rto_seconds and heartbeat_at (None
         when not measured), rpo_seconds, source, unreadable, and problem with phase, kind, message and remedy: what
-        ended the drill early, or None
+        ended the drill early, or None; then
     :raises MaintenanceError: nothing was drilled
     """
     started = time.monotonic()
@@ -128,7 +133,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     prepared = Prepared(options)
     place = destination(options["environment_name"], options["storage"])
     run_id = new_id(datetime.now(timezone.utc))
-    drill = _Drill(prepared, progress, started)
+    drill = _Drill(prepared, progress, started, then)
     with locked(
         options["scratch_directory"],
         place,
@@ -148,12 +153,13 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         "recovery_point": prepared.summary(),
         "unreadable": prepared.chosen.unreadable,
         "checks": as_dicts(drill.checks),
-        "phases": {name: round(seconds, 3) for name, seconds in progress.phases.items()},
+        "phases": {name: round(seconds, 3) for name, seconds in progress.phases.items() if name not in drill.apart},
         "rto_seconds": drill.rto_seconds,
         "with_application": bool(options.get("application")),
         **drill.loss,
         "source": source_size(options),
         "problem": drill.problem,
+        "then": drill.then,
         "left": str(scratch.path) if left else None,
     }
 
@@ -161,7 +167,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
 class _Drill:
     """The work itself, and what came of it."""
 
-    def __init__(self, prepared: Prepared, progress: Progress, started: float) -> None:
+    def __init__(self, prepared: Prepared, progress: Progress, started: float, then: Optional[Then]) -> None:
         self._prepared = prepared
         self._options = prepared.options
         self._progress = progress
@@ -170,6 +176,10 @@ class _Drill:
         self.rto_seconds: Optional[float] = None
         self.loss: Dict[str, Any] = {"heartbeat_at": None, "rpo_seconds": None}
         self.problem: Optional[Dict[str, Any]] = None
+        self._then = then
+        self.then: Optional[Dict[str, Any]] = None
+        #: Phases that are not the drill's own.
+        self.apart: Set[str] = set()
 
     def work(self, scratch: Scratch, stack: ExitStack) -> None:
         """Everything between the lock and the cleaning up; what ends it early becomes the problem."""
@@ -229,6 +239,11 @@ class _Drill:
             healthy = found[0].status == "ok"
         if healthy:
             self.rto_seconds = round(time.monotonic() - self._started, 3)
+        proven = worst(check.status for check in self.checks)
+        if self._then and proven != CRITICAL:
+            before = {*progress.phases, progress.name}
+            self.then = self._then(Copy(instance, name, point, proven), progress)
+            self.apart = {*progress.phases, progress.name} - before
 
     def _files(self, objects: Path, data: Path, scratch: Path) -> None:
         if self._prepared.point["application"]["files"]:

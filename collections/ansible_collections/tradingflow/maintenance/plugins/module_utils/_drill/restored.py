@@ -276,9 +276,9 @@ class Restored(Instance):
                     raise
                 time.sleep(0.02)
 
-    def set_password(self, role: str) -> None:
-        """Gives a role of the source our password, and lets it in on loopback."""
-        super().set_password(role)
+    def set_password(self, role: str, variable: str = "restore_drill_application.user") -> None:
+        """Gives a role of the source our password, and lets it in on loopback, a moment later."""
+        super().set_password(role, variable)
         self._let_in.append(role)
         self._write("pg_hba.conf", self._rules())
         if self._process is not None:

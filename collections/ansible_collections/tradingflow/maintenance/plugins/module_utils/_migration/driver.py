@@ -81,7 +81,7 @@ class Session:
         self._begun = 0.0
         #: Of a rehearsal: where WAL ended, and the files there were, before the statement.
         self._wal = 0
-        self._files: Dict[int, List[Any]] = {}
+        self._files: Dict[Any, Any] = {}
 
     def listen(self) -> None:
         """From now on, of whatever engine the project makes."""
@@ -172,7 +172,7 @@ class Session:
         """Tells a statement before the server has it; what an earlier attempt has done is not done again."""
         self._number += 1
         if self._request.get("measure"):
-            self._files = {row[0]: row for row in self._rows(connection, _FILES)}
+            self._files = {(row[1], row[2]): row[4] for row in self._rows(connection, _FILES)}
             self._wal = self._rows(connection, _WAL)[0][0]
         self._begun = time.monotonic()
         autocommit = self._known.get(id(connection.connection.dbapi_connection), False)
@@ -211,8 +211,9 @@ class Session:
         wal = self._rows(connection, _WAL)[0][0] - self._wal
         made = []
         for row in self._rows(connection, _FILES):
-            before = self._files.get(row[0])
-            if row[4] is not None and (before is None or before[4] != row[4]):
+            # By name: an index of a key is dropped and made again when its table is rewritten.
+            before = self._files.get((row[1], row[2]))
+            if row[4] is not None and before != row[4]:
                 size = self._rows(connection, f"SELECT pg_catalog.pg_table_size({int(row[0])})")[0][0]
                 made.append(
                     {"schema": row[1], "name": row[2], "kind": row[3], "new": before is None, "bytes": int(size or 0)}

@@ -238,6 +238,7 @@ class Work:
     """The revisions one after the other, and what came of them in the result.
 
     :param watch: called again and again while a revision runs; without it the session looks for waits only
+    :param pause: seconds between two looks
     """
 
     def __init__(
@@ -248,7 +249,9 @@ class Work:
         progress: Progress,
         result: Dict[str, Any],
         watch: Optional[Callable[[Answers], None]] = None,
+        pause: float = 0.1,
     ) -> None:
+        self._pause = pause
         self._watch = watch or session.watch
         self._began = time.monotonic()
         self._options = options
@@ -317,7 +320,7 @@ class Work:
             self._unfinished.before(entry)
             asked = request(options, self._session, "upgrade", entry["revision"])
             asked["skip"] = self._unfinished.skipped
-            answers = self._project.ask(asked, self._watch)
+            answers = self._project.ask(asked, self._watch, self._pause)
             self._events += answers.events
             self._result["timeline"] += timeline.of_attempt(
                 entry["revision"], attempt, answers, self._session.of_attempt(), self._session.seen, self._began

@@ -26,12 +26,12 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
     :param plan: of engine.plan
     :param earlier: a migration that did not end, see earlier.py
     """
-    checks = [_pending(plan), *_refused(plan), *_earlier(plan, earlier)]
+    checks = [_pending(plan), *refused(plan), *_earlier(plan, earlier)]
     if plan["holder"]:
         text = f"Another migration is under way: {plan['holder']}."
         checks.append(unknown("migration.lock", "One migrator", text, "Wait for it to end."))
     revisions = ", ".join(f"{entry['revision']} ({entry['title']})" for entry in plan["pending"])
-    text = f"Would carry out {revisions}, from {_at(plan['current'])}." if revisions else _nothing(plan)
+    text = f"Would carry out {revisions}, from {at(plan['current'])}." if revisions else _nothing(plan)
     if plan["refusals"]:
         text = plan["refusals"][0]["message"]
     elif revisions:
@@ -49,13 +49,13 @@ def findings(
 
     :param result: of engine.run
     """
-    checks = [_pending(result), *_refused(result), *_earlier(result, earlier)]
+    checks = [_pending(result), *refused(result), *_earlier(result, earlier)]
     if not result["refusals"]:
         checks += [_head(result), *_recovery_point(result), *_revisions(result), *_tables(result), *_waits(result)]
         checks += [*_invalid(result), *_leftovers(result), *_ended(result)]
     bad = [check for check in checks if check.status != OK]
     count = plural(len(result["done"]), "revision")
-    message = f"{count} in {span(result['seconds'])}: the database is at {_at(result['current_after'])}."
+    message = f"{count} in {span(result['seconds'])}: the database is at {at(result['current_after'])}."
     if not result["pending"]:
         message = _nothing(result)
     if result["refusals"] or result["problem"]:
@@ -117,19 +117,19 @@ def _cut(sql: Optional[str]) -> Optional[str]:
     return sql[:_KEPT] + f"\n-- and {len(sql) - _KEPT:,} characters more\n"
 
 
-def _at(revisions: Optional[List[str]]) -> str:
+def at(revisions: Optional[List[str]]) -> str:
     if revisions is None:
         return "a revision that could not be read"
     return ", ".join(revisions) or "no revision"
 
 
 def _nothing(result: Dict[str, Any]) -> str:
-    return f"Nothing to do: the database is at {_at(result['current'])}."
+    return f"Nothing to do: the database is at {at(result['current'])}."
 
 
 def _pending(result: Dict[str, Any]) -> Check:
     pending = result["pending"]
-    text = f"{plural(len(pending), 'revision')} from {_at(result['current'])} to {_at(result['target'])}."
+    text = f"{plural(len(pending), 'revision')} from {at(result['current'])} to {at(result['target'])}."
     unseen = [entry["revision"] for entry in pending if entry["sql"] is None]
     text = text if pending else _nothing(result)
     if unseen:
@@ -137,7 +137,7 @@ def _pending(result: Dict[str, Any]) -> Check:
     return Check("migration.pending", "Revisions to carry out", OK, len(pending), message=text)
 
 
-def _refused(result: Dict[str, Any]) -> List[Check]:
+def refused(result: Dict[str, Any]) -> List[Check]:
     return [
         Check(
             f"migration.refused:{each['name']}",
@@ -155,8 +155,8 @@ def _earlier(result: Dict[str, Any], earlier: Optional[Dict[str, Any]]) -> List[
     if earlier is None:
         return []
     text = f"The migration of {earlier['recorded_at']} ({earlier['run_id']}, {earlier['actor']}) from"
-    text += f" {_at(earlier.get('from'))} to {_at(earlier.get('to'))} did not end. The database is at"
-    text += f" {_at(result['current'])} now: every revision up to it is whole, and this run goes on from there."
+    text += f" {at(earlier.get('from'))} to {at(earlier.get('to'))} did not end. The database is at"
+    text += f" {at(result['current'])} now: every revision up to it is whole, and this run goes on from there."
     return [Check("migration.found", "An earlier migration", OK, 1, message=text)]
 
 
@@ -166,8 +166,8 @@ def _head(result: Dict[str, Any]) -> Check:
         return unknown(id, title, "The database's revision could not be read.", "Look with alembic current.")
     value = ", ".join(after)
     if after == result["target"]:
-        return Check(id, title, OK, value, message=f"The database is at {_at(after)}, as wanted.")
-    text = f"The database is at {_at(after)}, not at {_at(result['target'])}."
+        return Check(id, title, OK, value, message=f"The database is at {at(after)}, as wanted.")
+    text = f"The database is at {at(after)}, not at {at(result['target'])}."
     remedy = "Read why below, put it right, and run it again: it goes on from there."
     return Check(id, title, CRITICAL, value, message=text, remedy=remedy)
 

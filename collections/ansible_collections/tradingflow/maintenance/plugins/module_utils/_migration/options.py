@@ -56,3 +56,16 @@ SPEC: Dict[str, Any] = {
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
 }
+#: What a rehearsal needs to know besides, see the module restore_drill.
+REHEARSAL_SPEC: Dict[str, Any] = {
+    "project": SPEC["project"],
+    "user": {"type": "str", "required": True},
+    **{
+        name: SPEC[name]
+        for name in (
+            *("target", "lock_timeout", "blocker_wait", "statement_timeout", "concurrent_deadline", "attempts"),
+            "retry_pause",
+        )
+    },
+    "load_sessions": {"type": "int", "default": 4},
+}

@@ -47,8 +47,8 @@ def of_attempt(
     :param seen: locks of statements outside a transaction, by their numbers
     :param began: when the work began, by the monotonic clock
     :returns: revision, attempt, sql, at and seconds (s since the work began), waited (s), waits (mode, on, seconds,
-        blockers), locks that it took (on, mode), mode (the strongest of them), autocommit, ended (done, failed), and of
-        a rehearsal wal_bytes and rewritten (on, bytes, new)
+        blockers), locks that it took (on, mode), mode (the strongest of them, None when nobody saw it), autocommit,
+        ended (done, failed), and of a rehearsal wal_bytes and rewritten (on, bytes, new)
     """
     done = {event["number"]: event for event in answers.of("done")}
     failed = answers.of("error")
@@ -80,13 +80,18 @@ def of_attempt(
                 "waited": round(sum(wait["seconds"] for wait in waited), 3),
                 "waits": [{key: wait[key] for key in ("mode", "on", "seconds", "blockers")} for wait in waited],
                 "locks": [{"on": shown(*on), "mode": mode} for on, mode in sorted(taken.items())],
-                "mode": strongest(modes),
+                "mode": strongest(modes) if modes or _looked(event, end, seen) else None,
                 "ended": "done" if end else "failed",
                 **_measured(end),
             }
         )
         before = held if not event["autocommit"] else before
     return found[:MOST]
+
+
+def _looked(event: Dict[str, Any], end: Dict[str, Any], seen: Dict[int, List[Dict[str, Any]]]) -> bool:
+    """Whether its locks are known: outside a transaction it may have ended between two looks."""
+    return event["number"] in seen if event["autocommit"] else "held" in end
 
 
 def _locks(held: List[Dict[str, Any]]) -> Locks:

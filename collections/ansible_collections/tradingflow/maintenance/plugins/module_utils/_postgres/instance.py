@@ -273,17 +273,16 @@ class Instance:
                 time.sleep(0.05)
         return False
 
-    def set_password(self, role: str) -> None:
+    def set_password(self, role: str, variable: str = "restore_drill_application.user") -> None:
         """Gives a restored role the scratch instance's password: the recovery point has none.
 
+        :param variable: that names the role
         :raises ConfigurationError: there is no such role
         """
         with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
-                raise ConfigurationError(
-                    f"The restored instance has no role {role}.", "Correct restore_drill_application.user."
-                )
+                raise ConfigurationError(f"The restored instance has no role {role}.", f"Correct {variable}.")
             verifier = encrypt_password(self.password, role, connection, "scram-sha-256")
             cursor.execute(f"ALTER ROLE {quoted(role)} LOGIN PASSWORD %s", (verifier,))
 
@@ -308,6 +307,20 @@ class Instance:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_STOP_SECONDS)
         self._process = None
+
+
+class Copy(NamedTuple):
+    """A restored and proven database of a scratch server, for whoever goes on with it.
+
+    :param name: the database's
+    :param point: the recovery point that it is a copy of
+    :param proven: the worst status of the proof
+    """
+
+    instance: Instance
+    name: str
+    point: Dict[str, Any]
+    proven: str
 
 
 def environment() -> Dict[str, str]:
