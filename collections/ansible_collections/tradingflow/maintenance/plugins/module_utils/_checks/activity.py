@@ -159,7 +159,7 @@ def failed_units(host: Host) -> Iterator[Check]:
         len(units),
         **limits(host.thresholds, "failed_units"),
         message=f"{len(units)} units failed: {', '.join(units[:5])}." if units else "No unit failed.",
-        remedy="Read systemctl status of each, put it right, start it, or forget it (systemctl reset-failed).",
+        remedy="Read systemctl status of each, fix it, start it, or forget it (systemctl reset-failed).",
         source="systemctl",
         details={"units": units[:50]},
     )

@@ -30,7 +30,7 @@ def rto(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
     limit: Dict[str, Any] = {"warning": None, "critical": options["rto"]}
     if seconds is None:
         text = "The recovery time was not measured: the drill did not come to its end."
-        return unknown(id, title, text, "See what the drill says, put it right, and drill again.", unit="s", **limit)
+        return unknown(id, title, text, "See what the drill says, fix it, and drill again.", unit="s", **limit)
     until = "a healthy application" if result["with_application"] else "a proven database; no application was started"
     proof = f", {span(result['phases'].get('prove', 0.0))} of it the proof"
     text = f"{span(seconds)} from the start to {until}{proof}; the objective is {span(options['rto'])}."
@@ -44,7 +44,7 @@ def forecast(result: Dict[str, Any], options: Dict[str, Any]) -> Check:
     source, recorded = result["source"], result["recovery_point"]["database_bytes"]
     if result["rto_seconds"] is None:
         text = "There is no forecast: the drill did not come to its end."
-        return unknown(id, title, text, "See what the drill says, put it right, and drill again.", unit="s", **limit)
+        return unknown(id, title, text, "See what the drill says, fix it, and drill again.", unit="s", **limit)
     if source["error"]:
         text = f"There is no forecast, as the source's size today is not known: {source['error']}"
         remedy = "Check the database; in a disaster, take the recovery time as measured."

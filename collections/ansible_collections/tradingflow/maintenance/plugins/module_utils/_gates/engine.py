@@ -229,7 +229,7 @@ def _overridden(gate: Gate, options: Dict[str, Any]) -> Check:
         WARNING,
         gate.status,
         message=f"Overridden: {text} Reason: {printable(options['reason'].strip(), 500)}",
-        remedy="See that it was meant so, and put right what the gate found.",
+        remedy="See that it was meant so, and fix what the gate found.",
         details={
             "break_glass": True,
             "gate": gate.name,
@@ -257,9 +257,7 @@ def _answered(options: Dict[str, Any], result: Answer, fixed: List[Gate], asking
     if not fixed:
         why = f"There is no window of {span(options['duration'])} in the next {plural(options['days'], 'day')}"
         why += f", for {names(result.held)}" if result.held else ""
-    remedy = (
-        "Put right what the gates name. If it cannot wait: maintenance_window_override and maintenance_window_reason."
-    )
+    remedy = "Fix what the gates name. If it cannot wait: maintenance_window_override and maintenance_window_reason."
     return Check(ANSWER, title, CRITICAL, REFUSE, message=f"{why}.{over}", remedy=remedy, details=details)
 
 

@@ -73,7 +73,7 @@ def findings(past: Past, given: List[Dict[str, Any]], now: datetime) -> Gate:
     bad = [check for check in open_ if check["status"] == CRITICAL]
     worst = bad or open_
     named = ", ".join(_named(check) for check in worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
-    remedy = "Put it right and run the daily again, or acknowledge it with a reason (maintenance_window_acknowledged)."
+    remedy = "Fix it and run the daily again, or acknowledge it with a reason (maintenance_window_acknowledged)."
     kwargs: Dict[str, Any] = {"source": source, "details": details}
     if bad:
         text = f"{plural(len(bad), 'critical finding is', 'critical findings are')} open: {named}.{notes}"

@@ -117,7 +117,7 @@ def looked(options: Dict[str, Any], project: Project, session: Session, progress
     if answers.error:
         raise MigrationError(
             f"The alembic project cannot be read: {answers.error['kind']}: {answers.error['message']}",
-            "Run alembic history in its folder and put right what it says.",
+            "Run alembic history in its folder and fix what it says.",
         )
     current = sorted(answers.of("current")[-1]["revisions"])
     facts = answers.of("project")[-1]

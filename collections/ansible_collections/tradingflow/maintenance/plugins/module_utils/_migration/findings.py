@@ -168,7 +168,7 @@ def _head(result: Dict[str, Any]) -> Check:
     if after == result["target"]:
         return Check(id, title, OK, value, message=f"The database is at {at(after)}, as wanted.")
     text = f"The database is at {at(after)}, not at {at(result['target'])}."
-    remedy = "Read why below, put it right, and run it again: it goes on from there."
+    remedy = "Read why below, fix it, and run it again: it goes on from there."
     return Check(id, title, CRITICAL, value, message=text, remedy=remedy)
 
 

@@ -29,7 +29,7 @@ def findings(
     """
     if result is None:
         text = f"Nothing was rehearsed, as there is no proven copy: {drill}"
-        check = unknown("migration.rehearsal", TITLE, text, "See what the drill found, put it right, and run it again.")
+        check = unknown("migration.rehearsal", TITLE, text, "See what the drill found, fix it, and run it again.")
         return [check], [_action("failed", text, started_at, {})], None
     checks = [*refused(result), *_whole(result)]
     if not result["refusals"]:

@@ -80,7 +80,7 @@ def wait(
             raise BackupError(
                 f"WAL is not in the repository after {seconds:.0f} s: {count} missing, from {missing[0]} on. "
                 + (f"The server says: {said}." if said else "The server knows of no failure."),
-                "Read PostgreSQL's and pgBackRest's logs, put it right, and back up again.",
+                "Read PostgreSQL's and pgBackRest's logs, fix it, and back up again.",
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)

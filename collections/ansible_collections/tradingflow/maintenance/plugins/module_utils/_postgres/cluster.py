@@ -172,7 +172,7 @@ class Cluster:
                 text = last_words(said.read()[-8192:])
                 raise RestoreError(
                     f"The command that {what}s the server failed with exit status {code}: {text}",
-                    "Read its words and the server's log, put it right (restore_cluster), then run the restore again.",
+                    "Read its words and the server's log, fix it (restore_cluster), then run the restore again.",
                 )
 
     def _run(self, arguments: List[str], timeout: float) -> str:

@@ -297,7 +297,7 @@ def _work(job: Job, mode: Any, scratch: Scratch) -> Dict[str, Any]:
     except MaintenanceError as error:
         problem = {"phase": job.progress.name, **described(error)}
     except OSError as error:
-        stopped = failed(f"The restore stopped: {error}", "Read the message, put it right, and run it again.", RESTORE)
+        stopped = failed(f"The restore stopped: {error}", "Read the message, fix it, and run it again.", RESTORE)
         problem = {"phase": job.progress.name, **described(stopped)}
     if problem and any(state.run.get(part) for part in ("database", *PARTS)):
         # Something may be half in place: what is beside may be the old data, and is the next run's to settle.

@@ -258,7 +258,7 @@ def _failed(actions: list[dict[str, Any]], checks: list[dict[str, Any]]) -> Iter
             slug(name) + (f":{instance}" if instance else ""),
             action["title"],
             action["message"] or f"{action['title']} failed.",
-            "Read the run's output, put it right and run again.",
+            "Read the run's output, fix it and run again.",
             action["area"],
             action["host"],
         )
