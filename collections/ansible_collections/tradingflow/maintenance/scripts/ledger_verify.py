@@ -37,6 +37,7 @@ PARTS = {
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Match
 
 MASK = "***"
@@ -225,11 +226,20 @@ def masked(text: str) -> str:
 
     What only looks like one, a long word of letters and digits, stays: it may be a digest or an id.
     """
+    return _short(text) if len(text) <= _SHORT else _masked(text)
+
+
+def _masked(text: str) -> str:
     if not _SUSPECT.search(text):
         return text
     for pattern, mask in _SECRETS:
         text = pattern.sub(mask, text)
     return text
+
+
+#: Titles, units and messages come again and again: in the spool, the report's five forms, and the ledger.
+_SHORT = 500
+_short = lru_cache(maxsize=4096)(_masked)
 
 
 def without_secrets(text: str) -> str:
@@ -321,6 +331,10 @@ class MigrationError(MaintenanceError):
     """A database's schema cannot be changed, or did not become what it should."""
 
 
+class DataUpdateError(MaintenanceError):
+    """Rows cannot be changed as declared, or did not become what they should."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 
@@ -361,7 +375,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"
 KINDS = (
     *("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident"),
-    *("override", "rehearsal"),
+    *("override", "rehearsal", "data_update"),
 )
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

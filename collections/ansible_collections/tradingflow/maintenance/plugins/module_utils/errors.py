@@ -51,6 +51,10 @@ class MigrationError(MaintenanceError):
     """A database's schema cannot be changed, or did not become what it should."""
 
 
+class DataUpdateError(MaintenanceError):
+    """Rows cannot be changed as declared, or did not become what they should."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 

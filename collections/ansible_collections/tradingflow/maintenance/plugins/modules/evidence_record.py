@@ -27,7 +27,9 @@ options:
     description: What the record is about.
     type: str
     required: true
-    choices: [run, backup, drill, restore, deletion, release, migration, patch, review, incident, override, rehearsal]
+    choices:
+      [run, backup, drill, restore, deletion, release, migration, patch, review, incident, override, rehearsal,
+      data_update]
   run_id:
     description: The run it belongs to. By default one of its own.
     type: str

@@ -30,6 +30,7 @@ BACKUP = Kind("backup", "backup")
 DRILL = Kind("drill", "restore_drill")
 RESTORE = Kind("restore", "restore")
 MIGRATION = Kind("migration", "migration")
+DATA_UPDATE = Kind("data-update", "data_update")
 
 
 def described(error: MaintenanceError) -> Dict[str, Any]:

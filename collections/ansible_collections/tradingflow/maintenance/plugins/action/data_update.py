@@ -1,0 +1,42 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area data_update: reads the declared change here, has it carried out on the host, and hands on the findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._data_update.findings import failure, findings, intent, planned
+from ..module_utils._data_update.options import SPEC
+from ..module_utils._data_update.statements import prepared
+from ..module_utils._work.job import DATA_UPDATE
+from ..module_utils.checks import utc_now
+from ..module_utils.errors import MaintenanceError
+from ..plugin_utils.area import Findings
+from ..plugin_utils.job import JobAction
+
+
+class ActionModule(JobAction):
+    area = "data_update"
+    module = "data_update"
+    kind = DATA_UPDATE
+    spec = SPEC
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at = utc_now()
+        options = {name: value for name, value in args.items() if name != "run"}
+        try:
+            # The host has no parser of SQL: it gets what was understood here, and nothing else.
+            options["prepared"] = prepared(options["change"])
+            if self._task.check_mode:
+                plan = self.planned(options, task_vars)["plan"]
+                return Findings(*planned(plan, started_at), extra={"plan": plan, "intent": intent(plan)})
+            result = self.worked(options, task_vars)
+        except MaintenanceError as error:
+            kind = getattr(error, "kind", type(error).__name__)
+            return Findings(*failure(error.message, error.remedy, kind, started_at), extra={"updated": False})
+        checks, actions, summary = findings(result, started_at)
+        extra = {"data_update": summary, "updated": not result["problem"] and not result["refusals"]}
+        return Findings(checks, actions, changed=result["changed"], extra=extra)

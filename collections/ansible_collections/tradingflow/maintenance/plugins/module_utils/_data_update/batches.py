@@ -1,0 +1,210 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# ruff: noqa: S608 - names are quoted, values are parameters, and the operator's SQL is what the parser wrote.
+
+"""The SQL of a data update: a batch, its undoing, and what is asked before and after."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Optional
+
+from ..database import OURS as COMMENT
+from ..database import quoted
+from .book import SCHEMA, images
+from .table import Table
+
+#: Where a parameter goes.
+_PARAMETER = re.compile(r"\$tradingflow:(\w+)\$")
+#: As in statements.py, which cannot be read where there is no parser.
+MOMENT = '"$tradingflow moment {}"'
+_NOW = {"timestamptz": "{}", "timestamp": "({})::timestamp", "date": "({})::date"}
+
+
+class Statements:
+    """The statements of one change of one table.
+
+    Rows are picked by the key, from behind the cursor up to the bound, locked and changed in one statement. What it
+    gives: picked, changed, kept, unchecked (rows that the change's check does not hold for), and the last key.
+
+    :param moment: at which the update began; None for now
+    """
+
+    def __init__(self, table: Table, prepared: Dict[str, Any], moment: Optional[str]) -> None:
+        self._table = table
+        self._moment = moment
+        self.predicate = self.filled(prepared["predicate"])
+        self.check = self.filled(prepared["check"]) if prepared["check"] else None
+        self._set = {name: self.filled(text) for name, text in prepared["set"].items()}
+        self._key = table.key or []
+        self._names = [f"{quoted(table.name)}.{quoted(each['name'])}" for each in self._key]
+        self._ordered = [self._names[place] + _collate(each) for place, each in enumerate(self._key)]
+
+    def filled(self, text: str) -> str:
+        """SQL with the moment in it."""
+        value = "statement_timestamp()" if self._moment is None else f"'{self._moment}'::timestamptz"
+        for name, form in _NOW.items():
+            text = text.replace(MOMENT.format(name), form.format(value))
+        return text
+
+    def _literal(self, name: str) -> str:
+        """A key given as text, as the parameter NAME."""
+        parts = [f"($tradingflow:{name}$::text[])[{place}]::{each['type']}" for place, each in enumerate(self._key, 1)]
+        return f"ROW({', '.join(parts)})"
+
+    def _within(self, behind: bool) -> str:
+        row = f"ROW({', '.join(self._ordered)})"
+        text = f"{row} <= {self._literal('bound')}"
+        return f"{row} > {self._literal('cursor')} AND {text}" if behind else text
+
+    def count(self) -> str:
+        """How many rows match, as the server counts them now."""
+        return f"SELECT count(*) {COMMENT} FROM {self._table.sql} WHERE {self.predicate}"
+
+    def others(self) -> str:
+        """Whether there is a row that does not match."""
+        return f"SELECT EXISTS (SELECT {COMMENT} FROM {self._table.sql} WHERE ({self.predicate}) IS NOT TRUE)"
+
+    def last(self) -> str:
+        """The greatest key of the rows that match, as text."""
+        order = ", ".join(f"{name} DESC" for name in self._ordered)
+        keys = ", ".join(f"{name}::text" for name in self._names)
+        return f"SELECT ARRAY[{keys}] {COMMENT} FROM {self._table.sql} WHERE {self.predicate} ORDER BY {order} LIMIT 1"
+
+    def sample(self, rows: int) -> str:
+        """Some rows: key, what is set as it is, and as it would be."""
+        keys = ", ".join(f"{name}::text" for name in self._names)
+        before = ", ".join(f"{quoted(self._table.name)}.{quoted(name)}::text" for name in self._set)
+        after = ", ".join(f"({text})::{self._table.columns[name]['type']}::text" for name, text in self._set.items())
+        return (
+            f"SELECT ARRAY[{keys}], ARRAY[{before}], ARRAY[{after}] FROM {self._table.sql} WHERE {self.predicate}"
+            f" ORDER BY {', '.join(self._ordered)} LIMIT {int(rows)}"
+        )
+
+    def shown(self, number: int = 0) -> str:
+        """A batch for people."""
+        text = self._batch(number, behind=True, compare=bool(self._table.triggers))
+        return _PARAMETER.sub(r":\1", text)
+
+    def batch(self, number: int, *, behind: bool, compare: bool) -> str:
+        """One batch. Parameters: cursor, bound, batch, limit.
+
+        :param behind: whether there is a cursor
+        :param compare: whether other columns may have changed, by triggers: then a digest of them is kept
+        """
+        return _parametrised(self._batch(number, behind=behind, compare=compare))
+
+    def _batch(self, number: int, *, behind: bool, compare: bool) -> str:
+        table, name = self._table.sql, quoted(self._table.name)
+        count, columns = len(self._key), list(self._set)
+        keys = [f"tradingflow_key_{place}" for place in range(1, count + 1)]
+        befores = [f"tradingflow_before_{place}" for place in range(1, len(columns) + 1)]
+        afters = [f"tradingflow_after_{place}" for place in range(1, len(columns) + 1)]
+        picked = [f"{self._names[place]} AS {keys[place]}" for place in range(count)]
+        picked += [f"{name}.{quoted(column)} AS {befores[place]}" for place, column in enumerate(columns)]
+        picked.append((self._rest() if compare else "''") + " AS tradingflow_rest")
+        returned = [f"tradingflow_picked.{each}" for each in [*keys, *befores, "tradingflow_rest"]]
+        returned += [f"{name}.{quoted(column)} AS {afters[place]}" for place, column in enumerate(columns)]
+        returned.append((f"({self.check}) IS TRUE" if self.check else "true") + " AS tradingflow_holds")
+        join = " AND ".join(f"{self._ordered[place]} = tradingflow_picked.{keys[place]}" for place in range(count))
+        last = ", ".join(f"{key}::text" for key in keys)
+        order = ", ".join(f"{keys[place]}{_collate(self._key[place])} DESC" for place in range(count))
+        assigned = ", ".join(f"{quoted(column)} = {text}" for column, text in self._set.items())
+        kept = ", ".join([*keys, *befores, *afters, "nullif(tradingflow_rest, '')"])
+        return f"""WITH tradingflow_picked AS MATERIALIZED (
+  SELECT {", ".join(picked)} {COMMENT}
+  FROM {table} WHERE {self._within(behind)} AND ({self.predicate})
+  ORDER BY {", ".join(self._ordered)} LIMIT $tradingflow:limit$ FOR NO KEY UPDATE OF {name}
+), tradingflow_changed AS (
+  UPDATE {table} SET {assigned} FROM tradingflow_picked WHERE {join}
+  RETURNING {", ".join(returned)}
+), tradingflow_kept AS (
+  INSERT INTO {images(number)} SELECT $tradingflow:batch$, {kept} FROM tradingflow_changed RETURNING 1
+)
+SELECT (SELECT count(*) FROM tradingflow_picked), (SELECT count(*) FROM tradingflow_changed),
+  (SELECT count(*) FROM tradingflow_kept),
+  (SELECT count(*) FROM tradingflow_changed WHERE NOT tradingflow_holds),
+  (SELECT ARRAY[{last}] FROM tradingflow_picked ORDER BY {order} LIMIT 1)"""
+
+    def _rest(self) -> str:
+        """A digest of the columns that the change does not set."""
+        columns = self._table.columns
+        others = [name for name in columns if name not in self._set and not columns[name]["generated"]]
+        return f"md5(ROW({', '.join(f'{quoted(self._table.name)}.{quoted(name)}' for name in others)})::text)"
+
+    def _same_key(self, alias: str) -> str:
+        return " AND ".join(f"{alias}.key_{place} = {name}" for place, name in enumerate(self._ordered, 1))
+
+    def altered(self, number: int) -> str:
+        """How many rows of a batch are not as it left them, or changed otherwise too. Parameter: batch."""
+        other = " OR ".join(
+            f"{quoted(self._table.name)}.{quoted(column)} IS DISTINCT FROM tradingflow_i.after_{place}"
+            for place, column in enumerate(self._set, 1)
+        )
+        return _parametrised(
+            f"SELECT count(*) FROM {images(number)} tradingflow_i LEFT JOIN {self._table.sql}"
+            f" ON {self._same_key('tradingflow_i')} WHERE tradingflow_i.batch = $tradingflow:batch$"
+            f" AND ({self._rest()} IS DISTINCT FROM tradingflow_i.rest OR {other})"
+        )
+
+    def left(self, number: int) -> str:
+        """Rows that match now: not touched up to the bound, touched, and behind the bound. Parameter: bound."""
+        name, within = quoted(self._table.name), self._within(behind=False)
+        touched = f"EXISTS (SELECT FROM {images(number)} tradingflow_i WHERE {self._same_key('tradingflow_i')})"
+        return _parametrised(
+            f"SELECT count(*) FILTER (WHERE {within} AND NOT tradingflow_touched),"
+            " count(*) FILTER (WHERE tradingflow_touched),"
+            f" count(*) FILTER (WHERE NOT ({within}) AND NOT tradingflow_touched) {COMMENT}"
+            f" FROM (SELECT {name}.*, {touched} AS tradingflow_touched FROM {self._table.sql}"
+            f" WHERE {self.predicate}) AS {name}"
+        )
+
+
+def undo(table: Table, update: Dict[str, Any]) -> str:
+    """The undoing of one batch: rows as we left them are put back, others written down. Parameters: batch, xid, number.
+
+    It gives: rows put back, rows left alone, rows that were as we left them, before-images.
+    """
+    key, columns = update["key_columns"], list(enumerate(update["set_columns"], 1))
+    name = quoted(table.name)
+
+    def matches(alias: str) -> str:
+        return " AND ".join(
+            f"{name}.{quoted(each['name'])}{_collate(each)} = {alias}.key_{place}" for place, each in enumerate(key, 1)
+        )
+
+    same = " AND ".join(
+        f"{name}.{quoted(column)} IS NOT DISTINCT FROM tradingflow_i.after_{place}" for place, column in columns
+    )
+    keys = [f"key_{place}" for place in range(1, len(key) + 1)]
+    both = " AND ".join(f"tradingflow_f.{each} = tradingflow_i.{each}" for each in keys)
+    return _parametrised(f"""WITH tradingflow_i AS MATERIALIZED (
+  SELECT * FROM {images(update["number"])} WHERE batch = $tradingflow:batch$
+), tradingflow_f AS MATERIALIZED (
+  SELECT tradingflow_i.*, ({same}) AS tradingflow_same,
+    {name}.xmin = $tradingflow:xid$::xid8::xid AS tradingflow_ours {COMMENT}
+  FROM {table.sql} JOIN tradingflow_i ON {matches("tradingflow_i")} FOR NO KEY UPDATE OF {name}
+), tradingflow_restored AS (
+  UPDATE {table.sql} SET {", ".join(f"{quoted(column)} = tradingflow_f.before_{place}" for place, column in columns)}
+  FROM tradingflow_f WHERE {matches("tradingflow_f")} AND tradingflow_same AND tradingflow_ours RETURNING 1
+), tradingflow_alone AS (
+  INSERT INTO {SCHEMA}.left_alone SELECT $tradingflow:number$, $tradingflow:batch$,
+    ARRAY[{", ".join(f"tradingflow_i.{each}::text" for each in keys)}],
+    CASE WHEN tradingflow_same IS NULL THEN 'gone' WHEN tradingflow_same THEN 'other columns' ELSE 'set columns' END
+  FROM tradingflow_i LEFT JOIN tradingflow_f ON {both}
+  WHERE tradingflow_same IS NULL OR NOT (tradingflow_same AND tradingflow_ours) RETURNING 1
+)
+SELECT (SELECT count(*) FROM tradingflow_restored), (SELECT count(*) FROM tradingflow_alone),
+  (SELECT count(*) FROM tradingflow_f WHERE tradingflow_same AND tradingflow_ours),
+  (SELECT count(*) FROM tradingflow_i)""")
+
+
+def _collate(key: Dict[str, Any]) -> str:
+    return f" COLLATE {key['collation']}" if key["collation"] else ""
+
+
+def _parametrised(text: str) -> str:
+    """A statement as psycopg2 takes it: a per cent sign of the operator's, or in a name, is none of a parameter."""
+    return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))

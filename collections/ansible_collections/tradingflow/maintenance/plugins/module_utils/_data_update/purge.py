@@ -1,0 +1,117 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Removes before-images that nothing needs any more: a step of its own, with a date."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List
+
+from .._recovery_points.fetch import choose
+from .._recovery_points.recent import created
+from .._work.job import DATA_UPDATE
+from ..errors import ConfigurationError, RestoreError
+from ..storage import client
+from .book import DONE, UNDONE, Book, images
+from .session import Session
+
+
+def looked(options: Dict[str, Any], session: Session) -> Dict[str, Any]:
+    """Which before-images would go, and which stay and why."""
+    before = _date(options["purge_before"])
+    limit = datetime.now(timezone.utc) - timedelta(days=options["purge_days"])
+    refusals: List[Dict[str, str]] = []
+    if before > limit:
+        refusals.append(
+            {
+                "name": "date",
+                "message": f"Before-images are kept for {options['purge_days']} days: {before.date()} is later.",
+                "remedy": f"Name {limit.date()} or an earlier day.",
+            }
+        )
+    go: List[Dict[str, Any]] = []
+    stay: List[Dict[str, Any]] = []
+    newest = _newest_point(options)
+    book = Book(session)
+    for update in book.all():
+        if update["purged_at"] or not book.has_images(update["number"]):
+            continue
+        why = _needed(update, before, newest, book)
+        entry = {name: update[name] for name in ("number", "change", "state", "rows", "ended_at")}
+        (stay if why else go).append({**entry, "why": why})
+    nothing = "" if go else "Nothing to remove."
+    return {
+        "table": None,
+        "digest": None,
+        "go": go,
+        "stay": stay,
+        "refusals": refusals,
+        "wanted": bool(go),
+        "nothing": nothing,
+        "update": None,
+        "fresh": False,
+        "before": str(before.date()),
+    }
+
+
+def _date(text: Any) -> datetime:
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise ConfigurationError(
+            f"data_update_purge_before is {text!r}.", "Name the day before which updates must have ended: 2026-11-29."
+        ) from None
+
+
+def _newest_point(options: Dict[str, Any]) -> Any:
+    try:
+        chosen = choose(
+            client(options["storage"]), options["storage"], options["environment_name"], "newest", kind=DATA_UPDATE
+        )
+    except (ConfigurationError, RestoreError):
+        return None
+    return created(chosen.point)
+
+
+def _needed(update: Dict[str, Any], before: datetime, newest: Any, book: Book) -> str:
+    """What still needs an update's before-images; nothing when they may go."""
+    if update["state"] not in (DONE, UNDONE):
+        return f"it is {update['state']}"
+    ended = datetime.fromisoformat(_iso(update["ended_at"]))
+    if ended >= before:
+        return "it ended later"
+    if sum(book.left_alone(update["number"])["counts"].values()):
+        return "rows were left alone when it was undone, and this is all that is known of them"
+    if newest is None or newest <= ended:
+        return "no recovery point was made since"
+    return ""
+
+
+def _iso(text: str) -> str:
+    """PostgreSQL's time as Python 3.9 reads it."""
+    day, _, rest = text.partition(" ")
+    clock, _, _zone = rest.partition("+")
+    whole, _, part = clock.partition(".")
+    return f"{day}T{whole}.{(part or '0').ljust(6, '0')[:6]}+00:00"
+
+
+def carried_out(options: Dict[str, Any], session: Session, result: Dict[str, Any]) -> None:
+    """Drops the tables of those that may go, each in a transaction of its own, and says so in our book."""
+    book = Book(session)
+    for entry in result["go"]:
+        session.begin(options["lock_timeout"], options["statement_timeout"])
+        try:
+            update = book.locked(entry["number"])
+            if update["state"] == entry["state"] and update["ended_at"] == entry["ended_at"]:
+                session.rows(f"DROP TABLE {images(entry['number'])}")
+                session.rows(
+                    "UPDATE tradingflow_data_update.updates SET purged_at = clock_timestamp() WHERE number = %s",
+                    (entry["number"],),
+                )
+            session.end("COMMIT")
+            result["changed"] = True
+        except BaseException:
+            session.roll_back()
+            raise

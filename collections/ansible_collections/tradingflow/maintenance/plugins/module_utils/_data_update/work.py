@@ -1,0 +1,336 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carries a data update out, batch by batch, verifies it, and undoes it."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from .._work.job import described
+from .._work.progress import Progress
+from ..errors import DataUpdateError, MaintenanceError
+from ..words import plural
+from .batches import Statements, undo
+from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images
+from .session import Session, StatementError
+from .table import Table
+from .throttle import Throttle
+
+#: SQLSTATEs after which nothing is wrong: lock_timeout, deadlock, serialisation.
+_AGAIN = ("55P03", "40P01", "40001")
+#: Classes that say that the data do not allow the change: then what was done is undone.
+_BREACHES = ("22", "23", "44", "P0")
+
+
+class BreachError(DataUpdateError):
+    """The update does something that was not declared: it stops, and is undone."""
+
+
+class Work:
+    """An update from where it is to its end; what came of it in the result."""
+
+    def __init__(
+        self,
+        options: Dict[str, Any],
+        guard: Session,
+        session: Session,
+        progress: Progress,
+        table: Table,
+        prepared: Dict[str, Any],
+        result: Dict[str, Any],
+    ) -> None:
+        self._options, self._guard, self._session, self._progress = options, guard, session, progress
+        self._table, self._prepared, self._result = table, prepared, result
+        self._change = options["change"]
+        self._book = Book(session)
+        self._throttle = Throttle(guard, table, self._change["throttle"], progress.tick)
+        self._fingerprint = table.fingerprint()
+        self._version = ""
+        self._number = 0
+
+    def all(self) -> None:
+        """All that is wanted; what ends it early becomes the problem."""
+        result = self._result
+        try:
+            if result["update"] is not None and result["update"]["state"] != UNDONE:
+                self._number = result["update"]["number"]
+            if result["going_back"]:
+                self._go_back("asked for")
+            else:
+                self._forward()
+        except MaintenanceError as error:
+            self._session.roll_back()
+            self._failed(error)
+        result["waits"] = self._throttle.waits
+        try:
+            update = self._book.newest(self._change["id"])
+            result["update_after"] = update and {**result_of(update), "left_alone": self._book.left_alone(self._number)}
+        except MaintenanceError:
+            result["update_after"] = None
+        if result["problem"]:
+            result["problem"]["state"] = _state(result["update_after"])
+
+    def _forward(self) -> None:
+        if not self._number:
+            self._progress.phase("begin")
+            self._tried(self._begin)
+        self._statements = Statements(self._table, self._prepared, self._update()["moment"])
+        try:
+            self._progress.phase("batches")
+            while self._more():
+                pass
+            self._progress.phase("verify")
+            self._tried(self._verify)
+        except BreachError as error:
+            self._session.roll_back()
+            self._result["problem"] = {"phase": self._progress.name, **described(error), "state": ""}
+            self._go_back(error.message)
+
+    def _failed(self, error: MaintenanceError) -> None:
+        problem = {"phase": self._progress.name, **described(error), "state": ""}
+        if self._result["problem"]:
+            # What it was undone for, and that this did not end.
+            problem["message"] = f"{self._result['problem']['message']} Undoing it ended early: {problem['message']}"
+        self._result["problem"] = problem
+
+    def _update(self) -> Dict[str, Any]:
+        update = self._book.newest(self._change["id"])
+        if update is None:
+            raise DataUpdateError("What was written down about this update is gone.", "Find out who removed it.")
+        return update
+
+    def _tried(self, once: Callable[[], Any]) -> Any:
+        """What a transaction gives, tried again when others were in its way."""
+        options = self._options
+        for attempt in range(1, options["attempts"] + 1):
+            if not self._guard.still_locked():
+                raise DataUpdateError("The lock was lost: the connection that held it broke.", "Run it again.")
+            try:
+                self._session.begin(options["lock_timeout"], options["statement_timeout"])
+                found = once()
+                self._session.end("COMMIT")
+                return found
+            except StatementError as error:
+                self._session.roll_back()
+                code = error.code or ""
+                if code[:2] in _BREACHES:
+                    raise BreachError(error.message, "Correct the change, or the rows that do not allow it.") from None
+                if code not in _AGAIN or attempt == options["attempts"]:
+                    raise
+                self._result["attempts"] += 1
+            except MaintenanceError:
+                self._session.roll_back()
+                raise
+            # Others who retry must not meet us every time.
+            pause = min(options["retry_pause"] * 2 ** (attempt - 1), 60) * random.uniform(0.5, 1.5)  # noqa: S311
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                self._progress.tick()
+                time.sleep(0.05)
+        raise AssertionError
+
+    def _begin(self) -> None:
+        """The update is written down, with the bound, and how the invariants are before."""
+        moment = str(self._session.value("SELECT transaction_timestamp()::text"))
+        statements = Statements(self._table, self._prepared, moment)
+        bound = self._session.rows(statements.last())
+        if not bound:
+            raise DataUpdateError("No row matches any more.", "Look at the plan again.")
+        self._book.make()
+        self._book.exists()
+        self._number = self._book.begin(
+            self._result,
+            self._table,
+            {
+                "change": self._change,
+                "moment": moment,
+                "bound": bound[0][0],
+                "invariants": {
+                    each["name"]: self._invariant(statements, each["name"]) for each in self._change["invariants"]
+                },
+                "recovery_point": (self._result["recovery_point"] or {}).get("id"),
+            },
+        )
+        self._result["changed"] = True
+
+    def _invariant(self, statements: Statements, name: str) -> Optional[str]:
+        rows = self._session.rows(statements.filled(self._prepared["invariants"][name]))
+        return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+    def _more(self) -> bool:
+        """One batch; whether there may be another."""
+        self._throttle.wait()
+        self._progress.tick()
+        return bool(self._tried(self._batch))
+
+    def _batch(self) -> bool:
+        began = time.monotonic()
+        update = self._book.locked(self._number)
+        if update["state"] != RUNNING:
+            raise DataUpdateError(f"The update is {update['state']}: somebody else works at it.", "Run it again.")
+        self._unchanged_table()
+        number, compare = update["batches"] + 1, bool(self._table.triggers)
+        arguments = {"bound": update["bound"], "batch": number, "limit": self._change["batch_rows"]}
+        picked, changed, kept, unchecked, last = self._session.rows(
+            self._statements.batch(self._number, behind=update["cursor"] is not None, compare=compare),
+            {**arguments, "cursor": update["cursor"]},
+        )[0]
+        if not picked:
+            return False
+        if compare:
+            # Triggers that wait for the end of the transaction would come after we looked.
+            self._session.rows("SET CONSTRAINTS ALL IMMEDIATE")
+            altered = self._session.value(self._statements.altered(self._number), arguments)
+            _breach(altered, f"{plural(altered, 'row')} changed otherwise than declared: a trigger did that.")
+        _breach(
+            changed != picked, f"{plural(picked, 'row')} were locked, and {changed} changed: a trigger kept some back."
+        )
+        _breach(kept != changed, f"{plural(changed, 'row')} were changed, and {kept} before-images kept.")
+        _breach(unchecked, f"The change's check does not hold for {plural(unchecked, 'row')}.")
+        rows = update["rows"] + changed
+        most = self._change["expected"]["max"]
+        _breach(rows > most, f"{rows} rows would be changed by now, and {most} at most are expected.")
+        self._hold(update, lambda each: each["each_batch"])
+        self._book.put(self._number, cursor=last, rows=rows, batches=number)
+        self._book.add_batch(self._number, number, changed, time.monotonic() - began)
+        self._result["changed"] = True
+        return True
+
+    def _unchanged_table(self) -> None:
+        """While the rows' locks are held, nobody changes the table under us."""
+        self._session.rows(f"LOCK TABLE {self._table.sql} IN ROW EXCLUSIVE MODE")
+        version = self._table.version(self._session)
+        if version == self._version:
+            return
+        table = Table(self._session, self._change, self._prepared)
+        if table.fingerprint() != self._fingerprint or table.refusals:
+            raise BreachError(
+                f"{self._table.sql} was altered meanwhile: its columns, its key, its triggers or its rights.",
+                "Plan anew.",
+            )
+        self._version = version
+
+    def _hold(self, update: Dict[str, Any], wanted: Callable[[Dict[str, Any]], bool]) -> Dict[str, Optional[str]]:
+        """The invariants' values now.
+
+        :raises BreachError: one does not hold
+        """
+        found = {}
+        for each in filter(wanted, self._change["invariants"]):
+            name, now = each["name"], self._invariant(self._statements, each["name"])
+            before = update["invariants"].get(name) if each["equals"] is None else each["equals"]
+            _breach(now != before, f"The invariant {name} does not hold: it is {now}, not {before}.")
+            found[name] = now
+        return found
+
+    def _verify(self) -> None:
+        """At the end: counts, invariants, and what matches now."""
+        update = self._book.locked(self._number)
+        kept = int(self._session.value(f"SELECT count(*) FROM {images(self._number)}"))  # noqa: S608
+        _breach(kept != update["rows"], f"{update['rows']} rows were changed, and {kept} before-images are there.")
+        least = self._change["expected"]["min"]
+        _breach(update["rows"] < least, f"{update['rows']} rows were changed, and {least} at least are expected.")
+        invariants = self._hold(update, lambda each: True)
+        untouched, touched, behind = self._session.rows(
+            self._statements.left(self._number), {"bound": update["bound"]}
+        )[0]
+        self._result["verified"] = {
+            "rows": update["rows"],
+            "planned": update["planned"],
+            "invariants": invariants,
+            "matching_untouched": untouched,
+            "matching_touched": touched,
+            "matching_behind_bound": behind,
+        }
+        self._book.put(self._number, state=DONE)
+        self._ended()
+
+    def _ended(self) -> None:
+        self._session.rows(
+            "UPDATE tradingflow_data_update.updates SET ended_at = clock_timestamp() WHERE number = %s", (self._number,)
+        )
+
+    def _go_back(self, why: str) -> None:
+        """Undoes what stands, the last batch first."""
+        self._progress.phase("undo")
+        self._tried(lambda: self._turn_round(why))
+        while self._tried(self._undo_batch):
+            self._progress.tick()
+
+    def _turn_round(self, why: str) -> None:
+        update = self._book.locked(self._number)
+        if update["state"] not in (RUNNING, DONE, UNDOING):
+            raise DataUpdateError(f"The update is {update['state']}.", "Look at the plan again.")
+        if Table(self._session, self._change, self._prepared).columns_digest() != update["columns_sha256"]:
+            raise DataUpdateError(
+                f"It cannot be undone: the columns of {self._table.sql} are not those that it changed.",
+                f"Put the values back by hand: the before-images are in {images(self._number)}.",
+            )
+        if update["state"] != UNDOING:
+            self._book.put(self._number, state=UNDOING, problem=why)
+            self._session.rows(
+                f"CREATE INDEX IF NOT EXISTS images_{self._number}_batch ON {images(self._number)} (batch)"
+            )
+            self._session.rows(f"ANALYZE {images(self._number)}")
+
+    def _undo_batch(self) -> bool:
+        update = self._book.locked(self._number)
+        if update["state"] != UNDOING:
+            raise DataUpdateError(f"The update is {update['state']}: somebody else works at it.", "Run it again.")
+        self._session.rows(f"LOCK TABLE {self._table.sql} IN ROW EXCLUSIVE MODE")
+        if Table(self._session, self._change, self._prepared).columns_digest() != update["columns_sha256"]:
+            raise DataUpdateError(
+                f"The columns of {self._table.sql} changed while it was undone.", "By hand, from here."
+            )
+        found = self._book.batch_to_undo(self._number)
+        if found is None:
+            alone = self._book.left_alone(self._number)
+            self._result["undo"] = {"restored": update["restored"], **alone, "why": update["problem"]}
+            self._book.put(self._number, state=UNDONE)
+            self._ended()
+            return False
+        batch, xid, rows = found
+        restored, alone, ours, kept = self._session.rows(
+            undo(self._table, update), {"batch": batch, "xid": xid, "number": self._number}
+        )[0]
+        if kept != rows or restored != ours or restored + alone != rows:
+            raise DataUpdateError(
+                f"Of batch {batch}'s {rows} rows, {restored} would be put back and {alone} left alone: a trigger or"
+                " somebody at the before-images interferes.",
+                "Find out which, then run it again.",
+            )
+        self._book.put(self._number, restored=update["restored"] + restored)
+        self._book.undone(self._number, batch)
+        self._result["changed"] = True
+        return True
+
+
+def _breach(bad: Any, message: str) -> None:
+    if bad:
+        raise BreachError(message, "Find out why, and correct the change or its data.")
+
+
+def result_of(update: Dict[str, Any]) -> Dict[str, Any]:
+    """An update for the report."""
+    names: List[str] = ["number", "change", "digest", "state", "planned", "rows", "batches", "restored", "began_at"]
+    return {name: update[name] for name in [*names, "ended_at", "cursor", "bound", "problem", "recovery_point"]}
+
+
+def _state(update: Optional[Dict[str, Any]]) -> str:
+    """In words, how far it is."""
+    if update is None:
+        return "How far it is could not be read; it goes on from there when it is run again."
+    rows, state = plural(update["rows"], "row"), update["state"]
+    if state == RUNNING:
+        return f"{rows} of about {update['planned']} are changed, and stay so: run it again to go on, or undo it."
+    if state == UNDOING:
+        return f"Of {rows} {update['restored']} are put back: run it again to go on."
+    if state == UNDONE:
+        left = sum(update["left_alone"]["counts"].values())
+        text = f"It was undone: {update['restored']} of {rows} are as they were"
+        return f"{text}, and {left} that others changed since were left alone." if left else f"{text}."
+    return f"It is done: {rows} are changed."
