@@ -39,8 +39,9 @@ def findings(
     failed = bool(result["problem"] or result["refusals"])
     details = {
         name: result[name]
-        for name in ("recovery_point", "current", "target", "digest", "timeline", "downgrades", "load", "sizes")
+        for name in ("recovery_point", "current", "target", "digest", "timeline", "downgrades", "sizes")
     }
+    details["load_stopped_seconds"] = (result["load"] or {}).get("blocked_seconds")
     details["size_before_bytes"] = (result["database_bytes"] or {}).get("before")
     details["size_after_bytes"] = (result["database_bytes"] or {}).get("after")
     details["duration_s"] = result["seconds"]

@@ -23,6 +23,7 @@ from .history import series
 from .scope import is_partial, is_whole, left_out, narrowed, open_words, overall
 from .sparkline import bars, sparkline
 from .text import CHANGES, RULES, change_text, changed, verdict
+from .timeline import timeline
 
 #: What the page shows at most; the rest is counted and is in report.json.
 MOST_CARDS, MOST_BAD_ROWS, MOST_OK_ROWS, MOST_SPARKLINES, MOST_CHANGES, MOST_ACTIONS, MOST_AREAS = (
@@ -60,6 +61,7 @@ def _environment() -> Environment:
     environment.filters["facts"] = facts
     environment.filters["phases"] = phases
     environment.filters["objectives"] = objectives
+    environment.filters["timeline"] = timeline
     environment.filters["changed"] = change_text
     environment.filters["plural"] = words.plural
     environment.filters["examples"] = words.examples
