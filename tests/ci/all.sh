@@ -41,7 +41,7 @@ trap 'exit 143' TERM
 # A major upgrade is tried in the Debian trixie, which has two versions that its pgBackRest knows.
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
-env --default-signal=INT TRADINGFLOW_TEST_TIMES=10 python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
+env --default-signal=INT TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
   --ignore=tests/integration/test_pgbackrest_upgrade.py -n 4 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
