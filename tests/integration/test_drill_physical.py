@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine, options, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import processes as servers
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, readers
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import objects
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import proven as proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
@@ -214,6 +215,70 @@ def test_incremental_with_odd_names_and_a_tablespace(drills: Drills, odd: dict[s
     # Not where the source has it, which is on this host.
     assert sorted(path.name for path in (home / "space").rglob("*")) == before
     assert not (home / "ran").exists()
+
+
+#: Writes into the server's directory whenever a superuser runs it.
+PLANTED = """
+CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE {database} TO mallory; ALTER ROLE mallory SET search_path = x;
+SET SESSION AUTHORIZATION mallory; CREATE SCHEMA mallory; GRANT USAGE ON SCHEMA mallory TO PUBLIC;
+CREATE FUNCTION mallory.spring(way text) RETURNS int LANGUAGE plpgsql AS $$ DECLARE each text; BEGIN
+  FOREACH each IN ARRAY ARRAY['RESET SESSION AUTHORIZATION', 'RESET ROLE', 'SET ROLE postgres'] LOOP
+    BEGIN EXECUTE each; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP;
+  EXECUTE format('COPY (SELECT 1) TO %L', current_setting('data_directory') || '/planted ' || way);
+  RETURN 1; EXCEPTION WHEN OTHERS THEN RETURN 1; END $$;
+CREATE FUNCTION mallory.trap(way text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+  AS $$ BEGIN RETURN mallory.spring(way); END $$;
+CREATE TABLE mallory.kept AS SELECT i FROM generate_series(1, 20) i;
+CREATE INDEX ON mallory.kept ((i * mallory.trap('index')));
+CREATE TABLE mallory.seen AS SELECT i FROM generate_series(1, 20) i;
+CREATE STATISTICS mallory.stats ON (i * mallory.trap('statistics')), i FROM mallory.seen;
+CREATE VIEW mallory.wrong AS SELECT WHERE mallory.trap('invariant') = 0;
+CREATE FUNCTION mallory.pg_is_in_recovery() RETURNS bool LANGUAGE plpgsql
+  AS $$ BEGIN PERFORM mallory.trap('path'); RETURN pg_catalog.pg_is_in_recovery(); END $$;
+RESET SESSION AUTHORIZATION;
+ALTER DATABASE {database} SET search_path = mallory, pg_catalog, public;
+ALTER VIEW maintenance.heartbeat RENAME TO heartbeat_of_old;
+CREATE VIEW maintenance.heartbeat AS SELECT instance, beat_at + mallory.trap('view') * interval '0' AS beat_at
+  FROM maintenance.heartbeat_of_old;
+GRANT SELECT ON maintenance.heartbeat TO PUBLIC
+"""
+UNPLANTED = """
+ALTER DATABASE {database} RESET search_path; DROP VIEW maintenance.heartbeat;
+ALTER VIEW maintenance.heartbeat_of_old RENAME TO heartbeat; DROP OWNED BY mallory CASCADE; DROP ROLE mallory
+"""
+
+
+def test_functions_of_others_do_not_run_as_a_superuser(drills: Drills, monkeypatch: pytest.MonkeyPatch) -> None:
+    physical, real = drills.physical, Restored.stop
+    found: list[str] = []
+    ended: list[bool] = []
+
+    def stop(self: Restored, *arguments: Any) -> None:
+        found.extend(path.name for path in self.data.glob("planted*"))
+        ended.append(self.running())
+        real(self, *arguments)
+
+    name = quoted(physical.state["postgres"]["database"])
+    physical.sql(PLANTED.format(database=name))
+    try:
+        at, _segment = drills.beat()
+        point = physical.backup("incr")["recovery_point"]
+        invariants = [{"name": "wrong", "title": "Wrong", "sql": "SELECT count(*) FROM mallory.wrong"}]
+        chosen = drills.options(point, invariants=invariants)
+        monkeypatch.setattr(Restored, "stop", stop)
+        checks = drills.run(chosen)
+        assert (found, len([each for each in ended if each])) == ([], 2)
+        assert not_ok(checks) == {}
+        assert drills.result["heartbeat_at"] == at
+        # Where the source has no role that may read it all, what could call them is left unknown.
+        monkeypatch.setattr(readers, "_READERS", readers._READERS.replace("WHERE r.rolcanlogin", "WHERE false"))
+        checks = drills.run(chosen)
+        assert found == []
+        assert not_ok(checks) == {"drill.digests": "unknown", "drill.invariant:wrong": "unknown"}
+        assert checks["drill.digests"].details["without"] == ["mallory.kept", "mallory.seen"]
+        assert drills.result["heartbeat_at"] == at
+    finally:
+        physical.sql(UNPLANTED.format(database=name))
 
 
 def test_tablespace_that_was_made_after_the_backup(drills: Drills, odd: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import restored
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import apart as walled
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill.restored import Restored
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import walls
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import program
@@ -159,7 +159,7 @@ def test_intruder_as_the_servers_own_user(source: Source, tmp_path: Path) -> Non
     with source.copy() as server, open(tmp_path / "said", "wb") as said:
         user = instance.account(None)
         assert user, "run as root"
-        apart = restored.apart(server.folder, user, [str(source.data)], None)
+        apart = walled.apart(server.folder, user, [str(source.data)], None)
         for paths in ([str(source.home / path) for path in before], [str(server.data / "PG_VERSION")]):
             said.seek(0)
             said.truncate()
@@ -206,7 +206,7 @@ def test_without_namespaces_as_a_user_who_owns_nothing(source: Source, monkeypat
 
 def test_location_that_would_hide_our_own_folder(source: Source) -> None:
     with source.copy() as server:
-        apart = restored.apart(server.folder, instance.account(None), [], None)
+        apart = walled.apart(server.folder, instance.account(None), [], None)
         apart.maps["/var"] = str(server.tablespaces)
         with pytest.raises(RestoreError, match="cannot be mounted at"):
             apart.check(str(server.data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .._postgres.instance import Instance
 from .._recovery_points.files import check_files
@@ -82,8 +82,11 @@ class Engine(ABC):
         :raises RestoreError: with PostgreSQL's message
         """
 
-    def reader(self, name: str) -> Dict[str, Any]:
-        """The option "database" for the restored one, as whoever looks at it."""
+    def reader(self, name: str) -> Optional[Dict[str, Any]]:
+        """The option "database" for the restored one, as whoever looks at it.
+
+        None: only a superuser could, as whom the functions of views would run.
+        """
         return self.instance.database(name)
 
     def finish(self, progress: Progress) -> List[Check]:

@@ -212,8 +212,9 @@ class _Drill:
         self._files(engine.objects, data, folder / "restic")
         progress.phase("prove")
         database, reader = instance.database(name), engine.reader(name)
-        self.loss = _loss(heartbeat(reader))
-        self.checks += [*proof.of_contents(point), *proof.compare(reader, point, jobs, tick)]
+        self.loss = _loss(heartbeat(reader) if reader else None)
+        compared = proof.compare(reader or database, point, jobs, tick, careful=reader is None)
+        self.checks += [*proof.of_contents(point), *compared]
         self.checks += measure_invariants(
             reader, options["invariants"], point["database"]["snapshot_at"], options["invariant_timeout"], tick
         )
@@ -221,8 +222,8 @@ class _Drill:
         if further:
             # What comes back in a disaster is more than the recovery point.
             self.checks += further
-            database = instance.database(name)
-            self.loss = _loss(heartbeat(database))
+            database, reader = instance.database(name), engine.reader(name)
+            self.loss = _loss(heartbeat(reader) if reader else None)
             progress.phase("prove")
         self.checks.append(proof.indexes(database, jobs, tick, full=options["index_check"] == "full"))
         engine.hand_over()

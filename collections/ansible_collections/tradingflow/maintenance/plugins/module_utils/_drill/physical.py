@@ -22,8 +22,9 @@ from ..checks import CRITICAL, Check
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from ..words import printable
 from . import replay
+from .apart import check_apart
 from .base import Engine
-from .restored import Restored, Target, check_apart
+from .restored import Restored, Target
 
 _CIPHER = "Check the cipher_pass of restore_drill_pgbackrest_repositories: the repository is encrypted with another."
 _DAMAGED = "Make another backup now; restore older versions of the objects if the bucket keeps versions."
@@ -128,6 +129,10 @@ class Physical(Engine):
         except RestoreError as error:
             raise self._replay_failed(error) from None
         return str(self.point["database"]["name"])
+
+    def reader(self, name: str) -> Optional[Dict[str, Any]]:
+        """See Engine.reader; while it replays, a role of the source's."""
+        return self._server.reader(name, max(1, self.options["jobs"]) + 1)
 
     def finish(self, progress: Progress) -> List[Check]:
         """Replays all that the repository has, and promotes: how far that came.

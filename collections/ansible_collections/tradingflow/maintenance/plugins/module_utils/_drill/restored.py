@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .._isolation import walls
+from .._postgres import readers
 from .._postgres.instance import Account, Instance, environment, failed, free_port
+from .._postgres.logins import READS_ALL
 from .._postgres.replay import HIGHER
 from .._work.programs import child_setup
 from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
 from ..words import printable
+from .apart import apart
 
 #: Why a role cannot be connected as, other than that the server is not ready yet.
 _NOT_SO = re.compile(r'role ".*" (does not exist|is not permitted)|permission denied|too many connections')
@@ -64,41 +65,6 @@ class Target(NamedTuple):
     database: str
 
 
-def apart(folder: Path, user: Optional[Account], guarded: List[str], identifier: Optional[str]) -> walls.Walls:
-    """What a server in our folder may write, and the source's paths, which it must not.
-
-    :param folder: ours, with the folders "tablespaces" and "root", which is empty
-    """
-
-    def make(name: str) -> str:
-        path = folder / "tablespaces" / name
-        path.mkdir(mode=0o700)
-        if user:
-            os.chown(path, user.uid, user.gid)
-        return str(path)
-
-    here = [path for path in walls.servers_here() if not path.startswith(f"{folder}/")]
-    whom = walls.User(user.uid, user.gid, []) if user else None
-    return walls.Walls([str(folder)], make, folder / "root", whom, [*guarded, *here], identifier)
-
-
-def check_apart(directory: str, user: Optional[Account], identifier: str) -> None:
-    """Whether a server can be started here so that it cannot write what is the source's.
-
-    :raises ConfigurationError: it cannot
-    """
-    folder = Path(tempfile.mkdtemp(prefix=".tradingflow-apart-", dir=directory))
-    try:
-        folder.chmod(0o711)
-        (folder / "root").mkdir()
-        (folder / "data").mkdir()
-        if user:
-            os.chown(folder / "data", user.uid, user.gid)
-        apart(folder, user, [], identifier).check(str(folder / "data"))
-    finally:
-        shutil.rmtree(folder)
-
-
 def position(lsn: str) -> int:
     """A place in the WAL as a number."""
     high, low = lsn.split("/")
@@ -121,7 +87,7 @@ class Restored(Instance):
         self.replayed = 0
         self.control: Dict[str, str] = {}
         self._at_least: Dict[str, int] = {}
-        self._own, self._superuser_of_source = self.superuser, ""
+        self._own, self._superuser_of_source, self._reader = self.superuser, "", ""
         self._by_socket = True
         self._let_in: List[str] = []
         self._closed: List[str] = []
@@ -259,9 +225,15 @@ class Restored(Instance):
             if not self.running():
                 raise self.ended()
             time.sleep(0.05)
-        with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
+        with connected(self.database(self.home), pinned=True) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             cursor.execute(f"CREATE ROLE {quoted(self._own)} SUPERUSER")
+            if connection.server_version >= READS_ALL:
+                self._reader = f"{self._own}_r"
+                reader = quoted(self._reader)
+                cursor.execute(f"CREATE ROLE {reader} BYPASSRLS; GRANT pg_read_all_data TO {reader}")
+        if self._reader:
+            self.set_password(self._reader)
         self.set_password(self._own)
         self._by_socket = False
         deadline = time.monotonic() + 20
@@ -275,6 +247,23 @@ class Restored(Instance):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+    def reader(self, name: str, sessions: int) -> Optional[Dict[str, Any]]:
+        """The option "database" for one of its databases as who may only read; None when only a superuser could."""
+        database = self.database(name)
+        if self._by_socket:
+            return readers.reader(database, sessions)
+        if not self._reader:
+            return database
+        chosen = {**database, "user": self._reader}
+        try:
+            with connected(database, pinned=True) as connection, connection.cursor() as cursor:
+                cursor.execute("SET default_transaction_read_only = off")
+                cursor.execute(f"GRANT CONNECT ON DATABASE {quoted(name)} TO {quoted(self._reader)}")
+            with connected(chosen):
+                return chosen
+        except DatabaseError:
+            return None
 
     def set_password(self, role: str, variable: str = "restore_drill_application.user") -> None:
         """Gives a role of the source our password, and lets it in on loopback, a moment later."""
@@ -339,7 +328,7 @@ class Restored(Instance):
             self._superuser_of_source = self._superuser(candidates)
         if self._superuser_of_source:
             try:
-                with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
+                with connected(self.database(self.home), pinned=True) as connection, connection.cursor() as cursor:
                     cursor.execute(_STATE)
                     recovering, state, lsn = cursor.fetchone()
             except DatabaseError as error:
@@ -371,7 +360,7 @@ class Restored(Instance):
         for name in candidates:
             chosen = {**self.database(self.home), "user": name}
             try:
-                with connected(chosen) as connection, connection.cursor() as cursor:
+                with connected(chosen, pinned=True) as connection, connection.cursor() as cursor:
                     cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1")
                     row = cursor.fetchone()
             except DatabaseError as error:

@@ -279,7 +279,7 @@ class Instance:
         :param variable: that names the role
         :raises ConfigurationError: there is no such role
         """
-        with connected(self.database(self.home)) as connection, connection.cursor() as cursor:
+        with connected(self.database(self.home), pinned=True) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
                 raise ConfigurationError(f"The restored instance has no role {role}.", f"Correct {variable}.")

@@ -41,6 +41,13 @@ SELECT r.rolname FROM pg_roles r WHERE EXISTS (SELECT FROM pg_roles s
     AND pg_has_role(r.oid, s.oid, 'MEMBER'))"""
 
 
+#: Whether anything in a database belongs to anybody but superusers.
+_OTHERS = """
+SELECT EXISTS (SELECT FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+  WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND NOT r.rolsuper
+    AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+
+
 class Logins:
     """Makes such roles in one database's server, and removes them again.
 
@@ -113,6 +120,12 @@ class Logins:
             for role in self.names:
                 cursor.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}")
         self.names = []
+
+
+def others(cursor: Any) -> bool:
+    """Whether anything in a database belongs to anybody but superusers, who alone could plant anything then."""
+    cursor.execute(_OTHERS)
+    return bool(cursor.fetchone()[0])
 
 
 def powerful(cursor: Any) -> List[str]:

@@ -23,6 +23,10 @@ except ImportError:
 _GRAVE = ("XX", "58", "53", "57", "25", "08")
 
 
+#: Why a table is not asked by a superuser.
+CALLING = "an index or statistics of it call functions of others, which would run as a superuser"
+
+
 def measure(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str, Any]:
     """Row count and digest of a table in the connection's transaction: an entry of a recovery point's tables.
 
@@ -62,15 +66,17 @@ class _Sink:
 
 def _ways(connection: Any, table: Dict[str, Any], digests: bool) -> Iterator[Callable[[], Dict[str, Any]]]:
     """How a table can be measured, the best first."""
-    if digests:
+    calling = bool(table.get("calling"))
+    if digests and not calling:
         yield lambda: measure(connection, table, True)
-    yield lambda: measure(connection, table, False)
+    if not calling:
+        yield lambda: measure(connection, table, False)
 
     def copied() -> Dict[str, Any]:
         # Nothing is planned for it, as for pg_dump's: indexes and what they call do not matter.
         with connection.cursor() as cursor:
             source = f"{quoted(table['schema'])}.{quoted(table['name'])}"
-            if table["condition"]:
+            if table["condition"] and not calling:
                 source = f"(SELECT * FROM ONLY {source} {table['condition']})"  # noqa: S608 quoted
             cursor.copy_expert(f"COPY {source} TO STDOUT", _Sink)
             return _entry(table, cursor.rowcount, None, None)
@@ -86,7 +92,7 @@ def measured(connection: Any, table: Dict[str, Any], digests: bool) -> Dict[str,
 
     :raises DatabaseError: it is damaged, or the trouble is not this table's
     """
-    why = ""
+    why = CALLING if table.get("calling") else ""
     with connection.cursor() as cursor:
         for way in _ways(connection, table, digests):
             cursor.execute("SAVEPOINT measured")

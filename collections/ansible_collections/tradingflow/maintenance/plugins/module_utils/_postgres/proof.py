@@ -56,17 +56,20 @@ Tables = List[Dict[str, Any]]
 Roots = Dict[Tuple[str, str], Tuple[str, str]]
 
 
-def compare(database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Callable[[], None]) -> List[Check]:
+def compare(
+    database: Dict[str, Any], point: Dict[str, Any], jobs: int, tick: Callable[[], None], *, careful: bool = False
+) -> List[Check]:
     """Rows, digests, schema's head, extensions and large objects against the recovery point's.
 
     :param database: the restored one
+    :param careful: a superuser looks, see Snapshot
     :raises DatabaseError: it does not answer
     """
     recorded = point["database"]
     if not point["engine"].get("exact", True):
         # What was counted is of another moment than the restore point: neither likeness nor difference says anything.
         return [unknown(f"drill.{name}", title, f"{title}: {NOT_EXACT}", AGAIN) for name, title in COMPARED.items()]
-    with snapshot.opened(database) as taken:
+    with snapshot.opened(database, careful=careful) as taken:
         found = taken.describe()
         # Recovery empties unlogged tables, and they were not recorded.
         logged = point["engine"]["name"] != "logical" or bool(recorded.get("in_recovery"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -68,6 +69,18 @@ LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'"""
 
 
+# Tables for which the planner calls functions of others, whoever asks: of indexes and of statistics.
+_CALLING = """
+SELECT t.of::bigint FROM (
+  SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+  UNION ALL SELECT stxrelid, 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext) t(of, class, id)
+JOIN pg_depend d ON d.classid = t.class AND d.objid = t.id
+LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+LEFT JOIN pg_type y ON d.refclassid = 'pg_type'::regclass AND y.oid = d.refobjid
+JOIN pg_roles r ON r.oid = coalesce(p.proowner, o.oprowner, y.typowner) WHERE NOT r.rolsuper"""
+
+
 def digest_expression(columns: List[Dict[str, Any]], version: int) -> str:
     """SQL of one row's hash.
 
@@ -104,6 +117,7 @@ class Snapshot:
     :param id: what pg_dump --snapshot takes
     :param version: server_version_num
     :param begin: begins the transaction; it may do what has to be done before the snapshot is taken
+    :param careful: a superuser looks, so that nothing is asked that could call functions of others
     """
 
     def __init__(
@@ -111,6 +125,7 @@ class Snapshot:
         database: Dict[str, Any],
         connection: Any,
         begin: Callable[[Any], None] = lambda cursor: cursor.execute(f"BEGIN {MODE}"),
+        careful: bool = False,
     ) -> None:
         self.database = database
         self._connection = connection
@@ -119,6 +134,8 @@ class Snapshot:
         begin(self._cursor)
         self.id: str = self.value("SELECT pg_export_snapshot()")
         self.version = int(connection.server_version)
+        self._calling = {row[0] for row in self.rows(_CALLING)} if careful else set()
+        self._careful = careful
 
     def rows(self, query: str, arguments: Any = None) -> List[Any]:
         """All rows of a query."""
@@ -175,16 +192,21 @@ class Snapshot:
 
     def _schema_head(self) -> Optional[List[str]]:
         place = self.rows(
-            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            "SELECT n.nspname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relname = 'alembic_version' AND c.relkind = 'r' ORDER BY n.nspname <> 'public', 1 LIMIT 1"
         )
         if not place:
             return None
         source = f"{quoted(place[0][0])}.alembic_version"
+        if place[0][1] in self._calling:
+            # Nothing is planned for this.
+            text = io.StringIO()
+            self._cursor.copy_expert(f"COPY {source} (version_num) TO STDOUT", text)
+            return sorted(text.getvalue().split())
         return [row[0] for row in self.rows(f"SELECT version_num FROM {source} ORDER BY 1")]  # noqa: S608 quoted
 
     def _heartbeat(self) -> Any:
-        if self.value("SELECT to_regclass('maintenance.heartbeat')") is None:
+        if self._careful or self.value("SELECT to_regclass('maintenance.heartbeat')") is None:
             return None
         return self.optional(
             "SELECT jsonb_agg(to_jsonb(h)) FROM (SELECT * FROM maintenance.heartbeat ORDER BY 1 DESC LIMIT 20) h"
@@ -200,7 +222,8 @@ class Snapshot:
         self._cursor.close()
 
     def tables(self, *, logged: bool = False) -> List[Dict[str, Any]]:
-        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, condition, expression.
+        """Tables whose rows are dumped, largest first: oid, schema, name, bytes, estimated_rows, condition, expression,
+        and calling: whether a query would call functions of others, of which only a careful snapshot knows.
 
         :param logged: without unlogged ones, which recovery empties
         """
@@ -212,6 +235,7 @@ class Snapshot:
                 "bytes": int(size),
                 "estimated_rows": rows,
                 "condition": condition,
+                "calling": oid in self._calling,
                 "columns": [],
             }
             for oid, schema, name, size, rows, persistence, condition in self.rows(_TABLES)
@@ -227,13 +251,14 @@ class Snapshot:
 
 
 @contextmanager
-def opened(database: Dict[str, Any]) -> Iterator[Snapshot]:
+def opened(database: Dict[str, Any], *, careful: bool = False) -> Iterator[Snapshot]:
     """A snapshot that lasts as long as the context.
 
+    :param careful: see Snapshot
     :raises DatabaseError: see database.connected
     """
     with connected(database, statement_timeout=0) as connection:
-        yield Snapshot(database, connection)
+        yield Snapshot(database, connection, careful=careful)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 from .._postgres import server
-from .._postgres.logins import Logins, allow, allow_schema, drop_roles, powerful
+from .._postgres.logins import Logins, allow, allow_schema, drop_roles, others, powerful
 from .._postgres.sql import literal
 from ..database import connected, quoted
 from ..errors import RestoreError
@@ -22,11 +22,6 @@ from ..errors import RestoreError
 #: What a schema's comment says of a destination: its copies of tables may go, old rows may not.
 _COPIES = "tradingflow-maintenance: copies that are not finished, "
 _OLD = "tradingflow-maintenance: old rows, not finished, "
-#: Whether anything here belongs to anybody but superusers.
-_OTHERS = """
-SELECT EXISTS (SELECT FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
-  WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND NOT r.rolsuper
-    AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 _OWNERS = """
 SELECT n.nspname, c.relname, r.rolname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
@@ -96,8 +91,7 @@ class Live:
     def __enter__(self) -> Live:
         with self._logins.superuser() as cursor:
             version = cursor.connection.server_version
-            cursor.execute(_OTHERS)
-            apart = bool(cursor.fetchone()[0]) and not self._trusted
+            apart = others(cursor) and not self._trusted
         if not apart:
             # Nobody is there who could have planted anything.
             self.options = server.quiet(version)
