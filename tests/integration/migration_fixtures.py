@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +56,11 @@ class Project:
 
     def __init__(self, platform: Sandbox, folder: Path) -> None:
         postgres = platform.state["postgres"]
+        self.platform = platform
         self.folder = folder
+        #: A place for servers that run as somebody else, who may not enter pytest's folders.
+        self.scratch = Path(tempfile.mkdtemp(prefix="migration-", dir="/var/tmp"))
+        self.scratch.chmod(0o711)
         self.name = f'migrated "é" {secrets.token_hex(3)}'
         self.database = {
             **platform.database,
@@ -164,3 +170,4 @@ def project(platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 cursor.execute(f"DROP DATABASE {quoted(made.name)} WITH (FORCE)")
     finally:
         admin.close()
+        shutil.rmtree(made.scratch)

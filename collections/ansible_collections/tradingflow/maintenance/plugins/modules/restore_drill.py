@@ -275,6 +275,10 @@ options:
             description: Its environment. The address in it is replaced by the copy's.
             type: dict
             default: {}
+          settings:
+            description: Settings in place of its configuration's. The address in them is replaced, too.
+            type: dict
+            default: {}
       user:
         description: The role that migrates in earnest. The copy has it, with a password of its own.
         type: str

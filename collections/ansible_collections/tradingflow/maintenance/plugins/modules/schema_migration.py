@@ -70,6 +70,12 @@ options:
           - That env.py connects to O(database), and not elsewhere, is proven before anything is done.
         type: dict
         default: {}
+      settings:
+        description:
+          - Settings of the section, in place of what the file says, such as C(sqlalchemy.url) where env.py takes
+            the address from there. The same is replaced in the values.
+        type: dict
+        default: {}
   target:
     description: The revision to go up to; V(head) for the only head, V(heads) for all.
     type: str
@@ -141,7 +147,10 @@ options:
         type: float
         default: 60.0
   accepted:
-    description: Rules of the review that do not forbid the migration, as its findings name them.
+    description:
+      - Rules of the review that do not forbid the migration, as its findings name them.
+      - "V(drift:) and the name of an object, as the finding C(migration.drift) has it, for a difference that stays.
+        V(drift-unknown) where the scratch database cannot be built."
     type: list
     elements: str
     default: []
@@ -163,8 +172,24 @@ options:
         type: list
         elements: path
         default: []
+  verify:
+    description:
+      - Whether the database's catalogue is compared before and after with that of a scratch database on this host, made
+        by the same revisions from nothing on a server of the same major version. What differs before is drift, and is
+        refused.
+      - The revisions run there in the project's Python as they do here, all from the first on.
+    type: str
+    default: full
+    choices: [full, none]
+  pg_bin_dir:
+    description: Where C(initdb) and C(postgres) of the server's major version are. Without it the PATH, and where
+      distributions put them.
+    type: path
+  run_as:
+    description: Whom the scratch server runs as when this host's user is root. Without it V(postgres), or V(nobody).
+    type: str
   scratch_directory:
-    description: Where a private folder is made for the work's state.
+    description: Where a private folder is made for the work's state, and for the scratch server.
     type: path
     default: /var/tmp
 extends_documentation_fragment:

@@ -50,11 +50,7 @@ WHERE NOT i.indisvalid AND c.relkind = 'i'"""
 class Refused(Exception):
     """The project does what must not be done, or is not what it seems."""
 
-
-class Unfinished(Refused):
-    """An index is only half made."""
-
-    pgcode = "42P07"
+    pgcode: Optional[str] = None
 
 
 class Teller:
@@ -112,12 +108,10 @@ class Session:
                 raise Refused("env.py connects in autocommit, so that a revision that fails would stay half done.")
             self._prove_place(connection)
         self._known[raw] = autocommit
-        lock = 0 if autocommit else self._request["lock_timeout_ms"]
-        statement = 0 if autocommit else self._request["statement_timeout_ms"]
         scope = "SESSION" if autocommit else "LOCAL"
         wanted = {
-            "lock_timeout": lock,
-            "statement_timeout": statement,
+            "lock_timeout": 0 if autocommit else self._request["lock_timeout_ms"],
+            "statement_timeout": 0 if autocommit else self._request["statement_timeout_ms"],
             "idle_in_transaction_session_timeout": self._request["idle_timeout_ms"],
         }
         if int(connection.dialect.server_version_info[0]) >= 14:
@@ -129,11 +123,7 @@ class Session:
         found = dict(
             self._rows(connection, f"SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ({names})")  # noqa: S608
         )
-        wrong = [
-            f"{name} is {found.get(name)}, not {value}"
-            for name, value in wanted.items()
-            if found.get(name) != str(value)
-        ]
+        wrong = [f"{name} is {found.get(name)}" for name, value in wanted.items() if found.get(name) != str(value)]
         if wrong:
             raise Refused(f"The timeouts could not be set: {'; '.join(wrong)}.")
         path = self._rows(connection, "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")[0][0]
@@ -179,10 +169,13 @@ class Session:
         if autocommit and statement in self._request.get("skip", []):
             self._tell("skipped", number=self._number, sql=statement[:SHOWN])
             return "SHOW lock_timeout", {}
+        told: Any = statement
+        if "shown" in self._request and isinstance(parameters, dict) and parameters and hasattr(cursor, "mogrify"):
+            told = cursor.mogrify(statement, parameters).decode("utf-8", "replace")
         self._tell(
             "statement",
             number=self._number,
-            sql=statement[:SHOWN],
+            sql=told[: self._request.get("shown", SHOWN)],
             autocommit=autocommit,
             at=self._begun,
         )
@@ -191,7 +184,9 @@ class Session:
         if all(word in words for word in ("index", "if", "not", "exists")):
             for (name,) in self._rows(connection, _INVALID):
                 if name.lower() in words:
-                    raise Unfinished(f"The index {name} is invalid, and IF NOT EXISTS would report success on it.")
+                    refused = Refused(f"The index {name} is invalid, and IF NOT EXISTS would report success on it.")
+                    refused.pgcode = "42P07"
+                    raise refused
         return statement, parameters
 
     def after(self, connection: Any, cursor: Any, *_rest: Any) -> None:
@@ -236,6 +231,8 @@ class Project:
         self.config = Config(
             request["config"], ini_section=request["section"], output_buffer=self._buffer, stdout=io.StringIO()
         )
+        for name, value in request.get("settings", {}).items():
+            self.config.set_section_option(request["section"], name, value.replace("%", "%%"))
         self.script = ScriptDirectory.from_config(self.config)
 
     @contextmanager
@@ -303,6 +300,7 @@ class Project:
             "down": [down] if isinstance(down, str) else list(down or []),
             "title": " ".join((revision.doc or "").split()),
             "file": os.path.basename(revision.path),
+            "phase": getattr(revision.module, "phase", None),
             "source_sha256": digest,
         }
 
@@ -336,6 +334,17 @@ class Project:
         with self._environment(steps, destination_rev=revision):
             self.script.run_env()
 
+    def build(self, targets: List[str], reached: Callable[[str], None]) -> None:
+        """All revisions up to each of the targets."""
+        for target in targets:
+
+            def steps(heads: Any, _context: Any, target: str = target) -> Any:
+                return self.script._upgrade_revs(target, heads)
+
+            with self._environment(steps, destination_rev=target):
+                self.script.run_env()
+            reached(target)
+
     def downgrade(self, revision: str) -> None:
         """One revision undone."""
         from alembic.runtime.migration import MigrationStep
@@ -362,6 +371,9 @@ def main(request: Dict[str, Any]) -> int:
             current = project.current()
             tell("current", revisions=current)
             tell("project", **project.describe(current, request["target"]))
+        elif request["mode"] == "build":
+            Session(request, tell).listen()
+            project.build(request["targets"], lambda revision: tell("reached", revision=revision))
         else:
             Session(request, tell).listen()
             work = project.downgrade if request["mode"] == "downgrade" else project.upgrade

@@ -26,6 +26,7 @@ from .outcome import changed, committed_alone
 from .project import Answers, Project
 from .session import Session, opened
 from .unfinished import Unfinished
+from .verify import verification
 
 #: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
 _AGAIN = ("55P03", "40P01", "40001")
@@ -48,6 +49,9 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     with opened(options["database"], options, lambda: None) as session:
         looking = Facts(session)
         result = looked(options, project, session, Progress())
+        with verification(options, session, result, lambda: None) as verifying:
+            if verifying is not None:
+                verifying.capture()
         result["holder"] = session.holder()
         result["facts"] = looking.result()
     return result
@@ -78,9 +82,16 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
             changed=False,
         )
         result.update(problem=None, invalid_indexes=[], dropped_indexes=[], resumed=[])
-        if result["pending"] and not result["refusals"]:
-            result["recovery_point"] = recovery_point(options, result["database"])
-            Work(options, project, session, progress, result).all()
+        progress.phase("compare")
+        with verification(options, session, result, progress.tick) as verifying:
+            if result["pending"] and not result["refusals"]:
+                result["recovery_point"] = recovery_point(options, result["database"])
+                Work(options, project, session, progress, result).all()
+                if verifying is not None:
+                    progress.phase("compare")
+                    verifying.after()
+                    if not result["problem"]:
+                        verifying.statistics()
     progress.phase("done")
     result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
     result["seconds"] = round(time.monotonic() - started, 3)

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import plural, span
+from . import compared
 
 #: What ended it, when it was no fault of the revision: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
@@ -26,7 +27,7 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
     :param plan: of engine.plan
     :param earlier: a migration that did not end, see earlier.py
     """
-    checks = [_pending(plan), *refused(plan), *_earlier(plan, earlier)]
+    checks = [_pending(plan), *refused(plan), *_earlier(plan, earlier), *compared.checks(plan)]
     if plan["holder"]:
         text = f"Another migration is under way: {plan['holder']}."
         checks.append(unknown("migration.lock", "One migrator", text, "Wait for it to end."))
@@ -37,7 +38,9 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
     elif revisions:
         text += f" What would run is known by {plan['digest']}."
     details = {name: plan[name] for name in ("current", "target", "digest")}
-    details["pending"] = [{**entry, "sql": _cut(entry["sql"])} for entry in plan["pending"]]
+    details["pending"] = [
+        {**entry, "sql": _cut(entry["sql"]), "captured": _cut(entry.get("captured"))} for entry in plan["pending"]
+    ]
     status = "failed" if plan["refusals"] else "planned" if revisions else "ok"
     return checks, [_action(status, False, text, started_at, details)]
 
@@ -53,6 +56,7 @@ def findings(
     if not result["refusals"]:
         checks += [_head(result), *_recovery_point(result), *_revisions(result), *_tables(result), *_waits(result)]
         checks += [*_invalid(result), *_leftovers(result), *_ended(result)]
+    checks += compared.checks(result)
     bad = [check for check in checks if check.status != OK]
     count = plural(len(result["done"]), "revision")
     message = f"{count} in {span(result['seconds'])}: the database is at {at(result['current_after'])}."
@@ -84,6 +88,7 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "waits": [{key: wait[key] for key in ("mode", "on", "seconds", "blockers")} for wait in result["waits"][:20]],
         "dropped_indexes": result["dropped_indexes"],
         "resumed": result["resumed"],
+        **compared.kept(result),
         "seconds": result["seconds"],
     }
 

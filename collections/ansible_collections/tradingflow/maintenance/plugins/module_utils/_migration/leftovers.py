@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from .._postgres.server import run
-from ..database import connected, quoted
-from ..errors import DatabaseError, MaintenanceError
+from ..database import quoted
+from ..errors import DatabaseError
+from .apart import apart
 from .session import Session
 from .tokens import Claim
 
@@ -174,25 +173,12 @@ class Leftovers:
 
     def _drop(self, index: Invalid) -> None:
         name = ".".join(quoted(part) for part in index.name)
-        failed: List[MaintenanceError] = []
-
-        def work() -> None:
-            try:
-                seconds = int(self._options["concurrent_deadline"]) + 1
-                database = self._options["database"]
-                with connected(database, statement_timeout=seconds, pinned=True) as connection:
-                    run(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            except MaintenanceError as error:
-                failed.append(error)
-
-        # Apart, as it waits for old transactions, and whoever watches us must see that we live.
-        thread = threading.Thread(target=work, name="leftovers", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            self._tick()
-            thread.join(0.2)
-        if failed:
+        try:
+            # It waits for old transactions.
+            statement = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
+            apart(self._options["database"], [statement], self._options["concurrent_deadline"], self._tick)
+        except DatabaseError as error:
             raise DatabaseError(
-                f"The invalid index {index.shown} of this migration could not be dropped: {failed[0].message}",
+                f"The invalid index {index.shown} of this migration could not be dropped: {error.message}",
                 f"Drop it (DROP INDEX CONCURRENTLY {name}), then run it again.",
-            )
+            ) from None

@@ -26,6 +26,7 @@ SPEC: Dict[str, Any] = {
             "directory": {"type": "path"},
             "python": {"type": "path"},
             "environment": {"type": "dict", "default": {}},
+            "settings": {"type": "dict", "default": {}},
         },
     },
     "target": {"type": "str", "default": "head"},
@@ -54,6 +55,9 @@ SPEC: Dict[str, Any] = {
     "reason": {"type": "str"},
     "evidence": {"type": "dict", "options": KEYS_SPEC},
     # Not /tmp, which may live in memory; a private folder is made in it.
+    "verify": {"type": "str", "default": "full", "choices": ["full", "none"]},
+    "pg_bin_dir": {"type": "path"},
+    "run_as": {"type": "str"},
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
 }
 #: What a rehearsal needs to know besides, see the module restore_drill.

@@ -71,10 +71,12 @@ class Project:
             )
         values = placeholders(database)
         self._environment = {key: filled(str(value), values) for key, value in (options["environment"] or {}).items()}
+        self._settings = {key: filled(str(value), values) for key, value in (options.get("settings") or {}).items()}
         self._secrets = [value for value in (database.get("password"),) if value]
         self._secrets += [quote(value, safe="") for value in self._secrets]
         # What came by a variable may be a secret of its own, in whatever form.
-        self._secrets += [value for value in self._environment.values() if len(value) > 7 and "://" in value]
+        told = [*self._environment.values(), *self._settings.values()]
+        self._secrets += [value for value in told if len(value) > 7 and "://" in value]
 
     def _said(self, value: Any) -> Any:
         """What came from the project, without our secrets in it."""
@@ -100,6 +102,7 @@ class Project:
             "config": os.path.abspath(self._options["config"]),
             "directory": os.path.abspath(self._options["directory"] or os.path.dirname(self._options["config"]) or "."),
             "section": self._options["section"],
+            "settings": self._settings,
             **request,
         }
         try:

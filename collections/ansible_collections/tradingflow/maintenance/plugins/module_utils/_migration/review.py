@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checks import CRITICAL, OK, WARNING, Check
+from ..errors import MaintenanceError
 from ..words import human, plural, printable
 from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
 
@@ -28,15 +29,26 @@ def sheet(
     :param pending: see engine.plan
     :param facts: tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, see facts.py
     :param limits: small_bytes, large_bytes, busy_writes, long_transaction
-    :returns: rows (revision, rule, verdict, statement, tables, message, instead) and unseen
+    :returns: rows (revision, rule, verdict, statement, tables, message, instead), unseen, and captured: those
+        of which is known only what they run on an empty database
     :raises MaintenanceError: the SQL cannot be judged
     """
-    rows, unseen = [], []
+    rows, unseen, seen = [], [], []
     for entry in pending:
-        if entry["sql"] is None:
+        # What it runs on an empty database is not all that it runs on a full one, but more than nothing.
+        text = entry["sql"] if entry["sql"] is not None else entry.get("captured")
+        try:
+            found = [] if text is None else find(text)
+        except MaintenanceError:
+            if entry["sql"] is not None:
+                raise
+            text = None
+        if text is None:
             unseen.append(entry["revision"])
             continue
-        for danger in find(entry["sql"]):
+        if entry["sql"] is None:
+            seen.append(entry["revision"])
+        for danger in found:
             known = [_fact(facts, name) for name in danger.tables]
             rows.append(
                 {
@@ -49,7 +61,7 @@ def sheet(
                     "instead": danger.instead,
                 }
             )
-    return {"rows": rows, "unseen": unseen}
+    return {"rows": rows, "unseen": unseen, "captured": seen}
 
 
 def _fact(facts: dict[str, Any], name: tuple[str, str]) -> dict[str, Any] | None:
@@ -99,10 +111,12 @@ def checks(review: dict[str, Any], accepted: list[str]) -> list[Check]:
         Check(
             "migration.review",
             "Review of the SQL",
-            WARNING if review["unseen"] else OK,
+            WARNING if review["unseen"] or review["captured"] else OK,
             len(rows),
             message=_told(review),
-            remedy="Read those revisions: what they will run is not known beforehand." if review["unseen"] else "",
+            remedy="Read those revisions: what they will run is not known beforehand."
+            if review["unseen"] or review["captured"]
+            else "",
             details={"rows": rows[:100]},
         )
     ]
@@ -139,4 +153,5 @@ def _told(review: dict[str, Any]) -> str:
     counts = {word: sum(row["verdict"] == word for row in review["rows"]) for word in _ORDER}
     text = f"{plural(len(review['rows']), 'remark')}"
     text += f": {', '.join(f'{count} {word}' for word, count in counts.items() if count)}." if review["rows"] else "."
-    return text + (f" Not seen: {', '.join(review['unseen'])}." if review["unseen"] else "")
+    text += f" Not seen: {', '.join(review['unseen'])}." if review["unseen"] else ""
+    return text + (f" Seen on an empty database only: {', '.join(review['captured'])}." if review["captured"] else "")
