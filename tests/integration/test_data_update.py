@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import engine
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import engine, session, throttle
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError
 
 from tests.integration import data_update_fixtures
 from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place, bad
+from tests.integration.workers import Start, started_by
 
 place = data_update_fixtures.place
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_the_manuals_example_planned_carried_out_and_undone(place: Place) -> None:
@@ -58,3 +74,213 @@ def test_the_manuals_example_planned_carried_out_and_undone(place: Place) -> Non
     checks, result = place.run({**LAST_LOGIN, "expected": {"min": 1, "max": 48}})
     assert bad(checks) == {}
     assert result["verified"]["rows"] == 47
+
+
+#: Waits for long in the middle of a batch that changes the row which the table "pause" names.
+PAUSE = """CREATE TABLE pause (id bigint); INSERT INTO pause VALUES (26);
+CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.id IN (SELECT id FROM public.pause) THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END $$;
+CREATE TRIGGER pause AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION pause()"""
+SLEEPS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+ROWS = "SELECT id, last_login, note FROM users ORDER BY id"
+CHANGED = "SELECT count(*) FROM users WHERE id % 2 = 0 AND last_login > now() - interval '1 hour'"
+
+
+def killed_while_it_sleeps(place: Place, start: Start, options: dict[str, Any]) -> None:
+    process = start({**options, "statement_timeout": 900.0})
+    until(lambda: place.sql(SLEEPS) == [(1,)] or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # The server notices by itself.
+    until(lambda: place.sql(SLEEPS) == [(0,)])
+    place.sql("DELETE FROM pause")
+
+
+def test_killed_in_the_middle_of_a_batch_and_of_undoing(place: Place, tmp_path: Path) -> None:
+    place.sql(f"{USERS}; {PAUSE}")
+    before = place.sql(ROWS)
+    change = {**LAST_LOGIN, "triggers": ["pause"]}
+    digest = engine.plan(place.options(change))["digest"]
+    with started_by("data_update_worker.py", tmp_path) as start:
+        killed_while_it_sleeps(place, start, place.options(change, expected_digest=digest))
+        assert place.sql(CHANGED) == [(10,)]
+        books = "SELECT state, rows, batches, cursor FROM tradingflow_data_update.updates"
+        assert place.sql(books) == [("running", 10, 1, ["20"])]
+
+        # A failure right after it goes on keeps the cursor.
+        smaller = {**change, "batch_rows": 7}
+        with place.session() as cursor:
+            cursor.execute("SELECT FROM users WHERE id = 24 FOR UPDATE")
+            checks, result = place.run(smaller, expected_digest=digest)
+        assert set(bad(checks)) == {"data_update.failed"}
+        assert "lock timeout" in checks["data_update.failed"].message
+        assert "10 rows of about 50 are changed, and stay so" in checks["data_update.failed"].message
+        assert (result["attempts"], result["update_after"]["cursor"]) == (2, ["20"])
+        assert place.sql(CHANGED) == [(10,)]
+
+        # With batches of another size, and the moment that it began at.
+        checks, result = place.run(smaller, expected_digest=digest)
+        assert bad(checks) == {}
+        assert "10 rows of them by an earlier run" in checks["data_update.rows"].message
+        assert (result["verified"]["rows"], result["update_after"]["batches"]) == (50, 7)
+        assert place.sql("SELECT count(*), count(DISTINCT last_login) FROM users WHERE id % 2 = 0") == [(50, 1)]
+
+        place.sql("INSERT INTO pause VALUES (44)")
+        killed_while_it_sleeps(place, start, place.options(change, expected_digest=digest, action="undo"))
+    (state, restored) = place.sql("SELECT state, restored FROM tradingflow_data_update.updates")[0]
+    assert state == "undoing"
+    assert 0 < restored < 50
+    assert place.sql(CHANGED) == [(50 - restored,)]
+    # Whichever action the next run has: what was begun is ended.
+    checks, result = place.run(change, expected_digest=digest)
+    assert bad(checks) == {}
+    assert result["undo"]["restored"] == 50
+    assert place.sql(ROWS) == before
+
+
+def test_one_at_a_time(place: Place) -> None:
+    place.sql(USERS)
+    with place.session() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (session.LOCK_CLASS, session.LOCK_OBJECT))
+        cursor.connection.commit()
+        assert "somebody" in engine.plan(place.options(LAST_LOGIN))["holder"]
+        with pytest.raises(LockedError, match=f"process {cursor.connection.info.backend_pid} of .*somebody"):
+            place.run(LAST_LOGIN)
+    assert place.sql(CHANGED) == [(0,)]
+
+
+def between_batches(monkeypatch: pytest.MonkeyPatch, batch: int, act: Callable[[], object]) -> None:
+    """Has something done before a batch begins."""
+    calls = iter(range(1, 1000))
+    real = throttle.Throttle.wait
+
+    def wait(self: throttle.Throttle) -> None:
+        real(self)
+        if next(calls) == batch:
+            act()
+
+    monkeypatch.setattr(throttle.Throttle, "wait", wait)
+
+
+#: What is wrong, as SQL beforehand and changes to the change; what the message says; how many rows stay changed.
+BREACHES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "check": ("", {"check": "id <> 44"}, "check does not hold for 1 row."),
+    "invariant": (
+        "",
+        {
+            "invariants": [
+                {
+                    "name": "old",
+                    "sql": "SELECT count(*) > 20 FROM users WHERE last_login < "
+                    "CURRENT_TIMESTAMP - INTERVAL '1 hour' AND id % 2 = 0",
+                    "each_batch": True,
+                }
+            ]
+        },
+        "The invariant old does not hold: it is false, not true.",
+    ),
+    "invariant at the end": (
+        "",
+        {"invariants": [{"name": "all", "sql": "SELECT max(age(last_login)) > '9 days' FROM users"}]},
+        "The invariant all does not hold",
+    ),
+    "constraint": (
+        "ALTER TABLE users ADD CHECK (id <> 44 OR last_login < '2020-01-01') NOT VALID",
+        {},
+        "violates check",
+    ),
+    "expression": (
+        "",
+        {"set": {"last_login": "CURRENT_TIMESTAMP + make_interval(days => (1 / (44 - id))::int)"}, "check": None},
+        "division by zero",
+    ),
+    "other columns": (
+        """CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.id = 44 THEN NEW.note := 'changed'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER t BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION t()""",
+        {"triggers": ["t"]},
+        "1 row changed otherwise than declared",
+    ),
+    "the same row afterwards": (
+        """CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.id = 44 AND NEW.note = 'n' THEN UPDATE public.users SET note = 'x' WHERE id = 44; END IF;
+        RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON users INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION t()""",
+        {"triggers": ["t"]},
+        "1 row changed otherwise than declared",
+    ),
+    "kept back": (
+        """CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RETURN CASE WHEN NEW.id = 44 THEN NULL ELSE NEW END; END $$;
+        CREATE TRIGGER t BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION t()""",
+        {"triggers": ["t"]},
+        "10 rows were locked, and 9 changed",
+    ),
+}
+
+
+def test_what_is_not_as_declared_stops_and_is_undone(place: Place) -> None:
+    for name, (sql, more, message) in BREACHES.items():
+        place.sql(f"DROP TABLE IF EXISTS users; DROP FUNCTION IF EXISTS t(); {USERS}; {sql}")
+        before = place.sql(ROWS)
+        change = {**LAST_LOGIN, "id": name.replace(" ", "-"), **more}
+        checks, result = place.run(change)
+        assert "data_update.failed" in checks, (name, bad(checks))
+        found = checks["data_update.failed"]
+        assert found.status == "critical", name
+        assert message in found.message, name
+        assert "It was undone" in found.message, name
+        assert place.sql(ROWS) == before, name
+        assert result["update_after"]["state"] == "undone", name
+        assert result["undo"]["restored"] > 0, name
+
+
+def test_others_change_the_rows_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    # Before the third batch, whose cursor is at 40: one row behind the cursor and one behind the bound begin to match,
+    # one before the cursor stops, one is gone.
+    old = "now() - interval '100 days'"
+    between_batches(
+        monkeypatch,
+        3,
+        lambda: place.sql(
+            f"UPDATE users SET last_login = {old} WHERE id = 3; INSERT INTO users VALUES (1000, 'new', {old}, 'n');"
+            "UPDATE users SET last_login = now() WHERE id = 50; DELETE FROM users WHERE id = 60;"
+            "INSERT INTO users SELECT 1, 'x', NULL, 'n' ON CONFLICT DO NOTHING"
+        ),
+    )
+    change = {**LAST_LOGIN, "invariants": []}
+    checks, result = place.run(change)
+    assert set(bad(checks)) == {"data_update.remaining"}
+    assert checks["data_update.remaining"].value == 2
+    verified = result["verified"]
+    assert (verified["rows"], verified["planned"]) == (48, 50)
+    assert (verified["matching_untouched"], verified["matching_behind_bound"]) == (1, 1)
+    assert place.sql("SELECT count(*) FROM users WHERE id = 1000 AND last_login < now() - interval '99 days'") == [(1,)]
+
+
+def test_more_rows_than_expected_appear_while_it_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    old = "now() - interval '100 days'"
+    between_batches(monkeypatch, 2, lambda: place.sql(f"UPDATE users SET last_login = {old} WHERE id > 60"))
+    checks, _result = place.run(LAST_LOGIN)
+    assert "60 at most are expected" in checks["data_update.failed"].message
+    assert "It was undone" in checks["data_update.failed"].message
+    assert place.sql(CHANGED) == [(0,)]
+
+
+def test_a_table_that_is_altered_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    between_batches(monkeypatch, 3, lambda: place.sql("ALTER TABLE users ADD COLUMN late int"))
+    checks, result = place.run(LAST_LOGIN)
+    message = checks["data_update.failed"].message
+    assert "was altered meanwhile" in message
+    assert "It cannot be undone: the columns" in message
+    assert (result["update_after"]["state"], result["update_after"]["rows"]) == ("running", 20)
+    assert set(place.refused(LAST_LOGIN)) == {"changed"}
+    assert set(place.refused(LAST_LOGIN, action="undo")) == {"columns"}
+    place.sql("ALTER TABLE users DROP COLUMN late")
+    checks, result = place.run(LAST_LOGIN, action="undo")
+    assert bad(checks) == {}
+    assert result["undo"]["restored"] == 20
+    assert place.sql(CHANGED) == [(0,)]

@@ -9,15 +9,19 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any, Dict, Optional
 
 from ..database import OURS as COMMENT
 from ..database import quoted
+from ..errors import DataUpdateError
 from .book import SCHEMA, images
+from .session import Session
 from .table import Table
 
-#: Where a parameter goes.
-_PARAMETER = re.compile(r"\$tradingflow:(\w+)\$")
+#: Where a parameter goes. Nobody knows it beforehand, and so nobody's SQL has it.
+_MARK = secrets.token_hex(8)
+_PARAMETER = re.compile(rf"\${_MARK}:(\w+)\$")
 #: As in statements.py, which cannot be read where there is no parser.
 MOMENT = '"$tradingflow moment {}"'
 _NOW = {"timestamptz": "{}", "timestamp": "({})::timestamp", "date": "({})::date"}
@@ -51,7 +55,7 @@ class Statements:
 
     def _literal(self, name: str) -> str:
         """A key given as text, as the parameter NAME."""
-        parts = [f"($tradingflow:{name}$::text[])[{place}]::{each['type']}" for place, each in enumerate(self._key, 1)]
+        parts = [f"(${_MARK}:{name}$::text[])[{place}]::{each['type']}" for place, each in enumerate(self._key, 1)]
         return f"ROW({', '.join(parts)})"
 
     def _within(self, behind: bool) -> str:
@@ -116,12 +120,12 @@ class Statements:
         return f"""WITH tradingflow_picked AS MATERIALIZED (
   SELECT {", ".join(picked)} {COMMENT}
   FROM {table} WHERE {self._within(behind)} AND ({self.predicate})
-  ORDER BY {", ".join(self._ordered)} LIMIT $tradingflow:limit$ FOR NO KEY UPDATE OF {name}
+  ORDER BY {", ".join(self._ordered)} LIMIT ${_MARK}:limit$ FOR NO KEY UPDATE OF {name}
 ), tradingflow_changed AS (
   UPDATE {table} SET {assigned} FROM tradingflow_picked WHERE {join}
   RETURNING {", ".join(returned)}
 ), tradingflow_kept AS (
-  INSERT INTO {images(number)} SELECT $tradingflow:batch$, {kept} FROM tradingflow_changed RETURNING 1
+  INSERT INTO {images(number)} SELECT ${_MARK}:batch$, {kept} FROM tradingflow_changed RETURNING 1
 )
 SELECT (SELECT count(*) FROM tradingflow_picked), (SELECT count(*) FROM tradingflow_changed),
   (SELECT count(*) FROM tradingflow_kept),
@@ -145,7 +149,7 @@ SELECT (SELECT count(*) FROM tradingflow_picked), (SELECT count(*) FROM tradingf
         )
         return _parametrised(
             f"SELECT count(*) FROM {images(number)} tradingflow_i LEFT JOIN {self._table.sql}"
-            f" ON {self._same_key('tradingflow_i')} WHERE tradingflow_i.batch = $tradingflow:batch$"
+            f" ON {self._same_key('tradingflow_i')} WHERE tradingflow_i.batch = ${_MARK}:batch$"
             f" AND ({self._rest()} IS DISTINCT FROM tradingflow_i.rest OR {other})"
         )
 
@@ -160,6 +164,20 @@ SELECT (SELECT count(*) FROM tradingflow_picked), (SELECT count(*) FROM tradingf
             f" FROM (SELECT {name}.*, {touched} AS tradingflow_touched FROM {self._table.sql}"
             f" WHERE {self.predicate}) AS {name}"
         )
+
+
+def invariant(session: Session, statements: Statements, prepared: Dict[str, Any], name: str) -> Optional[str]:
+    """The value of an invariant, as text; None for null.
+
+    :raises DataUpdateError: it gives something else than one value
+    """
+    rows = session.rows(statements.filled(prepared["invariants"][name]))
+    if len(rows) != 1 or len(rows[0]) != 1:
+        raise DataUpdateError(
+            f"The invariant {name} does not give one value.", "Write a query with one row and column."
+        )
+    value = rows[0][0]
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def undo(table: Table, update: Dict[str, Any]) -> str:
@@ -181,16 +199,16 @@ def undo(table: Table, update: Dict[str, Any]) -> str:
     keys = [f"key_{place}" for place in range(1, len(key) + 1)]
     both = " AND ".join(f"tradingflow_f.{each} = tradingflow_i.{each}" for each in keys)
     return _parametrised(f"""WITH tradingflow_i AS MATERIALIZED (
-  SELECT * FROM {images(update["number"])} WHERE batch = $tradingflow:batch$
+  SELECT * FROM {images(update["number"])} WHERE batch = ${_MARK}:batch$
 ), tradingflow_f AS MATERIALIZED (
   SELECT tradingflow_i.*, ({same}) AS tradingflow_same,
-    {name}.xmin = $tradingflow:xid$::xid8::xid AS tradingflow_ours {COMMENT}
+    {name}.xmin = ${_MARK}:xid$::xid8::xid AS tradingflow_ours {COMMENT}
   FROM {table.sql} JOIN tradingflow_i ON {matches("tradingflow_i")} FOR NO KEY UPDATE OF {name}
 ), tradingflow_restored AS (
   UPDATE {table.sql} SET {", ".join(f"{quoted(column)} = tradingflow_f.before_{place}" for place, column in columns)}
   FROM tradingflow_f WHERE {matches("tradingflow_f")} AND tradingflow_same AND tradingflow_ours RETURNING 1
 ), tradingflow_alone AS (
-  INSERT INTO {SCHEMA}.left_alone SELECT $tradingflow:number$, $tradingflow:batch$,
+  INSERT INTO {SCHEMA}.left_alone SELECT ${_MARK}:number$, ${_MARK}:batch$,
     ARRAY[{", ".join(f"tradingflow_i.{each}::text" for each in keys)}],
     CASE WHEN tradingflow_same IS NULL THEN 'gone' WHEN tradingflow_same THEN 'other columns' ELSE 'set columns' END
   FROM tradingflow_i LEFT JOIN tradingflow_f ON {both}

@@ -16,7 +16,7 @@ from .._work.job import DATA_UPDATE
 from .._work.progress import Progress
 from ..words import plural
 from . import purge
-from .batches import Statements
+from .batches import Statements, invariant
 from .book import DONE, RUNNING, UNDOING, UNDONE, Book
 from .options import PURGE, RUN, UNDO, checked
 from .session import Session, opened
@@ -283,12 +283,6 @@ class _Looked:
             "wal_bytes": int(wal),
             "batches": batches,
         }
-
-
-def invariant(session: Session, statements: Statements, prepared: Dict[str, Any], name: str) -> Optional[str]:
-    """The value of an invariant, as text; None for null or no row."""
-    rows = session.rows(statements.filled(prepared["invariants"][name]))
-    return None if not rows or rows[0][0] is None else str(rows[0][0])
 
 
 def _told(update: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:

@@ -34,7 +34,7 @@ class StatementError(DatabaseError):
     """
 
     def __init__(self, message: str, code: Optional[str]) -> None:
-        super().__init__(message, "Read the message, put it right, and run it again: it goes on from where it is.")
+        super().__init__(message, "Read the message, fix it, and run it again: it goes on from where it is.")
         self.code = code
 
 

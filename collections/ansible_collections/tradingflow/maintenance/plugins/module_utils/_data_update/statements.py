@@ -58,6 +58,9 @@ def prepared(change: dict[str, Any]) -> dict[str, Any]:
     :raises ConfigurationError: it is not what is allowed, or cannot be read
     """
     functions: set[tuple[str, str]] = set()
+    for each in change["invariants"]:
+        if each["equals"] in ("True", "False"):  # YAML's, as a text
+            each["equals"] = each["equals"].lower()
     for column in change["set"]:
         if column in _SYSTEM:
             raise ConfigurationError(f"The change sets {column}, which is PostgreSQL's own.", "Leave it out.")
@@ -72,6 +75,11 @@ def prepared(change: dict[str, Any]) -> dict[str, Any]:
         },
         "functions": sorted(map(list, functions)),
     }
+
+
+def _not_ours(where: str, text: str) -> None:
+    if MOMENT.strip() in text:
+        raise ConfigurationError(f"The change's {where} has {MOMENT.strip()!r}, which is our own.", "Leave it out.")
 
 
 def _parsed(where: str, text: str) -> Any:
@@ -96,6 +104,7 @@ def _parsed(where: str, text: str) -> Any:
 
 def _expression(where: str, text: str, functions: set[tuple[str, str]]) -> str:
     """One expression over a row of the table."""
+    _not_ours(where, text)
     statement = _parsed(where, f"SELECT (\n{text}\n)")
     filled = {name for name, value in statement(depth=1, skip_none=True).items() if value not in (False, None)}
     targets = statement.targetList
@@ -112,6 +121,7 @@ def _expression(where: str, text: str, functions: set[tuple[str, str]]) -> str:
 
 def _query(where: str, text: str, functions: set[tuple[str, str]]) -> str:
     """One query that only reads."""
+    _not_ours(where, text)
     statement = _parsed(where, text)
     _walked(where, statement, _NO_QUERY, functions)
     return _written(where, statement, expression=False)
@@ -138,8 +148,6 @@ def _walked(where: str, statement: Any, refused: dict[str, str], functions: set[
             last = node.fields[-1]
             if type(last).__name__ == "A_Star" and "A_Star" in refused:
                 refuse("*", "Name the columns.")
-            if any(str(getattr(field, "sval", "")).startswith(MOMENT) for field in node.fields):
-                refuse("a name that is our own", "Name the columns otherwise.")
             if getattr(last, "sval", "") in _SYSTEM:
                 refuse(f"the column {last.sval}, which is PostgreSQL's own", "Use columns of the table.")
 

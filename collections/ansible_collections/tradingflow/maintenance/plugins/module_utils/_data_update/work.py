@@ -14,7 +14,7 @@ from .._work.job import described
 from .._work.progress import Progress
 from ..errors import DataUpdateError, MaintenanceError
 from ..words import plural
-from .batches import Statements, undo
+from .batches import Statements, invariant, undo
 from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images
 from .session import Session, StatementError
 from .table import Table
@@ -150,16 +150,16 @@ class Work:
                 "moment": moment,
                 "bound": bound[0][0],
                 "invariants": {
-                    each["name"]: self._invariant(statements, each["name"]) for each in self._change["invariants"]
+                    each["name"]: invariant(self._session, statements, self._prepared, each["name"])
+                    for each in self._change["invariants"]
                 },
                 "recovery_point": (self._result["recovery_point"] or {}).get("id"),
             },
         )
         self._result["changed"] = True
 
-    def _invariant(self, statements: Statements, name: str) -> Optional[str]:
-        rows = self._session.rows(statements.filled(self._prepared["invariants"][name]))
-        return None if not rows or rows[0][0] is None else str(rows[0][0])
+    def _invariant(self, name: str) -> Optional[str]:
+        return invariant(self._session, self._statements, self._prepared, name)
 
     def _more(self) -> bool:
         """One batch; whether there may be another."""
@@ -221,7 +221,7 @@ class Work:
         """
         found = {}
         for each in filter(wanted, self._change["invariants"]):
-            name, now = each["name"], self._invariant(self._statements, each["name"])
+            name, now = each["name"], self._invariant(each["name"])
             before = update["invariants"].get(name) if each["equals"] is None else each["equals"]
             _breach(now != before, f"The invariant {name} does not hold: it is {now}, not {before}.")
             found[name] = now
