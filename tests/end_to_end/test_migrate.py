@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.application import SEEDED
+from sandbox.application import SEEDED, VERSION
 from tests.conftest import Playbook, Sandbox
 from tests.end_to_end.test_daily import ids, statements
 
@@ -51,7 +51,8 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     assert "backup" not in {check["id"].partition(".")[0] for check in held.report("migrate")["checks"]}
 
     digest = action["details"]["digest"]
-    done = play("migrate", "-e", f"migration_expected_digest={digest}")
+    wanted = {"migration_expected_digest": digest, "migration_contract_versions": [VERSION]}
+    done = play("migrate", "-e", json.dumps(wanted))
     assert done.returncode == 0, done.output
     report = done.report("migrate")
     assert ids(report, "warning", "unknown", "critical") == set()
@@ -68,6 +69,10 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     assert ended["content"]["reached"] == [HEAD]
     point = next(check for check in report["checks"] if check["id"] == "migration.recovery_point")
     assert ended["content"]["recovery_point"] == point["value"]
+    (phases,) = [check for check in report["checks"] if check["id"] == "migration.phases"]
+    assert phases["message"] == f"{HEAD} (expand). The application runs {VERSION}."
+    (compared,) = [check for check in report["checks"] if check["id"] == "migration.catalogue"]
+    assert compared["message"].startswith("All is as the revisions make it.")
     assert begun["run_id"] == ended["run_id"] == report["run_id"]
 
     again = play("migrate")

@@ -140,6 +140,16 @@ class Project:
         return sorted(row[0] for row in self.run_sql("SELECT version_num FROM alembic_version"))
 
 
+def verified(project: Project, **others: Any) -> dict[str, Any]:
+    """The options where the catalogue is compared, with a server for that."""
+    postgres = project.platform.state["postgres"]
+    return project.options(
+        verify="full",
+        **{"pg_bin_dir": postgres["bin_dir"], "run_as": postgres["run_as"], "accepted": [], **others},
+        scratch_directory=str(project.scratch),
+    )
+
+
 def migrated(options: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any]]:
     """Carries a migration out: its checks by id, and the result."""
     result = engine.run(options, Progress())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, review
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated
+from tests.integration.migration_fixtures import Project, bad, migrated, verified
 
 project = migration_fixtures.project
 
@@ -29,19 +27,10 @@ op.execute('GRANT SELECT ON seen TO PUBLIC')
 CHECK = 'constraint "Of ours"."order"."price ok"'
 
 
-def options(project: Project, **others: Any) -> dict[str, Any]:
-    state = project.platform.state["postgres"]
-    return project.options(
-        verify="full",
-        **{"pg_bin_dir": state["bin_dir"], "run_as": state["run_as"], "accepted": [], **others},
-        scratch_directory=str(project.scratch),
-    )
-
-
 def test_a_check_changed_by_hand_is_found(project: Project) -> None:
     project.revision("c3", RICH, "b2")
     project.revision("d4", 'op.execute(\'ALTER TABLE "Of ours"."order" ADD COLUMN late int\')', "c3")
-    checks, result = migrated(options(project, target="c3"))
+    checks, result = migrated(verified(project, target="c3"))
     assert bad(checks) == {}
     assert result["drift"]["differences"] == result["catalogue"]["differences"] == []
     assert "public.user" in result["statistics"]["tables"]
@@ -56,7 +45,7 @@ def test_a_check_changed_by_hand_is_found(project: Project) -> None:
         "DROP TABLE parts_2026; REVOKE SELECT ON seen FROM PUBLIC; CREATE TABLE somebodys (id int);"
         "CREATE OR REPLACE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$"
     )
-    plan = engine.plan(options(project))
+    plan = engine.plan(verified(project))
     assert [refusal["name"] for refusal in plan["refusals"]] == ["drift"]
     found = {each["name"]: each["what"] for each in plan["drift"]["differences"]}
     assert found == {
@@ -78,12 +67,12 @@ def test_a_check_changed_by_hand_is_found(project: Project) -> None:
     assert (
         f"{CHECK} is CHECK ((price >= (0)::numeric)), by the revisions CHECK ((price > (0)::numeric))" in check.message
     )
-    checks, result = migrated(options(project))
+    checks, result = migrated(verified(project))
     assert checks["migration.refused:drift"].status == "critical"
     assert (project.at(), result["changed"]) == (["c3"], False)
 
     accepted = [f"drift:{name}" for name in found]
-    checks, result = migrated(options(project, accepted=accepted))
+    checks, result = migrated(verified(project, accepted=accepted))
     assert project.at() == ["d4"]
     assert {id: check.status for id, check in checks.items() if check.status != "ok"} == {
         "migration.drift": "warning",
@@ -92,7 +81,7 @@ def test_a_check_changed_by_hand_is_found(project: Project) -> None:
 
 
 def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> None:
-    migrated(options(project, target="b2"))
+    migrated(verified(project, target="b2"))
     project.run_sql('INSERT INTO "user" VALUES (101)')
     # An autocommit_block commits what stands before it.
     project.revision(
@@ -108,7 +97,7 @@ def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> Non
         """,
         "b2",
     )
-    plan = engine.plan(options(project))
+    plan = engine.plan(verified(project))
     assert plan["pending"][0]["digest_of"] == "source"
     sheet = review.sheet(
         plan["pending"], plan["facts"], {"small_bytes": 1, "large_bytes": 2, "busy_writes": 1, "long_transaction": 1}
@@ -117,7 +106,7 @@ def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> Non
     assert 'INSERT INTO "odd ""table" (id) VALUES (107)' in plan["pending"][0]["captured"]
     assert "whole-table-update" in {row["rule"] for row in sheet["rows"]}
 
-    checks, result = migrated(options(project))
+    checks, result = migrated(verified(project))
     assert project.at() == ["b2"]
     assert {each["name"]: each["what"] for each in result["catalogue"]["differences"]} == {
         'column public."user".half': "added",
@@ -128,13 +117,13 @@ def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> Non
 
 
 def test_what_cannot_be_built_is_unknown(project: Project) -> None:
-    migrated(options(project, target="a1"))
+    migrated(verified(project, target="a1"))
     source = project.folder / "alembic/versions/a1.py"
     source.write_text(source.read_text().replace("def upgrade():", "def upgrade():\n    op.execute('SELECT 1 / 0')"))
-    checks, _ = migrated(options(project))
+    checks, _ = migrated(verified(project))
     assert "division by zero, at SELECT 1 / 0" in checks["migration.refused:drift_unknown"].message
     assert project.at() == ["a1"]
-    checks, _ = migrated(options(project, accepted=["drift-unknown"]))
+    checks, _ = migrated(verified(project, accepted=["drift-unknown"]))
     assert {id: check.status for id, check in checks.items() if check.status != "ok"} == {
         "migration.drift": "unknown",
         "migration.catalogue": "unknown",
@@ -143,5 +132,5 @@ def test_what_cannot_be_built_is_unknown(project: Project) -> None:
     assert list(project.scratch.rglob("PG_VERSION")) == []
     source.write_text(source.read_text().replace("SELECT 1 / 0", "SELECT 1"))
     project.revision("c3", "pass", "b2")
-    checks, _ = migrated(options(project, pg_bin_dir="/nonexistent"))
+    checks, _ = migrated(verified(project, pg_bin_dir="/nonexistent"))
     assert "initdb was not found in /nonexistent" in checks["migration.refused:drift_unknown"].message

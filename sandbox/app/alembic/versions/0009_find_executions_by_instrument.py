@@ -10,6 +10,7 @@ from alembic import op
 
 revision = "2d7e91b3c6f0"
 down_revision = "6c0f48d1a2b9"
+phase = "expand"
 branch_labels = None
 depends_on = None
 

@@ -172,6 +172,16 @@ options:
         type: list
         elements: path
         default: []
+  running_version:
+    description: The version of the application that all replicas report. Without it, it is not known.
+    type: str
+  contract_versions:
+    description:
+      - Versions of the application that do without what a contract takes away. A revision whose module has
+        C(phase = "contract") is refused while another one runs, or nobody knows which.
+    type: list
+    elements: str
+    default: []
   verify:
     description:
       - Whether the database's catalogue is compared before and after with that of a scratch database on this host, made

@@ -20,10 +20,11 @@ from ..database import connected
 from ..errors import ConfigurationError, MaintenanceError, MigrationError, RestoreError
 from ..storage import client
 from ..words import plural, span
-from . import rows, timeline
+from . import phases, rows, timeline
 from .facts import Facts
 from .outcome import changed, committed_alone
 from .project import Answers, Project
+from .refusals import refusals
 from .session import Session, opened
 from .unfinished import Unfinished
 from .verify import verification
@@ -49,6 +50,7 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     with opened(options["database"], options, lambda: None) as session:
         looking = Facts(session)
         result = looked(options, project, session, Progress())
+        phases.judge(options, result)
         with verification(options, session, result, lambda: None) as verifying:
             if verifying is not None:
                 verifying.capture()
@@ -72,6 +74,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     with opened(options["database"], options, progress.tick) as session:
         session.lock()
         result = looked(options, project, session, progress)
+        phases.judge(options, result)
         result.update(
             done=[],
             timeline=[],
@@ -146,7 +149,7 @@ def looked(options: Dict[str, Any], project: Project, session: Session, progress
         "pending": pending,
         "digest": digest(pending),
     }
-    result["refusals"] = _refusals(options, result, facts, session)
+    result["refusals"] = refusals(options, result, facts, session)
     return result
 
 
@@ -162,49 +165,6 @@ def _identity(database: Dict[str, Any]) -> Dict[str, Any]:
         found = snapshot.identity()
         snapshot.close()
     return {"name": found["name"], "system_identifier": found["system_identifier"]}
-
-
-def _refusals(
-    options: Dict[str, Any], result: Dict[str, Any], facts: Dict[str, Any], session: Session
-) -> List[Dict[str, str]]:
-    found = []
-
-    def refuse(name: str, message: str, remedy: str) -> None:
-        found.append({"name": name, "message": message, "remedy": remedy})
-
-    if facts["unknown"]:
-        refuse(
-            "unknown_revision",
-            f"The database is at {', '.join(facts['unknown'])}, which the project does not have.",
-            "Use the project that this database was migrated with, or a newer one.",
-        )
-    if options["target"] == "head" and len(facts["heads"]) > 1:
-        refuse(
-            "heads",
-            f"The project has {len(facts['heads'])} heads: {', '.join(facts['heads'])}.",
-            "Merge them (alembic merge), or name the one that is meant (migration_target).",
-        )
-    if facts["problem"]:
-        refuse("target", f"The target cannot be reached: {facts['problem']}", "Correct migration_target.")
-    if not result["current"] and not found:
-        tables = session.rows(
-            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-            " AND c.relname <> 'alembic_version'"
-        )[0][0]
-        if tables:
-            refuse(
-                "no_revision",
-                f"The database has {plural(tables, 'table')}, but does not say at which revision it is.",
-                "Find out, and record it with alembic stamp.",
-            )
-    if options["expected_digest"] and options["expected_digest"] != result["digest"]:
-        refuse(
-            "digest",
-            f"What would run now has the digest {result['digest']}, not {options['expected_digest']}.",
-            "Look at the plan again: the project or the database has changed since.",
-        )
-    return found
 
 
 def recovery_point(options: Dict[str, Any], database: Dict[str, Any]) -> Dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import plural, span
-from . import compared
+from . import compared, phases
 
 #: What ended it, when it was no fault of the revision: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
@@ -28,6 +28,7 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
     :param earlier: a migration that did not end, see earlier.py
     """
     checks = [_pending(plan), *refused(plan), *_earlier(plan, earlier), *compared.checks(plan)]
+    checks += phases.checks(plan)
     if plan["holder"]:
         text = f"Another migration is under way: {plan['holder']}."
         checks.append(unknown("migration.lock", "One migrator", text, "Wait for it to end."))
@@ -56,7 +57,7 @@ def findings(
     if not result["refusals"]:
         checks += [_head(result), *_recovery_point(result), *_revisions(result), *_tables(result), *_waits(result)]
         checks += [*_invalid(result), *_leftovers(result), *_ended(result)]
-    checks += compared.checks(result)
+    checks += [*phases.checks(result), *compared.checks(result)]
     bad = [check for check in checks if check.status != OK]
     count = plural(len(result["done"]), "revision")
     message = f"{count} in {span(result['seconds'])}: the database is at {at(result['current_after'])}."
@@ -102,7 +103,7 @@ def intent(plan: Dict[str, Any]) -> Dict[str, Any]:
         "to": plan["target"],
         "digest": plan["digest"],
         "revisions": [
-            {key: entry[key] for key in ("revision", "title", "digest", "digest_of", "source_sha256")}
+            {key: entry.get(key) for key in ("revision", "title", "digest", "digest_of", "source_sha256", "phase")}
             for entry in plan["pending"]
         ],
     }

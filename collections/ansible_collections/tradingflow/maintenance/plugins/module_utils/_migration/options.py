@@ -55,6 +55,8 @@ SPEC: Dict[str, Any] = {
     "reason": {"type": "str"},
     "evidence": {"type": "dict", "options": KEYS_SPEC},
     # Not /tmp, which may live in memory; a private folder is made in it.
+    "running_version": {"type": "str"},
+    "contract_versions": {"type": "list", "elements": "str", "default": []},
     "verify": {"type": "str", "default": "full", "choices": ["full", "none"]},
     "pg_bin_dir": {"type": "path"},
     "run_as": {"type": "str"},

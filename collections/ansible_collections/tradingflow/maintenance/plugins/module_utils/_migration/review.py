@@ -13,6 +13,7 @@ from ..checks import CRITICAL, OK, WARNING, Check
 from ..errors import MaintenanceError
 from ..words import human, plural, printable
 from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
+from .phases import EXPAND
 
 ALLOW, WINDOW, REFUSE = "allow", "only in a window", "refuse"
 _ORDER = (ALLOW, WINDOW, REFUSE)
@@ -50,15 +51,18 @@ def sheet(
             seen.append(entry["revision"])
         for danger in found:
             known = [_fact(facts, name) for name in danger.tables]
+            wrong = entry.get("phase") == EXPAND and danger.how == USERS
             rows.append(
                 {
                     "revision": entry["revision"],
                     "rule": danger.rule,
-                    "verdict": verdict(danger, known, facts, limits),
+                    "verdict": REFUSE if wrong else verdict(danger, known, facts, limits),
                     "statement": printable(" ".join(danger.statement.split()), 300),
                     "tables": [_shown(name, fact) for name, fact in zip(danger.tables, known, strict=True)],
-                    "message": danger.message,
-                    "instead": danger.instead,
+                    "message": f"In a revision marked expand: {danger.message}" if wrong else danger.message,
+                    "instead": "Move it into a revision of its own with phase = 'contract'."
+                    if wrong
+                    else danger.instead,
                 }
             )
     return {"rows": rows, "unseen": unseen, "captured": seen}
