@@ -23,6 +23,36 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.prog
 from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
 from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox
 
+#: Writes into the server's directory whenever a superuser runs it.
+PLANTED = """
+CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE {database} TO mallory; ALTER ROLE mallory SET search_path = x;
+SET SESSION AUTHORIZATION mallory; CREATE SCHEMA mallory; GRANT USAGE ON SCHEMA mallory TO PUBLIC;
+CREATE FUNCTION mallory.spring(way text) RETURNS int LANGUAGE plpgsql AS $$ DECLARE each text; BEGIN
+  FOREACH each IN ARRAY ARRAY['RESET SESSION AUTHORIZATION', 'RESET ROLE', 'SET ROLE postgres'] LOOP
+    BEGIN EXECUTE each; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP;
+  EXECUTE format('COPY (SELECT 1) TO %L', current_setting('data_directory') || '/planted ' || way);
+  RETURN 1; EXCEPTION WHEN OTHERS THEN RETURN 1; END $$;
+CREATE FUNCTION mallory.trap(way text) RETURNS int LANGUAGE plpgsql IMMUTABLE
+  AS $$ BEGIN RETURN mallory.spring(way); END $$;
+CREATE TABLE mallory.kept AS SELECT i FROM generate_series(1, 20) i;
+CREATE INDEX ON mallory.kept ((i * mallory.trap('index')));
+CREATE TABLE mallory.seen AS SELECT i FROM generate_series(1, 20) i;
+CREATE STATISTICS mallory.stats ON (i * mallory.trap('statistics')), i FROM mallory.seen;
+CREATE VIEW mallory.wrong AS SELECT WHERE mallory.trap('invariant') = 0;
+CREATE FUNCTION mallory.pg_is_in_recovery() RETURNS bool LANGUAGE plpgsql
+  AS $$ BEGIN PERFORM mallory.trap('path'); RETURN pg_catalog.pg_is_in_recovery(); END $$;
+RESET SESSION AUTHORIZATION;
+ALTER DATABASE {database} SET search_path = mallory, pg_catalog, public;
+ALTER VIEW maintenance.heartbeat RENAME TO heartbeat_of_old;
+CREATE VIEW maintenance.heartbeat AS SELECT instance, beat_at + mallory.trap('view') * interval '0' AS beat_at
+  FROM maintenance.heartbeat_of_old;
+GRANT SELECT ON maintenance.heartbeat TO PUBLIC
+"""
+UNPLANTED = """
+ALTER DATABASE {database} RESET search_path; DROP VIEW maintenance.heartbeat;
+ALTER VIEW maintenance.heartbeat_of_old RENAME TO heartbeat; DROP OWNED BY mallory CASCADE; DROP ROLE mallory
+"""
+
 
 def server() -> str:
     """The newest installed server that the installed pgBackRest backs up."""

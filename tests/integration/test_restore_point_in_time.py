@@ -15,16 +15,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, readers, replay
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, list_keys
 
 from tests.conftest import ROOT
 from tests.integration import restore_fixtures
 from tests.integration.isolation_fixtures import every
-from tests.integration.pgbackrest_fixtures import Physical, set_up
+from tests.integration.pgbackrest_fixtures import PLANTED, UNPLANTED, Physical, set_up
 from tests.integration.restore_fixtures import bad, remove_cluster, restored, until
 from tests.integration.workers import Start
 
@@ -278,6 +279,39 @@ def test_restore_point_with_all_its_digests(lived: Lived) -> None:
     assert bad(checks) == {}
     assert checks["restore.digests"].value == len(point["database"]["tables"])
     assert lived.sql("SELECT count(*) FROM executions") > 0
+
+
+@pytest.mark.parametrize("role", [True, False])
+def test_functions_of_others_do_not_run_as_a_superuser(
+    lived: Lived, role: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while it replays, nor once it is promoted, nor when it is in place."""
+    name = quoted(lived.postgres["database"])
+    lived.sql(PLANTED.format(database=name))
+    try:
+        lived.sql("UPDATE heartbeat SET beat_at = clock_timestamp()")
+        point = lived.physical.backup("incr")["recovery_point"]
+        lived.sql("DELETE FROM mallory.kept")
+        lived.archive()
+        reader = {name: lived.physical.sandbox.database[name] for name in ("user", "password")}
+        if not role:
+            # Nobody in the source may read everything, nor is whom the operator names let in.
+            monkeypatch.setattr(readers, "_READERS", readers._READERS.replace("WHERE r.rolcanlogin", "WHERE false"))
+            reader["password"] = "another"
+        for path in lived.data.glob("planted*"):
+            path.unlink()
+        chosen = lived.options(target_type="name", target=point["engine"]["restore_point"], reader=reader)
+        checks, _, _ = restored(chosen)
+        assert [path.name for path in lived.data.glob("planted*")] == []
+        assert bad(checks) == {}
+        assert checks["restore.digests"].value == len(point["database"]["tables"])
+        assert checks["restore.heartbeat"].status == "ok"
+        assert lived.sql("SELECT count(*) FROM mallory.kept AS k WHERE NOT k IS NULL") == 20
+        assert lived.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tradingflow_restoring%'") == 0
+    finally:
+        lived.sql(UNPLANTED.format(database=name))
+        for path in lived.data.glob("planted*"):
+            path.unlink()
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -64,7 +64,7 @@ def server_of(database: Dict[str, Any], tools: Tools, stanza: info.Stanza) -> Di
 
     :raises ConfigurationError: it cannot be backed up so
     """
-    with connected(database) as connection, connection.cursor() as cursor:
+    with connected(database, pinned=True) as connection, connection.cursor() as cursor:
         program.check_server(tools.pgbackrest.version, connection.server_version // 10000)
         cursor.execute(
             "SELECT pg_is_in_recovery(), current_setting('archive_mode'), pg_size_bytes(current_setting("

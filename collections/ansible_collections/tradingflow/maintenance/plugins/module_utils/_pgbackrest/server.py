@@ -38,7 +38,7 @@ def superuser(options: Dict[str, Any], user: Account, name: str) -> Iterator[Any
     with ExitStack() as stack:
         try:
             with acting_as(user):
-                connection = stack.enter_context(connected(database, statement_timeout=60))
+                connection = stack.enter_context(connected(database, statement_timeout=60, pinned=True))
         except DatabaseError as error:
             raise DatabaseError(
                 error.message,

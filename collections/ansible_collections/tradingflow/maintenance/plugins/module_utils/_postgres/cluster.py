@@ -273,7 +273,7 @@ def until_primary(
     while time.monotonic() < deadline:
         tick()
         try:
-            with connected(database) as connection:
+            with connected(database, pinned=True) as connection:
                 facts = server.describe(connection)
                 if not facts["recovering"]:
                     timeline = server.value(connection, "SELECT timeline_id FROM pg_control_checkpoint()")

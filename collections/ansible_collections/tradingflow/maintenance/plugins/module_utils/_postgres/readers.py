@@ -48,23 +48,24 @@ def reader(database: Dict[str, Any], sessions: int) -> Optional[Dict[str, Any]]:
 
 
 @contextmanager
-def temporary(database: Dict[str, Any], role: str) -> Iterator[Dict[str, Any]]:
+def temporary(database: Dict[str, Any], role: str, *, beside: bool) -> Iterator[Dict[str, Any]]:
     """The option "database" as a role that is made and reads everything, and is gone at the end.
 
     :param database: as a superuser
+    :param beside: nobody else reaches it, so that a limit of its connections may be lifted meanwhile
     :raises RestoreError: the server does not let it in
     """
     logins = Logins(database)
     with logins.superuser() as cursor:
         apart = others(cursor)
         cursor.execute("SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
-        limit = int(cursor.fetchone()[0])
-        if apart and limit == 0:
+        closed = apart and beside and int(cursor.fetchone()[0]) == 0
+        if closed:
             cursor.execute(f"ALTER DATABASE {quoted(database['name'])} CONNECTION LIMIT -1")
     try:
         yield logins.reader(role) if apart else database
     finally:
         logins.drop()
-        if apart and limit == 0:
+        if closed:
             with logins.superuser() as cursor:
                 cursor.execute(f"ALTER DATABASE {quoted(database['name'])} CONNECTION LIMIT 0")

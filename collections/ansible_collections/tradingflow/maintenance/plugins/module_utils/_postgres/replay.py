@@ -128,6 +128,8 @@ class Replay:
             "wal_retrieve_retry_interval": "200ms",
             "shared_buffers": "128MB",
             "huge_pages": "off",
+            # What is written once it is promoted must not wait for a standby of the source's.
+            "synchronous_standby_names": "",
         }
         if self._configuration:
             alone["config_file"] = self._configuration
@@ -163,7 +165,7 @@ class Replay:
         :raises RestoreError: there will be none
         """
         try:
-            with connected(self.database(self.common, user)) as connection:
+            with connected(self.database(self.common, user), pinned=True) as connection:
                 yield connection
         except DatabaseError as error:
             if _SHUT.search(error.message):

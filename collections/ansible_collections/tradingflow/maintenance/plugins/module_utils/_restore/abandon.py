@@ -114,7 +114,7 @@ def _refusals(options: Dict[str, Any], run: Dict[str, Any]) -> List[Refusal]:
     sessions: List[str] = []
     name = (run.get("database") or {}).get("target") or options["database"]["name"]
     try:
-        with connected({**options["database"], "connect_timeout": 5}) as connection:
+        with connected({**options["database"], "connect_timeout": 5}, pinned=True) as connection:
             sessions = server.sessions(connection, name)
     except DatabaseError:
         pass  # it is down: that is why somebody abandons it

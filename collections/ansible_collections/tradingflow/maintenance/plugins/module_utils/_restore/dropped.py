@@ -48,7 +48,7 @@ def check_there(home: Dict[str, Any], name: str, choice: Choice, lsn: str) -> Cl
     :param home: the option "database" for another database of the replaying server
     :returns: whom it lets in
     """
-    with connected(home) as connection:
+    with connected(home, pinned=True) as connection:
         found = server.rows(connection, _STATE, (_INVALID, name))
     if not found:
         raise RestoreError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from .._postgres import proof, server
+from .._postgres.readers import reader, temporary
 from ..checks import OK, WARNING, Check
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
@@ -45,7 +46,7 @@ class Proof:
         :raises RestoreError: it is not, or does not
         """
         mode, lsn, point = self._mode, self._lsn, self._job.point
-        with connected(home) as connection:
+        with connected(home, pinned=True) as connection:
             there = server.describe(connection)["system_identifier"]
             committed = server.value(connection, "SELECT pg_last_xact_replay_timestamp()")
         recorded = point["database"]["system_identifier"]
@@ -70,6 +71,15 @@ class Proof:
         :returns: whether it could be looked at
         :raises RestoreError: it is not what it should be
         """
+        if again:
+            # While it replays no role can be made.
+            found = reader(database, max(1, self._mode.options["jobs"]) + 1)
+            return found is not None and self._contents(found, again=True)
+        name = f"{server.temporary_name(self._job.place, self._job.run_id)}_r"
+        with temporary(database, name, beside=True) as found:
+            return self._contents(found, again=False)
+
+    def _contents(self, database: Dict[str, Any], *, again: bool) -> bool:
         mode, job = self._mode, self._job
         try:
             at, later = heartbeats(database, mode.wanted.at, GLANCE if again else 0)
@@ -102,7 +112,7 @@ class Proof:
     def login(self, home: Dict[str, Any]) -> None:
         """That whoever restores gets into the promoted copy."""
         database = self._mode.options["database"]
-        with connected(home) as connection:
+        with connected(home, pinned=True) as connection:
             self._job.checks += let_in(connection, database["user"], database.get("password"))
 
     def open_up(self, home: Dict[str, Any], name: str, closed: Closed) -> None:
@@ -112,7 +122,7 @@ class Proof:
         """
         texts, remedies = [], []
         if closed.to_all:
-            with connected(home) as connection:
+            with connected(home, pinned=True) as connection:
                 server.run(connection, "SET default_transaction_read_only = off")
                 server.run(connection, f"ALTER DATABASE {quoted(name)} WITH ALLOW_CONNECTIONS true")
             texts.append(f"At the target the database {name} was closed to all connections (ALLOW_CONNECTIONS false).")

@@ -13,6 +13,8 @@ from .._pgbackrest import history
 from .._pgbackrest.archive import Archive
 from .._postgres import server
 from .._postgres.cluster import until_primary
+from .._postgres.logins import drop_roles, others
+from .._postgres.readers import temporary
 from .._postgres.replay import number
 from ..checks import OK, WARNING, Check
 from ..database import connected
@@ -49,7 +51,7 @@ def begin(mode: Any, job: Any, state: State) -> None:
             f"The server that answers has the directory {facts['data_directory']}, not {cluster.directory}.",
             "Two servers fight for the port: stop the other one, then run the restore again.",
         )
-    with connected(database) as connection:
+    with connected(database, pinned=True) as connection:
         server.run(connection, "SET default_transaction_read_only = off")
         for setting in _LEFT:
             server.run(connection, f"ALTER SYSTEM RESET {setting}")
@@ -66,7 +68,7 @@ def begin(mode: Any, job: Any, state: State) -> None:
     job.checks += returned(found)
     readable, at, later = True, None, 0
     try:
-        at, later = heartbeats(database, mode.wanted.at)
+        at, later = _heartbeats(mode, job, state)
     except DatabaseError as error:
         if not (found and locked(error)):
             raise
@@ -103,6 +105,28 @@ def begin(mode: Any, job: Any, state: State) -> None:
         return
     archive = Archive(mode.backrest, mode.repository, mode.backup.archive_id)
     job.checks.append(_archived(archive, facts["timeline"], segment, job.progress.tick))
+
+
+def _heartbeats(mode: Any, job: Any, state: State) -> Any:
+    """See heartbeats, by who is no superuser; what was seen before where nobody such is let in."""
+    database, at = mode.options["database"], mode.wanted.at
+    with connected(database, pinned=True) as connection, connection.cursor() as cursor:
+        server.run(connection, "SET default_transaction_read_only = off")
+        drop_roles(connection, server.prefix(job.place), owned=True)
+        if not others(cursor):
+            return heartbeats(database, at)
+    if mode.options.get("reader"):
+        try:
+            return heartbeats({**database, **mode.options["reader"]}, at)
+        except DatabaseError as error:
+            # At the target it may have had another password, or not been there.
+            if locked(error):
+                raise
+    try:
+        with temporary(database, f"{server.temporary_name(job.place, job.run_id)}_r", beside=False) as found:
+            return heartbeats(found, at)
+    except RestoreError:
+        return loss.moment(state.run.get("heartbeat")), 0
 
 
 def _left(connection: Any, timeline: int) -> Optional[history.Ancestor]:

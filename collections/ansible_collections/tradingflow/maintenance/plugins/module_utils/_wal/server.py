@@ -65,7 +65,7 @@ def ask(database: Dict[str, Any]) -> Server:
 
     :raises MaintenanceError: it does not answer or refuses
     """
-    with connected(database) as connection, connection.cursor() as cursor:
+    with connected(database, pinned=True) as connection, connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
         begun = datetime.now().astimezone()
         cursor.execute("SELECT clock_timestamp(), pg_is_in_recovery()")
