@@ -1,4 +1,4 @@
-"""``playbooks/migrate.yml`` on a real sandbox: planned, carried out, and nothing left to do."""
+"""``playbooks/rehearse.yml`` and ``migrate.yml`` on a real sandbox: rehearsed, planned, carried out, nothing left."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 
 from sandbox.application import SEEDED, VERSION
 from tests.conftest import Playbook, Sandbox
-from tests.end_to_end.test_daily import ids, statements
+from tests.end_to_end.test_daily import ids, keys, s3, statements
 
 HEAD = "2d7e91b3c6f0"
 
@@ -24,13 +25,68 @@ def seeded(platform: Sandbox) -> Iterator[Sandbox]:
     platform.sql("owner", f"UPDATE alembic_version SET version_num = '{SEEDED}'")
 
 
-def migrations(platform: Sandbox) -> list[dict[str, Any]]:
-    """Predicates of the ledger's records of migrations, oldest first."""
+@pytest.fixture
+def staging(platform: Sandbox) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Puts a migration into the ledger of an environment that goes first, which is gone at the end."""
+    evidence = platform.state["evidence"]
+
+    def record(content: dict[str, Any]) -> None:
+        ledger.append(
+            platform.storage,
+            "staging",
+            "migration",
+            actor="somebody",
+            run_id="20261129T100000Z-migrate-000000",
+            subjects=[],
+            content=content,
+            signing_key=evidence["signing_key_file"],
+            trusted_keys=[evidence["public_key_file"]],
+        )
+
+    yield record
+    for key in keys(platform, "evidence/staging/"):
+        s3(platform).delete_object(Bucket=platform.state["s3"]["bucket"], Key=key)
+
+
+def of_kind(platform: Sandbox, kind: str) -> list[dict[str, Any]]:
+    """Predicates of the ledger's records of a kind, oldest first."""
     found = [each["predicate"] for each in statements(platform)]
-    return [predicate for predicate in found if predicate["kind"] == "migration"]
+    return [predicate for predicate in found if predicate["kind"] == kind]
 
 
-def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook]) -> None:
+def migrations(platform: Sandbox) -> list[dict[str, Any]]:
+    return of_kind(platform, "migration")
+
+
+def rehearsed(platform: Sandbox, play: Callable[..., Playbook]) -> None:
+    """A rehearsal on a copy: measured, on record, and nothing of it in the database itself."""
+    before = len(of_kind(platform, "rehearsal"))
+    made = play("daily", "--tags", "backup")
+    assert made.returncode == 0, made.output
+    done = play("rehearse")
+    assert done.returncode == 0, done.output
+    report = done.report("rehearse")
+    assert ids(report, "warning", "unknown", "critical") == set()
+    assert {"drill.rows", "migration.downgrade", "migration.load_blocked", f"migration.rehearsed:{HEAD}"} <= {
+        check["id"] for check in report["checks"]
+    }
+    (action,) = [each for each in report["actions"] if each["id"] == "migration.rehearse"]
+    assert [each["ended"] for each in action["details"]["timeline"] if "CONCURRENTLY" in each["sql"]] == ["done"]
+    page = (done.artifacts / "rehearse" / report["run_id"] / "report.html").read_text(encoding="utf-8")
+    assert '<table class="timeline">' in page
+    *earlier, kept = of_kind(platform, "rehearsal")
+    assert len(earlier) == before
+    assert kept["run_id"] == report["run_id"]
+    (revision,) = kept["content"]["revisions"]
+    assert (revision["revision"], revision["done"], kept["content"]["undone"]) == (HEAD, True, True)
+    assert revision["rewritten_bytes"] > 0
+    assert platform.sql("owner", "SELECT version_num FROM alembic_version") == [(SEEDED,)]
+
+
+def test_the_sandbox_is_migrated(
+    seeded: Sandbox, play: Callable[..., Playbook], staging: Callable[[dict[str, Any]], None]
+) -> None:
+    rehearsed(seeded, play)
     password = seeded.state["postgres"]["owner_password"]
     planned = play("migrate", "--check", "-vvv")
     assert planned.returncode == 0, planned.output
@@ -42,23 +98,31 @@ def test_the_sandbox_is_migrated(seeded: Sandbox, play: Callable[..., Playbook])
     assert migrations(seeded) == []
 
     frozen = {"name": "year end", "from": "2026-01-01", "until": "2100-01-01", "reason": "books"}
-    held = play("migrate", "-e", json.dumps({"maintenance_window_freezes": [frozen]}))
+    requires = {"migration_requires": {"rehearsal": True, "environment": {"name": "staging"}}}
+    passed_by = {"migration_overrides": ["environment"], "migration_reason": "venue moves"}
+    held = play("migrate", "-e", json.dumps({"maintenance_window_freezes": [frozen], **requires, **passed_by}))
     assert held.returncode == 2, held.output
+    assert "BREAK-GLASS" in held.output
+    assert "venue moves" in held.output
+    assert "gate.overridden:required_environment" in ids(held.report("migrate"), "warning")
+    assert "migration.required:rehearsal" in ids(held.report("migrate"), "ok")
     assert "gate.answer" in ids(held.report("migrate"), "critical")
     assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(SEEDED,)]
     # Nothing was begun, not even the backup for it.
     assert migrations(seeded) == []
     assert "backup" not in {check["id"].partition(".")[0] for check in held.report("migrate")["checks"]}
 
-    digest = action["details"]["digest"]
-    wanted = {"migration_expected_digest": digest, "migration_contract_versions": [VERSION]}
+    digest, pending = action["details"]["digest"], action["details"]["pending"]
+    well = {"state": "ended", "problem": None, "refused": [], "worst_status": "ok", "done": pending}
+    staging({**well, "from": [SEEDED], "revisions": pending})
+    wanted = {"migration_expected_digest": digest, "migration_contract_versions": [VERSION], **requires}
     done = play("migrate", "-e", json.dumps(wanted))
     assert done.returncode == 0, done.output
     report = done.report("migrate")
     assert ids(report, "warning", "unknown", "critical") == set()
-    assert {"migration.revision", "migration.untouched_tables", "application.healthy"} <= {
-        check["id"].partition(":")[0] for check in report["checks"]
-    }
+    assert {
+        *("migration.revision", "migration.untouched_tables", "application.healthy", "migration.required"),
+    } <= {check["id"].partition(":")[0] for check in report["checks"]}
     assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert seeded.sql(
         "owner", "SELECT indisvalid FROM pg_index WHERE indexrelid = 'executions_instrument'::regclass"

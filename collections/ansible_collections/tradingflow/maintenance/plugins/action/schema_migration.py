@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..module_utils._migration import review
+from ..module_utils._migration import required, review
 from ..module_utils._migration.earlier import unfinished
 from ..module_utils._migration.findings import failure, findings, intent, planned
 from ..module_utils._migration.options import SPEC
@@ -20,6 +20,9 @@ from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
 from ..plugin_utils.area import Findings
 from ..plugin_utils.job import JobAction
+
+#: What is the controller's: the ledgers, and the keys to read them by.
+_OURS = ("evidence", "requires", "overrides")
 
 
 class ActionModule(JobAction):
@@ -76,12 +79,11 @@ class ActionModule(JobAction):
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
         run_id = str((args.get("run") or {}).get("run_id", ""))
-        # The ledger's keys are the controller's.
-        options = {name: value for name, value in args.items() if name not in ("run", "evidence")}
+        options = {name: value for name, value in args.items() if name not in ("run", *_OURS)}
         try:
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
-                self._review = self.reviewed(plan, args)
+                self._review = [*self.reviewed(plan, args), *required.judged(plan, args)]
                 earlier = unfinished(args, plan["database"], run_id)
                 checks, actions = planned(plan, earlier, started_at)
                 return Findings(
@@ -89,7 +91,11 @@ class ActionModule(JobAction):
                     actions,
                     extra={
                         "plan": plan,
-                        "intent": {**intent(plan), "accepted": args["accepted"], "reason": args["reason"]},
+                        "intent": {
+                            **intent(plan),
+                            **{name: args[name] for name in ("accepted", "reason")},
+                            "overridden": plan["overridden"],
+                        },
                     },
                 )
             result = self.worked(options, task_vars)

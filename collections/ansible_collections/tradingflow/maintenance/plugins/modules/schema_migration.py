@@ -155,7 +155,7 @@ options:
     elements: str
     default: []
   reason:
-    description: Why they are accepted. It goes on the record.
+    description: Why rules are accepted, or what is required is passed by. It goes on the record.
     type: str
   evidence:
     description: The keys to read the ledger by, which knows of a migration that did not end.
@@ -198,6 +198,87 @@ options:
   run_as:
     description: Whom the scratch server runs as when this host's user is root. Without it V(postgres), or V(nobody).
     type: str
+  requires:
+    description: What must have been done before, with the very same SQL. Looked for in check mode, in the ledger.
+    type: dict
+    suboptions:
+      rehearsal:
+        description: Whether it must have been rehearsed on a copy of this database. Otherwise it only warns.
+        type: bool
+        default: false
+      environment:
+        description: The environment that must have carried it out first, and well.
+        type: dict
+        suboptions:
+          name:
+            description: Its name, part of every key.
+            type: str
+            required: true
+          storage:
+            description: The S3 store with its ledger. Without it, O(storage).
+            type: dict
+            suboptions:
+              bucket:
+                description: The bucket.
+                type: str
+                required: true
+              prefix:
+                description: Put before every key.
+                type: str
+                default: ""
+              endpoint:
+                description: URL of a store other than AWS's.
+                type: str
+              region:
+                description: The region.
+                type: str
+                default: us-east-1
+              access_key:
+                description: Access key. Without it the SDK's own chain is used (role, profile, environment).
+                type: str
+              secret_key:
+                description: Secret key.
+                type: str
+              session_token:
+                description: Session token of temporary credentials.
+                type: str
+              ca_file:
+                description: File of the CA that signed the store's certificate.
+                type: path
+              addressing_style:
+                description: How the bucket is named in the URL.
+                type: str
+                default: auto
+                choices: [auto, path, virtual]
+              connect_timeout:
+                description: Seconds to wait for a connection.
+                type: int
+                default: 5
+              read_timeout:
+                description: Seconds to wait for an answer.
+                type: int
+                default: 60
+              retry_seconds:
+                description:
+                  - How long a request is tried again while the store is overloaded, restarting or out of reach.
+                  - Where it has not answered yet, and nothing would be lost, 10 s at the most.
+                type: int
+                default: 120
+              max_attempts:
+                description: How often a request is tried in all at most, V(0) for as often as this allows.
+                type: int
+                default: 0
+          trusted_key_files:
+            description: Public keys that may have signed its ledger. Without them those of O(evidence).
+            type: list
+            elements: path
+            default: []
+  overrides:
+    description: What of O(requires) is passed by (break-glass). Needs O(reason), and a ledger.
+    type: list
+    elements: str
+    default: []
+    choices: [environment, rehearsal]
   scratch_directory:
     description: Where a private folder is made for the work's state, and for the scratch server.
     type: path

@@ -54,6 +54,21 @@ SPEC: Dict[str, Any] = {
     "accepted": {"type": "list", "elements": "str", "default": []},
     "reason": {"type": "str"},
     "evidence": {"type": "dict", "options": KEYS_SPEC},
+    "requires": {
+        "type": "dict",
+        "options": {
+            "rehearsal": {"type": "bool", "default": False},
+            "environment": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "storage": {"type": "dict", "options": STORAGE_SPEC},
+                    "trusted_key_files": KEYS_SPEC["trusted_key_files"],
+                },
+            },
+        },
+    },
+    "overrides": {"type": "list", "elements": "str", "default": [], "choices": ["environment", "rehearsal"]},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "running_version": {"type": "str"},
     "contract_versions": {"type": "list", "elements": "str", "default": []},

@@ -1,0 +1,216 @@
+"""What must have been done before a migration: by what stands in ledgers, and never by what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import required
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
+
+HERE = {"name": "tradingflow", "system_identifier": "7"}
+PENDING = [
+    {"revision": "a1", "digest": "1", "digest_of": "sql"},
+    {"revision": "b2", "digest": "2", "digest_of": "source"},
+]
+LOCK = {"on": "public.orders", "mode": "AccessExclusiveLock", "seconds": 1.5}
+
+
+def plan() -> dict[str, Any]:
+    return {"database": dict(HERE), "pending": [dict(each) for each in PENDING], "refusals": []}
+
+
+def options(**others: Any) -> dict[str, Any]:
+    return {
+        "environment_name": "production",
+        "storage": {"bucket": "production"},
+        "evidence": {"trusted_key_files": ["ours.pub"]},
+        "requires": {
+            "rehearsal": True,
+            "environment": {"name": "staging", "storage": {"bucket": "staging"}, "trusted_key_files": ["theirs.pub"]},
+        },
+        "overrides": [],
+        "reason": None,
+        **others,
+    }
+
+
+def migration(done: list[str], revisions: list[dict[str, Any]] = PENDING, **others: Any) -> dict[str, Any]:
+    return {
+        "state": "ended",
+        "from": ["a0"],
+        "problem": None,
+        "refused": [],
+        "worst_status": "ok",
+        "revisions": revisions,
+        "done": [{"revision": name} for name in done],
+        **others,
+    }
+
+
+def rehearsal(**others: Any) -> dict[str, Any]:
+    budget = {"done": True, "seconds": 2.0, "locks": [LOCK]}
+    revisions = [{**each, **budget} for each in PENDING]
+    return {"database": HERE, "revisions": revisions, "blocked_seconds": 0.5, "recovery_point": "p", **others}
+
+
+ALL = migration(["a1", "b2"])
+
+
+class Ledgers:
+    """Contents by environment, newest first; None for a record that does not verify."""
+
+    def __init__(self, **contents: list[dict[str, Any] | None]) -> None:
+        self.contents = contents
+        self.asked: list[tuple[str, Any, Any]] = []
+
+    def backwards(self, store: Any, keys: Any, environment: str, most: int) -> Iterator[tuple[int, Any]]:
+        self.asked.append((environment, store.bucket, keys))
+        if environment not in self.contents:
+            raise StorageError("The store does not answer.")
+        for number, content in enumerate(self.contents[environment]):
+            kind = "migration" if environment == "staging" else "rehearsal"
+            record = SimpleNamespace(
+                predicate={"kind": kind, "content": content, "recorded_at": f"2026-11-2{9 - number}T10:00:00Z"}
+            )
+            yield 9 - number, record if content is not None else None
+
+
+@pytest.fixture
+def ledgers(monkeypatch: pytest.MonkeyPatch) -> Ledgers:
+    """Both ledgers say that all was done."""
+    made = Ledgers(staging=[ALL], production=[rehearsal()])
+    monkeypatch.setattr(required, "backwards", made.backwards)
+    monkeypatch.setattr(required, "trusted", lambda evidence: evidence["trusted_key_files"])
+    monkeypatch.setattr(required, "Store", lambda storage, environment, pool: SimpleNamespace(bucket=storage["bucket"]))
+    return made
+
+
+def judged(**others: Any) -> tuple[dict[str, str], dict[str, Any], dict[str, str]]:
+    """Statuses by id, the plan, and messages by id."""
+    given = plan()
+    checks = required.judged(given, options(**others))
+    return {check.id: check.status for check in checks}, given, {check.id: check.message for check in checks}
+
+
+def test_all_is_on_record(ledgers: Ledgers) -> None:
+    statuses, given, messages = judged()
+    assert statuses == {"migration.required:rehearsal": "ok", "migration.required:environment": "ok"}
+    assert (given["refusals"], given["overridden"]) == ([], [])
+    # Each ledger in its own store and by its own keys.
+    assert sorted(ledgers.asked) == [
+        ("production", "production", ["ours.pub"]),
+        ("staging", "staging", ["theirs.pub"]),
+    ]
+    message = messages["migration.required:rehearsal"]
+    assert "4 s for 2 revisions" in message.replace("\xa0", " ")
+    assert "AccessExclusiveLock on public.orders" in message
+
+
+@pytest.mark.parametrize(
+    ("staging", "words"),
+    [
+        ([], "staging has no migration on record"),
+        ([migration(["a1"])], "has not carried out b2 with this SQL"),
+        ([migration(["a1", "b2"], [PENDING[0], {**PENDING[1], "digest": "3"}])], "has not carried out b2"),
+        ([migration(["a1", "b2"], [PENDING[0], {**PENDING[1], "digest_of": "sql"}])], "has not carried out b2"),
+        ([migration(["a1", "b2"], problem="It broke.")], "did not end well"),
+        ([migration(["a1", "b2"], refused=["heads"])], "did not end well"),
+        ([migration(["a1", "b2"], worst_status="unknown")], "did not end well"),
+        ([migration(["a1", "b2"], worst_status="critical")], "did not end well"),
+        ([migration(["a1", "b2"], worst_status="fine")], "did not end well"),
+        ([{"state": "begun", "revisions": PENDING, "from": ["a0"]}, ALL], "did not end well"),
+        # What the record said that does not verify, nobody knows; also where the next one says what is wanted.
+        ([None, ALL], "is not known: Record 9 of staging's ledger"),
+        (None, "is not known: The store does not answer."),
+    ],
+)
+def test_what_staging_has_not_done_well_is_refused(
+    ledgers: Ledgers, staging: list[dict[str, Any] | None] | None, words: str
+) -> None:
+    ledgers.contents = {"production": [rehearsal()]} | ({} if staging is None else {"staging": staging})
+    statuses, given, messages = judged()
+    assert statuses["migration.required:environment"] == "critical"
+    assert words in messages["migration.required:environment"]
+    assert [refusal["name"] for refusal in given["refusals"]] == ["required_environment"]
+    assert "Migrate staging first" in given["refusals"][0]["remedy"]
+
+
+def test_one_revision_at_a_time_and_after_a_kill(ledgers: Ledgers) -> None:
+    one, other = [PENDING[0]], [PENDING[1]]
+    ledgers.contents["staging"] = [migration(["b2"], other), migration(["a1"], one)]
+    assert judged()[0]["migration.required:environment"] == "ok"
+    # What is older than what is looked for is nobody's business.
+    ledgers.contents["staging"] = [ALL, None]
+    assert judged()[0]["migration.required:environment"] == "ok"
+    # A failure in between that was put right since, and what it had carried out before counts.
+    ledgers.contents["staging"] = [migration(["b2"], other), migration(["a1"], PENDING, problem="It broke.")]
+    assert judged()[0]["migration.required:environment"] == "ok"
+    # A killed one got as far as the next one found it, and no further.
+    killed = {"state": "begun", "revisions": PENDING, "from": ["a0"]}
+    ledgers.contents["staging"] = [migration(["b2"], other, **{"from": ["a1"]}), killed]
+    assert judged()[0]["migration.required:environment"] == "ok"
+    ledgers.contents["staging"] = [migration(["b2"], other, **{"from": ["elsewhere"]}), killed]
+    assert judged()[0]["migration.required:environment"] == "critical"
+    ledgers.contents["staging"] = [migration([], [], **{"from": ["b2"]}), killed]
+    assert judged()[0]["migration.required:environment"] == "ok"
+
+
+def test_an_environment_does_not_go_before_itself(ledgers: Ledgers) -> None:
+    asked = options()["requires"]
+    asked["environment"]["name"] = "production"
+    assert judged(requires=asked)[0]["migration.required:environment"] == "critical"
+
+
+@pytest.mark.parametrize(
+    ("production", "words"),
+    [
+        ([], "Not rehearsed with this SQL: a1, b2"),
+        ([rehearsal(database={**HERE, "system_identifier": "8"})], "Not rehearsed with this SQL"),
+        ([rehearsal(revisions=[{**PENDING[0], "done": True, "seconds": 1.0}])], "Not rehearsed with this SQL: b2"),
+        ([rehearsal(revisions=[{**each, "done": False} for each in PENDING]), rehearsal()], "rehearsal failed: a1, b2"),
+        ([None, rehearsal()], "is not known"),
+        (None, "is not known"),
+    ],
+)
+def test_without_a_rehearsal_it_is_refused_or_a_warning(
+    ledgers: Ledgers, production: list[dict[str, Any] | None] | None, words: str
+) -> None:
+    ledgers.contents = {"staging": [ALL]} | ({} if production is None else {"production": production})
+    statuses, given, messages = judged()
+    assert statuses["migration.required:rehearsal"] == "critical"
+    assert words in messages["migration.required:rehearsal"]
+    assert [refusal["name"] for refusal in given["refusals"]] == ["required_rehearsal"]
+    statuses, given, _messages = judged(requires=None)
+    assert statuses == {"migration.required:rehearsal": "warning"}
+    assert given["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    ("others", "passes"),
+    [
+        ({"overrides": ["environment"], "reason": "venue moves"}, True),
+        ({"overrides": ["environment"], "reason": " "}, False),
+        ({"overrides": ["environment"], "reason": None}, False),
+        # Another one's override, and one that nobody could put on record.
+        ({"overrides": ["rehearsal"], "reason": "venue moves"}, False),
+        ({"overrides": ["environment"], "reason": "venue moves", "evidence": {}}, False),
+    ],
+)
+def test_break_glass_takes_a_reason_and_a_ledger(ledgers: Ledgers, others: dict[str, Any], passes: bool) -> None:
+    ledgers.contents["staging"] = []
+    statuses, given, messages = judged(**others)
+    refused = "required_environment" in {refusal["name"] for refusal in given["refusals"]}
+    assert refused is not passes
+    assert given["overridden"] == (["environment"] if passes else [])
+    if passes:
+        assert statuses["gate.overridden:required_environment"] == "warning"
+        assert "venue moves" in messages["gate.overridden:required_environment"]
+
+
+def test_nothing_is_asked_when_nothing_is_pending(ledgers: Ledgers) -> None:
+    given = {**plan(), "pending": []}
+    assert required.judged(given, options()) == []
+    assert (given["overridden"], ledgers.asked) == ([], [])
