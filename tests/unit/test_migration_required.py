@@ -63,7 +63,7 @@ class Ledgers:
     """Contents by environment, newest first; None for a record that does not verify."""
 
     def __init__(self, **contents: list[dict[str, Any] | None]) -> None:
-        self.contents = contents
+        self.contents: dict[str, Any] = dict(contents)
         self.asked: list[tuple[str, Any, Any]] = []
 
     def backwards(self, store: Any, keys: Any, environment: str, most: int) -> Iterator[tuple[int, Any]]:
