@@ -20,6 +20,7 @@ def checks(result: Dict[str, Any]) -> List[Check]:
     found = []
     if result.get("drift"):
         found.append(_compared("migration.drift", "Drift before", result["drift"]))
+    found += _tried(result.get("tried"))
     after = result.get("catalogue")
     if after:
         found.append(_compared("migration.catalogue", "Catalogue against the revisions'", after))
@@ -32,6 +33,21 @@ def checks(result: Dict[str, Any]) -> List[Check]:
             id, title = "migration.not_validated", "Constraints not validated"
             found.append(Check(id, title, WARNING, len(names), message=text, remedy=remedy))
     return found + _statistics(result.get("statistics"))
+
+
+def _tried(tried: Optional[Dict[str, Any]]) -> List[Check]:
+    if tried is None:
+        return []
+    id, title = "migration.tried", "Tried on an empty database"
+    if tried["unknown"] is not None:
+        return [
+            unknown(id, title, f"Not tried: {tried['unknown']}", "See that the project's Python works on this host.")
+        ]
+    if tried["failed"] is None:
+        return [Check(id, title, OK, True, message="All revisions run on an empty database.")]
+    text = f"Revision {tried['failed']} fails on an empty database: {tried['why']}."
+    remedy = "Unless it needs rows, it will fail here, too: correct it."
+    return [Check(id, title, WARNING, False, message=text, remedy=remedy)]
 
 
 def kept(result: Dict[str, Any]) -> Dict[str, Any]:

@@ -63,8 +63,15 @@ class Shadow:
 
         :raises MigrationError: one of them fails
         """
+        answers = self.tried(targets)
+        if answers.error:
+            raise MigrationError(why(answers), "")
+        return answers
+
+    def tried(self, targets: List[str]) -> Answers:
+        """The same, as far as they go."""
         milliseconds = max(1, int(self._options["statement_timeout"] * 1000))
-        answers = Project(self._options["project"], self._database).ask(
+        return Project(self._options["project"], self._database).ask(
             {
                 "mode": "build",
                 "targets": targets,
@@ -76,17 +83,20 @@ class Shadow:
             },
             lambda _answers: self._tick(),
         )
-        if answers.error:
-            last = answers.of("statement")[-1:]
-            text = f"{answers.error['kind']}: {answers.error['message']}"
-            text += f", at {' '.join(last[0]['sql'].split())[:200]}" if last else ""
-            raise MigrationError(text, "")
-        return answers
 
     def catalogue(self) -> Catalogue:
         """What they have made."""
         with connected(self._database, pinned=True) as connection:
             return catalogue(connection)
+
+
+def why(answers: Answers) -> str:
+    """What ended Shadow.tried early, and at which statement; empty when nothing did."""
+    if not answers.error:
+        return ""
+    last = answers.of("statement")[-1:]
+    text = f"{answers.error['kind']}: {answers.error['message']}"
+    return text + (f", at {' '.join(last[0]['sql'].split())[:200]}" if last else "")
 
 
 def captured(answers: Answers, own: str = "alembic_version") -> Dict[str, str]:

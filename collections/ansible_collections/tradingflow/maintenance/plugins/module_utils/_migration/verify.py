@@ -14,7 +14,7 @@ from ..errors import MaintenanceError
 from .apart import apart
 from .catalogue import FOREIGN, GRANTS, Catalogue, catalogue, differences
 from .session import Session
-from .shadow import Shadow, captured, shadow
+from .shadow import Shadow, captured, shadow, why
 from .timeline import shown
 
 #: What is accepted by name: an object as the finding names it, or that nobody knows whether there is drift.
@@ -58,16 +58,18 @@ class Verification:
         self._refuse()
 
     def capture(self) -> None:
-        """The SQL of revisions that alembic cannot write without a database, as they run it on an empty one."""
+        """Tries the revisions on the empty database; keeps the SQL of those for which alembic cannot write it."""
         pending = self._result["pending"]
-        if self._shadow is None or all(entry["sql"] is not None for entry in pending):
+        if self._shadow is None:
             return
         try:
-            found = captured(self._shadow.build([entry["revision"] for entry in pending]))
+            answers = self._shadow.tried([entry["revision"] for entry in pending])
         except MaintenanceError as error:
-            for entry in pending:
-                entry["why"] = entry["why"] and f"{entry['why']}; on an empty database: {error.message}"[:800]
+            self._result["tried"] = {"unknown": error.message, "failed": None}
             return
+        found = captured(answers)
+        failed = next((entry["revision"] for entry in pending if entry["revision"] not in found), None)
+        self._result["tried"] = {"unknown": None, "failed": failed, "why": why(answers)}
         for entry in pending:
             if entry["sql"] is None:
                 entry["captured"] = found.get(entry["revision"])
