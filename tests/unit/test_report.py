@@ -281,6 +281,13 @@ class TestChanges:
         second = self.report(tmp_path, "2", [check("a.y")], history=[first])
         assert self.changes(second) == {"lost": ["a.x:1", "a.x:2"]}
 
+    @pytest.mark.parametrize(("playbook", "lost"), [("migrate", ["a.bad"]), ("unheard_of", ["a.bad", "a.x"])])
+    def test_a_procedure_with_less_to_do_loses_no_ok(self, tmp_path: Path, playbook: str, lost: list[str]) -> None:
+        given = {"playbook": playbook}
+        first = self.report(tmp_path, "1", [check("a.x"), check("a.y"), check("a.bad", "critical")], **given)
+        second = self.report(tmp_path, "2", [check("a.y")], history=[first], **given)
+        assert self.changes(second) == {"lost": lost}
+
     def test_a_run_with_tags_loses_nothing_and_hides_nothing(self, tmp_path: Path) -> None:
         first = self.report(tmp_path, "1", [check("a.x", "critical")])
         write_spool(tmp_path / "2", "b", "h1", [check("b.x")], [])

@@ -17,6 +17,8 @@ SCHEMA = "urn:tradingflow:maintenance:report:1"
 
 #: Checks by which an area says that it as a whole could not be measured.
 WHOLE_AREA = ("missing", "measured", "finished", "readable")
+#: Their checks are of work done: where there was less to do, fewer of them are no loss.
+PROCEDURES = ("migrate", "rehearse", "data_update", "restore", "window")
 
 _NEEDED = ("run_id", "started_at", "worst_status", "counts", "checks")
 
@@ -110,8 +112,9 @@ def changes(report: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, 
         for item in report["actions"]
         if item["status"] == "ok"
     }
+    working = report["playbook"] in PROCEDURES
     for check in (check for checks in standing(history).values() for check in checks):
-        if (check["host"], check["id"]) not in now:
+        if (check["host"], check["id"]) not in now and not (working and check["status"] == OK):
             kind = _fate(check, places.get((check["area"], check["host"]), set()), worked)
             if kind:
                 result[kind].append(_change(check, None))
