@@ -5,12 +5,19 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import engine, session, throttle
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import (
+    engine,
+    purge,
+    session,
+    throttle,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, LockedError
 
 from tests.integration import data_update_fixtures
 from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place, bad
@@ -284,3 +291,53 @@ def test_a_table_that_is_altered_meanwhile(place: Place, monkeypatch: pytest.Mon
     assert bad(checks) == {}
     assert result["undo"]["restored"] == 20
     assert place.sql(CHANGED) == [(0,)]
+
+
+def test_a_full_disk_stops_it_and_nothing_is_undone(place: Place) -> None:
+    full = PAUSE.replace("PERFORM pg_sleep(600);", "RAISE disk_full;").replace("VALUES (26)", "VALUES (44)")
+    place.sql(f"{USERS}; {full}")
+    change = {**LAST_LOGIN, "triggers": ["pause"]}
+    checks, result = place.run(change)
+    assert set(bad(checks)) == {"data_update.failed"}
+    assert "stay so: run it again to go on" in checks["data_update.failed"].message
+    assert (result["update_after"]["state"], place.sql(CHANGED)) == ("running", [(20,)])
+    place.sql("DELETE FROM pause")
+    checks, result = place.run(change)
+    assert bad(checks) == {}
+    assert place.sql(CHANGED) == [(50,)]
+
+
+def test_before_images_go_when_nothing_needs_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def purged(before: str = "2026-01-10", **others: Any) -> tuple[dict[str, Check], dict[str, Any]]:
+        return place.run(LAST_LOGIN, action="purge", purge_before=before, **others)
+
+    monkeypatch.setattr(purge, "_newest_point", lambda options, database: datetime(2026, 1, 5, tzinfo=UTC))
+    for name in ("a", "b", "c", "d"):
+        place.sql(f"DROP TABLE IF EXISTS users; {USERS}")
+        checks, _ = place.run({**LAST_LOGIN, "id": name})
+        assert bad(checks) == {}
+    for id, ended in (("a", "2026-01-01"), ("b", "2026-01-06"), ("c", "2026-01-20"), ("d", "2026-01-02")):
+        place.sql(f"UPDATE tradingflow_data_update.updates SET ended_at = '{ended}' WHERE change = '{id}'")
+    place.sql("UPDATE tradingflow_data_update.updates SET state = 'undoing' WHERE change = 'd'")
+    # Not yet, and not without a date.
+    checks, result = purged((datetime.now(UTC) - timedelta(days=20)).strftime("%Y-%m-%d"))
+    assert set(bad(checks)) == {"data_update.refused:date"}
+    with pytest.raises(ConfigurationError, match="data_update_purge_before is None"):
+        place.run(LAST_LOGIN, action="purge")
+
+    planned = engine.plan(place.options(LAST_LOGIN, action="purge", purge_before="2026-01-10"))
+    assert [each["change"] for each in planned["go"]] == ["a"]
+    assert {each["change"]: each["why"] for each in planned["stay"]} == {
+        "b": "no recovery point was made since",
+        "c": "it ended later",
+        "d": "it is undoing",
+    }
+    images = "SELECT relname FROM pg_class WHERE relname ~ '^images_[0-9]+$' ORDER BY 1"
+    assert place.sql(images) == [("images_1",), ("images_2",), ("images_3",), ("images_4",)]
+    checks, result = purged()
+    assert bad(checks) == {}
+    assert place.sql(images) == [("images_2",), ("images_3",), ("images_4",)]
+    # Without them it cannot be undone, nor is it carried out again.
+    assert set(place.refused({**LAST_LOGIN, "id": "a"}, action="undo")) >= {"purged"}
+    checks, result = purged()
+    assert result["nothing"] == "Nothing to remove."

@@ -41,7 +41,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     checked(options)
     with opened(options, work=False) as guard, opened(options, work=True) as session:
         if options["action"] == PURGE:
-            result = {**_common(options, session), **purge.looked(options, session)}
+            result = _common(options, session)
+            result.update(purge.looked(options, session, result["database"]))
         else:
             session.begin(options["lock_timeout"], options["statement_timeout"], read_only=True)
             looked = _Looked(options, session, guard)
@@ -64,7 +65,8 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     with opened(options, work=False) as guard, opened(options, work=True) as session:
         guard.lock()
         if options["action"] == PURGE:
-            result = {**_common(options, session), **purge.looked(options, session)}
+            result = _common(options, session)
+            result.update(purge.looked(options, session, result["database"]))
             result.update(_nothing_done())
             if result["wanted"] and not result["refusals"]:
                 purge.carried_out(options, session, result)

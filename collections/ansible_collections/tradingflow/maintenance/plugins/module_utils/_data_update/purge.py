@@ -18,8 +18,11 @@ from .book import DONE, UNDONE, Book, images
 from .session import Session
 
 
-def looked(options: Dict[str, Any], session: Session) -> Dict[str, Any]:
-    """Which before-images would go, and which stay and why."""
+def looked(options: Dict[str, Any], session: Session, database: Dict[str, Any]) -> Dict[str, Any]:
+    """Which before-images would go, and which stay and why.
+
+    :param database: name and system_identifier
+    """
     before = _date(options["purge_before"])
     limit = datetime.now(timezone.utc) - timedelta(days=options["purge_days"])
     refusals: List[Dict[str, str]] = []
@@ -33,7 +36,7 @@ def looked(options: Dict[str, Any], session: Session) -> Dict[str, Any]:
         )
     go: List[Dict[str, Any]] = []
     stay: List[Dict[str, Any]] = []
-    newest = _newest_point(options)
+    newest = _newest_point(options, database)
     book = Book(session)
     for update in book.all():
         if update["purged_at"] or not book.has_images(update["number"]):
@@ -65,14 +68,17 @@ def _date(text: Any) -> datetime:
         ) from None
 
 
-def _newest_point(options: Dict[str, Any]) -> Any:
+def _newest_point(options: Dict[str, Any], database: Dict[str, Any]) -> Any:
+    """When the newest recovery point was made; None when there is none, or it is of another database."""
     try:
         chosen = choose(
             client(options["storage"]), options["storage"], options["environment_name"], "newest", kind=DATA_UPDATE
         )
     except (ConfigurationError, RestoreError):
         return None
-    return created(chosen.point)
+    of = chosen.point["database"]
+    same = all(of.get(part) == known for part, known in database.items())
+    return created(chosen.point) if same else None
 
 
 def _needed(update: Dict[str, Any], before: datetime, newest: Any, book: Book) -> str:

@@ -20,13 +20,12 @@ OURS = "tradingflow_"
 _TABLE = """SELECT c.oid, c.relkind::text, c.relpersistence::text, pg_get_userbyid(c.relowner),
   row_security_active(c.oid),
   c.relhassubclass, c.reltuples::float, c.relpages, has_table_privilege(c.oid, 'SELECT'),
-  has_any_column_privilege(c.oid, 'UPDATE'), coalesce(pg_get_partkeydef(c.oid), ''),
+  has_table_privilege(c.oid, 'UPDATE'), coalesce(pg_get_partkeydef(c.oid), ''),
   (SELECT coalesce(sum(pg_relation_size(t.relid)), 0) FROM pg_partition_tree(c.oid) t)::bigint,
   pg_relation_size(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s"""
 _COLUMNS = """SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated::text,
-  a.attidentity::text, a.attnum, coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attcollation::bigint,
-  has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
+  a.attidentity::text, a.attnum, coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attcollation::bigint
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
 #: Unique keys: valid, whole, of plain columns in ascending order, by the types' usual order.
@@ -120,7 +119,6 @@ class Table:
                 "number": each[5],
                 "default": each[6],
                 "collation": each[7],
-                "updatable": each[8],
             }
             for each in session.rows(_COLUMNS, (self.oid,))
         }
@@ -186,10 +184,8 @@ class Table:
                 self._refuse(
                     f"column:{column}", f"The server itself computes the column {column}.", "Leave it out of the set."
                 )
-            elif not known["updatable"]:
-                self._refuse("rights", f"The column {column} may not be updated by this role.", "Grant it.")
-        if not row[8]:
-            self._refuse("rights", f"{self.sql} may not be read by this role.", "Use the table's owner.")
+        if not (row[8] and row[9]):
+            self._refuse("rights", f"{self.sql} may not be read and updated by this role.", "Use the table's owner.")
         if any(name.startswith(OURS) for name in self.columns):
             self._refuse(
                 "names", f"A column of {self.sql} begins with {OURS}, as ours do.", "It cannot be changed here."

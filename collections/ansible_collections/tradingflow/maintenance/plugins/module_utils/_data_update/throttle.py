@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import DataUpdateError
-from ..words import human, span
+from ..words import human, plural, span
 from .session import Session
 from .table import Table
 
@@ -72,7 +72,7 @@ class Throttle:
             found += self._lag()
         waiters = self._session.value(_WAITERS, (self._relations,))
         if waiters > limits["lock_waiters"]:
-            found.append(("lock waits", f"{waiters} sessions that wait for a lock of the table"))
+            found.append(("lock waits", f"{plural(waiters, 'session')} in line for a lock of the table"))
         if limits["autovacuum"] and self._session.value(_VACUUM, (self._relations,)):
             found.append(("vacuum", "a VACUUM or its like, which is at the table"))
         return found
