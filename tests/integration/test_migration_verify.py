@@ -42,6 +42,8 @@ def test_a_check_changed_by_hand_is_found(project: Project) -> None:
         " ALTER note DROP DEFAULT, ALTER price DROP NOT NULL, ADD by_hand int;"
         'CREATE OR REPLACE VIEW seen AS SELECT id, price FROM "Of ours"."order" WHERE price > 11;'
         'ALTER TABLE "user" DISABLE TRIGGER "writes elsewhere"; CREATE INDEX by_hand ON "user" (id);'
+        # What data updates keep is no difference.
+        "CREATE SCHEMA tradingflow_data_update CREATE TABLE updates (id int);"
         "DROP TABLE parts_2026; REVOKE SELECT ON seen FROM PUBLIC; CREATE TABLE somebodys (id int);"
         "CREATE OR REPLACE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$"
     )

@@ -20,8 +20,8 @@ GRANTS = "grants"
 _SHOWN = 1000
 
 _PARTS = {
-    # Nobody's: the server's own and temporary ones.
-    "SCHEMAS": "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+    # Nobody's: the server's own and temporary ones. Nor is what data updates keep here the project's.
+    "SCHEMAS": "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'tradingflow_data_update')"
     " AND n.nspname !~ '^pg_(toast_)?temp_'",
     # Nor an extension's.
     "FREE": "NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{0}'::regclass AND e.objid = {1}.oid"
