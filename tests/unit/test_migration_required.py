@@ -214,3 +214,55 @@ def test_nothing_is_asked_when_nothing_is_pending(ledgers: Ledgers) -> None:
     given = {**plan(), "pending": []}
     assert required.judged(given, options()) == []
     assert (given["overridden"], ledgers.asked) == ([], [])
+
+
+def done(*seconds: float) -> dict[str, Any]:
+    """A migration that took so long for each revision, and waited besides."""
+    rows = [
+        {"revision": each["revision"], "ended": "done", "seconds": took + 60.0, "waited": 60.0}
+        for each, took in zip(PENDING, seconds, strict=False)
+    ]
+    failed = {"revision": "a1", "ended": "failed", "seconds": 99.0, "waited": 0}
+    return {**plan(), "done": [{"revision": row["revision"]} for row in rows], "timeline": [*rows, failed]}
+
+
+@pytest.mark.parametrize(
+    ("took", "status", "words"),
+    [
+        # Waits are others' fault, and what failed was done again.
+        ((2.0, 3.0), "ok", "5 s, in the rehearsal for 5 s"),
+        ((2.0, 8.0), "ok", "b2: 8 s and 3 s"),
+        ((2.0, 8.1), "warning", "b2: 8.1 s and 3 s"),
+        ((2.0,), "ok", "2 s, in the rehearsal for 2 s."),
+    ],
+)
+def test_against_the_rehearsal(ledgers: Ledgers, took: tuple[float, ...], status: str, words: str) -> None:
+    budget = [{**each, "done": True, "seconds": 9.0, "work_seconds": 2.0 + n} for n, each in enumerate(PENDING)]
+    ledgers.contents["production"] = [rehearsal(revisions=budget)]
+    (check,) = required.within(done(*took), options())
+    assert (check.status, check.id) == (status, "migration.budget")
+    assert words in check.message.replace("\xa0", " ")
+
+
+def test_against_no_rehearsal_nothing_is_said(ledgers: Ledgers) -> None:
+    # One from before there was a number to compare with, none, and nothing that was done.
+    assert required.within(done(1.0), options()) == []
+    assert required.within(done(), options()) == []
+    ledgers.contents["production"] = []
+    assert required.within(done(1.0), options()) == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "same"),
+    [
+        (HERE, True),
+        ({**HERE, "system_identifier": 7}, True),
+        ({**HERE, "system_identifier": None}, True),
+        ({**HERE, "system_identifier": "8"}, False),
+        ({**HERE, "name": "other"}, False),
+        (None, False),
+    ],
+)
+def test_whose_rehearsal_it_is(ledgers: Ledgers, recorded: Any, same: bool) -> None:
+    ledgers.contents["production"] = [rehearsal(database=recorded)]
+    assert required.rehearsal_done(plan(), options()).met is same

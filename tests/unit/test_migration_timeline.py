@@ -102,3 +102,12 @@ def test_outside_a_transaction_it_is_what_was_seen() -> None:
 def test_what_is_not_known_counts_as_the_strongest() -> None:
     assert timeline.strongest(["AccessExclusiveLock", "NewLock", "ShareLock"]) == "NewLock"
     assert timeline.strongest([]) == ""
+
+
+def test_what_is_kept_of_many() -> None:
+    rows = [{"at": float(n), "seconds": 0.001, "waited": 0, "ended": "done"} for n in range(1000)]
+    rows[500] |= {"seconds": 9.0}
+    rows[700] |= {"waited": 0.001}
+    rows[999] |= {"ended": "failed"}
+    kept = timeline.kept(rows, 4)
+    assert [row["at"] for row in kept] == [0.0, 500.0, 700.0, 999.0]

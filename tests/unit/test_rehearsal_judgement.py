@@ -12,6 +12,7 @@ LOCK = {"on": "public.orders", "mode": "AccessExclusiveLock", "seconds": 2.5}
 ROW = {
     "revision": "b2",
     "attempt": 1,
+    "at": 0.5,
     "sql": "ALTER",
     "seconds": 2.0,
     "waited": 0.5,
@@ -85,6 +86,8 @@ def test_what_the_ledger_keeps() -> None:
         "wal_bytes": 5_000_000,
         "rewritten_bytes": 7_000_000,
         "again_seconds": 3.0,
+        # The two seconds, without the half of waiting in them.
+        "work_seconds": 1.5,
         "downgrade": RESULT["downgrades"][0],
         "statements": [
             {"sql": "ALTER", "seconds": 2.0, "waited": 0.5, "mode": "AccessExclusiveLock", "wal_bytes": 5_000_000}

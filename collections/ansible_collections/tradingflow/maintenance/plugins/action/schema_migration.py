@@ -107,5 +107,6 @@ class ActionModule(JobAction):
         with suppress(MaintenanceError):
             earlier = unfinished(args, result["database"], run_id)
         checks, actions, summary = findings(result, earlier, started_at)
+        checks += required.within(result, args)
         extra = {"migration": summary, "migrated": not result["problem"] and not result["refusals"]}
         return Findings(checks, actions, changed=result["changed"], extra=extra)

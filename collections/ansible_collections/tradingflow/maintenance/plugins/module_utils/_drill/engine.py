@@ -70,6 +70,9 @@ class Prepared:
         self.tools = tools(options, self.engine, self.point)
         self.engine.check(options, self.point, self.s3)
         self.needed = self.engine.space(self.point)
+        if options.get("migration"):
+            # What goes on with the copy may write all of it anew.
+            self.needed += int(self.point["database"]["size"])
 
     def free(self) -> int:
         """Bytes free for the drill."""

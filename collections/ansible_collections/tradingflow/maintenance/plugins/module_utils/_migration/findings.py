@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import plural, span
-from . import compared, phases
+from . import compared, phases, timeline
 
 #: What ended it, when it was no fault of the revision: then nothing is known of it.
 NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
@@ -67,9 +67,9 @@ def findings(
         message = sorted(bad, key=lambda check: check.status != CRITICAL)[0].message
     done = "failed" if result["refusals"] or result["problem"] else "ok"
     details = {
-        name: result[name]
-        for name in ("current", "current_after", "digest", "done", "timeline", "waits", "tables", "phases")
+        name: result[name] for name in ("current", "current_after", "digest", "done", "waits", "tables", "phases")
     }
+    details["timeline"] = timeline.kept(result["timeline"])
     action = _action(done, result["changed"], message, started_at, details)
     return checks, [action], summary(result, worst(check.status for check in checks))
 

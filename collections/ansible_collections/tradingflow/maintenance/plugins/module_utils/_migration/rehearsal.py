@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Tuple
 
-from .._postgres.instance import Copy
+from .._postgres.instance import FULL, Copy
 from .._work.job import described
 from .._work.progress import Progress
 from ..database import connected, quoted
@@ -86,6 +86,10 @@ def rehearse(options: Dict[str, Any], copy: Copy, progress: Progress) -> Dict[st
         _Rehearsal(options, copy, progress, result).all()
     except MaintenanceError as error:
         result["problem"] = described(error)
+        if any(words in error.message for words in FULL):
+            # That says nothing of the revision.
+            remedy = "Free space in restore_drill_scratch_directory: it takes as much again as the migration writes."
+            result["problem"].update(kind="ConfigurationError", remedy=remedy)
     result["seconds"] = round(time.monotonic() - began, 3)
     return result
 

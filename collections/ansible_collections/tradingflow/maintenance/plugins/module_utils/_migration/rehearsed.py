@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import human, plural, span
+from . import timeline
 from .findings import NOT_ITS_FAULT, at, refused
 from .timeline import MODES
 
@@ -37,10 +38,8 @@ def findings(
     bad = sorted((check for check in checks if check.status != OK), key=lambda check: check.status != CRITICAL)
     message = bad[0].message if bad else checks[0].message
     failed = bool(result["problem"] or result["refusals"])
-    details = {
-        name: result[name]
-        for name in ("recovery_point", "current", "target", "digest", "timeline", "downgrades", "sizes")
-    }
+    details = {name: result[name] for name in ("recovery_point", "current", "target", "digest", "downgrades", "sizes")}
+    details["timeline"] = timeline.kept(result["timeline"])
     details["load_stopped_seconds"] = (result["load"] or {}).get("blocked_seconds")
     details["size_before_bytes"] = (result["database_bytes"] or {}).get("before")
     details["size_after_bytes"] = (result["database_bytes"] or {}).get("after")
@@ -79,6 +78,7 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
                 locks=done[name]["locks"][:_KEPT],
                 wal_bytes=sum(row.get("wal_bytes", 0) for row in rows),
                 rewritten_bytes=rewritten(rows),
+                work_seconds=timeline.at_work(result["timeline"], name),
                 statements=[
                     {key: row.get(key) for key in ("sql", "seconds", "waited", "mode", "wal_bytes")} for row in slow
                 ],

@@ -17,8 +17,11 @@ from ..checks import CRITICAL, OK, WARNING, Check
 from ..errors import ConfigurationError, EvidenceError, MaintenanceError
 from ..words import plural, span
 from .rehearsed import locks_told
+from .timeline import at_work
 
 ENVIRONMENT, REHEARSAL = "environment", "rehearsal"
+#: So much longer than rehearsed, and so many seconds more, is worth a warning.
+_OVER, _MORE = 2.0, 2.0
 #: Records that are looked at: a daily writes two or three.
 _MOST = 2000
 _REMEDY = {
@@ -129,7 +132,7 @@ def rehearsal_done(plan: Dict[str, Any], args: Dict[str, Any]) -> Answer:
     try:
         for record in _records(args["storage"], args["environment_name"], args["evidence"] or {}):
             content = record.predicate["content"]
-            if record.predicate["kind"] == "rehearsal" and content.get("database") == plan["database"]:
+            if record.predicate["kind"] == "rehearsal" and _same(content.get("database"), plan["database"]):
                 _learn(found, wanted, record.predicate)
             if len(found) == len(wanted):
                 break
@@ -139,6 +142,15 @@ def rehearsal_done(plan: Dict[str, Any], args: Dict[str, Any]) -> Answer:
     if missing:
         return Answer(False, f"Not rehearsed with this SQL: {', '.join(missing)}.", {"missing": missing})
     return _budget(list(found.values()))
+
+
+def _same(recorded: Any, database: Dict[str, Any]) -> bool:
+    """Whether it is the same database, as far as both say: not everybody may read the identifier."""
+    if not isinstance(recorded, dict) or recorded.get("name") != database["name"]:
+        return False
+    return None in (recorded.get("system_identifier"), database["system_identifier"]) or (
+        str(recorded["system_identifier"]) == str(database["system_identifier"])
+    )
 
 
 def _learn(found: Dict[Key, Dict[str, Any]], wanted: Dict[Key, str], predicate: Dict[str, Any]) -> None:
@@ -164,9 +176,46 @@ def _budget(found: List[Dict[str, Any]]) -> Answer:
     text = f"Rehearsed on {oldest}: {span(seconds)} for {plural(len(found), 'revision')}; {locks_told(locks)}."
     stopped = max(float(each["blocked_seconds"] or 0.0) for each in found)
     text += f" Others were stopped for {span(stopped)} there." if stopped else " Nobody was seen stopped there."
-    names = ("revision", "seconds", "locks", "wal_bytes", "rewritten_bytes", "statements", "recorded_at", "downgrade")
+    names = (
+        *("revision", "seconds", "work_seconds", "locks", "wal_bytes", "rewritten_bytes", "statements", "recorded_at"),
+        "downgrade",
+    )
     kept = [{name: each.get(name) for name in names} for each in found]
     return Answer(True, text, {"seconds": seconds, "stopped_seconds": stopped, "revisions": kept[:50]})
+
+
+def within(result: Dict[str, Any], args: Dict[str, Any]) -> List[Check]:
+    """Whether what was carried out kept to what was rehearsed; nothing when nothing was.
+
+    :param result: of engine.run
+    """
+    answer = rehearsal_done(result, args) if result["done"] else None
+    if answer is None or not answer.met:
+        return []
+    rehearsed = {each["revision"]: each.get("work_seconds") for each in answer.details["revisions"]}
+    took = {each["revision"]: at_work(result["timeline"], each["revision"]) for each in result["done"]}
+    known = {name: float(rehearsed[name]) for name in took if isinstance(rehearsed.get(name), (int, float))}
+    if not known:
+        return []
+    worst = max(known, key=lambda name: took[name] - known[name])
+    total, expected = sum(took[name] for name in known), sum(known.values())
+    text = f"Its statements were at work for {span(total)}, in the rehearsal for {span(expected)}"
+    text += f"; {worst}: {span(took[worst])} and {span(known[worst])}." if len(known) > 1 else "."
+    over = took[worst] > known[worst] * _OVER + _MORE
+    remedy = "See in the timeline which: more rows, a busier or slower machine? Rehearse the next one on a newer copy."
+    details = {"revisions": {name: {"seconds": took[name], "rehearsed_seconds": known[name]} for name in known}}
+    return [
+        Check(
+            "migration.budget",
+            "Against the rehearsal",
+            WARNING if over else OK,
+            round(total, 3),
+            "s",
+            message=text,
+            remedy=remedy if over else "",
+            details=details,
+        )
+    ]
 
 
 def judged(plan: Dict[str, Any], args: Dict[str, Any]) -> List[Check]:

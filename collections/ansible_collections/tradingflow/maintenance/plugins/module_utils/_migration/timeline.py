@@ -138,6 +138,18 @@ def held(answers: Answers, seen: Dict[int, List[Dict[str, Any]]]) -> List[Dict[s
     return sorted(rows, key=lambda row: (-order.get(str(row["mode"]), len(MODES)), -float(str(row["seconds"]))))
 
 
+def kept(rows: List[Dict[str, Any]], most: int = 400) -> List[Dict[str, Any]]:
+    """So many of the statements of all attempts, in their order: above all what failed, waited, or took long."""
+    order = sorted(rows, key=lambda row: (row["ended"] == "done", not row["waited"], -float(row["seconds"])))
+    return sorted(order[:most], key=lambda row: float(row["at"]))
+
+
+def at_work(rows: List[Dict[str, Any]], revision: str) -> float:
+    """Seconds that a revision's statements took, without their waits; attempts that failed do not count."""
+    mine = [row for row in rows if row["revision"] == revision and row["ended"] == "done"]
+    return round(sum(max(0.0, float(row["seconds"]) - float(row["waited"])) for row in mine), 3)
+
+
 def statements(answers: Answers) -> List[Dict[str, Any]]:
     """What was carried out: sql, seconds, tag, autocommit."""
     done = {event["number"]: event for event in answers.of("done")}
