@@ -96,6 +96,7 @@ def test_what_a_revision_locks_and_stops(project: Project) -> None:
     [
         ("raise RuntimeError('no way back')", "RuntimeError: no way back"),
         ("pass", 'The upgrade after it failed: Revision b2 failed: column "order" of relation "user" already exists'),
+        ('op.execute(\'ALTER TABLE "user" RENAME COLUMN "order" TO kept\')', 'column public."user".kept'),
     ],
 )
 def test_a_downgrade_that_is_none(project: Project, downgrade: str, words: str) -> None:
@@ -105,6 +106,7 @@ def test_a_downgrade_that_is_none(project: Project, downgrade: str, words: str) 
     assert set(bad(checks)) == {"migration.downgrade"}
     assert words in checks["migration.downgrade"].message
     assert result["undone"] is not True
+    assert bool(result["left"]) is ("raise" not in downgrade)
     assert kept["worst_status"] == "warning"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import required
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import StorageError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
 
 HERE = {"name": "tradingflow", "system_identifier": "7"}
 PENDING = [
@@ -214,6 +214,13 @@ def test_nothing_is_asked_when_nothing_is_pending(ledgers: Ledgers) -> None:
     given = {**plan(), "pending": []}
     assert required.judged(given, options()) == []
     assert (given["overridden"], ledgers.asked) == ([], [])
+
+
+@pytest.mark.parametrize("others", [{}, {"requires": None, "overrides": ["environment"]}])
+def test_what_is_required_is_not_silently_left_out(others: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="in check mode only"):
+        required.must_be_planned(options(**others))
+    required.must_be_planned(options(requires=None))
 
 
 def done(*seconds: float) -> dict[str, Any]:

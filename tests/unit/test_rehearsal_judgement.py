@@ -37,6 +37,7 @@ RESULT: dict[str, Any] = {
     "waits": [],
     "again": {"b2": 3.0},
     "undone": True,
+    "left": [],
     "downgrades": [{"revision": "b2", "seconds": 1.0, "error": None}],
     "load": {"sessions": 4, "tables": 3, "done": 90, "errors": {}, "blocked": [STOPPED], "blocked_seconds": 2.4},
     "sizes": [],
@@ -56,7 +57,7 @@ LOAD = RESULT["load"]
         ({}, {}),
         ({"problem": PROBLEM}, {"migration.rehearsal": "critical"}),
         ({"problem": {**PROBLEM, "kind": "DatabaseError"}}, {"migration.rehearsal": "unknown"}),
-        ({"undone": False}, {"migration.downgrade": "warning"}),
+        ({"undone": False, "left": ["column s.t.c"]}, {"migration.downgrade": "warning"}),
         ({"downgrades": [{"revision": "b2", "seconds": 1.0, "error": "no"}]}, {"migration.downgrade": "warning"}),
         ({"load": {**LOAD, "blocked": [{**STOPPED, "seconds": 3.0}]}}, {"migration.load_blocked": "warning"}),
         # No load, or one that could do nothing, says nothing of who would be stopped.

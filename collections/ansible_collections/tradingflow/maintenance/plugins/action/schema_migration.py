@@ -98,6 +98,7 @@ class ActionModule(JobAction):
                         },
                     },
                 )
+            required.must_be_planned(args)
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)

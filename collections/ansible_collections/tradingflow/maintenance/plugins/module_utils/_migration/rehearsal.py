@@ -15,6 +15,7 @@ from .._work.progress import Progress
 from ..database import connected, quoted
 from ..errors import DatabaseError, MaintenanceError, MigrationError
 from . import timeline
+from .catalogue import Catalogue, catalogue, differences
 from .engine import Work, looked, request
 from .load import Load, together
 from .project import Answers, Project
@@ -32,18 +33,6 @@ _SIZES = """SELECT n.nspname, c.relname, pg_catalog.pg_total_relation_size(c.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
 _MAPPINGS = "SELECT srvname, CASE WHEN umuser <> 0 THEN usename END FROM pg_catalog.pg_user_mappings ORDER BY 1, 2"
-_CATALOG = """SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
-SELECT format('%s.%s %s %s %s %s %s', n.nspname, c.relname, a.attname, a.atttypid::regtype, a.atttypmod, a.attnotnull,
-  pg_catalog.pg_get_expr(d.adbin, d.adrelid)) AS line
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-UNION ALL SELECT format('%s %s', i.indexrelid::regclass, pg_catalog.pg_get_indexdef(i.indexrelid))
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname !~ '^pg_'
-UNION ALL SELECT format('%s %s %s', conrelid::regclass, conname, pg_catalog.pg_get_constraintdef(oid))
-FROM pg_catalog.pg_constraint) lines"""
 #: Seconds between two looks at who waits for whom.
 _LOOK = 0.03
 
@@ -54,8 +43,8 @@ def rehearse(options: Dict[str, Any], copy: Copy, progress: Progress) -> Dict[st
     :param options: see REHEARSAL_SPEC in options.py
     :returns: what engine.plan gives without holder and facts, and: recovery_point, proven, done and timeline (see
         engine.run), again (seconds by revision), downgrades (revision, seconds, error), undone (whether going back left
-        what was there before), load (sessions, tables, done, errors, blocked, blocked_seconds), sizes (on, before,
-        after), database_bytes (before, after), severed, problem
+        what was there before) and left (what differs), load (sessions, tables, done, errors, blocked, blocked_seconds),
+        sizes (on, before, after), database_bytes (before, after), severed, problem
     """
     database = copy.point["database"]
     result: Dict[str, Any] = {
@@ -74,6 +63,7 @@ def rehearse(options: Dict[str, Any], copy: Copy, progress: Progress) -> Dict[st
         "again": {},
         "downgrades": [],
         "undone": None,
+        "left": [],
         "load": None,
         "sizes": [],
         "database_bytes": None,
@@ -127,7 +117,7 @@ class _Rehearsal:
             result["database"] = identity
             if result["refusals"] or not result["pending"]:
                 return
-            before, catalog = _sizes(session), session.rows(_CATALOG)
+            before, catalog = _sizes(session), self._catalogue()
             sizes = session.rows("SELECT pg_database_size(current_database())")[0][0]
             try:
                 self._forwards(session, result, None)
@@ -139,7 +129,8 @@ class _Rehearsal:
                 result["database_bytes"] = {"before": int(sizes), "after": int(now)}
             if not self._back(session):
                 return
-            result["undone"] = session.rows(_CATALOG) == catalog
+            left = differences(catalog, self._catalogue())
+            result["undone"], result["left"] = not left, [each.name for each in left]
             again: Dict[str, Any] = {"pending": result["pending"], "done": [], "timeline": []}
             touched = [name for name in after if any(timeline.shown(*name) == on for on in _locked(result))]
             try:
@@ -148,6 +139,10 @@ class _Rehearsal:
                 result["undone"] = False
                 result["downgrades"][-1]["error"] = f"The upgrade after it failed: {error.message}"
             result["again"] = {each["revision"]: each["seconds"] for each in again["done"]}
+
+    def _catalogue(self) -> Catalogue:
+        with connected(self._database, statement_timeout=600, pinned=True) as connection:
+            return catalogue(connection)
 
     def _let_in(self) -> None:
         """Waits for the server to read its rules again: it lets the role in a moment after the password was set."""

@@ -96,6 +96,7 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "digest": result["digest"],
         "revisions": revisions,
         "undone": result["undone"],
+        "left": result["left"][:_KEPT],
         "blocked_seconds": load.get("blocked_seconds"),
         "longest_blocked": (load.get("blocked") or [None])[0],
         "load": {key: load.get(key) for key in ("sessions", "tables", "done")},
@@ -172,7 +173,9 @@ def _downgrade(result: Dict[str, Any]) -> List[Check]:
         text = f"{wrong[0]['revision']} could not be undone: {wrong[0]['error']}"
         return [Check(id, title, WARNING, False, message=text, remedy=remedy)]
     if not result["undone"]:
-        text = "It ran, but the schema is not what it was before the upgrade."
+        names = result["left"]
+        text = f"It ran, but the schema is not what it was before the upgrade: {', '.join(names[:5])}"
+        text += f" and {len(names) - 5} more." if len(names) > 5 else "."
         return [Check(id, title, WARNING, False, message=text, remedy=remedy)]
     total = round(sum(each["seconds"] for each in tried), 3)
     text = f"Undone in {span(total)}, and the schema was what it had been. Rows that were lost are not told by that."

@@ -184,6 +184,19 @@ def _budget(found: List[Dict[str, Any]]) -> Answer:
     return Answer(True, text, {"seconds": seconds, "stopped_seconds": stopped, "revisions": kept[:50]})
 
 
+def must_be_planned(args: Dict[str, Any]) -> None:
+    """Raises ConfigurationError when something is required of a migration that is not only planned.
+
+    The ledgers are looked at when it is planned: not to look, and begin all the same, would be worse than to refuse.
+    """
+    if args["requires"] or args["overrides"]:
+        raise ConfigurationError(
+            "What is required is looked for in check mode only.",
+            "Plan it with requires in check mode, then carry it out with expected_digest and without requires, as the"
+            " role migration does.",
+        )
+
+
 def within(result: Dict[str, Any], args: Dict[str, Any]) -> List[Check]:
     """Whether what was carried out kept to what was rehearsed; nothing when nothing was.
 
