@@ -7,7 +7,8 @@ import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,14 @@ def migrated(options: dict[str, Any]) -> tuple[dict[str, Check], dict[str, Any]]
     result = engine.run(options, Progress())
     checks, _actions, _summary = findings(result, None, "2026-11-29T17:00:00Z")
     return {check.id: check for check in checks}, result
+
+
+def until(true: Callable[[], object]) -> None:
+    """Waits for something."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def bad(checks: dict[str, Check]) -> dict[str, str]:

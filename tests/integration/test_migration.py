@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,10 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.database i
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError, MigrationError
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated
+from tests.integration.migration_fixtures import Project, bad, migrated, until
 from tests.integration.workers import started_by
 
 project = migration_fixtures.project
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from psycopg2.errors import DeadlockDetected
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated
+from tests.integration.migration_fixtures import Project, bad, migrated, until
+from tests.integration.workers import started_by
 
 project = migration_fixtures.project
 
@@ -123,3 +130,67 @@ def test_reindex_concurrently_leaves_nothing(project: Project) -> None:
     assert [each["when"] for each in result["dropped_indexes"]] == ["before revision c3"]
     assert valid(project, 'un"ique') == [True]
     assert engine.run(project.options(), Progress())["dropped_indexes"] == []
+
+
+STEPS = (
+    'CREATE INDEX CONCURRENTLY "one ü" ON "user" ("Name ü")',
+    'ALTER TABLE "user" ADD CONSTRAINT two CHECK (id > 0) NOT VALID',
+    'ALTER TABLE "user" VALIDATE CONSTRAINT two',
+    'CREATE UNIQUE INDEX CONCURRENTLY ON "odd ""table" (id)',
+)
+
+
+def test_killed_at_any_statement(project: Project, tmp_path: Path) -> None:
+    """Each run is killed a statement later than the one before, and goes on from what that has left."""
+    migrated(project.options(target="b2"))
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+
+    def write(*steps: str) -> None:
+        project.revision("c3", OUTSIDE + "".join(f"    op.execute({step!r})\n" for step in steps), "b2")
+
+    with started_by("migration_worker.py", tmp_path) as start:
+        for number in range(1, len(STEPS)):
+            write(*STEPS[:number], "SELECT pg_sleep(600)", *STEPS[number:])
+            process = start(project.options())
+            until(lambda: project.run_sql(sleeping) == [(1,)])
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            until(lambda: project.run_sql(sleeping) == [(0,)])
+    assert project.at() == ["b2"]
+    write(*STEPS)
+    checks, result = migrated(project.options())
+    assert bad(checks) == {}
+    assert [each["sql"] for each in result["resumed"]] == list(STEPS[:2])
+    assert project.at() == ["c3"]
+    assert valid(project, "one ü") == [True]
+    assert project.run_sql("SELECT convalidated FROM pg_constraint WHERE conname = 'two'") == [(True,)]
+    indexes = 'SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid = \'"odd ""table"\'::regclass'
+    assert project.run_sql(indexes) == [(2, True)]
+
+
+def test_a_deadlock_and_a_trigger_that_writes_elsewhere(project: Project) -> None:
+    migrated(project.options(target="b2"))
+    project.run_sql(
+        'CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO "odd ""table" VALUES (new.id);'
+        ' RETURN new; END$$; CREATE TRIGGER "by the by" AFTER UPDATE ON "user" FOR EACH ROW EXECUTE FUNCTION noted()'
+    )
+    project.revision("c3", 'op.execute(\'UPDATE "user" SET "order" = 1 WHERE id BETWEEN 2 AND 3\')', "b2")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+    with project.session() as cursor:
+        # It has what the trigger writes to, and soon wants what the revision holds.
+        cursor.execute('LOCK TABLE "odd ""table" IN EXCLUSIVE MODE')
+
+        def meet() -> None:
+            until(lambda: project.run_sql(waiting) == [(1,)])
+            with suppress(DeadlockDetected):
+                cursor.execute('UPDATE "user" SET "order" = 2 WHERE id = 2')
+            cursor.connection.rollback()
+
+        thread = threading.Thread(target=meet)
+        thread.start()
+        checks, result = migrated(project.options(lock_timeout=60.0, attempts=10))
+        thread.join()
+    assert bad(checks) == {}
+    assert project.at() == ["c3"]
+    assert result["tables"]["touched"] == ['public."odd ""table"', "public.user"]
+    assert project.run_sql('SELECT id FROM "odd ""table" ORDER BY id') == [(1,), (2,), (3,)]

@@ -53,7 +53,7 @@ def options(project: Project, **others: Any) -> dict[str, Any]:
 
 
 def test_the_history_of_optuna(project: Project) -> None:
-    checks, _ = migrated(options(project, target="v0.9.0.a"))
+    checks, _ = migrated({**options(project, target="v0.9.0.a"), "verify": "none"})
     assert bad(checks) == {}
     project.run_sql(FIRST)
 
@@ -80,14 +80,14 @@ def test_the_history_of_optuna(project: Project) -> None:
     assert result["catalogue"]["differences"] == []
     assert project.run_sql("SELECT count(*), max(number) FROM trials") == [(50, 49)]
 
-    # With that put right, to the end.
+    # With that put right, on to where Python rewrites JSON.
     shutil.copytree(HOME, project.folder / "optuna", ignore=shutil.ignore_patterns("__pycache__"))
     (stuck,) = (project.folder / "optuna/alembic/versions").glob(f"{STUCK}*.py")
     assert TYPE in stuck.read_text()
     stuck.write_text(stuck.read_text().replace(TYPE, PATCHED))
-    checks, result = migrated(options(project))
+    checks, result = migrated(options(project, target="v3.0.0.a"))
     assert bad(checks) == {}
-    assert [each["revision"] for each in result["done"]] == list(sources)[2:]
+    assert [each["revision"] for each in result["done"]] == list(sources)[2:5]
     assert project.run_sql("SELECT DISTINCT distribution_json::json ->> 'name' FROM trial_params") == [
         ("FloatDistribution",)
     ]

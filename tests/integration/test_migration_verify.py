@@ -82,6 +82,25 @@ def test_a_check_changed_by_hand_is_found(project: Project) -> None:
     }
 
 
+def test_extensions_and_roles_of_somebody_before_the_first_revision(project: Project) -> None:
+    project.run_sql("CREATE EXTENSION citext; CREATE EXTENSION amcheck")
+    source = project.folder / "alembic/versions/a1.py"
+    made = "def upgrade():\n    op.execute('CREATE TABLE c (c citext)')"
+    source.write_text(source.read_text().replace("def upgrade():", made))
+    checks, _ = migrated(verified(project, target="a1"))
+    assert bad(checks) == {}
+    # Whose it is and who may use it is another matter than what it is.
+    project.run_sql('ALTER TABLE c OWNER TO maintenance; GRANT SELECT ON "user" TO maintenance')
+    checks, result = migrated(verified(project))
+    assert [each["name"] for each in result["drift"]["differences"]] == ['grants public."user"', "grants public.c"]
+    assert {id: check.status for id, check in checks.items() if check.status != "ok"} == {
+        "migration.drift": "warning",
+        "migration.catalogue": "warning",
+    }
+    assert "owner maintenance" in checks["migration.drift"].message
+    assert project.at() == ["b2"]
+
+
 def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> None:
     migrated(verified(project, target="b2"))
     project.run_sql('INSERT INTO "user" VALUES (101)')

@@ -34,13 +34,14 @@ _PARTS = {
 }
 #: What sort of object, its name, the relation that it hangs on or NULL, its text.
 _TEMPLATES = (
-    "SELECT 'schema', quote_ident(n.nspname), NULL, 'owner ' || n.nspowner::regrole FROM pg_namespace n"
+    "SELECT 'schema', quote_ident(n.nspname), NULL, 'there' FROM pg_namespace n"
     " WHERE {SCHEMAS} AND {FREE pg_namespace n}",
     """SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
     WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE 'table' END, {NAME}, NULL,
-    concat_ws('; ', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' END, 'owner ' || c.relowner::regrole,
+    concat_ws('; ', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' END,
     'PARTITION BY ' || pg_get_partkeydef(c.oid),
-    (SELECT format('PARTITION OF %s %s', i.inhparent::regclass, pg_get_expr(c.relpartbound, c.oid))
+    (SELECT format('PARTITION OF %s %s%s', i.inhparent::regclass, pg_get_expr(c.relpartbound, c.oid),
+     CASE to_jsonb(i) ->> 'inhdetachpending' WHEN 'true' THEN ' (half detached: DETACH PARTITION ... FINALIZE)' END)
      FROM pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition),
     (SELECT 'INHERITS ' || string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
      FROM pg_inherits i WHERE i.inhrelid = c.oid AND NOT c.relispartition),
@@ -92,13 +93,13 @@ _TEMPLATES = (
     'USING ' || pg_get_expr(p.polqual, p.polrelid), 'CHECK ' || pg_get_expr(p.polwithcheck, p.polrelid))
     FROM pg_policy p {OF p.polrelid} WHERE {SCHEMAS} AND {FREE pg_class c}""",
     """SELECT 'routine', format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), NULL,
-    'owner ' || p.proowner::regrole || ' ' || CASE p.prokind WHEN 'a' THEN
+    CASE p.prokind WHEN 'a' THEN
     (SELECT format('AGGREGATE %s %s', g.aggtransfn::regprocedure, g.aggtranstype::regtype)
      FROM pg_aggregate g WHERE g.aggfnoid = p.oid) ELSE pg_get_functiondef(p.oid) END
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE {SCHEMAS} AND {FREE pg_proc p}""",
     """SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, format('%I.%I', n.nspname, t.typname), NULL,
-    concat_ws(' ', 'owner ' || t.typowner::regrole, CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
+    concat_ws(' ', CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
     WHEN 'r' THEN 'range' WHEN 'm' THEN 'multirange' END, CASE WHEN t.typnotnull THEN 'NOT NULL' END,
     'DEFAULT ' || t.typdefault,
     (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum e
@@ -116,10 +117,11 @@ _TEMPLATES = (
     AND e.deptype = 'e')""",
     "SELECT 'extension', quote_ident(x.extname), NULL, 'there' FROM pg_extension x",
     """SELECT 'grants', 'schema ' || quote_ident(n.nspname), NULL,
-    {GRANTED coalesce(n.nspacl, acldefault('n', n.nspowner))} FROM pg_namespace n
+    concat_ws('; ', 'owner ' || n.nspowner::regrole, {GRANTED coalesce(n.nspacl, acldefault('n', n.nspowner))})
+    FROM pg_namespace n
     WHERE {SCHEMAS} AND {FREE pg_namespace n}""",
-    """SELECT 'grants', {NAME}, {NAME}, {GRANTED coalesce(c.relacl,
-    acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))}
+    """SELECT 'grants', {NAME}, {NAME}, concat_ws('; ', 'owner ' || c.relowner::regrole, {GRANTED coalesce(c.relacl,
+    acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))})
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND {SCHEMAS} AND {FREE pg_class c}""",
     """SELECT 'grants', {NAME} || '.' || quote_ident(a.attname), {NAME}, {GRANTED a.attacl}
@@ -127,7 +129,7 @@ _TEMPLATES = (
     AND c.relkind IN ('r', 'p', 'f', 'v', 'm') AND {SCHEMAS} AND {FREE pg_class c}""",
     """SELECT 'grants', format('routine %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
     format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
-    {GRANTED coalesce(p.proacl, acldefault('f', p.proowner))}
+    concat_ws('; ', 'owner ' || p.proowner::regrole, {GRANTED coalesce(p.proacl, acldefault('f', p.proowner))})
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE {SCHEMAS} AND {FREE pg_proc p}""",
 )

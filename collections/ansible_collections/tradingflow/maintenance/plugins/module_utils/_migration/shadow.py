@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from .._isolation.processes import end_inside
 from .._postgres import instance as servers
 from .._postgres import programs
-from .._postgres.server import rows, run, value
+from .._postgres.server import drop, rows, run, value
 from .._postgres.sql import literal
 from .._recovery_points.ids import new_id
 from .._work.janitor import janitor
@@ -36,8 +36,8 @@ _MEMBERS = """SELECT r.rolname, m.rolname FROM pg_auth_members a JOIN pg_roles r
 JOIN pg_roles m ON m.oid = a.member WHERE m.rolname !~ '^pg_' ORDER BY 1, 2"""
 #: What only a superuser can make, so that whoever owns the database found it there.
 _EXTENSIONS = """SELECT x.extname, n.nspname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
-WHERE NOT EXISTS (SELECT FROM pg_available_extension_versions v WHERE v.name = x.extname AND v.version = x.extversion
-AND v.trusted)"""
+WHERE x.extname <> 'plpgsql' AND (%s OR NOT EXISTS (SELECT FROM pg_available_extension_versions v
+WHERE v.name = x.extname AND v.version = x.extversion AND v.trusted))"""
 _PATH = """SELECT c FROM pg_db_role_setting s, unnest(s.setconfig) c
 WHERE c LIKE 'search_path=%%' AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
@@ -51,12 +51,15 @@ class Shadow:
     """
 
     def __init__(
-        self, options: Dict[str, Any], database: Dict[str, Any], session: Session, tick: Callable[[], None]
+        self, options: Dict[str, Any], session: Session, instance: servers.Instance, tick: Callable[[], None]
     ) -> None:
         self._options = options
-        self._database = database
-        self._session = session
+        self._production = session
+        self._instance = instance
         self._tick = tick
+        self._database = _made(options["database"], session, instance)
+        self._reached: List[str] = []
+        self._every = False
 
     def build(self, targets: List[str]) -> Answers:
         """Carries out all revisions up to each of the targets.
@@ -69,20 +72,32 @@ class Shadow:
         return answers
 
     def tried(self, targets: List[str]) -> Answers:
-        """The same, as far as they go."""
+        """The same, as far as they go; where one fails, once more with all of production's extensions."""
+        answers = self._asked(targets)
+        if answers.error and not self._every and _extended(self._options["database"], self._production, self._instance):
+            # Whoever made them, the revisions or somebody before them.
+            self._every = True
+            again = self._asked([*self._reached, *targets])
+            answers = answers if again.error else again
+        self._reached += [event["revision"] for event in answers.of("reached")]
+        return answers
+
+    def _asked(self, targets: List[str]) -> Answers:
         milliseconds = max(1, int(self._options["statement_timeout"] * 1000))
-        return Project(self._options["project"], self._database).ask(
-            {
-                "mode": "build",
-                "targets": targets,
-                "token": self._session.token,
-                "lock_timeout_ms": milliseconds,
-                "statement_timeout_ms": milliseconds,
-                "idle_timeout_ms": milliseconds,
-                "shown": _SHOWN,
-            },
-            lambda _answers: self._tick(),
-        )
+        superuser = {**self._database, "user": self._instance.superuser}
+        with opened(superuser, self._options, self._tick) as session:
+            return Project(self._options["project"], self._database).ask(
+                {
+                    "mode": "build",
+                    "targets": targets,
+                    "token": session.token,
+                    "lock_timeout_ms": milliseconds,
+                    "statement_timeout_ms": milliseconds,
+                    "idle_timeout_ms": milliseconds,
+                    "shown": _SHOWN,
+                },
+                lambda _answers: self._tick(),
+            )
 
     def catalogue(self) -> Catalogue:
         """What they have made."""
@@ -139,9 +154,7 @@ def shadow(options: Dict[str, Any], session: Session, tick: Callable[[], None]) 
         folder.chmod(mode)
         with servers.Instance(folder, tools, user, {}) as instance:
             instance.start(tick)
-            database = _made(options["database"], session, instance)
-            with opened({**database, "user": instance.superuser}, options, tick) as own:
-                yield Shadow(options, database, own, tick)
+            yield Shadow(options, session, instance, tick)
 
 
 def _tools(options: Dict[str, Any], major: int) -> Dict[str, str]:
@@ -176,23 +189,43 @@ def _made(production: Dict[str, Any], session: Session, instance: servers.Instan
             if not value(connection, "SELECT count(*) FROM pg_roles WHERE rolname = %s", (role,)):
                 continue
             run(connection, f"GRANT {quoted(role)} TO {quoted(member)}")
+    _filled(production, session, instance, every=False)
+    instance.set_password(user)
+    return {**instance.database(name), "user": user}
+
+
+def _extended(production: Dict[str, Any], session: Session, instance: servers.Instance) -> bool:
+    """Makes the database anew with all extensions of production's; False when it has no more than are there."""
+    if len(session.rows(_EXTENSIONS, (True,))) == len(session.rows(_EXTENSIONS, (False,))):
+        return False
+    if production["name"] == "postgres":
+        return False
+    with connected(instance.database("postgres"), pinned=True) as connection:
+        drop(connection, production["name"])
+    _filled(production, session, instance, every=True)
+    return True
+
+
+def _filled(production: Dict[str, Any], session: Session, instance: servers.Instance, *, every: bool) -> None:
+    """The database, with what somebody has made before the first revision."""
+    name, user = production["name"], production["user"]
+    with connected(instance.database("postgres"), pinned=True) as connection:
         if not value(connection, "SELECT count(*) FROM pg_database WHERE datname = %s", (name,)):
             run(connection, f"CREATE DATABASE {quoted(name)} TEMPLATE template0")
         run(connection, f"ALTER DATABASE {quoted(name)} OWNER TO {quoted(user)}")
-    instance.set_password(user)
     with connected(instance.database(name), pinned=True) as connection:
-        for extension, schema in session.rows(_EXTENSIONS):
+        for extension, schema in session.rows(_EXTENSIONS, (every,)):
             if rows(connection, "SELECT 1 FROM pg_available_extensions WHERE name = %s", (extension,)):
-                run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                if not schema.startswith("pg_"):
+                    run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
                 run(connection, f"CREATE EXTENSION IF NOT EXISTS {quoted(extension)} SCHEMA {quoted(schema)}")
         for schema in session.path:
-            # Where tables without a schema go, somebody has made before the first revision.
+            # Where tables without a schema go.
             if schema != "public" and not schema.startswith("pg_"):
                 run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)} AUTHORIZATION {quoted(user)}")
         path = _path(session)
         if path:
             run(connection, f"ALTER DATABASE {quoted(name)} SET search_path = {path}")
-    return {**instance.database(name), "user": user}
 
 
 def _path(session: Session) -> Optional[str]:
