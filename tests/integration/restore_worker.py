@@ -12,6 +12,7 @@ from pathlib import Path
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server
+    from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.logins import Logins
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, replace
     from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
     from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
@@ -43,6 +44,21 @@ def main() -> None:
         stop_at("rows replaced")
 
     replace._all = all_replaced  # type: ignore[assignment]
+
+    # Where roles without a superuser's rights come and go.
+    make, drop = Logins.make, Logins.drop
+
+    def made(self: Logins, role: str, *arguments: str, **more: object) -> str:
+        name = make(self, role, *arguments, **more)  # type: ignore[arg-type]
+        stop_at(f"role {role.rpartition('_')[2]} made")
+        return name
+
+    def dropped(self: Logins) -> None:
+        stop_at("roles go")
+        drop(self)
+        stop_at("roles gone")
+
+    Logins.make, Logins.drop = made, dropped  # type: ignore[method-assign]
 
     class Steps:
         def __getattr__(self, name: str) -> object:

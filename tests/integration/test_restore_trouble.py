@@ -88,6 +88,32 @@ def test_killed_while_tables_are_restored(world: World, worker: Start) -> None:
     run_sql(world.admin, f"DROP ROLE {role}")
 
 
+def test_killed_while_roles_without_rights_are_there(world: World, worker: Start) -> None:
+    """At every step of theirs the database is the old one, and the next run removes what is left of them."""
+    role = quoted(f"{world.mark} owner")
+    run_sql(world.admin, f"CREATE ROLE {role}")
+    run_sql(world.database, f"ALTER TABLE orders OWNER TO {role}")
+    world.back_up()
+    world.spoil()
+    roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tradingflow_restoring%'"
+    left = []
+    for step in ("role r made", "role 1 made", "roles go", "roles gone"):
+        process = worker({**world.options(), "hang": step})
+        until(process, step)
+        process.kill()
+        process.wait()
+        assert world.value("SELECT count(*) FROM orders") == 0
+        left.append(world.value(roles))
+    assert left == [1, 3, 3, 0]
+    checks, _, _ = restored(world.options())
+    assert bad(checks) == {}
+    world.whole()
+    assert world.value(roles) == 0
+    for name in world.databases():
+        run_sql({**world.admin, "name": name}, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+    run_sql(world.admin, f"DROP ROLE {role}")
+
+
 @pytest.mark.parametrize("phase", ["restore", *AFTER])
 def test_killed_and_abandoned(world: World, worker: Start, phase: str) -> None:
     """What was there is there again, under its name; what was restored lies aside, and nothing is half made."""

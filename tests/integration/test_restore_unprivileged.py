@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, logins
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import hba, instance, logins
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.server import rows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine as restore
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from psycopg2.extensions import encrypt_password
@@ -65,6 +66,14 @@ CREATE TABLE paired (p pair REFERENCES accounts (id));
 CREATE TABLE built_in (i int CHECK (CASE WHEN current_setting('is_superuser') = 'on' THEN ts_rewrite('a', 'SELECT
   ''a''::tsquery, ''b''::tsquery FROM pg_largeobject_metadata WHERE lo_export(oid, ''{folder}/built in'') = 1')
   IS NOT NULL ELSE true END));
+CREATE DOMAIN odd AS int CHECK (CASE WHEN current_setting('is_superuser') = 'on'
+  THEN lo_from_bytea(0, 'planted') IS NOT NULL ELSE true END);
+CREATE TABLE odd_parts (i odd, j int) PARTITION BY RANGE (i);
+CREATE TABLE odd_parts_1 PARTITION OF odd_parts FOR VALUES FROM (0) TO (1000);
+CREATE FUNCTION odd_added(odd, int) RETURNS odd LANGUAGE sql AS 'SELECT $1 + $2';
+CREATE AGGREGATE odd_total(int) (SFUNC = odd_added, STYPE = odd, INITCOND = '0');
+COMMENT ON AGGREGATE odd_total(int) IS 'odd'; GRANT EXECUTE ON FUNCTION odd_total(int) TO PUBLIC;
+INSERT INTO odd_parts SELECT i, i FROM generate_series(1, 50) i;
 CREATE FUNCTION late(wanted int) RETURNS text LANGUAGE sql STABLE BEGIN ATOMIC
   SELECT name FROM accounts WHERE id = wanted GROUP BY id; END;
 CREATE TABLE later (i int CHECK (late(i) IS NOT NULL AND trap('late check') = 1));
@@ -165,6 +174,10 @@ def test_whole(world: World, mallory: Mallory) -> None:
     assert bad(checks) == {}
     world.whole()
     assert left_over(world) is True
+    owner = "SELECT proowner::regrole::text || obj_description(oid, 'pg_proc') FROM pg_proc WHERE proname = 'odd_total'"
+    assert world.value(owner) == f"{quoted(mallory.name)}odd"
+    tree = "SELECT json_agg(DISTINCT relowner::regrole::text) FROM pg_class WHERE relname LIKE 'odd_parts%'"
+    assert world.value(tree) == [quoted(mallory.name)]
     assert [world.value(f"SELECT count(*) FROM mallory.{name}") for name in ("checked", "parts", "later")] == [
         50,
         50,
@@ -181,12 +194,22 @@ def test_whole(world: World, mallory: Mallory) -> None:
 def test_roles_that_cannot_log_in_and_who_insists(
     world: World, mallory: Mallory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for how, names in (("peer", ["logins"]), ("md5", [])):
+        rules = [("local", ["all"], ["all"], None, None, how, None), ("host", ["all"], ["all"], "all", None, how, None)]
+        with monkeypatch.context() as patched:
+            patched.setattr(hba, "rows", lambda on, query, found=rules: found if "hba" in query else rows(on, query))
+            planned = restore.plan(world.options(reader=mallory.reader))
+        assert [each["name"] for each in planned["refusals"]] == names
     monkeypatch.setattr(logins, "encrypt_password", lambda _password, *more: encrypt_password("another", *more))
     _, result, _ = restored(world.options(reader=mallory.reader))
     assert "cannot log in" in result["problem"]["message"]
     assert "restore_overrides: [source_functions]" in result["problem"]["remedy"]
     assert (world.databases(), mallory.planted()) == ([world.name], [])
     assert left_over(world) is True
+    # With a superuser's rights it makes large objects, which would be missed.
+    run_sql(world.database, "DROP TABLE mallory.odd_parts; DROP DOMAIN mallory.odd CASCADE")
+    world.back_up()
+    mallory.forget()
     chosen = world.options(reader=mallory.reader, overrides=["source_functions"], reason="we know mallory")
     checks, _, _ = restored(chosen)
     assert list(bad(checks)) == ["restore.source_functions"]
@@ -337,9 +360,9 @@ def test_owners_of_all_kinds_have_what_they_had(world: World, drill_options: Mak
         assert statuses(result, chosen) == {"drill.rpo": "critical"}
         limit = f"ALTER DATABASE {quoted(world.name)} CONNECTION LIMIT "
         chosen = world.options(mode="tables", schemas=["public", "closed"], replace=True)
-        _, result, _ = restored(chosen)
-        assert "too many connections" in result["problem"]["message"]
-        assert "restore_overrides: [source_functions]" in result["problem"]["remedy"]
+        (refusal,) = restore.plan(chosen)["refusals"]
+        assert (refusal["name"], refusal["word"]) == ("logins", "source_functions")
+        assert "CONNECTION LIMIT 0" in refusal["message"]
         run_sql(world.admin, limit + "-1")
         run_sql(world.database, "DELETE FROM lines WHERE id > 5; UPDATE heir SET more = 'x'")
         checks, result, _ = restored(chosen)

@@ -66,7 +66,7 @@ class Logical(Engine):
             total = int(self.point["database"]["size"])
             progress.phase("restore", lambda: {"bytes_done": size_of(connection, name), "bytes_total": total})
             for entries in self.apart.everything():
-                self.apart.restore(entries, lambda into, part: self._pg_restore(into, part, progress))
+                self.apart.restore(entries, lambda *what: self._pg_restore(progress, *what))
         # What a restored database needs before anybody uses it; the connection that measured the phase is gone.
         progress.phase("restore")
         self.found += [check for check in [analyzed(self.instance.database(name), progress.tick, "drill")] if check]
@@ -109,12 +109,12 @@ class Logical(Engine):
         with connected(self.instance.database(ELSEWHERE), statement_timeout=0) as connection:
             execute(connection, [f"DROP DATABASE IF EXISTS {quoted(name)}", *made], DRILL)
 
-    def _pg_restore(self, into: Dict[str, Any], entries: List[toc.Entry], progress: Progress) -> None:
+    def _pg_restore(self, progress: Progress, into: Dict[str, Any], entries: List[toc.Entry], *options: str) -> None:
         def more() -> str:
             return "" if self.instance.running() else f" The server said: {self.instance.last_words()}"
 
         arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
-        arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
+        arguments += [*options, "--no-subscriptions", f"--dbname={as_name(into['name'])}"]
         arguments += [] if self._tablespaces else ["--no-tablespaces"]
         toc.write_list(self.folder / "entries.list", entries)
         arguments += [f"--use-list={self.folder / 'entries.list'}", str(self.objects / "database")]

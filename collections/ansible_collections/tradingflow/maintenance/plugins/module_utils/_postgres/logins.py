@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
+from .server import be_quiet
 
 try:
     import psycopg2
@@ -64,6 +65,7 @@ class Logins:
         """A cursor for what calls no function of others."""
         with connected(self.database, statement_timeout=0, pinned=True) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off; SET lock_timeout = 0")
+            be_quiet(connection)
             yield cursor
 
     def make(self, role: str, *attributes: str, members_of: Sequence[str] = ()) -> str:

@@ -14,11 +14,12 @@ DEFINER), as the planner calls immutable ones for anybody who only looks at a ta
 from __future__ import annotations
 
 import secrets
+from itertools import groupby
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..database import quoted
 from ..errors import RestoreError
-from .logins import READS_ALL, Logins, allow, powerful
+from .logins import READS_ALL, Logins, allow, allow_schema, powerful
 from .sql import NotUnderstood, literal
 from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
 
@@ -52,9 +53,11 @@ CREATE EVENT TRIGGER {name} ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION', '
   'ALTER PROCEDURE', 'ALTER ROUTINE') EXECUTE FUNCTION {name}.as_owner();
 ALTER EVENT TRIGGER {name} ENABLE ALWAYS"""
 
+_OWNER = "SELECT r.rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = %s::regclass"
 _MARKED = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE %s = ANY(p.proconfig)"
 
-Run = Callable[[Dict[str, Any], List[Entry]], None]
+#: Restores entries as the user of an option "database", with more options of pg_restore.
+Run = Callable[..., None]
 
 
 class Unprivileged:
@@ -87,6 +90,7 @@ class Unprivileged:
         #: Of these, those whose members could become superusers: nobody is made one.
         self._powerful: Set[str] = set()
         self._limit = -1
+        self._maker_name = ""
         self._numbers = {each.number: each for each in contents.entries}
         self._tables = {(each.schema, each.name): each for each in contents.entries if each.kind == "TABLE"}
         #: Roles that log in, by whose tables they fill; those of superusers are filled by one that is nobody's.
@@ -122,14 +126,15 @@ class Unprivileged:
     def restore(self, entries: List[Entry], run: Run) -> None:
         """Restores entries, each by whom it is safe.
 
-        :param run: restores entries as the user of an option "database"
         :raises MaintenanceError: what run raises, or our roles cannot log in
         """
         if not self._begun:
             self._begin()
         for who, part in self._parts(entries):
-            if part:
-                run(self._made if who is None else self._as(who, part), part)
+            if part and who is None:
+                self._made_safely(part, run)
+            elif part:
+                run(self._as(who or "", part), part)
 
     def everything(self) -> Tuple[List[Entry], List[Entry]]:
         """All entries: those before the rows with their comments and rights, and the rest."""
@@ -157,6 +162,63 @@ class Unprivileged:
             else:
                 (early if each.section in (PRE_DATA, DATA) else rest).append(each)
         return [(None, early), *rows.items(), (None, rest), *constraints.items()]
+
+    def _made_safely(self, entries: List[Entry], run: Run) -> None:
+        """Restores entries as the superuser, but those that evaluate a literal of a domain: its CHECK is another's.
+
+        These are bounds of partitions, and what an aggregate begins with.
+        """
+        domains = any(each.kind == "DOMAIN" and each.owner in self._others for each in self._contents.entries)
+
+        def kind(each: Entry) -> Tuple[str, str]:
+            if domains and each.kind == "TABLE ATTACH":
+                return each.kind, ""
+            return (each.kind, each.owner) if domains and each.kind == "AGGREGATE" and _begins(each) else ("", "")
+
+        for (what, owner), some in groupby(entries, kind):
+            part = list(some)
+            if not what:
+                run(self._made, part)
+            elif what == "AGGREGATE":
+                self._aggregates(owner, part, run)
+            else:
+                self._attach(part, run)
+
+    def _maker(self) -> str:
+        """Who makes what belongs to others afterwards."""
+        if not self._maker_name:
+            owners = sorted(self._others - self._powerful)
+            self._maker_name = self._logins.make(f"{self._name}_m", members_of=owners)
+        return self._maker_name
+
+    def _attach(self, entries: List[Entry], run: Run) -> None:
+        maker = self._maker()
+        near = {number for each in entries for number in each.needs if number in self._numbers}
+        tables = [self._numbers[number] for number in sorted(near) if self._numbers[number].kind == "TABLE"]
+        with self._logins.superuser() as cursor:
+            owners = []
+            for each in tables:
+                table = f"{quoted(each.schema)}.{quoted(each.name)}"
+                cursor.execute(_OWNER, (table,))
+                owners.append((table, cursor.fetchone()[0]))
+                allow_schema(cursor, maker, each.schema, "USAGE")
+                cursor.execute(f"ALTER TABLE {table} OWNER TO {quoted(maker)}")
+        run(self._logins.login(maker), entries)
+        with self._logins.superuser() as cursor:
+            for table, owner in owners:
+                cursor.execute(f"ALTER TABLE {table} OWNER TO {quoted(owner)}")
+
+    def _aggregates(self, owner: str, entries: List[Entry], run: Run) -> None:
+        maker = self._maker()
+        with self._logins.superuser() as cursor:
+            for each in entries:
+                allow_schema(cursor, maker, each.schema, "USAGE")
+                allow_schema(cursor, maker, each.schema, "CREATE")
+        run(self._logins.login(maker), entries, "--no-owner")
+        with self._logins.superuser() as cursor:
+            cursor.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE proowner = %s::regrole", (quoted(maker),))
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"ALTER ROUTINE {name} OWNER TO {quoted(owner)}")
 
     def _filled(self, entry: Entry) -> Entry:
         """The table that rows are loaded into."""
@@ -216,3 +278,8 @@ class Unprivileged:
         self._logins.drop()
         self.reader, self._guarded = self._made, False
         self._roles, self._others = {}, set()
+
+
+def _begins(aggregate: Entry) -> bool:
+    """Whether an aggregate begins with a value, as far as can be told."""
+    return "INITCOND" in aggregate.definition.upper()

@@ -185,10 +185,10 @@ class Logical:
         :raises RestoreError: with PostgreSQL's message
         """
 
-        def run(into: Dict[str, Any], part: List[Entry]) -> None:
+        def run(into: Dict[str, Any], part: List[Entry], *more: str) -> None:
             arguments = [self.tools["pg_restore"], f"--jobs={self.options['jobs']}", "--no-password"]
             arguments += ["--no-subscriptions", f"--dbname={as_name(into['name'])}"]
-            arguments += ["--exit-on-error"] if strict else []
+            arguments += [*more, "--exit-on-error"] if strict else [*more]
             write_list(job.folder / "entries.list", part)
             arguments += [f"--use-list={job.folder / 'entries.list'}", str(self.dump)]
             run_program(arguments, into, job.progress.tick, kind=RESTORE, PGOPTIONS=FREE)
@@ -304,6 +304,7 @@ class Whole(Logical):
             what = f"The database {self.target} would be replaced (and kept aside) without a look into it: {self.blind}"
             there = self.tables or int(bool(self.blind))
             found += guards.of_confirmation(self.options, self.target, there, what if self.blind else "")
+            found += needs.logins(self.options["database"], self.target, self.temporary, self.toc)
         if self.files.wanted(job.point) and not self.files_done:
             found += self.files.refusals(job, self.target, asked=self.with_database and bool(self.tables or self.blind))
         return found + self.space(job).refusals()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._postgres import server
+from .._postgres import hba, server
+from .._postgres.logins import others
 from .._postgres.sql import NAME, SIGN, WORD, NotUnderstood, Token, literal, statements, written
 from .._postgres.toc import Contents
 from ..database import connected, one_line
 from ..refusal import Refusal
 from ..words import printable
+from . import guards
 
 try:
     import psycopg2
@@ -41,6 +43,52 @@ def missing(database: Dict[str, Any], target: str, contents: Contents, versions:
     """
     with server.elsewhere(database, target) as connection:
         return [*_extensions(connection, contents, versions), *_locales(connection, contents)]
+
+
+def logins(
+    database: Dict[str, Any], target: str, temporary: str, contents: Contents, *, live: bool = False
+) -> List[Refusal]:
+    """Whether roles of ours will be let in, where rows are not loaded as a superuser. Where nobody can tell, the run will.
+
+    :param temporary: name of the database in the making
+    :param live: rows come into the target, too
+    """
+    names, closed = [temporary], False
+    with server.elsewhere(database, target) as connection:
+        owners = {each.owner for each in contents.entries if each.owner}
+        apart = bool(
+            owners - {row[0] for row in server.rows(connection, "SELECT rolname FROM pg_roles WHERE rolsuper")}
+        )
+        if live:
+            with connected(server.named(database, target), pinned=True) as there, there.cursor() as cursor:
+                apart = others(cursor) or apart
+            limit = "SELECT datconnlimit FROM pg_database WHERE datname = %s"
+            closed = server.value(connection, limit, (target,)) == 0
+            names.append(target)
+        if not apart:
+            return []
+        if closed:
+            text = (
+                f"Rows are put into {target} by a role that is no superuser, and it takes no connections of such ones"
+            )
+            remedy = f"Let some in (ALTER DATABASE ... CONNECTION LIMIT), {guards.insist('source_functions')}."
+            return [Refusal("logins", f"{text} (CONNECTION LIMIT 0).", remedy, "source_functions")]
+        try:
+            rules, who = hba.of_server(connection)
+        except psycopg2.Error:
+            return []
+        found = {hba.method(rules, who, name, temporary) for name in names}
+    refused = sorted(how for how in found if how is not None and how not in hba.PASSWORD)
+    if not refused:
+        return []
+    where = f"from {who.address}" if who.address else "by the socket"
+    text = (
+        "Rows of others than superusers are loaded by roles that log in with a password, and pg_hba.conf does not let"
+    )
+    text += f" them in {where} ({', '.join(refused)})."
+    remedy = f"Put a line before the one that matches, which lets {server.TEMPORARY}* in with scram-sha-256,"
+    remedy += f" {guards.insist('source_functions')}."
+    return [Refusal("logins", text, remedy, "source_functions")]
 
 
 def _extensions(connection: Any, contents: Contents, versions: Dict[str, str]) -> List[Refusal]:

@@ -90,6 +90,7 @@ class Parts(Logical):
                 remedy = f"Look at it; if it can go: restore_mode=remove_old, restore_remove_old=[{self.schema}]"
                 found.append(Refusal("schema", text, remedy))
             always = server.always_on(connection)
+        found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
         if always:
             text = f"Event triggers that are always on may forbid what a restore does: {', '.join(always)}."
             remedy = "Disable them for the time of the restore (ALTER EVENT TRIGGER ... DISABLE)."
