@@ -48,7 +48,9 @@ def missing(database: Dict[str, Any], target: str, contents: Contents, versions:
 def logins(
     database: Dict[str, Any], target: str, temporary: str, contents: Contents, *, live: bool = False
 ) -> List[Refusal]:
-    """Whether roles of ours will be let in, where rows are not loaded as a superuser. Where nobody can tell, the run will.
+    """Whether roles of ours will be let in, where rows are not loaded as a superuser.
+
+    Where that cannot be told, the run will find out.
 
     :param temporary: name of the database in the making
     :param live: rows come into the target, too
