@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import backup, health, night, protection, schema_change, trading
+from . import backup, data_change, health, night, protection, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "protection": protection.main,
     "night": night.main,
     "change": schema_change.main,
+    "rows": data_change.main,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -341,3 +342,34 @@ def test_before_images_go_when_nothing_needs_them(place: Place, monkeypatch: pyt
     assert set(place.refused({**LAST_LOGIN, "id": "a"}, action="undo")) >= {"purged"}
     checks, result = purged()
     assert result["nothing"] == "Nothing to remove."
+
+
+def test_others_change_rows_of_the_very_batch(place: Place) -> None:
+    place.sql(USERS)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    with place.session() as cursor:
+        cursor.execute(
+            "UPDATE users SET note = 'theirs' WHERE id = 44; UPDATE users SET last_login = now() WHERE id = 46"
+        )
+
+        def release() -> None:
+            until(lambda: place.sql(waiting) != [(0,)])
+            cursor.connection.commit()
+
+        thread = threading.Thread(target=release)
+        thread.start()
+        checks, result = place.run({**LAST_LOGIN, "check": None}, lock_timeout=60.0)
+        thread.join()
+    assert bad(checks) == {}
+    # Their row that matches no more is left as they have it, and the other is changed as it was then.
+    assert (result["verified"]["rows"], result["attempts"]) == (49, 1)
+    assert place.sql("SELECT note, last_login > now() - interval '1 hour' FROM users WHERE id = 44") == [
+        ("theirs", True)
+    ]
+    theirs = place.sql("SELECT last_login FROM users WHERE id = 46")
+    checks, _ = place.run({**LAST_LOGIN, "check": None}, action="undo")
+    assert bad(checks) == {}
+    assert place.sql("SELECT last_login FROM users WHERE id = 46") == theirs
+    assert place.sql("SELECT note, last_login < now() - interval '99 days' FROM users WHERE id = 44") == [
+        ("theirs", True)
+    ]

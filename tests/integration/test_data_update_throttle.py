@@ -117,7 +117,8 @@ def test_a_replica_that_lags(place: Place, platform: Sandbox) -> None:
         platform.sql("superuser", f"GRANT pg_monitor TO {place.owner}")
         try:
             cursor.execute("SELECT pg_wal_replay_pause()")
-            checks, result = place.run(throttled(replication_lag=0.1))
+            # Longer between two batches than it may lag.
+            checks, result = place.run(throttled(replication_lag=0.1, pause=0.2))
             assert set(bad(checks)) == {"data_update.failed"}
             assert "for replica walreceiver, which is" in checks["data_update.failed"].message
             assert result["update_after"]["state"] == "running"

@@ -81,6 +81,14 @@ class Session:
                 f"The server does not keep the limits that were set: {found}.", "Connect past any connection pool."
             )
 
+    def by_key(self, *more: str) -> None:
+        """Has the transaction's statements go by the key: the planner would read the whole table for each batch.
+
+        :param more: further settings to turn off
+        """
+        names = ("enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "jit", *more)
+        self.rows("SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in names))
+
     def end(self, how: str) -> None:
         """Ends the transaction: COMMIT or ROLLBACK."""
         self.rows(how)

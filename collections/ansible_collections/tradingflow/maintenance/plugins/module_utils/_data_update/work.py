@@ -30,6 +30,10 @@ class BreachError(DataUpdateError):
     """The update does something that was not declared: it stops, and is undone."""
 
 
+class _MeanwhileError(DataUpdateError):
+    """Others changed rows of a batch while it was picked: it begins anew."""
+
+
 class Work:
     """An update from where it is to its end; what came of it in the result."""
 
@@ -50,6 +54,9 @@ class Work:
         self._throttle = Throttle(guard, table, self._change["throttle"], progress.tick)
         self._fingerprint = table.fingerprint()
         self._version = ""
+        # Where it must be known who kept rows back, or a row is known by its key only.
+        self._always_lock = bool(table.triggers) or table.kind == "p"
+        self._lock = False
         self._number = 0
 
     def all(self) -> None:
@@ -122,6 +129,11 @@ class Work:
                 if code not in _AGAIN or attempt == options["attempts"]:
                     raise
                 self._result["attempts"] += 1
+            except _MeanwhileError:
+                self._session.roll_back()
+                self._lock = True
+                self._result["attempts"] += 1
+                continue
             except MaintenanceError:
                 self._session.roll_back()
                 raise
@@ -131,7 +143,7 @@ class Work:
             while time.monotonic() < until:
                 self._progress.tick()
                 time.sleep(0.05)
-        raise AssertionError
+        raise DataUpdateError("Others change the same rows again and again.", "Run it again when they do less.")
 
     def _begin(self) -> None:
         """The update is written down, with the bound, and how the invariants are before."""
@@ -173,14 +185,20 @@ class Work:
         if update["state"] != RUNNING:
             raise DataUpdateError(f"The update is {update['state']}: somebody else works at it.", "Run it again.")
         self._unchanged_table()
+        self._session.by_key("enable_hashjoin", "enable_sort")
         number, compare = update["batches"] + 1, bool(self._table.triggers)
         arguments = {"bound": update["bound"], "batch": number, "limit": self._change["batch_rows"]}
         picked, changed, kept, unchecked, last = self._session.rows(
-            self._statements.batch(self._number, behind=update["cursor"] is not None, compare=compare),
+            self._statements.batch(
+                self._number, behind=update["cursor"] is not None, compare=compare, lock=self._lock or self._always_lock
+            ),
             {**arguments, "cursor": update["cursor"]},
         )[0]
         if not picked:
             return False
+        if changed < picked and not (self._lock or self._always_lock):
+            raise _MeanwhileError("Others changed rows of this batch.")
+        self._lock = False
         if compare:
             # Triggers that wait for the end of the transaction would come after we looked.
             self._session.rows("SET CONSTRAINTS ALL IMMEDIATE")
@@ -272,9 +290,7 @@ class Work:
             )
         if update["state"] != UNDOING:
             self._book.put(self._number, state=UNDOING, problem=why)
-            self._session.rows(
-                f"CREATE INDEX IF NOT EXISTS images_{self._number}_batch ON {images(self._number)} (batch)"
-            )
+            self._book.index(self._number)
             self._session.rows(f"ANALYZE {images(self._number)}")
 
     def _undo_batch(self) -> bool:
@@ -294,6 +310,7 @@ class Work:
             self._ended()
             return False
         batch, xid, rows = found
+        self._session.by_key()
         restored, alone, ours, kept = self._session.rows(
             undo(self._table, update), {"batch": batch, "xid": xid, "number": self._number}
         )[0]
