@@ -40,7 +40,13 @@ def at_a1(project: Project) -> None:
 
 def rehearse(project: Project, **others: Any) -> tuple[dict[str, Check], dict[str, Any], dict[str, Any]]:
     """A rehearsal of what is pending: its checks, what came of it, and what the ledger keeps."""
-    options = {**project.options(lock_timeout=600.0), "user": project.database["user"], "load_sessions": 4, **others}
+    options = {
+        **project.options(lock_timeout=600.0),
+        "user": project.database["user"],
+        "load_sessions": 4,
+        "load_statements": [],
+        **others,
+    }
     for name in ("database", "storage", "environment_name", "expected_digest"):
         del options[name]
     point = {"id": "point", "database": IDENTITY}
@@ -65,15 +71,20 @@ def test_what_a_revision_locks_and_stops(project: Project) -> None:
         "a1",
         'op.alter_column("user", "id", type_=sa.Integer)',
     )
-    checks, result, kept = rehearse(project)
+    joined = 'SELECT count(*) FROM "user" a JOIN "user" b USING (id) WHERE \'%\' <> $$x$$'
+    checks, result, kept = rehearse(project, load_statements=[joined, "DELETE FROM nothing"])
     assert set(bad(checks)) == {"migration.foreign_servers"}
+    assert project.run_sql('SELECT count(*) FROM "user"') == [(100,)]
+    assert 'relation "nothing" does not exist' in "".join(result["load"]["errors"])
     assert project.run_sql("SELECT count(*) FROM pg_user_mappings") == [(0,)]
     assert project.at() == ["b2"]
     assert result["undone"] is True
 
     blocked = checks["migration.load_blocked"]
     assert result["load"]["done"] > 0
-    assert result["load"]["blocked"][0]["on"] == "public.user"
+    stopped = {each["on"] for each in result["load"]["blocked"]}
+    assert stopped
+    assert stopped <= {"public.user", joined}
     assert result["load"]["blocked_seconds"] > 0.5
     assert 0 < blocked.value < blocked.warning == 600
 
@@ -98,6 +109,7 @@ def test_what_a_revision_locks_and_stops(project: Project) -> None:
         ("pass", 'The upgrade after it failed: Revision b2 failed: column "order" of relation "user" already exists'),
         ('op.execute(\'ALTER TABLE "user" RENAME COLUMN "order" TO kept\')', 'column public."user".kept'),
     ],
+    ids=["raises", "does nothing", "does something else"],
 )
 def test_a_downgrade_that_is_none(project: Project, downgrade: str, words: str) -> None:
     at_a1(project)

@@ -38,8 +38,17 @@ RESULT: dict[str, Any] = {
     "again": {"b2": 3.0},
     "undone": True,
     "left": [],
+    "untouched": [],
     "downgrades": [{"revision": "b2", "seconds": 1.0, "error": None}],
-    "load": {"sessions": 4, "tables": 3, "done": 90, "errors": {}, "blocked": [STOPPED], "blocked_seconds": 2.4},
+    "load": {
+        "sessions": 4,
+        "tables": ["s.t"],
+        "done": 90,
+        "lost": 0,
+        "errors": {},
+        "blocked": [STOPPED],
+        "blocked_seconds": 2.4,
+    },
     "sizes": [],
     "database_bytes": {"before": 1000, "after": 2000},
     "severed": [],
@@ -63,6 +72,8 @@ LOAD = RESULT["load"]
         # No load, or one that could do nothing, says nothing of who would be stopped.
         ({"load": {**LOAD, "sessions": 0}}, {"migration.load_blocked": "unknown"}),
         ({"load": {**LOAD, "done": 0, "errors": {"permission denied": 9}}}, {"migration.load_blocked": "unknown"}),
+        ({"load": {**LOAD, "lost": 1, "errors": {"gone": 1}}}, {"migration.load_blocked": "unknown"}),
+        ({"untouched": ["s.u"]}, {"migration.load_blocked": "unknown"}),
         ({"severed": ["far"]}, {"migration.foreign_servers": "warning"}),
     ],
 )

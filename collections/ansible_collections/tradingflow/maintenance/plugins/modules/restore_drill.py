@@ -315,6 +315,11 @@ options:
         description: Sessions that read and write meanwhile, half of them each; V(0) for none.
         type: int
         default: 4
+      load_statements:
+        description: SQL of the platform's own that they carry out besides, each in a transaction that is rolled back.
+        type: list
+        elements: str
+        default: []
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.storage

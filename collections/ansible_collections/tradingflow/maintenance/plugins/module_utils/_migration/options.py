@@ -89,4 +89,5 @@ REHEARSAL_SPEC: Dict[str, Any] = {
         )
     },
     "load_sessions": {"type": "int", "default": 4},
+    "load_statements": {"type": "list", "elements": "str", "default": []},
 }

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 from .._postgres.instance import FULL, Copy
 from .._work.job import described
@@ -32,6 +32,10 @@ SETTINGS: Dict[str, Any] = {
 _SIZES = """SELECT n.nspname, c.relname, pg_catalog.pg_total_relation_size(c.oid)::bigint FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+#: What others may use: partitions are used by their tables.
+_THERE = """SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+AND c.relname <> 'alembic_version' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
 _MAPPINGS = "SELECT srvname, CASE WHEN umuser <> 0 THEN usename END FROM pg_catalog.pg_user_mappings ORDER BY 1, 2"
 #: Seconds between two looks at who waits for whom.
 _LOOK = 0.03
@@ -43,8 +47,9 @@ def rehearse(options: Dict[str, Any], copy: Copy, progress: Progress) -> Dict[st
     :param options: see REHEARSAL_SPEC in options.py
     :returns: what engine.plan gives without holder and facts, and: recovery_point, proven, done and timeline (see
         engine.run), again (seconds by revision), downgrades (revision, seconds, error), undone (whether going back left
-        what was there before) and left (what differs), load (sessions, tables, done, errors, blocked, blocked_seconds),
-        sizes (on, before, after), database_bytes (before, after), severed, problem
+        what was there before) and left (what differs), load (sessions, tables, done, lost, errors, blocked,
+        blocked_seconds), untouched (tables that were locked, and not used by the load), sizes (on, before, after),
+        database_bytes (before, after), severed, problem
     """
     database = copy.point["database"]
     result: Dict[str, Any] = {
@@ -64,6 +69,7 @@ def rehearse(options: Dict[str, Any], copy: Copy, progress: Progress) -> Dict[st
         "downgrades": [],
         "undone": None,
         "left": [],
+        "untouched": [],
         "load": None,
         "sizes": [],
         "database_bytes": None,
@@ -117,12 +123,14 @@ class _Rehearsal:
             result["database"] = identity
             if result["refusals"] or not result["pending"]:
                 return
+            there = {timeline.shown(*row) for row in session.rows(_THERE)}
             before, catalog = _sizes(session), self._catalogue()
             sizes = session.rows("SELECT pg_database_size(current_database())")[0][0]
             try:
                 self._forwards(session, result, None)
             finally:
                 result["waits"] = session.told()
+                result["untouched"] = self._untouched(there)
                 after = _sizes(session)
                 result["sizes"] = _changed(before, after)
                 now = session.rows("SELECT pg_database_size(current_database())")[0][0]
@@ -138,6 +146,7 @@ class _Rehearsal:
             except MigrationError as error:
                 result["undone"] = False
                 result["downgrades"][-1]["error"] = f"The upgrade after it failed: {error.message}"
+            result["untouched"] = self._untouched(there)
             result["again"] = {each["revision"]: each["seconds"] for each in again["done"]}
 
     def _catalogue(self) -> Catalogue:
@@ -162,7 +171,7 @@ class _Rehearsal:
 
         :raises MigrationError: one failed
         """
-        load = Load(self._database, self._options["load_sessions"], touched)
+        load = Load(self._database, self._options["load_sessions"], self._options["load_statements"], touched)
         try:
             with load, connected(self._database, statement_timeout=60, pinned=True) as connection:
                 cursor = connection.cursor()
@@ -178,16 +187,23 @@ class _Rehearsal:
         finally:
             self._met(load)
 
+    def _untouched(self, there: Set[str]) -> List[str]:
+        """Tables that the migration locked against others, and that nobody tried to use meanwhile."""
+        weak = timeline.MODES[: timeline.MODES.index("ShareUpdateExclusiveLock") + 1]
+        locked = {lock["on"] for each in self._result["done"] for lock in each["locks"] if lock["mode"] not in weak}
+        return sorted((locked & there) - {*(self._result["load"] or {"tables": []})["tables"]})
+
     def _met(self, load: Load) -> None:
-        known = self._result["load"] or {"done": 0, "errors": {}, "blocked": [], "tables": load.tables}
+        known = self._result["load"] or {"done": 0, "lost": 0, "errors": {}, "blocked": [], "tables": []}
         blocked = [*known["blocked"], *load.blocked]
         errors = {
             text: known["errors"].get(text, 0) + load.errors.get(text, 0) for text in {**known["errors"], **load.errors}
         }
         self._result["load"] = {
             "sessions": self._options["load_sessions"],
-            "tables": known["tables"],
+            "tables": sorted({*known["tables"], *load.tables}),
             "done": known["done"] + load.done,
+            "lost": known["lost"] + load.lost,
             "errors": errors,
             "blocked": sorted(blocked, key=lambda each: -float(each["seconds"]))[:20],
             "blocked_seconds": max(together(load.blocked), known.get("blocked_seconds", 0.0)),

@@ -99,7 +99,7 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "left": result["left"][:_KEPT],
         "blocked_seconds": load.get("blocked_seconds"),
         "longest_blocked": (load.get("blocked") or [None])[0],
-        "load": {key: load.get(key) for key in ("sessions", "tables", "done")},
+        "load": {**{key: load.get(key) for key in ("sessions", "done")}, "tables": len(load.get("tables") or [])},
         "database_bytes": result["database_bytes"],
         "worst_status": status,
         "problem": (result["problem"] or {}).get("message"),
@@ -192,10 +192,18 @@ def _load(result: Dict[str, Any], options: Dict[str, Any]) -> List[Check]:
         remedy = "See whether the role that migrates may read the tables."
         said = f": {next(iter(load['errors']))}" if load["errors"] else "."
         return [unknown(id, title, f"The load carried nothing out{said}", remedy)]
+    if load["lost"] or result["untouched"]:
+        text = f"{plural(load['lost'], 'session')} of the load ended early"
+        text += f": {next(iter(load['errors']), 'nobody knows why')}." if load["lost"] else "."
+        remedy = "See whether the role that migrates may use all tables, and rehearse again."
+        if result["untouched"]:
+            text = f"Locked, and not used by the load: {', '.join(result['untouched'][:5])}."
+        text += " Whether it would stop others is not known."
+        return [unknown(id, title, text, remedy, details={"load": load, "untouched": result["untouched"]})]
     bound = options["lock_timeout"]
     longest = load["blocked"][0] if load["blocked"] else None
     text = f"{plural(load['sessions'], 'session')} carried out {plural(load['done'], 'statement')} on"
-    text += f" {plural(load['tables'], 'table')}; "
+    text += f" {plural(len(load['tables']), 'table')}; "
     text += f"stopped for {span(load['blocked_seconds'])}" if longest else "none was seen stopped"
     text += f", the longest a {longest['kind']} of {longest['on']} for {span(longest['seconds'])}." if longest else "."
     if load["errors"]:
