@@ -137,7 +137,7 @@ _TEMPLATES = (
 
 def _filled(query: str) -> str:
     def part(match: re.Match[str]) -> str:
-        word, _, rest = match[1].partition(" ")
+        word, _space, rest = match[1].partition(" ")
         return _PARTS[word].format(*([rest] if word == "GRANTED" else rest.split()))
 
     return re.sub(r"\{([A-Z][^{}]*)\}", part, query)

@@ -107,7 +107,7 @@ class Session:
     def others_gone(self) -> bool:
         """Whether every transaction that was in the way in this attempt has ended."""
         if self._in_the_way:
-            pids = sorted({pid for pid, _ in self._in_the_way})
+            pids = sorted({pid for pid, _began in self._in_the_way})
             self._in_the_way &= {tuple(row) for row in self.rows(_TRANSACTIONS, (pids,))}
         return not self._in_the_way
 
