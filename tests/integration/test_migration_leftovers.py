@@ -90,19 +90,19 @@ def test_if_not_exists_does_not_succeed_on_somebody_elses_invalid_index(project:
     project.run_sql('CREATE SCHEMA other; CREATE TABLE other."user" (id int); INSERT INTO other."user" VALUES (1), (1)')
     with pytest.raises(Exception, match="could not create unique index"):
         autocommit(project, 'CREATE UNIQUE INDEX CONCURRENTLY here ON other."user" (id)')
-    project.run_sql('ALTER INDEX other.here RENAME TO theirs; CREATE INDEX here ON "odd ""table" (id)')
-    project.run_sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'here'::regclass")
+    project.run_sql('ALTER INDEX other.here RENAME TO e; CREATE INDEX "he""re" ON "odd ""table" (id)')
+    project.run_sql('UPDATE pg_index SET indisvalid = false WHERE indexrelid = \'"he""re"\'::regclass')
     # In a transaction or not, and without SQL that is known beforehand.
     project.revision(
         "c3",
         "op.get_bind().execute(sa.text('SELECT 1')).one()\n"
-        "op.execute('CREATE INDEX IF /* */ NOT EXISTS here ON \"user\" (id)')",
+        'op.execute(\'CREATE INDEX IF /* */ NOT EXISTS "he""re" ON "user" (id)\')',
         "b2",
     )
     checks, result = migrated(project.options())
-    assert "The index here is invalid, and IF NOT EXISTS would report success" in checks["migration.failed"].message
-    assert "public.here" in checks["migration.invalid_indexes"].message
-    assert "other.theirs" in checks["migration.invalid_indexes"].message
+    assert 'The index he"re is invalid, and IF NOT EXISTS would report success' in checks["migration.failed"].message
+    assert 'public.he"re' in checks["migration.invalid_indexes"].message
+    assert "other.e" in checks["migration.invalid_indexes"].message
     assert (result["dropped_indexes"], project.at()) == ([], ["b2"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import tokens
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import review, tokens
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.leftovers import Invalid, owned
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.tokens import Claim, claims, with_names
 
@@ -94,3 +94,17 @@ LONG = "a" * 63
 )
 def test_whose_an_invalid_index_is(found: Invalid, sql: str, before: list[int] | None, whose: bool) -> None:
     assert owned(found, claims([sql]), before, resolve) is whose
+
+
+def test_what_an_autocommit_block_commits_before_the_revision_is_done() -> None:
+    alone = "BEGIN; COMMIT; CREATE INDEX CONCURRENTLY i ON t (a); BEGIN; UPDATE alembic_version SET version_num = 'x'"
+    assert tokens.split(alone) == ([], ["CREATE INDEX CONCURRENTLY i ON t ( a )"])
+    mixed = alone.replace("BEGIN;", "BEGIN; ALTER TABLE t ADD b int;", 1)
+    facts = {"tables": [], "longest_transaction_seconds": 0.0}
+    limits = {"small_bytes": 1, "large_bytes": 2, "busy_writes": 1.0, "long_transaction": 60.0}
+    found = [
+        (row["rule"], row["statement"])
+        for sql in (alone, mixed)
+        for row in review.sheet([{"revision": "r", "sql": sql}], facts, limits, lambda sql: [])["rows"]
+    ]
+    assert found == [("mixed-with-autocommit", "ALTER TABLE t ADD b int")]

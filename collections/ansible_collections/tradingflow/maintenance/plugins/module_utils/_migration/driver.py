@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -183,7 +184,8 @@ class Session:
         # Rather once too often: the server would report success on an index that serves no query.
         if all(word in words for word in ("index", "if", "not", "exists")):
             for (name,) in self._rows(connection, _INVALID):
-                if name.lower() in words:
+                shown = re.escape(name.lower().replace('"', '""'))
+                if re.search(rf"(?<![\w$]){shown}(?![\w$])", words):
                     refused = Refused(f"The index {name} is invalid, and IF NOT EXISTS would report success on it.")
                     refused.pgcode = "42P07"
                     raise refused
@@ -385,13 +387,8 @@ def main(request: Dict[str, Any]) -> int:
             raise
         cause: Optional[Any] = getattr(error, "orig", None) or error
         code = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None)
-        tell(
-            "error",
-            kind=type(error).__name__,
-            message=" ".join(str(cause).split())[:2000],
-            code=code,
-            at=time.monotonic(),
-        )
+        text = " ".join(str(cause).split())[:2000]
+        tell("error", kind=type(error).__name__, message=text, code=code, at=time.monotonic())
         return 1
 
 

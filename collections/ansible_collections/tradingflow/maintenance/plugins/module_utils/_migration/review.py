@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._postgres.sql import NotUnderstood
 from ..checks import CRITICAL, OK, WARNING, Check
 from ..errors import MaintenanceError
 from ..words import human, plural, printable
 from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
 from .phases import EXPAND
+from .tokens import split
 
 ALLOW, WINDOW, REFUSE = "allow", "only in a window", "refuse"
 _ORDER = (ALLOW, WINDOW, REFUSE)
@@ -49,6 +51,7 @@ def sheet(
             continue
         if entry["sql"] is None:
             seen.append(entry["revision"])
+        rows += _mixed(entry["revision"], text)
         for danger in found:
             known = [_fact(facts, name) for name in danger.tables]
             wrong = entry.get("phase") == EXPAND and danger.how == USERS
@@ -66,6 +69,28 @@ def sheet(
                 }
             )
     return {"rows": rows, "unseen": unseen, "captured": seen}
+
+
+def _mixed(revision: str, sql: str) -> list[dict[str, Any]]:
+    """A row where an autocommit_block commits what stands before it in the revision."""
+    try:
+        kept, outside = split(sql)
+    except NotUnderstood:
+        return []
+    if not kept or not outside:
+        return []
+    return [
+        {
+            "revision": revision,
+            "rule": "mixed-with-autocommit",
+            "verdict": WINDOW,
+            "statement": printable(kept[0], 300),
+            "tables": [],
+            "message": "An autocommit_block commits it before the revision is done: ended in between, it cannot"
+            " be run again.",
+            "instead": "Give what runs outside a transaction a revision of its own.",
+        }
+    ]
 
 
 def _fact(facts: dict[str, Any], name: tuple[str, str]) -> dict[str, Any] | None:

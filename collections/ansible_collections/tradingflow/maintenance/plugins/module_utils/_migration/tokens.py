@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, List, NamedTuple, Optional, Tuple
 
-from .._postgres.sql import NAME, NUMBER, SIGN, WORD, NotUnderstood, Statement, Token, _Reader
+from .._postgres.sql import NAME, NUMBER, SIGN, WORD, NotUnderstood, Statement, Token, _Reader, written
 
 #: Signs that make one operator together; comments are taken out before.
 _OPERATOR = re.compile(r"(?:(?!--|/\*)[-+*/<>=~!@#%^&|`?:])+")
@@ -61,6 +61,23 @@ def read(text: str) -> List[Statement]:
     :raises NotUnderstood: a string or a comment does not end, or is of a kind that is not known
     """
     return _AnySql(text.rstrip().rstrip(";") + "\n;", True).read()
+
+
+def split(text: str, own: str = "alembic_version") -> Tuple[List[str], List[str]]:
+    """A revision's statements in transactions and those outside, without alembic's own.
+
+    :raises NotUnderstood: see read
+    """
+    within: List[str] = []
+    outside: List[str] = []
+    inside = False
+    for tokens in read(text):
+        word = tokens[0].value.lower() if tokens[0].kind == WORD else ""
+        if word in ("begin", "commit", "rollback"):
+            inside = word == "begin"
+        elif all(token.value != own for token in tokens):
+            (within if inside else outside).append(written(tokens))
+    return within, outside
 
 
 def claims(texts: Iterable[str]) -> List[Claim]:
