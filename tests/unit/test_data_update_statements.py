@@ -179,7 +179,15 @@ def test_the_sandboxs_change_is_one() -> None:
 def test_what_no_type_can_tell(change: dict[str, Any], message: str) -> None:
     whole: dict[str, Any] = {"id": "a", "reason": "r", "set": {"a": "1"}, "expected": {"min": 0, "max": 1}}
     whole.update(batch_rows=1, sample_rows=0, throttle={"wal_rate": 0, "autovacuum": True}, invariants=[])
-    options = {"lock_timeout": 1.0, "statement_timeout": 1.0, "attempts": 1}
+    options = {"lock_timeout": 1.0, "statement_timeout": 1.0, "attempts": 1, "purge_days": 0}
     checked({**options, "change": whole})
     with pytest.raises(ConfigurationError, match=message):
         checked({**options, "change": {**whole, **change}})
+    for name, wrong in (
+        ("purge_days", -1),
+        ("attempts", 0),
+        ("lock_timeout", 0.0),
+        ("statement_timeout", float("inf")),
+    ):
+        with pytest.raises(ConfigurationError, match=f"data_update_{name} is"):
+            checked({**options, name: wrong, "change": whole})

@@ -136,12 +136,14 @@ class Book:
         text = ", ".join(f"{name} = %s" for name in values)
         self._session.rows(f"UPDATE {SCHEMA}.updates SET {text} WHERE number = %s", (*values.values(), number))
 
-    def add_batch(self, number: int, batch: int, rows: int, seconds: float) -> None:
-        """Writes a batch down, in its transaction."""
+    def add_batch(self, number: int, batch: int, rows: int, last: List[str], seconds: float) -> None:
+        """Writes a batch down, in its transaction, and moves the cursor behind its last key."""
         self._session.rows(
-            f"INSERT INTO {SCHEMA}.batches (update_number, batch, xid, rows, seconds)"
-            " VALUES (%s, %s, pg_current_xact_id(), %s, %s)",
-            (number, batch, rows, seconds),
+            f"WITH b AS (INSERT INTO {SCHEMA}.batches (update_number, batch, xid, rows, seconds)"
+            " VALUES (%(number)s, %(batch)s, pg_current_xact_id(), %(rows)s, %(seconds)s))"
+            f" UPDATE {SCHEMA}.updates SET cursor = %(last)s, rows = rows + %(rows)s, batches = %(batch)s"
+            " WHERE number = %(number)s",
+            {"number": number, "batch": batch, "rows": rows, "last": last, "seconds": seconds},
         )
 
     def batch_to_undo(self, number: int) -> Any:

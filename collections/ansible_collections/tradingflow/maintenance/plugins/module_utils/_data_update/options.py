@@ -112,5 +112,7 @@ def checked(options: Dict[str, Any]) -> None:
                 f"data_update_{name} is {options[name]}: without a limit, it waits for ever.",
                 f"Set data_update_{name} to a number of seconds.",
             )
+    if options["purge_days"] < 0:
+        refuse(f"data_update_purge_days is {options['purge_days']}.", "Set a number of days.")
     if options["attempts"] < 1:
         refuse("data_update_attempts is less than 1.", "Set at least 1.")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 from ..database import connected, one_line, quoted
 from ..errors import ConfigurationError, DatabaseError, LockedError
@@ -25,6 +25,10 @@ _HOLDER = """SELECT a.pid, a.usename, a.application_name, extract(epoch FROM clo
 FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+#: The planner would read the whole table for each batch: so rows are found by the key.
+BY_KEY = ("enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "jit")
 
 
 class StatementError(DatabaseError):
@@ -61,9 +65,12 @@ class Session:
         """The first column of the only row."""
         return self.rows(query, arguments)[0][0]
 
-    def begin(self, lock_timeout: float, statement_timeout: float, read_only: bool = False) -> None:
+    def begin(
+        self, lock_timeout: float, statement_timeout: float, read_only: bool = False, off: Iterable[str] = ()
+    ) -> None:
         """Begins a transaction, sets its limits, and reads them back.
 
+        :param off: settings to turn off in it
         :raises DatabaseError: they do not hold
         """
         wanted = {
@@ -71,23 +78,18 @@ class Session:
             "statement_timeout": str(max(1, int(statement_timeout * 1000))),
             "idle_in_transaction_session_timeout": str(max(1000, int(statement_timeout * 1000))),
         }
-        self.rows("BEGIN ISOLATION LEVEL READ COMMITTED, " + ("READ ONLY" if read_only else "READ WRITE"))
-        calls = ", ".join("set_config(%s, %s, true)" for _name in wanted)
-        self.rows(f"SELECT {calls}", [part for pair in wanted.items() for part in pair])
+        every = {**wanted, **dict.fromkeys(off, "off")}
+        calls = ", ".join("set_config(%s, %s, true)" for _name in every)
+        self.rows(
+            f"BEGIN ISOLATION LEVEL READ COMMITTED, {'READ ONLY' if read_only else 'READ WRITE'}; SELECT {calls}",
+            [part for pair in every.items() for part in pair],
+        )
         found = dict(self.rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(wanted),)))
         if found != wanted:
             self.end("ROLLBACK")
             raise DatabaseError(
                 f"The server does not keep the limits that were set: {found}.", "Connect past any connection pool."
             )
-
-    def by_key(self, *more: str) -> None:
-        """Has the transaction's statements go by the key: the planner would read the whole table for each batch.
-
-        :param more: further settings to turn off
-        """
-        names = ("enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "jit", *more)
-        self.rows("SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in names))
 
     def end(self, how: str) -> None:
         """Ends the transaction: COMMIT or ROLLBACK."""

@@ -148,8 +148,10 @@ class Table:
         return None
 
     def version(self, session: Session) -> str:
-        """Something else when the definition may have changed: cheap enough to be asked before each batch."""
-        return str(session.value(_VERSION, {"oid": self.oid}))
+        """Locks the table against others' changes of it, until the transaction ends. It gives something else when the
+        definition may have changed: cheap enough to be asked before each batch."""
+        lock = f"LOCK TABLE {self.sql} IN ROW EXCLUSIVE MODE; ".replace("%", "%%")
+        return str(session.value(lock + _VERSION, {"oid": self.oid}))
 
     def fingerprint(self) -> str:
         """Of all whose change would make another update of it."""

@@ -18,11 +18,13 @@ from .table import Table
 _REPLICAS = """SELECT application_name, state IS NULL,
   pg_wal_lsn_diff(coalesce(replay_lsn, flush_lsn, write_lsn), '0/0')::float
 FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'"""
-_WAITERS = """SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND relation = ANY(%s)
+#: Sessions in line for a lock of the table. VACUUM and its like at it, by whomever: others' progress is hidden
+#: from most roles, and locks from nobody. Where the server is in its WAL, and whether anybody receives it.
+_LOOK = """SELECT count(DISTINCT pid) FILTER (WHERE NOT granted), count(*) FILTER (WHERE granted
+  AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid()),
+  pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float, EXISTS (SELECT FROM pg_stat_replication)
+FROM pg_locks WHERE relation = ANY(%s)
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-#: VACUUM, ANALYZE and their like, by whomever: others' progress is hidden from most roles, and locks from nobody.
-_VACUUM = """SELECT count(*) FROM pg_locks WHERE granted AND mode = 'ShareUpdateExclusiveLock' AND relation = ANY(%s)
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"""
 _RELATIONS = """SELECT array_agg(relid) FROM (SELECT relid::oid FROM pg_partition_tree(%(oid)s)
 UNION SELECT %(oid)s::oid) t"""
 
@@ -42,6 +44,7 @@ class Throttle:
         self._relations = session.value(_RELATIONS, {"oid": table.oid})
         self.waits: Dict[str, float] = {}
         self._written: List[Tuple[float, float]] = []
+        self._position = 0.0
         self._wal: Optional[Tuple[float, float]] = None
 
     def wait(self) -> None:
@@ -62,25 +65,25 @@ class Throttle:
                     "Find out why that does not end, then run it again: it goes on from where it is.",
                 )
             self._pause(_POLL, reasons[0][0])
-        self._wal = (time.monotonic(), self._position())
+        self._wal = (time.monotonic(), self._position)
 
     def reasons(self) -> List[Tuple[str, str]]:
         """What the next batch has to wait for: name and words."""
         found = []
         limits = self._limits
-        if limits["replication_lag"]:
+        waiters, vacuums, self._position, replicas = self._session.rows(_LOOK, (self._relations,))[0]
+        if limits["replication_lag"] and replicas:
             found += self._lag()
-        waiters = self._session.value(_WAITERS, (self._relations,))
         if waiters > limits["lock_waiters"]:
             found.append(("lock waits", f"{plural(waiters, 'session')} in line for a lock of the table"))
-        if limits["autovacuum"] and self._session.value(_VACUUM, (self._relations,)):
+        if limits["autovacuum"] and vacuums:
             found.append(("vacuum", "a VACUUM or its like, which is at the table"))
         return found
 
     def _lag(self) -> List[Tuple[str, str]]:
         """By our own clock: how long ago the server was where a replica is now. The server's own number stands still
         when a replica does."""
-        now, written = time.monotonic(), self._position()
+        now, written = time.monotonic(), self._position
         self._written.append((now, written))
         replicas = self._session.rows(_REPLICAS)
         for name, hidden, replayed in replicas:
@@ -95,17 +98,14 @@ class Throttle:
         self._written = [each for each in self._written if each[1] > slowest]
         return []
 
-    def _position(self) -> float:
-        return float(self._session.value("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"))
-
     def _wal_debt(self) -> float:
         """Seconds until the WAL written since the last batch began is within the rate."""
         rate = self._limits["wal_rate"]
         if not rate or self._wal is None:
             return 0.0
         since, position = self._wal
-        written = self._position() - position
-        return float(max(0.0, written / rate - (time.monotonic() - since)))
+        self.reasons()
+        return float(max(0.0, (self._position - position) / rate - (time.monotonic() - since)))
 
     def _pause(self, seconds: float, reason: str) -> None:
         if seconds <= 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from .._work.job import described
 from .._work.progress import Progress
@@ -16,7 +16,7 @@ from ..errors import DataUpdateError, MaintenanceError
 from ..words import plural
 from .batches import Statements, invariant, undo
 from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images
-from .session import Session, StatementError
+from .session import BY_KEY, Session, StatementError
 from .table import Table
 from .throttle import Throttle
 
@@ -110,14 +110,17 @@ class Work:
             raise DataUpdateError("What was written down about this update is gone.", "Find out who removed it.")
         return update
 
-    def _tried(self, once: Callable[[], Any]) -> Any:
-        """What a transaction gives, tried again when others were in its way."""
+    def _tried(self, once: Callable[[], Any], off: Iterable[str] = ()) -> Any:
+        """What a transaction gives, tried again when others were in its way.
+
+        :param off: settings to turn off in it
+        """
         options = self._options
         for attempt in range(1, options["attempts"] + 1):
             if not self._guard.still_locked():
                 raise DataUpdateError("The lock was lost: the connection that held it broke.", "Run it again.")
             try:
-                self._session.begin(options["lock_timeout"], options["statement_timeout"])
+                self._session.begin(options["lock_timeout"], options["statement_timeout"], off=off)
                 found = once()
                 self._session.end("COMMIT")
                 return found
@@ -177,7 +180,7 @@ class Work:
         """One batch; whether there may be another."""
         self._throttle.wait()
         self._progress.tick()
-        return bool(self._tried(self._batch))
+        return bool(self._tried(self._batch, (*BY_KEY, "enable_hashjoin", "enable_sort")))
 
     def _batch(self) -> bool:
         began = time.monotonic()
@@ -185,7 +188,6 @@ class Work:
         if update["state"] != RUNNING:
             raise DataUpdateError(f"The update is {update['state']}: somebody else works at it.", "Run it again.")
         self._unchanged_table()
-        self._session.by_key("enable_hashjoin", "enable_sort")
         number, compare = update["batches"] + 1, bool(self._table.triggers)
         arguments = {"bound": update["bound"], "batch": number, "limit": self._change["batch_rows"]}
         picked, changed, kept, unchecked, last = self._session.rows(
@@ -213,14 +215,12 @@ class Work:
         most = self._change["expected"]["max"]
         _breach(rows > most, f"{rows} rows would be changed by now, and {most} at most are expected.")
         self._hold(update, lambda each: each["each_batch"])
-        self._book.put(self._number, cursor=last, rows=rows, batches=number)
-        self._book.add_batch(self._number, number, changed, time.monotonic() - began)
+        self._book.add_batch(self._number, number, changed, last, time.monotonic() - began)
         self._result["changed"] = True
         return True
 
     def _unchanged_table(self) -> None:
         """While the rows' locks are held, nobody changes the table under us."""
-        self._session.rows(f"LOCK TABLE {self._table.sql} IN ROW EXCLUSIVE MODE")
         version = self._table.version(self._session)
         if version == self._version:
             return
@@ -276,7 +276,7 @@ class Work:
         """Undoes what stands, the last batch first."""
         self._progress.phase("undo")
         self._tried(lambda: self._turn_round(why))
-        while self._tried(self._undo_batch):
+        while self._tried(self._undo_batch, BY_KEY):
             self._progress.tick()
 
     def _turn_round(self, why: str) -> None:
@@ -310,7 +310,6 @@ class Work:
             self._ended()
             return False
         batch, xid, rows = found
-        self._session.by_key()
         restored, alone, ours, kept = self._session.rows(
             undo(self._table, update), {"batch": batch, "xid": xid, "number": self._number}
         )[0]
