@@ -129,6 +129,39 @@ def test_single_tables_beside(world: World) -> None:
     assert bad(checks) == {}
 
 
+def test_part_of_a_tree_beside_is_no_part_of_the_tree_that_is_there(world: World) -> None:
+    """A partition or a child alone: its rows are beside, and not in the live table over it."""
+    run_sql(
+        world.database,
+        "CREATE TABLE trades (k int, v text) PARTITION BY RANGE (k); CREATE INDEX ON trades (v);"
+        "CREATE TABLE trades_1 PARTITION OF trades FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE trades_2 PARTITION OF trades FOR VALUES FROM (10) TO (100);"
+        "INSERT INTO trades SELECT i, i FROM generate_series(1, 50) i;"
+        "CREATE TABLE base (i int CHECK (i > 0)); CREATE TABLE heir (j int) INHERITS (base);"
+        "INSERT INTO heir VALUES (1, 2)",
+    )
+    world.back_up()
+    run_sql(world.database, "DROP TABLE trades_2")
+    schema = f"restored_{world.point['id'].lower().replace('-', '_')}"
+    for dropped in (True, False):
+        chosen = world.options(mode="tables", tables=["public.trades_2", "public.heir"], confirm=None)
+        checks, _, _ = restored(chosen)
+        assert bad(checks) == {}
+        assert world.value("SELECT count(*) FROM trades") == (9 if dropped else 50)
+        assert world.value("SELECT count(*) FROM base") == 1
+        assert [world.value(f"SELECT count(*) FROM {schema}.{name}") for name in ("trades_2", "heir")] == [41, 1]
+        engine.run(world.options(mode="remove_old", remove_old=[schema]), Progress())
+        if dropped:
+            run_sql(
+                world.database,
+                "CREATE TABLE trades_2 PARTITION OF trades FOR VALUES FROM (10) TO (100);"
+                "INSERT INTO trades SELECT i, 'x' FROM generate_series(10, 50) i",
+            )
+    checks, _, _ = restored({**chosen, "replace": True, "confirm": world.options()["confirm"]})
+    assert bad(checks) == {}
+    assert world.value("SELECT count(*) FROM trades WHERE v = k::text") == 50
+
+
 def test_only_what_is_wanted_is_fetched(world: World) -> None:
     """Another table's rows may be damaged."""
     entries = [entry for entry in world.point["objects"] if entry["role"] == "data"]

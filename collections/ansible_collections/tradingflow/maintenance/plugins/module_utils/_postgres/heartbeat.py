@@ -25,7 +25,7 @@ def heartbeat(database: Dict[str, Any]) -> Any:
         try:
             # It only says how much is lost: a restore does not stand still for it.
             cursor.execute("SET lock_timeout = '10s'")
-            cursor.execute("SELECT max(beat_at)::timestamptz FROM maintenance.heartbeat")
+            cursor.execute("SELECT pg_catalog.max(beat_at)::pg_catalog.timestamptz FROM maintenance.heartbeat")
             return cursor.fetchone()[0]
         except psycopg2.Error:
             if connection.closed:

@@ -26,6 +26,8 @@ except ImportError:
 
 #: Roles of ours that were left by whoever died do not let anybody in for longer.
 _VALID = "2 days"
+#: What the server says when it has no connection left for who is no superuser.
+_FULL = ("too many connections", "too many clients", "connection slots are reserved")
 #: First version with a role that reads everything.
 READS_ALL = 140000
 
@@ -108,8 +110,8 @@ class Logins:
                 return chosen
         except DatabaseError as error:
             remedy = "Let roles log in from here with a password (pg_hba.conf: scram-sha-256)."
-            if "too many connections" in error.message:
-                remedy = "Let more connections in (ALTER DATABASE or ALTER SYSTEM: CONNECTION LIMIT, max_connections)."
+            if any(words in error.message for words in _FULL):
+                remedy = "Let more connections in (ALTER DATABASE ... CONNECTION LIMIT, max_connections)."
             raise RestoreError(
                 f"Rows of others than superusers are not loaded as a superuser, and {role} cannot log in:"
                 f" {error.message}",

@@ -100,12 +100,12 @@ def heartbeats(database: Dict[str, Any], target: Optional[datetime], seconds: in
         limit = max(limit, PATIENCE + 30) if limit else 0
         with connected(database, statement_timeout=limit) as connection:
             server.run(connection, f"SET lock_timeout = '{seconds or PATIENCE}s'")
-            if server.value(connection, "SELECT to_regclass('maintenance.heartbeat')") is None:
+            if server.value(connection, "SELECT pg_catalog.to_regclass('maintenance.heartbeat')") is None:
                 return None, 0
             newest, later = server.rows(
                 connection,
-                "SELECT max(beat_at)::timestamptz, count(*) FILTER (WHERE beat_at::timestamptz > %s)"
-                " FROM maintenance.heartbeat",
+                "SELECT pg_catalog.max(beat_at)::pg_catalog.timestamptz, pg_catalog.count(*) FILTER (WHERE"
+                " beat_at::pg_catalog.timestamptz OPERATOR(pg_catalog.>) %s) FROM maintenance.heartbeat",
                 (target or datetime.max.replace(tzinfo=timezone.utc),),
             )[0]
             return newest, int(later)

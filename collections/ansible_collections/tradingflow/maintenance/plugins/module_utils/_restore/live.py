@@ -17,7 +17,7 @@ from .._postgres import server
 from .._postgres.logins import Logins, allow, allow_schema, drop_roles, others, powerful
 from .._postgres.sql import literal
 from ..database import connected, quoted
-from ..errors import RestoreError
+from ..errors import DatabaseError, RestoreError
 
 #: What a schema's comment says of a destination: its copies of tables may go, old rows may not.
 _COPIES = "tradingflow-maintenance: copies that are not finished, "
@@ -105,11 +105,15 @@ class Live:
         self.hands = self._logins.login(self._role)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._logins.names:
-            with connected(self.target, statement_timeout=0, pinned=True) as connection:
-                server.run(connection, "SET default_transaction_read_only = off")
-                drop_roles(connection, self._role, owned=True)
+    def __exit__(self, kind: Any, *_: object) -> None:
+        try:
+            if self._logins.names:
+                with self._logins.superuser() as cursor:
+                    drop_roles(cursor.connection, self._role, owned=True)
+        except DatabaseError:
+            # What it ended of is not hidden; the next run removes the role.
+            if not kind:
+                raise
 
     @property
     def apart(self) -> bool:
@@ -238,13 +242,13 @@ class Live:
         return [row[0] for row in server.rows(connection, query, (tuple(tables),))]
 
 
-def clean(target: Dict[str, Any], prefix: str, place: str) -> List[str]:
+def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
     """Removes what a dead run left unfinished in the database that is there: no old rows are among it.
 
-    :param prefix: how names of our roles begin
-    :returns: names of the schemas that were removed
+    :param place: see scratch.destination
+    :returns: names of the schemas that were removed, and of those with old rows, whose tables had been replaced
     """
-    gone = []
+    gone, stayed = [], []
     with connected(target, statement_timeout=0, pinned=True) as connection:
         server.run(connection, "SET default_transaction_read_only = off")
         server.be_quiet(connection)
@@ -256,8 +260,9 @@ def clean(target: Dict[str, Any], prefix: str, place: str) -> List[str]:
             else:
                 # Of a run that died right after the rows had been replaced.
                 Live.finished(connection, [name])
-        drop_roles(connection, prefix, owned=True)
-    return gone
+                stayed.append(name)
+        drop_roles(connection, server.prefix(place), owned=True)
+    return gone, stayed
 
 
 def _with_rows(connection: Any, schema: str) -> bool:

@@ -55,6 +55,7 @@ class Logical:
         self.tablespaces: List[str] = []
         self.dump = Path()
         self.temporary = ""
+        self.stayed: List[str] = []  # schemas with the old rows of a dead run, which had replaced them
         self.apart: Unprivileged
 
     def prepare(self, job: Any) -> None:
@@ -120,9 +121,9 @@ class Logical:
                 server.drop(connection, name)
             drop_roles(connection, server.prefix(job.place))
         if self.there is not None:
-            # Where nobody can look, nothing was left.
-            with suppress(DatabaseError):
-                names += clean(server.named(self.options["database"], self.target), server.prefix(job.place), job.place)
+            with suppress(DatabaseError):  # where nobody can look, nothing was left
+                gone, self.stayed = clean(server.named(self.options["database"], self.target), job.place)
+                names += gone
         return names
 
     def undo(self, job: Any, state: State) -> None:

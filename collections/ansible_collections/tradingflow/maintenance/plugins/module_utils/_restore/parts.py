@@ -31,6 +31,13 @@ WITH RECURSIVE tree AS (
 SELECT n.nspname, c.relname, c.relkind FROM tree t JOIN pg_class c ON c.oid = t.oid
 JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY c.relkind = 'r', c.relispartition, 1, 2"""
 
+# What is over tables that are not among them.
+_OVER = """
+SELECT c.relispartition, i.inhparent::regclass::text, c.oid::regclass::text FROM pg_inherits i
+JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace m ON m.oid = p.relnamespace
+WHERE (n.nspname, c.relname) IN %s AND NOT (m.nspname, p.relname) IN %s"""
+
 
 class Parts(Logical):
     """Tables into a schema beside, and from there in place when that is asked for."""
@@ -69,9 +76,14 @@ class Parts(Logical):
         """A run of this mode changes anything only in one step at its end: what is left is in the making."""
         self.alone(job)
         before, dropped = dict(state.run), self.drop_temporaries(job)
-        if before or dropped:
+        if before or dropped or self.stayed:
             text = f"The restore {before.get('id', 'before')} did not end."
             text += f" What it had half made was removed: {', '.join(dropped)}." if dropped else ""
+            text += f" It had replaced rows; the old ones are in {', '.join(self.stayed)}." if self.stayed else ""
+            for name in self.stayed:
+                since = str(before.get("started_at") or "unknown")
+                state.keep("schema", f"{self.target}: {name}", str(before.get("recovery_point")), since)
+                job.kept.append({"kind": "schema", "name": name})
             job.found.append(f"{text} This run starts over.")
         state.check_kind("database", "files", "cluster")
         directories.remove_made(before)
@@ -133,9 +145,9 @@ class Parts(Logical):
         job.progress.phase("prove")
         recorded = self._recorded(job, leaves)
         self._prove(job, self.apart.reader, recorded, {})
-        self.apart.end()
         job.progress.phase("put beside")
         schemas = self._into_schemas(made, leaves + holders)
+        self.apart.end()
         target = server.named(self.options["database"], self.target)
         with guards.or_trusted(), self._live(job, target, "t") as live:
             self._copy(job, made, live, sorted(schemas.values()))
@@ -239,6 +251,10 @@ class Parts(Logical):
             server.run(connection, "SET default_transaction_read_only = off; SET session_replication_role = replica")
             for name in names:
                 server.run(connection, f"CREATE SCHEMA {quoted(name)}")
+            # A part of a tree would become a part of the tree that is there, and its rows rows of that.
+            for partition, over, part in server.rows(connection, _OVER, (tuple(tables), tuple(tables))):
+                how = f"{over} DETACH PARTITION {part}" if partition else f"{part} NO INHERIT {over}"
+                server.run(connection, f"ALTER TABLE {how}")
             for schema, name in tables:
                 source = f"{quoted(schema)}.{quoted(name)}"
                 server.run(connection, f"ALTER TABLE {source} SET SCHEMA {quoted(schemas[schema])}")

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Callable, Dict, Iterable, List, Tuple
 
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
-from ..errors import RestoreError
+from ..errors import DatabaseError, RestoreError
 from .live import Live
 
 Tables = List[Tuple[str, str]]
@@ -83,8 +84,8 @@ def replace(
     try:
         _all(live, tables, schemas, kept, lambda connection: _check_rows(connection, measurable, recorded, roots))
     except BaseException:
-        # The copies stay beside, and there are no old rows.
-        with live.superuser() as connection:
+        # The copies stay beside, and there are no old rows. If this fails, too, the next run does it.
+        with suppress(DatabaseError), live.superuser() as connection:
             live.finished(connection, schemas.values())
             for schema in kept.values():
                 server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
