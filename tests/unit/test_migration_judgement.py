@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, rows
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import recent
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import Chosen
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, MigrationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 ENTRY = {"rows": 1, "digest": "5", "algorithm": "h", "columns": "a"}
 SESSION = {"event": "session", "pid": 7}
@@ -84,14 +85,14 @@ def test_what_there_is_to_go_back_to(
         "database": {"name": "tf", "system_identifier": "7", **change},
     }
     chosen = Chosen(point, "key", "0" * 64, change.get("unreadable", {}))
-    monkeypatch.setattr(engine, "client", lambda storage: None)
-    monkeypatch.setattr(engine, "choose", lambda *arguments, **others: chosen)
+    monkeypatch.setattr(recent, "client", lambda storage: None)
+    monkeypatch.setattr(recent, "choose", lambda *arguments, **others: chosen)
     options = {"storage": {}, "environment_name": "e", "recovery_point_age": 3600}
     database = {"name": "tf", "system_identifier": "7"}
     if wrong is None:
         assert engine.recovery_point(options, database)["id"] == point["id"]
         return
-    with pytest.raises(MigrationError, match=wrong):
+    with pytest.raises(recent.NoRecoveryPointError, match=wrong):
         engine.recovery_point(options, database)
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, List, Optional
 
 from .._postgres.snapshot import Snapshot
-from .._recovery_points.fetch import choose
+from .._recovery_points.recent import recent
 from .._work.job import MIGRATION, described
 from .._work.progress import Progress
 from ..database import connected
-from ..errors import ConfigurationError, MaintenanceError, MigrationError, RestoreError
-from ..storage import client
-from ..words import plural, span
+from ..errors import ConfigurationError, MaintenanceError, MigrationError
+from ..words import plural
 from . import phases, rows, timeline
 from .facts import Facts
 from .outcome import changed, committed_alone
@@ -31,8 +29,6 @@ from .verify import verification
 
 #: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
 _AGAIN = ("55P03", "40P01", "40001")
-#: A recovery point from further ahead says that a clock is wrong.
-_CLOCK_TOLERANCE = 300
 
 _INVALID = """SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname !~ '^pg_' ORDER BY 1, 2"""
@@ -168,41 +164,11 @@ def _identity(database: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def recovery_point(options: Dict[str, Any], database: Dict[str, Any]) -> Dict[str, Any]:
-    """The recovery point to go back to, in short.
+    """The recovery point to go back to, see _recovery_points/recent.py.
 
     :param database: name and system_identifier of the one that is changed
-    :raises MigrationError: there is none of this database that is recent enough
-    :raises StorageError: the store does not answer
     """
-    remedy = "Make a backup (playbooks/daily.yml --tags backup), then run it again."
-    try:
-        chosen = choose(
-            client(options["storage"]), options["storage"], options["environment_name"], "newest", kind=MIGRATION
-        )
-    except (ConfigurationError, RestoreError) as error:
-        raise MigrationError(f"There is nothing to go back to: {error.message}", remedy) from None
-    point, of = chosen.point, chosen.point["database"]
-    age = datetime.now(timezone.utc) - datetime.strptime(point["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(
-        tzinfo=timezone.utc
-    )
-    if chosen.unreadable:
-        raise MigrationError(
-            f"The newest recovery point cannot be read: {', '.join(list(chosen.unreadable)[:3])}.", remedy
-        )
-    for part in ("name", "system_identifier"):
-        if of.get(part) != database[part] and None not in (of.get(part), database[part]):
-            raise MigrationError(
-                f"The newest recovery point {point['id']} is of another database ({part} {of.get(part)}, not"
-                f" {database[part]}).",
-                remedy,
-            )
-    if not -timedelta(seconds=_CLOCK_TOLERANCE) <= age <= timedelta(seconds=options["recovery_point_age"]):
-        raise MigrationError(
-            f"The newest recovery point {point['id']} is {span(age.total_seconds())} old;"
-            f" {span(options['recovery_point_age'])} are allowed (migration_recovery_point_age).",
-            remedy,
-        )
-    return {"id": point["id"], "key": chosen.key, "sha256": chosen.sha256, "created_at": point["created_at"]}
+    return recent(options, database, MIGRATION)
 
 
 class Work:
