@@ -128,7 +128,7 @@ class Server:
         self.databases, self.roles = databases, roles
 
     @contextmanager
-    def connected(self, database: dict[str, Any]) -> Iterator[str]:
+    def connected(self, database: dict[str, Any], *, pinned: bool = False) -> Iterator[str]:
         if database["user"] not in self.roles:
             raise DatabaseError(f'FATAL: role "{database["user"]}" does not exist')
         if database["name"] not in self.databases:
@@ -174,7 +174,7 @@ def test_server_that_will_not_let_us_in_is_not_waited_for(monkeypatch: pytest.Mo
     words = iter(["the database system is starting up", *[said] * 1000])
 
     @contextmanager
-    def connected(_database: dict[str, Any]) -> Iterator[None]:
+    def connected(_database: dict[str, Any], *, pinned: bool = False) -> Iterator[None]:
         raise DatabaseError(next(words))
         yield
 
