@@ -29,7 +29,7 @@ class ActionModule(JobAction):
         options = {name: value for name, value in args.items() if name != "run"}
         try:
             # The host has no parser of SQL: it gets what was understood here, and nothing else.
-            options["prepared"] = prepared(options["change"])
+            options["run"] = {"prepared": prepared(options["change"])}
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
                 return Findings(*planned(plan, started_at), extra={"plan": plan, "intent": intent(plan)})

@@ -294,11 +294,15 @@ from ..module_utils._work.job import DATA_UPDATE
 
 
 def main() -> None:
-    # What the controller understood of the change's SQL comes as "prepared", from the action plugin only.
-    spec = {**SPEC, "run": {"type": "dict"}, "prepared": {"type": "dict", "required": True}}
-    module = AnsibleModule(spec, supports_check_mode=True)
+    module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
+    # What the controller understood of the change's SQL comes with the run, from the action plugin only.
+    prepared = (module.params["run"] or {}).get("prepared")
+    if not prepared:
+        module.fail_json(
+            msg="The change's SQL was not read on the controller: use this as an action of the collection."
+        )
     result = detached.run(
-        module.params,
+        {**module.params, "prepared": prepared},
         module.check_mode,
         DATA_UPDATE,
         engine.plan,

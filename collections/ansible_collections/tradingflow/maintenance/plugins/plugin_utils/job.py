@@ -81,7 +81,7 @@ class JobAction(AreaAction):
         # On the same machine the work sees us die; elsewhere it misses our touch of its handle.
         watched = [os.getpid(), runner.runner()] if self._connection.transport == "local" else []
         # The module has no use for the run itself; the option carries how it is to work.
-        apart = {"detach": True, "watched": watched}
+        apart = {**(options.get("run") or {}), "detach": True, "watched": watched}
         started = self._checked(self._module({**options, "run": apart}, task_vars))
         job, pid = shlex.quote(started["job"]), int(started["pid"])
         ended = False

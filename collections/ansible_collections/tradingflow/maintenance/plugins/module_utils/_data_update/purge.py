@@ -97,9 +97,9 @@ def _needed(update: Dict[str, Any], before: datetime, newest: Any, book: Book) -
 
 def _iso(text: str) -> str:
     """PostgreSQL's time as Python 3.9 reads it."""
-    day, _, rest = text.partition(" ")
-    clock, _, _zone = rest.partition("+")
-    whole, _, part = clock.partition(".")
+    day, _space, rest = text.partition(" ")
+    clock, _plus, _zone = rest.partition("+")
+    whole, _point, part = clock.partition(".")
     return f"{day}T{whole}.{(part or '0').ljust(6, '0')[:6]}+00:00"
 
 
