@@ -16,6 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_upda
     purge,
     session,
     throttle,
+    work,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, LockedError
@@ -155,6 +156,22 @@ def test_one_at_a_time(place: Place) -> None:
         with pytest.raises(LockedError, match=f"process {cursor.connection.info.backend_pid} of .*somebody"):
             place.run(LAST_LOGIN)
     assert place.sql(CHANGED) == [(0,)]
+
+
+def test_what_fails_before_it_begins_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    real = work.Work._begin
+
+    def begin(self: work.Work) -> bool:
+        real(self)
+        self._session.rows("SELECT 1 / 0")
+        return True
+
+    monkeypatch.setattr(work.Work, "_begin", begin)
+    checks, result = place.run(LAST_LOGIN)
+    assert checks["data_update.failed"].message.endswith("division by zero. Nothing was changed.")
+    assert (result["changed"], result["update_after"]) == (False, None)
+    assert place.sql("SELECT to_regnamespace('tradingflow_data_update')") == [(None,)]
 
 
 def between_batches(monkeypatch: pytest.MonkeyPatch, batch: int, act: Callable[[], object]) -> None:

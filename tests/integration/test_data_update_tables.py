@@ -208,9 +208,20 @@ def test_whose_rights(place: Place, platform: Any) -> None:
     reader = {**place.database, "user": postgres["maintenance_user"], "password": postgres["maintenance_password"]}
     plan = engine.plan(place.options(LAST_LOGIN, database=reader))
     assert {each["name"] for each in plan["refusals"]} == {"rights"}
+    # As somebody who may become the owner, and does.
+    platform.sql("superuser", "CREATE ROLE some_member LOGIN PASSWORD 'a word' NOINHERIT")
+    try:
+        platform.sql("superuser", f"GRANT {place.owner} TO some_member")
+        member = {**place.database, "user": "some_member", "password": "a word"}
+        plan = engine.plan(place.options(LAST_LOGIN, database=member))
+        assert {each["name"] for each in plan["refusals"]} == {"rights"}
+        checks, _ = place.run(LAST_LOGIN, database=member, role=place.owner)
+        assert bad(checks) == {}
+    finally:
+        platform.sql("superuser", "DROP ROLE some_member")
     # Before-images are nobody else's to read or to write.
-    checks, _ = place.run(LAST_LOGIN)
-    assert bad(checks) == {}
+    schema = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'tradingflow_data_update'"
+    assert place.sql(schema) == [(place.owner,)]
     place.sql("GRANT USAGE ON SCHEMA tradingflow_data_update TO PUBLIC")
     with pytest.raises(DataUpdateError, match="is open to other roles"):
         place.run(LAST_LOGIN, action="undo")

@@ -19,6 +19,8 @@ from .book import SCHEMA, images
 from .session import Session
 from .table import Table
 
+#: Characters of a value that the plan shows.
+_SHOWN = 200
 #: Where a parameter goes. Nobody knows it beforehand, and so nobody's SQL has it.
 _MARK = secrets.token_hex(8)
 _PARAMETER = re.compile(rf"\${_MARK}:(\w+)\$")
@@ -80,8 +82,10 @@ class Statements:
     def sample(self, rows: int) -> str:
         """Some rows: key, what is set as it is, and as it would be."""
         keys = ", ".join(f"{name}::text" for name in self._names)
-        before = ", ".join(f"{quoted(self._table.name)}.{quoted(name)}::text" for name in self._set)
-        after = ", ".join(f"({text})::{self._table.columns[name]['type']}::text" for name, text in self._set.items())
+        before = ", ".join(f"left({quoted(self._table.name)}.{quoted(name)}::text, {_SHOWN})" for name in self._set)
+        after = ", ".join(
+            f"left((({text})::{self._table.columns[name]['type']})::text, {_SHOWN})" for name, text in self._set.items()
+        )
         return (
             f"SELECT ARRAY[{keys}], ARRAY[{before}], ARRAY[{after}] FROM {self._table.sql} WHERE {self.predicate}"
             f" ORDER BY {', '.join(self._ordered)} LIMIT {int(rows)}"

@@ -79,7 +79,7 @@ class Work:
         except MaintenanceError:
             result["update_after"] = None
         if result["problem"]:
-            result["problem"]["state"] = _state(result["update_after"])
+            result["problem"]["state"] = _state(result["update_after"], result["changed"])
 
     def _forward(self) -> None:
         if not self._number:
@@ -111,7 +111,7 @@ class Work:
         return update
 
     def _tried(self, once: Callable[[], Any], off: Iterable[str] = ()) -> Any:
-        """What a transaction gives, tried again when others were in its way.
+        """What a transaction gives, tried again when others were in its way. True says that it changed something.
 
         :param off: settings to turn off in it
         """
@@ -123,6 +123,7 @@ class Work:
                 self._session.begin(options["lock_timeout"], options["statement_timeout"], off=off)
                 found = once()
                 self._session.end("COMMIT")
+                self._result["changed"] = self._result["changed"] or bool(found)
                 return found
             except StatementError as error:
                 self._session.roll_back()
@@ -148,7 +149,7 @@ class Work:
                 time.sleep(0.05)
         raise DataUpdateError("Others change the same rows again and again.", "Run it again when they do less.")
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
         """The update is written down, with the bound, and how the invariants are before."""
         moment = str(self._session.value("SELECT transaction_timestamp()::text"))
         statements = Statements(self._table, self._prepared, moment)
@@ -171,7 +172,7 @@ class Work:
                 "recovery_point": (self._result["recovery_point"] or {}).get("id"),
             },
         )
-        self._result["changed"] = True
+        return True
 
     def _invariant(self, name: str) -> Optional[str]:
         return invariant(self._session, self._statements, self._prepared, name)
@@ -216,7 +217,6 @@ class Work:
         _breach(rows > most, f"{rows} rows would be changed by now, and {most} at most are expected.")
         self._hold(update, lambda each: each["each_batch"])
         self._book.add_batch(self._number, number, changed, last, time.monotonic() - began)
-        self._result["changed"] = True
         return True
 
     def _unchanged_table(self) -> None:
@@ -321,7 +321,6 @@ class Work:
             )
         self._book.put(self._number, restored=update["restored"] + restored)
         self._book.undone(self._number, batch)
-        self._result["changed"] = True
         return True
 
 
@@ -336,8 +335,10 @@ def result_of(update: Dict[str, Any]) -> Dict[str, Any]:
     return {name: update[name] for name in [*names, "ended_at", "cursor", "bound", "problem", "recovery_point"]}
 
 
-def _state(update: Optional[Dict[str, Any]]) -> str:
+def _state(update: Optional[Dict[str, Any]], changed: bool) -> str:
     """In words, how far it is."""
+    if not changed and (update is None or update["state"] in (DONE, UNDONE)):
+        return "Nothing was changed."
     if update is None:
         return "How far it is could not be read; it goes on from there when it is run again."
     rows, state = plural(update["rows"], "row"), update["state"]
