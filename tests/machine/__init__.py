@@ -182,7 +182,7 @@ def inventory(made: Machine, state: dict[str, Any], ca_file: str, **variables: A
     :param ca_file: of the store's CA, on either machine
     """
     s3 = {name: state["s3"][name] for name in ("endpoint", "region", "bucket", "access_key", "secret_key")}
-    groups = ("hosts", "backup", "pgbackrest", "drill", "restore")
+    groups = ("hosts", "backup", "pgbackrest", "drill", "restore", "patching")
     return json.dumps(
         {
             "all": {

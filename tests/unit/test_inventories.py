@@ -61,7 +61,9 @@ class Inventory:
         names = {
             name
             for name in known
-            if re.match(r"(tradingflow|health_check|trading_check|backup|migration|data_update|restore|run)_", name)
+            if re.match(
+                r"(tradingflow|health_check|trading_check|backup|migration|data_update|patching|restore|run)_", name
+            )
         }
         templar = Templar(loader=self.loader, variables=known)
         return {name: templar.template(known[name]) for name in names}

@@ -55,6 +55,10 @@ class DataUpdateError(MaintenanceError):
     """Rows cannot be changed as declared, or did not become what they should."""
 
 
+class PatchingError(MaintenanceError):
+    """A host's packages cannot be changed, or did not become what they should."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 

@@ -1,0 +1,51 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area patching: has a host plan its patches or put them in place, and hands the findings to the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._patching.findings import failure, findings, intent, planned, well
+from ..module_utils._patching.options import SPEC
+from ..module_utils.checks import utc_now
+from ..module_utils.errors import MaintenanceError, PatchingError
+from ..plugin_utils.area import Findings
+from ..plugin_utils.on_host import HostAreaAction
+
+
+class ActionModule(HostAreaAction):
+    area = "patching"
+    module = "host_patching"
+    title = "Patches planned"
+    spec = SPEC
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        failed = [action for action in result.get("actions", []) if action["status"] == "failed"]
+        if failed and not self._task.args.get("run"):
+            result.update(failed=True, msg=failed[0]["message"])
+        return result
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at, planning = utc_now(), bool(self._task.check_mode)
+        try:
+            result = self.on_host(args, task_vars)
+            error = result.get("error")
+            if error:
+                raise PatchingError(error["message"], error["remedy"])
+            if planning:
+                checks, actions = planned(result, started_at)
+                plan = intent(result, task_vars["inventory_hostname"])
+                return Findings(checks, actions, extra={"plan": result, "intent": plan})
+            checks, actions, summary = findings(result, started_at)
+        except MaintenanceError as error:
+            # Whether anything was changed is not known: what had begun on the host may have ended without us.
+            ended = {"state": "ended", "host": task_vars["inventory_hostname"], "changed": None}
+            extra = {"patched": False, **({} if planning else {"patching": {**ended, "problem": error.message}})}
+            return Findings(*failure(error.message, error.remedy, started_at), extra=extra)
+        summary = {**summary, "host": task_vars["inventory_hostname"]}
+        extra = {"patching": summary, "patched": well(result)}
+        return Findings(checks, actions, changed=result["changed"], extra=extra)

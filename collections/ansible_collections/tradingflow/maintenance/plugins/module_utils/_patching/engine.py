@@ -1,0 +1,163 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans and applies: the plan is made anew right before, and only when it is the approved one is anything touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..errors import PatchingError
+from . import commands, host, services
+from .judgement import digest_of, refusals, unfinished, unplanned
+from .solver import Solver, apt, changed_conffiles, conffiles, status
+
+ROOT = Path("/")
+
+
+def plan(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What would be done, and what forbids it.
+
+    :raises MaintenanceError: it cannot be said
+    """
+    with commands.place(options["scratch_directory"]) as where:
+        return planned(options, where)
+
+
+def run(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Applies the plan of options["expected_digest"]; the plan, and what became of it.
+
+    :raises MaintenanceError: nothing was touched
+    """
+    begun = time.monotonic()
+    with commands.place(options["scratch_directory"]) as where:
+        found = planned(options, where)
+        result: Dict[str, Any] = {**found, "changed": False, "problem": None, "services": None}
+        result.update(before={}, after={}, unplanned=[], unfinished=[])
+        if not options["expected_digest"]:
+            raise PatchingError("No plan is named that is to be applied.", "Plan first, and give its digest.")
+        if found["digest"] != options["expected_digest"]:
+            text = f"The plan is {found['digest']} now, not {options['expected_digest']}: something changed since."
+            found["refusals"].append(
+                {"name": "digest", "message": text, "remedy": "Read the new plan and approve that one."}
+            )
+        if not found["refusals"] and found["wanted"]:
+            applied(options, where, result)
+    result["seconds"] = round(time.monotonic() - begun, 3)
+    return result
+
+
+def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
+    """See plan."""
+    if os.geteuid() != 0:
+        raise PatchingError("Only root may ask apt and change packages.", "Set ansible_become, or run with -b.")
+    apt()
+    commands.update(where)
+    solver = Solver(options, where.lists, where.cache)
+    states, journal = solver.states(), host.journal(ROOT)
+    broken = solver.broken()
+    # With what is broken as it is, the solver would set out to repair it.
+    rows, kept = ([], []) if broken else solver.solve()
+    changed = changed_conffiles(conffiles(), md5)
+    for row in rows:
+        row["conffiles_changed"] = changed.get(f"{row['package']}:{row['architecture']}", [])
+    download, grows = solver.size(rows)
+    found: Dict[str, Any] = {
+        "scope": options["scope"],
+        "packages": rows,
+        "kept": kept,
+        "configure": states["configure"] + (["dpkg's own notes"] if journal else []),
+        "reinstall": states["reinstall"],
+        "unrecognised": states["unrecognised"],
+        "broken": broken,
+        "download": download,
+        "grows": grows,
+        "back": [] if broken else solver.back(rows),
+        "reboot": sorted(row["package"] for row in rows if row["package"].startswith("linux-image-")),
+        "restart": options["restart"],
+        "space": host.space(ROOT),
+        "minimum_free": options["minimum_free"],
+        "locks": host.locks(ROOT),
+        "reboot_pending": host.reboot_pending(ROOT),
+        "policy": host.policy(ROOT),
+        "needrestart": services.there() if options["needrestart"] else None,
+    }
+    found["digest"] = digest_of(found)
+    found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours")
+    found["refusals"] = refusals(found, options["approved"])
+    return found
+
+
+def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, Any]) -> None:
+    """Does what was planned, and says in the result what became of it."""
+    before = status()
+    result["before"] = versions(before, result["packages"])
+    try:
+        host.forbid_restarts(ROOT)
+        try:
+            # From here on something may be changed, whatever comes of it.
+            result["changed"] = True
+            if result["configure"]:
+                commands.configure()
+                again = Solver(options, where.lists, where.cache)
+                rows = [] if again.broken() else again.solve()[0]
+                if same(rows) != same(result["packages"]):
+                    raise PatchingError(
+                        "What dpkg had left half done is done, and the plan is another one with that.",
+                        "Run it again: read the new plan and approve that one.",
+                    )
+            if result["packages"]:
+                commands.install(where, result["packages"])
+        finally:
+            host.allow_restarts(ROOT)
+    except (PatchingError, OSError) as error:
+        remedy = getattr(error, "remedy", "") or "Read the message, look with dpkg --audit, and run it again."
+        result["problem"] = {"message": getattr(error, "message", str(error)), "remedy": remedy}
+    after = status()
+    result["after"] = versions(after, result["packages"])
+    result["unplanned"] = unplanned(before, after, result["packages"], result["configure"])
+    result["unfinished"] = unfinished(after)
+    result["reboot_pending"] = host.reboot_pending(ROOT)
+    result["services"] = restarted(options) if result["problem"] is None else None
+
+
+def restarted(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Restarts what may be, once each, after the last package."""
+    if not options["needrestart"]:
+        return {"asked": False, "restarted": [], "left": [], "newer_kernel": None, "unknown": None}
+    try:
+        first = services.asked()
+        done = [services.restart(name) for name in services.chosen(first["services"], options["restart"])]
+        left = services.asked()["services"] if done else first["services"]
+    except PatchingError as error:
+        return {"asked": True, "restarted": [], "left": [], "newer_kernel": None, "unknown": error.message}
+    return {
+        "asked": True,
+        "restarted": done,
+        "left": left,
+        "newer_kernel": first["newer_kernel"],
+        "unknown": None,
+    }
+
+
+def versions(of: Dict[str, Dict[str, str]], rows: List[Dict[str, Any]]) -> Dict[str, Optional[Dict[str, str]]]:
+    """Version and state of the planned packages."""
+    names = [f"{row['package']}:{row['architecture']}" for row in rows]
+    return {name: of.get(name) for name in names}
+
+
+def same(rows: List[Dict[str, Any]]) -> List[Any]:
+    return [[row[key] for key in ("package", "architecture", "from", "to", "sha256")] for row in rows]
+
+
+def md5(path: str) -> Optional[str]:
+    """As dpkg keeps it of configuration files; None when the file is gone or is none."""
+    try:
+        return hashlib.new("md5", Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,281 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a plan, or what became of it, means for the report and the ledger."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, judge, unknown, worst
+from ..words import plural, size, span
+from .judgement import missed
+
+Found = Tuple[List[Check], List[Dict[str, Any]]]
+TITLE = "Patches"
+#: Rows that details keep.
+_KEPT = 500
+
+
+def planned(plan: Dict[str, Any], started_at: str) -> Found:
+    """Checks and the action of --check."""
+    checks = [*_plan(plan), _services_known(plan)]
+    text = f"Would {_what(plan)}. The plan is known by {plan['digest']}." if plan["wanted"] else "Nothing to do."
+    if plan["refusals"]:
+        text = plan["refusals"][0]["message"]
+    status = "failed" if plan["refusals"] else "planned" if plan["wanted"] else "ok"
+    return checks, [_action(status, False, text, started_at, _details(plan))]
+
+
+def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[Dict[str, Any]], Dict[str, Any]]:
+    """Checks and the action of a host that was patched, and what the ledger keeps of it."""
+    checks = _plan(result)
+    begun = not result["refusals"] and result["wanted"]
+    if begun:
+        checks += [_applied(result), _unplanned(result), *_problem(result), *_services(result)]
+    bad = [check for check in checks if check.status not in (OK, WARNING)]
+    if not result["wanted"] and not bad:
+        text = "Nothing to do."
+    elif bad:
+        text = sorted(bad, key=lambda check: check.status != CRITICAL)[0].message
+    else:
+        text = f"{plural(len(result['packages']), 'package')} in {span(result['seconds'])}, as planned."
+    details = {**_details(result), "before": result["before"], "after": result["after"]}
+    done = "failed" if result["refusals"] or bad else "ok"
+    action = _action(done, result["changed"], text, started_at, details)
+    return checks, [action], summary(result, worst(check.status for check in checks))
+
+
+def intent(plan: Dict[str, Any], host: str) -> Dict[str, Any]:
+    """What the ledger keeps of a host that is about to be patched."""
+    return {
+        "state": "begun",
+        "host": host,
+        "scope": plan["scope"],
+        "digest": plan["digest"],
+        "packages": [
+            {key: row[key] for key in ("package", "architecture", "from", "to", "reason", "sha256")}
+            for row in plan["packages"]
+        ],
+        "configure": plan["configure"],
+        "back": plan["back"],
+    }
+
+
+def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
+    """What the ledger keeps of a host that was patched, without the host's name and the packages' list."""
+    services = result["services"] or {}
+    return {
+        "state": "ended",
+        "scope": result["scope"],
+        "digest": result["digest"],
+        "changed": result["changed"],
+        "worst_status": status,
+        "problem": (result["problem"] or {}).get("message"),
+        "refused": [refusal["name"] for refusal in result["refusals"]],
+        "before": result["before"],
+        "after": result["after"],
+        "unplanned": result["unplanned"][:_KEPT],
+        "restarted": [each["service"] for each in services.get("restarted", [])],
+        "reboot_pending": result["reboot_pending"],
+        "seconds": result["seconds"],
+    }
+
+
+def failure(message: str, remedy: str, started_at: str) -> Found:
+    """Check and action of a host about which nothing could be said, and on which nothing was done."""
+    check = unknown("patching.planned", "Patches planned", message, remedy)
+    return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
+
+
+def well(result: Dict[str, Any]) -> bool:
+    """Whether the host is as planned."""
+    return not (
+        result["refusals"] or result["problem"] or result["unplanned"] or result["unfinished"] or missed(result)
+    ) and not [each for each in (result["services"] or {}).get("restarted", []) if each["problem"]]
+
+
+def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
+    return as_action("patching.patch", TITLE, status, changed, message, started_at, details)
+
+
+def _details(plan: Dict[str, Any]) -> Dict[str, Any]:
+    names = ("digest", "scope", "configure", "download", "grows", "back", "restart", "reboot", "locks")
+    return {**{name: plan[name] for name in names}, "packages": plan["packages"][:_KEPT], "kept": plan["kept"][:_KEPT]}
+
+
+def _what(plan: Dict[str, Any]) -> str:
+    parts = []
+    if plan["configure"]:
+        parts.append(f"first end what dpkg left half done ({', '.join(plan['configure'][:5])})")
+    if plan["policy"] == "ours":
+        parts.append("take away the policy-rc.d that a killed run left")
+    if plan["packages"]:
+        rows = [f"{row['package']} {row['from'] or 'new'} -> {row['to']}" for row in plan["packages"][:10]]
+        more = f" and {len(plan['packages']) - 10} more" if len(plan["packages"]) > 10 else ""
+        parts.append(f"put in place {', '.join(rows)}{more}, {size(plan['download'])} to download")
+    return ", then ".join(parts)
+
+
+def _plan(plan: Dict[str, Any]) -> List[Check]:
+    rows, source = plan["packages"], "apt's solver on the host"
+    count = plural(len(rows), "package")
+    text = f"{count}, {size(plan['download'])} to download. The plan is {plan['digest']}." if rows else "Nothing newer."
+    checks = [Check("patching.packages", "Packages to patch", OK, len(rows), message=text, source=source)]
+    checks += [
+        Check(f"patching.refused:{each['name']}", "Patching refused", CRITICAL, False, message=each["message"], **rest)
+        for each in plan["refusals"]
+        for rest in [{"remedy": each["remedy"]}]
+    ]
+    checks += [_kept(plan), *_conffiles(plan), *_half_done(plan), *_space(plan), *_back(plan), _reboot(plan)]
+    return checks
+
+
+def _kept(plan: Dict[str, Any]) -> Check:
+    """What stays though there is something newer. That it is held, or no security update, is somebody's decision."""
+    kept = plan["kept"]
+    decided = ("hold", "not security", "pin", "phased")
+    stuck = [each for each in kept if each["reason"] not in decided]
+    listed = [f"{each['package']} {each['installed']} ({each['reason']}: {each['text']})" for each in kept[:10]]
+    more = f" and {len(kept) - 10} more" if len(kept) > 10 else ""
+    text = f"{plural(len(kept), 'package')} kept: {'; '.join(listed)}{more}." if kept else "No package is kept back."
+    status, remedy = OK, ""
+    if stuck:
+        status, remedy = WARNING, "Look why with apt-get -s install PACKAGE: a removal is nobody's but yours to decide."
+    details = {"kept": kept[:_KEPT]}
+    return Check("patching.kept", "Packages kept", status, len(kept), message=text, remedy=remedy, details=details)
+
+
+def _conffiles(plan: Dict[str, Any]) -> List[Check]:
+    changed = [path for row in plan["packages"] for path in row["conffiles_changed"]]
+    if not changed:
+        return []
+    text = f"Changed on the host, and kept as they are: {', '.join(changed[:10])}."
+    text += " What a package ships instead is put beside, as .dpkg-dist."
+    details = {"files": changed[:_KEPT]}
+    id, title = "patching.conffiles", "Configuration files changed locally"
+    return [Check(id, title, OK, len(changed), message=text, details=details)]
+
+
+def _half_done(plan: Dict[str, Any]) -> List[Check]:
+    if not plan["configure"] and plan["policy"] != "ours":
+        return []
+    text = f"An earlier change did not end: the plan begins with that. It would {_what(plan)}."
+    return [Check("patching.found", "An earlier change", OK, len(plan["configure"]), message=text)]
+
+
+def _space(plan: Dict[str, Any]) -> List[Check]:
+    return [
+        judge(
+            f"patching.space:{each['path']}",
+            "Space for packages",
+            each["free"],
+            unit="bytes",
+            below=True,
+            warning=None,
+            critical=plan["minimum_free"],
+            message=f"{each['path']} has {size(each['free'])} free.",
+            remedy="Free space there: apt-get clean, journalctl --vacuum-size, older kernels.",
+            source="statvfs",
+        )
+        for each in plan["space"]
+    ]
+
+
+def _back(plan: Dict[str, Any]) -> List[Check]:
+    if not plan["packages"]:
+        return []
+    id, title = "patching.back", "Way back"
+    if not plan["back"]:
+        text = "The versions of now are still to be had, and go with what is added: going back removes nothing."
+        return [Check(id, title, OK, True, message=text)]
+    text = f"There is no way back by apt: {'; '.join(plan['back'][:5])}."
+    return [Check(id, title, WARNING, False, message=text, remedy="Make sure of a snapshot or a spare host first.")]
+
+
+def _reboot(plan: Dict[str, Any]) -> Check:
+    id, title, pending = "patching.reboot", "Restart of the host", plan["reboot_pending"]
+    remedy = "Restart the host in a window: this role does not."
+    if pending is not None:
+        text = f"The host waits for a restart{': ' + ', '.join(pending[:5]) if pending else ''}."
+        return Check(id, title, WARNING, True, message=text, remedy=remedy, source="/run/reboot-required")
+    if plan["reboot"]:
+        text = f"With {', '.join(plan['reboot'])} the host is to be restarted."
+        return Check(id, title, WARNING, True, message=text, remedy=remedy)
+    return Check(id, title, OK, False, message="The host does not ask for a restart.", source="/run/reboot-required")
+
+
+def _services_known(plan: Dict[str, Any]) -> Check:
+    id, title = "patching.services", "Services on old code"
+    if plan["needrestart"] is None:
+        return _not_asked(id, title)
+    if not plan["needrestart"]:
+        text = "Which services will run old code cannot be known: needrestart is not installed."
+        return unknown(id, title, text, "Install the package needrestart, or set patching_needrestart to false.")
+    named = ", ".join(plan["restart"]) or "none: patching_restart names those that may be"
+    text = f"needrestart says afterwards which run old code. Restarted are {named}."
+    return Check(id, title, OK, True, message=text)
+
+
+def _not_asked(id: str, title: str) -> Check:
+    text = "Which services run old code is not asked (patching_needrestart), and none is restarted."
+    return Check(id, title, WARNING, None, message=text, remedy="Restart by hand what the patches concern.")
+
+
+def _applied(result: Dict[str, Any]) -> Check:
+    id, title = "patching.versions", "Versions as planned"
+    wrong = missed(result)
+    wrong += [text for text in result["unfinished"] if text.split(" ")[0] not in {each.split(" ")[0] for each in wrong}]
+    count = len(result["packages"])
+    if wrong:
+        text = f"{plural(len(wrong), 'package')} not as planned: {'; '.join(wrong[:5])}."
+        remedy = "Read why below; run it again: it goes on from what the host has."
+        return Check(id, title, CRITICAL, len(wrong), message=text, remedy=remedy, details={"wrong": wrong[:50]})
+    text = f"{plural(count, 'package')} as planned, by dpkg's word."
+    return Check(id, title, OK, count, message=text, source="/var/lib/dpkg/status")
+
+
+def _unplanned(result: Dict[str, Any]) -> Check:
+    id, title, more = "patching.unplanned", "Nothing else changed", result["unplanned"]
+    if more:
+        text = f"Not in the plan, and changed: {'; '.join(more[:5])}."
+        remedy = "Find out who else changed packages meanwhile (/var/log/dpkg.log)."
+        return Check(id, title, CRITICAL, len(more), message=text, remedy=remedy, details={"packages": more[:50]})
+    return Check(id, title, OK, 0, message="No other package changed.", source="/var/lib/dpkg/status")
+
+
+def _problem(result: Dict[str, Any]) -> List[Check]:
+    problem: Optional[Dict[str, str]] = result["problem"]
+    if problem is None:
+        return []
+    id, title = "patching.failed", "Patching ended"
+    return [Check(id, title, CRITICAL, False, message=problem["message"], remedy=problem["remedy"])]
+
+
+def _services(result: Dict[str, Any]) -> List[Check]:
+    services = result["services"]
+    id, title = "patching.services", "Services on old code"
+    if services is None:
+        return [unknown(id, title, "Not asked, as the patches did not end well.", "Put that right first.")]
+    if not services["asked"]:
+        return [_not_asked(id, title)]
+    if services["unknown"]:
+        return [unknown(id, title, services["unknown"], "Until then, restart by hand what the patches concern.")]
+    checks = []
+    for each in services["restarted"]:
+        if each["problem"]:
+            text = f"{each['service']} did not come back: {each['problem']}"
+            remedy = f"journalctl -u {each['service']}"
+            checks.append(
+                Check(f"patching.restarted:{each['service']}", "Service", CRITICAL, False, message=text, remedy=remedy)
+            )
+        else:
+            text = f"{each['service']} was restarted, once, and is active."
+            checks.append(Check(f"patching.restarted:{each['service']}", "Service", OK, True, message=text))
+    left = services["left"]
+    if left:
+        text = f"Still run old code: {', '.join(left[:10])}."
+        remedy = "Restart them in a window, or name them in patching_restart."
+        return [*checks, Check(id, title, WARNING, len(left), message=text, remedy=remedy, details={"services": left})]
+    return [*checks, Check(id, title, OK, 0, message="No service runs old code, by needrestart's word.")]

@@ -1,0 +1,276 @@
+"""``playbooks/patch.yml`` on a real Debian, with an apt repository of its own.
+
+The tests go on from one another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on
+from tests.end_to_end.test_daily import ids, keys, s3, statement
+from tests.machine import Machine, inventory, machine
+from tests.machine.packages import Package, repository
+
+CA_FILE = "/var/tmp/tradingflow-patched-ca.crt"
+ENVIRONMENT = "patched"
+#: What a package does that does not know of anybody who trades.
+RESTARTS = "deb-systemd-invoke restart cron.service || true"
+#: Begins, waits, and fails, as long as it is not told otherwise.
+FAILS = "touch /run/began; while test -e /run/wait; do sleep 0.1; done; test -e /run/may"
+CONF = {"etc/tf-agent.conf": "level = 1\n"}
+NEWER = [
+    Package("tf-agent", "1.1", "tf-agent-data (>= 1.1)", {"etc/tf-agent.conf": "level = 2\n"}, RESTARTS),
+    Package("tf-agent-data", "1.1"),
+    Package("tf-held", "1.1"),
+    Package("tf-half", "1.1"),
+]
+OLDER = [Package("tf-agent", "1.0", "", CONF), Package("tf-held", "1.0"), Package("tf-tool", "1.0")]
+#: In needrestart's words, which is not in the image: cron until its process is another one, and ssh.
+NEEDRESTART = """#!/bin/sh
+test -z "$NEEDRESTART_SUSPEND" && test "$*" = "-b -r l" || exit 1
+echo "NEEDRESTART-VER: 3.6"
+echo "NEEDRESTART-KSTA: 1"
+test "$(systemctl show -P MainPID cron)" != "$(cat /run/cron-before)" || echo "NEEDRESTART-SVC: cron.service"
+echo "NEEDRESTART-SVC: ssh.service"
+"""
+#: All that may show that somebody changed something.
+STATE = (
+    "find /etc /usr /opt /boot /var/lib/apt /var/lib/dpkg /var/cache /var/log/apt /srv -printf '%p %T@ %s\\n' | sort"
+)
+
+
+class Host:
+    """The machine with older packages on it, and the playbook against it."""
+
+    def __init__(self, made: Machine, platform: Sandbox, folder: Path) -> None:
+        self.machine, self.platform = made, platform
+        self.artifacts, self.inventory = folder / "artifacts", folder / "hosts.json"
+        text = inventory(
+            made,
+            platform.state,
+            CA_FILE,
+            tradingflow_environment=ENVIRONMENT,
+            maintenance_window_gates={"patch": ["freeze"]},
+            patching_restart=["cron.*"],
+            # This machine's memory is what it has for a disk.
+            patching_minimum_free=1048576,
+        )
+        self.inventory.write_text(text, encoding="utf-8")
+        repository(folder / "srv/security", "Debian", "Debian-Security", "bookworm-security", NEWER)
+        repository(
+            folder / "srv/main", "Debian", "Debian", "bookworm", [*OLDER, Package("tf-tool", "1.1", postinst=FAILS)]
+        )
+        packed = subprocess.run(["tar", "-cC", folder, "srv"], check=True, capture_output=True).stdout
+        made.run("base64 -d | tar --no-same-owner -C / -xf - && chmod -R a+rX /srv", text=b64encode(packed).decode())
+        made.run("cat >/usr/sbin/needrestart && chmod 755 /usr/sbin/needrestart", text=NEEDRESTART)
+        # Debian's own daily work of apt and others would be taken for ours.
+        made.run("systemctl stop '*.timer'")
+        older = " ".join(f"/srv/main/{package.file}" for package in OLDER)
+        made.run(
+            f"dpkg -i {older}; dpkg --unpack /srv/security/tf-half_1.1_all.deb; apt-mark hold tf-held;"
+            "apt-mark auto tf-agent; echo 'level = 7' >/etc/tf-agent.conf;"
+            "systemctl show -P MainPID cron >/run/cron-before"
+        )
+
+    def play(self, *arguments: str, **variables: Any) -> Playbook:
+        how = ["-b", "-e", json.dumps(variables), *arguments]
+        return play_on(self.platform, self.artifacts, "patch", *how, inventory=self.inventory)
+
+    def versions(self) -> dict[str, str]:
+        """Of our packages, with their state."""
+        text = self.machine.run("dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n' 'tf-*'")
+        return {name: f"{version} {state}" for name, version, state in map(str.split, text.splitlines())}
+
+    def records(self) -> list[dict[str, Any]]:
+        """Predicates of the ledger's records of patches, oldest first."""
+        client, bucket = s3(self.platform), self.platform.state["s3"]["bucket"]
+        found = sorted(key for key in keys(self.platform, f"evidence/{ENVIRONMENT}/") if "/0" in key)
+        stated = [statement(client.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in found]
+        return [each["predicate"] for each in stated if each["predicate"]["kind"] == "patch"]
+
+
+BEFORE = {
+    "tf-agent": "1.0 installed",
+    "tf-half": "1.1 unpacked",
+    "tf-held": "1.0 installed",
+    "tf-tool": "1.0 installed",
+}
+AFTER = {
+    **BEFORE,
+    "tf-agent": "1.1 installed",
+    "tf-agent-data": "1.1 installed",
+    "tf-half": "1.1 installed",
+}
+
+
+@pytest.fixture(scope="module")
+def host(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    if not shutil.which("dpkg-deb"):
+        left_out("packages of Debian need dpkg-deb: apt-get install dpkg")
+    sources = "".join(f"deb [trusted=yes] file:/srv/{name} ./\n" for name in ("security", "main"))
+    ca = Path(CA_FILE)
+    text = Path(platform.state["s3"]["ca_file"]).read_text(encoding="utf-8")
+    ca.write_text(text, encoding="utf-8")
+    try:
+        with machine({CA_FILE.lstrip("/"): text, "etc/apt/sources.list": sources}) as made:
+            yield Host(made, platform, tmp_path_factory.mktemp("host"))
+    finally:
+        ca.unlink()
+
+
+@pytest.fixture(scope="module")
+def planned(host: Host) -> dict[str, Any]:
+    """The plan, as the report has it, made with --check: nothing on the host is another after it."""
+    before = host.machine.run(STATE)
+    done = host.play("--check")
+    assert done.returncode == 0, done.output
+    assert host.machine.run(STATE) == before
+    assert host.versions() == BEFORE
+    assert host.records() == []
+    (action,) = [each for each in done.report("patch")["actions"] if each["id"] == "patching.patch"]
+    assert action["status"] == "planned"
+    details: dict[str, Any] = action["details"]
+    return details
+
+
+def test_plan_says_what_is_taken_and_why(planned: dict[str, Any]) -> None:
+    rows = {row["package"]: row for row in planned["packages"]}
+    assert {name: (row["from"], row["to"], row["reason"]) for name, row in rows.items()} == {
+        "tf-agent": ("1.0", "1.1", "security"),
+        "tf-agent-data": (None, "1.1", "dependency"),
+    }
+    assert rows["tf-agent"]["conffiles_changed"] == ["/etc/tf-agent.conf"]
+    assert {each["package"]: each["reason"] for each in planned["kept"]} == {
+        "tf-held": "hold",
+        "tf-tool": "not security",
+    }
+    assert (planned["configure"], planned["back"]) == (["tf-half"], [])
+    assert planned["download"] > 0
+
+
+def test_a_plan_that_is_not_approved_is_not_carried_out(host: Host, planned: dict[str, Any]) -> None:
+    done = host.play(patching_approved=["0" * 64])
+    assert done.returncode == 2, done.output
+    assert ids(done.report("patch"), "critical") == {"patching.refused:approved"}
+    assert host.versions() == BEFORE
+    assert host.records() == []
+
+
+def adhoc(host: Host, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Starts the module itself, outside a run."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ansible", "adhoc", "-b", "-i", str(host.inventory), "tradingflow_patching"),
+            *("-m", "tradingflow.maintenance.host_patching"),
+            *("-a", json.dumps({"scope": "security", **options}), *arguments),
+        ],
+        cwd=ROOT,
+        env={**host.platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def module(host: Host, *arguments: str, **options: Any) -> dict[str, Any]:
+    """What the module itself says."""
+    with adhoc(host, *arguments, **options) as run:
+        said, _ = run.communicate(timeout=300)
+    assert "=> " in said, said
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(said.partition("=> ")[2])[0]
+    return result
+
+
+def statuses(result: dict[str, Any]) -> dict[str, str]:
+    return {check["id"]: check["status"] for check in result["checks"]}
+
+
+def test_a_plan_that_is_another_by_now_is_not_carried_out(host: Host, planned: dict[str, Any]) -> None:
+    """Right before anything is touched, whatever was approved."""
+    done = module(host, expected_digest=planned["digest"], packages=["tf-half"])
+    assert statuses(done)["patching.refused:digest"] == "critical"
+    assert "something changed since" in done["msg"]
+    assert done["changed"] is False
+    assert host.versions() == BEFORE
+    assert "policy-rc.d" not in host.machine.run("ls /usr/sbin")
+
+
+def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: dict[str, Any]) -> None:
+    done = host.play(patching_approved=[planned["digest"]])
+    assert done.returncode == 0, done.output
+    report = done.report("patch")
+    assert ids(report, "unknown", "critical") == set()
+    assert host.versions() == AFTER
+    # The held one stays, the file that was changed too, and what was there for others only still is.
+    assert host.machine.run("cat /etc/tf-agent.conf; ls /etc/tf-agent.conf.dpkg-dist").split("\n")[0] == "level = 7"
+    assert set(host.machine.run("apt-mark showauto").split()) >= {"tf-agent", "tf-agent-data"}
+    # The package itself restarted nothing, and afterwards cron was, of the two that needrestart named.
+    assert "patching.restarted:cron.service" in ids(report, "ok")
+    assert ids(report, "warning") == {"patching.services"}
+    starts = host.machine.run("journalctl -b -u cron.service -o cat --grep '^Started' | grep -c Started")
+    assert starts.strip() == "2"
+    assert "policy-rc.d" not in host.machine.run("ls /usr/sbin")
+    begun, ended = host.records()
+    assert (begun["content"]["state"], ended["content"]["state"]) == ("begun", "ended")
+    assert begun["content"]["digest"] == ended["content"]["digest"] == planned["digest"]
+    assert begun["run_id"] == ended["run_id"] == report["run_id"]
+    assert begun["content"]["host"] == ended["content"]["host"]
+    assert {name.split(":")[0]: state["version"] for name, state in ended["content"]["after"].items()} == {
+        "tf-agent": "1.1",
+        "tf-agent-data": "1.1",
+    }
+    assert ended["content"]["restarted"] == ["cron.service"]
+
+
+def test_killed_while_a_package_is_put_in_place(host: Host) -> None:
+    """The run and the module are gone, apt-get ends by itself, in a failure; it is gone on from there."""
+    options = {"scope": "all", "minimum_free": 1048576}
+    plan = module(host, "--check", **options)["plan"]
+    # Of what was put in place before, nothing is left to do.
+    assert [(row["package"], row["to"], row["reason"]) for row in plan["packages"]] == [("tf-tool", "1.1", "update")]
+    host.machine.run("touch /run/wait; rm -f /run/began")
+    with adhoc(host, **options, expected_digest=plan["digest"]) as run:
+        host.machine.run("while ! test -e /run/began; do sleep 0.1; done")
+        os.killpg(run.pid, signal.SIGKILL)
+    # What is left of it on the host, but not apt-get.
+    host.machine.run("above=$(ps -o ppid= -p $(pgrep -xo apt-get)); test $above -eq 1 || kill -9 $above")
+    busy = module(host, "--check", **options)
+    assert statuses(busy)["patching.refused:lock"] == "critical"
+    assert "apt-get" in busy["msg"]
+    host.machine.run("rm /run/wait; while pgrep -x apt-get; do sleep 0.1; done")
+    assert host.versions()["tf-tool"] == "1.1 half-configured"
+    plan = module(host, "--check", **options)["plan"]
+    assert (plan["configure"], plan["packages"], plan["policy"]) == (["tf-tool"], [], "ours")
+
+    failed = module(host, **options, expected_digest=plan["digest"])
+    assert {"patching.failed": "critical", "patching.versions": "critical"}.items() <= statuses(failed).items()
+    assert (failed["patched"], failed["changed"], failed["patching"]["restarted"]) == (False, True, [])
+    assert "policy-rc.d" not in host.machine.run("ls /usr/sbin")
+
+    host.machine.run("touch /run/may")
+    done = module(host, **options, expected_digest=plan["digest"])
+    assert done["patched"] is True, done
+    assert host.versions()["tf-tool"] == "1.1 installed"
+    assert "tf-tool" not in host.machine.run("apt-mark showauto").split()
+
+
+def test_without_all_lists_nothing_is_planned(host: Host) -> None:
+    host.machine.run("mv /srv/main /srv/away")
+    done = module(host, "--check")
+    host.machine.run("mv /srv/away /srv/main")
+    assert statuses(done) == {"patching.planned": "unknown"}
+    assert "plan" not in done
