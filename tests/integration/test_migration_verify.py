@@ -91,14 +91,23 @@ def test_extensions_and_roles_of_somebody_before_the_first_revision(project: Pro
     assert bad(checks) == {}
     # Whose it is and who may use it is another matter than what it is.
     project.run_sql('ALTER TABLE c OWNER TO maintenance; GRANT SELECT ON "user" TO maintenance')
+    project.revision(
+        "c3",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE INDEX CONCURRENTLY ON c (lower(c))")
+        """,
+        "b2",
+    )
     checks, result = migrated(verified(project))
+    assert result["statistics"]["tables"] == ["public.c", "public.user"]
     assert [each["name"] for each in result["drift"]["differences"]] == ['grants public."user"', "grants public.c"]
     assert {id: check.status for id, check in checks.items() if check.status != "ok"} == {
         "migration.drift": "warning",
         "migration.catalogue": "warning",
     }
     assert "owner maintenance" in checks["migration.drift"].message
-    assert project.at() == ["b2"]
+    assert project.at() == ["c3"]
 
 
 def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> None:

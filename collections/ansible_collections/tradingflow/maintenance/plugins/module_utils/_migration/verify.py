@@ -13,9 +13,11 @@ from ..database import connected, quoted
 from ..errors import MaintenanceError
 from .apart import apart
 from .catalogue import FOREIGN, GRANTS, Catalogue, catalogue, differences
+from .leftovers import Leftovers
 from .session import Session
 from .shadow import Shadow, captured, shadow, why
 from .timeline import shown
+from .tokens import claims
 
 #: What is accepted by name: an object as the finding names it, or that nobody knows whether there is drift.
 ACCEPTED, UNKNOWN_ACCEPTED = "drift:", "drift-unknown"
@@ -95,6 +97,7 @@ class Verification:
         tables = self._result["tables"] or {"touched": [], "made": []}
         wanted = {*tables["touched"], *tables["made"]}
         try:
+            wanted |= self._indexed()
             names = [row for row in self._session.rows(_TABLES) if shown(*row) in wanted]
             # As the tables' owner, whatever we are: the server sees to it, and a table in use is left out.
             statements = [f"ANALYZE (SKIP_LOCKED) {quoted(schema)}.{quoted(name)}" for schema, name in names]
@@ -103,6 +106,14 @@ class Verification:
         except Exception as error:
             text = getattr(error, "message", f"{type(error).__name__}: {error}")
             self._result["statistics"] = {"unknown": text, "tables": []}
+
+    def _indexed(self) -> Set[str]:
+        """Tables of new indexes: an expression has statistics of its own, and no rows were touched for it."""
+        leftovers = Leftovers(self._session, self._options, self._tick)
+        statements = [each["sql"] for done in self._result["done"] for each in done["statements"]]
+        made = [each.table for each in claims(statements) if each.kind == "create" and each.table]
+        found = [leftovers.resolve(table, "table") for table in made]
+        return {shown(*name) for name in found if name is not None}
 
     def _production(self) -> Catalogue:
         with connected(self._options["database"], pinned=True) as connection:
