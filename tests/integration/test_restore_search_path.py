@@ -71,11 +71,17 @@ def test_backup_warns_drill_says_it_and_a_restore_has_a_way_out(world: World, dr
     # As it was, the one with a path of its own too.
     assert world.value("SELECT array_agg(proname::text) FROM pg_proc WHERE proconfig IS NOT NULL") == ["well"]
     assert world.value("SELECT count(*) FROM pg_event_trigger") == 0
+    # Single tables call the functions that are there.
+    chosen = world.options(mode="tables", tables=["my App.fills"], search_path=["my App"], confirm=None)
+    _, result, _ = restored(chosen)
+    assert "does not change functions that are in use" in result["problem"]["remedy"]
     run_sql(
         world.database,
         'ALTER FUNCTION "my App".outer_of SET search_path = "my App";'
         'ALTER FUNCTION "my App".allowed SET search_path = "my App"',
     )
+    checks, _, _ = restored(chosen)
+    assert set(bad(checks)) <= {"restore.rows", "restore.digests"}
     assert warned(world)[0] is None
 
 

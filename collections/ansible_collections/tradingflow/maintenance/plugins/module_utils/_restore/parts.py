@@ -294,7 +294,15 @@ class Parts(Logical):
         into = [self.tools["pg_restore"], "--single-transaction", "--exit-on-error", "--no-password", "--no-owner"]
         into += [f"--use-list={job.folder / 'copies.list'}", f"--dbname={as_name(database['name'])}"]
         into.append(str(job.folder / "beside"))
-        run_program(into, database, job.progress.tick, kind=RESTORE, PGOPTIONS=options)
+        try:
+            run_program(into, database, job.progress.tick, kind=RESTORE, PGOPTIONS=options)
+        except RestoreError as error:
+            if "does not exist" not in error.message:
+                raise
+            remedy = f"Read PostgreSQL's message. If a function of {self.target} does not find what it names, give it a"
+            remedy += " search_path there (ALTER FUNCTION ... SET search_path = ...), and run this again:"
+            remedy += " restore_search_path does not change functions that are in use."
+            raise RestoreError(error.message, remedy) from None
 
     def _say(self, job: Any, target: Dict[str, Any], schemas: Dict[str, str], leaves: List[Tuple[str, str]]) -> None:
         where = ", ".join(f"{source} in {name}" for source, name in schemas.items())
