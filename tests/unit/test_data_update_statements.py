@@ -126,6 +126,11 @@ def test_no_query_that_only_reads(text: str) -> None:
         read(invariants=[{"name": "i", "sql": text, "equals": None}])
 
 
+def test_values_that_yaml_has_a_type_for() -> None:
+    found = read(set={"a": None, "b": True, "c": 1.5, "d": -1, "e": "null"})["set"]
+    assert found == {"a": "NULL", "b": "TRUE", "c": "1.5", "d": "-1", "e": "NULL"}
+
+
 def test_a_column_of_postgresqls_own_is_not_set() -> None:
     with pytest.raises(ConfigurationError, match="sets ctid"):
         read(set={"ctid": "1"})

@@ -67,7 +67,9 @@ def prepared(change: dict[str, Any]) -> dict[str, Any]:
     return {
         "predicate": _expression("predicate", change["predicate"], functions),
         "set": {
-            column: _expression(f"set.{column}", str(text), functions) for column, text in sorted(change["set"].items())
+            # What YAML has a type for may be written so: null, true, 1.5.
+            column: _expression(f"set.{column}", "NULL" if text is None else str(text), functions)
+            for column, text in sorted(change["set"].items())
         },
         "check": _expression("check", change["check"], functions) if change["check"] else None,
         "invariants": {
