@@ -164,3 +164,8 @@ def test_what_cannot_be_built_is_unknown(project: Project) -> None:
     project.revision("c3", "pass", "b2")
     checks, _ = migrated(verified(project, pg_bin_dir="/nonexistent"))
     assert "initdb was not found in /nonexistent" in checks["migration.refused:drift_unknown"].message
+    # What has reached another server once must not do so again.
+    project.run_sql("CREATE EXTENSION dblink")
+    checks, _ = migrated(verified(project))
+    assert "may reach other servers, by the extension dblink" in checks["migration.refused:drift_unknown"].message
+    assert project.at() == ["b2"]

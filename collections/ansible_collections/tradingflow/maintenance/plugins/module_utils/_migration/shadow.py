@@ -38,6 +38,12 @@ JOIN pg_roles m ON m.oid = a.member WHERE m.rolname !~ '^pg_' ORDER BY 1, 2"""
 _EXTENSIONS = """SELECT x.extname, n.nspname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
 WHERE x.extname <> 'plpgsql' AND (%s OR NOT EXISTS (SELECT FROM pg_available_extension_versions v
 WHERE v.name = x.extname AND v.version = x.extversion AND v.trusted))"""
+#: By what SQL of a database can reach others.
+_REACHING = """SELECT 'the foreign server ' || srvname FROM pg_foreign_server UNION ALL
+SELECT 'the extension ' || extname FROM pg_extension WHERE extname LIKE '%fdw'
+OR extname IN ('dblink', 'http', 'pg_net', 'aws_s3', 'aws_lambda', 'pg_cron') UNION ALL
+SELECT 'the language ' || lanname FROM pg_language WHERE NOT lanpltrusted
+AND lanname NOT IN ('c', 'internal') ORDER BY 1"""
 _PATH = """SELECT c FROM pg_db_role_setting s, unnest(s.setconfig) c
 WHERE c LIKE 'search_path=%%' AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
@@ -138,6 +144,11 @@ def shadow(options: Dict[str, Any], session: Session, tick: Callable[[], None]) 
     :param session: on production
     :raises MaintenanceError: there can be none here
     """
+    reaching = [row[0] for row in session.rows(_REACHING)]
+    if reaching:
+        raise ConfigurationError(
+            f"Its revisions may reach other servers, by {', '.join(reaching[:5])}: they are not run once more.", ""
+        )
     major = int(session.rows("SHOW server_version_num")[0][0]) // 10000
     tools = _tools(options, major)
     user = servers.account(options.get("run_as"))
