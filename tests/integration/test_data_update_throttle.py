@@ -161,6 +161,9 @@ def test_others_wait_for_the_table_or_clean_it(place: Place, monkeypatch: pytest
         checks, result = place.run(throttled())
         assert "a VACUUM or its like" in checks["data_update.failed"].message
         assert result["waits"]["vacuum"] > 0
+        (waited,) = [each for each in result["timeline"] if {"on": "vacuum"} in each["waits"]]
+        assert waited["waited"] > 0
+        assert (waited["ended"], waited["sql"].partition(":")[0]) == ("failed", "the next batch")
         assert place.sql(CHANGED) == [(20,)]
         checks, _result = place.run(throttled(autovacuum=False))
     assert bad(checks) == {}
@@ -171,4 +174,5 @@ def test_no_more_wal_a_second_than_allowed(place: Place) -> None:
     checks, result = place.run(throttled(wal_rate=20_000, pause=0.01))
     assert bad(checks) == {}
     assert result["waits"]["WAL rate"] > 0
+    assert {"WAL rate", "pause"} == {wait["on"] for each in result["timeline"] for wait in each["waits"]}
     assert result["waits"]["pause"] > 0

@@ -55,8 +55,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     """Carries it out.
 
-    :returns: what plan gives, and: update_after, changed, waits, verified, undo, phases, seconds, and problem with
-        phase, kind, message, remedy and state: what ended it early, or None
+    :returns: what plan gives, and: update_after, changed, waits, timeline, verified, undo, phases, seconds, and problem
+        with phase, kind, message, remedy and state: what ended it early, or None
     :raises MaintenanceError: nothing was begun
     """
     checked(options)
@@ -88,7 +88,14 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
 
 
 def _nothing_done() -> Dict[str, Any]:
-    empty: Dict[str, Any] = {"waits": {}, "verified": None, "undo": None, "problem": None, "recovery_point": None}
+    empty: Dict[str, Any] = {
+        "waits": {},
+        "timeline": [],
+        "verified": None,
+        "undo": None,
+        "problem": None,
+        "recovery_point": None,
+    }
     return {**empty, "changed": False, "holder": None, "update_after": None, "attempts": 0}
 
 

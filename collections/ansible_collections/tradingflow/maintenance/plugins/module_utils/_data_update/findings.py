@@ -50,7 +50,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     if failed:
         text = bad[0].message
     details = {**_details(result), "update": result["update_after"], "waits": result["waits"]}
-    details.update({name: result[name] for name in ("verified", "undo", "phases")})
+    details.update({name: result[name] for name in ("timeline", "verified", "undo", "phases")})
     action = _action("failed" if failed else "ok", result["changed"], text, started_at, details)
     return checks, [action], summary(result, worst(check.status for check in checks))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from .._work.job import described
 from .._work.progress import Progress
@@ -19,6 +19,7 @@ from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images
 from .session import BY_KEY, Session, StatementError
 from .table import Table
 from .throttle import Throttle
+from .timeline import Timeline
 
 #: SQLSTATEs after which nothing is wrong: lock_timeout, deadlock, serialisation.
 _AGAIN = ("55P03", "40P01", "40001")
@@ -52,6 +53,10 @@ class Work:
         self._change = options["change"]
         self._book = Book(session)
         self._throttle = Throttle(guard, table, self._change["throttle"], progress.tick)
+        self._timeline = Timeline()
+        #: What the transaction does, and what was waited for before it.
+        self._doing = ""
+        self._waited: Tuple[float, Dict[str, float]] = (time.monotonic(), {})
         self._fingerprint = table.fingerprint()
         self._version = ""
         # Where it must be known who kept rows back, or a row is known by its key only.
@@ -73,6 +78,7 @@ class Work:
             self._session.roll_back()
             self._failed(error)
         result["waits"] = self._throttle.waits
+        result["timeline"] = self._timeline.told()
         try:
             update = self._book.newest(self._change["id"])
             result["update_after"] = update and {**result_of(update), "left_alone": self._book.left_alone(self._number)}
@@ -119,22 +125,28 @@ class Work:
         for attempt in range(1, options["attempts"] + 1):
             if not self._guard.still_locked():
                 raise DataUpdateError("The lock was lost: the connection that held it broke.", "Run it again.")
+            self._doing = ""
+            if not self._waited[1]:
+                self._waited = (time.monotonic(), {})
             try:
                 self._session.begin(options["lock_timeout"], options["statement_timeout"], off=off)
                 found = once()
                 self._session.end("COMMIT")
                 self._result["changed"] = self._result["changed"] or bool(found)
+                self._told(attempt)
                 return found
             except StatementError as error:
                 self._session.roll_back()
+                self._told(attempt, error)
                 code = error.code or ""
                 if code[:2] in _BREACHES:
                     raise BreachError(error.message, "Correct the change, or the rows that do not allow it.") from None
                 if code not in _AGAIN or attempt == options["attempts"]:
                     raise
                 self._result["attempts"] += 1
-            except _MeanwhileError:
+            except _MeanwhileError as error:
                 self._session.roll_back()
+                self._told(attempt, error)
                 self._lock = True
                 self._result["attempts"] += 1
                 continue
@@ -148,6 +160,17 @@ class Work:
                 self._progress.tick()
                 time.sleep(0.05)
         raise DataUpdateError("Others change the same rows again and again.", "Run it again when they do less.")
+
+    def _told(self, attempt: int, error: Optional[Exception] = None) -> None:
+        """Puts the transaction that has ended on the timeline."""
+        began, waits = self._waited
+        text = self._doing or self._progress.name
+        if error is not None:
+            text += f": {error}"
+            if getattr(error, "code", None) == "55P03":
+                waits = {**waits, "somebody's lock": self._options["lock_timeout"]}
+        self._timeline.add(self._progress.name, text, attempt, began, waits, error is not None)
+        self._waited = (time.monotonic(), {})
 
     def _begin(self) -> bool:
         """The update is written down, with the bound, and how the invariants are before."""
@@ -179,9 +202,25 @@ class Work:
 
     def _more(self) -> bool:
         """One batch; whether there may be another."""
-        self._throttle.wait()
+        self._wait()
         self._progress.tick()
         return bool(self._tried(self._batch, (*BY_KEY, "enable_hashjoin", "enable_sort")))
+
+    def _wait(self) -> None:
+        """Until the throttle lets the next batch begin."""
+        began, before = time.monotonic(), dict(self._throttle.waits)
+
+        def waited() -> Tuple[float, Dict[str, float]]:
+            waits = {name: seconds - before.get(name, 0.0) for name, seconds in self._throttle.waits.items()}
+            return began, {name: seconds for name, seconds in waits.items() if seconds > 0}
+
+        try:
+            self._throttle.wait()
+        except MaintenanceError as error:
+            self._waited, self._doing = waited(), "the next batch"
+            self._told(1, error)
+            raise
+        self._waited = waited()
 
     def _batch(self) -> bool:
         began = time.monotonic()
@@ -190,6 +229,7 @@ class Work:
             raise DataUpdateError(f"The update is {update['state']}: somebody else works at it.", "Run it again.")
         self._unchanged_table()
         number, compare = update["batches"] + 1, bool(self._table.triggers)
+        self._doing = f"batch {number}"
         arguments = {"bound": update["bound"], "batch": number, "limit": self._change["batch_rows"]}
         picked, changed, kept, unchecked, last = self._session.rows(
             self._statements.batch(
@@ -198,7 +238,9 @@ class Work:
             {**arguments, "cursor": update["cursor"]},
         )[0]
         if not picked:
+            self._doing = "no row is left"
             return False
+        self._doing = f"batch {number}, {plural(changed, 'row')}"
         if changed < picked and not (self._lock or self._always_lock):
             raise _MeanwhileError("Others changed rows of this batch.")
         self._lock = False
@@ -310,6 +352,7 @@ class Work:
             self._ended()
             return False
         batch, xid, rows = found
+        self._doing = f"batch {batch} undone, {plural(rows, 'row')}"
         restored, alone, ours, kept = self._session.rows(
             undo(self._table, update), {"batch": batch, "xid": xid, "number": self._number}
         )[0]
