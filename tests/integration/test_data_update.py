@@ -18,6 +18,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_upda
     throttle,
     work,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates import windows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, LockedError
 
@@ -282,6 +283,22 @@ def test_others_change_the_rows_meanwhile(place: Place, monkeypatch: pytest.Monk
     assert (verified["rows"], verified["planned"]) == (48, 50)
     assert (verified["matching_untouched"], verified["matching_behind_bound"]) == (1, 1)
     assert place.sql("SELECT count(*) FROM users WHERE id = 1000 AND last_login < now() - interval '99 days'") == [(1,)]
+
+
+def test_the_market_opens_between_two_batches(place: Place) -> None:
+    """What has begun ends, and stays; nothing else begins; the next run goes on."""
+    place.sql(USERS)
+    ends = "2026-12-06T02:00:00+00:00"
+    opens = datetime.fromisoformat(ends).timestamp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows.over, "__defaults__", (iter((opens - 1, opens)).__next__,))
+        checks, result = place.run(LAST_LOGIN, window_ends=ends)
+    assert set(bad(checks)) == {"data_update.failed"}
+    assert f"The window ended at {ends}." in checks["data_update.failed"].message
+    assert result["update_after"]["batches"] == 1
+    checks, result = place.run(LAST_LOGIN)
+    assert bad(checks) == {}
+    assert result["update_after"]["state"] == "done"
 
 
 def test_more_rows_than_expected_appear_while_it_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates import windows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, rows, session
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError, MigrationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
+    ConfigurationError,
+    LockedError,
+    MigrationError,
+)
 
 from tests.integration import migration_fixtures
 from tests.integration.migration_fixtures import Project, bad, migrated, until
@@ -137,6 +143,24 @@ def test_it_waits_for_others_to_end_out_of_the_line(project: Project) -> None:
     assert bad(checks) == {}
     assert result["done"][0]["attempts"] == 2
     assert seen == []
+
+
+def test_the_market_opens_in_between(project: Project) -> None:
+    """What has begun ends; nothing else begins; the next run goes on."""
+    ends = "2026-12-06T02:00:00+00:00"
+    opens = datetime.fromisoformat(ends).timestamp()
+    # Closed before the first revision, and open before the second.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows.over, "__defaults__", (iter((opens - 1, opens)).__next__,))
+        checks, result = migrated(project.options(window_ends=ends))
+    assert set(bad(checks)) == {"migration.failed", "migration.revision"}
+    assert f"The window ended at {ends}, before the revision b2" in checks["migration.failed"].message
+    assert project.at() == result["current_after"] == ["a1"]
+    checks, result = migrated(project.options(window_ends="2126-12-06T02:00:00+00:00"))
+    assert bad(checks) == {}
+    assert project.at() == ["b2"]
+    with pytest.raises(ConfigurationError, match="no time"):
+        windows.over("tomorrow")
 
 
 def test_a_revision_that_fails_leaves_the_one_before(project: Project) -> None:

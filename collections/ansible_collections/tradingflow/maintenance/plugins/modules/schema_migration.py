@@ -113,6 +113,11 @@ options:
     description: How often a revision is tried that did not get its locks.
     type: int
     default: 10
+  window_ends:
+    description:
+      - Until when the gates allow it, such as C(2026-12-06T02:00:00+00:00). No revision begins after that; what is
+        left goes on when it is run again.
+    type: str
   retry_pause:
     description: Seconds before the second attempt; each further pause is about twice as long, up to a minute.
     type: float

@@ -73,6 +73,7 @@ SPEC: Dict[str, Any] = {
     "lock_timeout": {"type": "float", "default": 2.0},
     "statement_timeout": {"type": "float", "default": 300.0},
     "attempts": {"type": "int", "default": 10},
+    "window_ends": {"type": "str"},
     "retry_pause": {"type": "float", "default": 1.0},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108

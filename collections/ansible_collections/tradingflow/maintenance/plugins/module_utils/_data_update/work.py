@@ -10,6 +10,7 @@ import random
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+from .._gates import windows
 from .._work.job import described
 from .._work.progress import Progress
 from ..errors import DataUpdateError, MaintenanceError
@@ -203,6 +204,11 @@ class Work:
     def _more(self) -> bool:
         """One batch; whether there may be another."""
         self._wait()
+        ends = self._options.get("window_ends")
+        if windows.over(ends):
+            raise DataUpdateError(
+                f"The window ended at {ends}.", "Run it again in the next window: it goes on behind the last batch."
+            )
         self._progress.tick()
         return bool(self._tried(self._batch, (*BY_KEY, "enable_hashjoin", "enable_sort")))
 

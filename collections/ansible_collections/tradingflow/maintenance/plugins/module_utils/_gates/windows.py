@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+
+from ..errors import ConfigurationError
 
 #: From and until, the latter not included.
 Interval = Tuple[float, float]
@@ -45,6 +48,20 @@ def moment(at: float, zone: tzinfo = timezone.utc) -> str:
 def told(at: float, zone: tzinfo = timezone.utc) -> str:
     """A moment for people, e.g. Sun 2026-11-29 16:05 UTC."""
     return f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M %Z}"
+
+
+def over(ends: Optional[str], clock: Callable[[], float] = time.time) -> bool:
+    """Whether a window has ended that a gate gave.
+
+    :param ends: its "to"; None or empty for no end
+    :raises ConfigurationError: it is no time
+    """
+    if not ends:
+        return False
+    try:
+        return clock() >= datetime.strptime(ends, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except ValueError:
+        raise ConfigurationError(f"The end of the window is {ends}, which is no time.", "Report it.") from None
 
 
 def merged(intervals: Iterable[Interval]) -> List[Interval]:

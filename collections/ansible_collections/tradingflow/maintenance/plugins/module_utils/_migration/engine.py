@@ -11,6 +11,7 @@ import random
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from .._gates import windows
 from .._postgres.snapshot import Snapshot
 from .._recovery_points.recent import recent
 from .._work.job import MIGRATION, described
@@ -252,6 +253,11 @@ class Work:
             if not self._session.still_locked():
                 raise MigrationError(
                     "The migrator's lock was lost: the connection that held it broke.", "Run it again."
+                )
+            if windows.over(options.get("window_ends")):
+                raise MigrationError(
+                    f"The window ended at {options['window_ends']}, before the revision {entry['revision']}.",
+                    "Run it again in the next window: it goes on from where the database is.",
                 )
             self._session.begin()
             self._unfinished.before(entry)

@@ -38,6 +38,7 @@ SPEC: Dict[str, Any] = {
     "statement_timeout": {"type": "float", "default": 300.0},
     "concurrent_deadline": {"type": "float", "default": 14400.0},
     "attempts": {"type": "int", "default": 10},
+    "window_ends": {"type": "str"},
     "retry_pause": {"type": "float", "default": 2.0},
     "digests": {"type": "str", "default": "full", "choices": ["full", "none"]},
     "jobs": {"type": "int", "default": 2},
