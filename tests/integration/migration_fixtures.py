@@ -105,7 +105,7 @@ class Project:
             "blocker_wait": 0.0,
             "statement_timeout": 120.0,
             "concurrent_deadline": 120.0,
-            "attempts": 3,
+            "attempts": 10,
             "retry_pause": 0.1,
             "digests": "full",
             "jobs": 2,

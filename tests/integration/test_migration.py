@@ -138,7 +138,7 @@ def test_it_waits_for_others_to_end_out_of_the_line(project: Project) -> None:
 
         thread = threading.Thread(target=release)
         thread.start()
-        checks, result = migrated(project.options(attempts=3, blocker_wait=300.0))
+        checks, result = migrated(project.options(lock_timeout=5.0, blocker_wait=300.0))
         thread.join()
     assert bad(checks) == {}
     assert result["done"][0]["attempts"] == 2
