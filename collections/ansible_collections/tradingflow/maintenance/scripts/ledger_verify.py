@@ -166,7 +166,13 @@ _SECRETS = (
         rf"\1{MASK}",
     ),
     (re.compile(rf"(?i)((?:{_WORD}|passcode)\w*)((?:\\*[\"'])?\s*:\s+)(?![\\\"']){_WORDS}"), rf"\1\2{MASK}"),
-    (re.compile(rf"(?i)({_KEY})({_SEPARATOR})(?:{_QUOTED}|(?!\*\*\*(?:\W|$))\S+)"), rf"\1\2{MASK}"),
+    # S3's codes of errors are followed by a sentence.
+    (
+        re.compile(
+            rf"(?i)(?!(?<=invalid)(?:accesskeyid|token):\s+the\s)({_KEY})({_SEPARATOR})(?:{_QUOTED}|(?!\*\*\*(?:\W|$))\S+)"
+        ),
+        rf"\1\2{MASK}",
+    ),
     # As an option of a program, and as in SQL and in words.
     (re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
     (
