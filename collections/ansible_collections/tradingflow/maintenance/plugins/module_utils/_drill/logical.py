@@ -111,7 +111,10 @@ class Logical(Engine):
 
     def _pg_restore(self, progress: Progress, into: Dict[str, Any], entries: List[toc.Entry], *options: str) -> None:
         def more() -> str:
-            return "" if self.instance.running() else f" The server said: {self.instance.last_words()}"
+            full = self.instance.out_of_space()
+            if self.instance.running() and not full:
+                return ""
+            return f" The server said: {full or self.instance.last_words()}"
 
         arguments = [self.tools["pg_restore"], "--exit-on-error", f"--jobs={self.options['jobs']}", "--no-password"]
         arguments += [*options, "--no-subscriptions", f"--dbname={as_name(into['name'])}"]

@@ -290,6 +290,16 @@ class Instance:
         """Whether the server still runs."""
         return self._process is not None and self._process.poll() is None
 
+    def out_of_space(self) -> str:
+        """The last line of the server's log that says that the disk is full, empty where none does.
+
+        A server that cannot write its WAL ends its sessions, whose programs only see a connection that is gone.
+        """
+        with suppress(OSError):
+            lines = self._log.read_bytes()[-65536:].decode("utf-8", "replace").splitlines()
+            return next((line.strip() for line in reversed(lines) if any(words in line for words in FULL)), "")
+        return ""
+
     def last_words(self) -> str:
         """The end of the server's log, on one line."""
         try:
