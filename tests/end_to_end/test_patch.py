@@ -268,6 +268,19 @@ def test_killed_while_a_package_is_put_in_place(host: Host) -> None:
     assert "tf-tool" not in host.machine.run("apt-mark showauto").split()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"packages": ["tf-agent", "tf-agnt"]}, "Not installed on this host: tf-agnt."),
+        ({"security_origins": [{"label": "Nobody"}]}, "It has: Debian bookworm, Debian-Security bookworm-security."),
+    ],
+)
+def test_what_cannot_be_found_is_not_called_up_to_date(host: Host, options: dict[str, Any], said: str) -> None:
+    done = module(host, "--check", **options)
+    assert statuses(done) == {"patching.planned": "unknown"}
+    assert said in done["msg"]
+
+
 def test_without_all_lists_nothing_is_planned(host: Host) -> None:
     """apt-get itself calls a mirror that does not answer a warning, and a success."""
     more = "/etc/apt/sources.list.d/silent.list"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.
     unplanned,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.solver import (
+    Solver,
     changed_conffiles,
     matches,
 )
@@ -272,6 +274,44 @@ def test_whose_updates_are_security() -> None:
     # What says nothing matches nothing.
     assert not matches(List, {"origin": None})
     assert not matches(List, {})
+
+
+def sourced(*, lists: list[Any], **options: Any) -> Solver:
+    """A host with openssl installed, dpkg's own notes as apt's cache has them, and lists of packages."""
+    solver = object.__new__(Solver)
+    notes = SimpleNamespace(origin="Debian", label="Debian-Security", archive="now", codename="", not_source=True)
+    packages = [
+        SimpleNamespace(name="openssl", architecture="amd64", current_ver=SimpleNamespace(ver_str="3.0.15-1")),
+        SimpleNamespace(name="removed", architecture="amd64", current_ver=None),
+    ]
+    solver.cache = SimpleNamespace(file_list=[notes, *lists], packages=packages)
+    origins = [{"origin": "Debian", "label": "Debian-Security"}]
+    solver.options = {"scope": "security", "packages": [], "security_origins": origins, **options}
+    return solver
+
+
+SECURE = SimpleNamespace(
+    origin="Debian", label="Debian-Security", archive="stable-security", codename="", site="", not_source=False
+)
+MAIN = SimpleNamespace(origin="Debian", label="Debian", archive="stable", codename="", site="", not_source=False)
+
+
+def test_nothing_newer_is_not_said_without_a_source_of_security_updates() -> None:
+    sourced(lists=[MAIN, SECURE]).check()
+    sourced(lists=[MAIN], scope="all").check()
+    with pytest.raises(PatchingError, match=r"gives security updates\. It has: Debian stable\."):
+        sourced(lists=[MAIN]).check()
+    with pytest.raises(PatchingError, match="It has: none"):
+        sourced(lists=[]).check()
+    with pytest.raises(PatchingError):
+        sourced(lists=[SECURE], security_origins=[]).check()
+
+
+def test_nothing_newer_is_not_said_of_a_package_that_is_not_installed() -> None:
+    sourced(lists=[SECURE], packages=["openssl"]).check()
+    for scope in ("security", "all"):
+        with pytest.raises(PatchingError, match="Not installed on this host: opensl, removed"):
+            sourced(lists=[SECURE], packages=["removed", "openssl", "opensl"], scope=scope).check()
 
 
 def test_conffiles_that_somebody_changed() -> None:

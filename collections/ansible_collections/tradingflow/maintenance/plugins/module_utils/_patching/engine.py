@@ -59,6 +59,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     apt()
     commands.update(where)
     solver = Solver(options, where.lists, where.cache)
+    solver.check()
     states, journal = solver.states(), host.journal(ROOT)
     broken = solver.broken()
     # With what is broken as it is, the solver would set out to repair it.

@@ -60,6 +60,26 @@ class Solver:
         """Packages whose dependencies are not met as it is."""
         return int(self.depcache.broken_count)
 
+    def check(self) -> None:
+        """That what is asked for can be found at all: "nothing newer" would be said of it otherwise.
+
+        :raises PatchingError: no source gives security updates, or a named package is not installed
+        """
+        lists = [file for file in self.cache.file_list if not file.not_source]
+        origins = self.options["security_origins"]
+        if self.options["scope"] == "security" and not any(matches(file, o) for file in lists for o in origins):
+            known = sorted({f"{file.label or file.origin or file.site} {file.archive}".strip() for file in lists})
+            raise PatchingError(
+                f"None of the host's package sources gives security updates. It has: {', '.join(known) or 'none'}.",
+                "Add the security repository to the host's apt sources, or describe it in patching_security_origins.",
+            )
+        missing = sorted(set(self.options["packages"]) - {package.name for package in self.installed()})
+        if missing:
+            raise PatchingError(
+                f"Not installed on this host: {', '.join(missing)}.",
+                "Correct patching_packages: names without architecture, of packages that each of the hosts has.",
+            )
+
     def states(self) -> Dict[str, List[str]]:
         """Packages that dpkg has not done with, by what is to be done: configure, or install anew."""
         names = {
