@@ -160,6 +160,24 @@ def test_part_of_a_tree_beside_is_no_part_of_the_tree_that_is_there(world: World
     checks, _, _ = restored({**chosen, "replace": True, "confirm": world.options()["confirm"]})
     assert bad(checks) == {}
     assert world.value("SELECT count(*) FROM trades WHERE v = k::text") == 50
+    # A partition and a child that the recovery point does not have: rows that were moved there would be there twice.
+    run_sql(
+        world.database,
+        "CREATE TABLE trades_3 PARTITION OF trades FOR VALUES FROM (100) TO (200);"
+        "CREATE TABLE second () INHERITS (base); CREATE TABLE unused () INHERITS (base);"
+        "UPDATE trades SET k = k + 100 WHERE k = 1; INSERT INTO second VALUES (1)",
+    )
+    chosen.update(tables=["public.trades", "public.base"], replace=True, confirm=world.options()["confirm"])
+    for emptied, named in (("", "public.second, public.trades_3"), ("TRUNCATE trades_3", "public.second")):
+        run_sql(world.database, emptied or "SELECT 1")
+        _, result, _ = restored(chosen)
+        assert f"the tables over them: {named}. A row" in result["problem"]["message"]
+        assert (result["changed"], result["unfinished"], world.databases()) == (False, False, [world.name])
+    assert world.value("SELECT count(*) FROM trades") == 49
+    run_sql(world.database, "TRUNCATE second")
+    checks, _, _ = restored(chosen)
+    assert bad(checks) == {}
+    assert [world.value(f"SELECT count(*) FROM {name}") for name in ("trades", "base")] == [50, 1]
 
 
 def test_only_what_is_wanted_is_fetched(world: World) -> None:

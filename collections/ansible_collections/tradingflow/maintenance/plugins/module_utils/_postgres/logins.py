@@ -157,14 +157,20 @@ def allow_schema(cursor: Any, role: str, schema: str, right: str) -> None:
         cursor.execute(f"GRANT {right} ON SCHEMA {quoted(schema)} TO {quoted(role)}")
 
 
+def ours(connection: Any, prefix: str) -> List[str]:
+    """Roles of ours, by how their names begin."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE left(rolname, %s) = %s ORDER BY 1", (len(prefix), prefix))
+        return [row[0] for row in cursor.fetchall()]
+
+
 def drop_roles(connection: Any, prefix: str, *, owned: bool = False) -> None:
     """Removes roles of ours that a dead run left.
 
     :param owned: with what they have in this database
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT rolname FROM pg_roles WHERE left(rolname, %s) = %s", (len(prefix), prefix))
-        for (name,) in cursor.fetchall():
+        for name in ours(connection, prefix):
             if owned:
                 cursor.execute(f"DROP OWNED BY {quoted(name)} CASCADE")
             # One that still has rights somewhere cannot go, and does not let anybody in for long.

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, Optional
 
 from ..database import connected, quoted
-from ..errors import DatabaseError, MaintenanceError
+from ..errors import DatabaseError
 from .logins import Logins, others, powerful
 
 # Who may read all tables: the fewer roles it has the rights of, the better.
@@ -64,7 +64,7 @@ def temporary(database: Dict[str, Any], role: str, *, beside: bool) -> Iterator[
             cursor.execute(f"ALTER DATABASE {quoted(database['name'])} CONNECTION LIMIT -1")
     try:
         yield logins.reader(role) if apart else database
-    except MaintenanceError:
+    except BaseException:
         with suppress(DatabaseError):
             _end(logins, closed)
         raise
@@ -73,7 +73,9 @@ def temporary(database: Dict[str, Any], role: str, *, beside: bool) -> Iterator[
 
 
 def _end(logins: Logins, closed: bool) -> None:
-    logins.drop()
-    if closed:
-        with logins.superuser() as cursor:
-            cursor.execute(f"ALTER DATABASE {quoted(logins.database['name'])} CONNECTION LIMIT 0")
+    try:
+        logins.drop()
+    finally:
+        if closed:
+            with logins.superuser() as cursor:
+                cursor.execute(f"ALTER DATABASE {quoted(logins.database['name'])} CONNECTION LIMIT 0")

@@ -19,6 +19,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..database import quoted
 from ..errors import RestoreError
+from ..words import printable
+from .literals import evaluated
 from .logins import READS_ALL, Logins, allow, allow_schema, powerful
 from .sql import NotUnderstood, literal
 from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
@@ -110,6 +112,7 @@ class Unprivileged:
             if self._trusted:
                 self.believed = sorted(others)
             self._others = set() if self._trusted else others
+            self._check_literals()
             if not self._others and not self._path:
                 return
             self._guarded = True
@@ -122,6 +125,17 @@ class Unprivileged:
             cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT -1")
             self._powerful = set(powerful(cursor))
         self.reader = self._logins.reader(f"{self._name}_r")
+
+    def _check_literals(self) -> None:
+        found = evaluated(self._contents, self._others)
+        if found:
+            raise RestoreError(
+                "A superuser would evaluate CHECK constraints of domains that others own, in literals of arrays,"
+                f" composites or ranges: {printable(', '.join(found), 600)}.",
+                "Give these domains to a superuser in the source (ALTER DOMAIN ... OWNER TO), or drop the literals,"
+                " and make a new backup. If you trust whoever made them: restore_overrides: [source_functions] and"
+                " restore_reason.",
+            )
 
     def restore(self, entries: List[Entry], run: Run) -> None:
         """Restores entries, each by whom it is safe.

@@ -24,7 +24,7 @@ from .._work.scratch import base, destination, locked
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
-from . import guards, outside
+from . import guards, leftovers, outside
 from .directories import PARTS, aside, put_back, remove_made
 from .state import State
 
@@ -197,5 +197,5 @@ def _database(options: Dict[str, Any], state: State, run_id: str, place: str, fo
             state.keep("database", kept, state.run["recovery_point"], state.run["started_at"])
             state.forget(moving["kept"])
             found["kept"].append({"kind": "database", "name": kept})
-        for name in server.stale(connection, place):
-            server.drop(connection, name)
+        target = str(state.run.get("target") or options["database"]["name"])
+        leftovers.remove(options["database"], target, place, state, found["kept"])

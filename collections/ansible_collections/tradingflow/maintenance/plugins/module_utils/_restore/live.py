@@ -11,7 +11,7 @@ a superuser's rights. What is not finished carries a mark, by which a later run 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Tuple
 
 from .._postgres import server
 from .._postgres.logins import Logins, allow, allow_schema, drop_roles, others, powerful
@@ -74,24 +74,30 @@ class Live:
     :param target: the option "database" for it, as a superuser
     :param role: name of the role; what a later run removes begins like it
     :param place: see scratch.destination
+    :param owners: of anything in the dump, whose functions come along
     :param trusted: the superuser does it all
     :ivar hands: the option "database" as whoever does what may call functions
     :ivar options: of hands' connections, besides those of everybody
     """
 
-    def __init__(self, target: Dict[str, Any], role: str, place: str, *, trusted: bool) -> None:
+    def __init__(
+        self, target: Dict[str, Any], role: str, place: str, *, owners: AbstractSet[str], trusted: bool
+    ) -> None:
         self.target = target
         self.hands = target
         self.options = ""
         self._role = role
         self._place = place[-12:]
+        self._owners_in_dump = owners
         self._trusted = trusted
         self._logins = Logins(target)
 
     def __enter__(self) -> Live:
         with self._logins.superuser() as cursor:
             version = cursor.connection.server_version
-            apart = others(cursor) and not self._trusted
+            cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
+            foreign = self._owners_in_dump - {row[0] for row in cursor.fetchall()}
+            apart = bool(foreign or others(cursor)) and not self._trusted
         if not apart:
             # Nobody is there who could have planted anything.
             self.options = server.quiet(version)
@@ -142,7 +148,7 @@ class Live:
 
     @staticmethod
     def finished(connection: Any, names: Iterable[str]) -> None:
-        """From now on schemas stay."""
+        """From now on schemas stay. What has to be remembered of them is by now: nothing finds them again."""
         for name in names:
             server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS NULL")
 
@@ -246,7 +252,8 @@ def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
     """Removes what a dead run left unfinished in the database that is there: no old rows are among it.
 
     :param place: see scratch.destination
-    :returns: names of the schemas that were removed, and of those with old rows, whose tables had been replaced
+    :returns: names of the schemas that were removed, and of those with old rows, whose tables had been replaced: they
+        are still marked, see finished
     """
     gone, stayed = [], []
     with connected(target, statement_timeout=0, pinned=True) as connection:
@@ -259,10 +266,16 @@ def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
                 gone.append(name)
             else:
                 # Of a run that died right after the rows had been replaced.
-                Live.finished(connection, [name])
                 stayed.append(name)
-        drop_roles(connection, server.prefix(place), owned=True)
     return gone, stayed
+
+
+def finished(target: Dict[str, Any], names: List[str]) -> None:
+    """From now on schemas with old rows of a dead run stay, which are remembered."""
+    with connected(target, statement_timeout=0, pinned=True) as connection:
+        server.run(connection, "SET default_transaction_read_only = off")
+        server.be_quiet(connection)
+        Live.finished(connection, names)
 
 
 def _with_rows(connection: Any, schema: str) -> bool:

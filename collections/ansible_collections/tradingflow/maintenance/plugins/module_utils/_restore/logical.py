@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from .._postgres import globals as shared
 from .._postgres import programs, proof, server
-from .._postgres.logins import drop_roles
 from .._postgres.programs import find
 from .._postgres.restoring import FREE, as_name, execute, left_out, made_with, run_program, size_of
 from .._postgres.sql import NotUnderstood
@@ -25,9 +23,8 @@ from ..checks import OK, Check
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
 from ..words import printable
-from . import archive, guards, loss, needs
+from . import archive, guards, leftovers, loss, needs
 from .files import Files
-from .live import clean
 from .options import parts_of
 from .state import State
 
@@ -55,7 +52,6 @@ class Logical:
         self.tablespaces: List[str] = []
         self.dump = Path()
         self.temporary = ""
-        self.stayed: List[str] = []  # schemas with the old rows of a dead run, which had replaced them
         self.apart: Unprivileged
 
     def prepare(self, job: Any) -> None:
@@ -113,22 +109,18 @@ class Logical:
         """Keeps other hosts out until the run ends."""
         job.open.enter_context(server.alone(self.options["database"], job.place, self.target))
 
-    def drop_temporaries(self, job: Any) -> List[str]:
-        """Removes databases in the making, of runs that are dead: the locks here and on the server are ours."""
-        with server.elsewhere(self.options["database"], self.target) as connection:
-            names = server.stale(connection, job.place)
-            for name in names:
-                server.drop(connection, name)
-            drop_roles(connection, server.prefix(job.place))
-        if self.there is not None:
-            with suppress(DatabaseError):  # where nobody can look, nothing was left
-                gone, self.stayed = clean(server.named(self.options["database"], self.target), job.place)
-                names += gone
-        return names
+    def drop_temporaries(self, job: Any, state: State) -> str:
+        """Removes what dead runs left in the making. The locks here and on the server are ours.
+
+        :returns: what there was, in words
+        """
+        text, warning = leftovers.remove(self.options["database"], self.target, job.place, state, job.kept)
+        job.checks = [check for check in job.checks if check.id != "restore.leftovers"] + ([warning] if warning else [])
+        return text
 
     def undo(self, job: Any, state: State) -> None:
         """Removes what was made beside the old data."""
-        self.drop_temporaries(job)
+        self.drop_temporaries(job, state)
 
     def fetch(self, job: Any, objects: List[Dict[str, Any]]) -> None:
         """Brings objects, besides those that prepare brought."""
@@ -268,8 +260,8 @@ class Whole(Logical):
         state.check_kind("cluster")
         self.alone(job)
         before = dict(state.run)
-        dropped = self.drop_temporaries(job)
-        if not before and not dropped:
+        left = self.drop_temporaries(job, state)
+        if not before and not left:
             return
         same = before.get("recovery_point") == job.point["id"] and before.get("mode") == "whole"
         self.files_done = self.files.settle(job, state, before)
@@ -279,8 +271,7 @@ class Whole(Logical):
         if not kept_on:
             self.done = self.files_done = False
         id, since = before.get("id", "an earlier one"), before.get("started_at", "a time that is not known")
-        text = f"The restore {id} of {since} did not end."
-        text += f" What it had half made was removed: {', '.join(dropped)}." if dropped else ""
+        text = f"The restore {id} of {since} did not end.{left}"
         if kept_on:
             text += f" Its {'database' if self.done else 'files'} had been put in place: this run resumes after that."
         else:

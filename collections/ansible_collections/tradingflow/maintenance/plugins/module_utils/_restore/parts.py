@@ -19,7 +19,7 @@ from ..refusal import Refusal
 from . import archive, directories, guards, needs
 from .live import Live
 from .logical import Logical
-from .replace import dependents, replace
+from .replace import check_tree, dependents, replace
 from .state import State
 
 # Tables by name, with their partitions and children at any depth; what pg_dump writes rows of, and what holds them.
@@ -75,16 +75,9 @@ class Parts(Logical):
     def settle(self, job: Any, state: State) -> None:
         """A run of this mode changes anything only in one step at its end: what is left is in the making."""
         self.alone(job)
-        before, dropped = dict(state.run), self.drop_temporaries(job)
-        if before or dropped or self.stayed:
-            text = f"The restore {before.get('id', 'before')} did not end."
-            text += f" What it had half made was removed: {', '.join(dropped)}." if dropped else ""
-            text += f" It had replaced rows; the old ones are in {', '.join(self.stayed)}." if self.stayed else ""
-            for name in self.stayed:
-                since = str(before.get("started_at") or "unknown")
-                state.keep("schema", f"{self.target}: {name}", str(before.get("recovery_point")), since)
-                job.kept.append({"kind": "schema", "name": name})
-            job.found.append(f"{text} This run starts over.")
+        before, left = dict(state.run), self.drop_temporaries(job, state)
+        if before or left:
+            job.found.append(f"The restore {before.get('id', 'before')} did not end.{left} This run starts over.")
         state.check_kind("database", "files", "cluster")
         directories.remove_made(before)
         state.end()
@@ -139,6 +132,10 @@ class Parts(Logical):
         leaves, holders = self._tables(made)
         self._check_types(made, leaves + holders)
         self._check_moved(made, leaves)
+        target = server.named(self.options["database"], self.target)
+        if self.options["replace"]:
+            with connected(target, pinned=True) as connection:
+                check_tree(connection, leaves, holders)
         self.fetch(job, self._data(job, leaves))
         job.progress.phase("restore")
         self.pg_restore(job, archive.rows_of(self.toc, leaves))
@@ -148,7 +145,6 @@ class Parts(Logical):
         job.progress.phase("put beside")
         schemas = self._into_schemas(made, leaves + holders)
         self.apart.end()
-        target = server.named(self.options["database"], self.target)
         with guards.or_trusted(), self._live(job, target, "t") as live:
             self._copy(job, made, live, sorted(schemas.values()))
             job.progress.phase("prove beside")
@@ -161,12 +157,14 @@ class Parts(Logical):
         if self.options["replace"]:
             job.progress.phase("swap")
             with guards.or_trusted(), self._live(job, target, "s") as live:
-                kept = replace(live, leaves, schemas, recorded, job.run_id)
-            for name in kept:
-                state.keep("schema", f"{self.target}: {name}", job.point["id"], state.run["started_at"])
-                job.kept.append({"kind": "schema", "name": name})
+                replace(live, leaves, holders, schemas, recorded, job.run_id, lambda name: self._keep(job, state, name))
             text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
+
+    def _keep(self, job: Any, state: State, name: str) -> None:
+        """A schema has the rows that were replaced."""
+        state.keep("schema", f"{self.target}: {name}", job.point["id"], state.run["started_at"])
+        job.kept.append({"kind": "schema", "name": name})
 
     def _tables(self, made: Dict[str, Any]) -> Tuple[List[Tuple[str, str]], List[Tuple[str, str]]]:
         with connected(made, statement_timeout=0, pinned=True) as connection:
@@ -262,7 +260,8 @@ class Parts(Logical):
 
     def _live(self, job: Any, target: Dict[str, Any], letter: str) -> Live:
         trusted = "source_functions" in self.options["overrides"]
-        return Live(target, f"{self.temporary}_{letter}", job.place, trusted=trusted)
+        owners = {each.owner for each in self.toc.entries if each.owner}
+        return Live(target, f"{self.temporary}_{letter}", job.place, owners=owners, trusted=trusted)
 
     def _copy(self, job: Any, made: Dict[str, Any], live: Live, schemas: List[str]) -> None:
         folder, tick = job.folder / "beside", job.progress.tick

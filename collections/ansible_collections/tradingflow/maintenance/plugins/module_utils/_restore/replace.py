@@ -40,6 +40,17 @@ JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamesp
 WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> c.oid
   AND (n.nspname, c.relname) IN %s ORDER BY 1"""
 
+# Tables below some, at any depth, that are not among them: as soon as they may have rows. A size calls no function of
+# a table, and it is there before a transaction that adds rows has ended.
+_BESIDES = """
+WITH RECURSIVE tree AS (
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE (n.nspname, c.relname) IN %(all)s
+  UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree t ON t.oid = i.inhparent)
+SELECT n.nspname || '.' || c.relname FROM tree t JOIN pg_class c ON c.oid = t.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT (n.nspname, c.relname) IN %(leaves)s AND (c.relkind = 'f' OR c.relkind = 'r' AND pg_relation_size(c.oid) > 0)
+ORDER BY 1"""
+
 _SEQUENCES = """
 SELECT s.oid::regclass::text, a.attname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -56,14 +67,38 @@ def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
         return found + [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
 
 
+def check_tree(connection: Any, tables: Tables, holders: Tables) -> None:
+    """Raises RestoreError when rows may lie in partitions or children that would not be replaced.
+
+    :param tables: that have rows of their own in the recovery point
+    :param holders: partitioned tables over them
+    """
+    names = {"all": tuple(tables + holders), "leaves": tuple(tables)}
+    found = [row[0] for row in server.rows(connection, _BESIDES, names)] if tables else []
+    if found:
+        raise RestoreError(
+            f"These partitions or children may hold rows, and would not be replaced with the tables over them:"
+            f" {', '.join(found)}. A row that was moved there would be in the tables twice. Nothing was replaced.",
+            "Empty them (TRUNCATE) or take them out (DETACH PARTITION, NO INHERIT) once their rows are safe, and run"
+            " this again; or leave restore_replace out, and copy the rows from beside by hand.",
+        )
+
+
 def replace(
-    live: Live, tables: Tables, schemas: Dict[str, str], recorded: List[Dict[str, Any]], run_id: str
-) -> List[str]:
+    live: Live,
+    tables: Tables,
+    holders: Tables,
+    schemas: Dict[str, str],
+    recorded: List[Dict[str, Any]],
+    run_id: str,
+    keep: Callable[[str], None],
+) -> None:
     """Replaces the rows of tables by those of their restored twins, all of them or none.
 
+    :param holders: partitioned tables over them
     :param schemas: by source schema, the one with the twins, which is removed at the end
     :param recorded: of the recovery point, compared with before it counts
-    :returns: names of the schemas in which the old rows are
+    :param keep: remembers a schema in which old rows are, before its mark goes: without one or the other it is lost
     :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
     """
     with snapshot.opened(live.target) as taken:
@@ -77,12 +112,19 @@ def replace(
         )
     kept = _kept(schemas, run_id)
     with connected(live.target, pinned=True) as connection:
+        check_tree(connection, tables, holders)
         near = {each for _name, *ends, _columns, _others in _keys(connection, tables) for each in ends}
         sequences = [row[0] for each in tables for row in server.rows(connection, _SEQUENCES, (_name(*each),))]
     live.may_replace(tables, schemas, kept, sorted(near))
     live.may_count_on(sequences)
+
+    def check(connection: Any) -> None:
+        _check_rows(connection, measurable, recorded, roots)
+        # Again, as late as can be.
+        check_tree(connection, tables, holders)
+
     try:
-        _all(live, tables, schemas, kept, lambda connection: _check_rows(connection, measurable, recorded, roots))
+        _all(live, tables, schemas, kept, check)
     except BaseException:
         # The copies stay beside, and there are no old rows. If this fails, too, the next run does it.
         with suppress(DatabaseError), live.superuser() as connection:
@@ -90,11 +132,12 @@ def replace(
             for schema in kept.values():
                 server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
         raise
+    for schema in sorted(kept.values()):
+        keep(schema)
     with live.superuser() as connection:
         for schema in schemas.values():
             server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
         live.finished(connection, kept.values())
-    return sorted(kept.values())
 
 
 def _all(

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What logical restores that are dead left in the server: what is half made goes, old rows stay and are remembered."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Dict, List, Optional, Tuple
+
+from .._postgres import server
+from .._postgres.logins import drop_roles, ours
+from ..checks import Check
+from ..database import connected
+from ..errors import DatabaseError
+from .live import clean, finished
+from .state import State
+
+
+def remove(
+    database: Dict[str, Any], target: str, place: str, state: State, kept: List[Dict[str, str]]
+) -> Tuple[str, Optional[Check]]:
+    """Cleans the server, and both the database that is restored into and that of the run that did not end.
+
+    The locks here and on the server are the caller's.
+
+    :param target: name of the database that is restored into
+    :param place: see scratch.destination
+    :param kept: to which schemas with old rows are added
+    :returns: what was found, in words, empty for nothing; and a warning of what could not be removed
+    """
+    before, begin = dict(state.run), server.prefix(place)
+    gone: List[str] = []
+    stayed: List[str] = []
+    unseen: List[str] = []
+    with server.elsewhere(database, target) as connection:
+        for name in server.stale(connection, place):
+            server.drop(connection, name)
+            gone.append(name)
+        targets = sorted({target, str(before.get("target") or target)})
+        targets = [name for name in targets if server.oid_of(connection, name) is not None]
+    for name in targets:
+        where = server.named(database, name)
+        try:
+            removed, found = clean(where, place)
+            gone += removed
+            for schema in found:
+                # First, as without its mark nobody finds it again.
+                since = str(before.get("started_at") or "unknown")
+                state.keep("schema", f"{name}: {schema}", str(before.get("recovery_point") or "unknown"), since)
+                entry = {"kind": "schema", "name": schema}
+                kept += [] if entry in kept else [entry]
+                stayed.append(schema if name == target else f"{schema} of {name}")
+            if found:
+                finished(where, found)
+        except DatabaseError as error:
+            # Damaged, or closed. Only single tables leave anything there.
+            if before.get("mode") == "tables" and name == before.get("target"):
+                unseen.append(f"{name} ({error.message})")
+        with suppress(DatabaseError), connected(where, statement_timeout=0, pinned=True) as connection:
+            server.run(connection, "SET default_transaction_read_only = off")
+            server.be_quiet(connection)
+            drop_roles(connection, begin, owned=True)
+    with server.elsewhere(database, target) as connection:
+        drop_roles(connection, begin)
+        roles = ours(connection, begin)
+    text = f" What it had half made was removed: {', '.join(gone)}." if gone else ""
+    text += f" It had replaced rows; the old ones are in {', '.join(stayed)}." if stayed else ""
+    return text, _warning(roles, unseen)
+
+
+def _warning(roles: List[str], unseen: List[str]) -> Optional[Check]:
+    if not roles and not unseen:
+        return None
+    text = f"Roles of a restore that did not end could not be removed: {', '.join(roles)}." if roles else ""
+    text += f" It may have left schemas in a database that cannot be cleaned: {', '.join(unseen)}." if unseen else ""
+    remedy = "Roles: DROP OWNED BY and DROP ROLE in the databases where they have rights."
+    remedy += " Schemas: their comments begin with tradingflow-maintenance; old rows are in *_before_*."
+    return Check(
+        "restore.leftovers", "Leftovers", "warning", len(roles) + len(unseen), message=text.strip(), remedy=remedy
+    )

@@ -1,0 +1,171 @@
+"""What a restore leaves in the server, however it ends: old rows are remembered first, and nobody gets rights by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import (
+    logins,
+    proof,
+    readers,
+    server,
+    snapshot,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import leftovers, live, replace
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.state import State
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import DatabaseError
+
+OLD = "public_before_20261124t183059z_3fa9c1"
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done to a server with the databases "here" and "there", in order; "there" has old rows."""
+    steps: list[str] = []
+
+    @contextmanager
+    def connected(database: dict[str, Any], **_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(name=database["name"])
+
+    def clean(database: dict[str, Any], _place: str) -> tuple[list[str], list[str]]:
+        steps.append(f"clean {database['name']}")
+        return [], [OLD] if database["name"] == "there" else []
+
+    def drop_roles(connection: Any, _prefix: str, *, owned: bool = False) -> None:
+        if owned:
+            raise DatabaseError(f"{connection.name} is full.", "Wait.")
+
+    monkeypatch.setattr(leftovers, "connected", connected)
+    monkeypatch.setattr(leftovers, "clean", clean)
+    monkeypatch.setattr(
+        leftovers, "finished", lambda database, names: steps.append(f"unmark {database['name']} {names}")
+    )
+    monkeypatch.setattr(leftovers, "drop_roles", drop_roles)
+    monkeypatch.setattr(leftovers, "ours", lambda *_: ["tradingflow_restoring_x_t"])
+    for name, does in {
+        "elsewhere": lambda *_: nullcontext(SimpleNamespace(name="postgres")),
+        "stale": lambda *_: [],
+        "oid_of": lambda *_: 1,
+        "run": lambda *_: None,
+        "be_quiet": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(server, name, does)
+    keep = State.keep
+
+    def kept(self: State, kind: str, name: str, *more: str) -> None:
+        steps.append(f"keep {name}")
+        keep(self, kind, name, *more)
+
+    monkeypatch.setattr(State, "keep", kept)
+    return steps
+
+
+def test_old_rows_in_another_database_are_remembered_before_their_mark_goes(tmp_path: Path, done: list[str]) -> None:
+    state = State(tmp_path / "state.json")
+    state.begin(id="x", mode="tables", target="there", recovery_point="p", started_at="then")
+    kept: list[dict[str, str]] = []
+    text, warning = leftovers.remove({"name": "here"}, "here", "place", state, kept)
+    assert done == ["clean here", "clean there", f"keep there: {OLD}", f"unmark there ['{OLD}']"]
+    assert f"the old ones are in {OLD} of there" in text
+    assert kept == [{"kind": "schema", "name": OLD}]
+    (entry,) = State(tmp_path / "state.json").kept
+    assert (entry["name"], entry["recovery_point"], entry["at"]) == (f"there: {OLD}", "p", "then")
+    assert warning is not None
+    assert (warning.id, warning.status) == ("restore.leftovers", "warning")
+    assert "tradingflow_restoring_x_t" in warning.message
+
+
+def test_a_database_that_cannot_be_cleaned_is_named(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clean(database: dict[str, Any], _place: str) -> Any:
+        raise DatabaseError(f"{database['name']} is closed.", "Open it.")
+
+    monkeypatch.setattr(leftovers, "clean", clean)
+    monkeypatch.setattr(leftovers, "ours", lambda *_: [])
+    state = State(tmp_path / "state.json")
+    assert leftovers.remove({"name": "here"}, "here", "place", state, []) == ("", None)
+    state.begin(id="x", mode="tables", target="there")
+    text, warning = leftovers.remove({"name": "here"}, "here", "place", state, [])
+    assert (text, done) == ("", [])
+    assert warning is not None
+    assert "there (there is closed.)" in warning.message
+
+
+def test_replaced_rows_are_remembered_before_their_mark_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    run: Any = SimpleNamespace(
+        target={"name": "here"},
+        may_replace=lambda *_: None,
+        may_count_on=lambda *_: None,
+        superuser=lambda: nullcontext(None),
+        finished=lambda _connection, names: steps.append(f"unmark {list(names)}"),
+    )
+    taken = SimpleNamespace(tables=lambda: [{"schema": "public", "name": "orders"}])
+    monkeypatch.setattr(snapshot, "opened", lambda _: nullcontext(taken))
+    monkeypatch.setattr(proof, "hashed", lambda _: {})
+    monkeypatch.setattr(replace, "connected", lambda *_, **__: nullcontext(None))
+    monkeypatch.setattr(server, "rows", lambda *_: [])
+    monkeypatch.setattr(server, "run", lambda _connection, query: steps.append(query))
+    monkeypatch.setattr(replace, "_all", lambda *_: steps.append("replaced"))
+    id = "20261124T183059Z-3fa9c1"
+    replace.replace(run, [("public", "orders")], [], {"public": "beside"}, [], id, lambda name: steps.append(name))
+    assert steps == ["replaced", OLD, 'DROP SCHEMA "beside" CASCADE', f"unmark ['{OLD}']"]
+
+
+class Server:
+    """Answers what Logins.superuser asks.
+
+    :param others: whether anything belongs to others than superusers
+    """
+
+    def __init__(self, *, others: bool) -> None:
+        self.others = others
+        self.ran: list[str] = []
+        self.connection = SimpleNamespace(server_version=150000)
+
+    def execute(self, query: str, *_: Any) -> None:
+        self.ran.append(query)
+
+    def fetchone(self) -> tuple[Any, ...]:
+        return (self.others,) if self.ran[-1] == logins._OTHERS else (0,)
+
+    def fetchall(self) -> list[tuple[str]]:
+        return [("postgres",)]
+
+
+@pytest.mark.parametrize(
+    ("others", "owners", "trusted", "apart"),
+    [
+        (False, {"postgres"}, False, False),
+        (False, {"postgres", "mallory"}, False, True),
+        (True, {"postgres"}, False, True),
+        (True, {"postgres", "mallory"}, True, False),
+    ],
+)
+def test_who_comes_with_the_dump_counts(
+    monkeypatch: pytest.MonkeyPatch, *, others: bool, owners: set[str], trusted: bool, apart: bool
+) -> None:
+    """The live database of superusers only, and a dump in which others own something."""
+    monkeypatch.setattr(logins.Logins, "superuser", lambda _self: nullcontext(Server(others=others)))
+    monkeypatch.setattr(logins.Logins, "make", lambda _self, role, *_: role)
+    monkeypatch.setattr(logins.Logins, "login", lambda self, role: {**self.database, "user": role})
+    with live.Live({"name": "here", "user": "postgres"}, "ours", "place", owners=owners, trusted=trusted) as found:
+        assert found.apart is apart
+
+
+@pytest.mark.parametrize("error", [DatabaseError("Gone.", "Wait."), ValueError("x"), KeyboardInterrupt()])
+def test_a_reader_is_gone_whatever_ended_it(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    asked, dropped = Server(others=True), []
+    monkeypatch.setattr(logins.Logins, "superuser", lambda _self: nullcontext(asked))
+    monkeypatch.setattr(logins.Logins, "reader", lambda self, _role: self.database)
+    monkeypatch.setattr(logins.Logins, "drop", lambda _self: dropped.append("role"))
+    with pytest.raises(type(error)), readers.temporary({"name": "copy"}, "ours", beside=True):
+        raise error
+    assert dropped == ["role"]
+    assert asked.ran[-1] == 'ALTER DATABASE "copy" CONNECTION LIMIT 0'
