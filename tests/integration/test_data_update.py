@@ -18,6 +18,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_upda
     throttle,
     work,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._gates import windows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, LockedError
@@ -261,6 +262,41 @@ def test_what_is_not_as_declared_stops_and_is_undone(place: Place) -> None:
         assert result["undo"]["restored"] > 0, name
 
 
+#: Triggers that let the change through, and keep a row as it is when it is undone.
+KEEPERS = {
+    "before": "BEFORE UPDATE ON users FOR EACH ROW WHEN (OLD.id = 44 AND NEW.last_login < OLD.last_login)"
+    " EXECUTE FUNCTION t()",
+    "deferred": "AFTER UPDATE ON users INITIALLY DEFERRED FOR EACH ROW"
+    " WHEN (OLD.id = 44 AND NEW.last_login < OLD.last_login) EXECUTE FUNCTION t()",
+}
+
+
+@pytest.mark.parametrize("kind", KEEPERS)
+def test_undoing_that_a_trigger_prevents_is_not_said_to_be_done(place: Place, kind: str) -> None:
+    constraint = "CONSTRAINT" if kind == "deferred" else ""
+    place.sql(
+        f"""{USERS}; CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF TG_WHEN = 'AFTER' THEN UPDATE public.users SET last_login = OLD.last_login WHERE id = 44; END IF;
+        NEW.last_login := OLD.last_login; RETURN NEW; END $$;
+        CREATE {constraint} TRIGGER t {KEEPERS[kind]}"""
+    )
+    change = {**LAST_LOGIN, "triggers": ["t"]}
+    before = place.sql(ROWS)
+    checks, _ = place.run(change)
+    assert bad(checks) == {}
+    # Others are left alone, which is no fault.
+    place.sql("UPDATE users SET note = 'x' WHERE id = 48")
+    checks, result = place.run(change, action="undo")
+    assert "data_update.failed" in bad(checks)
+    assert "a trigger or somebody at the before-images interferes" in checks["data_update.failed"].message
+    assert result["update_after"]["state"] == "undoing"
+    place.sql("ALTER TABLE users DISABLE TRIGGER t")
+    checks, result = place.run(change, action="undo")
+    assert set(bad(checks)) == {"data_update.undone"}
+    assert result["undo"]["counts"] == {"other columns": 1}
+    assert [row for row in place.sql(ROWS) if row[0] != 48] == [row for row in before if row[0] != 48]
+
+
 def test_others_change_the_rows_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.sql(USERS)
     # Before the third batch, whose cursor is at 40: one row behind the cursor and one behind the bound begin to match,
@@ -285,20 +321,91 @@ def test_others_change_the_rows_meanwhile(place: Place, monkeypatch: pytest.Monk
     assert place.sql("SELECT count(*) FROM users WHERE id = 1000 AND last_login < now() - interval '99 days'") == [(1,)]
 
 
+def clock(patch: pytest.MonkeyPatch, *times: float) -> None:
+    """What the time is, each time that the window is asked about; it may not be asked more often."""
+    patch.setattr(windows.over, "__defaults__", (iter(times).__next__,))
+
+
 def test_the_market_opens_between_two_batches(place: Place) -> None:
     """What has begun ends, and stays; nothing else begins; the next run goes on."""
     place.sql(USERS)
+    # That it does not hold in the middle is no matter.
+    whole = {
+        "name": "all or nothing",
+        "sql": "SELECT count(*) % 50 FROM users WHERE last_login < CURRENT_TIMESTAMP - INTERVAL '50 days'",
+        "equals": "0",
+    }
+    change = {**LAST_LOGIN, "invariants": [whole], "throttle": {"pause": 0.01}}
     ends = "2026-12-06T02:00:00+00:00"
     opens = datetime.fromisoformat(ends).timestamp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows.over, "__defaults__", (iter((opens - 1, opens)).__next__,))
-        checks, result = place.run(LAST_LOGIN, window_ends=ends)
+        clock(patch, opens - 1, opens)
+        checks, result = place.run(change, window_ends=ends)
     assert set(bad(checks)) == {"data_update.failed"}
     assert f"The window ended at {ends}." in checks["data_update.failed"].message
     assert result["update_after"]["batches"] == 1
-    checks, result = place.run(LAST_LOGIN)
+    checks, result = place.run(change)
     assert bad(checks) == {}
     assert result["update_after"]["state"] == "done"
+    # Undoing it is work like any other: it waits for others too.
+    with pytest.MonkeyPatch.context() as patch:
+        clock(patch, opens - 1, opens)
+        checks, result = place.run(change, action="undo", window_ends=ends)
+    assert set(bad(checks)) == {"data_update.failed"}
+    assert f"The window ended at {ends}. Of 50 rows 10 are put back" in checks["data_update.failed"].message
+    assert checks["data_update.rows"].message.endswith("10 rows of them put back.")
+    assert result["waits"]["pause"] > 0
+    checks, result = place.run(change, action="undo")
+    assert bad(checks) == {}
+    assert checks["data_update.rows"].value == 0
+    # What went wrong does not stay until the next window.
+    with pytest.MonkeyPatch.context() as patch:
+        clock(patch, *[opens - 1] * 3)
+        checks, result = place.run({**change, "check": "id <> 44"}, window_ends=ends)
+    assert "It was undone" in checks["data_update.failed"].message
+
+
+def test_what_was_undone_is_no_success_of_the_run_that_ends_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    change = {**LAST_LOGIN, "check": "id <> 44"}
+    real, calls = work.Work._undo_batch, iter(range(100))
+
+    def killed(self: work.Work) -> bool:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.Work, "_undo_batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.run(change)
+    checks, result = place.run(change)
+    assert set(bad(checks)) == {"data_update.failed"}
+    assert checks["data_update.failed"].status == "critical"
+    assert "check does not hold for 1 row. It was undone: 20 of 20 rows" in checks["data_update.failed"].message
+    assert result["update_after"]["state"] == "undone"
+    assert place.sql(CHANGED) == [(0,)]
+
+
+def test_a_commit_that_nobody_answers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sql(USERS)
+    real, commits = session.Session.end, iter(range(100))
+
+    def end(self: session.Session, how: str) -> None:
+        real(self, how)
+        if how == "COMMIT" and next(commits) == 0:
+            self._connection.close()
+            raise session.StatementError("A statement failed: the connection is gone", None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "end", end)
+        checks, result = place.run(LAST_LOGIN)
+    assert set(bad(checks)) == {"data_update.failed", "data_update.rows"}
+    assert "How far it is could not be read" in checks["data_update.failed"].message
+    assert (result["changed"], result["update_after"]) == (True, None)
+    assert place.sql("SELECT state FROM tradingflow_data_update.updates") == [("running",)]
+    checks, _ = place.run(LAST_LOGIN)
+    assert bad(checks) == {}
 
 
 def test_more_rows_than_expected_appear_while_it_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,8 +484,22 @@ def test_before_images_go_when_nothing_needs_them(place: Place, monkeypatch: pyt
     checks, result = purged()
     assert result["nothing"] == "Nothing to remove."
 
+    # What fails in the middle leaves what is gone on the record.
+    monkeypatch.setattr(purge, "_newest_point", lambda options, database: datetime(2026, 1, 25, tzinfo=UTC))
+    with place.session() as cursor:
+        cursor.execute("LOCK TABLE tradingflow_data_update.images_3")
+        checks, result = purged("2026-01-24")
+    assert set(bad(checks)) == {"data_update.failed"}
+    assert "lock timeout. Those of 1 update of 2 are gone." in checks["data_update.failed"].message
+    assert (result["changed"], result["gone"]) == (True, [2])
+    assert findings(result, "2026-11-29T17:00:00Z")[2]["purged"] == [2]
+    assert place.sql(images) == [("images_3",), ("images_4",)]
 
-def test_others_change_rows_of_the_very_batch(place: Place) -> None:
+
+@pytest.mark.parametrize("rechecks", [True, False])
+def test_others_change_rows_of_the_very_batch(place: Place, monkeypatch: pytest.MonkeyPatch, rechecks: bool) -> None:
+    # An older server would go on over their version of a row that is known by its ctid.
+    monkeypatch.setattr(work, "rechecks_tid", lambda version: rechecks)
     place.sql(USERS)
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
     with place.session() as cursor:
@@ -396,7 +517,7 @@ def test_others_change_rows_of_the_very_batch(place: Place) -> None:
         thread.join()
     assert bad(checks) == {}
     # Their row that matches no more is left as they have it, and the other is changed as it was then.
-    assert (result["verified"]["rows"], result["attempts"]) == (49, 1)
+    assert (result["verified"]["rows"], result["attempts"]) == (49, 1 if rechecks else 0)
     assert place.sql("SELECT note, last_login > now() - interval '1 hour' FROM users WHERE id = 44") == [
         ("theirs", True)
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, DataUpdateError
 
 from tests.integration import data_update_fixtures
@@ -96,6 +97,26 @@ def test_names_and_expressions_that_are_not_easy(place: Place) -> None:
     assert place.sql(read) == [("100% of 21",)]
 
 
+def test_types_without_an_equality_are_changed_and_undone(place: Place) -> None:
+    place.sql("""CREATE TABLE t (a int PRIMARY KEY, v int, w json, x json[], y point);
+        INSERT INTO t SELECT i, i, '{"a":  1}', ARRAY['{"b":1}'::json], point(i, 1)
+        FROM generate_series(1, 30) i; UPDATE t SET w = NULL WHERE a = 3;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()""")
+    before = place.sql("SELECT t::text FROM t ORDER BY 1")
+    declared = {"w": "'{}'", "x": "NULL", "y": "point(1, v)"}
+    change = {**CHANGE, "set": declared, "check": None, "triggers": ["tr"]}
+    checks, result = place.run(change)
+    assert bad(checks) == {}
+    assert result["verified"]["rows"] == 10
+    place.sql("UPDATE t SET w = '{ }' WHERE a = 9")
+    checks, result = place.run(change, action="undo")
+    assert set(bad(checks)) == {"data_update.undone"}
+    assert (result["undo"]["restored"], result["undo"]["counts"]) == (9, {"set columns": 1})
+    place.sql("""UPDATE t SET w = '{"a":  1}', x = ARRAY['{"b":1}'::json], y = point(a, 1) WHERE a = 9""")
+    assert place.sql("SELECT t::text FROM t ORDER BY 1") == before
+
+
 #: SQL beforehand, changes to the change, and what refuses it.
 REFUSALS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "no key": ("CREATE TABLE t (a int, v int, w text)", {}, {"key"}),
@@ -106,6 +127,11 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
         {"key"},
     ),
     "a key that may be late": ("CREATE TABLE t (a int NOT NULL UNIQUE DEFERRABLE, v int, w text)", {}, {"key"}),
+    "a key of an extension's type": (
+        "CREATE EXTENSION citext SCHEMA public; CREATE TABLE t (a citext PRIMARY KEY, v int, w text)",
+        {},
+        {"key"},
+    ),
     "the key itself": ("CREATE TABLE t (v int PRIMARY KEY, w text)", {}, {"key"}),
     "a computed column": (
         "CREATE TABLE t (a int PRIMARY KEY, v int, w text GENERATED ALWAYS AS ('x') STORED)",
@@ -208,6 +234,8 @@ def test_whose_rights(place: Place, platform: Any) -> None:
     reader = {**place.database, "user": postgres["maintenance_user"], "password": postgres["maintenance_password"]}
     plan = engine.plan(place.options(LAST_LOGIN, database=reader))
     assert {each["name"] for each in plan["refusals"]} == {"rights"}
+    with pytest.raises(ConfigurationError, match="or data_update_role, is a superuser"):
+        engine.plan(place.options(LAST_LOGIN, database=superuser, role=place.owner))
     # As somebody who may become the owner, and does.
     platform.sql("superuser", "CREATE ROLE some_member LOGIN PASSWORD 'a word' NOINHERIT")
     try:
@@ -217,6 +245,10 @@ def test_whose_rights(place: Place, platform: Any) -> None:
         assert {each["name"] for each in plan["refusals"]} == {"rights"}
         checks, _ = place.run(LAST_LOGIN, database=member, role=place.owner)
         assert bad(checks) == {}
+        # Or as one who may become a superuser.
+        platform.sql("superuser", f"GRANT {quoted(postgres['superuser'])} TO some_member")
+        with pytest.raises(ConfigurationError, match="or data_update_role, is a superuser"):
+            engine.plan(place.options(LAST_LOGIN, database=member, role=postgres["superuser"]))
     finally:
         platform.sql("superuser", "DROP ROLE some_member")
     # Before-images are nobody else's to read or to write.

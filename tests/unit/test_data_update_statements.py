@@ -8,7 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.book import state_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.findings import broken_off
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.options import CHANGE_SPEC, checked
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.session import rechecks_tid
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.statements import prepared
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -196,3 +199,39 @@ def test_what_no_type_can_tell(change: dict[str, Any], message: str) -> None:
     ):
         with pytest.raises(ConfigurationError, match=f"data_update_{name} is"):
             checked({**options, name: wrong, "change": whole})
+
+
+@pytest.mark.parametrize(
+    ("version", "rechecks"),
+    [
+        (120022, False),
+        (130022, False),
+        (130023, True),
+        (140019, False),
+        (150014, False),
+        (150018, True),
+        (160011, True),
+        (170006, False),
+        (180000, False),
+        (180001, True),
+        (190000, True),
+    ],
+)
+def test_which_server_looks_again_at_a_row_that_it_waited_for(version: int, rechecks: bool) -> None:
+    assert rechecks_tid(version) is rechecks
+
+
+def test_what_could_not_be_read_is_not_nothing() -> None:
+    assert state_of(None, False, False) == "Nothing was changed."
+    for changed in (False, True):
+        assert "could not be read" in state_of(None, changed, True)
+    assert "could not be read" in state_of(None, True, False)
+
+
+def test_a_run_that_gave_no_result_has_an_end_in_the_ledger() -> None:
+    options = {"action": "purge", "change": {"id": "c", "reason": "r"}, "storage": {"secret_key": "s"}}
+    found = broken_off(options, "The data-update's process was killed.", "BackupError")
+    assert (found["state"], found["worst_status"], found["changed"]) == ("ended", "critical", None)
+    assert found["problem"] == "The data-update's process was killed."
+    assert broken_off(options, "m", "DatabaseError")["worst_status"] == "unknown"
+    assert "storage" not in found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._data_update.findings import failure, findings, intent, planned
+from ..module_utils._data_update.findings import broken_off, failure, findings, intent, planned
 from ..module_utils._data_update.options import SPEC
 from ..module_utils._data_update.statements import prepared
 from ..module_utils._work.job import DATA_UPDATE
@@ -36,7 +36,11 @@ class ActionModule(JobAction):
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)
-            return Findings(*failure(error.message, error.remedy, kind, started_at), extra={"updated": False})
+            extra: dict[str, Any] = {"updated": False}
+            if not self._task.check_mode:
+                # The ledger has a record that it began, which must not stay without its end.
+                extra["data_update"] = broken_off(args, error.message, kind)
+            return Findings(*failure(error.message, error.remedy, kind, started_at), extra=extra)
         checks, actions, summary = findings(result, started_at)
         extra = {"data_update": summary, "updated": not result["problem"] and not result["refusals"]}
         return Findings(checks, actions, changed=result["changed"], extra=extra)

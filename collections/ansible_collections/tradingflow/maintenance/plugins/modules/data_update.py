@@ -247,7 +247,7 @@ EXAMPLES = r"""
 RETURN = r"""
 data_update:
   description: What the ledger keeps.
-  returned: when it was begun or refused, not in check mode
+  returned: not in check mode
   type: dict
   contains:
     state:

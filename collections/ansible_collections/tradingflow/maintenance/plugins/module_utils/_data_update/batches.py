@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ..database import OURS as COMMENT
 from ..database import quoted
@@ -153,14 +153,11 @@ FROM tradingflow_changed"""
 
     def altered(self, number: int) -> str:
         """How many rows of a batch are not as it left them, or changed otherwise too. Parameter: batch."""
-        other = " OR ".join(
-            f"{quoted(self._table.name)}.{quoted(column)} IS DISTINCT FROM tradingflow_i.after_{place}"
-            for place, column in enumerate(self._set, 1)
-        )
+        as_left = _identical(quoted(self._table.name), list(self._set), "tradingflow_i.after")
         return _parametrised(
             f"SELECT count(*) FROM {images(number)} tradingflow_i LEFT JOIN {self._table.sql}"
             f" ON {self._same_key('tradingflow_i')} WHERE tradingflow_i.batch = ${_MARK}:batch$"
-            f" AND ({self._rest()} IS DISTINCT FROM tradingflow_i.rest OR {other})"
+            f" AND ({self._rest()} IS DISTINCT FROM tradingflow_i.rest OR NOT {as_left})"
         )
 
     def left(self, number: int) -> str:
@@ -197,26 +194,20 @@ def undo(table: Table, update: Dict[str, Any]) -> str:
     """
     key, columns = update["key_columns"], list(enumerate(update["set_columns"], 1))
     name = quoted(table.name)
-
-    def matches(alias: str) -> str:
-        return " AND ".join(
-            f"{name}.{quoted(each['name'])}{_collate(each)} = {alias}.key_{place}" for place, each in enumerate(key, 1)
-        )
-
-    same = " AND ".join(
-        f"{name}.{quoted(column)} IS NOT DISTINCT FROM tradingflow_i.after_{place}" for place, column in columns
-    )
+    same = _identical(name, update["set_columns"], "tradingflow_i.after")
+    back = _identical(name, update["set_columns"], "tradingflow_f.before")
     keys = [f"key_{place}" for place in range(1, len(key) + 1)]
     both = " AND ".join(f"tradingflow_f.{each} = tradingflow_i.{each}" for each in keys)
     return _parametrised(f"""WITH tradingflow_i AS MATERIALIZED (
   SELECT * FROM {images(update["number"])} WHERE batch = ${_MARK}:batch$
 ), tradingflow_f AS MATERIALIZED (
-  SELECT tradingflow_i.*, ({same}) AS tradingflow_same,
+  SELECT tradingflow_i.*, {same} AS tradingflow_same,
     {name}.xmin = ${_MARK}:xid$::xid8::xid AS tradingflow_ours {COMMENT}
-  FROM {table.sql} JOIN tradingflow_i ON {matches("tradingflow_i")} FOR NO KEY UPDATE OF {name}
+  FROM {table.sql} JOIN tradingflow_i ON {_matches(table, update, "tradingflow_i")} FOR NO KEY UPDATE OF {name}
 ), tradingflow_restored AS (
   UPDATE {table.sql} SET {", ".join(f"{quoted(column)} = tradingflow_f.before_{place}" for place, column in columns)}
-  FROM tradingflow_f WHERE {matches("tradingflow_f")} AND tradingflow_same AND tradingflow_ours RETURNING 1
+  FROM tradingflow_f WHERE {_matches(table, update, "tradingflow_f")} AND tradingflow_same AND tradingflow_ours
+  RETURNING {back} AS tradingflow_back
 ), tradingflow_alone AS (
   INSERT INTO {SCHEMA}.left_alone SELECT ${_MARK}:number$, ${_MARK}:batch$,
     ARRAY[{", ".join(f"tradingflow_i.{each}::text" for each in keys)}],
@@ -224,9 +215,34 @@ def undo(table: Table, update: Dict[str, Any]) -> str:
   FROM tradingflow_i LEFT JOIN tradingflow_f ON {both}
   WHERE tradingflow_same IS NULL OR NOT (tradingflow_same AND tradingflow_ours) RETURNING 1
 )
-SELECT (SELECT count(*) FROM tradingflow_restored), (SELECT count(*) FROM tradingflow_alone),
+SELECT (SELECT count(*) FROM tradingflow_restored WHERE tradingflow_back), (SELECT count(*) FROM tradingflow_alone),
   (SELECT count(*) FROM tradingflow_f WHERE tradingflow_same AND tradingflow_ours),
   (SELECT count(*) FROM tradingflow_i)""")
+
+
+def not_put_back(table: Table, update: Dict[str, Any]) -> str:
+    """How many rows of an undone batch are not as before, those left alone not counted. Parameters: batch, number."""
+    name, places = quoted(table.name), range(1, len(update["key_columns"]) + 1)
+    keys = [f"{name}.{quoted(each['name'])}" for each in update["key_columns"]]
+    return _parametrised(f"""SELECT count(*) FROM {images(update["number"])} tradingflow_i LEFT JOIN {table.sql}
+  ON {_matches(table, update, "tradingflow_i")} WHERE tradingflow_i.batch = ${_MARK}:batch$ AND NOT EXISTS (
+    SELECT FROM {SCHEMA}.left_alone l WHERE l.update_number = ${_MARK}:number$ AND l.batch = tradingflow_i.batch
+    AND l.key = ARRAY[{", ".join(f"tradingflow_i.key_{place}::text" for place in places)}])
+  AND ({keys[0]} IS NULL OR NOT {_identical(name, update["set_columns"], "tradingflow_i.before")})""")
+
+
+def _matches(table: Table, update: Dict[str, Any], alias: str) -> str:
+    return " AND ".join(
+        f"{quoted(table.name)}.{quoted(each['name'])}{_collate(each)} = {alias}.key_{place}"
+        for place, each in enumerate(update["key_columns"], 1)
+    )
+
+
+def _identical(name: str, columns: List[str], image: str) -> str:
+    """Whether a row's columns are those of an image, byte by byte: not every type has an equality, such as json."""
+    values = ", ".join(f"{name}.{quoted(column)}" for column in columns)
+    images_ = ", ".join(f"{image}_{place}" for place in range(1, len(columns) + 1))
+    return f"pg_catalog.record_image_eq(ROW({values}), ROW({images_}))"
 
 
 def _collate(key: Dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional
 
 from ..database import quoted
 from ..errors import DataUpdateError
+from ..words import plural
 from .session import Session
 from .table import Table
 
@@ -88,6 +89,13 @@ class Book:
         found = self._session.rows(f"{_SELECT} WHERE change = %s ORDER BY number DESC LIMIT 1", (change,))
         return _as_update(found[0]) if found else None
 
+    def known(self, change: str) -> Dict[str, Any]:
+        """The newest update of a change, which there must be."""
+        update = self.newest(change)
+        if update is None:
+            raise DataUpdateError("What was written down about this update is gone.", "Find out who removed it.")
+        return update
+
     def all(self) -> List[Dict[str, Any]]:
         """All updates, oldest first."""
         return [_as_update(row) for row in self._session.rows(f"{_SELECT} ORDER BY number")] if self.exists() else []
@@ -135,6 +143,12 @@ class Book:
         """Changes fields of an update."""
         text = ", ".join(f"{name} = %s" for name in values)
         self._session.rows(f"UPDATE {SCHEMA}.updates SET {text} WHERE number = %s", (*values.values(), number))
+
+    def end(self, number: int, state: str) -> None:
+        """Writes down that an update has ended."""
+        self._session.rows(
+            f"UPDATE {SCHEMA}.updates SET state = %s, ended_at = clock_timestamp() WHERE number = %s", (state, number)
+        )
 
     def add_batch(self, number: int, batch: int, rows: int, last: List[str], seconds: float) -> None:
         """Writes a batch down, in its transaction, and moves the cursor behind its last key."""
@@ -196,3 +210,32 @@ def images(number: int) -> str:
 
 def _as_update(row: Any) -> Dict[str, Any]:
     return dict(zip(_FIELDS, row))  # noqa: B905 Python 3.9
+
+
+def result_of(update: Dict[str, Any]) -> Dict[str, Any]:
+    """An update for the report."""
+    names: List[str] = ["number", "change", "digest", "state", "planned", "rows", "batches", "restored", "began_at"]
+    return {name: update[name] for name in [*names, "ended_at", "cursor", "bound", "problem", "recovery_point"]}
+
+
+def state_of(update: Optional[Dict[str, Any]], changed: bool, unread: bool) -> str:
+    """In words, how far an update is.
+
+    :param update: of result_of, and left_alone; None when there is none
+    :param changed: whether this run changed something, or may have
+    :param unread: the book could not be read
+    """
+    if unread or (update is None and changed):
+        return "How far it is could not be read; it goes on from there when it is run again."
+    if update is None or (not changed and update["state"] in (DONE, UNDONE)):
+        return "Nothing was changed."
+    rows, state = plural(update["rows"], "row"), update["state"]
+    if state == RUNNING:
+        return f"{rows} of about {update['planned']} are changed, and stay so: run it again to go on, or undo it."
+    if state == UNDOING:
+        return f"Of {rows} {update['restored']} are put back: run it again to go on."
+    if state == UNDONE:
+        left = sum(update["left_alone"]["counts"].values())
+        text = f"It was undone: {update['restored']} of {rows} are as they were"
+        return f"{text}, and {left} that others changed since were left alone." if left else f"{text}."
+    return f"It is done: {rows} are changed."

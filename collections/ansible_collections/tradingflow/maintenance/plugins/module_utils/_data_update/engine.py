@@ -67,7 +67,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         if options["action"] == PURGE:
             result = _common(options, session)
             result.update(purge.looked(options, session, result["database"]))
-            result.update(_nothing_done())
+            result.update(_nothing_done(), gone=[])
             if result["wanted"] and not result["refusals"]:
                 purge.carried_out(options, session, result)
         else:
@@ -96,7 +96,7 @@ def _nothing_done() -> Dict[str, Any]:
         "problem": None,
         "recovery_point": None,
     }
-    return {**empty, "changed": False, "holder": None, "update_after": None, "attempts": 0}
+    return {**empty, "changed": False, "holder": None, "update_after": None, "unread": False, "attempts": 0}
 
 
 def _common(options: Dict[str, Any], session: Session) -> Dict[str, Any]:
@@ -221,7 +221,7 @@ class _Looked:
         moment = update["moment"] if update is not None and update["state"] == RUNNING else None
         statements = Statements(self.table, self.prepared, moment)
         result["sql"] = statements.shown(update["number"] if moment and update else 0)
-        result["invariants"] = self._invariants(statements)
+        result["invariants"] = self._invariants(statements, begun=bool(moment))
         if moment and update is not None:
             if update["digest"] != digest:
                 self._refuse(
@@ -261,12 +261,13 @@ class _Looked:
                 "If that is meant, say so in the change: whole_table: true.",
             )
 
-    def _invariants(self, statements: Statements) -> Dict[str, Optional[str]]:
+    def _invariants(self, statements: Statements, begun: bool) -> Dict[str, Optional[str]]:
+        """Their values now. In the middle of an update those need not hold that are for before and afterwards."""
         found = {}
         for each in self._change["invariants"]:
             value = invariant(self._session, statements, self.prepared, each["name"])
             found[each["name"]] = value
-            if each["equals"] is not None and value != each["equals"]:
+            if not begun and each["equals"] is not None and value != each["equals"]:
                 self._refuse(
                     f"invariant:{each['name']}",
                     f"The invariant {each['name']} does not hold before: it is {value}, not {each['equals']}.",

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import human, plural, span
+from .book import UNDOING, UNDONE
 from .options import PURGE
 
 #: What ended it, when it was no fault of the change: then nothing is known of it.
@@ -63,7 +64,8 @@ def intent(plan: Dict[str, Any]) -> Dict[str, Any]:
         "table": (plan["table"] or {}).get("name"),
         "sql": plan.get("sql"),
         "rows": plan.get("count"),
-        "purged": [each["number"] for each in plan.get("go", [])],
+        # A plan says which would go, a result which went.
+        "purged": plan["gone"] if "gone" in plan else [each["number"] for each in plan.get("go", [])],
     }
 
 
@@ -83,6 +85,20 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "recovery_point": (result["recovery_point"] or {}).get("id") or after.get("recovery_point"),
         "waits": result["waits"],
         "seconds": result["seconds"],
+    }
+
+
+def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, Any]:
+    """What the ledger keeps of a data update that gave no result: whether it changed anything is not known."""
+    return {
+        "state": "ended",
+        "action": options["action"],
+        "change": options["change"]["id"],
+        "reason": options["change"]["reason"],
+        "digest": options.get("expected_digest"),
+        "worst_status": UNKNOWN if kind in NOT_ITS_FAULT else CRITICAL,
+        "changed": None,
+        "problem": message,
     }
 
 
@@ -120,7 +136,7 @@ def _would(plan: Dict[str, Any]) -> str:
 
 def _did(result: Dict[str, Any]) -> str:
     if result["action"] == PURGE:
-        return f"The before-images of {plural(len(result['go']), 'update')} are gone."
+        return f"The before-images of {plural(len(result['gone']), 'update')} are gone."
     after, seconds = result["update_after"] or {}, span(result["seconds"])
     if result["undo"]:
         return f"{plural(result['undo']['restored'], 'row')} put back in {seconds}."
@@ -185,14 +201,20 @@ def _rows(result: Dict[str, Any]) -> List[Check]:
     if result["action"] == PURGE or result["nothing"]:
         return []
     id, title = "data_update.rows", "Rows changed"
+    if after is None and not (result["unread"] or result["changed"]):
+        return [Check(id, title, OK, 0, message="No row: nothing was begun.")]
     if after is None:
         return [unknown(id, title, "How far the update is could not be read.", "Run it again: it goes on from there.")]
     text = (
         f"{plural(after['rows'], 'row')} in {plural(after['batches'], 'batch', 'batches')} since {after['began_at']}."
     )
-    if result["update"] and result["update"]["rows"] and not result["going_back"]:
+    stands = after["rows"]
+    if after["state"] in (UNDOING, UNDONE):
+        stands -= after["restored"]
+        text += f" {plural(after['restored'], 'row')} of them put back."
+    elif result["update"] and result["update"]["rows"] and result["update"]["number"] == after["number"]:
         text += f" {plural(result['update']['rows'], 'row')} of them by an earlier run."
-    return [Check(id, title, OK, after["rows"], message=text, details={"update": after})]
+    return [Check(id, title, OK, stands, message=text, details={"update": after})]
 
 
 def _verified(result: Dict[str, Any]) -> List[Check]:

@@ -11,11 +11,12 @@ from typing import Any, Dict, List
 
 from .._recovery_points.fetch import choose
 from .._recovery_points.recent import created
-from .._work.job import DATA_UPDATE
+from .._work.job import DATA_UPDATE, described
 from ..errors import ConfigurationError, RestoreError
 from ..storage import client
+from ..words import plural
 from .book import DONE, UNDONE, Book, images
-from .session import Session
+from .session import Session, StatementError
 
 
 def looked(options: Dict[str, Any], session: Session, database: Dict[str, Any]) -> Dict[str, Any]:
@@ -104,20 +105,36 @@ def _iso(text: str) -> str:
 
 
 def carried_out(options: Dict[str, Any], session: Session, result: Dict[str, Any]) -> None:
-    """Drops the tables of those that may go, each in a transaction of its own, and says so in our book."""
+    """Drops the tables of those that may go, each in a transaction of its own, and says so in our book.
+
+    The numbers of those that went are in the result; what ended it early is its problem.
+    """
     book = Book(session)
+    gone = result["gone"] = []
     for entry in result["go"]:
-        session.begin(options["lock_timeout"], options["statement_timeout"])
+        dropped = False
         try:
+            session.begin(options["lock_timeout"], options["statement_timeout"])
             update = book.locked(entry["number"])
             if update["state"] == entry["state"] and update["ended_at"] == entry["ended_at"]:
+                dropped = True
                 session.rows(f"DROP TABLE {images(entry['number'])}")
                 session.rows(
                     "UPDATE tradingflow_data_update.updates SET purged_at = clock_timestamp() WHERE number = %s",
                     (entry["number"],),
                 )
             session.end("COMMIT")
-            result["changed"] = True
+        except StatementError as error:
+            session.roll_back()
+            state = f"Those of {plural(len(gone), 'update')} of {len(result['go'])} are gone."
+            if dropped and error.in_doubt:
+                result["changed"] = True
+                state += f" Whether those of update {entry['number']} are is not known."
+            result["problem"] = {"phase": "purge", **described(error), "state": state}
+            return
         except BaseException:
             session.roll_back()
             raise
+        if dropped:
+            gone.append(entry["number"])
+            result["changed"] = True

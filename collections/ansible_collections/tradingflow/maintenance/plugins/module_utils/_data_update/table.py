@@ -28,7 +28,8 @@ _COLUMNS = """SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.at
   a.attidentity::text, a.attnum, coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attcollation::bigint
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
-#: Unique keys: valid, whole, of plain columns in ascending order, by the types' usual order.
+#: Unique keys: valid, whole, of plain columns in ascending order, by the types' usual order. Of PostgreSQL's own types:
+#: the operators of others, such as citext's, depend on the search_path, and may not be those of the index.
 _KEYS = """SELECT i.indisprimary, ic.relname::text, array_agg(a.attname::text ORDER BY k.place),
   array_agg(CASE WHEN cl.oid IS NULL THEN NULL ELSE quote_ident(cn.nspname) || '.' || quote_ident(cl.collname) END
     ORDER BY k.place),
@@ -43,7 +44,8 @@ LEFT JOIN pg_namespace cn ON cn.oid = cl.collnamespace
 WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate AND i.indpred IS NULL
   AND m.amname = 'btree'
 GROUP BY i.indexrelid, i.indisprimary, ic.relname
-HAVING bool_and(a.attnotnull IS TRUE AND o.opcdefault AND i.indoption[k.place - 1] & 1 = 0)
+HAVING bool_and(a.attnotnull IS TRUE AND o.opcdefault AND o.opcnamespace = 'pg_catalog'::regnamespace
+  AND i.indoption[k.place - 1] & 1 = 0)
 ORDER BY i.indisprimary DESC, count(*), ic.relname"""
 _TRIGGERS = """SELECT DISTINCT t.tgname::text, p.pronamespace::regnamespace::text || '.' || p.proname,
   CASE WHEN t.tgtype & 2 = 2 THEN 'before' ELSE 'after' END, CASE WHEN t.tgtype & 1 = 1 THEN 'row' ELSE 'statement' END,
@@ -195,7 +197,8 @@ class Table:
         if self.key is None:
             self._refuse(
                 "key",
-                f"{self.sql} has no unique key of columns that are never null and that the change does not set.",
+                f"{self.sql} has no unique key of columns that are never null, that the change does not set, and whose"
+                " types are PostgreSQL's own.",
                 "Add one: the rows are changed in batches by their key, and told apart by it when undone.",
             )
         elif not self.collations_ok:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 from .._gates import windows
 from .._work.job import described
 from .._work.progress import Progress
 from ..errors import DataUpdateError, MaintenanceError
 from ..words import plural
-from .batches import Statements, invariant, undo
-from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images
-from .session import BY_KEY, Session, StatementError
+from .batches import Statements, invariant, not_put_back, undo
+from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images, result_of, state_of
+from .options import RUN
+from .session import BY_KEY, Session, StatementError, rechecks_tid
 from .table import Table
 from .throttle import Throttle
 from .timeline import Timeline
@@ -26,6 +27,8 @@ from .timeline import Timeline
 _AGAIN = ("55P03", "40P01", "40001")
 #: Classes that say that the data do not allow the change: then what was done is undone.
 _BREACHES = ("22", "23", "44", "P0")
+#: Why it is undone, when it is no breach.
+_ASKED = "asked for"
 
 
 class BreachError(DataUpdateError):
@@ -61,7 +64,8 @@ class Work:
         self._fingerprint = table.fingerprint()
         self._version = ""
         # Where it must be known who kept rows back, or a row is known by its key only.
-        self._always_lock = bool(table.triggers) or table.kind == "p"
+        version = int(session.value("SELECT current_setting('server_version_num')"))
+        self._always_lock = bool(table.triggers) or table.kind == "p" or not rechecks_tid(version)
         self._lock = False
         self._number = 0
 
@@ -72,7 +76,12 @@ class Work:
             if result["update"] is not None and result["update"]["state"] != UNDONE:
                 self._number = result["update"]["number"]
             if result["going_back"]:
-                self._go_back("asked for")
+                why = _ASKED if self._options["action"] != RUN else result["update"]["problem"]
+                if why != _ASKED:
+                    # An earlier run began to undo it: that this one ends it makes the change no success.
+                    error = BreachError(why, "Correct the change or its data, and plan it anew.")
+                    result["problem"] = {"phase": "undo", **described(error), "state": ""}
+                self._go_back(why)
             else:
                 self._forward()
         except MaintenanceError as error:
@@ -84,15 +93,17 @@ class Work:
             update = self._book.newest(self._change["id"])
             result["update_after"] = update and {**result_of(update), "left_alone": self._book.left_alone(self._number)}
         except MaintenanceError:
-            result["update_after"] = None
+            result["update_after"], result["unread"] = None, True
         if result["problem"]:
-            result["problem"]["state"] = _state(result["update_after"], result["changed"])
+            result["problem"]["state"] = state_of(
+                result["update_after"], result["changed"] or bool(result["undo"]), result["unread"]
+            )
 
     def _forward(self) -> None:
         if not self._number:
             self._progress.phase("begin")
             self._tried(self._begin)
-        self._statements = Statements(self._table, self._prepared, self._update()["moment"])
+        self._statements = Statements(self._table, self._prepared, self._book.known(self._change["id"])["moment"])
         try:
             self._progress.phase("batches")
             while self._more():
@@ -111,12 +122,6 @@ class Work:
             problem["message"] = f"{self._result['problem']['message']} Undoing it ended early: {problem['message']}"
         self._result["problem"] = problem
 
-    def _update(self) -> Dict[str, Any]:
-        update = self._book.newest(self._change["id"])
-        if update is None:
-            raise DataUpdateError("What was written down about this update is gone.", "Find out who removed it.")
-        return update
-
     def _tried(self, once: Callable[[], Any], off: Iterable[str] = ()) -> Any:
         """What a transaction gives, tried again when others were in its way. True says that it changed something.
 
@@ -132,7 +137,7 @@ class Work:
             try:
                 self._session.begin(options["lock_timeout"], options["statement_timeout"], off=off)
                 found = once()
-                self._session.end("COMMIT")
+                self._commit(found)
                 self._result["changed"] = self._result["changed"] or bool(found)
                 self._told(attempt)
                 return found
@@ -161,6 +166,14 @@ class Work:
                 self._progress.tick()
                 time.sleep(0.05)
         raise DataUpdateError("Others change the same rows again and again.", "Run it again when they do less.")
+
+    def _commit(self, found: Any) -> None:
+        try:
+            self._session.end("COMMIT")
+        except StatementError as error:
+            if error.in_doubt:
+                self._result["changed"] = self._result["changed"] or bool(found)
+            raise
 
     def _told(self, attempt: int, error: Optional[Exception] = None) -> None:
         """Puts the transaction that has ended on the timeline."""
@@ -204,13 +217,16 @@ class Work:
     def _more(self) -> bool:
         """One batch; whether there may be another."""
         self._wait()
+        self._within_window()
+        self._progress.tick()
+        return bool(self._tried(self._batch, (*BY_KEY, "enable_hashjoin", "enable_sort")))
+
+    def _within_window(self) -> None:
         ends = self._options.get("window_ends")
         if windows.over(ends):
             raise DataUpdateError(
                 f"The window ended at {ends}.", "Run it again in the next window: it goes on behind the last batch."
             )
-        self._progress.tick()
-        return bool(self._tried(self._batch, (*BY_KEY, "enable_hashjoin", "enable_sort")))
 
     def _wait(self) -> None:
         """Until the throttle lets the next batch begin."""
@@ -312,20 +328,19 @@ class Work:
             "matching_touched": touched,
             "matching_behind_bound": behind,
         }
-        self._book.put(self._number, state=DONE)
-        self._ended()
-
-    def _ended(self) -> None:
-        self._session.rows(
-            "UPDATE tradingflow_data_update.updates SET ended_at = clock_timestamp() WHERE number = %s", (self._number,)
-        )
+        self._book.end(self._number, DONE)
 
     def _go_back(self, why: str) -> None:
-        """Undoes what stands, the last batch first."""
+        """Undoes what stands, the last batch first; after a breach also when the window has ended."""
         self._progress.phase("undo")
         self._tried(lambda: self._turn_round(why))
-        while self._tried(self._undo_batch, BY_KEY):
+        more = True
+        while more:
+            self._wait()
+            if why == _ASKED:
+                self._within_window()
             self._progress.tick()
+            more = bool(self._tried(self._undo_batch, BY_KEY))
 
     def _turn_round(self, why: str) -> None:
         update = self._book.locked(self._number)
@@ -354,14 +369,16 @@ class Work:
         if found is None:
             alone = self._book.left_alone(self._number)
             self._result["undo"] = {"restored": update["restored"], **alone, "why": update["problem"]}
-            self._book.put(self._number, state=UNDONE)
-            self._ended()
+            self._book.end(self._number, UNDONE)
             return False
         batch, xid, rows = found
         self._doing = f"batch {batch} undone, {plural(rows, 'row')}"
-        restored, alone, ours, kept = self._session.rows(
-            undo(self._table, update), {"batch": batch, "xid": xid, "number": self._number}
-        )[0]
+        arguments = {"batch": batch, "xid": xid, "number": self._number}
+        restored, alone, ours, kept = self._session.rows(undo(self._table, update), arguments)[0]
+        if self._table.triggers:
+            # What comes after the statement may change the rows once more.
+            self._session.rows("SET CONSTRAINTS ALL IMMEDIATE")
+            restored = min(restored, ours - self._session.value(not_put_back(self._table, update), arguments))
         if kept != rows or restored != ours or restored + alone != rows:
             raise DataUpdateError(
                 f"Of batch {batch}'s {rows} rows, {restored} would be put back and {alone} left alone: a trigger or"
@@ -376,27 +393,3 @@ class Work:
 def _breach(bad: Any, message: str) -> None:
     if bad:
         raise BreachError(message, "Find out why, and correct the change or its data.")
-
-
-def result_of(update: Dict[str, Any]) -> Dict[str, Any]:
-    """An update for the report."""
-    names: List[str] = ["number", "change", "digest", "state", "planned", "rows", "batches", "restored", "began_at"]
-    return {name: update[name] for name in [*names, "ended_at", "cursor", "bound", "problem", "recovery_point"]}
-
-
-def _state(update: Optional[Dict[str, Any]], changed: bool) -> str:
-    """In words, how far it is."""
-    if not changed and (update is None or update["state"] in (DONE, UNDONE)):
-        return "Nothing was changed."
-    if update is None:
-        return "How far it is could not be read; it goes on from there when it is run again."
-    rows, state = plural(update["rows"], "row"), update["state"]
-    if state == RUNNING:
-        return f"{rows} of about {update['planned']} are changed, and stay so: run it again to go on, or undo it."
-    if state == UNDOING:
-        return f"Of {rows} {update['restored']} are put back: run it again to go on."
-    if state == UNDONE:
-        left = sum(update["left_alone"]["counts"].values())
-        text = f"It was undone: {update['restored']} of {rows} are as they were"
-        return f"{text}, and {left} that others changed since were left alone." if left else f"{text}."
-    return f"It is done: {rows} are changed."
