@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, host, services
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.engine import restarted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.findings import (
     findings,
     planned,
@@ -50,6 +51,10 @@ def row(**values: Any) -> dict[str, Any]:
     return {**made, **values}
 
 
+#: needrestart's answer of a host on which nothing runs old code.
+RUNNING = {"asked": True, "restarted": [], "left": [], "others": [], "newer_kernel": False, "unknown": None}
+
+
 def plan(**values: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "scope": "security",
@@ -69,7 +74,7 @@ def plan(**values: Any) -> dict[str, Any]:
         "locks": [],
         "reboot_pending": None,
         "policy": "none",
-        "needrestart": True,
+        "running": dict(RUNNING),
         "wanted": True,
         "refusals": [],
         **values,
@@ -87,7 +92,7 @@ def ended(**values: Any) -> dict[str, Any]:
         "after": {"openssl:amd64": {"version": "3.0.17-1", "state": "installed"}},
         "unplanned": [],
         "unfinished": [],
-        "services": {"asked": True, "restarted": [], "left": [], "newer_kernel": False, "unknown": None},
+        "services": dict(RUNNING),
         "seconds": 1.0,
         **values,
     }
@@ -213,6 +218,10 @@ def test_a_host_that_is_as_planned() -> None:
         ("patching.services", "unknown", {"unknown": "needrestart is not installed"}),
         ("patching.services", "warning", {"asked": False}),
         ("patching.services", "warning", {"left": ["ssh.service"]}),
+        ("patching.services", "warning", {"others": ["session root @ pts/0"]}),
+        ("patching.reboot", "warning", {"newer_kernel": True}),
+        ("patching.reboot", "warning", {"asked": False, "newer_kernel": None}),
+        ("patching.reboot", "unknown", {"newer_kernel": None}),
         ("patching.restarted:cron.service", "critical", {"restarted": [{"service": "cron.service", "problem": "no"}]}),
     ],
 )
@@ -222,9 +231,49 @@ def test_services_that_run_old_code(id: str, status: str, services: dict[str, An
 
 
 def test_what_cannot_be_known_of_services_is_unknown_in_the_plan() -> None:
-    found = {name: planned(plan(needrestart=name), "2026-11-29T00:00:00Z")[0] for name in (True, False, None)}
-    said = {name: check.status for name, checks in found.items() for check in checks if check.id == "patching.services"}
-    assert said == {True: "ok", False: "unknown", None: "warning"}
+    asked = {"ok": {}, "unknown": {"unknown": "needrestart is not installed."}, "warning": {"asked": False}}
+    for status, values in asked.items():
+        checks, _ = planned(plan(running={**RUNNING, **values}), "2026-11-29T00:00:00Z")
+        assert {check.status for check in checks if check.id == "patching.services"} == {status}
+
+
+@pytest.mark.parametrize(
+    ("id", "status", "running"),
+    [
+        ("patching.services", "warning", {"left": ["cron.service"]}),
+        ("patching.services", "warning", {"others": ["process agent=7"]}),
+        ("patching.services", "unknown", {"unknown": "needrestart failed (1).", "newer_kernel": None}),
+        ("patching.reboot", "warning", {"newer_kernel": True}),
+        ("patching.reboot", "unknown", {"newer_kernel": None}),
+    ],
+)
+def test_old_code_and_an_old_kernel_are_seen_again_when_nothing_is_to_do(
+    id: str, status: str, running: dict[str, Any]
+) -> None:
+    nothing = plan(packages=[], wanted=False, running={**RUNNING, **running})
+    checks, _ = planned(nothing, "2026-11-29T00:00:00Z")
+    assert {check.id: check.status for check in checks}[id] == status
+    assert statuses(ended(**nothing, before={}, after={}, changed=False, services=None))[id] == status
+
+
+def test_what_was_restarted_is_said_also_when_needrestart_fails_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"services": ["a.service", "b.service"], "others": [], "newer_kernel": False}])
+
+    def asked() -> dict[str, Any]:
+        for answer in answers:
+            return answer
+        raise PatchingError("needrestart failed (1)")
+
+    problems = {"a.service": None, "b.service": "systemctl failed (1): b"}
+    monkeypatch.setattr(services, "asked", asked)
+    monkeypatch.setattr(services, "restart", lambda name: {"service": name, "problem": problems[name]})
+    done = restarted({"needrestart": True, "restart": ["?.service"]})
+    result = ended(services=done)
+    said = statuses(result)
+    assert said["patching.restarted:a.service"] == "ok"
+    assert said["patching.restarted:b.service"] == "critical"
+    assert said["patching.services"] == "unknown"
+    assert not well(result)
 
 
 def test_there_is_nothing_to_do() -> None:
@@ -244,8 +293,11 @@ def test_no_way_back_and_a_restart_are_warnings() -> None:
 
 def test_needrestart_is_understood_as_a_whole_or_not_at_all() -> None:
     text = "NEEDRESTART-VER: 3.6\nNEEDRESTART-KCUR: 6.1.0\nNEEDRESTART-KSTA: 3\nNEEDRESTART-SVC: b.service\n"
-    assert services.parsed(text + "NEEDRESTART-SVC: a.service\nNEEDRESTART-SESS: root @ pts/0\n") == {
+    more = "NEEDRESTART-SVC: a.service\nNEEDRESTART-SESS: root @ pts/0\n"
+    more += "NEEDRESTART-PID: agent=7\nNEEDRESTART-CONT: LXC x\n"
+    assert services.parsed(text + more) == {
         "services": ["a.service", "b.service"],
+        "others": ["container LXC x", "process agent=7", "session root @ pts/0"],
         "newer_kernel": True,
     }
     assert services.parsed("NEEDRESTART-VER: 3.6\nNEEDRESTART-KSTA: 0\n")["newer_kernel"] is None

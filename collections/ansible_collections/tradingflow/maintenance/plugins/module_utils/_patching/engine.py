@@ -86,7 +86,8 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "locks": host.locks(ROOT),
         "reboot_pending": host.reboot_pending(ROOT),
         "policy": host.policy(ROOT),
-        "needrestart": services.there() if options["needrestart"] else None,
+        # Also when there is nothing to do: an earlier run's packages may wait for a restart still.
+        "running": services.running(options["needrestart"]),
     }
     found["digest"] = digest_of(found)
     found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours")
@@ -129,21 +130,10 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
 
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:
     """Restarts what may be, once each, after the last package."""
-    if not options["needrestart"]:
-        return {"asked": False, "restarted": [], "left": [], "newer_kernel": None, "unknown": None}
-    try:
-        first = services.asked()
-        done = [services.restart(name) for name in services.chosen(first["services"], options["restart"])]
-        left = services.asked()["services"] if done else first["services"]
-    except PatchingError as error:
-        return {"asked": True, "restarted": [], "left": [], "newer_kernel": None, "unknown": error.message}
-    return {
-        "asked": True,
-        "restarted": done,
-        "left": left,
-        "newer_kernel": first["newer_kernel"],
-        "unknown": None,
-    }
+    first = services.running(options["needrestart"])
+    done = [services.restart(name) for name in services.chosen(first["left"], options["restart"])]
+    # What became of them is said also when needrestart does not answer a second time.
+    return {**(services.running(True) if done else first), "restarted": done}
 
 
 def versions(of: Dict[str, Dict[str, str]], rows: List[Dict[str, Any]]) -> Dict[str, Optional[Dict[str, str]]]:

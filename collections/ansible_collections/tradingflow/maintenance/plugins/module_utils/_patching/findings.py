@@ -32,7 +32,9 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     """Checks and the action of a host that was patched, and what the ledger keeps of it."""
     checks = _plan(result)
     begun = not result["refusals"] and result["wanted"]
-    if begun:
+    if not begun:
+        checks.append(_services_known(result))
+    else:
         checks += [_applied(result), _unplanned(result), *_problem(result), *_services(result)]
     bad = [check for check in checks if check.status not in (OK, WARNING)]
     if not result["wanted"] and not bad:
@@ -203,19 +205,47 @@ def _reboot(plan: Dict[str, Any]) -> Check:
     if plan["reboot"]:
         text = f"With {', '.join(plan['reboot'])} the host is to be restarted."
         return Check(id, title, WARNING, True, message=text, remedy=remedy)
-    return Check(id, title, OK, False, message="The host does not ask for a restart.", source="/run/reboot-required")
+    running = plan.get("services") or plan["running"]
+    if not running["asked"]:
+        text = "Whether a newer kernel waits for a restart is not asked (patching_needrestart)."
+        return Check(id, title, WARNING, None, message=text, remedy="Compare uname -r with the newest kernel in /boot.")
+    if running["newer_kernel"] is None:
+        why = running["unknown"] or "needrestart cannot say."
+        text = f"Whether a newer kernel waits for a restart is not known: {why}"
+        return unknown(id, title, text, "Compare uname -r with the newest kernel in /boot.")
+    if running["newer_kernel"]:
+        text = "The host runs an older kernel than the newest that is installed."
+        return Check(id, title, WARNING, True, message=text, remedy=remedy, source="needrestart")
+    return Check(id, title, OK, False, message="The host does not ask for a restart.", source="needrestart")
 
 
 def _services_known(plan: Dict[str, Any]) -> Check:
-    id, title = "patching.services", "Services on old code"
-    if plan["needrestart"] is None:
+    """What runs old code before anything is done."""
+    id, title, running = "patching.services", "Services on old code", plan["running"]
+    if not running["asked"]:
         return _not_asked(id, title)
-    if not plan["needrestart"]:
-        text = "Which services will run old code cannot be known: needrestart is not installed."
-        return unknown(id, title, text, "Install the package needrestart, or set patching_needrestart to false.")
-    named = ", ".join(plan["restart"]) or "none: patching_restart names those that may be"
-    text = f"needrestart says afterwards which run old code. Restarted are {named}."
-    return Check(id, title, OK, True, message=text)
+    if running["unknown"]:
+        text = f"Which services run old code cannot be known: {running['unknown']}"
+        return unknown(id, title, text, "Install needrestart, or see what needrestart -b says.")
+    check = _old_code(running)
+    if plan["wanted"] and not plan["refusals"]:
+        named = ", ".join(plan["restart"]) or "none: patching_restart names those that may be"
+        check.message += f" It is asked again afterwards. Restarted are {named}."
+    return check
+
+
+def _old_code(running: Dict[str, Any]) -> Check:
+    """By needrestart's word."""
+    id, title, left = "patching.services", "Services on old code", [*running["left"], *running["others"]]
+    if not left:
+        return Check(id, title, OK, 0, message="No service runs old code, by needrestart's word.")
+    more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+    text = f"Still run old code: {', '.join(left[:10])}{more}."
+    remedy = (
+        "Restart them in a window, or name services in patching_restart for the next patches. Sessions: log in anew."
+    )
+    details = {"services": running["left"], "others": running["others"]}
+    return Check(id, title, WARNING, len(left), message=text, remedy=remedy, details=details)
 
 
 def _not_asked(id: str, title: str) -> Check:
@@ -260,8 +290,6 @@ def _services(result: Dict[str, Any]) -> List[Check]:
         return [unknown(id, title, "Not asked, as the patches did not end well.", "Put that right first.")]
     if not services["asked"]:
         return [_not_asked(id, title)]
-    if services["unknown"]:
-        return [unknown(id, title, services["unknown"], "Until then, restart by hand what the patches concern.")]
     checks = []
     for each in services["restarted"]:
         if each["problem"]:
@@ -273,9 +301,9 @@ def _services(result: Dict[str, Any]) -> List[Check]:
         else:
             text = f"{each['service']} was restarted, once, and is active."
             checks.append(Check(f"patching.restarted:{each['service']}", "Service", OK, True, message=text))
-    left = services["left"]
-    if left:
-        text = f"Still run old code: {', '.join(left[:10])}."
-        remedy = "Restart them in a window, or name them in patching_restart."
-        return [*checks, Check(id, title, WARNING, len(left), message=text, remedy=remedy, details={"services": left})]
-    return [*checks, Check(id, title, OK, 0, message="No service runs old code, by needrestart's word.")]
+    if services["unknown"]:
+        return [
+            *checks,
+            unknown(id, title, services["unknown"], "Until then, restart by hand what the patches concern."),
+        ]
+    return [*checks, _old_code(services)]

@@ -19,16 +19,19 @@ _KEYS = {
     *("VER", "KCUR", "KEXP", "KSTA", "SVC", "SESS", "CONT", "PID", "UCSTA", "UCCUR", "UCEXP"),
     *("VM", "USER"),
 }
+#: What runs old code and is no service.
+_OTHERS = {"SESS": "session", "CONT": "container", "PID": "process", "VM": "virtual machine", "USER": "user"}
 #: NEEDRESTART-KSTA: unknown, no newer kernel, one of the same ABI, a newer one.
 _KERNELS = {"0": None, "1": False, "2": True, "3": True}
 
 
 def parsed(text: str) -> Dict[str, Any]:
-    """services, and whether a newer kernel waits for a restart (None when needrestart does not know).
+    """What runs old code, services and others, and whether a newer kernel waits (None: needrestart does not know).
 
     :raises PatchingError: it says something that is not known here
     """
     services: List[str] = []
+    others: List[str] = []
     kernel: Optional[bool] = None
     version = ""
     for line in text.splitlines():
@@ -43,9 +46,11 @@ def parsed(text: str) -> Dict[str, Any]:
             services.append(value)
         elif name == "KSTA":
             kernel = _KERNELS[value]
+        elif name in _OTHERS:
+            others.append(f"{_OTHERS[name]} {value}")
     if not version:
         raise PatchingError("needrestart gives no answer", "Run needrestart -b by hand.")
-    return {"services": sorted(set(services)), "newer_kernel": kernel}
+    return {"services": sorted(set(services)), "others": sorted(set(others)), "newer_kernel": kernel}
 
 
 def there() -> bool:
@@ -76,6 +81,19 @@ def asked() -> Dict[str, Any]:
     if done.returncode:
         raise PatchingError(f"needrestart failed ({done.returncode})", "Run needrestart -b by hand.")
     return parsed(done.stdout.decode("utf-8", "replace"))
+
+
+def running(wanted: bool) -> Dict[str, Any]:
+    """What runs old code as it is, or why that is not known; nothing on the host changes."""
+    found: Dict[str, Any] = {"asked": wanted, "restarted": [], "left": [], "others": []}
+    found.update(newer_kernel=None, unknown=None)
+    if wanted:
+        try:
+            said = asked()
+            found.update(left=said["services"], others=said["others"], newer_kernel=said["newer_kernel"])
+        except PatchingError as error:
+            found["unknown"] = error.message
+    return found
 
 
 def chosen(services: List[str], patterns: List[str]) -> List[str]:
