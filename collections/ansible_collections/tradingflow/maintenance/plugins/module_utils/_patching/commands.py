@@ -81,7 +81,7 @@ def run(arguments: List[str]) -> str:
     try:
         # Into a file: a pipe that nobody reads any more would end it.
         with tempfile.TemporaryFile() as output:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 arguments,
                 env=ENVIRONMENT,
                 cwd="/",
@@ -89,17 +89,34 @@ def run(arguments: List[str]) -> str:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                check=False,
             )
+            code = ended(process)
             output.seek(0)
             said = output.read().decode("utf-8", "replace")
     except OSError as error:
         raise PatchingError(
             f"{arguments[0]} cannot be run: {error}", "Install it, or look at its permissions."
         ) from None
-    if done.returncode:
-        raise PatchingError(f"{os.path.basename(arguments[0])} failed ({done.returncode}): {end_of(said)}")
+    if code:
+        raise PatchingError(f"{os.path.basename(arguments[0])} failed ({code}): {end_of(said)}")
     return said
+
+
+def ended(process: "subprocess.Popen[bytes]") -> int:
+    """A program's exit code. Ctrl-C waits for it, too: subprocess.run would kill it, and we would take its files away.
+
+    :raises KeyboardInterrupt: once it has ended
+    """
+    interrupt = None
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+    return code
 
 
 def end_of(said: str) -> str:
