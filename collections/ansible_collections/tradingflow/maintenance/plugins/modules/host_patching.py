@@ -68,7 +68,7 @@ options:
   restart:
     description:
       - Units that may be restarted when needrestart names them, as shell patterns such as C(cron.service). Others are
-        only reported.
+        only reported. A pattern that matches every service is refused.
     type: list
     elements: str
     default: []

@@ -56,6 +56,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     """See plan."""
     if os.geteuid() != 0:
         raise PatchingError("Only root may ask apt and change packages.", "Set ansible_become, or run with -b.")
+    services.check(options["restart"])
     apt()
     commands.update(where)
     solver = Solver(options, where.lists, where.cache)

@@ -124,13 +124,22 @@ def _plan(plan: Dict[str, Any]) -> List[Check]:
     rows, source = plan["packages"], "apt's solver on the host"
     count = plural(len(rows), "package")
     text = f"{count}, {size(plan['download'])} to download. The plan is {plan['digest']}." if rows else "Nothing newer."
-    checks = [Check("patching.packages", "Packages to patch", OK, len(rows), message=text, source=source)]
+    if plan["broken"]:
+        # The solver was not asked: that it names nothing says nothing.
+        text, remedy = "Not planned: the dependencies of what is installed are not met.", "Repair that first."
+        checks = [
+            unknown("patching.packages", "Packages to patch", text, remedy),
+            unknown("patching.kept", "Packages kept", text, remedy),
+        ]
+    else:
+        checks = [Check("patching.packages", "Packages to patch", OK, len(rows), message=text, source=source)]
+        checks.append(_kept(plan))
     checks += [
         Check(f"patching.refused:{each['name']}", "Patching refused", CRITICAL, False, message=each["message"], **rest)
         for each in plan["refusals"]
         for rest in [{"remedy": each["remedy"]}]
     ]
-    checks += [_kept(plan), *_conffiles(plan), *_half_done(plan), *_space(plan), *_back(plan), _reboot(plan)]
+    checks += [*_conffiles(plan), *_half_done(plan), *_space(plan), *_back(plan), _reboot(plan)]
     return checks
 
 

@@ -11,7 +11,7 @@ import subprocess
 from fnmatch import fnmatchcase
 from typing import Any, Dict, List, Optional
 
-from ..errors import PatchingError
+from ..errors import ConfigurationError, PatchingError
 from . import commands
 
 #: What needrestart -b says; a key that is none of these makes its answer unknown.
@@ -81,6 +81,20 @@ def asked() -> Dict[str, Any]:
     if done.returncode:
         raise PatchingError(f"needrestart failed ({done.returncode})", "Run needrestart -b by hand.")
     return parsed(done.stdout.decode("utf-8", "replace"))
+
+
+def check(patterns: List[str]) -> None:
+    """That services are named, not all of them allowed.
+
+    :raises ConfigurationError: a pattern matches any service
+    """
+    for pattern in patterns:
+        # No unit has this name.
+        if fnmatchcase("\N{REPLACEMENT CHARACTER}.service", pattern):
+            raise ConfigurationError(
+                f"patching_restart allows every service to be restarted: {pattern!r}.",
+                "Name the units that may be restarted, such as cron.service, and none that trades.",
+            )
 
 
 def running(wanted: bool) -> Dict[str, Any]:
