@@ -108,3 +108,31 @@ def test_what_an_autocommit_block_commits_before_the_revision_is_done() -> None:
         for row in review.sheet([{"revision": "r", "sql": sql}], facts, limits, lambda sql: [])["rows"]
     ]
     assert found == [("mixed-with-autocommit", "ALTER TABLE t ADD b int")]
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "after", "verdict"),
+    [
+        ("UPDATE positions SET qty = qty * 10", "CREATE INDEX CONCURRENTLY i ON t (a)", "", "refuse"),
+        ("", "CREATE INDEX CONCURRENTLY i ON t (a); UPDATE t SET a = a + 1", "", "refuse"),
+        ("", "UPDATE t SET a = a + 1", "", "refuse"),
+        (
+            "WITH old AS (DELETE FROM t RETURNING a) SELECT count(*) FROM old",
+            "REINDEX TABLE CONCURRENTLY t",
+            "",
+            "refuse",
+        ),
+        ("ALTER TABLE t ALTER a TYPE bigint USING a * 10", "VACUUM t", "", "refuse"),
+        ("ALTER TABLE t ADD b int", "VACUUM t", "", "only in a window"),
+        ("SELECT 'UPDATE t'", "VACUUM t", "", "only in a window"),
+        # This commits with the revision itself.
+        ("", "CREATE INDEX CONCURRENTLY i ON t (a)", "UPDATE t SET a = a + 1", None),
+        ("UPDATE t SET a = a + 1", "", "", None),
+    ],
+)
+def test_rows_that_a_second_run_would_change_again(before: str, inside: str, after: str, verdict: str | None) -> None:
+    sql = f"BEGIN; {before}; COMMIT; {inside}; BEGIN; {after}; UPDATE alembic_version SET version_num = 'x'; COMMIT;"
+    limits = {"small_bytes": 1, "large_bytes": 2, "busy_writes": 1.0, "long_transaction": 60.0}
+    facts = {"tables": [], "longest_transaction_seconds": 0.0}
+    found = review.sheet([{"revision": "r", "sql": sql}], facts, limits, lambda sql: [])["rows"]
+    assert [row["verdict"] for row in found] == ([verdict] if verdict else [])

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, rows
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, outcome, rows
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.project import Answers
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import recent
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import Chosen
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
@@ -61,6 +62,56 @@ def test_whose_change_it_was(before: Any, after: Any, events: list[dict[str, Any
 
 def test_alembics_own_table_is_not_compared() -> None:
     assert not any(rows.compare({("s", "alembic_version"): ENTRY}, {}, []).values())
+
+
+DIED = {"event": "error", "kind": "OperationalError", "message": "deadlock detected", "code": "40P01"}
+BEGIN = {"event": "begin", "autocommit": True}
+
+
+def outside(sql: str, tag: str | None, number: int = 1) -> list[dict[str, Any]]:
+    begun = {"event": "statement", "number": number, "sql": sql, "autocommit": True}
+    return (
+        [begun] if tag is None else [begun, {"event": "done", "number": number, "seconds": 0.1, "tag": tag, "rows": 1}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "kept"),
+    [
+        (
+            [
+                commit("t", "AccessShareLock", written=True),
+                BEGIN,
+                *outside("CREATE INDEX CONCURRENTLY i ON t (a)", None),
+            ],
+            1,
+        ),
+        # The server may count nothing.
+        ([commit("t", "RowExclusiveLock"), BEGIN], 1),
+        ([commit("t", "AccessExclusiveLock"), BEGIN], 1),
+        ([commit("alembic_version", "RowExclusiveLock", written=True), BEGIN], 0),
+        ([commit("t", "AccessShareLock"), BEGIN], 0),
+        # The commit was what failed.
+        ([commit("t", "RowExclusiveLock", written=True), {"event": "rollback"}], 0),
+        (outside("UPDATE t SET a = a * 10", "UPDATE 3"), 1),
+        (outside("CREATE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX"), 0),
+        (outside("UPDATE t SET a = a * 10; SET x = 1", "SET"), 1),
+        (outside("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", "ALTER TABLE"), 0),
+        (outside("ALTER TABLE ONLY t VALIDATE CONSTRAINT c", "ALTER TABLE"), 0),
+        (outside("ALTER TABLE t VALIDATE CONSTRAINT c, ALTER a TYPE int USING a * 10", "ALTER TABLE"), 1),
+        (outside("ALTER TABLE t ALTER a TYPE int USING a * 10", "ALTER TABLE"), 1),
+        (outside("ALTER TYPE e ADD VALUE IF NOT EXISTS 'x'", "ALTER TYPE"), 0),
+        (outside("SELECT moved()", "SELECT 1"), 1),
+        (outside("UPDATE t SET a = a * 10", None), 0),
+        (outside("CALL moved()", None), 1),
+        (outside("DO 'that does not end", None), 1),
+    ],
+)
+def test_what_is_committed_is_not_done_again(events: list[dict[str, Any]], kept: int) -> None:
+    answers = Answers()
+    for event in [SESSION, *events, DIED]:
+        answers.add(event)
+    assert len(outcome.unrepeatable(answers)) == kept
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, MaintenanceError, MigrationError
 from ..words import plural
 from . import phases, rows, timeline
 from .facts import Facts
-from .outcome import changed, committed_alone
+from .outcome import changed, committed_alone, unrepeatable
 from .project import Answers, Project
 from .refusals import refusals
 from .session import Session, opened
@@ -283,10 +283,11 @@ class Work:
                 )
                 return
             half = [event["sql"] for event in committed_alone(answers)]
+            once = unrepeatable(answers)
             cleared = self._unfinished.after(entry, answers)
-            again = cleared or (answers.error["code"] in _AGAIN and not half)
+            again = not once and (cleared or (answers.error["code"] in _AGAIN and not half))
             if not again or (attempt >= options["attempts"] and not cleared):
-                raise self._failed(entry, answers, attempt, half)
+                raise self._failed(entry, answers, attempt, half, once)
             if cleared:
                 continue
             # Others who retry must not meet us every time.
@@ -298,7 +299,9 @@ class Work:
                 self._progress.tick()
                 time.sleep(0.1)
 
-    def _failed(self, entry: Dict[str, Any], answers: Answers, attempt: int, half: List[str]) -> MigrationError:
+    def _failed(
+        self, entry: Dict[str, Any], answers: Answers, attempt: int, half: List[str], once: List[str]
+    ) -> MigrationError:
         error = answers.error or {"kind": "", "message": ""}
         text = f"Revision {entry['revision']} failed"
         text += f" at attempt {attempt}" if attempt > 1 else ""
@@ -315,6 +318,11 @@ class Work:
         remedy = "Read the message and correct the revision."
         if error.get("code") in _AGAIN or blockers:
             remedy = "Find out what those sessions do, wait for them or have them ended, then run it again."
+        if once:
+            text += f". Committed before that, and not to be carried out twice: {', '.join(once[:5])}"
+            remedy = (
+                "Do not run it again as it is: see what it has changed, and take that back, or out of the revision."
+            )
         return MigrationError(text, remedy)
 
     def _state(self) -> str:

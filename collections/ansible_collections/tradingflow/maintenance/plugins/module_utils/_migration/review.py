@@ -15,7 +15,7 @@ from ..errors import MaintenanceError
 from ..words import human, plural, printable
 from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
 from .phases import EXPAND
-from .tokens import split
+from .tokens import changes_rows, split
 
 ALLOW, WINDOW, REFUSE = "allow", "only in a window", "refuse"
 _ORDER = (ALLOW, WINDOW, REFUSE)
@@ -77,18 +77,21 @@ def _mixed(revision: str, sql: str) -> list[dict[str, Any]]:
         kept, outside = split(sql)
     except NotUnderstood:
         return []
-    if not kept or not outside:
+    twice = [statement for statement in [*kept, *outside] if changes_rows(statement)]
+    if not outside or not (kept or twice):
         return []
+    text = "An autocommit_block commits it before the revision is done: ended in between, it"
     return [
         {
             "revision": revision,
             "rule": "mixed-with-autocommit",
-            "verdict": WINDOW,
-            "statement": printable(kept[0], 300),
+            "verdict": REFUSE if twice else WINDOW,
+            "statement": printable((twice or kept)[0], 300),
             "tables": [],
-            "message": "An autocommit_block commits it before the revision is done: ended in between, it cannot"
-            " be run again.",
-            "instead": "Give what runs outside a transaction a revision of its own.",
+            "message": f"{text} is carried out twice." if twice else f"{text} cannot be run again.",
+            "instead": "Change rows in a revision of their own, without an autocommit_block."
+            if twice
+            else "Give what runs outside a transaction a revision of its own.",
         }
     ]
 

@@ -16,9 +16,9 @@ from ..database import quoted
 Name = Tuple[str, str]
 
 #: With one of these modes on a table, its rows may have been changed.
-_CHANGING = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+CHANGING = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 #: What the server calls statements that change no table's rows. Outside a transaction there is no other proof.
-_ROWLESS = ("CREATE INDEX", "DROP INDEX", "REINDEX", "ANALYZE", "VACUUM", "SET", "SHOW")
+ROWLESS = ("CREATE INDEX", "DROP INDEX", "REINDEX", "ANALYZE", "VACUUM", "SET", "SHOW")
 
 
 def measure(database: Dict[str, Any], digests: bool, jobs: int, tick: Callable[[], None]) -> Dict[Name, Dict[str, Any]]:
@@ -95,8 +95,8 @@ def _touched(events: Iterable[Dict[str, Any]]) -> Tuple[Set[Name], bool]:
             autocommit.add((attempt, event["number"]))
         elif event["event"] == "done" and (attempt, event["number"]) in autocommit:
             tag = str(event["tag"] or "")
-            provable = provable and tag.startswith(_ROWLESS)
+            provable = provable and tag.startswith(ROWLESS)
         elif event["event"] == "commit" and not event["autocommit"]:
-            tables |= {(each["schema"], each["name"]) for each in event["held"] if each["mode"] in _CHANGING}
+            tables |= {(each["schema"], each["name"]) for each in event["held"] if each["mode"] in CHANGING}
             tables |= {(each["schema"], each["name"]) for each in event["written"]}
     return tables, provable

@@ -15,6 +15,8 @@ from .._postgres.sql import NAME, NUMBER, SIGN, WORD, NotUnderstood, Statement, 
 _OPERATOR = re.compile(r"(?:(?!--|/\*)[-+*/<>=~!@#%^&|`?:])+")
 _DIGITS = re.compile(r"\d[\w.]*")
 _FOREIGN = re.compile(r"[^\W\d][\w$]*")
+#: Statements that change rows, or of which nobody knows.
+_WRITING = ("insert", "update", "delete", "merge", "copy", "call", "do", "execute")
 _PARAMETER = re.compile(r"\$\d+")
 
 
@@ -64,11 +66,12 @@ def read(text: str) -> List[Statement]:
 
 
 def split(text: str, own: str = "alembic_version") -> Tuple[List[str], List[str]]:
-    """A revision's statements in transactions and those outside, without alembic's own.
+    """A revision's statements in transactions that commit before it is done, and those outside, without alembic's own.
 
     :raises NotUnderstood: see read
     """
     within: List[str] = []
+    last: List[str] = []
     outside: List[str] = []
     inside = False
     for tokens in read(text):
@@ -76,8 +79,36 @@ def split(text: str, own: str = "alembic_version") -> Tuple[List[str], List[str]
         if word in ("begin", "commit", "rollback"):
             inside = word == "begin"
         elif all(token.value != own for token in tokens):
-            (within if inside else outside).append(written(tokens))
+            if inside:
+                last.append(written(tokens))
+                continue
+            # What follows the last of these commits with the revision itself.
+            within, last = within + last, []
+            outside.append(written(tokens))
     return within, outside
+
+
+def changes_rows(text: str) -> bool:
+    """Whether a statement, carried out twice, may leave other rows than carried out once."""
+    for tokens in read(text):
+        words = [token.value.lower() for token in tokens if token.kind == WORD]
+        if not words or words[0] in _WRITING or ("using" in words and words[:2] == ["alter", "table"]):
+            return True
+        if words[0] in ("with", "explain") and set(words) & set(_WRITING):
+            return True
+    return False
+
+
+def validates(tokens: Statement) -> bool:
+    """Whether it is ALTER TABLE ... VALIDATE CONSTRAINT, and nothing else."""
+    words = _Words(tokens)
+    if not words.take("alter", "table"):
+        return False
+    words.take("if", "exists")
+    words.take("only")
+    words.name()
+    words.sign("*")
+    return words.take("validate", "constraint") and not words.has_comma()
 
 
 def claims(texts: Iterable[str]) -> List[Claim]:
