@@ -315,3 +315,36 @@ def test_killed_in_the_middle_of_concurrently(project: Project, tmp_path: Path) 
     assert result["changed"]
     assert project.run_sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'late'::regclass") == [(True,)]
     assert project.run_sql("SELECT count(*) FROM pg_class WHERE relname = 'theirs'") == [(1,)]
+
+
+def test_what_was_committed_is_on_record_whoever_dies(project: Project) -> None:
+    migrated(project.options(target="b2"))
+    # Our own session, in the middle of a revision that has committed something.
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user"
+    others += " AND datname = current_database()"
+    project.revision(
+        "c3",
+        f"""
+        op.execute('INSERT INTO "user" VALUES (101)')
+        with op.get_context().autocommit_block():
+            op.execute("{others} AND pid <> pg_backend_pid()")
+            op.execute("SELECT pg_sleep(600)")
+        """,
+        "b2",
+    )
+    checks, result = migrated(project.options())
+    assert checks["migration.failed"].status == "unknown"
+    assert "A statement of our own failed" in checks["migration.failed"].message
+    assert (result["current_after"], result["changed"], result["done"]) == (["b2"], True, [])
+    assert [row["sql"] for row in result["timeline"]][:1] == ['INSERT INTO "user" VALUES (101)']
+    # The project's process, after the revision.
+    project.revision(
+        "c3", 'op.execute("CREATE TABLE c (id int)")\nif not op.get_context().as_sql:\n    open("dies", "w")', "b2"
+    )
+    env = project.folder / "alembic/env.py"
+    env.write_text(env.read_text() + '\nif os.path.exists("dies"):\n    os.remove("dies")\n    os._exit(3)\n')
+    checks, result = migrated(project.options())
+    assert "ended without an answer" in checks["migration.failed"].message
+    assert (result["current_after"], result["changed"]) == (["c3"], True)
+    assert [each["revision"] for each in result["done"]] == ["c3"]
+    assert [each["tag"] for each in result["done"][0]["statements"]][:1] == ["CREATE TABLE"]

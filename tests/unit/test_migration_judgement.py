@@ -10,6 +10,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.project import Answers
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import recent
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import Chosen
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import filled, placeholders
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -221,3 +222,26 @@ def test_the_plan_tells_of_a_migration_that_did_not_end() -> None:
     checks, _ = findings.planned({**RESULT, "holder": None}, earlier, "now")
     (found,) = [check for check in checks if check.id == "migration.found"]
     assert "(r, ada) from 0 to b did not end. The database is at a now" in found.message
+
+
+@pytest.mark.parametrize("error", [KeyError("at"), ConfigurationError("no", "")])
+def test_what_was_begun_has_a_result_whatever_is_raised(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(options: dict[str, Any], progress: Any, result: dict[str, Any]) -> None:
+        result.update({**RESULT, "begun": True})
+        raise error
+
+    monkeypatch.setattr(engine, "_run", run)
+    options = {"lock_timeout": 3.0, "statement_timeout": 1.0, "concurrent_deadline": 1.0, "attempts": 1}
+    result = engine.run(options, Progress())
+    assert result["problem"]["kind"] == ("unexpected" if isinstance(error, KeyError) else "ConfigurationError")
+    _, _, summary = findings.findings(result, None, "now")
+    assert (summary["state"], [each["revision"] for each in summary["done"]]) == ("ended", ["b"])
+
+
+def test_what_ended_without_a_result_has_an_end_in_the_ledger() -> None:
+    begun = findings.intent(RESULT)
+    ended = {**begun, **findings.broken("It broke.", "unexpected", "critical")}
+    assert (ended["state"], ended["changed"], ended["problem"]) == ("ended", None, "It broke.")
+    assert (ended["database"], ended["revisions"]) == (begun["database"], begun["revisions"])
+    # That nothing was begun is known.
+    assert findings.broken("No.", "LockedError", "unknown")["changed"] is False

@@ -12,14 +12,14 @@ from typing import Any
 
 from ..module_utils._migration import required, review
 from ..module_utils._migration.earlier import unfinished
-from ..module_utils._migration.findings import failure, findings, intent, planned
+from ..module_utils._migration.findings import broken, failure, findings, intent, planned
 from ..module_utils._migration.options import SPEC
 from ..module_utils._work.job import MIGRATION
 from ..module_utils.checks import Check, as_dicts, utc_now, worst
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
 from ..plugin_utils.area import Findings
-from ..plugin_utils.job import JobAction
+from ..plugin_utils.job import JobAction, WorkError
 
 #: What is the controller's: the ledgers, and the keys to read them by.
 _OURS = ("evidence", "requires", "overrides")
@@ -102,7 +102,12 @@ class ActionModule(JobAction):
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)
-            return Findings(*failure(error.message, error.remedy, kind, started_at), extra={"migrated": False})
+            checks, actions = failure(error.message, error.remedy, kind, started_at)
+            ended: dict[str, Any] = {"migrated": False}
+            if isinstance(error, WorkError) and not self._task.check_mode:
+                # The ledger has it that it began. What was lost sight of stays so: nobody knows how it ended.
+                ended["migration"] = broken(error.message, kind, worst(check.status for check in checks))
+            return Findings(checks, actions, extra=ended)
         earlier = None
         # The plan has read the same; a store that is gone since must not hide what was done.
         with suppress(MaintenanceError):

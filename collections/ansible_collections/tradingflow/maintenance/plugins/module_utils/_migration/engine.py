@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._gates import windows
 from .._postgres.snapshot import Snapshot
 from .._recovery_points.recent import recent
-from .._work.job import MIGRATION, described
+from .._work.job import MIGRATION, described, outcome
 from .._work.progress import Progress
 from ..database import connected
 from ..errors import ConfigurationError, MaintenanceError, MigrationError
@@ -67,10 +67,25 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     _check(options)
     started = time.monotonic()
     progress.phase("plan")
+    result: Dict[str, Any] = {"begun": False}
+    try:
+        _run(options, progress, result)
+    except Exception as error:
+        if not result["begun"]:
+            raise
+        # What was done must be told all the same.
+        result["problem"] = result["problem"] or {"phase": progress.name, **_described(error), "state": ""}
+    progress.phase("done")
+    result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
+    result["seconds"] = round(time.monotonic() - started, 3)
+    return result
+
+
+def _run(options: Dict[str, Any], progress: Progress, result: Dict[str, Any]) -> None:
     project = Project(options["project"], options["database"])
     with opened(options["database"], options, progress.tick) as session:
         session.lock()
-        result = looked(options, project, session, progress)
+        result.update(looked(options, project, session, progress))
         phases.judge(options, result)
         result.update(
             done=[],
@@ -86,16 +101,14 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         with verification(options, session, result, progress.tick) as verifying:
             if result["pending"] and not result["refusals"]:
                 result["recovery_point"] = recovery_point(options, result["database"])
-                Work(options, project, session, progress, result).all()
+                work = Work(options, project, session, progress, result)
+                result["begun"] = True
+                work.all()
                 if verifying is not None:
                     progress.phase("compare")
                     verifying.after()
                     if not result["problem"]:
                         verifying.statistics()
-    progress.phase("done")
-    result["phases"] = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
-    result["seconds"] = round(time.monotonic() - started, 3)
-    return result
 
 
 def _check(options: Dict[str, Any]) -> None:
@@ -172,6 +185,22 @@ def recovery_point(options: Dict[str, Any], database: Dict[str, Any]) -> Dict[st
     return recent(options, database, MIGRATION)
 
 
+def _half_made(session: Session) -> List[str]:
+    return [f"{schema}.{name}" for schema, name in session.rows(_INVALID)]
+
+
+def _described(error: Exception) -> Dict[str, Any]:
+    """What ended the work, expected or not."""
+    if isinstance(error, MaintenanceError):
+        return described(error)
+    found: Dict[str, Any] = outcome(lambda: _raised(error))["error"]
+    return found
+
+
+def _raised(error: Exception) -> Dict[str, Any]:
+    raise error
+
+
 class Work:
     """The revisions one after the other, and what came of them in the result.
 
@@ -199,7 +228,9 @@ class Work:
         self._result = result
         self._events: List[Dict[str, Any]] = []
         self._changed = False
-        self._invalid = self._half_made()
+        #: The revision under way: what it is, what it has answered, its attempt, and when it began.
+        self._under_way: Optional[Tuple[Dict[str, Any], Answers, int, float]] = None
+        self._invalid = _half_made(session)
         self._unfinished = Unfinished(options, session, progress.tick)
         result["dropped_indexes"], result["resumed"] = self._unfinished.dropped, self._unfinished.resumed
 
@@ -216,27 +247,32 @@ class Work:
             progress.phase("verify")
             after = rows.measure(options["database"], full, options["jobs"], progress.tick)
             result["tables"] = rows.compare(before, after, self._events)
-        except MaintenanceError as error:
-            result["problem"] = {"phase": progress.name, **described(error), "state": ""}
+        except Exception as error:
+            result["problem"] = {"phase": progress.name, **_described(error), "state": ""}
         result["waits"] = self._session.told()
+        result["current_after"] = None
         try:
-            result["current_after"] = self._current()
-            result["invalid_indexes"] = self._half_made()
-        except MaintenanceError as error:
-            result["current_after"] = None
-            result["problem"] = result["problem"] or {"phase": "verify", **described(error), "state": ""}
+            # Ours may be what has died.
+            with opened(options["database"], options, progress.tick) as session:
+                result["current_after"] = self._current(session)
+                result["invalid_indexes"] = _half_made(session)
+        except Exception as error:
+            result["problem"] = result["problem"] or {"phase": "verify", **_described(error), "state": ""}
+        if self._under_way and self._under_way[0]["revision"] in (result["current_after"] or []):
+            # It was whole before we lost sight of it.
+            self._done(*self._under_way)
         # What broke off outside a transaction has changed something, too, when it left half an index.
         result["changed"] = bool(
-            self._changed or self._unfinished.dropped or result["invalid_indexes"] != self._invalid
+            self._changed
+            or self._unfinished.dropped
+            or result["invalid_indexes"] != self._invalid
+            or result["current_after"] not in (None, result["current"])
         )
         if result["problem"]:
             result["problem"]["state"] = self._state()
 
-    def _half_made(self) -> List[str]:
-        return [f"{schema}.{name}" for schema, name in self._session.rows(_INVALID)]
-
-    def _current(self) -> List[str]:
-        answers = self._project.ask(request(self._options, self._session, "describe", self._options["target"]))
+    def _current(self, session: Session) -> List[str]:
+        answers = self._project.ask(request(self._options, session, "describe", self._options["target"]))
         if answers.error:
             raise MigrationError(f"The database's revision cannot be read: {answers.error['message']}")
         return sorted(answers.of("current")[-1]["revisions"])
@@ -263,24 +299,19 @@ class Work:
             self._unfinished.before(entry)
             asked = request(options, self._session, "upgrade", entry["revision"])
             asked["skip"] = self._unfinished.skipped
-            answers = self._project.ask(asked, self._watch, self._pause)
-            self._events += answers.events
-            self._result["timeline"] += timeline.of_attempt(
-                entry["revision"], attempt, answers, self._session.of_attempt(), self._session.seen, self._began
-            )
-            self._changed = self._changed or changed(answers)
-            if not answers.error:
-                statements = timeline.statements(answers)
-                self._result["done"].append(
-                    {
-                        "revision": entry["revision"],
-                        "seconds": round(time.monotonic() - began, 3),
-                        "attempts": attempt,
-                        "statements": statements,
-                        "held": timeline.at_commit(answers),
-                        "locks": timeline.held(answers, self._session.seen),
-                    }
+            answers = Answers()
+            self._under_way = (entry, answers, attempt, began)
+            try:
+                self._project.ask(asked, self._watch, self._pause, answers)
+            finally:
+                # Whoever died, the project or our own session: what was committed is on the record.
+                self._events += answers.events
+                self._changed = self._changed or changed(answers)
+                self._result["timeline"] += timeline.of_attempt(
+                    entry["revision"], attempt, answers, self._session.of_attempt(), self._session.seen, self._began
                 )
+            if not answers.error:
+                self._done(*self._under_way)
                 return
             half = [event["sql"] for event in committed_alone(answers)]
             once = unrepeatable(answers)
@@ -298,6 +329,19 @@ class Work:
             while time.monotonic() < until or (time.monotonic() < patience and not self._session.others_gone()):
                 self._progress.tick()
                 time.sleep(0.1)
+
+    def _done(self, entry: Dict[str, Any], answers: Answers, attempt: int, began: float) -> None:
+        self._under_way = None
+        self._result["done"].append(
+            {
+                "revision": entry["revision"],
+                "seconds": round(time.monotonic() - began, 3),
+                "attempts": attempt,
+                "statements": timeline.statements(answers),
+                "held": timeline.at_commit(answers),
+                "locks": timeline.held(answers, self._session.seen),
+            }
+        )
 
     def _failed(
         self, entry: Dict[str, Any], answers: Answers, attempt: int, half: List[str], once: List[str]

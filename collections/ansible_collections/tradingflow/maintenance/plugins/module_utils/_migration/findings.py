@@ -94,6 +94,20 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
     }
 
 
+def broken(message: str, kind: str, status: str) -> Dict[str, Any]:
+    """What the ledger keeps, beside what was set out to do, of a migration that ended without a result."""
+    return {
+        "state": "ended",
+        "reached": None,
+        # A defect may have shown itself at any time; all else is said before anything is begun.
+        "changed": None if kind == "unexpected" else False,
+        "worst_status": status,
+        "problem": message,
+        "refused": [],
+        "done": [],
+    }
+
+
 def intent(plan: Dict[str, Any]) -> Dict[str, Any]:
     """What the ledger keeps of a migration that begins: should it be killed, the next one knows of it."""
     return {

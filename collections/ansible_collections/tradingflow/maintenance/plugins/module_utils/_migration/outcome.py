@@ -23,7 +23,11 @@ def changed(answers: Answers) -> bool:
     """Whether anything was committed that could have changed something."""
     whole = [event for event in answers.of("commit") if not event["autocommit"]]
     strong = any(each["mode"] != "AccessShareLock" for event in whole for each in event["held"])
-    return bool(strong or any(event["written"] for event in whole) or committed_alone(answers))
+    alone = bool(committed_alone(answers))
+    if not answers.error and not answers.of("end"):
+        # Nobody has heard how the last one ended.
+        alone = any(event["autocommit"] for event in answers.of("statement"))
+    return bool(strong or any(event["written"] for event in whole) or alone)
 
 
 def committed_alone(answers: Answers) -> List[Dict[str, Any]]:

@@ -90,14 +90,19 @@ class Project:
         return value
 
     def ask(
-        self, request: Dict[str, Any], watch: Callable[[Answers], None] = lambda answers: None, pause: float = 0.1
+        self,
+        request: Dict[str, Any],
+        watch: Callable[[Answers], None] = lambda answers: None,
+        pause: float = 0.1,
+        answers: Optional[Answers] = None,
     ) -> Answers:
         """Answers of the project to a request, see driver.py.
 
         :param watch: called again and again meanwhile; what it raises ends the project
+        :param answers: gets them as they come; what ends this early does not take them away
         :raises MigrationError: it ended without a word
         """
-        answers = Answers()
+        answers = Answers() if answers is None else answers
         request = {
             "config": os.path.abspath(self._options["config"]),
             "directory": os.path.abspath(self._options["directory"] or os.path.dirname(self._options["config"]) or "."),

@@ -12,10 +12,15 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
-from ..database import connected
-from ..errors import LockedError
+from ..database import connected, describe, one_line
+from ..errors import DatabaseError, LockedError
 from ..words import printable
 from .project import Answers
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
 
 #: The advisory lock of whoever changes the schema; the second half tells proofs of place apart.
 LOCK_CLASS, LOCK_OBJECT, PROOF_CLASS = 0x54464D47, 1, 0x54464D48
@@ -65,10 +70,19 @@ class Session:
         self.rows("SELECT pg_advisory_lock(%s, %s)", (PROOF_CLASS, self.token["objid"]))
 
     def rows(self, query: str, arguments: Any = None) -> List[Any]:
-        """All rows of a query."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(query, arguments)
-            return [] if cursor.description is None else list(cursor.fetchall())
+        """All rows of a query.
+
+        :raises DatabaseError: it failed, or the session has ended
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(query, arguments)
+                return [] if cursor.description is None else list(cursor.fetchall())
+        except psycopg2.Error as error:
+            raise DatabaseError(
+                f"A statement of our own failed in database {describe(self._options['database'])}: {one_line(error)}",
+                "See whether the server runs, and whether somebody ended the session.",
+            ) from error
 
     def holder(self) -> Optional[str]:
         """Who holds the migrator's lock, in words; None when nobody does."""
