@@ -175,7 +175,7 @@ def test_a_revision_that_fails_leaves_the_one_before(project: Project) -> None:
         "b2",
     )
     plan = engine.plan(project.options())
-    assert [entry["digest_of"] for entry in plan["pending"]] == ["sql", "sql", "source"]
+    assert [entry["digest_of"] for entry in plan["pending"]] == ["sql and source", "sql and source", "source"]
     checks, result = migrated(project.options())
     assert set(bad(checks)) == {"migration.failed", "migration.revision"}
     assert "Revision c3 failed: division by zero" in checks["migration.failed"].message

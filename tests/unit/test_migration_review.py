@@ -126,3 +126,20 @@ def test_verdicts(how: str, tables: list[dict[str, Any]], longest: float | None,
     assert statuses.pop("migration.review") == "warning"
     wanted = {"migration.review:b:rule": "critical" if refused else "warning"}
     assert statuses == ({} if verdict == review.ALLOW else wanted)
+
+
+def test_what_a_revision_runs_is_judged_besides_what_alembic_writes() -> None:
+    limits = {**LIMITS, "small_bytes": 1}
+    facts = {"tables": [fact("o", 2000), fact("p", 2000)], "longest_transaction_seconds": 1.0}
+    written, ran = (
+        "BEGIN; DELETE FROM p; CREATE TABLE n (x int); COMMIT",
+        "BEGIN;\nDELETE FROM p;\nDELETE FROM o;\nCOMMIT;\n",
+    )
+    found = review.sheet([{"revision": "b", "sql": written, "captured": ran}], facts, limits)
+    assert [(row["rule"], row["statement"]) for row in found["rows"] if row["verdict"] == review.REFUSE] == [
+        ("whole-table-delete", "DELETE FROM p"),
+        ("whole-table-delete", "DELETE FROM o"),
+    ]
+    assert (found["unseen"], found["captured"]) == ([], [])
+    found = review.sheet([{"revision": "b", "sql": "SELECT 1", "captured": "DELETE FORM o"}], facts, limits)
+    assert (found["unseen"], found["captured"]) == (["b"], [])

@@ -148,9 +148,10 @@ def looked(options: Dict[str, Any], project: Project, session: Session, progress
     session.path = next((list(event["path"] or []) for event in answers.of("begin")), [])
     pending = facts["pending"]
     for entry in pending:
-        text = entry["sql"] if entry["sql"] is not None else entry["source_sha256"]
+        # The SQL alone is not all: a revision may do something else where it has a database.
+        text = entry["source_sha256"] if entry["sql"] is None else f"{entry['source_sha256']} {entry['sql']}"
         entry["digest"] = hashlib.sha256(text.encode("utf-8")).hexdigest()
-        entry["digest_of"] = "sql" if entry["sql"] is not None else "source"
+        entry["digest_of"] = "sql and source" if entry["sql"] is not None else "source"
     result = {
         "database": _identity(options["database"]),
         "current": current,

@@ -38,37 +38,48 @@ def sheet(
     """
     rows, unseen, seen = [], [], []
     for entry in pending:
-        # What it runs on an empty database is not all that it runs on a full one, but more than nothing.
-        text = entry["sql"] if entry["sql"] is not None else entry.get("captured")
+        ours = [] if entry["sql"] is None else _judged(entry, entry["sql"], facts, limits, find)
+        # What it runs on an empty database is not all that it runs on a full one, but more than nothing; and it may
+        # be something else than what alembic writes without one.
+        captured = entry.get("captured")
         try:
-            found = [] if text is None else find(text)
+            ran = [] if captured is None else _judged(entry, captured, facts, limits, find)
         except MaintenanceError:
+            captured, ran = None, []
             if entry["sql"] is not None:
-                raise
-            text = None
-        if text is None:
-            unseen.append(entry["revision"])
-            continue
+                unseen.append(entry["revision"])
         if entry["sql"] is None:
-            seen.append(entry["revision"])
-        rows += _mixed(entry["revision"], text)
-        for danger in found:
-            known = [_fact(facts, name) for name in danger.tables]
-            wrong = entry.get("phase") == EXPAND and danger.how == USERS
-            rows.append(
-                {
-                    "revision": entry["revision"],
-                    "rule": danger.rule,
-                    "verdict": REFUSE if wrong else verdict(danger, known, facts, limits),
-                    "statement": printable(" ".join(danger.statement.split()), 300),
-                    "tables": [_shown(name, fact) for name, fact in zip(danger.tables, known, strict=True)],
-                    "message": f"In a revision marked expand: {danger.message}" if wrong else danger.message,
-                    "instead": "Move it into a revision of its own with phase = 'contract'."
-                    if wrong
-                    else danger.instead,
-                }
-            )
+            (unseen if captured is None else seen).append(entry["revision"])
+        known = [(row["rule"], row["verdict"], row["tables"]) for row in ours]
+        rows += ours + [row for row in ran if (row["rule"], row["verdict"], row["tables"]) not in known]
     return {"rows": rows, "unseen": unseen, "captured": seen}
+
+
+def _judged(
+    entry: dict[str, Any],
+    text: str,
+    facts: dict[str, Any],
+    limits: dict[str, Any],
+    find: Callable[[str], list[Danger]],
+) -> list[dict[str, Any]]:
+    """The rows of one text of a revision."""
+    found = find(text)
+    rows = _mixed(entry["revision"], text)
+    for danger in found:
+        known = [_fact(facts, name) for name in danger.tables]
+        wrong = entry.get("phase") == EXPAND and danger.how == USERS
+        rows.append(
+            {
+                "revision": entry["revision"],
+                "rule": danger.rule,
+                "verdict": REFUSE if wrong else verdict(danger, known, facts, limits),
+                "statement": printable(" ".join(danger.statement.split()), 300),
+                "tables": [_shown(name, fact) for name, fact in zip(danger.tables, known, strict=True)],
+                "message": f"In a revision marked expand: {danger.message}" if wrong else danger.message,
+                "instead": "Move it into a revision of its own with phase = 'contract'." if wrong else danger.instead,
+            }
+        )
+    return rows
 
 
 def _mixed(revision: str, sql: str) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ class Verification:
         self._refuse()
 
     def capture(self) -> None:
-        """Tries the revisions on the empty database; keeps the SQL of those for which alembic cannot write it."""
+        """Tries the revisions on the empty database, and keeps what they ran: alembic may not be able to write it."""
         pending = self._result["pending"]
         if self._shadow is None:
             return
@@ -73,8 +73,7 @@ class Verification:
         failed = next((entry["revision"] for entry in pending if entry["revision"] not in found), None)
         self._result["tried"] = {"unknown": None, "failed": failed, "why": why(answers)}
         for entry in pending:
-            if entry["sql"] is None:
-                entry["captured"] = found.get(entry["revision"])
+            entry["captured"] = found.get(entry["revision"])
 
     def after(self) -> None:
         """The same once the revisions are done, as far as they are, and statistics of what they touched."""
