@@ -336,7 +336,7 @@ def test_what_was_committed_is_on_record_whoever_dies(project: Project) -> None:
     assert checks["migration.failed"].status == "unknown"
     assert "A statement of our own failed" in checks["migration.failed"].message
     assert (result["current_after"], result["changed"], result["done"]) == (["b2"], True, [])
-    assert [row["sql"] for row in result["timeline"]][:1] == ['INSERT INTO "user" VALUES (101)']
+    assert 'INSERT INTO "user" VALUES (101)' in [row["sql"] for row in result["timeline"]]
     # The project's process, after the revision.
     project.revision(
         "c3", 'op.execute("CREATE TABLE c (id int)")\nif not op.get_context().as_sql:\n    open("dies", "w")', "b2"
@@ -347,4 +347,4 @@ def test_what_was_committed_is_on_record_whoever_dies(project: Project) -> None:
     assert "ended without an answer" in checks["migration.failed"].message
     assert (result["current_after"], result["changed"]) == (["c3"], True)
     assert [each["revision"] for each in result["done"]] == ["c3"]
-    assert [each["tag"] for each in result["done"][0]["statements"]][:1] == ["CREATE TABLE"]
+    assert "CREATE TABLE" in [each["tag"] for each in result["done"][0]["statements"]]
