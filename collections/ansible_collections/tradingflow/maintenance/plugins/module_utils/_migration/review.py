@@ -36,7 +36,9 @@ def sheet(
         of which is known only what they run on an empty database
     :raises MaintenanceError: the SQL cannot be judged
     """
-    rows, unseen, seen = [], [], []
+    rows: list[dict[str, Any]] = []
+    unseen: list[str] = []
+    seen: list[str] = []
     for entry in pending:
         ours = [] if entry["sql"] is None else _judged(entry, entry["sql"], facts, limits, find)
         # What it runs on an empty database is not all that it runs on a full one, but more than nothing; and it may
