@@ -332,7 +332,7 @@ def test_what_was_committed_is_on_record_whoever_dies(project: Project) -> None:
         """,
         "b2",
     )
-    checks, result = migrated(project.options())
+    checks, result = migrated(project.options(lock_wait=60))
     assert checks["migration.failed"].status == "unknown"
     assert "A statement of our own failed" in checks["migration.failed"].message
     assert (result["current_after"], result["changed"], result["done"]) == (["b2"], True, [])
@@ -343,7 +343,7 @@ def test_what_was_committed_is_on_record_whoever_dies(project: Project) -> None:
     )
     env = project.folder / "alembic/env.py"
     env.write_text(env.read_text() + '\nif os.path.exists("dies"):\n    os.remove("dies")\n    os._exit(3)\n')
-    checks, result = migrated(project.options())
+    checks, result = migrated(project.options(lock_wait=60))
     assert "ended without an answer" in checks["migration.failed"].message
     assert (result["current_after"], result["changed"]) == (["c3"], True)
     assert [each["revision"] for each in result["done"]] == ["c3"]

@@ -316,7 +316,7 @@ class Work:
                 return
             half = [event["sql"] for event in committed_alone(answers)]
             once = unrepeatable(answers)
-            cleared = self._unfinished.after(entry, answers)
+            cleared = self._unfinished.after(entry, answers, resume=not once)
             again = not once and (cleared or (answers.error["code"] in _AGAIN and not half))
             if not again or (attempt >= options["attempts"] and not cleared):
                 raise self._failed(entry, answers, attempt, half, once)

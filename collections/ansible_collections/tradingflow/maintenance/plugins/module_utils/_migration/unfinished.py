@@ -50,9 +50,10 @@ class Unfinished:
             self._leftovers.clear(found, None, f"before revision {entry['revision']}")
         self._began = self._leftovers.present()
 
-    def after(self, entry: Dict[str, Any], answers: Answers) -> bool:
+    def after(self, entry: Dict[str, Any], answers: Answers, *, resume: bool = True) -> bool:
         """Drops what the attempt left that has just failed; looks whether what is in its way is an earlier one's.
 
+        :param resume: whether it may be tried again, without what is there already
         :returns: whether the way is free now, so that it can be tried again at once
         """
         error = answers.error or {}
@@ -75,7 +76,7 @@ class Unfinished:
         if error.get("code") not in _DONE or not executed:
             return False
         last = answers.of("statement")[-1]
-        if error["code"] in THERE and last["autocommit"] and not moved and last["sql"] not in self.skipped:
+        if resume and error["code"] in THERE and last["autocommit"] and not moved and last["sql"] not in self.skipped:
             there = existing(self._options, last["sql"], self._session.path, self._leftovers.resolve)
             if there is not None and there.same:
                 self.skipped.append(last["sql"])
