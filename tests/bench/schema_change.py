@@ -323,8 +323,8 @@ def table(bench: Bench) -> str:
             slowest = statistics.median(each.slowest for each in found)
             took = statistics.median(each.seconds for each in found)
             cells += [f"{held[way]:.1f}", f"{slowest:.2f}", str(sum(each.failed for each in found)), f"{took:.1f}"]
-        ratio = held["role"] / held["alembic"] if held["alembic"] else float("nan")
-        lines.append(f"| {change.title} | " + " | ".join(cells) + f" | {ratio:.2f} |")
+        ratio = f"{held['role'] / held['alembic']:.2f}" if held["alembic"] else ""
+        lines.append(f"| {change.title} | " + " | ".join(cells) + f" | {ratio} |")
     return "\n".join(lines)
 
 
