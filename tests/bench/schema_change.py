@@ -7,6 +7,7 @@ load is pgbench's; the result goes into docs/benchmarks.md.
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -242,6 +243,7 @@ class Bench:
             return read(logs(), begun, ended)
         finally:
             self.admin(f"DROP DATABASE {quoted(project.name)} WITH (FORCE)")
+            shutil.rmtree(project.scratch)
 
     @contextmanager
     def load(self, project: Project, folder: Path) -> Iterator[Callable[[], list[Path]]]:
