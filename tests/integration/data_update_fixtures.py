@@ -126,11 +126,6 @@ class Place:
         return {each["name"]: each["message"] for each in plan["refusals"]}
 
 
-def bad(checks: dict[str, Check]) -> dict[str, str]:
-    """The checks that are not ok, with what they say."""
-    return {id: f"{check.status}: {check.message}" for id, check in checks.items() if check.status != "ok"}
-
-
 @pytest.fixture
 def place(platform: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """An empty database; a recovery point is taken for granted."""

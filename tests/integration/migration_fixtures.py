@@ -166,11 +166,6 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def bad(checks: dict[str, Check]) -> dict[str, str]:
-    """The checks that are not ok, with what they say."""
-    return {id: f"{check.status}: {check.message}" for id, check in checks.items() if check.status != "ok"}
-
-
 @pytest.fixture
 def project(platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """An empty database and a project with two revisions; a recovery point is taken for granted."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,17 +23,12 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, LockedError
 
 from tests.integration import data_update_fixtures
-from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place, bad
+from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place
+from tests.integration.migration_fixtures import until
+from tests.integration.restore_fixtures import bad
 from tests.integration.workers import Start, started_by
 
 place = data_update_fixtures.place
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_the_manuals_example_planned_carried_out_and_undone(place: Place) -> None:

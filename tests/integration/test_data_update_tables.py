@@ -10,7 +10,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.database i
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, DataUpdateError
 
 from tests.integration import data_update_fixtures
-from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place, bad
+from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place
+from tests.integration.restore_fixtures import bad
 
 place = data_update_fixtures.place
 

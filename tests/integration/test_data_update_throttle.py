@@ -21,8 +21,10 @@ from sandbox.postgres import _identity
 from sandbox.processes import free_ports
 from tests.conftest import Sandbox
 from tests.integration import data_update_fixtures
-from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place, bad
-from tests.integration.test_data_update import CHANGED, until
+from tests.integration.data_update_fixtures import LAST_LOGIN, USERS, Place
+from tests.integration.migration_fixtures import until
+from tests.integration.restore_fixtures import bad
+from tests.integration.test_data_update import CHANGED
 
 place = data_update_fixtures.place
 

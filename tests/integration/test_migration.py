@@ -23,7 +23,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 )
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated, until
+from tests.integration.migration_fixtures import Project, migrated, until
+from tests.integration.restore_fixtures import bad
 from tests.integration.workers import started_by
 
 project = migration_fixtures.project

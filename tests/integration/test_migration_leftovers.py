@@ -13,7 +13,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.prog
 from psycopg2.errors import DeadlockDetected
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated, until
+from tests.integration.migration_fixtures import Project, migrated, until
+from tests.integration.restore_fixtures import bad
 from tests.integration.workers import started_by
 
 project = migration_fixtures.project

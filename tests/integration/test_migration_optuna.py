@@ -12,7 +12,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.findings import planned
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated, verified
+from tests.integration.migration_fixtures import Project, migrated, verified
+from tests.integration.restore_fixtures import bad
 
 project = migration_fixtures.project
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, review
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad, migrated, verified
+from tests.integration.migration_fixtures import Project, migrated, verified
+from tests.integration.restore_fixtures import bad
 
 project = migration_fixtures.project
 

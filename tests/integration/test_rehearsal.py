@@ -11,7 +11,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.prog
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.integration import migration_fixtures
-from tests.integration.migration_fixtures import Project, bad
+from tests.integration.migration_fixtures import Project
+from tests.integration.restore_fixtures import bad
 
 project = migration_fixtures.project
 

@@ -20,6 +20,8 @@ except ImportError:
 
 #: In long statements of our own: pg_stat_statements keeps it, and they are no news to the checks.
 OURS = "/* tradingflow-maintenance */"
+#: SQLSTATEs after which others were in the way, and nothing else is wrong: lock_timeout, deadlock, serialisation.
+AGAIN = ("55P03", "40P01", "40001")
 
 # What libpq asks after a refused connection, on a line of its own.
 _ASKS = re.compile(r"\n\s*Is the server running [^\n]*\?")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
+from .._work.stopped import status_of, stopped
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import human, plural, span
 from .book import UNDOING, UNDONE
 from .options import PURGE
 
-#: What ended it, when it was no fault of the change: then nothing is known of it.
-NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
 TITLE = "Data update"
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
@@ -96,7 +95,7 @@ def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, An
         "change": options["change"]["id"],
         "reason": options["change"]["reason"],
         "digest": options.get("expected_digest"),
-        "worst_status": UNKNOWN if kind in NOT_ITS_FAULT else CRITICAL,
+        "worst_status": status_of(kind),
         "changed": None,
         "problem": message,
     }
@@ -104,9 +103,7 @@ def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, An
 
 def failure(message: str, remedy: str, kind: str, started_at: str) -> Found:
     """Check and action of a data update that was not begun."""
-    status = UNKNOWN if kind in NOT_ITS_FAULT else CRITICAL
-    value = None if status == UNKNOWN else False
-    check = Check("data_update.begun", "Data update started", status, value, message=message, remedy=remedy)
+    check = stopped("data_update.begun", "Data update started", kind, message, remedy)
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
 
 
@@ -273,10 +270,8 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
     problem = result["problem"]
     if problem is None:
         return []
-    status = UNKNOWN if problem["kind"] in NOT_ITS_FAULT else CRITICAL
-    value = None if status == UNKNOWN else False
     text = f"{problem['message']} {problem['state']}".rstrip()
-    return [Check("data_update.failed", "Data update ended", status, value, message=text, remedy=problem["remedy"])]
+    return [stopped("data_update.failed", "Data update ended", problem["kind"], text, problem["remedy"])]
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:

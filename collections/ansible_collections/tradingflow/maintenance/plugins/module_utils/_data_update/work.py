@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 from .._gates import windows
 from .._work.job import described
 from .._work.progress import Progress
+from ..database import AGAIN
 from ..errors import DataUpdateError, MaintenanceError
 from ..words import plural
 from .batches import Statements, invariant, not_put_back, undo
@@ -23,8 +24,6 @@ from .table import Table
 from .throttle import Throttle
 from .timeline import Timeline
 
-#: SQLSTATEs after which nothing is wrong: lock_timeout, deadlock, serialisation.
-_AGAIN = ("55P03", "40P01", "40001")
 #: Classes that say that the data do not allow the change: then what was done is undone.
 _BREACHES = ("22", "23", "44", "P0")
 #: Why it is undone, when it is no breach.
@@ -147,7 +146,7 @@ class Work:
                 code = error.code or ""
                 if code[:2] in _BREACHES:
                     raise BreachError(error.message, "Correct the change, or the rows that do not allow it.") from None
-                if code not in _AGAIN or attempt == options["attempts"]:
+                if code not in AGAIN or attempt == options["attempts"]:
                     raise
                 self._result["attempts"] += 1
             except _MeanwhileError as error:

@@ -16,7 +16,7 @@ from .._postgres.snapshot import Snapshot
 from .._recovery_points.recent import recent
 from .._work.job import MIGRATION, described, outcome
 from .._work.progress import Progress
-from ..database import connected
+from ..database import AGAIN, connected
 from ..errors import ConfigurationError, MaintenanceError, MigrationError
 from ..words import plural
 from . import phases, rows, timeline
@@ -27,9 +27,6 @@ from .refusals import refusals
 from .session import Session, opened
 from .unfinished import Unfinished
 from .verify import verification
-
-#: SQLSTATEs after which nothing is wrong with the revision: lock_timeout, deadlock, serialisation.
-_AGAIN = ("55P03", "40P01", "40001")
 
 _INVALID = """SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT i.indisvalid AND n.nspname !~ '^pg_' ORDER BY 1, 2"""
@@ -317,7 +314,7 @@ class Work:
             half = [event["sql"] for event in committed_alone(answers)]
             once = unrepeatable(answers)
             cleared = self._unfinished.after(entry, answers, resume=not once)
-            again = not once and (cleared or (answers.error["code"] in _AGAIN and not half))
+            again = not once and (cleared or (answers.error["code"] in AGAIN and not half))
             if not again or (attempt >= options["attempts"] and not cleared):
                 raise self._failed(entry, answers, attempt, half, once)
             if cleared:
@@ -361,7 +358,7 @@ class Work:
         if blockers:
             text += f". In its way: {'; '.join(blockers[:5])}"
         remedy = "Read the message and correct the revision."
-        if error.get("code") in _AGAIN or blockers:
+        if error.get("code") in AGAIN or blockers:
             remedy = "Find out what those sessions do, wait for them or have them ended, then run it again."
         if once:
             text += f". Committed before that, and not to be carried out twice: {', '.join(once[:5])}"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
+from .._work.stopped import stopped
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural, span
 from . import compared, phases, timeline
 
-#: What ended it, when it was no fault of the revision: then nothing is known of it.
-NOT_ITS_FAULT = ("StorageError", "ConfigurationError", "LockedError", "DatabaseError", "EvidenceError")
 TITLE = "Migration"
 #: Characters of a revision's SQL that the report keeps; its digest is of all of it.
 _KEPT = 20000
@@ -125,9 +124,7 @@ def intent(plan: Dict[str, Any]) -> Dict[str, Any]:
 
 def failure(message: str, remedy: str, kind: str, started_at: str) -> Found:
     """Check and action of a migration that was not begun."""
-    status = UNKNOWN if kind in NOT_ITS_FAULT else CRITICAL
-    value = None if status == UNKNOWN else False
-    check = Check("migration.begun", "Migration started", status, value, message=message, remedy=remedy)
+    check = stopped("migration.begun", "Migration started", kind, message, remedy)
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
 
 
@@ -284,10 +281,8 @@ def _ended(result: Dict[str, Any]) -> List[Check]:
     problem = result["problem"]
     if problem is None:
         return []
-    status = UNKNOWN if problem["kind"] in NOT_ITS_FAULT else CRITICAL
-    value = None if status == UNKNOWN else False
     text = f"{problem['message']} {problem['state']}".rstrip()
-    return [Check("migration.failed", "Migration ended", status, value, message=text, remedy=problem["remedy"])]
+    return [stopped("migration.failed", "Migration ended", problem["kind"], text, problem["remedy"])]
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
+from .._work.stopped import stopped
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import human, plural, span
 from . import timeline
-from .findings import NOT_ITS_FAULT, at, refused
+from .findings import at, refused
 from .timeline import MODES
 
 TITLE = "Rehearsal of the migration"
@@ -118,10 +119,8 @@ def _whole(result: Dict[str, Any]) -> List[Check]:
         return []
     problem = result["problem"]
     if problem:
-        status = UNKNOWN if problem["kind"] in NOT_ITS_FAULT else CRITICAL
         text = f"{len(done)} of {plural(len(pending), 'revision')} rehearsed. {problem['message']}"
-        value = None if status == UNKNOWN else False
-        return [Check(id, TITLE, status, value, message=text, remedy=problem["remedy"])]
+        return [stopped(id, TITLE, problem["kind"], text, problem["remedy"])]
     if not pending:
         text = f"Nothing to rehearse: the copy is at {at(result['current'])}."
         return [Check(id, TITLE, OK, 0, message=text)]
