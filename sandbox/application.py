@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .layout import CHECKOUT, SandboxError, State
-from .processes import MARK, alive, end, free_ports, spawn, start_time, wait_until
+from .processes import MARK, alive, end, free_ports, retried, spawn, start_time, wait_until
 
 VERSION = "1.2.0"
 IMAGE = f"tradingflow/app:v{VERSION}"
@@ -78,6 +78,10 @@ def trouble_file(state: State) -> Path:
 
 def start(state: State) -> None:
     """Starts the service on its port, or on another if that was taken meanwhile."""
+    retried(lambda: _start(state))
+
+
+def _start(state: State) -> None:
     section = state.data.setdefault("app", {})
     ports = free_ports(["port"], {"port": section["port"]} if "port" in section else {})
     state.update("app", **ports, url=f"http://127.0.0.1:{ports['port']}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .layout import SandboxError, State, write_private
-from .processes import MARK, alive, end, free_ports, spawn, start_time, wait_until
+from .processes import MARK, alive, end, free_ports, retried, spawn, start_time, wait_until
 
 DATABASE = "tradingflow"
 OWNER = "tradingflow"
@@ -312,6 +312,10 @@ def start(state: State, *, bulk: bool = False) -> None:
 
     :param bulk: with as little WAL as possible, for the first load
     """
+    retried(lambda: _start(state, bulk))
+
+
+def _start(state: State, bulk: bool) -> None:
     section = state.data.setdefault("postgres", {})
     state.update("postgres", **free_ports(["port"], {"port": section["port"]} if "port" in section else {}))
     data_dir, log_file = Path(section["data_dir"]), Path(section["log_file"])

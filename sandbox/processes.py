@@ -21,7 +21,8 @@ from .layout import SandboxError
 
 #: In the environment of every process of a sandbox; its value is the data root.
 MARK = "TRADINGFLOW_SANDBOX_PROCESS"
-#: Below the range from which systems take the ports of outgoing connections.
+#: Below the range from which systems take the ports of outgoing connections. TRADINGFLOW_SANDBOX_PORTS, such as
+#: 20000-21999, narrows it, for several at once.
 PORTS = range(20000, 32000)
 
 
@@ -113,6 +114,18 @@ def end(pids: Iterable[int], first: signal.Signals, patience: float) -> None:
         raise SandboxError(f"Processes do not end: {', '.join(map(str, waiting))}")
 
 
+class PortTaken(SandboxError):
+    """A service ended at its start, as somebody else listens on its port."""
+
+
+def retried(start: Callable[[], None]) -> None:
+    """Starts a service that chooses its ports itself: again, on others, if one was taken between choice and use."""
+    for _ in range(4):
+        with suppress(PortTaken):
+            return start()
+    return start()
+
+
 def wait_until(
     ready: Callable[[], bool],
     what: str,
@@ -123,13 +136,16 @@ def wait_until(
 ) -> None:
     """Polls until a service is ready.
 
+    :raises PortTaken: it ended, as a port was not free
     :raises SandboxError: it ended, or took too long; with the end of its log
     """
     deadline = time.monotonic() + seconds
     while not ready():
         ended = process is not None and process.poll() is not None
         if ended or time.monotonic() > deadline:
-            raise SandboxError(f"{what} {'ended' if ended else 'is not ready'}. {log_file} says:\n{tail(log_file)}")
+            said = tail(log_file)
+            kind = PortTaken if ended and "ddress already in use" in said else SandboxError
+            raise kind(f"{what} {'ended' if ended else 'is not ready'}. {log_file} says:\n{said}")
         time.sleep(0.03)
 
 
@@ -144,16 +160,28 @@ def tail(path: Path, lines: int = 15) -> str:
 def free_ports(names: Sequence[str], wanted: Mapping[str, int]) -> dict[str, int]:
     """A free port on loopback for each name: the wanted one where it is still free."""
     ports: dict[str, int] = {}
+    allowed = _allowed()
     for name in names:
         candidates = [wanted[name]] if name in wanted else []
-        candidates += random.sample(PORTS, 200)
+        candidates += random.SystemRandom().sample(allowed, min(len(allowed), 200))
         for port in candidates:
             if port not in ports.values() and is_free(port):
                 ports[name] = port
                 break
         else:
-            raise SandboxError(f"No free port on 127.0.0.1 between {PORTS.start} and {PORTS.stop}.")
+            raise SandboxError(f"No free port on 127.0.0.1 between {allowed[0]} and {allowed[-1]}.")
     return ports
+
+
+def _allowed() -> range:
+    """Ports that this caller may choose from."""
+    given = os.environ.get("TRADINGFLOW_SANDBOX_PORTS")
+    if not given:
+        return PORTS
+    first, _, last = given.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise SandboxError(f"TRADINGFLOW_SANDBOX_PORTS is {given!r}. Set it to a range, such as 20000-21999.")
+    return range(int(first), int(last) + 1)
 
 
 def is_free(port: int) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .layout import SandboxError, State, write_private
-from .processes import alive, end, free_ports, spawn, start_time, wait_until
+from .processes import alive, end, free_ports, retried, spawn, start_time, wait_until
 
 BUCKET = "tradingflow-backups"
 REGION = "us-east-1"
@@ -87,6 +87,10 @@ def client(section: dict[str, Any]) -> Any:
 
 def start(state: State) -> None:
     """Starts the server on its ports, or on others if those were taken meanwhile."""
+    retried(lambda: _start(state))
+
+
+def _start(state: State) -> None:
     section = state.data.setdefault("s3", {})
     ports = free_ports(PORTS, section.get("ports", {}))
     state.update("s3", ports=ports, endpoint=f"https://localhost:{ports['s3']}")

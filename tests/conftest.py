@@ -24,6 +24,11 @@ COLLECTION = ROOT / "collections/ansible_collections/tradingflow/maintenance"
 sys.path.insert(0, str(ROOT / "collections"))
 sys.path.insert(0, str(ROOT))
 
+# Workers choose ports without knowing of each other, and use them only later: each has its own to choose from.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")).removeprefix("gw").isdecimal():
+    _first = 20000 + int(worker.removeprefix("gw")) % 12 * 1000
+    os.environ["TRADINGFLOW_SANDBOX_PORTS"] = f"{_first}-{_first + 999}"
+
 
 @dataclass
 class Sandbox:

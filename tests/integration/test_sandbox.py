@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -24,9 +25,9 @@ from alembic import command
 from alembic.config import Config
 from botocore.exceptions import ClientError
 
-from sandbox import application, postgres, storage
+from sandbox import application, lifecycle, postgres, processes, storage
 from sandbox.history import History, market
-from sandbox.layout import CHECKOUT, Layout, State
+from sandbox.layout import CHECKOUT, Layout, SandboxError, State
 from sandbox.processes import marked, start_time
 
 
@@ -296,6 +297,46 @@ def test_a_restarted_store_has_its_ports_and_leaves_nothing_outside(box: Box) ->
         assert box.state["s3"]["ports"] == ports
         pids.append(box.state["s3"]["pid"])
     assert not [path for pid in pids for path in Path("/tmp").glob(f"weed.*.{pid}")]
+
+
+@pytest.mark.parametrize("name", ["postgres", "s3", "app"])
+def test_a_port_taken_at_the_last_moment_is_another_one(box: Box, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    box("stop", name)
+    before = box.state[name]
+    port = before["ports"]["s3"] if name == "s3" else before["port"]
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_STATE", str(box.state_file))
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_ROOT", str(box.root))
+    looks: list[int] = []
+    free = processes.is_free
+
+    def at_first(wanted: int) -> bool:
+        looks.append(wanted)
+        return looks == [port] or free(wanted)
+
+    monkeypatch.setattr(processes, "is_free", at_first)
+    if name == "s3":
+        # The last that it listens on; the others are looked at before.
+        monkeypatch.setattr(storage, "PORTS", ("s3", *(each for each in storage.PORTS if each != "s3")))
+    with socket.create_server(("127.0.0.1", port)):
+        lifecycle.start(Layout(), name)
+        after = box.state[name]
+        assert (after["ports"]["s3"] if name == "s3" else after["port"]) != port
+        assert lifecycle.MODULES[name].problem(after) is None
+    # It asks a database on another port from its next start on.
+    box("restart", "app")
+    assert box("status")
+    assert box.get("/ready")[0] == 200
+
+
+def test_ports_are_of_the_range_that_the_caller_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_PORTS", "30001-30003")
+    assert sorted(processes.free_ports(["a", "b", "c"], {}).values()) == [30001, 30002, 30003]
+    with pytest.raises(SandboxError, match=r"No free port on 127\.0\.0\.1 between 30001 and 30003"):
+        processes.free_ports(["a", "b", "c", "d"], {})
+    for wrong in ("30001", "30003-30001", "80-90", "30001-70000", "a-b"):
+        monkeypatch.setenv("TRADINGFLOW_SANDBOX_PORTS", wrong)
+        with pytest.raises(SandboxError, match="TRADINGFLOW_SANDBOX_PORTS"):
+            processes.free_ports(["a"], {})
 
 
 def test_a_process_is_there_while_its_threads_end() -> None:
