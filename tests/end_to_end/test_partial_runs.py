@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,19 @@ def test_a_tag_that_no_task_has_is_no_success(platform: Sandbox, play: Play) -> 
     done = play("drill", "--tags", "sytem")
     assert done.returncode == 2, done.output
     assert {check["id"] for check in done.report("drill")["checks"]} == {"report.measured"}
+    assert not locks(platform, done)
+
+
+def test_what_the_limit_leaves_out_makes_a_run_partial(platform: Sandbox, play: Play, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory"
+    shutil.copytree(ROOT / "inventories/local", inventory)
+    web = {"tradingflow_web": {"hosts": {"web1": {"ansible_connection": "local"}}}}
+    (inventory / "web.yml").write_text(yaml.safe_dump(web), encoding="utf-8")
+    done = play("migrate", "--limit", "web1", inventory=inventory)
+    report = done.report("migrate")
+    assert "-partial-" in report["run_id"]
+    assert report["scope"]["left_out"] == [{"area": "migration", "host": "localhost"}]
+    assert "PARTIAL RUN: --limit web1" in done.output
     assert not locks(platform, done)
 
 

@@ -165,26 +165,35 @@ def test_an_environment_does_not_go_before_itself(ledgers: Ledgers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("production", "words"),
+    ("production", "words", "elsewhere"),
     [
-        ([], "Not rehearsed with this SQL: a1, b2"),
-        ([rehearsal(database={**HERE, "system_identifier": "8"})], "Not rehearsed with this SQL"),
-        ([rehearsal(revisions=[{**PENDING[0], "done": True, "seconds": 1.0}])], "Not rehearsed with this SQL: b2"),
-        ([rehearsal(revisions=[{**each, "done": False} for each in PENDING]), rehearsal()], "rehearsal failed: a1, b2"),
-        ([None, rehearsal()], "is not known"),
-        (None, "is not known"),
+        # Where nobody asks for one, having none is no trouble: a warning that is always there is read by nobody.
+        ([], "Not rehearsed with this SQL: a1, b2", "ok"),
+        ([rehearsal(database={**HERE, "system_identifier": "8"})], "Not rehearsed with this SQL", "ok"),
+        ([rehearsal(revisions=[{**PENDING[0], "done": True, "seconds": 1.0}])], "with this SQL: b2", "ok"),
+        (
+            [rehearsal(revisions=[{**each, "done": False} for each in PENDING]), rehearsal()],
+            "rehearsal failed: a1, b2",
+            "warning",
+        ),
+        # It failed before it came to b2.
+        ([rehearsal(revisions=[{**PENDING[0], "done": False}])], "rehearsal failed: a1", "warning"),
+        ([None, rehearsal()], "is not known", "warning"),
+        (None, "is not known", "warning"),
     ],
 )
-def test_without_a_rehearsal_it_is_refused_or_a_warning(
-    ledgers: Ledgers, production: list[dict[str, Any] | None] | None, words: str
+def test_without_a_rehearsal_it_is_refused_where_one_is_required(
+    ledgers: Ledgers, production: list[dict[str, Any] | None] | None, words: str, elsewhere: str
 ) -> None:
     ledgers.contents = {"staging": [ALL]} | ({} if production is None else {"production": production})
     statuses, given, messages = judged()
     assert statuses["migration.required:rehearsal"] == "critical"
     assert words in messages["migration.required:rehearsal"]
     assert [refusal["name"] for refusal in given["refusals"]] == ["required_rehearsal"]
-    statuses, given, _messages = judged(requires=None)
-    assert statuses == {"migration.required:rehearsal": "warning"}
+    statuses, given, messages = judged(requires=None)
+    assert statuses == {"migration.required:rehearsal": elsewhere}
+    assert words in messages["migration.required:rehearsal"]
+    assert ("None is required here" in messages["migration.required:rehearsal"]) is (elsewhere == "ok")
     assert given["refusals"] == []
 
 

@@ -208,7 +208,7 @@ options:
     type: dict
     suboptions:
       rehearsal:
-        description: Whether it must have been rehearsed on a copy of this database. Otherwise it only warns.
+        description: Whether a rehearsal on a copy of this database is required. Otherwise the report only names it.
         type: bool
         default: false
       environment:

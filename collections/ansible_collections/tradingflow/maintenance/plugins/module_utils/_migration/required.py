@@ -39,11 +39,13 @@ class Answer(NamedTuple):
 
     :param met: whether all of it is on record; what could not be read is not
     :param text: what was found, or what is missing
+    :param never: it was read, and nobody has done it: where nobody asks for it, that is no trouble
     """
 
     met: bool
     text: str
     details: Dict[str, Any]
+    never: bool = False
 
 
 def _key(entry: Dict[str, Any]) -> Key:
@@ -140,7 +142,11 @@ def rehearsal_done(plan: Dict[str, Any], args: Dict[str, Any]) -> Answer:
         return Answer(False, f"Whether it was rehearsed is not known: {error.message}", {})
     missing = [name for key, name in wanted.items() if key not in found]
     if missing:
-        return Answer(False, f"Not rehearsed with this SQL: {', '.join(missing)}.", {"missing": missing})
+        # What was rehearsed of it and failed is trouble, whatever is missing besides.
+        failed = [each for each in found.values() if each.get("done") is not True]
+        if failed:
+            return _budget(failed)
+        return Answer(False, f"Not rehearsed with this SQL: {', '.join(missing)}.", {"missing": missing}, never=True)
     return _budget(list(found.values()))
 
 
@@ -257,6 +263,9 @@ def _check(plan: Dict[str, Any], args: Dict[str, Any], name: str, title: str, an
         return Check(id, title, OK, value, unit, message=answer.text, details=answer.details)
     first = ((args["requires"] or {}).get("environment") or {}).get("name", "")
     remedy = _REMEDY[name].replace("{name}", first)
+    if not must and answer.never:
+        text = f"None is required here (migration_requires). {answer.text} What it takes and locks is not known."
+        return Check(id, title, OK, False, message=text, details={**answer.details, "required": False})
     if not must:
         text = f"{answer.text} What it takes and locks here is not known."
         return Check(id, title, WARNING, False, message=text, remedy=remedy, details=answer.details)
