@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ..module_utils._patching.findings import failure, findings, intent, planned, well
 from ..module_utils._patching.options import SPEC
-from ..module_utils.checks import utc_now
+from ..module_utils._patching.precheck import clock
+from ..module_utils.checks import OK, WARNING, utc_now
 from ..module_utils.errors import MaintenanceError, PatchingError
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
@@ -32,12 +34,19 @@ class ActionModule(HostAreaAction):
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at, planning = utc_now(), bool(self._task.check_mode)
         try:
+            before = time.time()
             result = self.on_host(args, task_vars)
+            after = time.time()
             error = result.get("error")
             if error:
                 raise PatchingError(error["message"], error["remedy"])
             if planning:
+                told = clock(result, (before, after), args["clock_tolerance"])
+                if told.status not in (OK, WARNING):
+                    refusal = {"name": "clock", "message": told.message, "remedy": told.remedy}
+                    result["refusals"].append(refusal)
                 checks, actions = planned(result, started_at)
+                checks.append(told)
                 plan = intent(result, task_vars["inventory_hostname"])
                 return Findings(checks, actions, extra={"plan": result, "intent": plan})
             checks, actions, summary = findings(result, started_at)

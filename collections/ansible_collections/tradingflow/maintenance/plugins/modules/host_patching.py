@@ -77,9 +77,17 @@ options:
     type: bool
     default: true
   minimum_free:
-    description: Bytes that must stay free on C(/), C(/boot) and C(/var).
+    description: Bytes that must stay free on C(/) and C(/var).
     type: int
     default: 536870912
+  minimum_free_boot:
+    description: Bytes that must stay free on C(/boot) where it is a file system of its own.
+    type: int
+    default: 104857600
+  clock_tolerance:
+    description: Seconds by which the host's clock may differ from the runner's. Beyond that, it is refused.
+    type: int
+    default: 60
   scratch_directory:
     description: Where a private folder is made for package lists and downloads.
     type: path

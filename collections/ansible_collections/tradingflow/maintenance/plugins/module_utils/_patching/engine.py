@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from .._checks.clock import kernel
 from ..errors import PatchingError
-from . import commands, host, services
+from . import commands, host, precheck, services
 from .judgement import digest_of, refusals, unfinished, unplanned
 from .solver import Solver, apt, changed_conffiles, conffiles, status
 
@@ -56,6 +57,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     """See plan."""
     if os.geteuid() != 0:
         raise PatchingError("Only root may ask apt and change packages.", "Set ansible_become, or run with -b.")
+    began = time.time()
     services.check(options["restart"])
     apt()
     commands.update(where)
@@ -84,12 +86,16 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "restart": options["restart"],
         "space": host.space(ROOT),
         "minimum_free": options["minimum_free"],
+        "minimum_free_boot": options["minimum_free_boot"],
+        "held": solver.held(),
+        "audit": precheck.audit(),
         "locks": host.locks(ROOT),
         "reboot_pending": host.reboot_pending(ROOT),
         "policy": host.policy(ROOT),
         # Also when there is nothing to do: an earlier run's packages may wait for a restart still.
         "running": services.running(options["needrestart"]),
     }
+    found.update(clock_began=began, clock=time.time(), clock_kernel=kernel())
     found["digest"] = digest_of(found)
     found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours")
     found["refusals"] = refusals(found, options["approved"])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..checks import CRITICAL, OK, WARNING, Check, as_action, judge, unknown, worst
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural, size, span
+from . import precheck
 from .judgement import missed
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
@@ -139,7 +140,7 @@ def _plan(plan: Dict[str, Any]) -> List[Check]:
         for each in plan["refusals"]
         for rest in [{"remedy": each["remedy"]}]
     ]
-    checks += [*_conffiles(plan), *_half_done(plan), *_space(plan), *_back(plan), _reboot(plan)]
+    checks += [*precheck.checks(plan), *_conffiles(plan), *_half_done(plan), *_back(plan), _reboot(plan)]
     return checks
 
 
@@ -174,24 +175,6 @@ def _half_done(plan: Dict[str, Any]) -> List[Check]:
         return []
     text = f"An earlier change did not end: the plan begins with that. It would {_what(plan)}."
     return [Check("patching.found", "An earlier change", OK, len(plan["configure"]), message=text)]
-
-
-def _space(plan: Dict[str, Any]) -> List[Check]:
-    return [
-        judge(
-            f"patching.space:{each['path']}",
-            "Space for packages",
-            each["free"],
-            unit="bytes",
-            below=True,
-            warning=None,
-            critical=plan["minimum_free"],
-            message=f"{each['path']} has {size(each['free'])} free.",
-            remedy="Free space there: apt-get clean, journalctl --vacuum-size, older kernels.",
-            source="statvfs",
-        )
-        for each in plan["space"]
-    ]
 
 
 def _back(plan: Dict[str, Any]) -> List[Check]:

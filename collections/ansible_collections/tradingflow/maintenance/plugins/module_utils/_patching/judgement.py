@@ -11,6 +11,7 @@ import json
 from typing import Any, Dict, List
 
 from ..words import plural, size
+from .precheck import minimum
 
 #: What the digest covers of a package.
 _ROW = ("package", "architecture", "from", "to", "sha256", "conffiles_changed")
@@ -58,12 +59,13 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
         refuse("policy", text, "Find out who put it there, and remove it or patch this host by hand.")
     if plan["packages"]:
         for each in plan["space"]:
-            needed = plan["minimum_free"]
+            needed = minimum(plan, each["path"])
             # Where what goes is not known beforehand: each must have room for all.
             needed += plan["download"] + max(plan["grows"], 0) if each["path"] != "/boot" else 0
             if each["free"] < needed:
                 text = f"{each['path']} has {size(each['free'])} free, and {size(needed)} are needed."
-                refuse("space", text, "Free space there, or lower patching_minimum_free.")
+                option = "patching_minimum_free_boot" if each["path"] == "/boot" else "patching_minimum_free"
+                refuse("space", text, f"Free space there, or lower {option}.")
     if approved and plan["wanted"] and plan["digest"] not in approved:
         text = f"The plan is {plan['digest']}, and that is not approved."
         refuse("approved", text, "Read the plan, and approve it (patching_approved).")

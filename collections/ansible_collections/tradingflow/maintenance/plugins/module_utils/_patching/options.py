@@ -26,6 +26,8 @@ SPEC: Dict[str, Any] = {
     "restart": {"type": "list", "elements": "str", "default": []},
     "needrestart": {"type": "bool", "default": True},
     "minimum_free": {"type": "int", "default": 536870912},
+    "minimum_free_boot": {"type": "int", "default": 104857600},
+    "clock_tolerance": {"type": "int", "default": 60},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
 }

@@ -60,6 +60,10 @@ class Solver:
         """Packages whose dependencies are not met as it is."""
         return int(self.depcache.broken_count)
 
+    def held(self) -> List[str]:
+        """Packages that somebody holds (apt-mark showhold)."""
+        return [package.get_fullname(True) for package in self.installed() if self._held(package)]
+
     def check(self) -> None:
         """That what is asked for can be found at all: "nothing newer" would be said of it otherwise.
 

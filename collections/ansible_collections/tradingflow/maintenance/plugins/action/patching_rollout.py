@@ -1,0 +1,41 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which hosts of a run are patched first, and whether the next one may follow."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._patching.rollout import STATE, canaries, stop
+from ..module_utils.errors import MaintenanceError
+from ..plugin_utils.options import validated
+
+
+class ActionModule(ActionBase):
+    spec: ClassVar[dict[str, Any]] = {
+        "states": {"type": "list", "elements": "dict", "required": True, "options": STATE},
+        "canary": {"type": "list", "elements": "str", "default": []},
+        "failures_allowed": {"type": "int", "default": 0},
+        "enforce": {"type": "bool", "default": False},
+    }
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        args = validated(self, self.spec)
+        groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
+        try:
+            chosen = canaries(args["canary"], groups, args["states"])
+        except MaintenanceError as error:
+            result.update(failed=True, msg=f"{error.message} {error.remedy}")
+            return result
+        reason = stop(task_vars["inventory_hostname"], args["states"], args["failures_allowed"])
+        result.update(changed=False, canaries=chosen, stop=reason, failed=bool(reason) and args["enforce"])
+        if reason:
+            result["msg"] = reason
+        return result

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which hosts go first, and whether the next ones may follow: decided over the whole run, not per batch."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from ..errors import ConfigurationError
+
+#: What the run knows of a host. A host of which less is known counts as not planned.
+STATE: Dict[str, Any] = {
+    "host": {"type": "str", "required": True},
+    "planned": {"type": "bool", "default": False},
+    "wanted": {"type": "bool", "default": False},
+    "canary": {"type": "bool", "default": False},
+    "begun": {"type": "bool", "default": False},
+    "well": {"type": "bool", "default": False},
+    "held": {"type": "str", "default": ""},
+    "batch": {"type": "int", "default": 1},
+}
+
+
+def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[str, Any]]) -> List[str]:
+    """The hosts that go before all others.
+
+    A named host of this run is a canary unless there is nothing to do on it; of a named group it is the first host
+    that has something to do. Where names are given and none of them is in this run, the first host is.
+
+    :param groups: the inventory's hosts by group
+    :raises ConfigurationError: a name is neither a host nor a group
+    """
+    known = {state["host"]: state for state in states}
+    hosts = {host for members in groups.values() for host in members}
+    found: List[str] = []
+    for name in named:
+        if name in hosts:
+            # A canary that could not be planned stays one: it is not proven, and nobody follows it.
+            if name in known and (known[name]["wanted"] or not known[name]["planned"]):
+                found.append(name)
+        elif name in groups:
+            found += [host for host in groups[name] if host in known and known[host]["wanted"]][:1]
+        else:
+            raise ConfigurationError(
+                f"patching_canary names {name}, which is neither a host nor a group of the inventory.",
+                "Correct it: names of hosts, or of groups whose first host goes first.",
+            )
+    if named and not found:
+        found = [state["host"] for state in states if state["wanted"]][:1]
+    return list(dict.fromkeys(found))
+
+
+def stop(host: str, states: List[Dict[str, Any]], allowed: int) -> str:
+    """Why a host is left alone, as a sentence; empty when it may be patched.
+
+    :param allowed: hosts of the whole run that may fail
+    """
+    mine = next((state for state in states if state["host"] == host), None)
+    if mine is None or not mine["wanted"]:
+        return "Left alone, as no plan for it is known."
+    for state in states:
+        if state["held"]:
+            return f"Left alone: {state['held']}"
+    first = [state for state in states if state["canary"] and state["host"] != host]
+    # Of other canaries, those that have been begun; everybody else waits for all of them.
+    bad = [state["host"] for state in first if not state["well"] and (state["begun"] or not mine["canary"])]
+    if bad:
+        return f"Left alone, as the canary is not proven: {', '.join(bad)}."
+    failed = [state["host"] for state in states if state["begun"] and not state["well"]]
+    if len(failed) > allowed:
+        return f"Left alone, as patching failed on {', '.join(failed)} (patching_failures_allowed is {allowed})."
+    return ""
