@@ -10,7 +10,9 @@ import yaml
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 
-@pytest.mark.parametrize("name", ["daily", "data_update", "drill", "migrate", "patch", "restore", "window"])
+@pytest.mark.parametrize(
+    "name", ["daily", "data_update", "dependencies", "drill", "migrate", "patch", "restore", "window"]
+)
 def test_each_part_refuses_to_work_outside_a_run(name: str) -> None:
     plays = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
     parts = [task for play in plays[1:-1] for task in play["tasks"]]

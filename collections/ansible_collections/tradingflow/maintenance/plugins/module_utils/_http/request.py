@@ -181,11 +181,12 @@ def context(ca_file: Optional[str]) -> ssl.SSLContext:
         ) from None
 
 
-def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: int = MAX_BODY) -> Answer:
+def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: int = MAX_BODY, **more: str) -> Answer:
     """Asks for a path below the replica's URL.
 
     :param timeout: s for all of it
     :param most: bytes of the body that are read
+    :param more: further headers
     :raises OSError: unreachable, not trusted or too slow (TimeoutError)
     :raises http.client.HTTPException: what came back is not HTTP
     """
@@ -201,7 +202,8 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: i
             expires = float(ssl.cert_time_to_seconds(str(plain.getpeercert()["notAfter"])))
         connection.sock = _Socket(plain, deadline)  # type: ignore[assignment]
         headers = {"Host": target.authority, "User-Agent": "tradingflow-maintenance", "Accept": "*/*"}
-        connection.request("GET", target.path + "/" + path.lstrip("/"), headers={**headers, "Connection": "close"})
+        headers = {**headers, "Connection": "close", **more}
+        connection.request("GET", target.path + "/" + path.lstrip("/"), headers=headers)
         response = connection.getresponse()
         body = response.read(most + 1)
         if len(body) <= most and response.length:

@@ -1,0 +1,35 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area dependencies: lock files scanned from the controller, which has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._dependencies.database import now
+from ..module_utils._dependencies.engine import examined, summary
+from ..module_utils._dependencies.findings import findings
+from ..module_utils._dependencies.options import SPEC
+from ..module_utils.checks import utc_now, worst
+from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.project import within
+
+
+class ActionModule(AreaAction):
+    area = "dependencies"
+    title = "Dependencies scanned"
+    spec = SPEC
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at = utc_now()
+        for name in ("database", "proposals_directory"):
+            if args[name]:
+                args[name] = str(within(args[name], task_vars))
+        args["sources"] = [{**each, "path": str(within(each["path"], task_vars))} for each in args["sources"]]
+        found = examined(args, now(), write=not self._task.check_mode)
+        checks, actions = findings(found, started_at)
+        scan = summary(found, worst(check.status for check in checks))
+        proposals = [each["proposal"]["path"] for each in found["sources"] if (each["proposal"] or {}).get("path")]
+        return Findings(checks, actions, changed=found["changed"], extra={"scan": scan, "proposals": proposals})

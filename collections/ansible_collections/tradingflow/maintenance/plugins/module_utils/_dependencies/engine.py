@@ -1,0 +1,248 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the lock files, has them scanned together with the canaries, and proposes other versions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from datetime import date, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..errors import ConfigurationError, DependencyError, MaintenanceError
+from . import database, index, scanners
+from .answers import Answer, Vulnerability
+from .locks import pins, rewritten
+from .options import FORMATS, SCANNERS
+from .upgrade import patch, proposed
+
+
+def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str, Any]:
+    """What is known about all sources; what went wrong is in it, by source, ecosystem or as a whole.
+
+    :param write: whether proposals are written
+    :raises MaintenanceError: the options make no sense
+    """
+    checked(options)
+    found: Dict[str, Any] = {"scanner": None, "problem": None, "databases": {}, "canaries": {}, "sources": []}
+    found.update(scanned_at=now.isoformat(), changed=False)
+    pairs: List[Tuple[Dict[str, Any], scanners.Source]] = []
+    for number, declared in enumerate(options["sources"]):
+        entry, source = _read(declared, str(number), options["scanner"])
+        found["sources"].append(entry)
+        pairs += [(entry, source)] if source else []
+    sources = [source for _, source in pairs]
+    ecosystems = sorted({FORMATS[source.format][0] for source in sources})
+    canaries = [each for each in (scanners.canary(name, options["canaries"]) for name in ecosystems) if each]
+    try:
+        if not sources:
+            raise DependencyError("No lock file could be read.", "See why below.")
+        found["scanner"] = scanners.identity(options)
+        answer = _scanned(options, [*sources, *canaries], found, now)
+    except MaintenanceError as error:
+        found["problem"] = {"message": error.message, "remedy": error.remedy}
+        return found
+    for name in ecosystems:
+        found["canaries"][name] = _canary(name, options["canaries"], answer)
+    for entry, source in pairs:
+        _judge(entry, source, answer, options, now)
+        _propose(entry, source, answer, canaries, options, now, found, write)
+    return found
+
+
+def checked(options: Dict[str, Any]) -> None:
+    """Options that the argument spec cannot judge.
+
+    :raises ConfigurationError: they make no sense
+    """
+    names = [each["name"] for each in options["sources"]]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("Two lock files have the same name.", "Give each of patching_dependencies its own.")
+    if "@" in (options["service"] or ""):
+        raise ConfigurationError(
+            "patching_dependencies_service has a user or password, which the process list would show.",
+            "Use a service within your network that needs none.",
+        )
+    for each in options["accepted"]:
+        try:
+            date.fromisoformat(each["until"])
+        except ValueError:
+            raise ConfigurationError(
+                f"The end of an accepted finding is no day: {each['until']}.",
+                "Write patching_dependencies_accepted with until: YYYY-MM-DD.",
+            ) from None
+
+
+def _read(declared: Dict[str, Any], key: str, scanner: str) -> Any:
+    entry: Dict[str, Any] = {**declared, "problem": None, "sha256": None, "packages": 0, "missed": [], "found": []}
+    entry.update(rows=[], proposal=None)
+    try:
+        if declared["format"] not in SCANNERS[scanner][1]:
+            raise ConfigurationError(f"{scanner} does not read {declared['format']}.", "Choose osv-scanner for it.")
+        content = Path(declared["path"]).read_bytes()
+        entry["sha256"] = hashlib.sha256(content).hexdigest()
+        text = content.decode()
+        found = pins(declared["format"], text, declared["name"])
+        if not found:
+            raise ConfigurationError(f"{declared['name']} pins nothing.", "Check patching_dependencies.")
+        entry["packages"] = len({(pin.name, pin.version) for pin in found})
+        return entry, scanners.Source(key, declared["format"], text, found)
+    except MaintenanceError as error:
+        entry["problem"] = {"message": error.message, "remedy": error.remedy}
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        text = f"{declared['path']} cannot be read: {why}."
+        entry["problem"] = {"message": text, "remedy": "Check the path in patching_dependencies."}
+    return entry, None
+
+
+def _scanned(options: Dict[str, Any], sources: List[scanners.Source], found: Dict[str, Any], now: datetime) -> Answer:
+    """A scan, with the databases looked at before and after."""
+    seeded = options["scanner"] == "osv-scanner" and options["database"]
+    names = sorted({FORMATS[source.format][0] for source in sources}) if seeded else []
+    before = {name: database.state(database.archive(options["database"], name)) for name in names}
+    try:
+        with tempfile.TemporaryDirectory(prefix="tradingflow-dependencies-") as place:
+            return scanners.scan(options, found["scanner"]["program"], sources, Path(place))
+    finally:
+        for name, state in before.items():
+            after = None
+            with suppress(OSError):
+                after = database.identity(database.archive(options["database"], name))
+            state["problem"] = database.problem(state, after, options["database_age"], now)
+            earlier = found["databases"].get(name)
+            if earlier and (earlier["problem"] or earlier["sha256"] != state["sha256"]):
+                state["problem"] = earlier["problem"] or "it was changed between two scans"
+            found["databases"][name] = state
+
+
+def _canary(ecosystem: str, canaries: List[Dict[str, Any]], answer: Answer) -> Dict[str, Any]:
+    """Whether each canary of an ecosystem was found by the advisory that names it."""
+    wanted = [each for each in canaries if each["ecosystem"] == ecosystem]
+    found = answer.found.get(f"canary:{ecosystem}", [])
+    missed = [
+        f"{each['name']} {each['version']} ({each['advisory']})"
+        for each in wanted
+        if not any(
+            (one.package, one.version) == (each["name"], each["version"]) and each["advisory"] in one.names
+            for one in found
+        )
+    ]
+    return {"declared": len(wanted), "missed": missed}
+
+
+def _judge(
+    entry: Dict[str, Any], source: scanners.Source, answer: Answer, options: Dict[str, Any], now: datetime
+) -> None:
+    wanted = {(pin.name, pin.version) for pin in source.pins}
+    seen = {(_plain(source, name), version) for name, version in answer.seen[source.key]}
+    entry["missed"] = sorted(f"{name} {version}" for name, version in wanted - seen)
+    for each in answer.found[source.key]:
+        each.package = _plain(source, each.package)
+        accepted = [one for one in options["accepted"] if _accepted(one, each, source, now)]
+        row: Dict[str, Any] = {"id": each.id, "aliases": each.aliases, "package": each.package}
+        row.update(
+            version=each.version, severity=each.severity, fixed=each.fixed, accepted=accepted[0] if accepted else None
+        )
+        entry["found"].append(row)
+
+
+def _plain(source: scanners.Source, name: str) -> str:
+    """A package's name as the lock file's pins have it."""
+    if source.format != "requirements":
+        return name
+    known = {pin.name.replace("-", "").replace(".", ""): pin.name for pin in source.pins}
+    return known.get(name.lower().replace("-", "").replace("_", "").replace(".", ""), name)
+
+
+def _accepted(one: Dict[str, Any], each: Vulnerability, source: scanners.Source, now: datetime) -> bool:
+    about = one["advisory"] in each.names and _plain(source, one["package"]) == each.package
+    return about and now.date() <= date.fromisoformat(one["until"])
+
+
+def _propose(
+    entry: Dict[str, Any],
+    source: scanners.Source,
+    answer: Answer,
+    canaries: List[scanners.Source],
+    options: Dict[str, Any],
+    now: datetime,
+    found: Dict[str, Any],
+    write: bool,
+) -> None:
+    """The rows, and for a requirements file the proposal, which is scanned as well."""
+    ecosystem = FORMATS[source.format][0]
+    asked = cache(partial(index.releases, options["index"])) if options["index"] and ecosystem == "PyPI" else None
+    entry["rows"] = proposed(ecosystem, source.pins, answer.found[source.key], options, asked, now)
+    changes = {(row["package"], row["from"]): row for row in entry["rows"] if row["taken"]}
+    if not changes or source.format != "requirements":
+        return
+    proposal: Dict[str, Any] = {"path": None, "sha256": None, "left": [], "problem": None}
+    entry["proposal"] = proposal
+    try:
+        text = rewritten(source.text, entry["name"], changes)
+        again = source._replace(text=text, pins=pins(source.format, text, entry["name"]))
+        after = _scanned(options, [again, *[each for each in canaries if each.format == source.format]], found, now)
+        if _canary(ecosystem, options["canaries"], after)["missed"]:
+            raise DependencyError("The canary was missed in the scan of the proposal.", "Run it again.")
+        proposal["left"] = sorted(f"{each.package} {each.version}: {each.id}" for each in after.found[source.key])
+        content = patch(source.text, text, os.path.basename(entry["path"])).encode()
+        proposal["sha256"] = hashlib.sha256(content).hexdigest()
+        if write and options["proposals_directory"]:
+            proposal["path"], changed = written(options["proposals_directory"], entry["name"], content)
+            found["changed"] = found["changed"] or changed
+    except MaintenanceError as error:
+        proposal["problem"] = {"message": error.message, "remedy": error.remedy}
+    except OSError as error:
+        text = f"The proposal cannot be written: {error.strerror}."
+        proposal["problem"] = {"message": text, "remedy": "Check patching_dependencies_proposals."}
+
+
+def written(directory: str, name: str, content: bytes, ending: str = "patch") -> Any:
+    """Puts a proposal into a file that is named by its content; its path, and whether it is new.
+
+    :raises OSError: it cannot be written
+    """
+    place = Path(directory)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    plain = "".join(char if char.isalnum() else "-" for char in name)
+    path = place / f"{plain}-{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+    if path.exists() and path.read_bytes() == content:
+        return str(path), False
+    handle, part = tempfile.mkstemp(dir=place, prefix=".proposal-")
+    with os.fdopen(handle, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(part, path)
+    return str(path), True
+
+
+def summary(found: Dict[str, Any], status: str) -> Optional[Dict[str, Any]]:
+    """What the ledger keeps of it."""
+    keep = ("name", "sha256", "packages", "rows", "proposal")
+    return {
+        "state": "proposed",
+        "worst_status": status,
+        "scanner": found["scanner"],
+        "problem": found["problem"],
+        "databases": found["databases"],
+        "canaries": found["canaries"],
+        "scanned_at": found["scanned_at"],
+        "sources": [
+            {
+                **{name: each[name] for name in keep},
+                "found": [
+                    {key: one[key] for key in ("id", "package", "version", "severity", "accepted")}
+                    for one in each["found"]
+                ],
+            }
+            for each in found["sources"]
+        ],
+    }
