@@ -4,24 +4,27 @@
 
 """Tables put into the database that is there, where the functions of whoever may make tables run.
 
-A superuser makes schemas, gives rights and hands over, which calls nothing. All else is done by a role of ours without
-a superuser's rights. What is not finished carries a mark, by which a later run knows what may go.
+A superuser makes schemas, gives rights and hands over, which calls nothing. All else is done by roles of ours without
+a superuser's rights, one for each owner of tables, and of those that one tree of partitions has in common. What is not
+finished carries a mark, by which a later run knows what may go.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple, TypeVar
 
 from .._postgres import server
-from .._postgres.logins import Logins, allow, allow_schema, drop_roles, others, powerful
+from .._postgres.logins import Logins, allow_schema, drop_roles, others, powerful
 from .._postgres.sql import literal
+from .._postgres.toc import Entry
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
+from .owners import Owners, Table, by_owners, tables_of
 
 #: What a schema's comment says of a destination: its copies of tables may go, old rows may not.
-_COPIES = "tradingflow-maintenance: copies that are not finished, "
-_OLD = "tradingflow-maintenance: old rows, not finished, "
+COPIES = "tradingflow-maintenance: copies that are not finished, "
+OLD = "tradingflow-maintenance: old rows, not finished, "
 _OWNERS = """
 SELECT n.nspname, c.relname, r.rolname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
@@ -38,6 +41,7 @@ WHERE r.rolsuper AND obj_description(n.oid, 'pg_namespace') IN %s ORDER BY 1"""
 _TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind <> 'i' AND n.nspname = %s"""
+_NAMESPACES = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1"
 
 # What schemas hold that may call something, in words that are the same in two databases of one server.
 _SHAPE = """
@@ -67,17 +71,20 @@ SELECT what::text FROM found ORDER BY 1"""
 
 Tables = List[Tuple[str, str]]
 
+#: A kind of it.
+L = TypeVar("L", bound="Live")
+
 
 class Live:
-    """The database that is there, while tables are put into it. Leaving the context removes the role.
+    """The database that is there, while tables are put into it. Leaving the context removes the roles.
 
     :param target: the option "database" for it, as a superuser
-    :param role: name of the role; what a later run removes begins like it
+    :param role: name of a role that has no rights, with which those of the others begin
     :param place: see scratch.destination
     :param owners: of anything in the dump, whose functions come along
     :param trusted: the superuser does it all
-    :ivar hands: the option "database" as whoever does what may call functions
-    :ivar options: of hands' connections, besides those of everybody
+    :ivar hands: the option "database" as who calls what has rights
+    :ivar options: of connections of who has, besides those of everybody
     """
 
     def __init__(
@@ -91,8 +98,13 @@ class Live:
         self._owners_in_dump = owners
         self._trusted = trusted
         self._logins = Logins(target)
+        #: By whose tables they are for.
+        self._roles: Dict[Owners, str] = {}
+        self._tables: Dict[Tuple[str, str], Table] = {}
+        self._spaces: List[str] = []
+        self._schemas: List[str] = []
 
-    def __enter__(self) -> Live:
+    def __enter__(self: L) -> L:
         with self._logins.superuser() as cursor:
             version = cursor.connection.server_version
             cursor.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
@@ -102,19 +114,25 @@ class Live:
             # Nobody is there who could have planted anything.
             self.options = server.quiet(version)
             return self
-        self._logins.make(self._role, "BYPASSRLS")
+        self.hands = self._login(self._role)
+        return self
+
+    def _login(self, role: str) -> Dict[str, Any]:
+        """Makes a role that logs in, and gives the option "database" as it."""
+        self._logins.make(role)
         with self._logins.superuser() as cursor:
             # It could not say so itself.
-            cursor.execute(f"ALTER ROLE {quoted(self._role)} SET session_replication_role = replica")
-            if version >= 170000:
-                cursor.execute(f"ALTER ROLE {quoted(self._role)} SET event_triggers = off")
-        self.hands = self._logins.login(self._role)
-        return self
+            cursor.execute(f"ALTER ROLE {quoted(role)} SET session_replication_role = replica")
+            if cursor.connection.server_version >= 170000:
+                cursor.execute(f"ALTER ROLE {quoted(role)} SET event_triggers = off")
+        return self._logins.login(role)
 
     def __exit__(self, kind: Any, *_: object) -> None:
         try:
             if self._logins.names:
                 with self._logins.superuser() as cursor:
+                    # Of Moving.
+                    cursor.execute(f"DROP SCHEMA IF EXISTS {quoted(self._role)} CASCADE")
                     drop_roles(cursor.connection, self._role, owned=True)
         except DatabaseError:
             # What it ended of is not hidden; the next run removes the role.
@@ -141,7 +159,8 @@ class Live:
         server.run(connection, f"CREATE SCHEMA {quoted(name)}")
         self._mark(connection, name, mark)
         if self.apart:
-            server.run(connection, f"GRANT USAGE ON SCHEMA {quoted(name)} TO {quoted(self._role)}")
+            roles = ", ".join(map(quoted, [self._role, *self._roles.values()]))
+            server.run(connection, f"GRANT USAGE ON SCHEMA {quoted(name)} TO {roles}")
 
     def _mark(self, connection: Any, name: str, mark: str) -> None:
         server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS {literal(mark + self._place)}")
@@ -153,29 +172,72 @@ class Live:
             server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS NULL")
 
     def may_make(self, made: Dict[str, Any], schemas: List[str]) -> None:
-        """Makes schemas, and lets the role make tables there as they are in another database.
+        """Makes schemas, and roles that make tables there as they are in another database.
 
         :param made: the option "database" for that
         """
         with connected(made, pinned=True) as source:
-            owners = {row[2] for row in server.rows(source, _OWNERS, (schemas,))}
-            spaces = [row[0] for row in server.rows(source, _SPACES, (schemas,))]
+            self._tables = {(each.schema, each.name): each for each in tables_of(source) if each.schema in schemas}
+            self._spaces = [row[0] for row in server.rows(source, _SPACES, (schemas,))]
+        self._schemas = schemas
+        for owners in self._groups(self._tables) if self.apart else []:
+            self._roles[owners] = self._next()
+            self._login(self._roles[owners])
         with self.superuser() as connection:
             for name in schemas:
-                self._schema(connection, name, _COPIES)
-            if not self.apart:
-                return
-            self._join(connection, owners)
-            for name in schemas:
-                server.run(connection, f"GRANT CREATE ON SCHEMA {quoted(name)} TO {quoted(self._role)}")
-            for name in spaces:
-                server.run(connection, f"GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(self._role)}")
+                self._schema(connection, name, COPIES)
+            for owners, role in self._roles.items():
+                self._join(connection, owners, role)
 
-    def _join(self, connection: Any, owners: Iterable[str]) -> None:
-        """Lets the role do what owners may, but those who may do what only a superuser should."""
+    def parts(self, entries: List[Entry]) -> List[Tuple[Optional[Owners], List[Entry]]]:
+        """Entries of a dump of what is made, in parts that come one after the other, each with whose it is."""
+        if not self.apart:
+            return [(None, entries)]
+        return [*by_owners(entries, {name: table.owners for name, table in self._tables.items()})]
+
+    @contextmanager
+    def making(self, owners: Optional[Owners]) -> Iterator[Dict[str, Any]]:
+        """The option "database" as who makes tables of owners, and nobody else does meanwhile."""
+        if owners is None:
+            yield self.target
+            return
+        role = self._roles[owners]
+        self._creating(f"TO {quoted(role)}")
+        yield self._logins.login(role)
+        self._creating(f"FROM {quoted(role)}")
+
+    def _creating(self, whom: str) -> None:
+        what = [f"SCHEMA {quoted(name)}" for name in self._schemas]
+        what += [f"TABLESPACE {quoted(name)}" for name in self._spaces]
+        with self.superuser() as connection:
+            for each in what:
+                server.run(connection, f"{'GRANT' if whom.startswith('TO') else 'REVOKE'} CREATE ON {each} {whom}")
+
+    def lookers(self) -> List[Tuple[Dict[str, Any], Optional[Set[Tuple[str, str]]]]]:
+        """The option "database" as who looks at which tables that were made; None for all."""
+        if not self.apart:
+            return [(self.target, None)]
+        return [(self._logins.login(role), self._of(owners)) for owners, role in self._roles.items()]
+
+    def _of(self, owners: Owners) -> Set[Tuple[str, str]]:
+        return {name for name, table in self._tables.items() if table.owners == owners}
+
+    def _groups(self, names: Iterable[Tuple[str, str]]) -> List[Owners]:
+        return sorted({self._tables[name].owners for name in names}, key=sorted)
+
+    def _next(self) -> str:
+        return f"{self._role}{len(self._roles)}"
+
+    @staticmethod
+    def _join(connection: Any, owners: Owners, role: str) -> None:
+        """Lets a role do what owners may, but those who may do what only a superuser should."""
         with connection.cursor() as cursor:
-            for owner in sorted(set(owners) - set(powerful(cursor))):
-                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(self._role)}")
+            mighty = owners & set(powerful(cursor))
+            for owner in sorted(owners - mighty):
+                cursor.execute(f"GRANT {quoted(owner)} TO {quoted(role)}")
+            # Their tables may have anybody's types.
+            for (name,) in server.rows(connection, _NAMESPACES) if mighty else []:
+                allow_schema(cursor, role, name, "USAGE")
 
     def hand_over(self, made: Dict[str, Any], schemas: List[str]) -> None:
         """Gives what was made to its owners.
@@ -198,55 +260,6 @@ class Live:
                     "Nothing of it was kept. Look at the functions that CHECK constraints, domains and indexes call.",
                 )
 
-    def may_replace(self, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], near: List[str]) -> None:
-        """Makes empty tables for the old rows, and lets the role move rows.
-
-        :param schemas: of the tables' twins, by the tables' schemas
-        :param kept: of the tables for old rows, likewise
-        :param near: tables that foreign keys are about, as the server writes them
-        """
-        with self.superuser() as connection, connection.cursor() as cursor:
-            for name in kept.values():
-                self._schema(connection, name, _OLD)
-            for schema, name in tables:
-                # Nothing is planned for it, as would be for CREATE TABLE AS.
-                new, old = f"{quoted(kept[schema])}.{quoted(name)}", f"{quoted(schema)}.{quoted(name)}"
-                cursor.execute(f"CREATE TABLE {new} (LIKE {old})")
-            for name in schemas.values():
-                # It goes away when the rows are in place.
-                self._mark(connection, name, _COPIES)
-            if not self.apart:
-                return
-            self._join(connection, self._owners(connection, tables))
-            for schema, name in tables:
-                allow(cursor, self._role, schema, name, "SELECT", "INSERT", "DELETE")
-                allow(cursor, self._role, schemas[schema], name, "SELECT")
-                allow(cursor, self._role, kept[schema], name, "INSERT")
-            for each in near:
-                cursor.execute(
-                    "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                    " WHERE c.oid = %s::regclass",
-                    (each,),
-                )
-                allow(cursor, self._role, *cursor.fetchone(), "SELECT")
-
-    def may_count_on(self, sequences: Iterable[str]) -> None:
-        """Lets the role set sequences, as the server writes their names."""
-        if not self.apart:
-            return
-        with self.superuser() as connection, connection.cursor() as cursor:
-            for each in sequences:
-                query = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                cursor.execute(f"{query} WHERE c.oid = %s::regclass", (each,))
-                allow_schema(cursor, self._role, cursor.fetchone()[0], "USAGE")
-                cursor.execute(f"GRANT SELECT, UPDATE ON SEQUENCE {each} TO {quoted(self._role)}")
-
-    @staticmethod
-    def _owners(connection: Any, tables: Tables) -> List[str]:
-        query = "SELECT r.rolname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r"
-        query += " ON r.oid = c.relowner WHERE (n.nspname, c.relname) IN %s"
-        return [row[0] for row in server.rows(connection, query, (tuple(tables),))]
-
 
 def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
     """Removes what a dead run left unfinished in the database that is there: no old rows are among it.
@@ -259,7 +272,7 @@ def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
     with connected(target, statement_timeout=0, pinned=True) as connection:
         server.run(connection, "SET default_transaction_read_only = off")
         server.be_quiet(connection)
-        marks = (_COPIES + place[-12:], _OLD + place[-12:])
+        marks = (COPIES + place[-12:], OLD + place[-12:])
         for name, mark in server.rows(connection, _UNFINISHED, (marks,)):
             if mark == marks[0] or not _with_rows(connection, name):
                 server.run(connection, f"DROP SCHEMA {quoted(name)} CASCADE")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple, Type
 
 from .._postgres import measuring, programs, proof, server, snapshot
 from .._postgres.restoring import FREE, as_name, run_program
@@ -17,8 +17,9 @@ from ..database import connected, quoted
 from ..errors import ConfigurationError, RestoreError
 from ..refusal import Refusal
 from . import archive, directories, guards, needs
-from .live import Live
+from .live import L, Live
 from .logical import Logical
+from .moving import Moving
 from .replace import check_tree, dependents, replace
 from .state import State
 
@@ -37,6 +38,9 @@ SELECT c.relispartition, i.inhparent::regclass::text, c.oid::regclass::text FROM
 JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace m ON m.oid = p.relnamespace
 WHERE (n.nspname, c.relname) IN %s AND NOT (m.nspname, p.relname) IN %s"""
+
+#: As whom to look, and at which tables: None for all.
+Looker = Tuple[Dict[str, Any], Optional[Set[Tuple[str, str]]]]
 
 
 class Parts(Logical):
@@ -141,14 +145,14 @@ class Parts(Logical):
         self.pg_restore(job, archive.rows_of(self.toc, leaves))
         job.progress.phase("prove")
         recorded = self._recorded(job, leaves)
-        self._prove(job, self.apart.reader, recorded, {})
+        self._prove(job, [(self.apart.reader, None)], recorded, {})
         job.progress.phase("put beside")
         schemas = self._into_schemas(made, leaves + holders)
         self.apart.end()
-        with guards.or_trusted(), self._live(job, target, "t") as live:
+        with guards.or_trusted(), self._live(job, "t", Live) as live:
             self._copy(job, made, live, sorted(schemas.values()))
             job.progress.phase("prove beside")
-            self._prove(job, live.hands, recorded, schemas)
+            self._prove(job, live.lookers(), recorded, schemas)
             self._hand_over(job, made, live, sorted(schemas.values()))
         job.changed = True
         with server.elsewhere(self.options["database"], self.target) as connection:
@@ -156,7 +160,7 @@ class Parts(Logical):
         self._say(job, target, schemas, leaves)
         if self.options["replace"]:
             job.progress.phase("swap")
-            with guards.or_trusted(), self._live(job, target, "s") as live:
+            with guards.or_trusted(), self._live(job, "s", Moving) as live:
                 replace(live, leaves, holders, schemas, recorded, job.run_id, lambda name: self._keep(job, state, name))
             text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
@@ -218,15 +222,17 @@ class Parts(Logical):
         wanted = set(leaves)
         return [each for each in job.point["database"]["tables"] if (each["schema"], each["name"]) in wanted]
 
-    def _prove(
-        self, job: Any, database: Dict[str, Any], recorded: List[Dict[str, Any]], schemas: Dict[str, str]
-    ) -> None:
+    def _prove(self, job: Any, lookers: List[Looker], recorded: List[Dict[str, Any]], schemas: Dict[str, str]) -> None:
         names = {(schemas.get(each["schema"], each["schema"]), each["name"]): each for each in recorded}
-        with snapshot.opened(database) as taken:
-            tables = [table for table in taken.tables() if (table["schema"], table["name"]) in names]
-            roots = proof.hashed(taken)
-            sessions = max(1, self.options["jobs"])
-            measured = measuring.Measuring(taken, tables, digests=True, sessions=sessions).results()
+        measured: List[Dict[str, Any]] = []
+        roots: proof.Roots = {}
+        for database, those in lookers:
+            with snapshot.opened(database) as taken:
+                wanted = set(names) if those is None else those & set(names)
+                tables = [table for table in taken.tables() if (table["schema"], table["name"]) in wanted]
+                roots.update(proof.hashed(taken))
+                sessions = max(1, self.options["jobs"])
+                measured += measuring.Measuring(taken, tables, digests=True, sessions=sessions).results()
         job.progress.tick()
         for each in measured:
             each["schema"] = names[each["schema"], each["name"]]["schema"]
@@ -258,10 +264,11 @@ class Parts(Logical):
                 server.run(connection, f"ALTER TABLE {source} SET SCHEMA {quoted(schemas[schema])}")
         return schemas
 
-    def _live(self, job: Any, target: Dict[str, Any], letter: str) -> Live:
+    def _live(self, job: Any, letter: str, of: Type[L]) -> L:
+        target = server.named(self.options["database"], self.target)
         trusted = "source_functions" in self.options["overrides"]
         owners = {each.owner for each in self.toc.entries if each.owner}
-        return Live(target, f"{self.temporary}_{letter}", job.place, owners=owners, trusted=trusted)
+        return of(target, f"{self.temporary}_{letter}", job.place, owners=owners, trusted=trusted)
 
     def _copy(self, job: Any, made: Dict[str, Any], live: Live, schemas: List[str]) -> None:
         folder, tick = job.folder / "beside", job.progress.tick
@@ -276,8 +283,10 @@ class Parts(Logical):
         run_program([*arguments, f"--dbname={as_name(made['name'])}"], made, tick, kind=RESTORE)
         live.may_make(made, schemas)
         self.copied = archive.read(self.tools["pg_restore"], folder)
-        entries = archive.of_copies(self.copied)
-        self._into(job, live.hands, [each for each in entries if each.kind != "ACL"], f"{FREE} {live.options}")
+        entries = [each for each in archive.of_copies(self.copied) if each.kind != "ACL"]
+        for owners, part in live.parts(entries):
+            with live.making(owners) as database:
+                self._into(job, database, part, f"{FREE} {live.options}")
 
     def _hand_over(self, job: Any, made: Dict[str, Any], live: Live, schemas: List[str]) -> None:
         live.hand_over(made, schemas)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, Tuple
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
-from .live import Live
+from .moving import ROWS_OF_KEY, Key, Moving
 
 Tables = List[Tuple[str, str]]
 
@@ -60,10 +60,7 @@ WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass AND d.depty
 def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
     """Foreign keys and views that hang on tables, in words."""
     with connected(database, statement_timeout=0, pinned=True) as connection:
-        found = [
-            f"foreign key {name} of {source} to {goal}"
-            for name, source, goal, _columns, _others in _keys(connection, tables)
-        ]
+        found = [f"foreign key {key.name} of {key.source} to {key.goal}" for key in _keys(connection, tables)]
         return found + [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
 
 
@@ -85,7 +82,7 @@ def check_tree(connection: Any, tables: Tables, holders: Tables) -> None:
 
 
 def replace(
-    live: Live,
+    live: Moving,
     tables: Tables,
     holders: Tables,
     schemas: Dict[str, str],
@@ -113,13 +110,13 @@ def replace(
     kept = _kept(schemas, run_id)
     with connected(live.target, pinned=True) as connection:
         check_tree(connection, tables, holders)
-        near = {each for _name, *ends, _columns, _others in _keys(connection, tables) for each in ends}
-        sequences = [row[0] for each in tables for row in server.rows(connection, _SEQUENCES, (_name(*each),))]
-    live.may_replace(tables, schemas, kept, sorted(near))
-    live.may_count_on(sequences)
+        keys = _keys(connection, tables)
+        sequences = {each: [row[0] for row in server.rows(connection, _SEQUENCES, (_name(*each),))] for each in tables}
+    live.may_replace(tables, schemas, kept, keys)
+    live.may_count_on(tables, sequences)
 
     def check(connection: Any) -> None:
-        _check_rows(connection, measurable, recorded, roots)
+        _check_rows(live, connection, measurable, recorded, roots)
         # Again, as late as can be.
         check_tree(connection, tables, holders)
 
@@ -141,20 +138,20 @@ def replace(
 
 
 def _all(
-    live: Live, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], check: Callable[[Any], None]
+    live: Moving, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], check: Callable[[Any], None]
 ) -> None:
-    """The one transaction, by whoever has no superuser's rights."""
+    """The one transaction, in which each table is touched with its own owner's rights."""
     with connected(live.hands, statement_timeout=0) as connection:
         server.run(connection, snapshot.SETTINGS)
         server.run(connection, "SET default_transaction_read_only = off")
         if not live.apart:
             server.be_quiet(connection)
         server.run(connection, "BEGIN")
-        names = ", ".join(_name(*each) for each in tables)
-        server.run(connection, f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+        for each in tables:
+            server.run(live.turn(connection, *each), f"LOCK TABLE {_name(*each)} IN ACCESS EXCLUSIVE MODE")
         for schema, name in tables:
-            _one(connection, schema, name, schemas[schema], kept[schema])
-        _check_keys(connection, tables)
+            _one(live.turn(connection, schema, name), schema, name, schemas[schema], kept[schema])
+        _check_keys(live, connection, tables)
         check(connection)
         server.run(connection, "COMMIT")
 
@@ -163,8 +160,8 @@ def _name(schema: str, name: str) -> str:
     return f"{quoted(schema)}.{quoted(name)}"
 
 
-def _keys(connection: Any, tables: Tables) -> List[Tuple[Any, ...]]:
-    return server.rows(connection, _KEYS, (tuple(tables),))
+def _keys(connection: Any, tables: Tables) -> List[Key]:
+    return [Key(*row) for row in server.rows(connection, _KEYS, (tuple(tables),))]
 
 
 def _kept(schemas: Iterable[str], run_id: str) -> Dict[str, str]:
@@ -198,15 +195,12 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
         server.rows(connection, query, (sequence,))
 
 
-def _check_keys(connection: Any, tables: Tables) -> None:
+def _check_keys(live: Moving, connection: Any, tables: Tables) -> None:
     broken = []
-    for name, source, goal, columns, others in _keys(connection, tables):
-        same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(columns, others))  # noqa: B905
-        full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in columns)
-        query = f"SELECT count(*) FROM {source} s WHERE {full} AND NOT EXISTS (SELECT FROM {goal} g WHERE {same})"  # noqa: S608
-        count = server.value(connection, query)
+    for key in _keys(connection, tables):
+        count = _lonely(live, connection, key)
         if count:
-            broken.append(f"{name}: {count} rows of {source} would have no partner in {goal}")
+            broken.append(f"{key.name}: {count} rows of {key.source} would have no partner in {key.goal}")
     if broken:
         raise RestoreError(
             f"Foreign keys would be broken: {'; '.join(broken[:3])}. Nothing was replaced.",
@@ -214,7 +208,24 @@ def _check_keys(connection: Any, tables: Tables) -> None:
         )
 
 
+def _lonely(live: Moving, connection: Any, key: Key) -> int:
+    """Rows that a foreign key would forbid."""
+    same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(key.columns, key.others))  # noqa: B905
+    full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in key.columns)
+    none = f"NOT EXISTS (SELECT FROM {key.goal} g WHERE {same})"
+    link = live.link(key)
+    if not link:
+        query = f"SELECT count(*) FROM {key.source} s WHERE {full} AND {none}"  # noqa: S608 quoted
+        return int(server.value(live.turn_for(connection, key.source), query))
+    columns = ", ".join(map(quoted, key.columns))
+    query = f"INSERT INTO {link} ({columns}, {quoted(ROWS_OF_KEY)}) SELECT {columns}, count(*) FROM {key.source} s"  # noqa: S608 quoted
+    server.run(live.turn_for(connection, key.source), f"{query} WHERE {full} GROUP BY {columns}")
+    query = f"SELECT coalesce(sum(s.{quoted(ROWS_OF_KEY)}), 0)::bigint FROM {link} s WHERE {none}"  # noqa: S608 quoted
+    return int(server.value(live.turn_for(connection, key.goal), query))
+
+
 def _check_rows(
+    live: Moving,
     connection: Any,
     measurable: Dict[Tuple[str, str], Dict[str, Any]],
     recorded: List[Dict[str, Any]],
@@ -228,8 +239,12 @@ def _check_rows(
                 "They lie beside, in the schema restored_*: copy what is wanted by hand.",
             )
     found = [
-        measuring.measure(connection, measurable[each["schema"], each["name"]], each["digest"] is not None)
-        for each in recorded
+        measuring.measure(
+            live.turn(connection, each["schema"], each["name"]),
+            measurable[each["schema"], each["name"]],
+            each["digest"] is not None,
+        )
+        for each in sorted(recorded, key=lambda each: (each["schema"], each["name"]))
     ]
     for check in proof.of_tables(*proof.at_roots(recorded, found, roots)):
         if check.status == "critical":
