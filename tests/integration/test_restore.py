@@ -157,8 +157,12 @@ def test_part_of_a_tree_beside_is_no_part_of_the_tree_that_is_there(world: World
                 "CREATE TABLE trades_2 PARTITION OF trades FOR VALUES FROM (10) TO (100);"
                 "INSERT INTO trades SELECT i, 'x' FROM generate_series(10, 50) i",
             )
-    checks, _, _ = restored({**chosen, "replace": True, "confirm": world.options()["confirm"]})
-    assert bad(checks) == {}
+    chosen.update(replace=True, confirm=world.options()["confirm"])
+    (refusal,) = engine.plan(chosen)["refusals"]
+    assert (refusal["name"], refusal["word"]) == ("siblings", "siblings")
+    assert "public.trades would be replaced, not public.trades_1." in refusal["message"]
+    checks, _, _ = restored({**chosen, "overrides": ["siblings"], "reason": "no row was moved"})
+    assert list(bad(checks)) == ["restore.overridden:siblings"]
     assert world.value("SELECT count(*) FROM trades WHERE v = k::text") == 50
     # A partition and a child that the recovery point does not have: rows that were moved there would be there twice.
     run_sql(
@@ -168,13 +172,27 @@ def test_part_of_a_tree_beside_is_no_part_of_the_tree_that_is_there(world: World
         "UPDATE trades SET k = k + 100 WHERE k = 1; INSERT INTO second VALUES (1)",
     )
     chosen.update(tables=["public.trades", "public.base"], replace=True, confirm=world.options()["confirm"])
+    (refusal,) = engine.plan({**chosen, "tables": ["public.trades", "public.base"]})["refusals"]
+    assert (refusal["name"], refusal["word"]) == ("partitions", "")
+    assert "public.second, public.trades_3." in refusal["message"]
     for emptied, named in (("", "public.second, public.trades_3"), ("TRUNCATE trades_3", "public.second")):
         run_sql(world.database, emptied or "SELECT 1")
         _, result, _ = restored(chosen)
         assert f"the tables over them: {named}. A row" in result["problem"]["message"]
         assert (result["changed"], result["unfinished"], world.databases()) == (False, False, [world.name])
     assert world.value("SELECT count(*) FROM trades") == 49
-    run_sql(world.database, "TRUNCATE second")
+    run_sql(
+        world.database,
+        "TRUNCATE second; ALTER TABLE trades DETACH PARTITION trades_2; ALTER TABLE heir NO INHERIT base",
+    )
+    (refusal,) = engine.plan(chosen)["refusals"]
+    assert "public.heir of public.base, public.trades_2 of public.trades." in refusal["message"]
+    _, result, _ = restored(chosen)
+    assert [each["name"] for each in result["refusals"]] == ["detached"]
+    run_sql(
+        world.database,
+        "ALTER TABLE trades ATTACH PARTITION trades_2 FOR VALUES FROM (10) TO (100); ALTER TABLE heir INHERIT base",
+    )
     checks, _, _ = restored(chosen)
     assert bad(checks) == {}
     assert [world.value(f"SELECT count(*) FROM {name}") for name in ("trades", "base")] == [50, 1]

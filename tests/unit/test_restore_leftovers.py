@@ -114,7 +114,9 @@ def test_replaced_rows_are_remembered_before_their_mark_goes(monkeypatch: pytest
     monkeypatch.setattr(server, "run", lambda _connection, query: steps.append(query))
     monkeypatch.setattr(replace, "_all", lambda *_: steps.append("replaced"))
     id = "20261124T183059Z-3fa9c1"
-    replace.replace(run, [("public", "orders")], [], {"public": "beside"}, [], id, lambda name: steps.append(name))
+    replace.replace(
+        run, [("public", "orders")], lambda _: None, {"public": "beside"}, [], id, lambda name: steps.append(name)
+    )
     assert steps == ["replaced", OLD, 'DROP SCHEMA "beside" CASCADE', f"unmark ['{OLD}']"]
 
 

@@ -210,11 +210,20 @@ options:
         the recovery point's. V(other_database), the recovery point is of another database than O(database) names.
         V(empty), the recovery point holds not a single row. V(parts_apart), only one of database and files is restored.
         V(incomplete), what cannot be made after the rows is left out (indexes, keys, triggers, materialised views), and
-        C(restore.incomplete) is critical. V(source_functions), functions that roles without a superuser's rights wrote
-        run with the rights of O(database), as by pg_restore alone.
+        C(restore.incomplete) is critical. V(siblings), only some of the partitions of a table are replaced.
+        V(source_functions), functions that roles without a superuser's rights wrote run with the rights of
+        O(database), as by pg_restore alone.
     type: list
     elements: str
-    choices: [other_environment, other_cluster, other_database, empty, parts_apart, incomplete, source_functions]
+    choices:
+      - other_environment
+      - other_cluster
+      - other_database
+      - empty
+      - parts_apart
+      - incomplete
+      - siblings
+      - source_functions
     default: []
   system_identifier:
     description: The server's system identifier, when it is another than the recovery point's on purpose.

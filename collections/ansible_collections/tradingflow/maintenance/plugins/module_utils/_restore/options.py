@@ -20,6 +20,7 @@ OVERRIDES = {
     "empty": "the recovery point holds no data",
     "parts_apart": "database and files are not of one recovery point any more",
     "incomplete": "indexes, keys, triggers and materialised views that cannot be made are left out",
+    "siblings": "rows that were moved to other partitions since may be there twice",
     "source_functions": "functions of the source may run with a superuser's rights",
 }
 

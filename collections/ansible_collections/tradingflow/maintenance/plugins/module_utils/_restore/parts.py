@@ -22,6 +22,7 @@ from .logical import Logical
 from .moving import Moving
 from .replace import check_tree, dependents, replace
 from .state import State
+from .trees import Trees
 
 # Tables by name, with their partitions and children at any depth; what pg_dump writes rows of, and what holds them.
 _TREE = """
@@ -99,6 +100,8 @@ class Parts(Logical):
                 remedy = f"Look at it; if it can go: restore_mode=remove_old, restore_remove_old=[{self.schema}]"
                 found.append(Refusal("schema", text, remedy))
             always = server.always_on(connection)
+            if self.options["replace"]:
+                found += self._trees().refusals(connection, planning=planning)
         found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
         if always:
             text = f"Event triggers that are always on may forbid what a restore does: {', '.join(always)}."
@@ -110,6 +113,9 @@ class Parts(Logical):
             what = f"The rows of {names} in {self.target} would be replaced (and kept aside)."
             found += guards.of_confirmation(self.options, self.target, self.tables, what)
         return found + self.space(job).refusals()
+
+    def _trees(self) -> Trees:
+        return Trees(self.toc, self.options["tables"], self.options["schemas"])
 
     def space(self, job: Any) -> guards.Space:
         """What is needed where: the compressed rows here, and three times the rows on the server."""
@@ -138,8 +144,14 @@ class Parts(Logical):
         self._check_moved(made, leaves)
         target = server.named(self.options["database"], self.target)
         if self.options["replace"]:
-            with connected(target, pinned=True) as connection:
+            trees = self._trees()
+
+            def check(connection: Any) -> None:
                 check_tree(connection, leaves, holders)
+                trees.check(connection)
+
+            with connected(target, pinned=True) as connection:
+                check(connection)
         self.fetch(job, self._data(job, leaves))
         job.progress.phase("restore")
         self.pg_restore(job, archive.rows_of(self.toc, leaves))
@@ -161,7 +173,7 @@ class Parts(Logical):
         if self.options["replace"]:
             job.progress.phase("swap")
             with guards.or_trusted(), self._live(job, "s", Moving) as live:
-                replace(live, leaves, holders, schemas, recorded, job.run_id, lambda name: self._keep(job, state, name))
+                replace(live, leaves, check, schemas, recorded, job.run_id, lambda name: self._keep(job, state, name))
             text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
 

@@ -84,7 +84,7 @@ def check_tree(connection: Any, tables: Tables, holders: Tables) -> None:
 def replace(
     live: Moving,
     tables: Tables,
-    holders: Tables,
+    check_there: Callable[[Any], None],
     schemas: Dict[str, str],
     recorded: List[Dict[str, Any]],
     run_id: str,
@@ -92,7 +92,7 @@ def replace(
 ) -> None:
     """Replaces the rows of tables by those of their restored twins, all of them or none.
 
-    :param holders: partitioned tables over them
+    :param check_there: raises when a tree of tables is not what it was
     :param schemas: by source schema, the one with the twins, which is removed at the end
     :param recorded: of the recovery point, compared with before it counts
     :param keep: remembers a schema in which old rows are, before its mark goes: without one or the other it is lost
@@ -109,7 +109,7 @@ def replace(
         )
     kept = _kept(schemas, run_id)
     with connected(live.target, pinned=True) as connection:
-        check_tree(connection, tables, holders)
+        check_there(connection)
         keys = _keys(connection, tables)
         sequences = {each: [row[0] for row in server.rows(connection, _SEQUENCES, (_name(*each),))] for each in tables}
     live.may_replace(tables, schemas, kept, keys)
@@ -118,7 +118,7 @@ def replace(
     def check(connection: Any) -> None:
         _check_rows(live, connection, measurable, recorded, roots)
         # Again, as late as can be.
-        check_tree(connection, tables, holders)
+        check_there(connection)
 
     try:
         _all(live, tables, schemas, kept, check)
