@@ -1,7 +1,7 @@
 """A change of many rows: by one UPDATE, by a loop as people write it, and through the role, with before-images.
 
-BENCH_ROWS=1000000 rows that change, BENCH_ROUNDS=1, BENCH_BATCH=5000 rows of a batch. The result goes into
-docs/benchmarks.md.
+BENCH_ROWS=1000000 rows that change, BENCH_ROUNDS=1, BENCH_BATCH=10000 rows of a batch, as by default. The result goes
+into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.options import CHANGE_SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from tests.conftest import sandbox
@@ -143,7 +144,7 @@ def main() -> None:
     """Measures, and writes the page."""
     rows = int(os.environ.get("BENCH_ROWS", "1000000"))
     rounds = int(os.environ.get("BENCH_ROUNDS", "1"))
-    batch = int(os.environ.get("BENCH_BATCH", "5000"))
+    batch = int(os.environ.get("BENCH_BATCH", CHANGE_SPEC["batch_rows"]["default"]))
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in LABELS}
     setattr(engine, "recent", lambda options, database, kind: dict(POINT))  # noqa: B010
     with sandbox("empty") as platform:

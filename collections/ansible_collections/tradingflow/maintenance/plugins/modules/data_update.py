@@ -124,7 +124,7 @@ options:
       batch_rows:
         description: Rows of a batch. It may be another each time that it goes on.
         type: int
-        default: 5000
+        default: 10000
       sample_rows:
         description: Rows that the plan shows, as they are and would be.
         type: int

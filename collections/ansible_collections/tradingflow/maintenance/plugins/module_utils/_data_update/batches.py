@@ -96,14 +96,17 @@ class Statements:
         text = self._batch(number, behind=True, compare=bool(self._table.triggers), lock=True)
         return _PARAMETER.sub(r":\1", text)
 
-    def batch(self, number: int, *, behind: bool, compare: bool, lock: bool) -> str:
+    def batch(self, number: int, *, behind: bool, compare: bool, lock: bool, old: bool) -> str:
         """One batch. Parameters: cursor, bound, batch, limit.
 
         :param behind: whether there is a cursor
         :param lock: whether rows are locked before they are changed. Without that, which takes half of the time, fewer
             are changed than picked when others change some of them at that moment
         :param compare: whether other columns may have changed, by triggers: then a digest of them is kept
+        :param old: whether the server gives what a row was before (RETURNING OLD): then nothing is joined
         """
+        if old and not compare and not lock:
+            return _parametrised(self._batch_of_old(number, behind))
         return _parametrised(self._batch(number, behind=behind, compare=compare, lock=lock))
 
     def _batch(self, number: int, *, behind: bool, compare: bool, lock: bool) -> str:
@@ -142,6 +145,34 @@ SELECT (SELECT count(*) FROM tradingflow_picked), count(*), (SELECT count(*) FRO
   (SELECT ARRAY[{last}] FROM tradingflow_picked ORDER BY {order} LIMIT 1)
 FROM tradingflow_changed"""
 
+    def _batch_of_old(self, number: int, behind: bool) -> str:
+        """As _batch without a lock, in a quarter less time."""
+        table, name, keys = self._table.sql, quoted(self._table.name), range(1, len(self._key) + 1)
+        picked = [f"{self._names[key - 1]} AS tradingflow_key_{key}" for key in keys]
+        ordered = [f"tradingflow_key_{key}{_collate(self._key[key - 1])} DESC" for key in keys]
+        rows = ("tradingflow_old", "tradingflow_new")
+        kept = [*self._names, *(f"{row}.{quoted(each)}" for row in rows for each in self._set)]
+        named = [f"{each} AS tradingflow_kept_{place}" for place, each in enumerate(kept, 1)]
+        named.append((f"({self.check}) IS TRUE" if self.check else "true") + " AS tradingflow_holds")
+        return f"""WITH tradingflow_picked AS MATERIALIZED (
+  SELECT {", ".join(picked)}, {name}.ctid AS tradingflow_ctid {COMMENT}
+  FROM {table} WHERE {self._within(behind)} AND ({self.predicate})
+  ORDER BY {", ".join(self._ordered)} LIMIT ${_MARK}:limit$
+), tradingflow_changed AS (
+  UPDATE {table} SET {", ".join(f"{quoted(column)} = {text}" for column, text in self._set.items())}
+  WHERE {name}.ctid = ANY (ARRAY(SELECT tradingflow_ctid FROM tradingflow_picked))
+  RETURNING WITH (OLD AS tradingflow_old, NEW AS tradingflow_new) {", ".join(named)}
+), tradingflow_kept AS (
+  INSERT INTO {images(number)}
+  SELECT ${_MARK}:batch$, {", ".join(f"tradingflow_kept_{place}" for place in range(1, len(kept) + 1))}, NULL
+  FROM tradingflow_changed RETURNING 1
+)
+SELECT (SELECT count(*) FROM tradingflow_picked), count(*), (SELECT count(*) FROM tradingflow_kept),
+  count(*) FILTER (WHERE NOT tradingflow_holds),
+  (SELECT ARRAY[{", ".join(f"tradingflow_key_{key}::text" for key in keys)}] FROM tradingflow_picked
+   ORDER BY {", ".join(ordered)} LIMIT 1)
+FROM tradingflow_changed"""
+
     def _rest(self) -> str:
         """A digest of the columns that the change does not set."""
         columns = self._table.columns
@@ -162,14 +193,15 @@ FROM tradingflow_changed"""
 
     def left(self, number: int) -> str:
         """Rows that match now: not touched up to the bound, touched, and behind the bound. Parameter: bound."""
-        name, within = quoted(self._table.name), self._within(behind=False)
-        touched = f"EXISTS (SELECT FROM {images(number)} tradingflow_i WHERE {self._same_key('tradingflow_i')})"
+        touched = "tradingflow_i.batch IS NOT NULL"
+        within = self._within(behind=False)
+        # By a join: asked for each row, the before-images would be read as often as there are rows that still match.
         return _parametrised(
-            f"SELECT count(*) FILTER (WHERE {within} AND NOT tradingflow_touched),"
-            " count(*) FILTER (WHERE tradingflow_touched),"
-            f" count(*) FILTER (WHERE NOT ({within}) AND NOT tradingflow_touched) {COMMENT}"
-            f" FROM (SELECT {name}.*, {touched} AS tradingflow_touched FROM {self._table.sql}"
-            f" WHERE {self.predicate}) AS {name}"
+            f"SELECT count(*) FILTER (WHERE {within} AND NOT ({touched})), count(*) FILTER (WHERE {touched}),"
+            f" count(*) FILTER (WHERE NOT ({within}) AND NOT ({touched})) {COMMENT}"
+            f" FROM (SELECT {', '.join(self._names)} FROM {self._table.sql} WHERE {self.predicate})"
+            f" AS {quoted(self._table.name)}"
+            f" LEFT JOIN {images(number)} tradingflow_i ON {self._same_key('tradingflow_i')}"
         )
 
 

@@ -42,7 +42,7 @@ CHANGE_SPEC: Dict[str, Any] = {
     },
     "volatile": {"type": "list", "elements": "str", "default": []},
     "triggers": {"type": "list", "elements": "str", "default": []},
-    "batch_rows": {"type": "int", "default": 5000},
+    "batch_rows": {"type": "int", "default": 10000},
     "sample_rows": {"type": "int", "default": 5},
     "throttle": {
         "type": "dict",

@@ -26,6 +26,8 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
+_HELD = """SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted
+AND classid = %s AND objid = %s AND objsubid = 2 AND pid = pg_backend_pid())"""
 
 #: The planner would read the whole table for each batch: so rows are found by the key.
 BY_KEY = ("enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "jit")
@@ -92,7 +94,9 @@ class Session:
             f"BEGIN ISOLATION LEVEL READ COMMITTED, {'READ ONLY' if read_only else 'READ WRITE'}; SELECT {calls}",
             [part for pair in every.items() for part in pair],
         )
-        found = dict(self.rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(wanted),)))
+        # pg_settings would put all settings together each time.
+        read = ", ".join("(extract(epoch FROM current_setting(%s)::interval) * 1000)::bigint::text" for _name in wanted)
+        found = dict(zip(wanted, self.rows(f"SELECT {read}", list(wanted))[0]))  # noqa: B905 Python 3.9
         if found != wanted:
             self.end("ROLLBACK")
             raise DatabaseError(
@@ -129,8 +133,8 @@ class Session:
         return f"{text} ({printable(application or '', 60)}, for {seconds or 0:.0f} s)"
 
     def still_locked(self) -> bool:
-        """Whether the lock is still ours."""
-        return [row[0] for row in self.rows(_HOLDER, (LOCK_CLASS, LOCK_OBJECT))] == [self.pid]
+        """Whether the lock is still ours: of this very session, not of one that a pool gave us since."""
+        return tuple(self.rows(_HELD, (LOCK_CLASS, LOCK_OBJECT))[0]) == (self.pid, True)
 
 
 def rechecks_tid(version: int) -> bool:
@@ -140,6 +144,14 @@ def rechecks_tid(version: int) -> bool:
     """
     major, minor = divmod(version, 10000)
     return major > max(_TID_RECHECKED) or (major in _TID_RECHECKED and minor >= _TID_RECHECKED[major])
+
+
+def gives_old(version: int) -> bool:
+    """Whether RETURNING gives what a row was before.
+
+    :param version: server_version_num
+    """
+    return version >= 180000
 
 
 @contextmanager

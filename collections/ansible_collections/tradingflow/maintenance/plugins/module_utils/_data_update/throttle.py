@@ -22,7 +22,7 @@ FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'"""
 #: from most roles, and locks from nobody. Where the server is in its WAL, and whether anybody receives it.
 _LOOK = """SELECT count(DISTINCT pid) FILTER (WHERE NOT granted), count(*) FILTER (WHERE granted
   AND mode = 'ShareUpdateExclusiveLock' AND pid <> pg_backend_pid()),
-  pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float, EXISTS (SELECT FROM pg_stat_replication)
+  pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float, EXISTS (SELECT FROM pg_stat_get_wal_senders())
 FROM pg_locks WHERE relation = ANY(%s)
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _RELATIONS = """SELECT array_agg(relid) FROM (SELECT relid::oid FROM pg_partition_tree(%(oid)s)

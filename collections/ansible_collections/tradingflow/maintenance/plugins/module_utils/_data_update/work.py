@@ -19,7 +19,7 @@ from ..words import plural
 from .batches import Statements, invariant, not_put_back, undo
 from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images, result_of, state_of
 from .options import RUN
-from .session import BY_KEY, Session, StatementError, rechecks_tid
+from .session import BY_KEY, Session, StatementError, gives_old, rechecks_tid
 from .table import Table
 from .throttle import Throttle
 from .timeline import Timeline
@@ -66,6 +66,7 @@ class Work:
         version = int(session.value("SELECT current_setting('server_version_num')"))
         self._always_lock = bool(table.triggers) or table.kind == "p" or not rechecks_tid(version)
         self._lock = False
+        self._old = gives_old(version)
         self._number = 0
 
     def all(self) -> None:
@@ -254,7 +255,11 @@ class Work:
         arguments = {"bound": update["bound"], "batch": number, "limit": self._change["batch_rows"]}
         picked, changed, kept, unchecked, last = self._session.rows(
             self._statements.batch(
-                self._number, behind=update["cursor"] is not None, compare=compare, lock=self._lock or self._always_lock
+                self._number,
+                behind=update["cursor"] is not None,
+                compare=compare,
+                lock=self._lock or self._always_lock,
+                old=self._old,
             ),
             {**arguments, "cursor": update["cursor"]},
         )[0]
