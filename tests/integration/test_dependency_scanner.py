@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import threading
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,44 +20,15 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependenc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests import osv_scanner
+from tests.advisories import advisories, seed
 
 NOW = datetime.now(UTC)
-WIDE = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"  # 7.5
-NARROW = "CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:L/I:L/A:L"  # 5.6
 LOCK = """# as pip-compile writes it
 requests==2.19.0
     # via app
 six==1.16.0 ; python_version >= "3.8"
 Typing_Extensions==4.0.0
 """
-
-
-def advisory(id: str, alias: str, ecosystem: str, name: str, fixed: str, score: str, day: datetime) -> dict[str, Any]:
-    kind = "ECOSYSTEM" if ecosystem == "PyPI" else "SEMVER"
-    events = [{"introduced": "0"}, {"fixed": fixed}]
-    affected = [{"package": {"ecosystem": ecosystem, "name": name}, "ranges": [{"type": kind, "events": events}]}]
-    changed = day.strftime("%Y-%m-%dT%H:%M:%SZ")
-    record = {"schema_version": "1.7.0", "id": id, "aliases": [alias], "modified": changed, "published": changed}
-    return {**record, "affected": affected, "severity": [{"type": "CVSS_V3", "score": score}]}
-
-
-def advisories(day: datetime = NOW) -> dict[str, list[dict[str, Any]]]:
-    return {
-        "PyPI": [
-            advisory("GHSA-462w-v97r-4m45", "CVE-2019-10906", "PyPI", "jinja2", "2.10.1", WIDE, day),
-            advisory("GHSA-x84v-xcm2-53pg", "CVE-2018-18074", "PyPI", "requests", "2.20.0", WIDE, day),
-        ],
-        "npm": [advisory("GHSA-vh95-rmgr-6w4m", "CVE-2020-7598", "npm", "minimist", "0.2.1", NARROW, day)],
-    }
-
-
-def seed(folder: Path, records: dict[str, list[dict[str, Any]]]) -> Path:
-    for ecosystem, found in records.items():
-        (folder / ecosystem).mkdir(parents=True)
-        with zipfile.ZipFile(folder / ecosystem / "all.zip", "w") as archive:
-            for record in found:
-                archive.writestr(f"{record['id']}.json", json.dumps(record))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +188,7 @@ class Index(BaseHTTPRequestHandler):
 @pytest.fixture
 def index() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/simple"
         server.shutdown()
 

@@ -27,7 +27,17 @@ FLOORS: list[set[str]] = [
     {"_gates"},
 ]
 #: One room for each trade: whoever enters comes from a plugin.
-ROOF = {"_backup", "_data_update", "_dependencies", "_drill", "_migration", "_patching", "_restore", "_retention"}
+ROOF = {
+    "_backup",
+    "_data_update",
+    "_dependencies",
+    "_drill",
+    "_images",
+    "_migration",
+    "_patching",
+    "_restore",
+    "_retention",
+}
 
 
 def rooms() -> set[str]:

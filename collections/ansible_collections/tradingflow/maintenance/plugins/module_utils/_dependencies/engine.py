@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from .._work.proposals import written
 from ..errors import ConfigurationError, DependencyError, MaintenanceError
 from . import database, index, scanners
 from .answers import Answer, Vulnerability
@@ -202,26 +203,6 @@ def _propose(
     except OSError as error:
         text = f"The proposal cannot be written: {error.strerror}."
         proposal["problem"] = {"message": text, "remedy": "Check patching_dependencies_proposals."}
-
-
-def written(directory: str, name: str, content: bytes, ending: str = "patch") -> Any:
-    """Puts a proposal into a file that is named by its content; its path, and whether it is new.
-
-    :raises OSError: it cannot be written
-    """
-    place = Path(directory)
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    plain = "".join(char if char.isalnum() else "-" for char in name)
-    path = place / f"{plain}-{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
-    if path.exists() and path.read_bytes() == content:
-        return str(path), False
-    handle, part = tempfile.mkstemp(dir=place, prefix=".proposal-")
-    with os.fdopen(handle, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(part, path)
-    return str(path), True
 
 
 def summary(found: Dict[str, Any], status: str) -> Optional[Dict[str, Any]]:

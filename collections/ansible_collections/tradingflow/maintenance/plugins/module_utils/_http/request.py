@@ -12,8 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any, List, Optional
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
 from urllib.parse import quote, urlsplit
 
 from ..errors import ConfigurationError
@@ -31,6 +31,7 @@ class Answer:
     :param seconds: from resolving the name to the last byte
     :param location: where a redirect points, else empty
     :param expires: when the server's certificate does, s since the epoch; None without TLS
+    :param headers: by their names in lower case; of several, the last
     """
 
     status: int
@@ -39,6 +40,7 @@ class Answer:
     seconds: float
     location: str
     expires: Optional[float] = None
+    headers: Dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -209,7 +211,8 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: i
         if len(body) <= most and response.length:
             raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
-        return Answer(response.status, body[:most], len(body) > most, time.monotonic() - begun, location, expires)
+        seconds, said = time.monotonic() - begun, {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, body[:most], len(body) > most, seconds, location, expires, said)
     finally:
         connection.close()
         plain.close()

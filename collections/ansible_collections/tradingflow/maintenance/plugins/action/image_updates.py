@@ -1,0 +1,32 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area images: registries are asked from the controller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._images.engine import examined
+from ..module_utils._images.findings import findings, summary
+from ..module_utils._images.options import SPEC
+from ..module_utils.checks import utc_now, worst
+from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.project import within
+
+
+class ActionModule(AreaAction):
+    area = "images"
+    title = "Images compared"
+    spec = SPEC
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at = utc_now()
+        if args["proposals_directory"]:
+            args["proposals_directory"] = str(within(args["proposals_directory"], task_vars))
+        found = examined(args, write=not self._task.check_mode)
+        checks, actions = findings(found, started_at)
+        images = summary(found, worst(check.status for check in checks))
+        proposals = [each["proposal"]["path"] for each in found["images"] if (each["proposal"] or {}).get("path")]
+        return Findings(checks, actions, changed=found["changed"], extra={"images": images, "proposals": proposals})

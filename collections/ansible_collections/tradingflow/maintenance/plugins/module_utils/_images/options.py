@@ -1,0 +1,31 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of looking after images."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+#: Argument spec of the module image_updates, without "run".
+SPEC: Dict[str, Any] = {
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "reference": {"type": "str", "required": True},
+            "running": {"type": "list", "elements": "str", "default": []},
+            "follow": {"type": "str"},
+            "base": {"type": "str"},
+            "platform": {"type": "str", "default": "linux/amd64"},
+        },
+    },
+    "auth_file": {"type": "path"},
+    "ca_file": {"type": "path"},
+    "plain_http": {"type": "list", "elements": "str", "default": []},
+    "proposals_directory": {"type": "path"},
+    "timeout": {"type": "int", "default": 30},
+}
