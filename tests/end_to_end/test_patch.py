@@ -37,6 +37,8 @@ NEWER = [
     Package("tf-half", "1.1"),
 ]
 OLDER = [Package("tf-agent", "1.0", "", CONF), Package("tf-held", "1.0"), Package("tf-tool", "1.0")]
+#: Goes only with the newer one.
+NEEDS = Package("tf-needs", "1.0", "tf-tool (>= 1.1)")
 #: In needrestart's words, which is not in the image: cron until its process is another one, and ssh.
 NEEDRESTART = """#!/bin/sh
 test -z "$NEEDRESTART_SUSPEND" && test "$*" = "-b -r l" || exit 1
@@ -44,6 +46,14 @@ echo "NEEDRESTART-VER: 3.6"
 echo "NEEDRESTART-KSTA: 1"
 test "$(systemctl show -P MainPID cron)" != "$(cat /run/cron-before)" || echo "NEEDRESTART-SVC: cron.service"
 echo "NEEDRESTART-SVC: ssh.service"
+"""
+#: What trades: it says when it starts and ends, on which versions.
+TRADER = """[Service]
+ExecStart=/bin/sleep infinity
+ExecStartPre=/bin/sh -c 'echo started >>/run/trader; cat /usr/share/tf-agent/version >>/run/trader'
+ExecStopPost=/bin/sh -c 'echo stopped >>/run/trader'
+[Install]
+WantedBy=multi-user.target
 """
 #: All that may show that somebody changed something.
 STATE = (
@@ -64,29 +74,39 @@ class Host:
             tradingflow_environment=ENVIRONMENT,
             maintenance_window_gates={"patch": ["freeze"]},
             patching_restart=["cron.*"],
+            patching_units=["tf-trader.service"],
             # This machine's memory is what it has for a disk.
             patching_minimum_free=1048576,
         )
         self.inventory.write_text(text, encoding="utf-8")
         repository(folder / "srv/security", "Debian", "Debian-Security", "bookworm-security", NEWER)
-        repository(
-            folder / "srv/main", "Debian", "Debian", "bookworm", [*OLDER, Package("tf-tool", "1.1", postinst=FAILS)]
-        )
+        main = [*OLDER, NEEDS, Package("tf-tool", "1.1", postinst=FAILS)]
+        repository(folder / "srv/main", "Debian", "Debian", "bookworm", main)
         packed = subprocess.run(["tar", "-cC", folder, "srv"], check=True, capture_output=True).stdout
         made.run("base64 -d | tar --no-same-owner -C / -xf - && chmod -R a+rX /srv", text=b64encode(packed).decode())
         made.run("cat >/usr/sbin/needrestart && chmod 755 /usr/sbin/needrestart", text=NEEDRESTART)
+        made.run("cat >/etc/systemd/system/tf-trader.service", text=TRADER)
         # Debian's own daily work of apt and others would be taken for ours.
         made.run("systemctl stop '*.timer'")
         older = " ".join(f"/srv/main/{package.file}" for package in OLDER)
         made.run(
             f"dpkg -i {older}; dpkg --unpack /srv/security/tf-half_1.1_all.deb; apt-mark hold tf-held;"
             "apt-mark auto tf-agent; echo 'level = 7' >/etc/tf-agent.conf;"
-            "systemctl show -P MainPID cron >/run/cron-before"
+            "systemctl show -P MainPID cron >/run/cron-before; systemctl enable --now tf-trader; : >/run/trader"
         )
 
-    def play(self, *arguments: str, **variables: Any) -> Playbook:
+    def play(self, *arguments: str, inventory: Path | None = None, **variables: Any) -> Playbook:
         how = ["-b", "-e", json.dumps(variables), *arguments]
-        return play_on(self.platform, self.artifacts, "patch", *how, inventory=self.inventory)
+        return play_on(self.platform, self.artifacts, "patch", *how, inventory=inventory or self.inventory)
+
+    def two(self) -> Path:
+        """The same machine under a second name: an inventory whose first host is the canary of the other."""
+        known = json.loads(self.inventory.read_text(encoding="utf-8"))
+        group = known["all"]["children"]["tradingflow_patching"]["hosts"]
+        group["db2"] = self.machine.variables
+        path = self.inventory.with_name("two.json")
+        path.write_text(json.dumps(known), encoding="utf-8")
+        return path
 
     def versions(self) -> dict[str, str]:
         """Of our packages, with their state."""
@@ -168,13 +188,12 @@ def test_a_plan_that_is_not_approved_is_not_carried_out(host: Host, planned: dic
     assert host.records() == []
 
 
-def adhoc(host: Host, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Starts the module itself, outside a run."""
+def adhoc(host: Host, *arguments: str, name: str = "host_patching", **options: Any) -> subprocess.Popen[str]:
+    """Starts a module itself, outside a run."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "ansible", "adhoc", "-b", "-i", str(host.inventory), "tradingflow_patching"),
-            *("-m", "tradingflow.maintenance.host_patching"),
-            *("-a", json.dumps({"scope": "security", **options}), *arguments),
+            *("-m", f"tradingflow.maintenance.{name}", "-a", json.dumps({"needrestart": True, **options}), *arguments),
         ],
         cwd=ROOT,
         env={**host.platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
@@ -210,7 +229,7 @@ def test_a_plan_that_is_another_by_now_is_not_carried_out(host: Host, planned: d
 
 
 def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: dict[str, Any]) -> None:
-    done = host.play(patching_approved=[planned["digest"]])
+    done = host.play(patching_approved=[planned["digest"]], patching_approved_by="The Head of Trading")
     assert done.returncode == 0, done.output
     report = done.report("patch")
     assert ids(report, "unknown", "critical") == set()
@@ -224,6 +243,12 @@ def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: 
     starts = host.machine.run("journalctl -b -u cron.service -o cat --grep '^Started' | grep -c Started")
     assert starts.strip() == "2"
     assert "policy-rc.d" not in host.machine.run("ls /usr/sbin")
+    # What trades was halted before the first package, and started after the proof.
+    assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]
+    assert {"patching.connection", "patching.proven:system", "patching.proven:units"} <= ids(report, "ok")
+    assert {"patching.proven:versions", "patching.proven:clock", "patching.resumed:tf-trader.service"} <= ids(
+        report, "ok"
+    )
     begun, ended = host.records()
     assert (begun["content"]["state"], ended["content"]["state"]) == ("begun", "ended")
     assert begun["content"]["digest"] == ended["content"]["digest"] == planned["digest"]
@@ -234,11 +259,13 @@ def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: 
         "tf-agent-data": "1.1",
     }
     assert ended["content"]["restarted"] == ["cron.service"]
+    assert ended["content"]["proof"]["proven"] is True
+    assert {each["content"]["approved_by"] for each in (begun, ended)} == {"The Head of Trading"}
 
 
 def test_killed_while_a_package_is_put_in_place(host: Host) -> None:
     """The run and the module are gone, apt-get ends by itself, in a failure; it is gone on from there."""
-    options = {"scope": "all", "minimum_free": 1048576}
+    options: dict[str, Any] = {"scope": "all", "minimum_free": 1048576}
     plan = module(host, "--check", **options)["plan"]
     # Of what was put in place before, nothing is left to do.
     assert [(row["package"], row["to"], row["reason"]) for row in plan["packages"]] == [("tf-tool", "1.1", "update")]
@@ -266,6 +293,76 @@ def test_killed_while_a_package_is_put_in_place(host: Host) -> None:
     assert done["patched"] is True, done
     assert host.versions()["tf-tool"] == "1.1 installed"
     assert "tf-tool" not in host.machine.run("apt-mark showauto").split()
+
+
+def test_the_way_back_removes_nothing(host: Host) -> None:
+    """tf-tool was put in place above, by runs that were killed and failed; what was there before is kept."""
+    options: dict[str, Any] = {"minimum_free": 1048576, "rollback": True}
+    host.machine.run(f"dpkg -i /srv/main/{NEEDS.file}")
+    refused = module(host, "--check", **options)
+    assert statuses(refused)["patching.rollback_refused:back"] == "critical"
+    assert "tf-needs" in refused["msg"]
+    host.machine.run("dpkg -P tf-needs")
+    plan = module(host, "--check", **options)["plan"]
+    assert [(row["package"], row["from"], row["to"]) for row in plan["packages"]] == [("tf-tool", "1.1", "1.0")]
+    done = module(host, **options, expected_digest=plan["digest"])
+    assert done["patched"] is True, done
+    assert host.versions()["tf-tool"] == "1.0 installed"
+    proof = module(host, name="host_patching_proof")
+    assert proof["proven"] is True, proof
+    # Nothing is left to prove, and that is not the same as proven.
+    assert statuses(module(host, name="host_patching_proof")) == {"patching.proven": "unknown"}
+
+
+def finished(done: Playbook) -> dict[str, str]:
+    """What ended the patching, by host."""
+    return {
+        check["host"]: check["message"]
+        for check in done.report("patch")["checks"]
+        if check["id"] == "patching.finished"
+    }
+
+
+def test_a_canary_that_fails_goes_back_and_stops_the_others(host: Host) -> None:
+    host.machine.run("rm -f /run/may; : >/run/trader")
+    done = host.play(patching_scope="all", patching_rollback_on_failure=True, inventory=host.two())
+    assert done.returncode == 2, done.output
+    said = finished(done)
+    assert "back at the versions of before, and proven" in said["db1"]
+    assert "the canary is not proven: db1" in said["db2"]
+    assert {"patching.failed", "patching.isolated"} <= ids(done.report("patch"), "critical")
+    assert {"patching.rollback_versions", "patching.resumed:tf-trader.service"} <= ids(done.report("patch"), "ok")
+    assert host.versions()["tf-tool"] == "1.0 installed"
+    # Halted all the time in between, and started once.
+    assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]
+    begun, ended = host.records()[-2:]
+    assert (begun["content"]["host"], ended["content"]["host"]) == ("db1", "db1")
+    assert ended["content"]["well"] is False
+    assert ended["content"]["proof"]["proven"] is True
+    assert ended["content"]["rollback"]["worst_status"] in ("ok", "warning")
+
+
+def test_the_market_opens_between_two_batches(host: Host, tmp_path: Path) -> None:
+    hook = tmp_path / "after.yml"
+    hook.write_text(
+        """
+- name: The market opens
+  ansible.builtin.set_fact:
+    maintenance_window_freezes: [{name: open, from: "2020-01-01", until: "2099-01-01", reason: trading}]
+  delegate_to: db2
+  delegate_facts: true
+""",
+        encoding="utf-8",
+    )
+    host.machine.run("touch /run/may")
+    done = host.play(patching_scope="all", patching_after_host=str(hook), inventory=host.two())
+    assert done.returncode == 2, done.output
+    # What was begun is ended, and nothing else begins.
+    assert host.versions()["tf-tool"] == "1.1 installed"
+    assert host.records()[-1]["content"]["well"] is True
+    assert finished(done).keys() == {"db2"}
+    assert "the gates do not allow it" in finished(done)["db2"]
+    assert {record["content"]["host"] for record in host.records()} == {"db1"}
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def plan(**values: Any) -> dict[str, Any]:
         "minimum_free": 5_000,
         "minimum_free_boot": 500,
         "held": [],
+        "rollback": False,
+        "no_way_back": [],
+        "conffiles": "keep",
+        "units": [],
+        "units_missing": [],
+        "open": False,
+        "reboot_mode": "never",
+        "container": False,
         "audit": {"said": "", "problem": None},
         "locks": [],
         "reboot_pending": None,
@@ -102,6 +110,8 @@ def ended(**values: Any) -> dict[str, Any]:
         "unplanned": [],
         "unfinished": [],
         "services": dict(RUNNING),
+        "halted": [],
+        "reboot_due": False,
         "seconds": 1.0,
         **values,
     }
@@ -126,6 +136,11 @@ def statuses(result: dict[str, Any]) -> dict[str, str]:
         {"packages": []},
         {"configure": ["tzdata"]},
         {"restart": ["cron.service"]},
+        {"conffiles": "replace"},
+        {"units": ["strategies.service"]},
+        {"reboot_mode": "always"},
+        {"rollback": True},
+        {"open": True},
     ],
 )
 def test_digest_is_of_all_that_would_be_done(other: dict[str, Any]) -> None:
@@ -334,7 +349,8 @@ def test_a_restart_that_is_due_is_seen(tmp_path: Path) -> None:
 
 def test_exactly_the_planned_versions_are_asked_for(tmp_path: Path) -> None:
     where = commands.Place(tmp_path, tmp_path / "lists", tmp_path / "cache", tmp_path / "apt.conf")
-    command = commands.install_command(where, [row(), row(package="zlib1g", to="1:1.2.13")])
+    how = {"conffiles": "keep", "rollback": False}
+    command = commands.install_command(where, [row(), row(package="zlib1g", to="1:1.2.13")], how)
     assert command[command.index("install") + 1 :] == ["openssl:amd64=3.0.17-1", "zlib1g:amd64=1:1.2.13"]
     assert {"--no-remove", "Dpkg::Options::=--force-confold", f"Dir::State::Lists={where.lists}"} <= set(command)
     assert not {"--allow-downgrades", "--allow-remove-essential", "--allow-change-held-packages"} & set(command)

@@ -87,14 +87,32 @@ def test_what_was_restarted_is_said_also_when_needrestart_fails_afterwards(monke
     assert not well(result)
 
 
+def test_what_needrestart_goes_on_naming_is_restarted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sshd with lingering sessions on an old libc is named again and again (liske/needrestart#340)."""
+    done: list[str] = []
+
+    def restart(name: str) -> dict[str, Any]:
+        done.append(name)
+        return {"service": name, "problem": None}
+
+    answer = {"services": ["ssh.service"], "others": ["session root @ pts/0"], "newer_kernel": False}
+    monkeypatch.setattr(services, "asked", lambda: answer)
+    monkeypatch.setattr(services, "restart", restart)
+    said = restarted({"needrestart": True, "restart": ["ssh.service"]})
+    assert done == ["ssh.service"]
+    assert statuses(ended(services=said))["patching.services"] == "warning"
+
+
 def test_needrestart_is_understood_as_a_whole_or_not_at_all() -> None:
-    text = "NEEDRESTART-VER: 3.6\nNEEDRESTART-KCUR: 6.1.0\nNEEDRESTART-KSTA: 3\nNEEDRESTART-SVC: b.service\n"
+    text = "NEEDRESTART-VER: 3.6\nNEEDRESTART-KCUR: 6.1.0\nNEEDRESTART-KEXP: 6.1.0-9\n"
+    text += "NEEDRESTART-KSTA: 3\nNEEDRESTART-SVC: b.service\n"
     more = "NEEDRESTART-SVC: a.service\nNEEDRESTART-SESS: root @ pts/0\n"
     more += "NEEDRESTART-PID: agent=7\nNEEDRESTART-CONT: LXC x\n"
     assert services.parsed(text + more) == {
         "services": ["a.service", "b.service"],
         "others": ["container LXC x", "process agent=7", "session root @ pts/0"],
         "newer_kernel": True,
+        "expected_kernel": "6.1.0-9",
     }
     assert services.parsed("NEEDRESTART-VER: 3.6\nNEEDRESTART-KSTA: 0\n")["newer_kernel"] is None
     for wrong in ("", "NEEDRESTART-SVC: a.service\n", text + "Scanning processes...\n", text + "NEEDRESTART-NEW: 1\n"):

@@ -32,6 +32,15 @@ class ActionModule(HostAreaAction):
         return result
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        found = self._collected(args, task_vars)
+        if args["rollback"]:
+            # Beside what was found on the way there, and never taken for it.
+            self.part = "rollback"
+            for check in found.checks:
+                check.id = check.id.replace("patching.", "patching.rollback_", 1)
+        return found
+
+    def _collected(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at, planning = utc_now(), bool(self._task.check_mode)
         try:
             before = time.time()
@@ -56,5 +65,5 @@ class ActionModule(HostAreaAction):
             extra = {"patched": False, **({} if planning else {"patching": {**ended, "problem": error.message}})}
             return Findings(*failure(error.message, error.remedy, started_at), extra=extra)
         summary = {**summary, "host": task_vars["inventory_hostname"]}
-        extra = {"patching": summary, "patched": well(result)}
+        extra = {"patching": summary, "patched": well(result), "reboot": result["reboot_due"]}
         return Findings(checks, actions, changed=result["changed"], extra=extra)

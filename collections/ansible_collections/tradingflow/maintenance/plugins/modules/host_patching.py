@@ -14,12 +14,16 @@ description:
     changes. Says of each package from which version to which, why it is taken or kept, and gives a digest of it all.
   - Otherwise plans again, and only when that gives O(expected_digest) puts exactly these versions in place by apt-get.
     Nothing is removed or downgraded, held packages stay, recommended ones are not added.
-  - Configuration files that were changed on the host stay as they are.
+  - Configuration files that were changed on the host stay as they are, or are replaced (O(conffiles)).
+  - Before, stops the units of O(units) in such a way that nobody can start them, not even a restart of the host, until
+    M(tradingflow.maintenance.host_patching_proof) has proven the host. What was before is kept in O(state_directory).
   - While packages are put in place, none restarts anything (C(/usr/sbin/policy-rc.d), needrestart suspended). After the
     last one, those services that needrestart names and O(restart) allows are restarted, once each.
   - Compares all packages before and after by dpkg's own notes.
   - Can be run again at any time, also after C(kill -9); what dpkg left half done is ended first, and the plan says so.
-  - Never restarts the host, and does not go back by itself.
+  - Does not restart the host itself; says whether it is to be restarted (RV(reboot)).
+  - With O(rollback), goes back to exactly the versions of before the last patching. Nothing is removed for it; where
+    that would be needed, the plan says so and it is refused.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - Debian or a derivative, python3-apt, and root
@@ -88,6 +92,31 @@ options:
     description: Seconds by which the host's clock may differ from the runner's. Beyond that, it is refused.
     type: int
     default: 60
+  conffiles:
+    description: What becomes of configuration files that were changed on the host, where a package ships others.
+    type: str
+    choices: [keep, replace]
+    default: keep
+  units:
+    description: Units that are halted before anything is done, by their whole names. Each must be on the host.
+    type: list
+    elements: str
+    default: []
+  reboot:
+    description:
+      - Whether the host is to be restarted afterwards, when it asks for that or runs an older kernel
+        (V(when_needed)), or whenever anything was done.
+    type: str
+    choices: [never, when_needed, always]
+    default: never
+  rollback:
+    description: Goes back instead, to the versions of before the last patching.
+    type: bool
+    default: false
+  state_directory:
+    description: Where the host keeps what it was before it was patched.
+    type: path
+    default: /var/lib/tradingflow-maintenance
   scratch_directory:
     description: Where a private folder is made for package lists and downloads.
     type: path
@@ -149,6 +178,10 @@ patching:
       type: float
 patched:
   description: Whether the host is as planned; that there was nothing to do is well.
+  returned: not in check mode
+  type: bool
+reboot:
+  description: Whether the host is to be restarted now.
   returned: not in check mode
   type: bool
 intent:

@@ -29,13 +29,16 @@ ENVIRONMENT = {
     "DEBIAN_PRIORITY": "critical",
     "APT_LISTCHANGES_FRONTEND": "none",
     "APT_LISTBUGS_FRONTEND": "none",
-    "UCF_FORCE_CONFFOLD": "1",
     "NEEDRESTART_SUSPEND": "1",
     "NEEDRESTART_MODE": "l",
 }
 #: Hooks of an update, which may leave stamps on the host or fetch more.
 _CLEAR = "".join(f"#clear APT::Update::{name};\n" for name in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success"))
-_DPKG = ("--force-confdef", "--force-confold")
+#: What dpkg and ucf do with a configuration file that was changed on the host.
+_CONFFILES = {
+    "keep": (("--force-confdef", "--force-confold"), "UCF_FORCE_CONFFOLD"),
+    "replace": (("--force-confnew",), "UCF_FORCE_CONFFNEW"),
+}
 #: Characters of a program's messages that are kept.
 _SAID = 4000
 #: Seconds after which a place that was left behind is removed.
@@ -73,9 +76,10 @@ def place(directory: str) -> Iterator[Place]:
         yield made
 
 
-def run(arguments: List[str]) -> str:
+def run(arguments: List[str], **more: str) -> str:
     """What a program says. It lives on if we are killed: half of its work is worse than all of it.
 
+    :param more: of its environment
     :raises PatchingError: it failed
     """
     try:
@@ -83,7 +87,7 @@ def run(arguments: List[str]) -> str:
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 arguments,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **more},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -142,30 +146,38 @@ def update(where: Place) -> None:
         ) from None
 
 
-def configure() -> None:
-    """Ends what an interrupted dpkg began."""
-    run(["dpkg", *_DPKG, "--configure", "-a"])
+def configure(conffiles: str) -> None:
+    """Ends what an interrupted dpkg began.
+
+    :param conffiles: keep or replace
+    """
+    flags, ucf = _CONFFILES[conffiles]
+    run(["dpkg", *flags, "--configure", "-a"], **{ucf: "1"})
 
 
 def names(rows: List[Dict[str, Any]]) -> List[str]:
     return [f"{row['package']}:{row['architecture']}={row['to']}" for row in rows]
 
 
-def install_command(where: Place, rows: List[Dict[str, Any]]) -> List[str]:
-    """Exactly these versions and nothing else."""
-    fixed = [f"Dpkg::Options::={option}" for option in _DPKG]
+def install_command(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any]) -> List[str]:
+    """Exactly these versions and nothing else.
+
+    :param how: conffiles, and rollback: only going back may put a lower version in place
+    """
+    fixed = [f"Dpkg::Options::={option}" for option in _CONFFILES[how["conffiles"]][0]]
     fixed += ["APT::Install-Recommends=0", "APT::Get::AutomaticRemove=0", "DPkg::Use-Pty=0"]
     more = [part for each in fixed for part in ("-o", each)]
-    return ["apt-get", "-q", "-y", "--no-remove", *options(where), *more, "install", *names(rows)]
+    lower = ["--allow-downgrades"] if how["rollback"] else []
+    return ["apt-get", "-q", "-y", "--no-remove", *lower, *options(where), *more, "install", *names(rows)]
 
 
-def install(where: Place, rows: List[Dict[str, Any]]) -> None:
+def install(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any]) -> None:
     """Puts them in place; which were installed for others only stays known.
 
     :raises PatchingError: apt-get failed
     """
     try:
-        run(install_command(where, rows))
+        run(install_command(where, rows, how), **{_CONFFILES[how["conffiles"]][1]: "1"})
     finally:
         automatic = [f"{row['package']}:{row['architecture']}" for row in rows if row["automatic"]]
         if automatic:

@@ -10,12 +10,12 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .._checks.clock import kernel
 from ..errors import PatchingError
-from . import commands, host, precheck, services
-from .judgement import digest_of, refusals, unfinished, unplanned
+from . import back, commands, halt, host, precheck, proof, services, state
+from .judgement import digest_of, due, refusals, unfinished, unplanned
 from .solver import Solver, apt, changed_conffiles, conffiles, status
 
 ROOT = Path("/")
@@ -39,7 +39,7 @@ def run(options: Dict[str, Any]) -> Dict[str, Any]:
     with commands.place(options["scratch_directory"]) as where:
         found = planned(options, where)
         result: Dict[str, Any] = {**found, "changed": False, "problem": None, "services": None}
-        result.update(before={}, after={}, unplanned=[], unfinished=[])
+        result.update(before={}, after={}, unplanned=[], unfinished=[], halted=[], reboot_due=False)
         if not options["expected_digest"]:
             raise PatchingError("No plan is named that is to be applied.", "Plan first, and give its digest.")
         if found["digest"] != options["expected_digest"]:
@@ -59,6 +59,8 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         raise PatchingError("Only root may ask apt and change packages.", "Set ansible_become, or run with -b.")
     began = time.time()
     services.check(options["restart"])
+    halt.check(options["units"])
+    kept = state.read(options["state_directory"])
     apt()
     commands.update(where)
     solver = Solver(options, where.lists, where.cache)
@@ -66,7 +68,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     states, journal = solver.states(), host.journal(ROOT)
     broken = solver.broken()
     # With what is broken as it is, the solver would set out to repair it.
-    rows, kept = ([], []) if broken else solver.solve()
+    rows, stay, unable = ([], [], []) if broken else wanted(solver, options, kept)
     changed = changed_conffiles(conffiles(), md5)
     for row in rows:
         row["conffiles_changed"] = changed.get(f"{row['package']}:{row['architecture']}", [])
@@ -74,14 +76,22 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     found: Dict[str, Any] = {
         "scope": options["scope"],
         "packages": rows,
-        "kept": kept,
+        "kept": stay,
         "configure": states["configure"] + (["dpkg's own notes"] if journal else []),
         "reinstall": states["reinstall"],
         "unrecognised": states["unrecognised"],
         "broken": broken,
         "download": download,
         "grows": grows,
-        "back": [] if broken else solver.back(rows),
+        "back": [] if broken or options["rollback"] else solver.back(rows),
+        "rollback": options["rollback"],
+        "no_way_back": unable,
+        "conffiles": options["conffiles"],
+        "units": options["units"],
+        "units_missing": halt.missing(options["units"]),
+        "open": bool(kept and kept["open"]),
+        "reboot_mode": options["reboot"],
+        "container": proof.container(),
         "reboot": sorted(row["package"] for row in rows if row["package"].startswith("linux-image-")),
         "restart": options["restart"],
         "space": host.space(ROOT),
@@ -97,7 +107,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
     }
     found.update(clock_began=began, clock=time.time(), clock_kernel=kernel())
     found["digest"] = digest_of(found)
-    found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours")
+    found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours" or found["open"] or due(found))
     found["refusals"] = refusals(found, options["approved"])
     return found
 
@@ -106,13 +116,22 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
     """Does what was planned, and says in the result what became of it."""
     before = status()
     result["before"] = versions(before, result["packages"])
+    directory = options["state_directory"]
     try:
+        earlier = state.read(directory)
+        kept = state.begun(earlier, result, proof.facts(), before)
+        # First this: should we be killed, the next run knows what is to be proven and resumed.
+        state.write(directory, kept)
+        result["halted"] = kept["units"]
+        result["changed"] = bool(kept["units"])
+        halt.halt(directory, kept["units"])
         host.forbid_restarts(ROOT)
         try:
             # From here on something may be changed, whatever comes of it.
             result["changed"] = True
-            if result["configure"]:
-                commands.configure()
+            # On the way back what does not let itself be configured is what is to go.
+            if result["configure"] and not options["rollback"]:
+                commands.configure(options["conffiles"])
                 again = Solver(options, where.lists, where.cache)
                 rows = [] if again.broken() else again.solve()[0]
                 if same(rows) != same(result["packages"]):
@@ -121,9 +140,17 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
                         "Run it again: read the new plan and approve that one.",
                     )
             if result["packages"]:
-                commands.install(where, result["packages"])
+                commands.install(where, result["packages"], options)
         finally:
             host.allow_restarts(ROOT)
+        result["reboot_pending"] = host.reboot_pending(ROOT)
+        result["services"] = services.running(options["needrestart"])
+        result["reboot_due"] = due(result) or options["reboot"] == "always"
+        if result["reboot_due"]:
+            kernel = result["services"]["expected_kernel"] if not result["container"] else None
+            state.write(directory, {**kept, "kernel": kernel})
+        else:
+            result["services"] = restarted(options)
     except (PatchingError, OSError) as error:
         remedy = getattr(error, "remedy", "") or "Read the message, look with dpkg --audit, and run it again."
         result["problem"] = {"message": getattr(error, "message", str(error)), "remedy": remedy}
@@ -131,8 +158,14 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
     result["after"] = versions(after, result["packages"])
     result["unplanned"] = unplanned(before, after, result["packages"], result["configure"])
     result["unfinished"] = unfinished(after)
-    result["reboot_pending"] = host.reboot_pending(ROOT)
-    result["services"] = restarted(options) if result["problem"] is None else None
+
+
+def wanted(solver: Solver, options: Dict[str, Any], kept: Optional[Dict[str, Any]]) -> Tuple[Any, Any, Any]:
+    """What is put in place, what stays, and why there is no way back."""
+    if options["rollback"]:
+        rows, why = back.rows(solver, kept)
+        return rows, [], why
+    return (*solver.solve(), [])
 
 
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural, size, span
 from . import precheck
-from .judgement import missed
+from .judgement import due, missed
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
 TITLE = "Patches"
@@ -38,6 +38,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     else:
         checks += [_applied(result), _unplanned(result), *_problem(result), *_services(result)]
     bad = [check for check in checks if check.status not in (OK, WARNING)]
+    if bad and result["halted"]:
+        checks += isolated(result["halted"])
     if not result["wanted"] and not bad:
         text = "Nothing to do."
     elif bad:
@@ -48,6 +50,15 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     done = "failed" if result["refusals"] or bad else "ok"
     action = _action(done, result["changed"], text, started_at, details)
     return checks, [action], summary(result, worst(check.status for check in checks))
+
+
+def isolated(units: List[str]) -> List[Check]:
+    """That the host was left halted."""
+    if not units:
+        return []
+    text = f"Left halted, as the host is not proven: {', '.join(units)}. A restart of the host does not start them."
+    remedy = "Put right what is said beside it, and run the playbook again: it proves the host and starts them."
+    return [Check("patching.isolated", "Host isolated", CRITICAL, len(units), message=text, remedy=remedy)]
 
 
 def intent(plan: Dict[str, Any], host: str) -> Dict[str, Any]:
@@ -63,6 +74,10 @@ def intent(plan: Dict[str, Any], host: str) -> Dict[str, Any]:
         ],
         "configure": plan["configure"],
         "back": plan["back"],
+        "rollback": plan["rollback"],
+        "conffiles": plan["conffiles"],
+        "units": plan["units"],
+        "reboot": plan["reboot_mode"],
     }
 
 
@@ -82,6 +97,11 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
         "unplanned": result["unplanned"][:_KEPT],
         "restarted": [each["service"] for each in services.get("restarted", [])],
         "reboot_pending": result["reboot_pending"],
+        "reboot": result["reboot_due"],
+        "rollback": result["rollback"],
+        "conffiles": result["conffiles"],
+        "conffiles_changed": [path for row in result["packages"] for path in row["conffiles_changed"]][:_KEPT],
+        "halted": result["halted"],
         "seconds": result["seconds"],
     }
 
@@ -104,7 +124,22 @@ def _action(status: str, changed: bool, message: str, started_at: str, details: 
 
 
 def _details(plan: Dict[str, Any]) -> Dict[str, Any]:
-    names = ("digest", "scope", "configure", "download", "grows", "back", "restart", "reboot", "locks")
+    names = (
+        "digest",
+        "scope",
+        "configure",
+        "download",
+        "grows",
+        "back",
+        "restart",
+        "reboot",
+        "locks",
+        "rollback",
+        "conffiles",
+        "units",
+        "reboot_mode",
+        "open",
+    )
     return {**{name: plan[name] for name in names}, "packages": plan["packages"][:_KEPT], "kept": plan["kept"][:_KEPT]}
 
 
@@ -118,6 +153,10 @@ def _what(plan: Dict[str, Any]) -> str:
         rows = [f"{row['package']} {row['from'] or 'new'} -> {row['to']}" for row in plan["packages"][:10]]
         more = f" and {len(plan['packages']) - 10} more" if len(plan["packages"]) > 10 else ""
         parts.append(f"put in place {', '.join(rows)}{more}, {size(plan['download'])} to download")
+    if plan["open"]:
+        parts.append("prove and resume what an earlier run began")
+    if due(plan):
+        parts.append("restart the host")
     return ", then ".join(parts)
 
 
@@ -163,22 +202,28 @@ def _conffiles(plan: Dict[str, Any]) -> List[Check]:
     changed = [path for row in plan["packages"] for path in row["conffiles_changed"]]
     if not changed:
         return []
-    text = f"Changed on the host, and kept as they are: {', '.join(changed[:10])}."
-    text += " What a package ships instead is put beside, as .dpkg-dist."
+    files = f"{', '.join(changed[:10])}."
+    if plan["conffiles"] == "keep":
+        text = f"Changed on the host, and kept as they are: {files}"
+        text += " What a package ships instead is put beside, as .dpkg-dist."
+    else:
+        text = f"Changed on the host, and replaced where the package ships another one: {files}"
+        text += " The host's own is put beside, as .dpkg-old."
     details = {"files": changed[:_KEPT]}
     id, title = "patching.conffiles", "Configuration files changed locally"
     return [Check(id, title, OK, len(changed), message=text, details=details)]
 
 
 def _half_done(plan: Dict[str, Any]) -> List[Check]:
-    if not plan["configure"] and plan["policy"] != "ours":
+    if not plan["configure"] and plan["policy"] != "ours" and not plan["open"]:
         return []
     text = f"An earlier change did not end: the plan begins with that. It would {_what(plan)}."
     return [Check("patching.found", "An earlier change", OK, len(plan["configure"]), message=text)]
 
 
 def _back(plan: Dict[str, Any]) -> List[Check]:
-    if not plan["packages"]:
+    # The way back itself is refused where there is none.
+    if not plan["packages"] or plan["rollback"]:
         return []
     id, title = "patching.back", "Way back"
     if not plan["back"]:
@@ -190,13 +235,20 @@ def _back(plan: Dict[str, Any]) -> List[Check]:
 
 def _reboot(plan: Dict[str, Any]) -> Check:
     id, title, pending = "patching.reboot", "Restart of the host", plan["reboot_pending"]
-    remedy = "Restart the host in a window: this role does not."
+    remedy = "Restart the host in a window, or let patching_reboot do it."
+    if plan.get("reboot_due") or due(plan):
+        why = ", ".join((pending or [])[:5]) or ("its kernel" if pending is None else "it asks for that")
+        text = f"The host is restarted (patching_reboot is {plan['reboot_mode']}): {why}."
+        return Check(id, title, OK, True, message=text)
     if pending is not None:
         text = f"The host waits for a restart{': ' + ', '.join(pending[:5]) if pending else ''}."
         return Check(id, title, WARNING, True, message=text, remedy=remedy, source="/run/reboot-required")
     if plan["reboot"]:
         text = f"With {', '.join(plan['reboot'])} the host is to be restarted."
         return Check(id, title, WARNING, True, message=text, remedy=remedy)
+    if plan["container"]:
+        text = "The host does not ask for a restart. It is a container: its kernel is its host's, and not patched here."
+        return Check(id, title, OK, False, message=text, source="systemd-detect-virt")
     running = plan.get("services") or plan["running"]
     if not running["asked"]:
         text = "Whether a newer kernel waits for a restart is not asked (patching_needrestart)."
@@ -219,14 +271,14 @@ def _services_known(plan: Dict[str, Any]) -> Check:
     if running["unknown"]:
         text = f"Which services run old code cannot be known: {running['unknown']}"
         return unknown(id, title, text, "Install needrestart, or see what needrestart -b says.")
-    check = _old_code(running)
+    check = old_code(running)
     if plan["wanted"] and not plan["refusals"]:
         named = ", ".join(plan["restart"]) or "none: patching_restart names those that may be"
         check.message += f" It is asked again afterwards. Restarted are {named}."
     return check
 
 
-def _old_code(running: Dict[str, Any]) -> Check:
+def old_code(running: Dict[str, Any]) -> Check:
     """By needrestart's word."""
     id, title, left = "patching.services", "Services on old code", [*running["left"], *running["others"]]
     if not left:
@@ -282,6 +334,9 @@ def _services(result: Dict[str, Any]) -> List[Check]:
         return [unknown(id, title, "Not asked, as the patches did not end well.", "Put that right first.")]
     if not services["asked"]:
         return [_not_asked(id, title)]
+    if result["reboot_due"]:
+        # Each would be restarted twice.
+        return [Check(id, title, OK, len(services["left"]), message="The host is restarted, and with it all of them.")]
     checks = []
     for each in services["restarted"]:
         if each["problem"]:
@@ -298,4 +353,4 @@ def _services(result: Dict[str, Any]) -> List[Check]:
             *checks,
             unknown(id, title, services["unknown"], "Until then, restart by hand what the patches concern."),
         ]
-    return [*checks, _old_code(services)]
+    return [*checks, old_code(services)]

@@ -23,10 +23,15 @@ _DONE = ("installed", "config-files")
 def digest_of(plan: Dict[str, Any]) -> str:
     """SHA-256 over all that would be done: the same on two hosts on which the same would be done."""
     content = {
-        "version": 1,
+        "version": 2,
         "packages": [{key: row[key] for key in _ROW} for row in plan["packages"]],
         "configure": plan["configure"],
         "restart": sorted(plan["restart"]),
+        "conffiles": plan["conffiles"],
+        "units": sorted(plan["units"]),
+        "reboot": plan["reboot_mode"],
+        "rollback": plan["rollback"],
+        "open": plan["open"],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
 
@@ -47,6 +52,12 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
     if half:
         text = f"Half installed, and not in this plan: {', '.join(half)}."
         refuse("half_installed", text, "Put each in place anew first: apt-get install --reinstall PACKAGE.")
+    if plan["no_way_back"]:
+        text = f"There is no way back by apt: {'; '.join(plan['no_way_back'][:5])}."
+        refuse("back", text, "Restore the host from its snapshot, or repair it forwards.")
+    if plan["units_missing"]:
+        text = f"Named in patching_units, and not on this host: {', '.join(plan['units_missing'])}."
+        refuse("units", text, "Correct patching_units, for this host or its group.")
     if plan["unrecognised"]:
         text = f"In a state that is not known here: {', '.join(plan['unrecognised'])}."
         refuse("unrecognised", text, "Look with dpkg --audit.")
@@ -66,10 +77,20 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
                 text = f"{each['path']} has {size(each['free'])} free, and {size(needed)} are needed."
                 option = "patching_minimum_free_boot" if each["path"] == "/boot" else "patching_minimum_free"
                 refuse("space", text, f"Free space there, or lower {option}.")
-    if approved and plan["wanted"] and plan["digest"] not in approved:
+    # What an earlier run began on the host is proven and resumed whatever was approved since.
+    if approved and (plan["packages"] or plan["configure"]) and plan["digest"] not in approved:
         text = f"The plan is {plan['digest']}, and that is not approved."
         refuse("approved", text, "Read the plan, and approve it (patching_approved).")
     return found
+
+
+def due(found: Dict[str, Any]) -> bool:
+    """Whether the host is to be restarted, by what it says itself."""
+    if found["reboot_mode"] == "never":
+        return False
+    # A container runs the kernel of its host; what is in it itself says nothing.
+    newer = (found.get("services") or found["running"])["newer_kernel"] and found["container"] is False
+    return found["reboot_pending"] is not None or bool(newer)
 
 
 def unplanned(

@@ -28,6 +28,18 @@ SPEC: Dict[str, Any] = {
     "minimum_free": {"type": "int", "default": 536870912},
     "minimum_free_boot": {"type": "int", "default": 104857600},
     "clock_tolerance": {"type": "int", "default": 60},
+    "conffiles": {"type": "str", "default": "keep", "choices": ["keep", "replace"]},
+    "units": {"type": "list", "elements": "str", "default": []},
+    "reboot": {"type": "str", "default": "never", "choices": ["never", "when_needed", "always"]},
+    "rollback": {"type": "bool", "default": False},
+    "state_directory": {"type": "path", "default": "/var/lib/tradingflow-maintenance"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
+}
+
+#: Argument spec of the module host_patching_proof, without "run".
+PROOF: Dict[str, Any] = {
+    "rebooted": {"type": "bool", "default": False},
+    "resume": {"type": "bool", "default": True},
+    **{name: SPEC[name] for name in ("needrestart", "clock_tolerance", "state_directory")},
 }

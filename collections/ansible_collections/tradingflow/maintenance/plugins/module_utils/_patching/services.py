@@ -33,6 +33,7 @@ def parsed(text: str) -> Dict[str, Any]:
     services: List[str] = []
     others: List[str] = []
     kernel: Optional[bool] = None
+    expected: Optional[str] = None
     version = ""
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -46,11 +47,14 @@ def parsed(text: str) -> Dict[str, Any]:
             services.append(value)
         elif name == "KSTA":
             kernel = _KERNELS[value]
+        elif name == "KEXP":
+            expected = value or None
         elif name in _OTHERS:
             others.append(f"{_OTHERS[name]} {value}")
     if not version:
         raise PatchingError("needrestart gives no answer", "Run needrestart -b by hand.")
-    return {"services": sorted(set(services)), "others": sorted(set(others)), "newer_kernel": kernel}
+    found: Dict[str, Any] = {"services": sorted(set(services)), "others": sorted(set(others)), "newer_kernel": kernel}
+    return {**found, "expected_kernel": expected}
 
 
 def there() -> bool:
@@ -100,11 +104,12 @@ def check(patterns: List[str]) -> None:
 def running(wanted: bool) -> Dict[str, Any]:
     """What runs old code as it is, or why that is not known; nothing on the host changes."""
     found: Dict[str, Any] = {"asked": wanted, "restarted": [], "left": [], "others": []}
-    found.update(newer_kernel=None, unknown=None)
+    found.update(newer_kernel=None, expected_kernel=None, unknown=None)
     if wanted:
         try:
             said = asked()
             found.update(left=said["services"], others=said["others"], newer_kernel=said["newer_kernel"])
+            found["expected_kernel"] = said.get("expected_kernel")
         except PatchingError as error:
             found["unknown"] = error.message
     return found

@@ -144,6 +144,38 @@ class Solver:
             why.append(f"what is added ({names}) does not go with the old versions, and would have to be removed")
         return why
 
+    def package(self, name: str, architecture: str) -> Any:
+        """A package, None when apt does not know it."""
+        try:
+            return self.cache[name, architecture]
+        except KeyError:
+            return None
+
+    def source_of(self, package: Any, text: str) -> Any:
+        """A version that can be had from a source, None when it cannot."""
+        found = [version for version in package.version_list if version.ver_str == text]
+        return next((version for version in found if any(True for _file in self._sources(version))), None)
+
+    def exactly(self, wanted: List[Tuple[Any, Any]]) -> Tuple[List[Dict[str, Any]], List[str]]:
+        """The rows of putting exactly these versions in place, also lower ones; and why that cannot be done."""
+        why = [f"{package.name} is held" for package, _version in wanted if self._held(package)]
+        self._reset()
+        for package, version in wanted:
+            self.depcache.set_candidate_ver(package, version)
+        for package, _version in wanted:
+            # Nothing else is taken along for it: what they need is there, or it is not the state of before.
+            self.depcache.mark_install(package, False, False)
+        gone = [other.name for other in self.cache.packages if self.depcache.marked_delete(other)]
+        if gone:
+            why.append(f"{', '.join(sorted(gone))} would have to be removed")
+        broken = [other.name for other in self.cache.packages if self.depcache.is_inst_broken(other)]
+        if broken:
+            why.append(f"dependencies of {', '.join(sorted(broken))} would not be met, and it would have to be removed")
+        marked = self._changed()
+        if {package.id for package in marked} != {package.id for package, _version in wanted} and not why:
+            why.append("apt does not put exactly these versions in place")
+        return ([], why) if why else ([self._row(package, "back") for package in marked], [])
+
     def size(self, rows: List[Dict[str, Any]]) -> Tuple[int, int]:
         """Bytes to download, and bytes more on the disk afterwards."""
         return sum(row["download"] for row in rows), sum(row["grows"] for row in rows)

@@ -1,0 +1,53 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area patching: has a patched host proven, and what was halted on it started again."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+from ..module_utils._patching import proven
+from ..module_utils._patching.options import PROOF
+from ..module_utils.checks import utc_now
+from ..module_utils.errors import MaintenanceError, PatchingError
+from ..plugin_utils.area import Findings
+from ..plugin_utils.on_host import HostAreaAction
+
+
+class ActionModule(HostAreaAction):
+    area = "patching"
+    # Beside what the patching itself handed in.
+    part = "proof"
+    module = "host_patching_proof"
+    title = "Host proven"
+    spec = PROOF
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at = utc_now()
+        try:
+            before = time.time()
+            result = self.on_host(args, task_vars)
+            after = time.time()
+            error = result.get("error")
+            if error:
+                raise PatchingError(error["message"], error["remedy"])
+            checks = proven.proven(result, (before, after), args["clock_tolerance"])
+        except AnsibleConnectionFailure as error:
+            return self._failed(proven.silent(str(error.message)), started_at)
+        except MaintenanceError as error:
+            return self._failed(proven.unproven(error.message, error.remedy), started_at)
+        extra = {"proven": proven.well(checks), "proof": proven.summary(result, checks)}
+        changed = result["changed"]
+        return Findings(checks, [proven.action(checks, changed, started_at)], changed=changed, extra=extra)
+
+    def _failed(self, checks: list[Any], started_at: str) -> Findings:
+        extra = {"proven": False, "proof": {"proven": False, "problem": checks[0].message}}
+        return Findings(checks, [proven.action(checks, False, started_at)], extra=extra)
+
+    def _spool_unreachable(self, run: dict[str, Any], host: str, error: AnsibleError) -> None:
+        """Not in place of what the patching itself handed in: collect() says it."""

@@ -1,0 +1,198 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Proves a host that was patched: what runs on it, which kernel, and that it was restarted when it was to be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..errors import PatchingError
+from . import commands, halt, services, state
+from .solver import apt, status
+
+#: systemctl is-system-running; of these two the second is only as good as it was before.
+_UP, _DEGRADED = "running", "degraded"
+#: Everything else that it may say.
+_NOT_UP = ("initializing", "starting", "maintenance", "stopping", "offline", "unknown")
+#: Seconds for which what starts by itself is waited for.
+WAIT = 120.0
+_ENABLED = ("enabled", "enabled-runtime", "generated")
+
+
+def identity(root: Path) -> Dict[str, str]:
+    """What is another one after a restart: the kernel's boot, or in a container only the first process.
+
+    :raises PatchingError: it cannot be read
+    """
+    try:
+        boot = (root / "proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = (root / "proc/1/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise PatchingError(f"When the host was started cannot be read: {error}") from None
+    # The name of the process, in parentheses, may have anything in it; the start is the 22nd field.
+    fields = stat.rpartition(")")[2].split()
+    if len(fields) < 20 or not boot:
+        raise PatchingError("When the host was started cannot be read: /proc/1/stat is not understood.")
+    return {"boot_id": boot, "started": fields[19]}
+
+
+def systemd(arguments: List[str]) -> str:
+    """What systemctl prints, whatever its exit code says of it.
+
+    :raises PatchingError: it cannot be run
+    """
+    try:
+        done = subprocess.run(
+            ["systemctl", *arguments],
+            env=commands.ENVIRONMENT,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=600,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PatchingError(f"systemctl cannot be run: {error}") from None
+    return done.stdout.decode("utf-8", "replace")
+
+
+def units(state: str) -> List[str]:
+    """Units in a state, by their names."""
+    said = systemd(["list-units", "--all", f"--state={state}", "--plain", "--no-legend", "--full", "--no-pager"])
+    return sorted(line.split()[0] for line in said.splitlines() if line.split())
+
+
+def enabled() -> List[str]:
+    """Services that run and that a restart of the host starts again; others come and go by themselves."""
+    running = [name for name in units("running") if name.endswith(".service")]
+    if not running:
+        return []
+    # A block of lines for each, NAME=VALUE.
+    said = systemd(["show", "-p", "Id", "-p", "UnitFileState", "--", *running])
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in said.split("\n\n")]
+    return sorted(block["Id"] for block in blocks if "Id" in block and block.get("UnitFileState") in _ENABLED)
+
+
+def container() -> Optional[bool]:
+    """Whether the host is one, which has another's kernel; None when nobody says."""
+    try:
+        done = subprocess.run(
+            ["systemd-detect-virt", "--container", "--quiet"],
+            env=commands.ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.returncode == 0
+
+
+def facts() -> Dict[str, Any]:
+    """How the host is.
+
+    :raises PatchingError: it cannot be said
+    """
+    return {
+        "identity": identity(Path("/")),
+        "system": systemd(["is-system-running"]).strip(),
+        "failed": units("failed"),
+        "enabled": enabled(),
+        "active": units("active"),
+        "kernel": os.uname().release,
+        "container": container(),
+    }
+
+
+def settled(kept: Dict[str, Any]) -> Dict[str, Any]:
+    """How the host is, once what starts by itself has started; or after a while, as it is then."""
+    end = time.monotonic() + WAIT
+    while True:
+        now = facts()
+        over = now["system"] in (_UP, _DEGRADED) and not absent(kept, now)
+        if over or time.monotonic() > end:
+            return now
+        time.sleep(1)
+
+
+def absent(kept: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
+    """Services that ran before, and do not; those that are halted left out."""
+    return [name for name in kept["before"]["enabled"] if name not in now["active"] and name not in kept["units"]]
+
+
+def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[str, str]:
+    """What is not proven, by check: rebooted, kernel, system, units. Empty when the host is as it is to be.
+
+    :param kept: what the host kept before, see state.py
+    :param now: see facts
+    :param rebooted: whether it was to be restarted
+    """
+    before, found = kept["before"], {}
+    if rebooted and now["identity"] == kept["identity"]:
+        found["rebooted"] = "The host was to be restarted, and was not: its boot and its first process are the same."
+    if rebooted and not now["container"]:
+        planned = kept["kernel"] or before["kernel"]
+        if now["kernel"] != planned:
+            found["kernel"] = f"It runs kernel {now['kernel']}, and {planned} was planned."
+    failed = [name for name in now["failed"] if name not in before["failed"]]
+    if now["system"] not in (_UP, _DEGRADED):
+        word = now["system"] if now["system"] in _NOT_UP else f"in a state that is not known here ({now['system']!r})"
+        found["system"] = f"systemd is {word}."
+    elif failed or (now["system"] == _DEGRADED and before["system"] == _UP and not now["failed"]):
+        found["system"] = f"Units failed that had not before: {', '.join(failed) or 'systemd does not say which'}."
+    gone = absent(kept, now)
+    if gone:
+        found["units"] = f"Services that ran before do not: {', '.join(gone)}."
+    return found
+
+
+def prove(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Proves the host by what it kept; resumes it when it is proven.
+
+    :raises MaintenanceError: nothing can be said
+    """
+    began = time.time()
+    kept = state.read(options["state_directory"])
+    if kept is None or not kept["open"]:
+        raise PatchingError("Nothing is to be proven: the host keeps no patching that was begun.", "Run the plan.")
+    apt().init_config()
+    apt().init_system()
+    now = settled(kept)
+    found = faults(kept, now, options["rebooted"])
+    after = status()
+    wrong = []
+    for row in kept["rows"]:
+        name = f"{row['package']}:{row['architecture']}"
+        if after.get(name) != {"version": row["to"], "state": "installed"}:
+            wrong.append(f"{name} should be {row['to']}, and is {after.get(name)}")
+    if wrong:
+        found["versions"] = f"Not as planned: {'; '.join(wrong[:5])}."
+    result: Dict[str, Any] = {
+        "faults": found,
+        "now": now,
+        "before": kept["before"],
+        "rebooted": options["rebooted"],
+        "kernel": kept["kernel"],
+        "count": len(kept["rows"]),
+        "resumed": [],
+        "halted": list(kept["units"]),
+        "services": services.running(options["needrestart"]) if options["rebooted"] else None,
+        "changed": False,
+    }
+    if not found and options["resume"]:
+        result["changed"] = bool(kept["units"])
+        result["resumed"] = halt.resume(options["state_directory"], kept["units"], kept["ran"])
+        result["halted"] = []
+        if not any(each["problem"] for each in result["resumed"]):
+            state.write(options["state_directory"], {**kept, "open": False})
+    result.update(clock_began=began, clock=time.time())
+    return result

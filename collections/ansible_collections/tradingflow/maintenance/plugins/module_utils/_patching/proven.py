@@ -1,0 +1,111 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the proof of a patched host means for the report and the ledger."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from ..checks import CRITICAL, OK, Check, as_action, unknown, worst
+from ..words import plural
+from .findings import isolated, old_code
+from .precheck import clock
+
+ID = "patching.proof"
+_TITLE = "Host proven"
+#: Check -> title, and what is said when it is well.
+_PROVEN = {
+    "rebooted": ("Host restarted", "The host was restarted: its first process is another one."),
+    "kernel": ("Kernel as planned", "The host runs kernel {kernel}, as planned."),
+    "system": ("systemd", "systemd is {system}, as before or better, and no other unit failed."),
+    "units": ("Services run again", "What ran before and starts by itself runs: {units}."),
+    "versions": ("Versions after all", "Of what was put in place, {rows} as planned."),
+}
+_REMEDY = {
+    "rebooted": "Restart it by hand, and run the playbook again: it goes on from there.",
+    "kernel": "Look at the boot loader (/boot, update-grub), and run the playbook again.",
+    "system": "systemctl --failed; journalctl -b -p err. Run the playbook again once it is well.",
+    "units": "systemctl status UNIT; journalctl -u UNIT. Run the playbook again once they run.",
+    "versions": "Find out who changed packages meanwhile (/var/log/dpkg.log).",
+}
+
+
+def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float) -> List[Check]:
+    """Checks of a host that answered.
+
+    :param asked: the runner's clock before and after
+    """
+    now, faults = result["now"], result["faults"]
+    names = ["system", "units", "versions"]
+    if result["rebooted"]:
+        names = ["rebooted", *([] if now["container"] else ["kernel"]), *names]
+    words = {
+        "kernel": now["kernel"],
+        "system": now["system"],
+        "units": plural(len(result["before"]["enabled"]), "service"),
+        "rows": plural(result["count"], "package"),
+    }
+    checks = [
+        Check("patching.connection", "A second connection", OK, True, message="A new connection was made and answered.")
+    ]
+    for name in names:
+        title, text = _PROVEN[name]
+        id = f"patching.proven:{name}"
+        if name in faults:
+            checks.append(Check(id, title, CRITICAL, False, message=faults[name], remedy=_REMEDY[name]))
+        else:
+            checks.append(Check(id, title, OK, True, message=text.format(**words)))
+    told = clock(result, asked, tolerance)
+    told.id = "patching.proven:clock"
+    checks.append(told)
+    for each in result["resumed"]:
+        id = f"patching.resumed:{each['unit']}"
+        if each["problem"]:
+            text = f"{each['unit']} does not start: {each['problem']}"
+            checks.append(
+                Check(id, "Started again", CRITICAL, False, message=text, remedy=f"journalctl -u {each['unit']}")
+            )
+        else:
+            checks.append(Check(id, "Started again", OK, True, message=f"{each['unit']} runs again."))
+    if result["services"] is not None:
+        checks.append(old_code(result["services"]))
+    return [*checks, *isolated(result["halted"])]
+
+
+def well(checks: List[Check]) -> bool:
+    """Whether the host is proven."""
+    return worst(check.status for check in checks if check.id != "patching.services") == OK
+
+
+def summary(result: Dict[str, Any], checks: List[Check]) -> Dict[str, Any]:
+    """What the ledger keeps of it."""
+    return {
+        "proven": well(checks),
+        "rebooted": result["rebooted"],
+        "kernel": [result["before"]["kernel"], result["now"]["kernel"]],
+        "system": result["now"]["system"],
+        "resumed": [each["unit"] for each in result["resumed"]],
+        "halted": result["halted"],
+        "faults": result["faults"],
+    }
+
+
+def action(checks: List[Check], changed: bool, started_at: str) -> Dict[str, Any]:
+    """The action of the report."""
+    bad = [check for check in checks if check.status == CRITICAL] or [each for each in checks if each.value is None]
+    text = bad[0].message if bad else "The host is as planned, and what was halted runs again."
+    return as_action(ID, _TITLE, "failed" if bad else "ok", changed, text, started_at, {})
+
+
+def silent(message: str) -> List[Check]:
+    """Checks of a host that does not answer."""
+    text = f"The host does not answer a new connection: {' '.join(message.split())[:500]}"
+    remedy = "Look at its console. It stays as it is, with what was halted; run the playbook again once it answers."
+    return [Check("patching.connection", "A second connection", CRITICAL, False, message=text, remedy=remedy)]
+
+
+def unproven(message: str, remedy: str) -> List[Check]:
+    """Checks of a host of which nothing could be said."""
+    return [unknown("patching.proven", _TITLE, message, remedy)]

@@ -1,0 +1,239 @@
+"""Whether a patched host is proven, and what it keeps of a patching, on plain data and folders of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, halt, proof, state
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.back import rows as rows_back
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.judgement import due, refusals
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.proven import proven, well
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, PatchingError
+
+from tests.unit.test_patching_judgement import RUNNING, ended, plan, row, statuses
+
+BEFORE: dict[str, Any] = {
+    "identity": {"boot_id": "one", "started": "100"},
+    "system": "running",
+    "failed": [],
+    "enabled": ["cron.service", "ssh.service", "strategies.service"],
+    "active": ["cron.service", "ssh.service", "strategies.service"],
+    "kernel": "6.1.0-9-amd64",
+    "container": False,
+}
+#: strategies.service is halted.
+NOW = {**BEFORE, "active": ["cron.service", "ssh.service"]}
+
+
+def kept(**values: Any) -> dict[str, Any]:
+    installed = {"openssl:amd64": {"version": "3.0.15-1", "state": "installed"}}
+    made = state.begun(None, plan(units=["strategies.service"]), BEFORE, installed)
+    return {**made, **values}
+
+
+def test_a_host_that_is_as_before() -> None:
+    assert proof.faults(kept(), NOW, False) == {}
+
+
+RESTARTED = {"identity": {"boot_id": "two", "started": "90"}, "kernel": "6.1.0-13-amd64"}
+
+
+@pytest.mark.parametrize(
+    ("values", "now", "expected"),
+    [
+        ({"kernel": "6.1.0-13-amd64"}, RESTARTED, set()),
+        # "Done" while it is still shutting down: nothing changed.
+        ({"kernel": "6.1.0-13-amd64"}, {}, {"rebooted", "kernel"}),
+        ({"kernel": "6.1.0-13-amd64"}, {**RESTARTED, "kernel": "6.1.0-9-amd64"}, {"kernel"}),
+        # No newer kernel was planned, and another one came up.
+        ({}, RESTARTED, {"kernel"}),
+        # In a container only the first process is another one, and the kernel is not its own.
+        ({}, {"identity": {"boot_id": "one", "started": "7"}, "container": True}, set()),
+        ({}, {"identity": BEFORE["identity"], "container": True}, {"rebooted"}),
+        ({"kernel": "6.1.0-13-amd64"}, {**RESTARTED, "system": "starting"}, {"system"}),
+        ({"kernel": "6.1.0-13-amd64"}, {**RESTARTED, "active": ["ssh.service"]}, {"units"}),
+    ],
+)
+def test_a_restart_is_proven_not_believed(values: dict[str, Any], now: dict[str, Any], expected: set[str]) -> None:
+    assert set(proof.faults(kept(**values), {**NOW, **now}, True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ({}, {"system": "degraded", "failed": ["cron.service"]}, {"system"}),
+        ({}, {"system": "degraded"}, {"system"}),
+        ({"system": "degraded", "failed": ["a.service"]}, {"system": "degraded", "failed": ["a.service"]}, set()),
+        (
+            {"system": "degraded", "failed": ["a.service"]},
+            {"system": "degraded", "failed": ["a.service", "b.service"]},
+            {"system"},
+        ),
+        ({"system": "degraded", "failed": ["a.service"]}, {}, set()),
+        # Not in systemd's vocabulary, also when nothing was said at all.
+        ({}, {"system": ""}, {"system"}),
+        ({}, {"system": "fine"}, {"system"}),
+        # sshd restarted by needrestart until systemd leaves it stopped (liske/needrestart#340).
+        ({}, {"active": ["cron.service"]}, {"units"}),
+    ],
+)
+def test_what_runs_is_compared_with_before(before: dict[str, Any], now: dict[str, Any], expected: set[str]) -> None:
+    was = kept(before={**BEFORE, **before})
+    assert set(proof.faults(was, {**NOW, **now}, False)) == expected
+
+
+def result(**values: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {"faults": {}, "now": NOW, "before": BEFORE, "rebooted": False, "kernel": None, "count": 1}
+    made.update(resumed=[{"unit": "strategies.service", "problem": None}], halted=[], services=None, changed=True)
+    return {**made, "clock": 100.0, "clock_began": 100.0, **values}
+
+
+def test_only_a_host_that_is_proven_is_well() -> None:
+    assert well(proven(result(), (99.9, 100.1), 60))
+    for values in (
+        {"faults": {"units": "Services that ran before do not: cron.service."}},
+        {"resumed": [{"unit": "strategies.service", "problem": "systemctl failed (1)"}]},
+        {"halted": ["strategies.service"]},
+        {"clock": 900.0, "clock_began": 900.0},
+    ):
+        assert not well(proven(result(**values), (99.9, 100.1), 60)), values
+    checks = {check.id: check for check in proven(result(halted=["strategies.service"]), (99.9, 100.1), 60)}
+    assert "strategies.service" in checks["patching.isolated"].message
+
+
+def test_a_host_that_failed_says_what_it_left_halted() -> None:
+    problem = {"message": "apt-get failed (100)", "remedy": ""}
+    said = statuses(ended(problem=problem, services=None, halted=["strategies.service"]))
+    assert said["patching.isolated"] == "critical"
+    assert "patching.isolated" not in statuses(ended(halted=["strategies.service"]))
+
+
+def test_when_a_host_was_started_is_read_by_its_grammar(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/1").mkdir()
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("one\n", encoding="ascii")
+    fields = " ".join(str(number) for number in range(3, 53))
+    (tmp_path / "proc/1/stat").write_text(f"1 (my (init) 7) {fields}\n", encoding="ascii")
+    assert proof.identity(tmp_path) == {"boot_id": "one", "started": "22"}
+    (tmp_path / "proc/1/stat").write_text("1 (init) S 0\n", encoding="ascii")
+    with pytest.raises(PatchingError):
+        proof.identity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "expected"),
+    [
+        ("never", {"reboot_pending": ["libc6"]}, False),
+        ("when_needed", {}, False),
+        ("when_needed", {"reboot_pending": []}, True),
+        ("when_needed", {"running": {**RUNNING, "newer_kernel": True}}, True),
+        # What a container has in /boot is not what it runs.
+        ("when_needed", {"running": {**RUNNING, "newer_kernel": True}, "container": True}, False),
+        ("when_needed", {"running": {**RUNNING, "newer_kernel": True}, "container": None}, False),
+    ],
+)
+def test_when_a_host_is_restarted(mode: str, values: dict[str, Any], expected: bool) -> None:
+    assert due(plan(reboot_mode=mode, **values)) is expected
+
+
+def test_what_is_kept_survives_a_run_that_was_killed(tmp_path: Path) -> None:
+    folder = str(tmp_path / "state")
+    assert state.read(folder) is None
+    installed = {"openssl:amd64": {"version": "3.0.15-1", "state": "installed"}}
+    first = state.begun(None, plan(units=["strategies.service"]), BEFORE, installed)
+    state.write(folder, first)
+    assert (Path(folder) / state.NAME).stat().st_mode & 0o777 == 0o600
+    assert os.listdir(folder) == [state.NAME]
+    # The next run finds its units halted, openssl done, and one more package.
+    installed["openssl:amd64"] = {"version": "3.0.17-1", "state": "installed"}
+    later = plan(packages=[row(package="zlib1g")], units=["strategies.service", "more.service"], digest="x")
+    again = state.begun(state.read(folder), later, NOW, installed)
+    assert (again["before"], again["identity"]) == (BEFORE, NOW["identity"])
+    assert again["units"] == ["strategies.service", "more.service"]
+    assert again["ran"] == ["strategies.service"]
+    assert [(each["package"], each["from"], each["to"]) for each in again["rows"]] == [
+        ("openssl", "3.0.15-1", "3.0.17-1"),
+        ("zlib1g", "3.0.15-1", "3.0.17-1"),
+    ]
+    # Of a run that ended, nothing is carried on.
+    closed = {**first, "open": False}
+    assert [each["package"] for each in state.begun(closed, later, NOW, installed)["rows"]] == ["zlib1g"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"version": 2}), json.dumps({"version": 1, "open": True})])
+def test_what_is_kept_and_not_understood_is_not_taken_for_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / state.NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(PatchingError, match="cannot be read"):
+        state.read(str(tmp_path))
+
+
+class Solver:
+    """apt's view of packages with their versions of now, and those that can be had."""
+
+    def __init__(self, **versions: str) -> None:
+        self.versions = versions
+
+    def package(self, name: str, architecture: str) -> Any:
+        version = self.versions.get(name)
+        if version is None:
+            return None
+        return type("Package", (), {"name": name, "current_ver": type("Version", (), {"ver_str": version})})
+
+    def source_of(self, package: Any, text: str) -> Any:
+        return None if text == "gone" else text
+
+    def exactly(self, wanted: list[Any]) -> Any:
+        return [(package.name, version) for package, version in wanted], []
+
+
+def back(before: str | None, to: str, now: str, **values: Any) -> Any:
+    made = kept(rows=[{**row(**{"from": before, "to": to}), **values}], open=False)
+    return rows_back(Solver(openssl=now), made)
+
+
+def test_the_way_back_is_to_what_was_recorded_and_from_what_was_put_in_place() -> None:
+    assert back("3.0.15-1", "3.0.17-1", "3.0.17-1") == ([("openssl", "3.0.15-1")], [])
+    # Done already, and never there before.
+    assert back("3.0.15-1", "3.0.17-1", "3.0.15-1") == ([], [])
+    assert back(None, "3.0.17-1", "3.0.17-1") == ([], [])
+    # Somebody patched it since; and the old one is nowhere any more.
+    assert "by now" in back("3.0.15-1", "3.0.17-1", "3.0.18-1")[1][0]
+    assert "not to be had" in back("gone", "3.0.17-1", "3.0.17-1")[1][0]
+    # A way back that broke off is gone on with.
+    assert back("3.0.15-1", "3.0.15-1", "3.0.17-1", was=["3.0.17-1"]) == ([("openssl", "3.0.15-1")], [])
+    with pytest.raises(PatchingError, match="nothing to go back from"):
+        rows_back(Solver(), None)
+
+
+def test_a_way_back_that_is_none_is_refused_before_anything_starts() -> None:
+    refused = refusals(plan(packages=[], rollback=True, no_way_back=["tf-needs would have to be removed"]), [])
+    assert [each["name"] for each in refused] == ["back"]
+    assert "tf-needs" in refused[0]["message"]
+
+
+def test_what_an_earlier_run_began_is_proven_whatever_is_approved() -> None:
+    assert refusals(plan(packages=[], open=True), ["0" * 64]) == []
+    assert [each["name"] for each in refusals(plan(open=True), ["0" * 64])] == ["approved"]
+
+
+@pytest.mark.parametrize(
+    "unit", ["strategies", "*.service", "ssh.service", "dbus.socket", "a b.service", "", "x@.service"]
+)
+def test_units_are_named_and_none_that_the_patching_needs(unit: str) -> None:
+    halt.check(["strategies.service", "agent@1.service", "feed.timer"])
+    with pytest.raises(ConfigurationError):
+        halt.check([unit])
+
+
+def test_only_going_back_may_put_a_lower_version_in_place(tmp_path: Path) -> None:
+    where = commands.Place(tmp_path, tmp_path / "lists", tmp_path / "cache", tmp_path / "apt.conf")
+    for rollback in (False, True):
+        command = commands.install_command(where, [row()], {"conffiles": "replace", "rollback": rollback})
+        assert ("--allow-downgrades" in command) is rollback
+        assert "--no-remove" in command
+        assert "Dpkg::Options::=--force-confnew" in command
+        assert "Dpkg::Options::=--force-confold" not in command
