@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._data_update.findings import broken_off, failure, findings, intent, planned
+from ..module_utils._data_update.findings import broken_off, failure, findings, found, intent, late, planned
 from ..module_utils._data_update.options import SPEC
 from ..module_utils._data_update.statements import prepared
+from ..module_utils._ledger.unended import unended
 from ..module_utils._work.job import DATA_UPDATE
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
@@ -26,17 +27,23 @@ class ActionModule(JobAction):
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
-        options = {name: value for name, value in args.items() if name != "run"}
+        extra: dict[str, Any]
+        # The ledger, and the keys to read it by, are the controller's.
+        options = {name: value for name, value in args.items() if name not in ("run", "evidence")}
         try:
             # The host has no parser of SQL: it gets what was understood here, and nothing else.
             options["run"] = {"prepared": prepared(options["change"])}
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
-                return Findings(*planned(plan, started_at), extra={"plan": plan, "intent": intent(plan)})
+                same = {"database": plan["database"], "change": plan["change"]}
+                earlier = unended(args, "data_update", same, str((args.get("run") or {}).get("run_id", "")))
+                checks, actions = planned(plan, started_at)
+                extra = {"plan": plan, "intent": intent(plan), "late": late(plan, earlier)}
+                return Findings([*checks, *found(earlier)], actions, extra=extra)
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)
-            extra: dict[str, Any] = {"updated": False}
+            extra = {"updated": False}
             if not self._task.check_mode:
                 # The ledger has a record that it began, which must not stay without its end.
                 extra["data_update"] = broken_off(args, error.message, kind)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..module_utils._ledger.unended import unended
 from ..module_utils._migration import required, review
-from ..module_utils._migration.earlier import unfinished
-from ..module_utils._migration.findings import broken, failure, findings, intent, planned
+from ..module_utils._migration.findings import broken, failure, findings, intent, late, planned
 from ..module_utils._migration.options import SPEC
 from ..module_utils._work.job import MIGRATION
 from ..module_utils.checks import Check, as_dicts, utc_now, worst
@@ -84,7 +84,7 @@ class ActionModule(JobAction):
             if self._task.check_mode:
                 plan = self.planned(options, task_vars)["plan"]
                 self._review = [*self.reviewed(plan, args), *required.judged(plan, args)]
-                earlier = unfinished(args, plan["database"], run_id)
+                earlier = unended(args, "migration", {"database": plan["database"]}, run_id)
                 checks, actions = planned(plan, earlier, started_at)
                 return Findings(
                     checks,
@@ -96,6 +96,7 @@ class ActionModule(JobAction):
                             **{name: args[name] for name in ("accepted", "reason")},
                             "overridden": plan["overridden"],
                         },
+                        "late": late(plan, earlier, worst(check.status for check in checks)),
                     },
                 )
             required.must_be_planned(args)
@@ -111,7 +112,7 @@ class ActionModule(JobAction):
         earlier = None
         # The plan has read the same; a store that is gone since must not hide what was done.
         with suppress(MaintenanceError):
-            earlier = unfinished(args, result["database"], run_id)
+            earlier = unended(args, "migration", {"database": result["database"]}, run_id)
         checks, actions, summary = findings(result, earlier, started_at)
         checks += required.within(result, args)
         extra = {"migration": summary, "migrated": not result["problem"] and not result["refusals"]}

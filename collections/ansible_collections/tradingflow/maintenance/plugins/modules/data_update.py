@@ -200,6 +200,21 @@ options:
     description: Seconds before the second attempt; each further pause is about twice as long, up to a minute.
     type: float
     default: 1.0
+  evidence:
+    description: The keys to read the ledger by, which knows of an update whose end is not on record. Check mode only.
+    type: dict
+    suboptions:
+      signing_key:
+        description: Ed25519 private key in PEM.
+        type: str
+      signing_key_file:
+        description: File of it.
+        type: path
+      trusted_key_files:
+        description: Public keys whose records count. Without them only the signing key's own.
+        type: list
+        elements: path
+        default: []
   scratch_directory:
     description: Where a private folder is made for the work's state.
     type: path
@@ -271,6 +286,12 @@ updated:
   type: bool
 intent:
   description: What the ledger keeps of an update that begins.
+  returned: in check mode
+  type: dict
+late:
+  description:
+    - What the ledger is to get of an earlier update whose end is not on record, once nothing is left to do of it; else
+      null.
   returned: in check mode
   type: dict
 plan:

@@ -361,6 +361,12 @@ intent:
   description: What the ledger keeps of a migration that begins.
   returned: in check mode
   type: dict
+late:
+  description:
+    - What the ledger is to get of an earlier migration whose end is not on record, once nothing is left to do of it;
+      else null.
+  returned: in check mode
+  type: dict
 plan:
   description: What would be done - C(current), C(target), C(pending) with each revision's SQL, C(digest), C(refusals).
   returned: in check mode

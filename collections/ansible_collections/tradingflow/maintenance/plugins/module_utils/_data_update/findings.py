@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from .._work.stopped import status_of, stopped
 from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
@@ -99,6 +99,43 @@ def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, An
         "changed": None,
         "problem": message,
     }
+
+
+def late(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """What the ledger gets of an earlier update whose end nobody could record, by the books in the database.
+
+    None when there is no such update, or something is left to do of it.
+
+    :param earlier: see _ledger/unended.py
+    """
+    update = plan.get("update")
+    if earlier is None or plan["wanted"] or plan["refusals"] or plan["holder"] or update is None:
+        return None
+    content = {name: value for name, value in earlier.items() if name not in ("actor", "recorded_at")}
+    return {
+        **content,
+        "state": "ended",
+        # The books say that it ended well, and nothing of what was seen on the way.
+        "worst_status": WARNING,
+        "changed": update["rows"] > 0,
+        "update": {name: update.get(name) for name in ("number", "state", "rows", "batches", "restored", "ended_at")},
+        "verified": None,
+        "problem": update["problem"],
+        "refused": [],
+        "recovery_point": update["recovery_point"],
+        "late": True,
+    }
+
+
+def found(earlier: Optional[Dict[str, Any]]) -> List[Check]:
+    """That the ledger does not have the end of an earlier update."""
+    if earlier is None:
+        return []
+    text = (
+        f"The data update of {earlier['recorded_at']} ({earlier['run_id']}, {earlier['actor']}) has no end on record."
+    )
+    text += " The books in the database say how far it is, and this run goes on from there."
+    return [Check("data_update.found", "An earlier data update", OK, 1, message=text)]
 
 
 def failure(message: str, remedy: str, kind: str, started_at: str) -> Found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict
 
+from .._ledger.spec import KEYS_SPEC
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..storage import STORAGE_SPEC
@@ -75,6 +76,7 @@ SPEC: Dict[str, Any] = {
     "attempts": {"type": "int", "default": 10},
     "window_ends": {"type": "str"},
     "retry_pause": {"type": "float", "default": 1.0},
+    "evidence": {"type": "dict", "options": KEYS_SPEC},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
 }

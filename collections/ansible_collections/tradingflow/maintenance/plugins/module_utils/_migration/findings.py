@@ -24,7 +24,7 @@ def planned(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], started_at:
     """Checks and the action of --check.
 
     :param plan: of engine.plan
-    :param earlier: a migration that did not end, see earlier.py
+    :param earlier: a migration that did not end, see _ledger/unended.py
     """
     checks = [_pending(plan), *refused(plan), *_earlier(plan, earlier), *compared.checks(plan)]
     checks += phases.checks(plan)
@@ -119,6 +119,30 @@ def intent(plan: Dict[str, Any]) -> Dict[str, Any]:
             {key: entry.get(key) for key in ("revision", "title", "digest", "digest_of", "source_sha256", "phase")}
             for entry in plan["pending"]
         ],
+    }
+
+
+def late(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], status: str) -> Optional[Dict[str, Any]]:
+    """What the ledger gets of an earlier migration whose end nobody could record, once nothing is left to do of it.
+
+    None when there is no such migration, or something is left: then the next one's record says how far it had come.
+
+    :param earlier: see _ledger/unended.py
+    :param status: the worst of the plan's checks
+    """
+    if earlier is None or plan["pending"] or plan["refusals"] or plan["holder"]:
+        return None
+    content = {name: value for name, value in earlier.items() if name not in ("actor", "recorded_at")}
+    return {
+        **content,
+        "state": "ended",
+        "reached": plan["current"],
+        # Its tables were not compared.
+        "worst_status": worst([WARNING, status]),
+        "problem": None,
+        "refused": [],
+        "done": [{"revision": each["revision"]} for each in earlier.get("revisions") or []],
+        "late": True,
     }
 
 
