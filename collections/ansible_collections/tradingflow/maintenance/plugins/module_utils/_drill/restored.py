@@ -22,8 +22,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from .._isolation import walls
 from .._postgres import readers
 from .._postgres.instance import Account, Instance, environment, failed, free_port
-from .._postgres.logins import READS_ALL
+from .._postgres.logins import allow_all, reads_all
 from .._postgres.replay import HIGHER
+from .._postgres.server import be_quiet
 from .._work.programs import child_setup
 from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
@@ -228,12 +229,11 @@ class Restored(Instance):
         with connected(self.database(self.home), pinned=True) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
             cursor.execute(f"CREATE ROLE {quoted(self._own)} SUPERUSER")
-            if connection.server_version >= READS_ALL:
-                self._reader = f"{self._own}_r"
-                reader = quoted(self._reader)
-                cursor.execute(f"CREATE ROLE {reader} BYPASSRLS; GRANT pg_read_all_data TO {reader}")
-        if self._reader:
-            self.set_password(self._reader)
+            self._reader = f"{self._own}_r"
+            cursor.execute(f"CREATE ROLE {quoted(self._reader)} BYPASSRLS")
+            if reads_all(connection):
+                cursor.execute(f"GRANT pg_read_all_data TO {quoted(self._reader)}")
+        self.set_password(self._reader)
         self.set_password(self._own)
         self._by_socket = False
         deadline = time.monotonic() + 20
@@ -253,16 +253,17 @@ class Restored(Instance):
         database = self.database(name)
         if self._by_socket:
             return readers.reader(database, sessions)
-        if not self._reader:
-            return database
         chosen = {**database, "user": self._reader}
         try:
             with connected(database, pinned=True) as connection, connection.cursor() as cursor:
                 cursor.execute("SET default_transaction_read_only = off")
+                be_quiet(connection)
                 cursor.execute(f"GRANT CONNECT ON DATABASE {quoted(name)} TO {quoted(self._reader)}")
+                if not reads_all(connection):
+                    allow_all(cursor, self._reader)
             with connected(chosen):
                 return chosen
-        except DatabaseError:
+        except (DatabaseError, RestoreError):
             return None
 
     def set_password(self, role: str, variable: str = "restore_drill_application.user") -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Set, Tuple
 
+from ..words import printable
 from .toc import ROWS, Contents, Entry
 
 _PART = r'"(?:[^"]|"")+"|[^\W\d][\w$]*'
@@ -23,10 +24,22 @@ _MULTIRANGE = re.compile(rf"multirange_type_name = ({_PART})\.({_PART})")
 #: What has a type with others in it.
 _TYPES = ("TYPE", "DOMAIN", "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE")
 _FUNCTIONS = ("FUNCTION", "PROCEDURE")
+#: What helps.
+GIVE = "Give these domains to a superuser in the source (ALTER DOMAIN ... OWNER TO), or drop the literals, and make a"
+GIVE += " new backup"
 #: Has no values.
 _EMPTY = "'{}'"
 
 Name = Tuple[str, str]
+
+
+def of_others(contents: Contents, others: Set[str]) -> str:
+    """What forbids to restore it, empty for nothing; see evaluated."""
+    found = evaluated(contents, others)
+    if not found:
+        return ""
+    text = "A superuser would evaluate CHECK constraints of domains that others own, in literals of arrays, composites"
+    return f"{text} or ranges: {printable(', '.join(found), 600)}."
 
 
 def evaluated(contents: Contents, others: Set[str]) -> List[str]:

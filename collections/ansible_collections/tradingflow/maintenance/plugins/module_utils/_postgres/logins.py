@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
+from ..words import printable
 from .server import be_quiet
 
 try:
@@ -43,6 +44,12 @@ SELECT r.rolname FROM pg_roles r WHERE EXISTS (SELECT FROM pg_roles s
          OR s.rolcreaterole AND current_setting('server_version_num')::int < 160000)
     AND pg_has_role(r.oid, s.oid, 'MEMBER'))"""
 
+# Event triggers that fire whatever a session says, with functions of others.
+_ALWAYS = """
+SELECT e.evtname FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_roles r ON r.oid = p.proowner
+WHERE e.evtenabled IN ('A', 'R') AND NOT r.rolsuper ORDER BY 1"""
+_NAMESPACES = """
+SELECT nspname FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' ORDER BY 1"""
 
 #: Whether anything in a database belongs to anybody but superusers.
 _OTHERS = """
@@ -91,13 +98,19 @@ class Logins:
     def reader(self, role: str) -> Dict[str, Any]:
         """The option "database" as a new role that reads everything and may do nothing else.
 
-        Before version 14 there is no right to that, and it is the superuser.
+        Before version 14 that is what is there now.
         """
         with self.superuser() as cursor:
-            version = cursor.connection.server_version
-        if version < READS_ALL:
-            return self.database
-        return self.login(self.make(role, "BYPASSRLS", members_of=["pg_read_all_data"]))
+            reads = reads_all(cursor.connection)
+        self.make(role, "BYPASSRLS", members_of=["pg_read_all_data"] if reads else [])
+        self.let_read(role)
+        return self.login(role)
+
+    def let_read(self, role: str) -> None:
+        """Lets a reader read what was made since, where it does not by itself."""
+        with self.superuser() as cursor:
+            if not reads_all(cursor.connection):
+                allow_all(cursor, role)
 
     def login(self, role: str) -> Dict[str, Any]:
         """The option "database" as a role that was made.
@@ -136,6 +149,32 @@ def powerful(cursor: Any) -> List[str]:
     """Roles whose members could do what only a superuser may."""
     cursor.execute(_POWERFUL)
     return [row[0] for row in cursor.fetchall()]
+
+
+def reads_all(connection: Any) -> bool:
+    """Whether a server has a role that reads everything."""
+    return bool(connection.server_version >= READS_ALL)
+
+
+def allow_all(cursor: Any, role: str) -> None:
+    """Lets a role read all that is in a database, where there is no role that does.
+
+    :raises RestoreError: an event trigger that is always on would run a function of somebody else as a superuser
+    """
+    cursor.execute(_ALWAYS)
+    found = [row[0] for row in cursor.fetchall()]
+    if found:
+        names = printable(", ".join(found))
+        raise RestoreError(
+            f"Rights cannot be given without running functions of others as a superuser: {names}.",
+            "These event triggers are ENABLE ALWAYS or REPLICA: give their functions to a superuser in the source.",
+        )
+    cursor.execute(_NAMESPACES)
+    for (name,) in cursor.fetchall():
+        schema, whom = quoted(name), quoted(role)
+        cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO {whom}")
+        for kind in ("TABLES", "SEQUENCES"):
+            cursor.execute(f"GRANT SELECT ON ALL {kind} IN SCHEMA {schema} TO {whom}")
 
 
 def allow(cursor: Any, role: str, schema: str, name: str, *rights: str) -> None:

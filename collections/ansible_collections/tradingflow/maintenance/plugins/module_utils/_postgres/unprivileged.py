@@ -19,9 +19,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..database import quoted
 from ..errors import RestoreError
-from ..words import printable
-from .literals import evaluated
-from .logins import READS_ALL, Logins, allow, allow_schema, powerful
+from .literals import GIVE, of_others
+from .logins import Logins, allow, allow_schema, powerful, reads_all
 from .sql import NotUnderstood, literal
 from .toc import DATA, OF_OTHERS, PRE_DATA, ROWS, Contents, Entry, loaded_into, of_these
 
@@ -68,6 +67,7 @@ class Unprivileged:
     :param made: the option "database" for it, as a superuser
     :param name: of what is made here and gone again at the end: roles and a schema begin so
     :param trusted: everything is done by the superuser, as by pg_restore alone
+    :param insist: how to ask for that, for a remedy
     :param search_path: of functions that have none, until the database is handed over
     """
 
@@ -78,12 +78,14 @@ class Unprivileged:
         name: str,
         *,
         trusted: bool = False,
+        insist: str = "",
         search_path: Sequence[str] = (),
     ) -> None:
         self._made = made
         self._contents = contents
         self._name = name
         self._trusted = trusted
+        self._insist = insist
         self._path = ", ".join(map(quoted, search_path))
         self._mark = f"tradingflow.restoring_{secrets.token_hex(6)}"
         self._logins = Logins(made)
@@ -99,8 +101,14 @@ class Unprivileged:
         self._roles: Dict[str, str] = {}
         #: Whose functions ran with a superuser's rights.
         self.believed: List[str] = []
-        #: As whom the restored rows and views are looked at.
-        self.reader = made
+        self._reader = made
+
+    @property
+    def reader(self) -> Dict[str, Any]:
+        """The option "database" as who looks at the restored rows and views."""
+        if self._reader is not self._made:
+            self._logins.let_read(f"{self._name}_r")
+        return self._reader
 
     def _begin(self) -> None:
         self._begun = True
@@ -124,18 +132,12 @@ class Unprivileged:
             self._limit = int(cursor.fetchone()[0])
             cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT -1")
             self._powerful = set(powerful(cursor))
-        self.reader = self._logins.reader(f"{self._name}_r")
+        self._reader = self._logins.reader(f"{self._name}_r")
 
     def _check_literals(self) -> None:
-        found = evaluated(self._contents, self._others)
-        if found:
-            raise RestoreError(
-                "A superuser would evaluate CHECK constraints of domains that others own, in literals of arrays,"
-                f" composites or ranges: {printable(', '.join(found), 600)}.",
-                "Give these domains to a superuser in the source (ALTER DOMAIN ... OWNER TO), or drop the literals,"
-                " and make a new backup. If you trust whoever made them: restore_overrides: [source_functions] and"
-                " restore_reason.",
-            )
+        text = of_others(self._contents, self._others)
+        if text:
+            raise RestoreError(text, GIVE + (f", {self._insist}." if self._insist else "."))
 
     def restore(self, entries: List[Entry], run: Run) -> None:
         """Restores entries, each by whom it is safe.
@@ -271,7 +273,7 @@ class Unprivileged:
         if owner:
             return self._logins.make(role, members_of=[owner])
         with self._logins.superuser() as cursor:
-            reads = cursor.connection.server_version >= READS_ALL
+            reads = reads_all(cursor.connection)
         # Superusers' functions may look at superusers' tables; who reads does at all.
         return self._logins.make(role, members_of=["pg_read_all_data"] if reads else [])
 
@@ -290,7 +292,7 @@ class Unprivileged:
             if self._others:
                 cursor.execute(f"ALTER DATABASE {quoted(self._made['name'])} CONNECTION LIMIT {self._limit}")
         self._logins.drop()
-        self.reader, self._guarded = self._made, False
+        self._reader, self._guarded = self._made, False
         self._roles, self._others = {}, set()
 
 

@@ -45,6 +45,19 @@ def read(pg_restore: str, dump: Path) -> Contents:
         raise failed(text, remedy, RESTORE) from None
 
 
+def roles(path: Path, made_with: str) -> shared.Read:
+    """Roles and tablespaces as pg_dumpall wrote them.
+
+    :raises MaintenanceError: something in it is not known
+    """
+    try:
+        return shared.read(path.read_bytes(), made_with)
+    except NotUnderstood as error:
+        text = f"The recovery point's roles and tablespaces ({path.name}) are not understood: {error}"
+        remedy = "Nothing of it was run. Choose another recovery point, and find out who wrote this one."
+        raise failed(text, remedy, RESTORE) from None
+
+
 def creation(contents: Contents, name: str) -> List[str]:
     """SQL that makes an empty database of another name as the dumped one was made.
 

@@ -13,7 +13,6 @@ from .._postgres import globals as shared
 from .._postgres import programs, proof, server
 from .._postgres.programs import find
 from .._postgres.restoring import FREE, as_name, execute, left_out, made_with, run_program, size_of
-from .._postgres.sql import NotUnderstood
 from .._postgres.statistics import analyzed
 from .._postgres.toc import DATA, Contents, Entry, write_list
 from .._postgres.unprivileged import Unprivileged
@@ -143,7 +142,7 @@ class Logical:
             execute(connection, archive.creation(self.toc, self.temporary), RESTORE)
         made = server.named(database, self.temporary)
         how = {"trusted": "source_functions" in self.options["overrides"], "search_path": self.options["search_path"]}
-        self.apart = Unprivileged(made, self.toc, self.temporary, **how)
+        self.apart = Unprivileged(made, self.toc, self.temporary, insist=guards.insist("source_functions"), **how)
         with server.elsewhere(database, self.target) as connection:
             total = int(job.point["database"]["size"])
             job.progress.phase(
@@ -212,14 +211,16 @@ class Logical:
             check = Check("restore.incomplete", "Left out", "critical", None, message=text, remedy=remedy)
             job.checks.append(check)
 
+    def literals(self, job: Any) -> List[Refusal]:
+        """Whether a superuser would run what others wrote, where nobody else can."""
+        return needs.literals(self.options["database"], self.target, self.toc, self._globals(job))
+
+    def _globals(self, job: Any) -> shared.Read:
+        return archive.roles(self.dump / "globals.sql", made_with(job.point))
+
     def _roles(self, job: Any) -> None:
         """Makes roles that the server does not have; those that it has stay as they are."""
-        try:
-            found = shared.read((self.dump / "globals.sql").read_bytes(), made_with(job.point))
-        except NotUnderstood as error:
-            text = f"The recovery point's roles and tablespaces (globals.sql) are not understood: {error}"
-            remedy = "Nothing of it was run. Choose another recovery point, and find out who wrote this one."
-            raise RestoreError(text, remedy) from None
+        found = self._globals(job)
         with server.elsewhere(self.options["database"], self.target) as connection:
             there = {row[0] for row in server.rows(connection, "SELECT rolname FROM pg_roles")}
             missing = [name for name in shared.roles_made(found) if name not in there]
@@ -297,6 +298,7 @@ class Whole(Logical):
             there = self.tables or int(bool(self.blind))
             found += guards.of_confirmation(self.options, self.target, there, what if self.blind else "")
             found += needs.logins(self.options["database"], self.target, self.temporary, self.toc)
+            found += self.literals(job)
         if self.files.wanted(job.point) and not self.files_done:
             found += self.files.refusals(job, self.target, asked=self.with_database and bool(self.tables or self.blind))
         return found + self.space(job).refusals()

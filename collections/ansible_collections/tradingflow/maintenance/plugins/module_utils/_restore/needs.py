@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from .._postgres import hba, server
+from .._postgres.globals import Read, roles_made, superusers
+from .._postgres.literals import GIVE, of_others
 from .._postgres.logins import others
 from .._postgres.sql import NAME, SIGN, WORD, NotUnderstood, Token, literal, statements, written
 from .._postgres.toc import Contents
@@ -91,6 +93,21 @@ def logins(
     remedy = f"Put a line before the one that matches, which lets {server.TEMPORARY}* in with scram-sha-256,"
     remedy += f" {guards.insist('source_functions')}."
     return [Refusal("logins", text, remedy, "source_functions")]
+
+
+def literals(database: Dict[str, Any], target: str, contents: Contents, roles: Read) -> List[Refusal]:
+    """Whether a superuser would evaluate domains of others, as nobody else can.
+
+    :param roles: of the source; superusers are made as such where they are missing
+    """
+    with server.elsewhere(database, target) as connection:
+        there = dict(server.rows(connection, "SELECT rolname, rolsuper FROM pg_roles"))
+    made = superusers(roles, set(roles_made(roles)))
+    owners = {each.owner for each in contents.entries if each.owner}
+    text = of_others(contents, {name for name in owners if not there.get(name, name in made)})
+    if not text:
+        return []
+    return [Refusal("literals", text, f"{GIVE}, {guards.insist('source_functions')}.", "source_functions")]
 
 
 def _extensions(connection: Any, contents: Contents, versions: Dict[str, str]) -> List[Refusal]:

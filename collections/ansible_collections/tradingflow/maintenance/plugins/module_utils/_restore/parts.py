@@ -103,6 +103,7 @@ class Parts(Logical):
             if self.options["replace"]:
                 found += self._trees().refusals(connection, planning=planning)
         found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
+        found += self.literals(job)
         if always:
             text = f"Event triggers that are always on may forbid what a restore does: {', '.join(always)}."
             remedy = "Disable them for the time of the restore (ALTER EVENT TRIGGER ... DISABLE)."
