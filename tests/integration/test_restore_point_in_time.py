@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, readers, replay
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, readers, replay, server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.live import COPIES
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.scratch import destination
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, list_keys
@@ -271,12 +273,22 @@ def test_latest_with_the_files_of_the_recovery_point(lived: Lived, tmp_path: Pat
 
 def test_restore_point_with_all_its_digests(lived: Lived) -> None:
     lived.physical.sandbox("start", "postgres")
+    chosen = lived.options(target_type="name")
+    mine = destination(chosen["environment_name"], chosen["storage"])
+    made = f"{server.prefix(mine)}x"
+    # A restore of single tables is under way, and is not at the end of it all.
+    lived.sql(f"CREATE ROLE {made}")
+    lived.sql(f"CREATE SCHEMA half; CREATE TABLE half.copies (); GRANT SELECT ON half.copies TO {made};")
+    lived.sql(f"COMMENT ON SCHEMA half IS '{COPIES}{mine[-12:]}'")
     point = lived.physical.backup("incr")["recovery_point"]
     assert point["engine"]["exact"]
-    lived.sql("DELETE FROM executions")
+    lived.sql("DELETE FROM executions; DROP SCHEMA half CASCADE")
     lived.archive()
-    checks, _, _ = restored(lived.options(target_type="name", target=point["engine"]["restore_point"]))
+    checks, result, _ = restored({**chosen, "target": point["engine"]["restore_point"]})
     assert bad(checks) == {}
+    assert result["found"] == ["A restore was under way at the target. What it had half made was removed: half."]
+    assert lived.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'half'") == 0
+    assert lived.sql(f"SELECT count(*) FROM pg_roles WHERE rolname = '{made}'") == 0
     assert checks["restore.digests"].value == len(point["database"]["tables"])
     assert lived.sql("SELECT count(*) FROM executions") > 0
 

@@ -16,7 +16,13 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres 
     server,
     snapshot,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import leftovers, live, replace
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import (
+    abandon,
+    findings,
+    leftovers,
+    live,
+    replace,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.state import State
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import DatabaseError
 
@@ -171,3 +177,52 @@ def test_a_reader_is_gone_whatever_ended_it(monkeypatch: pytest.MonkeyPatch, err
         raise error
     assert dropped == ["role"]
     assert asked.ran[-1] == 'ALTER DATABASE "copy" CONNECTION LIMIT 0'
+
+
+def dead(tmp_path: Path) -> State:
+    state = State(tmp_path / "state.json")
+    state.begin(id="dead", mode="tables", target="there", recovery_point="p", started_at="then")
+    return state
+
+
+def test_a_recovery_cleans_up_after_a_dead_logical_restore(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "alone", lambda *_: nullcontext())
+    job: Any = SimpleNamespace(place="place", kept=[], checks=[])
+    options = {"database": {"name": "here"}, "cluster": {"elsewhere": False}}
+    text = leftovers.before_recovery(options, job, dead(tmp_path), alive=True)
+    assert f"the old ones are in {OLD}" in text
+    assert "clean there" in done
+    assert [check.id for check in job.checks] == ["restore.leftovers"]
+    # Of other modes there is nothing in the server.
+    state = State(tmp_path / "other.json")
+    state.begin(id="x", mode="point_in_time", target="there")
+    assert leftovers.before_recovery(options, job, state, alive=True) == ""
+
+
+@pytest.mark.parametrize(("alive", "elsewhere"), [(False, False), (True, True)])
+def test_what_a_recovery_cannot_clean_is_named(tmp_path: Path, done: list[str], alive: bool, elsewhere: bool) -> None:
+    job: Any = SimpleNamespace(place="local-0123456789ab", kept=[], checks=[])
+    options = {"database": {"name": "here"}, "cluster": {"elsewhere": elsewhere}}
+    assert leftovers.before_recovery(options, job, dead(tmp_path), alive=alive) == ""
+    (check,) = job.checks
+    assert (check.id, check.status, done) == ("restore.leftovers", "warning", [])
+    assert "tradingflow_restoring_0123456789ab_" in check.message
+    assert "schemas of there" in check.message
+
+
+def test_giving_up_shows_what_could_not_be_removed(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "alone", lambda *_: nullcontext())
+    found: dict[str, Any] = {"kept": []}
+    state = dead(tmp_path)
+    abandon._database({"database": {"name": "here"}}, state, "id", "place", found)
+    result = {"unfinished": state.run, "refusals": [], "steps": [], "server": None, "changed": True, **found}
+    checks, (action,) = findings.abandoned(result, {}, "2026-11-24T18:30:59Z", planned=False)
+    (left,) = [check for check in checks if check.id == "restore.leftovers"]
+    assert left.status == "warning"
+    assert "tradingflow_restoring_x_t" in left.message
+    assert f"the old ones are in {OLD}" in action["message"]
+    assert done

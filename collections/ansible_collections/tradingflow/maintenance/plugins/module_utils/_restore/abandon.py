@@ -21,6 +21,7 @@ from .._recovery_points.ids import new_id
 from .._work.job import RESTORE
 from .._work.progress import Progress
 from .._work.scratch import base, destination, locked
+from ..checks import as_dicts
 from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
@@ -48,7 +49,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
     """Puts back what was there, and starts the server.
 
-    :returns: unfinished (the run that was abandoned), steps, refusals, kept, server (what it says), changed
+    :returns: unfinished (the run that was abandoned), steps, refusals, kept, server (what it says), left (what there
+        was of it, in words), checks (contract 1), changed
     :raises MaintenanceError: it could not be put back; run again, it goes on
     """
     progress.phase("abandon")
@@ -60,6 +62,7 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
         before = dict(state.run)
         refusals, steps = _refusals(options, before), _steps(before)
         found: Dict[str, Any] = {"unfinished": before, "steps": steps, "kept": [], "server": None}
+        found.update(left="", checks=[])
         if not refusals:
             _work(options, state, run_id, place, progress, found)
     progress.phase("done")
@@ -198,4 +201,5 @@ def _database(options: Dict[str, Any], state: State, run_id: str, place: str, fo
             state.forget(moving["kept"])
             found["kept"].append({"kind": "database", "name": kept})
         target = str(state.run.get("target") or options["database"]["name"])
-        leftovers.remove(options["database"], target, place, state, found["kept"])
+        said, warning = leftovers.remove(options["database"], target, place, state, found["kept"])
+        found["left"], found["checks"] = said.strip(), as_dicts([warning] if warning else [])

@@ -299,11 +299,13 @@ def abandoned(result: Dict[str, Any], options: Dict[str, Any], started_at: str, 
         text = f"The restore {run.get('id')} was abandoned: what was there before is in place again."
         facts = result["server"]
         text += f" The server is a primary on timeline {facts['timeline']}." if facts else ""
+        text += f" {result['left']}" if result.get("left") else ""
     checks = _refused({"refusals": refusals, "overridden": []})
     if not refusals:
         title = "Would be abandoned" if planned else "Restore abandoned"
         checks.append(Check("restore.abandoned", title, OK, run.get("id"), message=text))
         checks += _kept({"kept": result.get("kept") or []})
+        checks += [Check(**check) for check in result.get("checks") or []]
     done = "failed" if refusals else "planned" if planned else "ok"
     details = {"restore": run.get("id"), "reason": options.get("reason") or None, "steps": result["steps"]}
     return checks, [_action(done, bool(result.get("changed")), text, started_at, details)]

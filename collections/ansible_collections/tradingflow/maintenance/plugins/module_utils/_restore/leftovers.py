@@ -7,19 +7,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from .._postgres import server
 from .._postgres.logins import drop_roles, ours
 from ..checks import Check
 from ..database import connected
-from ..errors import DatabaseError
+from ..errors import DatabaseError, MaintenanceError
 from .live import clean, finished
 from .state import State
 
 
 def remove(
-    database: Dict[str, Any], target: str, place: str, state: State, kept: List[Dict[str, str]]
+    database: Dict[str, Any],
+    target: str,
+    place: str,
+    state: State,
+    kept: List[Dict[str, str]],
+    also: Iterable[str] = (),
 ) -> Tuple[str, Optional[Check]]:
     """Cleans the server, and both the database that is restored into and that of the run that did not end.
 
@@ -28,6 +33,7 @@ def remove(
     :param target: name of the database that is restored into
     :param place: see scratch.destination
     :param kept: to which schemas with old rows are added
+    :param also: more databases to clean
     :returns: what was found, in words, empty for nothing; and a warning of what could not be removed
     """
     before, begin = dict(state.run), server.prefix(place)
@@ -38,7 +44,7 @@ def remove(
         for name in server.stale(connection, place):
             server.drop(connection, name)
             gone.append(name)
-        targets = sorted({target, str(before.get("target") or target)})
+        targets = sorted({target, str(before.get("target") or target), *also})
         targets = [name for name in targets if server.oid_of(connection, name) is not None]
     for name in targets:
         where = server.named(database, name)
@@ -68,6 +74,66 @@ def remove(
     text = f" What it had half made was removed: {', '.join(gone)}." if gone else ""
     text += f" It had replaced rows; the old ones are in {', '.join(stayed)}." if stayed else ""
     return text, _warning(roles, unseen)
+
+
+_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+
+
+def before_recovery(options: Dict[str, Any], job: Any, state: State, *, alive: bool) -> str:
+    """What a dead logical restore left in the server whose cluster a recovery replaces.
+
+    :param alive: whether that server answers
+    :returns: what was found, in words, empty for nothing
+    """
+    before = state.run
+    if before.get("mode") not in ("whole", "tables"):
+        return ""
+    target, why = str(before.get("target") or options["database"]["name"]), "the server does not answer"
+    if (options.get("cluster") or {}).get("elsewhere"):
+        why = "this recovery is elsewhere"
+    elif alive:
+        try:
+            with server.alone(options["database"], job.place, target):
+                text, warning = remove(options["database"], target, job.place, state, job.kept)
+            _note(job, warning)
+            return text
+        except MaintenanceError as error:
+            why = error.message
+    text = (
+        f"What the restore {before.get('id')} left in the server was not removed, as {why}. It may have left databases"
+    )
+    text += f" and roles named {server.prefix(job.place)}*, and schemas of {target} whose comments begin with"
+    text += " tradingflow-maintenance."
+    remedy = "Look at them when that cluster is started again, and drop them; old rows are in *_before_*."
+    _note(job, Check("restore.leftovers", "Leftovers", "warning", None, message=text, remedy=remedy))
+    return ""
+
+
+def after_recovery(options: Dict[str, Any], job: Any, state: State) -> None:
+    """What a logical restore had half made in the recovered cluster at the target, whoever ended it later."""
+    database = options["database"]
+    try:
+        with server.alone(database, job.place), server.elsewhere(database) as connection:
+            names = [row[0] for row in server.rows(connection, _DATABASES)]
+            text, warning = remove(database, database["name"], job.place, state, job.kept, names)
+    except MaintenanceError as error:
+        text = f"Whether a restore was under way at the target is not known: {error.message}"
+        remedy = f"Look for databases, roles and schemas named {server.prefix(job.place)}* or *_before_*."
+        text, warning = "", Check("restore.leftovers", "Leftovers", "warning", None, message=text, remedy=remedy)
+    if text:
+        job.found.append(f"A restore was under way at the target.{text}")
+    _note(job, warning)
+
+
+def _note(job: Any, warning: Optional[Check]) -> None:
+    """Adds a warning to one of the same, if there is one."""
+    if warning is None:
+        return
+    for each in job.checks:
+        if each.id == warning.id:
+            each.message += f" {warning.message}"
+            return
+    job.checks.append(warning)
 
 
 def _warning(roles: List[str], unseen: List[str]) -> Optional[Check]:

@@ -44,6 +44,12 @@ def newest_sign(options: Dict[str, Any], target: str) -> Optional[datetime]:
     return found if isinstance(found, datetime) else None
 
 
+def recorded_at(point: Dict[str, Any]) -> datetime:
+    """The moment that a recovery point is of."""
+    at = moment(point["engine"].get("restore_point_at")) or moment(point["database"]["snapshot_at"])
+    return at or datetime.now(timezone.utc)
+
+
 def between(until: Optional[datetime], back_to: datetime, measured_by: str) -> Dict[str, Any]:
     """What is lost: seconds, from, until, and by what the end was measured."""
     end, how = (until, "newest heartbeat of the database there") if until else (datetime.now(timezone.utc), "now")

@@ -23,7 +23,7 @@ from .._recovery_points.fetch import Download
 from ..checks import OK, Check, as_dicts
 from ..errors import ConfigurationError, DatabaseError, RestoreError
 from ..refusal import Refusal
-from . import delta, directories, guards, loss, outside, reach
+from . import delta, directories, guards, leftovers, loss, outside, reach
 from .dropped import check_there
 from .files import Files
 from .host import of_host
@@ -120,18 +120,12 @@ class PointInTime:
         self.apart = apart_of(self, job, major)
         self._look()
         check_now(self.wanted, self.source)
-        back_to = self.wanted.at or self._recorded_at(job)
+        back_to = self.wanted.at or loss.recorded_at(job.point)
         until = self.newest or datetime.now(timezone.utc)
         job.loss = {"seconds": None, "until": loss.iso(until)}
         if self.wanted.type != "latest":
             measured = "the target" if self.wanted.at else "the recovery point"
             job.loss = loss.between(self.newest, back_to, measured)
-
-    def _recorded_at(self, job: Any) -> datetime:
-        at = loss.moment(job.point["engine"].get("restore_point_at")) or loss.moment(
-            job.point["database"]["snapshot_at"]
-        )
-        return at or datetime.now(timezone.utc)
 
     def _look(self) -> None:
         self.live, self.source, self.sessions, self.newest, self.silence = None, None, [], None, ""
@@ -157,6 +151,7 @@ class PointInTime:
         if not before:
             return
         state.check_kind("database")
+        left = leftovers.before_recovery(self.options, job, state, alive=self.live is not None)
         remove_home(before)
         if not before.get("cluster"):
             tablespaces.remove(before.get("made_spaces"))
@@ -173,7 +168,7 @@ class PointInTime:
             if done and os.path.isdir(moving["kept"]):
                 self._keep(job, state, moving["kept"], before)
             self.done = done and before.get("wanted") == self._wanted(job)
-        text = f"The restore {before.get('id')} of {before.get('started_at')} did not end."
+        text = f"The restore {before.get('id')} of {before.get('started_at')} did not end.{left}"
         if self.done:
             text += " Its cluster had been put in place: this run resumes after that."
         elif self.half:

@@ -36,7 +36,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
     state = State(base(options["scratch_directory"], RESTORE) / place / "state.json")
     found = [_find(options, name, state) for name in options["remove_old"]]
     removed, left = _gone(state, [(kind, name) for kind, name, _remove in found])
-    return {"removed": removed, "left": left, "kept": _aside(state)}
+    gone = {known for kind, name, _remove in found for known in _known(options, kind, name)}
+    return {"removed": removed, "left": left, "kept": [each for each in _aside(state) if each["name"] not in gone]}
 
 
 def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
@@ -56,9 +57,10 @@ def run(options: Dict[str, Any], progress: Progress) -> Dict[str, Any]:
             )
         found = [_find(options, name, state) for name in _names(options)]
         removed, left = _gone(state, [(kind, name) for kind, name, _remove in found])
-        for _kind, name, remove in found:
+        for kind, name, remove in found:
             remove()
-            state.forget(name)
+            for known in _known(options, kind, name):
+                state.forget(known)
         kept = _aside(state)
     progress.phase("done")
     return {"removed": removed, "left": left, "kept": kept}
@@ -95,19 +97,33 @@ def _names(options: Dict[str, Any]) -> List[str]:
 def _find(options: Dict[str, Any], name: str, state: State) -> Tuple[str, str, Callable[[], None]]:
     if os.path.isabs(name):
         return "directory", name, _directory(name, state)
-    target = str(options.get("target_database") or options["database"]["name"])
     if server.KEPT.fullmatch(name):
         found = _database(options["database"], name)
         if found:
             return "database", name, found
-    if server.KEPT.fullmatch(name) or _SCHEMA.fullmatch(name):
-        remove = _schema(server.named(options["database"], target), name)
+    target, schema = _place(options, name)
+    if server.KEPT.fullmatch(schema) or _SCHEMA.fullmatch(schema):
+        remove = _schema(server.named(options["database"], target), schema)
         if remove:
             return "schema", name, remove
     raise ConfigurationError(
         f"{name} is neither a database nor a schema of {target} that a restore put aside.",
         "Write the name as the restore gave it: *_before_<id>, or restored_<id>. Nothing was removed.",
     )
+
+
+def _place(options: Dict[str, Any], name: str) -> Tuple[str, str]:
+    """Database and name of a schema: that of the options where the name does not say, as the list does."""
+    database, _colon, schema = name.rpartition(": ")
+    return database or str(options.get("target_database") or options["database"]["name"]), schema
+
+
+def _known(options: Dict[str, Any], kind: str, name: str) -> List[str]:
+    """What may be remembered of a name; older versions remembered a schema without its database."""
+    if kind != "schema":
+        return [name]
+    database, schema = _place(options, name)
+    return [f"{database}: {schema}", schema]
 
 
 def _directory(name: str, state: State) -> Callable[[], None]:

@@ -19,7 +19,7 @@ from .._postgres.replay import number
 from ..checks import OK, WARNING, Check
 from ..database import connected
 from ..errors import DatabaseError, RestoreError
-from . import collations, loss
+from . import collations, leftovers, loss
 from .heartbeats import heartbeats, judged, locked, moved, unreadable
 from .login import changed, digests
 from .reach import end_segment
@@ -64,6 +64,8 @@ def begin(mode: Any, job: Any, state: State) -> None:
         if mode.source and mode.source.facts["system_identifier"] == facts["system_identifier"]:
             job.checks += changed(mode.source.passwords, digests(connection), database["user"])
         job.checks += collations.judged(collations.other(connection))
+    if not mode.setting["elsewhere"]:
+        leftovers.after_recovery(mode.options, job, state)
     mode.reached = mode.reached or state.run.get("reached")
     job.checks += returned(found)
     readable, at, later = True, None, 0
