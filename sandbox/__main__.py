@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Command line: python -m sandbox up|down|status|path|start|stop|restart|trouble|heal."""
+"""Command line: python -m sandbox up|down|status|path|start|stop|restart|trouble|heal|hosts-up|hosts-down."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop it and delete all of it")
     status = commands.add_parser("status", help="what is where; exit code 0 only if all is healthy")
     status.add_argument("--json", action="store_true")
-    commands.add_parser("path", help="where its state file is")
+    path = commands.add_parser("path", help="where its state file is")
+    path.add_argument("--hosts", action="store_true", help="where the inventory of its hosts is")
+    commands.add_parser("hosts-up", help="boot its managed hosts; nothing to do if they run")
+    commands.add_parser("hosts-down", help="end them and delete what is theirs")
     for name in ("start", "stop", "restart"):
         command = commands.add_parser(name, help=f"{name} one service; data and ports stay")
         command.add_argument("service", choices=SERVICES)
@@ -60,7 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
 
             print("\n".join(trouble.heal(layout)) or "There is no trouble.")
         elif options.command == "path":
-            print(layout.state_file)
+            from .hosts import fleet
+
+            print(fleet.inventory_file(layout) if options.hosts else layout.state_file)
+        elif options.command in ("hosts-up", "hosts-down"):
+            from .hosts import fleet
+
+            if options.command == "hosts-up":
+                print("\n".join(fleet.up(layout)) or "The hosts are up.")
+            else:
+                print("\n".join(fleet.down(layout)) or "There are no hosts.")
         elif options.command == "status":
             found = lifecycle.status(layout)
             print(json.dumps(found, indent=1) if options.json else describe(found))

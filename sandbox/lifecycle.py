@@ -88,6 +88,7 @@ def _resume(state: State, with_app: bool) -> list[str]:
 def _build(state: State, size: str, seed: int, with_app: bool) -> list[str]:
     """Everything from nothing; what an unfinished start left is thrown away, its ports are kept."""
     layout = state.layout
+    _end_hosts(state)
     end(marked(layout.root), signal.SIGKILL, 10)
     layout.prepare_root()
     (layout.root / "log").mkdir(mode=0o700)
@@ -161,6 +162,7 @@ def down(layout: Layout) -> list[str]:
         # A state file may be of another root than the environment's.
         if state.get("data_root"):
             layout.root = Path(state["data_root"])
+        _end_hosts(state)
         recorded = [state.data[name]["pid"] for name in SERVICES if alive(state.get(name, {}))]
         # Only SIGQUIT lets PostgreSQL free its shared memory; the others need not be asked.
         postgres.stop(state, fast=True)
@@ -172,6 +174,13 @@ def down(layout: Layout) -> list[str]:
     with suppress(OSError):
         layout.state_file.parent.rmdir()
     return ["The sandbox is gone."]
+
+
+def _end_hosts(state: State) -> None:
+    if state.get("hosts"):
+        from .hosts import fleet  # hardly anybody has any
+
+        fleet.stop(state)
 
 
 def start(layout: Layout, name: str) -> None:

@@ -79,7 +79,8 @@ def _ending(pid: int) -> bool:
 
 def alive(section: Mapping[str, Any]) -> bool:
     """Whether the process recorded in a section of the state (pid, pid_started) still runs."""
-    return bool(section.get("pid")) and start_time(section["pid"]) == section.get("pid_started", -1)
+    started = section.get("pid_started")
+    return bool(section.get("pid")) and started is not None and start_time(section["pid"]) == started
 
 
 def marked(root: Path) -> list[int]:

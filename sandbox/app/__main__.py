@@ -27,11 +27,13 @@ def main() -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, stop)
     heartbeats = threading.Thread(target=service.run_heartbeats, name="heartbeats", daemon=True)
-    heartbeats.start()
+    if service.settings.heartbeats:
+        heartbeats.start()
     service.log("info", "service.started", version=service.settings.version, port=service.settings.port)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
-    heartbeats.join(timeout=3)
+    if service.settings.heartbeats:
+        heartbeats.join(timeout=3)
     service.engine.dispose()
     service.log("info", "service.stopped")
 

@@ -40,10 +40,15 @@ class Settings:
     version: str
     image: str
     trouble_file: str = ""
+    #: One of several instances gives the platform's signs of life.
+    heartbeats: bool = True
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION, _IMAGE, and _TROUBLE_FILE if set."""
+        """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION, _IMAGE.
+
+        And _TROUBLE_FILE and _HEARTBEATS (no), where they are set.
+        """
         return cls(
             database_url=environment["TRADINGFLOW_DATABASE_URL"],
             port=int(environment["TRADINGFLOW_PORT"]),
@@ -52,6 +57,7 @@ class Settings:
             version=environment["TRADINGFLOW_VERSION"],
             image=environment["TRADINGFLOW_IMAGE"],
             trouble_file=environment.get("TRADINGFLOW_TROUBLE_FILE", ""),
+            heartbeats=environment.get("TRADINGFLOW_HEARTBEATS", "yes") != "no",
         )
 
 
