@@ -121,7 +121,7 @@ wait_for() { # PID
 
 # A control group of its own in each hierarchy that systemd uses: without, it would share those of every other host.
 make_groups() { # NUMBER
-  local controllers path place
+  local controllers path place kind options
   : >"$folder/group-list"
   while IFS=: read -r _ controllers path; do
     place=$folder/groups/${controllers:-unified}

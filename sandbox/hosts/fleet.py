@@ -21,7 +21,7 @@ from typing import Any
 from .. import application
 from ..layout import CHECKOUT, Layout, SandboxError, State, write_private
 from ..processes import alive, end, free_ports, marked, spawn, start_time, tail
-from .machine import USER, Machine, image, missing, script
+from .machine import SCRIPT, USER, Machine, image, missing, script
 from .repository import Signer, index, newer
 
 #: Hosts and what they are for, as in the names of groups.
@@ -94,6 +94,8 @@ def _prepare(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(mode=0o700)
     script("unpack", image(), place / "image")
+    # The checkout's may become another one while they are up.
+    shutil.copy(SCRIPT, place)
     debian = place / "image/srv/debian"
     for name, label, suite in (("main", "Debian", "bookworm"), ("security", "Debian-Security", "bookworm-security")):
         repository = place / "apt" / name
@@ -152,7 +154,7 @@ def _boot(state: State, name: str) -> str | None:
         made = Machine(name, made.folder, free_ports(names, section.get("ports", {})))
         _write(state, made)
         process = spawn(
-            made.boot_command(folder(state) / "image"),
+            made.boot_command(folder(state) / "image", folder(state) / SCRIPT.name),
             root=state.layout.root,
             log_file=made.folder / "log",
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -239,7 +241,9 @@ def _write(state: State, made: Machine) -> None:
 def inventory(state: State) -> dict[str, Any]:
     """The hosts and their groups, for Ansible."""
     names = machines(state)
-    groups = {role: {name: {} for name in names if ROLES[name] == role} for role in set(ROLES.values())}
+    groups: dict[str, dict[str, Any]] = {
+        role: {name: {} for name in names if ROLES[name] == role} for role in set(ROLES.values())
+    }
     return {
         "all": {
             "children": {

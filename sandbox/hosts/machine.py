@@ -104,12 +104,13 @@ class Machine:
         (root / "home/maintenance/.ssh").chmod(0o700)
         (root / "etc/ssh/ssh_host_ed25519_key").chmod(0o600)
 
-    def boot_command(self, source: Path) -> list[str]:
+    def boot_command(self, source: Path, script: Path = SCRIPT) -> list[str]:
         """What boots it, and runs as long as it is there.
 
         :param source: the image: an archive, or unpacked
+        :param script: debian.sh, which is read again at each restart
         """
-        return ["bash", str(SCRIPT), "boot", str(source), str(self.folder)]
+        return ["bash", str(script), "boot", str(source), str(self.folder)]
 
 
 def missing() -> str | None:

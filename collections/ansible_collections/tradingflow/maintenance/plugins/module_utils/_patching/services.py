@@ -84,7 +84,21 @@ def asked() -> Dict[str, Any]:
         raise PatchingError(f"needrestart cannot be run: {error}", "Run needrestart -b by hand.") from None
     if done.returncode:
         raise PatchingError(f"needrestart failed ({done.returncode})", "Run needrestart -b by hand.")
-    return parsed(done.stdout.decode("utf-8", "replace"))
+    text = done.stdout.decode("utf-8", "replace")
+    found = parsed(text)
+    if "NEEDRESTART-KSTA" not in text and contained():
+        # There it does not ask: the kernel is the machine's, and no restart of this host changes it.
+        found["newer_kernel"] = False
+    return found
+
+
+def contained() -> bool:
+    """Whether the host is a container, as systemd sees it."""
+    try:
+        commands.run(["systemd-detect-virt", "--container", "--quiet"])
+    except PatchingError:
+        return False
+    return True
 
 
 def check(patterns: List[str]) -> None:

@@ -1,0 +1,235 @@
+"""``make hosts-up`` and ``make patch``: hosts of the sandbox, patched while the application on two of them answers.
+
+The tests go on from one another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.hosts.fleet import HELD, PATCHED, ROLES
+from sandbox.hosts.machine import Machine, missing
+from sandbox.hosts.repository import NEWER
+from sandbox.processes import MARK, alive, start_time
+from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on
+from tests.end_to_end.test_daily import ids
+
+TAKEN = set(PATCHED) - {HELD}
+
+
+class Fleet:
+    """The hosts of a sandbox that is up, and the playbook against them."""
+
+    def __init__(self, platform: Sandbox, folder: Path) -> None:
+        self.platform = platform
+        self.artifacts = folder / "artifacts"
+        self.inventory = Path(platform("path", "--hosts").stdout.strip())
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """What the sandbox has written down of them."""
+        hosts: dict[str, Any] = self.platform.current["hosts"]
+        return hosts
+
+    def machine(self, name: str) -> Machine:
+        root = Path(self.platform.current["data_root"])
+        return Machine(name, root / "hosts" / name, self.sections[name]["ports"])
+
+    def run(self, name: str, command: str) -> str:
+        done = self.machine(name).ssh(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def patch(self, *arguments: str) -> Playbook:
+        """As ``make patch`` does."""
+        return play_on(self.platform, self.artifacts, "patch", "-i", str(self.inventory), *arguments, timeout=600)
+
+    def versions(self, name: str) -> dict[str, str]:
+        text = self.run(name, f"dpkg-query -W -f '${{Package}} ${{Version}}\\n' {' '.join(PATCHED)}")
+        return dict(line.split() for line in text.splitlines())
+
+    def born(self, name: str) -> int:
+        """When the host's first process started: the boot id is the machine's, and no other after a restart."""
+        return int(self.run(name, "cat /proc/1/stat").rpartition(")")[2].split()[19])
+
+    def application(self, name: str) -> str:
+        return self.run(name, "systemctl show -P MainPID tradingflow.service")
+
+
+@pytest.fixture(scope="module")
+def fleet(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    if (why := missing()) is not None:
+        left_out(why)
+    try:
+        done = platform("hosts-up", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Fleet(platform, tmp_path_factory.mktemp("fleet"))
+    finally:
+        platform("hosts-down", check=False)
+
+
+def waited(until: Callable[[], bool], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+class Client(threading.Thread):
+    """Asks for prices all the time, of the one host or else of the other."""
+
+    def __init__(self, ports: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.ports = ports
+        self.answered = dict.fromkeys(ports, 0)
+        self.turned_away = 0
+        self.failed: list[str] = []
+        self.enough = threading.Event()
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def run(self) -> None:
+        while not self.enough.wait(0.02):
+            self.ports.reverse()
+            problems = []
+            for port in self.ports:
+                try:
+                    with self.opener.open(f"http://127.0.0.1:{port}/ready", timeout=60) as answer:
+                        assert json.load(answer)["status"] == "ready"
+                    self.answered[port] += 1
+                    break
+                except (OSError, ValueError) as problem:
+                    problems.append(str(problem))
+                    self.turned_away += 1
+            else:
+                self.failed.append("; ".join(problems))
+
+
+def test_hosts_are_as_hosts_are(fleet: Fleet) -> None:
+    assert {name: section["ports"].keys() >= {"ssh"} for name, section in fleet.sections.items()} == dict.fromkeys(
+        ROLES, True
+    )
+    for name in ROLES:
+        made = fleet.machine(name)
+        assert made.key.stat().st_mode & 0o777 == 0o600
+        assert fleet.run(name, "systemctl is-system-running") == "running"
+        assert fleet.run(name, "apt-mark showhold") == HELD
+    # Theirs are the groups of the playbook; the runner's inventory knows nothing of them.
+    groups = json.loads(fleet.inventory.read_text(encoding="utf-8"))["all"]["children"]
+    assert set(groups["tradingflow_patching"]["hosts"]) == set(ROLES)
+    assert set(groups["tradingflow_application_hosts"]["hosts"]) == {"app1", "app2"}
+    assert "app1" not in (ROOT / "inventories/local/hosts").read_text(encoding="utf-8")
+    assert fleet.inventory.stat().st_mode & 0o777 == 0o600
+    again = fleet.platform("hosts-up")
+    assert again.stdout == "The hosts are up.\n"
+
+
+def test_check_only_plans(fleet: Fleet) -> None:
+    before = fleet.versions("app1")
+    done = fleet.patch("--check")
+    assert done.returncode == 0, done.output
+    planned = [each for each in done.report("patch")["actions"] if each["id"] == "patching.patch"]
+    assert sorted(each["host"] for each in planned) == sorted(ROLES)
+    for each in planned:
+        rows = {row["package"]: row for row in each["details"]["packages"]}
+        assert set(rows) == TAKEN
+        assert all(row["to"] == before[name] + NEWER for name, row in rows.items())
+        assert {row["package"]: row["reason"] for row in each["details"]["kept"]} == {HELD: "hold"}
+        # Debian's own version is in the repository, too.
+        assert each["details"]["back"] == []
+    assert {name: fleet.versions(name) for name in ROLES} == dict.fromkeys(ROLES, before)
+
+
+def test_application_answers_while_its_hosts_are_patched(fleet: Fleet) -> None:
+    before = fleet.versions("app1")
+    running = {name: fleet.application(name) for name in ("app1", "app2")}
+    client = Client([fleet.sections[name]["ports"]["app"] for name in running])
+    client.start()
+    try:
+        done = fleet.patch()
+    finally:
+        client.enough.set()
+        client.join(120)
+    assert done.returncode == 0, done.output
+    wanted = {name: version + (NEWER if name in TAKEN else "") for name, version in before.items()}
+    assert {name: fleet.versions(name) for name in ROLES} == dict.fromkeys(ROLES, wanted)
+    report = done.report("patch")
+    assert ids(report, "critical", "unknown") == set()
+    # libpq is the application's: it runs the new one, on both, and was not there for a moment.
+    assert "patching.restarted:tradingflow.service" in ids(report, "ok")
+    assert all(fleet.application(name) != process for name, process in running.items())
+    assert client.failed == []
+    assert client.turned_away > 0
+    assert min(client.answered.values()) > 0
+    again = fleet.patch("--check")
+    assert again.returncode == 0, again.output
+    planned = [each for each in again.report("patch")["actions"] if each["id"] == "patching.patch"]
+    assert [each["details"]["packages"] for each in planned] == [[]] * len(planned)
+
+
+def test_a_restart_is_one_and_keeps_the_files(fleet: Fleet) -> None:
+    born, versions = fleet.born("db1"), fleet.versions("db1")
+    others = {name: fleet.born(name) for name in ("app1", "app2")}
+    # Shared, and so no proof of a restart.
+    boot = fleet.run("db1", "cat /proc/sys/kernel/random/boot_id; touch /root/kept")
+    fleet.machine("db1").ssh("systemctl reboot")
+    waited(lambda: fleet.machine("db1").up() and fleet.born("db1") != born)
+    assert fleet.run("db1", "cat /proc/sys/kernel/random/boot_id; ls /root/kept").split() == [boot, "/root/kept"]
+    assert fleet.versions("db1") == versions
+    assert {name: fleet.born(name) for name in others} == others
+
+
+def test_switched_off_it_stays_off(fleet: Fleet) -> None:
+    process = fleet.sections["db1"]["pid"]
+    fleet.machine("db1").ssh("systemctl poweroff")
+    waited(lambda: fleet.machine("db1").off)
+    assert not fleet.machine("db1").up()
+    assert "db1 switched on again" in fleet.platform("hosts-up").stdout
+    assert fleet.sections["db1"]["pid"] == process
+    assert fleet.run("db1", "ls /root/kept") == "/root/kept"
+
+
+def test_a_host_that_was_killed_is_made_anew(fleet: Fleet) -> None:
+    born = fleet.born("app1")
+    process = fleet.sections["app2"]["pid"]
+    os.kill(process, signal.SIGKILL)
+    waited(lambda: start_time(process) is None)
+    done = fleet.platform("hosts-up")
+    assert "app2: 127.0.0.1:" in done.stdout
+    assert "app1" not in done.stdout
+    assert not fleet.versions("app2")["cron"].endswith(NEWER)
+    assert fleet.born("app1") == born
+
+
+def test_down_ends_these_and_nothing_else(fleet: Fleet) -> None:
+    """A state file that names a process of somebody else ends nobody's."""
+    sections = fleet.sections
+    services = {name: fleet.platform.current[name]["pid"] for name in ("postgres", "s3", "app")}
+    environment = {name: value for name, value in os.environ.items() if name != MARK}
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], environment)
+    try:
+        state = fleet.platform.current
+        state["hosts"]["stranger"] = {"ports": {"ssh": 1}, "pid": pid, "pid_started": start_time(pid)}
+        assert fleet.platform.file
+        fleet.platform.file.write_text(json.dumps(state), encoding="utf-8")
+        assert fleet.platform("hosts-down").stdout == "The hosts are gone.\n"
+        assert start_time(pid) is not None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert not any(alive(section) for section in sections.values())
+    groups = {path.name for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()}
+    assert not any(f"-{section['pid']}-" in name for section in sections.values() for name in groups)
+    assert not fleet.inventory.exists()
+    assert not (Path(fleet.platform.current["data_root"]) / "hosts").exists()
+    assert all(alive(fleet.platform.current[name]) for name in services)
+    assert fleet.platform("hosts-down").stdout == "There are no hosts.\n"
