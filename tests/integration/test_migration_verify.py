@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration import engine, findings, review
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.facts import Facts
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.session import opened
 
 from tests.integration import migration_fixtures
 from tests.integration.migration_fixtures import Project, migrated, verified
@@ -145,6 +147,19 @@ def test_what_half_a_revision_left_and_what_python_runs(project: Project) -> Non
     }
     assert checks["migration.catalogue"].status == "critical"
     assert "migration.statistics" not in checks
+
+
+def test_functions_that_may_write_are_told_from_those_that_do_not(project: Project) -> None:
+    project.run_sql("""CREATE FUNCTION loud() RETURNS int LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION quiet(int) RETURNS int STABLE LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION mixed(int) RETURNS int STABLE LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION mixed(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION "Calm"() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+        CREATE OPERATOR @! (FUNCTION = mixed, RIGHTARG = text)""")
+    with opened(project.options()["database"], project.options(), lambda: None) as session:
+        texts = ['SELECT loud(), QUIET(1), mixed(1), "Calm"(), count(*)', "SELECT nextval('s'), nobody()"]
+        found = Facts(session).result(texts, at_least=0.0)
+    assert (found["quiet_functions"], found["loud_operators"]) == (["Calm", "count", "quiet"], ["@!"])
 
 
 def test_what_cannot_be_built_is_unknown(project: Project) -> None:

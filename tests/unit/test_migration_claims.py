@@ -136,3 +136,46 @@ def test_rows_that_a_second_run_would_change_again(before: str, inside: str, aft
     facts = {"tables": [], "longest_transaction_seconds": 0.0}
     found = review.sheet([{"revision": "r", "sql": sql}], facts, limits, lambda sql: [])["rows"]
     assert [row["verdict"] for row in found] == ([verdict] if verdict else [])
+
+
+#: As a server would give them.
+READ = {
+    "tables": [{"schema": "public", "name": "t", "bytes": 1, "writes_per_second": 0.0}],
+    "longest_transaction_seconds": 0.0,
+    "quiet_functions": ["count", "lower", "now"],
+    "loud_operators": ["@!"],
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "verdict"),
+    [
+        ("SELECT f()", "refuse"),
+        ("SELECT lower(f(1))", "refuse"),
+        ("SELECT audit.f()", "refuse"),
+        ("SELECT nextval('s')", "refuse"),
+        ("SELECT pg_catalog.setval('s', 7)", "refuse"),
+        ('SELECT "Count"(*) FROM t', "refuse"),
+        ("SELECT count(*) FROM t WHERE a @! 1", "refuse"),
+        ("SELECT * FROM f()", "refuse"),
+        ("SELECT count(*) FROM a_view", "refuse"),
+        ("SELECT count(*) FROM other.t", "refuse"),
+        ("EXPLAIN ANALYZE SELECT f()", "refuse"),
+        ("VALUES (f())", "refuse"),
+        ("WITH c AS (SELECT f()) SELECT * FROM c", "refuse"),
+        ("SELECT count(*), now() INTO u FROM t", "refuse"),
+        ("SELECT count(*), lower(pg_catalog.lower('X')) FROM t WHERE a + 1 > 1", "only in a window"),
+        ("WITH c AS (SELECT a FROM public.t) SELECT count(*) FROM c", "only in a window"),
+        ("SELECT relname FROM pg_catalog.pg_class", "only in a window"),
+        # It is not called here.
+        ("CREATE TABLE u (a int DEFAULT f())", "only in a window"),
+    ],
+)
+def test_queries_before_an_autocommit_block_that_may_write(query: str, verdict: str) -> None:
+    sql = f"BEGIN; {query}; COMMIT; VACUUM t; BEGIN; UPDATE alembic_version SET version_num = 'x'; COMMIT;"
+    limits = {"small_bytes": 1, "large_bytes": 2, "busy_writes": 1.0, "long_transaction": 60.0}
+    (row,) = review.sheet([{"revision": "r", "sql": sql}], READ, limits, lambda sql: [])["rows"]
+    assert (row["rule"], row["verdict"]) == ("mixed-with-autocommit", verdict)
+    # Without one it is nobody's business.
+    alone = f"BEGIN; {query}; UPDATE alembic_version SET version_num = 'x'; COMMIT;"
+    assert review.sheet([{"revision": "r", "sql": alone}], READ, limits, lambda sql: [])["rows"] == []

@@ -215,24 +215,24 @@ def run_squawk(sql: str) -> list[dict[str, Any]]:
         ) from None
 
 
-def _nodes(tree: Any) -> Iterator[Any]:
+def nodes(tree: Any) -> Iterator[Any]:
     """A node and all below it."""
     from pglast import ast
 
     if isinstance(tree, (tuple, list)):
         for each in tree:
-            yield from _nodes(each)
+            yield from nodes(each)
     elif isinstance(tree, ast.Node):
         yield tree
         for name in tree.__slots__:
-            yield from _nodes(getattr(tree, name))
+            yield from nodes(getattr(tree, name))
 
 
 def _tables(tree: Any) -> Iterator[tuple[str, str]]:
     """Relations that a statement names."""
     from pglast import ast, enums
 
-    for node in _nodes(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.RangeVar):
             yield node.schemaname or "", node.relname
         elif isinstance(node, ast.DropStmt) and node.removeType in (
@@ -260,7 +260,7 @@ def _own(tree: Any, trees: list[Any]) -> Iterator[str]:
     """Our rules that a statement breaks."""
     from pglast import ast, enums
 
-    for node in _nodes(tree):
+    for node in nodes(tree):
         if isinstance(node, (ast.UpdateStmt, ast.DeleteStmt)) and node.whereClause is None:
             yield "whole-table-update" if isinstance(node, ast.UpdateStmt) else "whole-table-delete"
     if isinstance(tree, ast.VacuumStmt) and any(map(_full, tree.options or ())):

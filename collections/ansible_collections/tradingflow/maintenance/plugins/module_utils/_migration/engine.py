@@ -49,7 +49,8 @@ def plan(options: Dict[str, Any]) -> Dict[str, Any]:
             if verifying is not None:
                 verifying.capture()
         result["holder"] = session.holder()
-        result["facts"] = looking.result()
+        texts = (entry.get(name) or "" for entry in result["pending"] for name in ("sql", "captured"))
+        result["facts"] = looking.result(texts)
     return result
 
 

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from .session import Session
 
@@ -23,6 +24,14 @@ WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND n.nspname !~ '^pg_' AND n.nspna
 _LONGEST = """SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float,
   bool_or(state IS NULL AND backend_type IS NULL) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
+#: Functions of a name that none of them may change something by: the server holds those to reading that are not
+#: volatile. Of a given set of names, as there are thousands.
+_QUIET = """SELECT proname::text FROM pg_proc WHERE proname = ANY(%s)
+GROUP BY proname HAVING bool_and(provolatile <> 'v') ORDER BY 1"""
+_LOUD = """SELECT DISTINCT o.oprname::text FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
+WHERE p.provolatile = 'v' ORDER BY 1"""
+#: Anything that may be a name; one that is missed is not known, and so not harmless.
+_NAME = re.compile(r"\w[\w$]*")
 
 
 class Facts:
@@ -33,9 +42,11 @@ class Facts:
         self._began = time.monotonic()
         self._first = {(row[0], row[1]): int(row[3]) for row in session.rows(_TABLES)}
 
-    def result(self, at_least: float = 1.0) -> Dict[str, Any]:
-        """tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, None when hidden.
+    def result(self, texts: Iterable[str] = (), at_least: float = 1.0) -> Dict[str, Any]:
+        """tables (schema, name, bytes, writes_per_second), longest_transaction_seconds (None when hidden),
+        quiet_functions and loud_operators.
 
+        :param texts: SQL whose functions are looked at
         :param at_least: seconds between the looks; statistics come with a delay of one
         """
         time.sleep(max(0.0, self._began + at_least - time.monotonic()))
@@ -47,4 +58,10 @@ class Facts:
             if size is not None:
                 tables.append({"schema": schema, "name": name, "bytes": int(size), "writes_per_second": rate})
         longest, hidden = self._session.rows(_LONGEST)[0]
-        return {"tables": tables, "longest_transaction_seconds": None if hidden else float(longest or 0.0)}
+        names = {name for text in texts for found in _NAME.findall(text) for name in (found, found.lower())}
+        return {
+            "quiet_functions": [row[0] for row in self._session.rows(_QUIET, (sorted(names),))],
+            "loud_operators": [row[0] for row in self._session.rows(_LOUD)],
+            "tables": tables,
+            "longest_transaction_seconds": None if hidden else float(longest or 0.0),
+        }

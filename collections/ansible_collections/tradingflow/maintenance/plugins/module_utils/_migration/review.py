@@ -15,6 +15,7 @@ from ..errors import MaintenanceError
 from ..words import human, plural, printable
 from .dangers import ADVICE, BRIEF, NEVER, USERS, Danger, dangers
 from .phases import EXPAND
+from .reading import may_write
 from .tokens import changes_rows, split
 
 ALLOW, WINDOW, REFUSE = "allow", "only in a window", "refuse"
@@ -30,7 +31,8 @@ def sheet(
     """The rows of all revisions, and those whose SQL is not known beforehand.
 
     :param pending: see engine.plan
-    :param facts: tables (schema, name, bytes, writes_per_second) and longest_transaction_seconds, see facts.py
+    :param facts: tables (schema, name, bytes, writes_per_second), longest_transaction_seconds, quiet_functions and
+        loud_operators, see facts.py
     :param limits: small_bytes, large_bytes, busy_writes, long_transaction
     :returns: rows (revision, rule, verdict, statement, tables, message, instead), unseen, and captured: those
         of which is known only what they run on an empty database
@@ -66,7 +68,7 @@ def _judged(
 ) -> list[dict[str, Any]]:
     """The rows of one text of a revision."""
     found = find(text)
-    rows = _mixed(entry["revision"], text)
+    rows = _mixed(entry["revision"], text, facts)
     for danger in found:
         known = [_fact(facts, name) for name in danger.tables]
         wrong = entry.get("phase") == EXPAND and danger.how == USERS
@@ -84,13 +86,13 @@ def _judged(
     return rows
 
 
-def _mixed(revision: str, sql: str) -> list[dict[str, Any]]:
+def _mixed(revision: str, sql: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """A row where an autocommit_block commits what stands before it in the revision."""
     try:
         kept, outside = split(sql)
     except NotUnderstood:
         return []
-    twice = [statement for statement in [*kept, *outside] if changes_rows(statement)]
+    twice = [each for each in [*kept, *outside] if changes_rows(each) or may_write(each, facts)]
     if not outside or not (kept or twice):
         return []
     text = "An autocommit_block commits it before the revision is done: ended in between, it"
@@ -101,8 +103,10 @@ def _mixed(revision: str, sql: str) -> list[dict[str, Any]]:
             "verdict": REFUSE if twice else WINDOW,
             "statement": printable((twice or kept)[0], 300),
             "tables": [],
-            "message": f"{text} is carried out twice." if twice else f"{text} cannot be run again.",
-            "instead": "Change rows in a revision of their own, without an autocommit_block."
+            "message": f"{text} is carried out twice, and may change something twice."
+            if twice
+            else f"{text} cannot be run again.",
+            "instead": "Change rows, or call functions that may, in a revision without an autocommit_block."
             if twice
             else "Give what runs outside a transaction a revision of its own.",
         }
