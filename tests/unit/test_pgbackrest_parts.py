@@ -473,3 +473,25 @@ def test_the_backup_made_now_is_none_that_was_there_before() -> None:
     assert physical.made_now(file, before, after) is None
     assert physical.made_now(said, before, before) is None
     assert physical.made_now("", before, after) is None
+
+
+def test_a_backup_that_was_expired_while_it_was_read_says_nothing_bad_of_itself() -> None:
+    """Only where the repository says that it is gone, and knows the others."""
+    error = BackupError("restore failed", "Read it.")
+
+    def meant(label: str, answer: str | Exception) -> Any:
+        def checked(*_: str) -> str:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return info.expired(SimpleNamespace(checked=checked, stanza="main"), 1, label, error)
+
+    there = said(backup(FULL, None))
+    assert meant(FULL, there) is error
+    for answer in (BackupError("no store", "Wait."), "[]", said(code=99, message="m")):
+        assert meant(DIFF, answer) is error
+    found = meant(DIFF, there)
+    assert isinstance(found, ConfigurationError)
+    assert "expired while it was read" in found.message
+    assert "restore failed" in found.message

@@ -183,3 +183,26 @@ def test_server_that_will_not_let_us_in_is_not_waited_for(monkeypatch: pytest.Mo
     with pytest.raises(RestoreError, match="does not take changes: ") as ended:
         cluster.until_primary({}, 3600, lambda: True, lambda: None)
     assert said in ended.value.message
+
+
+def test_what_the_archive_does_not_have_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby that is not consistent yet lets nobody in, and waits without end."""
+    asked = []
+
+    @contextmanager
+    def connected(_database: dict[str, Any], *, pinned: bool = False) -> Iterator[None]:
+        asked.append(1)
+        raise DatabaseError("the database system is not yet accepting connections")
+        yield
+
+    titles = iter(["", "A", *["B"] * 1000])
+    monkeypatch.setattr(replay, "connected", connected)
+    monkeypatch.setattr(replay, "titled", lambda *_: next(titles))
+    monkeypatch.setattr(replay, "STUCK", 0.2)
+    monkeypatch.setattr(replay.Replay, "_log", lambda _self: "LOG: restored log file")
+    monkeypatch.setattr(replay.Replay, "_check", lambda _self: None)
+    monkeypatch.setattr(replay.Replay, "last_words", lambda _self: "it waits")
+    server = replay.Replay(Path("/nowhere"), "postgres", None, {}, None)  # type: ignore[arg-type]
+    with pytest.raises(RestoreError, match="waits for B, which the archive does not give: it waits"):
+        server.until_end("me", 1 << 40, lambda: None)
+    assert len(asked) > 2

@@ -18,7 +18,7 @@ from .._recovery_points import objects
 from .._recovery_points.fetch import Download, ours
 from .._work.progress import Progress
 from .._work.scratch import free
-from ..checks import CRITICAL, Check
+from ..checks import CRITICAL, OK, Check, unknown
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from ..words import printable
 from . import replay
@@ -111,7 +111,7 @@ class Physical(Engine):
                 raise
             # Which of its processes fails first, and with what words, is chance.
             full = free(self.options["scratch_directory"]) < _FULL
-            raise meaning(error, full=full) from None
+            raise self._expired(meaning(error, full=full)) from None
         self._server.take_over()
         identifier = self._server.control["Database system identifier"]
         if identifier != str(self.point["database"]["system_identifier"]):
@@ -151,6 +151,10 @@ class Physical(Engine):
             raise self._replay_failed(error) from None
         home = self._server.database(self._server.home)
         found = replay.judged(replay.end_of(home), newest, size, self._trouble())
+        if found.status != OK:
+            gone = self._expired(RestoreError(found.message, found.remedy))
+            if isinstance(gone, ConfigurationError):
+                found = unknown(found.id, found.title, gone.message, gone.remedy)
         return [found, *replay.opened(home, str(self.point["database"]["name"])), *self._pages()]
 
     def _pages(self) -> List[Check]:
@@ -258,10 +262,16 @@ class Physical(Engine):
     def _replay_failed(self, error: RestoreError) -> MaintenanceError:
         trouble = self._trouble()
         if trouble is None:
+            found = self._expired(error)
+            if found is not error:
+                return found
             if "is not a child of this server's history" in error.message:
                 error.remedy = "The database was put back to before this recovery point: make another backup now."
             return error
-        return type(trouble)(f"{error.message} {trouble.message}", trouble.remedy)
+        return self._expired(type(trouble)(f"{error.message} {trouble.message}", trouble.remedy))
+
+    def _expired(self, error: MaintenanceError) -> MaintenanceError:
+        return info.expired(self._pgbackrest, 1, self.point["engine"]["label"], error)
 
     def _damaged(self, text: str) -> RestoreError:
         return RestoreError(f"The recovery point {self.point['id']} is damaged: {text}.", _DAMAGED)

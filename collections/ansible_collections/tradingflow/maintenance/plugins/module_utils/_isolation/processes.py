@@ -17,7 +17,7 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
 from ..errors import LockedError
 
@@ -73,6 +73,16 @@ def inside(folder: Path) -> List[int]:
         if wanted and name.isdigit() and int(name) != os.getpid() and _below(f"/proc/{name}/cwd", wanted):
             found.append(int(name))
     return found
+
+
+def titled(folder: Path, pattern: Pattern[bytes]) -> str:
+    """What a process in a folder says of itself: the pattern's first group in its title, empty when none says it."""
+    for pid in inside(folder):
+        with suppress(OSError):
+            found = pattern.search(Path(f"/proc/{pid}/cmdline").read_bytes())
+            if found:
+                return found[1].decode("ascii", "replace")
+    return ""
 
 
 def _below(path: str, wanted: Tuple[int, int]) -> bool:

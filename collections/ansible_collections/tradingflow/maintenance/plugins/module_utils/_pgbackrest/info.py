@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ..errors import BackupError
+from ..errors import BackupError, ConfigurationError, MaintenanceError
 
 #: A full backup is made when the last is older.
 FULL_EVERY = timedelta(days=7)
@@ -86,6 +86,25 @@ def parse(text: str, stanza: str, repository: int) -> Stanza:
             f"What pgBackRest says about the stanza {stanza} is not understood ({type(error).__name__}: {error}).",
             "Check the version of pgBackRest.",
         ) from None
+
+
+def expired(backrest: Any, repository: int, label: str, error: MaintenanceError) -> MaintenanceError:
+    """What an error while a backup is read means: nothing for the backup when it was expired meanwhile.
+
+    :param backrest: see program.PgBackRest
+    """
+    try:
+        said = backrest.checked("info", "--output=json", f"--repo={repository}")
+        stanza = parse(said, backrest.stanza, repository)
+    except MaintenanceError:
+        return error
+    if stanza.problem or stanza.of(label) is not None:
+        return error
+    return ConfigurationError(
+        f"The backup {label} was expired while it was read: the repository does not have it any more. {error.message}",
+        "Choose a newer recovery point; and have pgbackrest expire run at another time, or let backup_retention do it,"
+        " which waits.",
+    )
 
 
 def _stanza(found: Dict[str, Any], repository: int) -> Stanza:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from .._isolation import walls
-from .._isolation.processes import same
+from .._isolation.processes import same, titled
 from .._pgbackrest import info
 from .._work.job import RESTORE
 from .._work.programs import last_words
@@ -46,6 +46,8 @@ _SHUT = re.compile(r'database "[^"]*" (does not exist|is not currently accepting
 _NO_ROLE = re.compile(r'role ".*" (does not exist|is not permitted to log in)')
 #: What PostgreSQL says of a setting of the source's that was raised after the backup.
 HIGHER = re.compile(r"(max_\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)")
+#: The title of the process that replays, while it asks for a segment.
+_WAITS = re.compile(rb"startup\s+waiting for ([0-9A-F]{24})")
 _MISSING = (
     "The archive has no WAL from after the target. If the old server runs, have it archive the rest (SELECT"
     " pg_switch_wal()) and run the restore again. Else choose an earlier target, or restore_target_type: latest."
@@ -128,6 +130,7 @@ class Replay:
             "wal_retrieve_retry_interval": "200ms",
             "shared_buffers": "128MB",
             "huge_pages": "off",
+            "update_process_title": "on",
             # What is written once it is promoted must not wait for a standby of the source's.
             "synchronous_standby_names": "",
         }
@@ -230,7 +233,14 @@ class Replay:
                 with self._asked(user) as connection:
                     lsn = str(server.value(connection, "SELECT pg_last_wal_replay_lsn()::text"))
             except DatabaseError:
-                time.sleep(0.1)
+                # Not consistent yet: a standby that does not get there waits without end for what the archive lacks.
+                waits = titled(self._directory, _WAITS)
+                if not waits or waits != place:
+                    place, since = waits, time.monotonic()
+                if time.monotonic() - since > 2 * STUCK:
+                    text = f"The recovery waits for {waits}, which the archive does not give: {self.last_words()}"
+                    raise RestoreError(text, _MISSING) from None
+                time.sleep(0.5)
                 continue
             if lsn != place:
                 place, since = lsn, time.monotonic()

@@ -20,13 +20,19 @@ ROWS_OF_KEY = "tradingflow rows"
 
 
 class Key(NamedTuple):
-    """A foreign key; tables as the server writes them."""
+    """A foreign key; tables as the server writes them.
+
+    :param period: of the last columns, whether the one is to be covered by all of the others together
+    :param enforced: whether anybody sees to it
+    """
 
     name: str
     source: str
     goal: str
     columns: List[str]
     others: List[str]
+    period: bool
+    enforced: bool
 
 
 class Moving(Live):

@@ -21,7 +21,7 @@ from .._postgres.cluster import Cluster, check_version
 from .._postgres.replay import Replay, apart_of, remove_home
 from .._recovery_points.fetch import Download
 from ..checks import OK, Check, as_dicts
-from ..errors import ConfigurationError, DatabaseError, RestoreError
+from ..errors import ConfigurationError, DatabaseError, MaintenanceError, RestoreError
 from ..refusal import Refusal
 from . import delta, directories, guards, leftovers, loss, outside, reach
 from .dropped import check_there
@@ -296,7 +296,10 @@ class PointInTime:
             Download(job.s3, self.options["storage"], point, job.folder / "objects").run(4, job.progress.tick)
             self.files.unpack(job, state)
         if not self.done:
-            self._beside(job, state)
+            try:
+                self._beside(job, state)
+            except MaintenanceError as error:
+                raise info.expired(self.backrest, self.repository, self.backup.label, error) from None
             job.progress.phase("swap")
             self.cluster.stop(job.progress.tick)
             kept = directories.aside(self.cluster.directory, job.run_id)

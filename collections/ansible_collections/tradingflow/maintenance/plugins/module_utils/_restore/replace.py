@@ -29,7 +29,8 @@ SELECT k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text,
   (SELECT array_agg(a.attname ORDER BY o) FROM unnest(k.conkey) WITH ORDINALITY x(n, o)
    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.n),
   (SELECT array_agg(a.attname ORDER BY o) FROM unnest(k.confkey) WITH ORDINALITY x(n, o)
-   JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.n)
+   JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.n),
+  coalesce((to_jsonb(k) ->> 'conperiod')::bool, false), coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
 FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0
   AND (k.conrelid IN (SELECT oid FROM up) OR k.confrelid IN (SELECT oid FROM up)) ORDER BY 1, 2"""
 
@@ -51,10 +52,17 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT (n.nspname, c.relname) IN %(leaves)s AND (c.relkind = 'f' OR c.relkind = 'r' AND pg_relation_size(c.oid) > 0)
 ORDER BY 1"""
 
+# Those that are a column's, and those that its default takes numbers from.
 _SEQUENCES = """
-SELECT s.oid::regclass::text, a.attname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass AND d.deptype IN ('a', 'i')"""
+SELECT DISTINCT s.oid::regclass::text, a.attname, q.seqincrement < 0, q.seqmin, q.seqmax FROM (
+  SELECT d.objid, d.refobjid, d.refobjsubid FROM pg_depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  UNION ALL SELECT d.refobjid, e.adrelid, e.adnum FROM pg_depend d JOIN pg_attrdef e ON e.oid = d.objid
+  WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass) d(sequence, tab, col)
+JOIN pg_class s ON s.oid = d.sequence AND s.relkind = 'S' JOIN pg_sequence q ON q.seqrelid = s.oid
+JOIN pg_attribute a ON a.attrelid = d.tab AND a.attnum = d.col
+JOIN pg_type t ON t.oid = a.atttypid AND t.typcategory = 'N'
+WHERE d.tab = %s::regclass AND s.relpersistence <> 't' ORDER BY 1, 2"""
 
 
 def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
@@ -110,7 +118,7 @@ def replace(
     kept = _kept(schemas, run_id)
     with connected(live.target, pinned=True) as connection:
         check_there(connection)
-        keys = _keys(connection, tables)
+        keys = [key for key in _keys(connection, tables) if key.enforced]
         sequences = {each: [row[0] for row in server.rows(connection, _SEQUENCES, (_name(*each),))] for each in tables}
     live.may_replace(tables, schemas, kept, keys)
     live.may_count_on(tables, sequences)
@@ -187,17 +195,19 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
     server.run(connection, f"DELETE FROM ONLY {table}")  # noqa: S608 quoted
     rows = f"({plain}) OVERRIDING SYSTEM VALUE SELECT {plain}" if plain else "SELECT"
     server.run(connection, f"INSERT INTO {table} {rows} FROM ONLY {other}")
-    for sequence, column in server.rows(connection, _SEQUENCES, (table,)):
+    for sequence, column, down, least, most in server.rows(connection, _SEQUENCES, (table,)):
         # Numbers that were given once are not given again.
         # Its name is an argument, as what a backslash in a string means is the database's to set.
-        newest = f"(SELECT max({quoted(column)}) AS m FROM {table}) t, {sequence} s".replace("%", "%%")  # noqa: S608
-        query = f"SELECT setval(%s::regclass, m) FROM {newest} WHERE m > s.last_value"  # noqa: S608
+        last, sign = ("min", "<") if down else ("max", ">")
+        newest = f"(SELECT {last}({quoted(column)}) AS m FROM {table}) t, {sequence} s".replace("%", "%%")  # noqa: S608
+        used = f"(m {sign} s.last_value OR m = s.last_value AND NOT s.is_called) AND m BETWEEN {least} AND {most}"
+        query = f"SELECT setval(%s::regclass, m::bigint) FROM {newest} WHERE {used}"  # noqa: S608
         server.rows(connection, query, (sequence,))
 
 
 def _check_keys(live: Moving, connection: Any, tables: Tables) -> None:
     broken = []
-    for key in _keys(connection, tables):
+    for key in [key for key in _keys(connection, tables) if key.enforced]:
         count = _lonely(live, connection, key)
         if count:
             broken.append(f"{key.name}: {count} rows of {key.source} would have no partner in {key.goal}")
@@ -210,9 +220,14 @@ def _check_keys(live: Moving, connection: Any, tables: Tables) -> None:
 
 def _lonely(live: Moving, connection: Any, key: Key) -> int:
     """Rows that a foreign key would forbid."""
-    same = " AND ".join(f"g.{quoted(b)} = s.{quoted(a)}" for a, b in zip(key.columns, key.others))  # noqa: B905
+    pairs = [(f"g.{quoted(b)}", f"s.{quoted(a)}") for a, b in zip(key.columns, key.others)]  # noqa: B905 equal lengths
     full = " AND ".join(f"s.{quoted(a)} IS NOT NULL" for a in key.columns)
+    same = " AND ".join(f"{b} = {a}" for b, a in (pairs[:-1] if key.period else pairs))
     none = f"NOT EXISTS (SELECT FROM {key.goal} g WHERE {same})"
+    if key.period:
+        covering, covered = pairs[-1]
+        query = f"SELECT range_agg({covering}) @> {covered} FROM {key.goal} g WHERE {same}"  # noqa: S608 quoted
+        none = f"coalesce(({query}), false) IS FALSE"
     link = live.link(key)
     if not link:
         query = f"SELECT count(*) FROM {key.source} s WHERE {full} AND {none}"  # noqa: S608 quoted
