@@ -83,6 +83,7 @@ def test_healthy_platform_is_green_and_leaves_everything(platform: Sandbox, play
     envelope = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=record["key"])["Body"].read()
     assert hashlib.sha256(envelope).hexdigest() == record["digest"]
     assert hashlib.sha256((latest / "report.json").read_bytes()).hexdigest() in json.dumps(statement(envelope))
+    assert statement(envelope)["predicate"]["content"]["answered"] is True
     (kept,) = [key for key in keys(platform, "reports/local/daily/") if key.endswith(f"{report['run_id']}/report.json")]
     body = s3(platform).get_object(Bucket=platform.state["s3"]["bucket"], Key=kept)["Body"].read()
     assert body == (latest / "report.json").read_bytes()

@@ -25,7 +25,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import store as recovery_points
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN, Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
-from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import glass
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import glass, probe
 
 from tests.unit.ledger_fixtures import STORAGE, MemoryStore
 
@@ -254,6 +254,78 @@ def test_availability_that_was_not_recorded_is_unknown() -> None:
 def test_a_newer_record_of_the_same_time_corrects_it() -> None:
     assert left(span_of(31, 1, 5, 9), span_of(31, 1, 9000, 8)).value == 2587.0
     assert left(span_of(31, 1, 5, 9), span_of(31, 2, 9000, 8)).status == CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("looks", "down", "objective", "status"),
+    [
+        # 0.999 ** 30 is 0.970: one day of 30 is too many by chance, none of 30 is nothing special.
+        (30, 0, 99.9, UNKNOWN),
+        (30, 1, 99.9, CRITICAL),
+        # 0.999 ** 51 is 0.9503, 0.999 ** 52 is 0.9493.
+        (51, 1, 99.9, CRITICAL),
+        (52, 1, 99.9, UNKNOWN),
+        (0, 0, 99.9, UNKNOWN),
+        (1, 1, 99.9, CRITICAL),
+        # 0.9 ** 28 is 0.0523, 0.9 ** 29 is 0.0471.
+        (28, 0, 90.0, UNKNOWN),
+        (29, 0, 90.0, OK),
+        # By halves: 5 / 16 for one of four at the most.
+        (4, 1, 50.0, UNKNOWN),
+        # By halves: 1 / 32 for none of five, 1 / 32 for all of five.
+        (5, 0, 50.0, OK),
+        (5, 5, 50.0, CRITICAL),
+        (4, 4, 50.0, UNKNOWN),
+    ],
+)
+def test_what_dailies_prove_of_it(looks: int, down: int, objective: float, status: str) -> None:
+    gate = budget.budget([], [], NOW.timestamp(), objective, 30, 2 * DAY, 0, budget.Sample(looks, down))
+    assert gate.checks[0].status == status
+
+
+def test_dailies_count_only_where_nothing_was_measured() -> None:
+    assert budget.looks_needed(99.9) == 2995
+    down, now = budget.Sample(30, 1), NOW.timestamp()
+    measured = budget.budget([span_of(31, 1, 92)], [], now, 99.9, 30, 2 * DAY, 0, down).checks[0]
+    assert (measured.status, measured.value) == (OK, 2500.0)
+    assert budget.budget([span_of(29, 1, 0)], [], now, 99.9, 30, 2 * DAY, 0, down).checks[0].status == CRITICAL
+    bad = budget.budget([], ["record 7 does not verify"], now, 99.9, 30, 2 * DAY, 0, budget.Sample(29, 0)).checks[0]
+    assert bad.status == UNKNOWN
+    (few,) = budget.budget([], [], now, 99.9, 30, 2 * DAY, 0, budget.Sample(30, 0)).checks
+    assert "On 0 of 30 days a daily found" in few.message.replace("\xa0", " ")
+    assert "2,995 without a failure would prove 99.9 %" in few.message
+
+
+def test_what_dailies_found_comes_from_the_ledger(append: Append, pair: tuple[Path, Path]) -> None:
+    for hours, content in (
+        (31 * 24, {"answered": False}),
+        (5 * 24, {"answered": True}),
+        (5 * 24, {"answered": False}),
+        (5 * 24, {"answered": True}),
+        (4 * 24, {}),
+        (3 * 24, {"answered": "yes"}),
+        (2 * 24, {"answered": False, "playbook": "drill"}),
+        (24, {"answered": True}),
+    ):
+        append(hours, "run", {"playbook": "daily", "scope": {"partial": False}, **content})
+    found = looked(pair, daily_age=None, availability_days=30)
+    assert list(found.answered.values()) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "wanted"),
+    [
+        ({"application.answers:a": "ok", "database.answers": "ok"}, True),
+        ({"application.answers:a": "warning", "application.answers:b": "ok", "database.answers": "ok"}, True),
+        ({"application.answers:a": "ok", "application.answers:b": "critical", "database.answers": "unknown"}, False),
+        ({"application.answers:a": "ok", "database.answers": "unknown"}, None),
+        ({"application.answers:a": "ok", "database.size": "ok"}, None),
+        ({"application.answers_late:a": "critical", "database.answers": "ok"}, None),
+        ({}, None),
+    ],
+)
+def test_whether_the_platform_answered_a_run(statuses: dict[str, str], wanted: bool | None) -> None:
+    assert probe.answered({"checks": [check(id, status) for id, status in statuses.items()]}) is wanted
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ class ActionModule(ActionBase):
                 "scope": {key: value for key, value in report["scope"].items() if key != "left_out"},
                 "not_looked_at": reports.left_out(report),
                 "open_elsewhere": report["elsewhere"]["counts"],
+                **({"answered": answered} if (answered := reports.answered(report)) is not None else {}),
                 **({"break_glass": broken} if (broken := reports.glass.broken(report)) else {}),
             },
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],

@@ -5,8 +5,10 @@
 """The gate error_budget: what the availability objective still leaves, by the availability records in the ledger.
 
 What counts is what somebody measured without a gap and recorded: the content of a trusted record of kind review or
-run with "availability": {from, until, down_seconds, source}. That a daily run found the application well says nothing
-of the hours between two of them, and is no record of availability.
+run with "availability": {from, until, down_seconds, source}.
+
+Where nobody does, dailies say at least whether application and database answered when they looked. That is a sample: it
+proves soon that an objective is missed, and only by very many that it is kept.
 """
 
 from __future__ import annotations
@@ -43,6 +45,43 @@ class Measured:
     down: float
 
 
+_WAIT = "Wait until the budget recovers, or break the glass with a reason."
+#: How likely a sample must be wrong at the most: then it proves nothing.
+DOUBT = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What dailies found.
+
+    :param looks: days on which a daily looked
+    :param down: days on which one found something down
+    """
+
+    looks: int
+    down: int
+
+    def worse(self, objective: float) -> bool:
+        """Whether the availability is proven to be worse: so many failures are too unlikely otherwise."""
+        return self.down > 0 and 1 - self._at_most(self.down - 1, objective) < DOUBT
+
+    def better(self, objective: float) -> bool:
+        """Whether the availability is proven to be better: so few failures are too unlikely otherwise."""
+        return self.looks > 0 and self._at_most(self.down, objective) < DOUBT
+
+    def _at_most(self, down: int, objective: float) -> float:
+        """How likely so many failures or fewer are when the objective is just met."""
+        up = objective / 100
+        return math.fsum(
+            math.comb(self.looks, each) * (1 - up) ** each * up ** (self.looks - each) for each in range(down + 1)
+        )
+
+
+def looks_needed(objective: float) -> int:
+    """How many looks without a failure prove that an objective is kept."""
+    return math.ceil(math.log(DOUBT) / math.log(objective / 100))
+
+
 class BadMeasurement(ValueError):
     """A record says something of availability that makes no sense."""
 
@@ -68,13 +107,21 @@ def measured_of(number: int, kind: str, content: Dict[str, Any]) -> Optional[Mea
 
 
 def budget(
-    found: Iterable[Measured], bad: List[str], now: float, objective: float, days: int, age: float, needed: float
+    found: Iterable[Measured],
+    bad: List[str],
+    now: float,
+    objective: float,
+    days: int,
+    age: float,
+    needed: float,
+    sample: Sample = Sample(0, 0),
 ) -> Gate:
     """The gate. Two measurements of the same time: the newer record counts.
 
     :param found: newest record first
     :param bad: why something could not be read
     :param needed: s of downtime that the procedure may cause
+    :param sample: of the dailies of these days; what was measured without a gap counts more
     """
     id = f"gate.{NAME}"
     kwargs: Dict[str, Any] = {"unit": "s", "source": "availability records in the ledger", "critical": 0}
@@ -85,6 +132,22 @@ def budget(
     def nobody(text: str, remedy: str = REMEDY) -> Gate:
         return gate(unknown(id, TITLE, text, remedy, **kwargs))
 
+    def sampled(why: str) -> Gate:
+        if not sample.looks:
+            return nobody(f"{why} No daily says whether application and database answered.")
+        text = f"{why} On {sample.down} of {plural(sample.looks, 'day')} a daily found application or database down"
+        left = round(allowed - days * 86400 * sample.down / sample.looks, 1)
+        details = {"looks": sample.looks, "down": sample.down, "allowed_s": round(allowed, 1)}
+        if sample.worse(objective):
+            text += f": {objective:g} % is missed."
+            return gate(Check(id, TITLE, CRITICAL, left, message=text, remedy=_WAIT, details=details, **kwargs))
+        if sample.better(objective) and left >= needed and left > 0:
+            return gate(Check(id, TITLE, OK, left, message=f"{text}.", details=details, **kwargs))
+        text += (
+            f", which proves nothing yet: {looks_needed(objective):,} without a failure would prove {objective:g} %."
+        )
+        return nobody(text)
+
     if bad:
         return nobody(f"The record of availability cannot be relied on: {'; '.join(bad[:3])}.")
     since = now - days * 86400
@@ -93,20 +156,20 @@ def budget(
         if each.ends > since:
             newest.setdefault((each.starts, each.ends), each)
     kept: List[Measured] = list(newest.values())
+    allowed = days * 86400 * (100 - objective) / 100
     if not kept:
-        return nobody(f"No availability of the last {plural(days, 'day')} is in the ledger.")
+        return sampled(f"No availability of the last {plural(days, 'day')} is in the ledger.")
     if any(each.ends > now + 300 for each in kept):
         return nobody("An availability record is of the future: a clock is wrong.", "Synchronise the clocks.")
     reached = max(each.ends for each in kept)
     gaps: List[Tuple[float, float]] = without([(since, now - age)], merged((e.starts, e.ends) for e in kept))
     missing = sum(ends - starts for starts, ends in gaps)
     if reached < now - age:
-        return nobody(f"Availability was last recorded {span(now - reached)} ago.")
+        return sampled(f"Availability was last recorded {span(now - reached)} ago.")
     if missing >= 1:
-        return nobody(f"Of the last {plural(days, 'day')}, {span(missing)} are in no availability record.")
+        return sampled(f"Of the last {plural(days, 'day')}, {span(missing)} are in no availability record.")
     # Overlaps count twice, and what began before the period counts whole: never too good.
     down = math.fsum(each.down for each in kept)
-    allowed = days * 86400 * (100 - objective) / 100
     left = round(allowed - down, 1)
     text = f"Of {span(allowed)} that {objective:g} % of {plural(days, 'day')} leave, {span(down)} are used."
     details = {"allowed_s": round(allowed, 1), "down_s": round(down, 1), "records": [each.number for each in kept][:50]}
@@ -115,7 +178,7 @@ def budget(
     elif left < needed:
         text += f" This may take {span(needed)} of downtime."
     bad_now = left <= 0 or left < needed
-    remedy = "Wait until the budget recovers, or break the glass with a reason." if bad_now else ""
+    remedy = _WAIT if bad_now else ""
     return gate(
         Check(id, TITLE, CRITICAL if bad_now else OK, left, message=text, remedy=remedy, details=details, **kwargs)
     )

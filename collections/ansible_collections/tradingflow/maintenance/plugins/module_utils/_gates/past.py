@@ -40,6 +40,7 @@ class Past:
     :param problem: why nothing is known of the daily: message and remedy; None when it is known
     :param measured: availability, newest record first
     :param bad: why availability cannot be relied on
+    :param answered: by day, whether application and database answered all dailies of that day that looked at both
     """
 
     places: Dict[Tuple[str, str], List[Dict[str, Any]]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Past:
     problem: Optional[Tuple[str, str]] = None
     measured: List[Measured] = field(default_factory=list)
     bad: List[str] = field(default_factory=list)
+    answered: Dict[str, bool] = field(default_factory=dict)
 
     @property
     def checks(self) -> List[Dict[str, Any]]:
@@ -103,6 +105,11 @@ def look_back(
                 past.measured += [one] if one else []
             except BadMeasurement as error:
                 past.bad.append(str(error))
+            answered = content.get("answered") if record.predicate["kind"] == "run" else None
+            if isinstance(answered, bool) and content.get("playbook") == DAILY and at >= now - wanted[1] / 2:
+                # Who runs it again and again while something is down, has found that once.
+                day = f"{at:%Y-%m-%d}"
+                past.answered[day] = past.answered.get(day, True) and answered
         if not found_daily and record.predicate["kind"] == "run" and content.get("playbook") == DAILY:
             runs.append(record)
             found_daily = (content.get("scope") or {}).get("partial") is False

@@ -11,6 +11,7 @@ from .build import build
 from .files import point_latest, summary, write
 from .history import load_history
 from .kept import bring_back, keep
+from .probe import answered
 from .scope import PARTIAL, is_partial, is_whole, last_whole, left_out, narrowed, scope_of
 from .series import METRICS_SPEC, publish
 from .text import table
@@ -18,6 +19,7 @@ from .text import table
 __all__ = [
     "METRICS_SPEC",
     "PARTIAL",
+    "answered",
     "bring_back",
     "build",
     "glass",
