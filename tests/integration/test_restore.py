@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import directories, engine, replace
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted as as_identifier
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, DatabaseError
 
 from tests.integration import restore_fixtures
 from tests.integration.restore_fixtures import World, bad, restored
@@ -241,13 +241,31 @@ def test_tables_replaced(world: World) -> None:
 
 def test_replacing_breaks_no_foreign_key(world: World) -> None:
     run_sql(world.database, "INSERT INTO accounts VALUES (11, 'new'); INSERT INTO orders (account) VALUES (11)")
-    checks, _, _ = restored(world.options(mode="tables", tables=["public.accounts"], replace=True))
+    checks, result, _ = restored(world.options(mode="tables", tables=["public.accounts"], replace=True))
+    assert not result["unfinished"]
     assert (
         "orders_account_fkey: 1 rows of public.orders would have no partner in public.accounts"
         in checks["restore.failed:swap"].message
     )
     assert world.value("SELECT count(*) FROM accounts") == 11
     assert checks["restore.rows"].status == "ok"
+
+
+def test_rows_that_a_lost_commit_put_aside_are_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has committed, and nobody heard of it: the old rows are all that there is of them."""
+    run_sql(world.database, "UPDATE accounts SET name = 'newer'")
+    everything = replace._all
+
+    def lost(*arguments: Any) -> None:
+        everything(*arguments)
+        raise DatabaseError("The connection was lost.", "Look at the network.")
+
+    monkeypatch.setattr(replace, "_all", lost)
+    checks, result, _ = restored(world.options(mode="tables", tables=["public.accounts"], replace=True))
+    assert bad(checks) == {}
+    assert world.value("SELECT name FROM accounts WHERE id = 1") == "account 1"
+    (kept,) = [each["name"] for each in result["kept"]]
+    assert world.value(f"SELECT count(*) FROM {kept}.accounts WHERE name = 'newer'") == 10
 
 
 def test_replacing_other_columns_is_left_to_people(world: World) -> None:

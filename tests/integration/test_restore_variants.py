@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import engine
+
 from tests.integration import drill_fixtures, restore_fixtures
 from tests.integration.restore_fixtures import World, bad, restored
 from tests.integration.test_backup import run_sql
@@ -73,6 +75,11 @@ def test_all_kinds_of_tables(world: World) -> None:
         UPDATE dropped SET c = 0; TRUNCATE one, two; TRUNCATE nothing""",
     )
     chosen = world.options(mode="tables", schemas=["o'd sp%"], replace=True)
+    run_sql(world.database, """CREATE PUBLICATION "a'll" FOR TABLE "o'd sp%".deep, "o'd sp%".once""")
+    (refusal,) = engine.plan(chosen)["refusals"]
+    assert refusal["name"] == "publications"
+    assert "o'd sp%.deep_1_a (a'll); o'd sp%.deep_1_d (a'll); o'd sp%.deep_d (a'll)." in refusal["message"]
+    run_sql(world.database, """DROP PUBLICATION "a'll" """)
     checks, _, _ = restored(chosen)
     assert bad(checks) == {}
     run_sql(world.database, """REFRESH MATERIALIZED VIEW "o'd sp%".sums""")

@@ -121,7 +121,7 @@ def test_replaced_rows_are_remembered_before_their_mark_goes(monkeypatch: pytest
     monkeypatch.setattr(replace, "_all", lambda *_: steps.append("replaced"))
     id = "20261124T183059Z-3fa9c1"
     replace.replace(
-        run, [("public", "orders")], lambda _: None, {"public": "beside"}, [], id, lambda name: steps.append(name)
+        run, [("public", "orders")], lambda _: None, {"public": "beside"}, [], id, steps.append, lambda: None
     )
     assert steps == ["replaced", OLD, 'DROP SCHEMA "beside" CASCADE', f"unmark ['{OLD}']"]
 

@@ -268,18 +268,17 @@ def clean(target: Dict[str, Any], place: str) -> Tuple[List[str], List[str]]:
     :returns: names of the schemas that were removed, and of those with old rows, whose tables had been replaced: they
         are still marked, see finished
     """
-    gone, stayed = [], []
+    gone: List[str] = []
+    stayed: List[str] = []
     with connected(target, statement_timeout=0, pinned=True) as connection:
         server.run(connection, "SET default_transaction_read_only = off")
         server.be_quiet(connection)
         marks = (COPIES + place[-12:], OLD + place[-12:])
         for name, mark in server.rows(connection, _UNFINISHED, (marks,)):
-            if mark == marks[0] or not _with_rows(connection, name):
+            if mark == marks[0]:
                 server.run(connection, f"DROP SCHEMA {quoted(name)} CASCADE")
-                gone.append(name)
-            else:
-                # Of a run that died right after the rows had been replaced.
-                stayed.append(name)
+            # Else of a run that died right after the rows had been replaced.
+            (gone if mark == marks[0] or drop_without_rows(connection, name) else stayed).append(name)
     return gone, stayed
 
 
@@ -291,7 +290,18 @@ def finished(target: Dict[str, Any], names: List[str]) -> None:
         Live.finished(connection, names)
 
 
-def _with_rows(connection: Any, schema: str) -> bool:
-    """Whether there are old rows: the tables are ours, and have nothing that calls anything."""
-    tables = server.rows(connection, _TABLES, (schema,))
-    return any(server.rows(connection, f"SELECT FROM {table} LIMIT 1") for (table,) in tables)
+def drop_without_rows(connection: Any, schema: str) -> bool:
+    """Removes a schema for old rows if there are none, and says whether it did.
+
+    The tables are ours, and have nothing that calls anything. Whoever moves rows there may be about to commit: that is
+    waited for, as a look without a lock would see none, and the removal would wait, and then remove them.
+    """
+    server.run(connection, "BEGIN")
+    tables = [table for (table,) in server.rows(connection, _TABLES, (schema,))]
+    if tables:
+        server.run(connection, f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+    found = any(server.rows(connection, f"SELECT FROM {table} LIMIT 1") for table in tables)
+    if not found:
+        server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
+    server.run(connection, "COMMIT")
+    return not found

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from .._postgres import hba, server
 from .._postgres.globals import Read, roles_made, superusers
@@ -36,6 +36,31 @@ JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_class c ON c.oid = a.attre
 JOIN pg_namespace m ON m.oid = c.relnamespace
 WHERE (m.nspname, c.relname) IN %s AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog'
 ORDER BY 1, 2"""
+
+# Tables from which nothing can be deleted, as a publication hands it on and nothing says which rows.
+_PUBLISHED = """
+SELECT n.nspname || '.' || c.relname, string_agg(DISTINCT p.pubname, ', ') FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication_tables t ON EXISTS (
+  SELECT FROM pg_class a JOIN pg_namespace m ON m.oid = a.relnamespace
+  WHERE a.oid IN (SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid))
+    AND (m.nspname, a.relname) = (t.schemaname, t.tablename))
+JOIN pg_publication p ON p.pubname = t.pubname AND p.pubdelete
+WHERE c.relkind = 'r' AND (n.nspname, c.relname) IN %s AND c.relreplident <> 'f' AND NOT EXISTS (
+  SELECT FROM pg_index i WHERE i.indrelid = c.oid
+    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
+GROUP BY 1 ORDER BY 1"""
+
+
+def published(connection: Any, names: Iterable[Tuple[str, str]]) -> List[Refusal]:
+    """Tables of the database that is there whose rows PostgreSQL will not have replaced."""
+    wanted = tuple(names)
+    found = server.rows(connection, _PUBLISHED, (wanted,)) if wanted else []
+    if not found:
+        return []
+    shown = printable("; ".join(f"{table} ({publications})" for table, publications in found), 600)
+    text = f"Nothing can be deleted from tables that are published without a replica identity: {shown}."
+    remedy = "Give them one (ALTER TABLE ... REPLICA IDENTITY FULL), or take them out of the publication, for the time."
+    return [Refusal("publications", text, remedy)]
 
 
 def missing(database: Dict[str, Any], target: str, contents: Contents, versions: Dict[str, str]) -> List[Refusal]:

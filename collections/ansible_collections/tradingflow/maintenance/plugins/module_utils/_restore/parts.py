@@ -101,7 +101,8 @@ class Parts(Logical):
                 found.append(Refusal("schema", text, remedy))
             always = server.always_on(connection)
             if self.options["replace"]:
-                found += self._trees().refusals(connection, planning=planning)
+                trees = self._trees()
+                found += [*trees.refusals(connection, planning=planning), *needs.published(connection, trees.names)]
         found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
         found += self.literals(job)
         if always:
@@ -174,7 +175,16 @@ class Parts(Logical):
         if self.options["replace"]:
             job.progress.phase("swap")
             with guards.or_trusted(), self._live(job, "s", Moving) as live:
-                replace(live, leaves, check, schemas, recorded, job.run_id, lambda name: self._keep(job, state, name))
+                replace(
+                    live,
+                    leaves,
+                    check,
+                    schemas,
+                    recorded,
+                    job.run_id,
+                    lambda name: self._keep(job, state, name),
+                    state.end,
+                )
             text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
 

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any, Callable, Dict, Iterable, List, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
+from .live import drop_without_rows
 from .moving import ROWS_OF_KEY, Key, Moving
 
 Tables = List[Tuple[str, str]]
@@ -97,6 +97,7 @@ def replace(
     recorded: List[Dict[str, Any]],
     run_id: str,
     keep: Callable[[str], None],
+    undone: Callable[[], None],
 ) -> None:
     """Replaces the rows of tables by those of their restored twins, all of them or none.
 
@@ -104,6 +105,7 @@ def replace(
     :param schemas: by source schema, the one with the twins, which is removed at the end
     :param recorded: of the recovery point, compared with before it counts
     :param keep: remembers a schema in which old rows are, before its mark goes: without one or the other it is lost
+    :param undone: is told that nothing was replaced, and nothing is left but the copies
     :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
     """
     with snapshot.opened(live.target) as taken:
@@ -128,21 +130,40 @@ def replace(
         # Again, as late as can be.
         check_there(connection)
 
+    ended: Optional[BaseException] = None
     try:
         _all(live, tables, schemas, kept, check)
-    except BaseException:
-        # The copies stay beside, and there are no old rows. If this fails, too, the next run does it.
-        with suppress(DatabaseError), live.superuser() as connection:
-            live.finished(connection, schemas.values())
-            for schema in kept.values():
-                server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
-        raise
+    except BaseException as error:
+        kept = _left(live, kept, error)
+        if not kept:
+            # The copies stay beside.
+            with live.superuser() as connection:
+                live.finished(connection, schemas.values())
+            undone()
+            raise
+        ended = None if isinstance(error, DatabaseError) else error
     for schema in sorted(kept.values()):
         keep(schema)
     with live.superuser() as connection:
         for schema in schemas.values():
             server.run(connection, f"DROP SCHEMA {quoted(schema)} CASCADE")
         live.finished(connection, kept.values())
+    if ended:
+        raise ended
+
+
+def _left(live: Moving, kept: Dict[str, str], error: BaseException) -> Dict[str, str]:
+    """Of the schemas for old rows those that have some: the last word of a commit may be all that was lost.
+
+    :raises BaseException: that error, when nobody can tell; the next run does
+    """
+    try:
+        with connected(live.target, statement_timeout=0, pinned=True) as connection:
+            server.run(connection, "SET default_transaction_read_only = off")
+            server.be_quiet(connection)
+            return {schema: name for schema, name in kept.items() if not drop_without_rows(connection, name)}
+    except DatabaseError:
+        raise error from None
 
 
 def _all(
