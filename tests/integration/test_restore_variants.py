@@ -48,8 +48,15 @@ ALTER TABLE once ENABLE ALWAYS TRIGGER note;
 CREATE TABLE dropped (a int, b text, c int); ALTER TABLE dropped DROP COLUMN b; INSERT INTO dropped VALUES (1, 2);
 ALTER TABLE dropped ADD COLUMN z text DEFAULT 'z';
 CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES; INSERT INTO nothing DEFAULT VALUES;
+CREATE TABLE parents (id int PRIMARY KEY); INSERT INTO parents VALUES (1), (2);
+CREATE TABLE public.children (of int REFERENCES parents ON DELETE CASCADE); INSERT INTO public.children VALUES (1), (2);
 CREATE PUBLICATION "p'ub" FOR TABLE one WHERE (id > 0), TABLE two, guests;
 """
+
+#: Foreign keys act in any session.
+ALWAYS = """; DO $$ DECLARE t name; BEGIN
+FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = '"o''d sp%".parents'::regclass
+LOOP EXECUTE format('ALTER TABLE "o''d sp%%".parents ENABLE ALWAYS TRIGGER %I', t); END LOOP; END $$"""
 
 
 def rows_of(world: World) -> dict[str, str]:
@@ -79,11 +86,17 @@ def test_all_kinds_of_tables(world: World) -> None:
     (refusal,) = engine.plan(chosen)["refusals"]
     assert refusal["name"] == "publications"
     assert "o'd sp%.deep_1_a (a'll); o'd sp%.deep_1_d (a'll); o'd sp%.deep_d (a'll)." in refusal["message"]
-    run_sql(world.database, """DROP PUBLICATION "a'll" """)
+    run_sql(world.database, """DROP PUBLICATION "a'll" """ + ALWAYS)
+    (refusal,) = engine.plan(chosen)["refusals"]
+    assert refusal["name"] == "actions"
+    assert "children_of_fkey of public.children to " in refusal["message"]
+    run_sql(world.database, """ALTER TABLE "o'd sp%".parents ENABLE TRIGGER ALL""")
     checks, _, _ = restored(chosen)
     assert bad(checks) == {}
     run_sql(world.database, """REFRESH MATERIALIZED VIEW "o'd sp%".sums""")
     assert rows_of(world) == wanted
+    assert world.value("SELECT count(*) FROM children") == 2
+    assert "trigger note of " in str(checks["restore.dependents"].details)
     run_sql(
         world.database,
         """SET search_path = "o'd sp%"; INSERT INTO "down %s" (note) VALUES ('new'); INSERT INTO once (note)

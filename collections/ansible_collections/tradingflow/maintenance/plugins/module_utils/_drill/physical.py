@@ -18,7 +18,7 @@ from .._recovery_points import objects
 from .._recovery_points.fetch import Download, ours
 from .._work.progress import Progress
 from .._work.scratch import free
-from ..checks import CRITICAL, OK, Check, unknown
+from ..checks import CRITICAL, Check, unknown
 from ..errors import ConfigurationError, LockedError, MaintenanceError, RestoreError, StorageError
 from ..words import printable
 from . import replay
@@ -151,10 +151,10 @@ class Physical(Engine):
             raise self._replay_failed(error) from None
         home = self._server.database(self._server.home)
         found = replay.judged(replay.end_of(home), newest, size, self._trouble())
-        if found.status != OK:
-            gone = self._expired(RestoreError(found.message, found.remedy))
-            if isinstance(gone, ConfigurationError):
-                found = unknown(found.id, found.title, gone.message, gone.remedy)
+        # Also when all came back: a recovery point that is gone is not a good one.
+        gone = self._expired(RestoreError(found.message, found.remedy))
+        if isinstance(gone, ConfigurationError):
+            found = unknown(found.id, found.title, gone.message, gone.remedy)
         return [found, *replay.opened(home, str(self.point["database"]["name"])), *self._pages()]
 
     def _pages(self) -> List[Check]:

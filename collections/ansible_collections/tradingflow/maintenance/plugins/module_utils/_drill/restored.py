@@ -21,6 +21,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .._isolation import walls
 from .._postgres import readers
+from .._postgres.cluster import version_in
+from .._postgres.copies import still
 from .._postgres.instance import Account, Instance, environment, failed, free_port
 from .._postgres.logins import allow_all, reads_all
 from .._postgres.replay import HIGHER
@@ -298,6 +300,7 @@ class Restored(Instance):
             "unix_socket_directories": "../server",
             "wal_level": "replica",
             **walls.WORDS,
+            **still(version_in(str(self.data)) or 0),
         }
         for name, value in self._at_least.items():
             wanted = str(self._settings.get(name, ""))

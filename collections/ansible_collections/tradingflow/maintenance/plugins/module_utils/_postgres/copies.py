@@ -20,6 +20,11 @@ HARMLESS = (
 )
 
 
+def still(major: int) -> Dict[str, str]:
+    """Settings of a server that only we look at: no event trigger of a login runs its function as our superuser."""
+    return {"event_triggers": "off"} if major >= 17 else {}
+
+
 def quiet(major: int) -> Dict[str, str]:
     """Settings with which a server neither archives nor runs commands nor connects to others."""
     found = {

@@ -30,7 +30,7 @@ from ..database import connected
 from ..errors import DatabaseError, MaintenanceError, RestoreError
 from ..refusal import Refusal
 from . import server
-from .copies import quiet
+from .copies import quiet, still
 from .instance import environment, failed
 from .tablespaces import Spaces
 
@@ -113,6 +113,7 @@ class Replay:
         """Starts it."""
         alone = {
             **quiet(self._apart.major),
+            **still(self._apart.major),
             **walls.WORDS,
             "dynamic_shared_memory_type": "mmap",
             "listen_addresses": "",

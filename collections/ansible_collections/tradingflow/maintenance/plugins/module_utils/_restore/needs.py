@@ -51,6 +51,27 @@ WHERE c.relkind = 'r' AND (n.nspname, c.relname) IN %s AND c.relreplident <> 'f'
 GROUP BY 1 ORDER BY 1"""
 
 
+# Foreign keys that delete or change rows of others for each row that is deleted, whatever a session says of triggers.
+_ACTING = """
+SELECT k.conname, k.conrelid::regclass::text, c.oid::regclass::text FROM pg_trigger t
+JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_proc p ON p.oid = t.tgfoid
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.tgisinternal AND t.tgenabled IN ('A', 'R') AND (n.nspname, c.relname) IN %s
+  AND p.proname IN ('RI_FKey_cascade_del', 'RI_FKey_setnull_del', 'RI_FKey_setdefault_del') ORDER BY 1, 2, 3"""
+
+
+def acting(connection: Any, names: Iterable[Tuple[str, str]]) -> List[Refusal]:
+    """Foreign keys by which rows of other tables would go with those that are replaced, and not come back."""
+    wanted = tuple(names)
+    found = server.rows(connection, _ACTING, (wanted,)) if wanted else []
+    if not found:
+        return []
+    shown = printable("; ".join(f"{name} of {table} to {goal}" for name, table, goal in found), 600)
+    text = f"These foreign keys act always (ENABLE ALWAYS TRIGGER), and would delete or change rows: {shown}."
+    remedy = "For the time of the restore: ALTER TABLE ... ENABLE TRIGGER ALL on the tables that they are to."
+    return [Refusal("actions", text, remedy)]
+
+
 def published(connection: Any, names: Iterable[Tuple[str, str]]) -> List[Refusal]:
     """Tables of the database that is there whose rows PostgreSQL will not have replaced."""
     wanted = tuple(names)

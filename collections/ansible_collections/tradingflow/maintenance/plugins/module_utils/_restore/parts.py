@@ -103,6 +103,7 @@ class Parts(Logical):
             if self.options["replace"]:
                 trees = self._trees()
                 found += [*trees.refusals(connection, planning=planning), *needs.published(connection, trees.names)]
+                found += needs.acting(connection, trees.names)
         found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
         found += self.literals(job)
         if always:

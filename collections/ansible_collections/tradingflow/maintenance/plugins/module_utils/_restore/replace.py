@@ -41,6 +41,11 @@ JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamesp
 WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> c.oid
   AND (n.nspname, c.relname) IN %s ORDER BY 1"""
 
+_TRIGGERS = """
+SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND (n.nspname, c.relname) IN %s ORDER BY 2, 1"""
+
 # Tables below some, at any depth, that are not among them: as soon as they may have rows. A size calls no function of
 # a table, and it is there before a transaction that adds rows has ended.
 _BESIDES = """
@@ -66,10 +71,12 @@ WHERE d.tab = %s::regclass AND s.relpersistence <> 't' ORDER BY 1, 2"""
 
 
 def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
-    """Foreign keys and views that hang on tables, in words."""
+    """Foreign keys, views and triggers that hang on tables, in words."""
     with connected(database, statement_timeout=0, pinned=True) as connection:
         found = [f"foreign key {key.name} of {key.source} to {key.goal}" for key in _keys(connection, tables)]
-        return found + [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
+        found += [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
+        always = server.rows(connection, _TRIGGERS, (tuple(tables),))
+        return found + [f"trigger {name} of {table}, which fires here, too (ENABLE ALWAYS)" for name, table in always]
 
 
 def check_tree(connection: Any, tables: Tables, holders: Tables) -> None:
