@@ -21,7 +21,7 @@ from sandbox.hosts.fleet import HELD, PATCHED, ROLES
 from sandbox.hosts.machine import Machine, missing
 from sandbox.hosts.repository import NEWER
 from sandbox.processes import MARK, alive, start_time
-from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on
+from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on, start_on
 from tests.end_to_end.test_daily import ids
 
 TAKEN = set(PATCHED) - {HELD}
@@ -174,6 +174,53 @@ def test_application_answers_while_its_hosts_are_patched(fleet: Fleet) -> None:
     assert again.returncode == 0, again.output
     planned = [each for each in again.report("patch")["actions"] if each["id"] == "patching.patch"]
     assert [each["details"]["packages"] for each in planned] == [[]] * len(planned)
+
+
+def test_killed_between_two_hosts_it_goes_on_with_the_others_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    """Restarted are all, each once: the canary before its run is killed, the two others by the next one."""
+    born = {name: fleet.born(name) for name in ROLES}
+    for name in ROLES:
+        fleet.run(name, "touch /run/reboot-required")
+    flag, hook = tmp_path / "proven", tmp_path / "after.yml"
+    hook.write_text(
+        f"""
+- name: Tell that the host is proven
+  ansible.builtin.file: {{path: {flag}, state: touch, mode: "0600"}}
+  delegate_to: localhost
+  become: false
+- name: Wait until the run is killed
+  ansible.builtin.pause: {{seconds: 900}}
+""",
+        encoding="utf-8",
+    )
+    options: dict[str, Any] = {"patching_reboot": "when_needed"}
+    options.update(patching_canary=["db1"], patching_after_host=str(hook))
+    inventory = ("-i", str(fleet.inventory))
+    killed = start_on(fleet.platform, fleet.artifacts, "patch", *inventory, "-e", json.dumps(options))
+    try:
+        waited(lambda: flag.exists() or killed.poll() is not None, 600)
+        assert killed.poll() is None, killed.communicate()[0]
+    finally:
+        if killed.poll() is None:
+            os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate()
+    first = {name: fleet.born(name) for name in ROLES}
+    assert {name for name in ROLES if first[name] != born[name]} == {"db1"}
+
+    options = {"patching_reboot": "when_needed", "patching_canary": [], "patching_batch": 2}
+    done = fleet.patch("-e", json.dumps(options))
+    assert done.returncode == 0, done.output
+    last = {name: fleet.born(name) for name in ROLES}
+    assert {name for name in ROLES if last[name] != first[name]} == {"app1", "app2"}
+    report = done.report("patch")
+    proven = {check["host"] for check in report["checks"] if check["id"] == "patching.proven:rebooted"}
+    assert proven == {"app1", "app2"}
+    assert {"patching.proven:rebooted", "patching.proven:units", "patching.connection"} <= ids(report, "ok")
+    assert ids(report, "critical", "unknown") == set()
+    # The two of a batch run at the same time.
+    steps = [each for each in report["actions"] if each["id"] == "patching.proof"]
+    assert len(steps) == 2
+    assert max(each["started_at"] for each in steps) <= min(each["finished_at"] for each in steps)
 
 
 def test_a_restart_is_one_and_keeps_the_files(fleet: Fleet) -> None:

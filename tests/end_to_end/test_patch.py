@@ -23,10 +23,12 @@ from tests.end_to_end.test_daily import ids, keys, s3, statement
 from tests.machine import Machine, inventory, machine
 from tests.machine.packages import Package, repository
 
-CA_FILE = "/var/tmp/tradingflow-patched-ca.crt"
+#: The same path on both machines, and no other run's.
+CA_FILE = f"/var/tmp/tradingflow-patched-{os.getpid()}-ca.crt"
 ENVIRONMENT = "patched"
 #: What a package does that does not know of anybody who trades.
 RESTARTS = "deb-systemd-invoke restart cron.service || true"
+SSHD = "systemctl show -p MainPID -p ActiveEnterTimestampMonotonic ssh"
 #: Begins, waits, and fails, as long as it is not told otherwise.
 FAILS = "touch /run/began; while test -e /run/wait; do sleep 0.1; done; test -e /run/may"
 CONF = {"etc/tf-agent.conf": "level = 1\n"}
@@ -37,6 +39,8 @@ NEWER = [
     Package("tf-half", "1.1"),
 ]
 OLDER = [Package("tf-agent", "1.0", "", CONF), Package("tf-held", "1.0"), Package("tf-tool", "1.0")]
+#: More than a small disk has.
+BIG = [Package("tf-big", "1.0"), Package("tf-big", "1.1", "", {"usr/share/tf-big/data": "0123456789abcdef" * 20000})]
 #: Goes only with the newer one.
 NEEDS = Package("tf-needs", "1.0", "tf-tool (>= 1.1)")
 #: In needrestart's words, which is not in the image: cron until its process is another one, and ssh.
@@ -80,7 +84,7 @@ class Host:
         )
         self.inventory.write_text(text, encoding="utf-8")
         repository(folder / "srv/security", "Debian", "Debian-Security", "bookworm-security", NEWER)
-        main = [*OLDER, NEEDS, Package("tf-tool", "1.1", postinst=FAILS)]
+        main = [*OLDER, NEEDS, Package("tf-tool", "1.1", postinst=FAILS), *BIG]
         repository(folder / "srv/main", "Debian", "Debian", "bookworm", main)
         packed = subprocess.run(["tar", "-cC", folder, "srv"], check=True, capture_output=True).stdout
         made.run("base64 -d | tar --no-same-owner -C / -xf - && chmod -R a+rX /srv", text=b64encode(packed).decode())
@@ -229,6 +233,8 @@ def test_a_plan_that_is_another_by_now_is_not_carried_out(host: Host, planned: d
 
 
 def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: dict[str, Any]) -> None:
+    # needrestart names it, too, and nothing here restarts it.
+    sshd = host.machine.run(SSHD)
     done = host.play(patching_approved=[planned["digest"]], patching_approved_by="The Head of Trading")
     assert done.returncode == 0, done.output
     report = done.report("patch")
@@ -245,6 +251,7 @@ def test_the_approved_plan_is_carried_out_and_nothing_else(host: Host, planned: 
     assert "policy-rc.d" not in host.machine.run("ls /usr/sbin")
     # What trades was halted before the first package, and started after the proof.
     assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]
+    assert host.machine.run(SSHD) == sshd
     assert {"patching.connection", "patching.proven:system", "patching.proven:units"} <= ids(report, "ok")
     assert {"patching.proven:versions", "patching.proven:clock", "patching.resumed:tf-trader.service"} <= ids(
         report, "ok"
@@ -363,6 +370,48 @@ def test_the_market_opens_between_two_batches(host: Host, tmp_path: Path) -> Non
     assert finished(done).keys() == {"db2"}
     assert "the gates do not allow it" in finished(done)["db2"]
     assert {record["content"]["host"] for record in host.records()} == {"db1"}
+
+
+def test_a_restart_that_does_not_come_leaves_the_host_halted_until_it_is_proven(host: Host) -> None:
+    """The next run goes on from there: it proves the host, and starts what was halted."""
+    host.machine.run("touch /run/reboot-required; systemctl mask reboot.target; : >/run/trader")
+    done = host.play(patching_reboot="when_needed", patching_reboot_timeout=5)
+    assert done.returncode == 2, done.output
+    assert "Restart the host: Reboot command failed" in finished(done)["db1"]
+    assert "Left halted: tf-trader.service." in finished(done)["db1"]
+    # Nobody starts it meanwhile.
+    state = "systemctl start tf-trader 2>/dev/null || true; systemctl show -p ActiveState --value tf-trader"
+    assert host.machine.run(state).strip() == "inactive"
+    assert (host.records()[-1]["content"]["well"], host.records()[-1]["content"]["halted"]) == (
+        False,
+        ["tf-trader.service"],
+    )
+    host.machine.run("rm /run/reboot-required; systemctl unmask reboot.target")
+    done = host.play()
+    assert done.returncode == 0, done.output
+    assert "patching.resumed:tf-trader.service" in ids(done.report("patch"), "ok")
+    assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]
+    assert host.machine.run("find /etc/systemd/system -name '90-tradingflow-*'") == ""
+
+
+def test_the_disk_is_full_in_the_middle(host: Host) -> None:
+    """What was not put in place is put in place by the next run."""
+    options: dict[str, Any] = {"scope": "all", "packages": ["tf-big"], "minimum_free": 1048576}
+    host.machine.run(
+        "dpkg -i /srv/main/tf-big_1.0_all.deb; mount -t tmpfs -o size=64k tradingflow /usr/share/tf-big;"
+        "echo 1.0 >/usr/share/tf-big/version"
+    )
+    plan = module(host, "--check", **options)["plan"]
+    assert [row["package"] for row in plan["packages"]] == ["tf-big"]
+    failed = module(host, **options, expected_digest=plan["digest"])
+    assert statuses(failed)["patching.failed"] == "critical"
+    assert "No space left on device" in failed["msg"]
+    assert failed["patched"] is False
+    host.machine.run("umount /usr/share/tf-big")
+    plan = module(host, "--check", **options)["plan"]
+    assert module(host, **options, expected_digest=plan["digest"])["patched"] is True
+    assert host.versions()["tf-big"] == "1.1 installed"
+    assert module(host, name="host_patching_proof")["proven"] is True
 
 
 @pytest.mark.parametrize(

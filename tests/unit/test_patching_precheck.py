@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, precheck
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import canaries, stop
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import canaries, marked, stop
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.unit.test_patching_judgement import plan
@@ -78,7 +78,15 @@ GROUPS = {"application": ["app1", "app2"], "database": ["db1"], "tradingflow_pat
 
 def states(**more: dict[str, Any]) -> list[dict[str, Any]]:
     """Three hosts with something to do, none begun."""
-    made: dict[str, Any] = {"planned": True, "wanted": True, "canary": False, "begun": False, "well": False, "held": ""}
+    made: dict[str, Any] = {
+        "planned": True,
+        "wanted": True,
+        "canary": False,
+        "begun": False,
+        "well": False,
+        "held": "",
+        "batch": 1,
+    }
     return [{**made, "host": host, **more.get(host, {})} for host in ("app1", "app2", "db1")]
 
 
@@ -107,6 +115,11 @@ def test_a_canary_outside_of_a_limited_run_is_replaced() -> None:
 def test_a_canary_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="app9"):
         canaries(["app1", "app9"], GROUPS, states())
+
+
+def test_a_batch_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="patching_batch"):
+        canaries([], GROUPS, states(app2={"batch": 0}))
 
 
 GOOD, BAD = {"begun": True, "well": True}, {"begun": True, "well": False}
@@ -142,6 +155,12 @@ def test_whether_the_next_host_may_follow(host: str, allowed: int, more: dict[st
     reason = stop(host, states(**more), allowed)
     assert why in reason
     assert bool(reason) == bool(why)
+
+
+def test_a_canary_whose_planning_failed_is_one() -> None:
+    of = states(app2={"planned": False, "wanted": False})
+    of = marked(of, canaries(["app2"], GROUPS, of))
+    assert "the canary is not proven: app2" in stop("db1", of, 9)
 
 
 def test_a_host_that_nobody_knows_is_left_alone() -> None:

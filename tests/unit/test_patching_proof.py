@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, halt, proof, state
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import (
+    commands,
+    engine,
+    halt,
+    proof,
+    state,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.back import rows as rows_back
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.judgement import due, refusals
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.proven import proven, well
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.proven import (
+    action,
+    proven,
+    silent,
+    well,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, PatchingError
 
 from tests.unit.test_patching_judgement import RUNNING, ended, plan, row, statuses
@@ -105,6 +116,13 @@ def test_only_a_host_that_is_proven_is_well() -> None:
     assert "strategies.service" in checks["patching.isolated"].message
 
 
+def test_a_host_that_is_gone_is_critical_and_not_unknown() -> None:
+    checks = silent("Failed to connect to the host via ssh: Connection refused")
+    assert [(check.id, check.status) for check in checks] == [("patching.connection", "critical")]
+    assert not well(checks)
+    assert action(checks, False, "2026-11-30T00:00:00Z")["status"] == "failed"
+
+
 def test_a_host_that_failed_says_what_it_left_halted() -> None:
     problem = {"message": "apt-get failed (100)", "remedy": ""}
     said = statuses(ended(problem=problem, services=None, halted=["strategies.service"]))
@@ -162,6 +180,29 @@ def test_what_is_kept_survives_a_run_that_was_killed(tmp_path: Path) -> None:
     # Of a run that ended, nothing is carried on.
     closed = {**first, "open": False}
     assert [each["package"] for each in state.begun(closed, later, NOW, installed)["rows"]] == ["zlib1g"]
+    # One that put nothing in place, such as only to restart the host, leaves the way back as it is.
+    nothing = state.begun(closed, plan(packages=[]), NOW, installed)
+    assert (nothing["rows"], [each["package"] for each in nothing["back"]]) == ([], ["openssl"])
+
+
+def test_the_kernel_that_is_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "boot").mkdir()
+    for version in ("6.1.0-9-amd64", "6.1.0-13-amd64"):
+        (tmp_path / f"boot/vmlinuz-{version}").touch()
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+
+    class Apt:
+        """Debian's comparison, as far as these two go."""
+
+        @staticmethod
+        def version_compare(one: str, other: str) -> int:
+            return int(one.split("-")[1]) - int(other.split("-")[1])
+
+    monkeypatch.setattr(engine, "apt", lambda: Apt)
+    said = {**RUNNING, "expected_kernel": "6.1.0-10-amd64"}
+    assert engine.coming(plan(services=said)) == "6.1.0-10-amd64"
+    assert engine.coming(plan(services={**RUNNING, "expected_kernel": None})) == "6.1.0-13-amd64"
+    assert engine.coming(plan(services=said, container=True)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"version": 2}), json.dumps({"version": 1, "open": True})])
@@ -191,7 +232,7 @@ class Solver:
 
 
 def back(before: str | None, to: str, now: str, **values: Any) -> Any:
-    made = kept(rows=[{**row(**{"from": before, "to": to}), **values}], open=False)
+    made = kept(back=[{**row(**{"from": before, "to": to}), **values}], open=False)
     return rows_back(Solver(openssl=now), made)
 
 

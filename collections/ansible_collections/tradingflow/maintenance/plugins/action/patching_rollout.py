@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._patching.rollout import STATE, canaries, stop
+from ..module_utils._patching.rollout import STATE, canaries, marked, stop
 from ..module_utils.errors import MaintenanceError
 from ..plugin_utils.options import validated
 
@@ -20,7 +20,6 @@ class ActionModule(ActionBase):
         "states": {"type": "list", "elements": "dict", "required": True, "options": STATE},
         "canary": {"type": "list", "elements": "str", "default": []},
         "failures_allowed": {"type": "int", "default": 0},
-        "enforce": {"type": "bool", "default": False},
     }
     _supports_async = False
 
@@ -29,13 +28,13 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = validated(self, self.spec)
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
+        # All of the run, where the role is used without the playbook's group.
+        groups.setdefault("tradingflow_patching", [state["host"] for state in args["states"]])
         try:
             chosen = canaries(args["canary"], groups, args["states"])
         except MaintenanceError as error:
             result.update(failed=True, msg=f"{error.message} {error.remedy}")
             return result
-        reason = stop(task_vars["inventory_hostname"], args["states"], args["failures_allowed"])
-        result.update(changed=False, canaries=chosen, stop=reason, failed=bool(reason) and args["enforce"])
-        if reason:
-            result["msg"] = reason
+        reason = stop(task_vars["inventory_hostname"], marked(args["states"], chosen), args["failures_allowed"])
+        result.update(changed=False, canaries=chosen, stop=reason)
         return result

@@ -62,10 +62,6 @@ options:
     description: Hosts of the whole run that may fail before the others are left alone.
     type: int
     default: 0
-  enforce:
-    description: Whether the task fails when this host is to be left alone.
-    type: bool
-    default: false
 attributes:
   check_mode:
     description: Decides the same.
@@ -76,12 +72,12 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Leave this host alone after a canary that is not proven
+- name: Ask whether this host may follow
   tradingflow.maintenance.patching_rollout:
     states:
       - {host: app1, planned: true, wanted: true, canary: true, begun: true, well: false}
       - {host: app2, planned: true, wanted: true}
-    enforce: true
+  register: rollout
 """
 
 RETURN = r"""

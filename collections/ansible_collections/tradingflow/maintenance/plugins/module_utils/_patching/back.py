@@ -30,7 +30,7 @@ def rows(solver: Any, kept: Optional[Dict[str, Any]]) -> Plan:
     if kept["rollback"] and not kept["open"]:
         return [], []
     wanted, why = [], []
-    for row in kept["rows"]:
+    for row in kept["back"]:
         if row["from"] is None:
             continue
         package = solver.package(row["package"], row["architecture"])

@@ -147,8 +147,7 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
         result["services"] = services.running(options["needrestart"])
         result["reboot_due"] = due(result) or options["reboot"] == "always"
         if result["reboot_due"]:
-            kernel = result["services"]["expected_kernel"] if not result["container"] else None
-            state.write(directory, {**kept, "kernel": kernel})
+            state.write(directory, {**kept, "kernel": coming(result)})
         else:
             result["services"] = restarted(options)
     except (PatchingError, OSError) as error:
@@ -166,6 +165,18 @@ def wanted(solver: Solver, options: Dict[str, Any], kept: Optional[Dict[str, Any
         rows, why = back.rows(solver, kept)
         return rows, [], why
     return (*solver.solve(), [])
+
+
+def coming(result: Dict[str, Any]) -> Optional[str]:
+    """The kernel that the host is to run after its restart; None for the one that it runs."""
+    if result["container"]:
+        return None
+    newest: Optional[str] = result["services"]["expected_kernel"]
+    if newest is None:
+        # The boot loader takes the highest version.
+        for version in host.kernels(ROOT):
+            newest = version if newest is None or apt().version_compare(version, newest) > 0 else newest
+    return newest
 
 
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:

@@ -43,7 +43,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     if not result["wanted"] and not bad:
         text = "Nothing to do."
     elif bad:
-        text = sorted(bad, key=lambda check: check.status != CRITICAL)[0].message
+        # What ended it says more than what follows from it.
+        text = (result["problem"] or {}).get("message") or sorted(bad, key=_worst_first)[0].message
     else:
         text = f"{plural(len(result['packages']), 'package')} in {span(result['seconds'])}, as planned."
     details = {**_details(result), "before": result["before"], "after": result["after"]}
@@ -110,6 +111,10 @@ def failure(message: str, remedy: str, started_at: str) -> Found:
     """Check and action of a host about which nothing could be said, and on which nothing was done."""
     check = unknown("patching.planned", "Patches planned", message, remedy)
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
+
+
+def _worst_first(check: Check) -> bool:
+    return check.status != CRITICAL
 
 
 def well(result: Dict[str, Any]) -> bool:
@@ -218,6 +223,10 @@ def _half_done(plan: Dict[str, Any]) -> List[Check]:
     if not plan["configure"] and plan["policy"] != "ours" and not plan["open"]:
         return []
     text = f"An earlier change did not end: the plan begins with that. It would {_what(plan)}."
+    if plan["open"] and "changed" not in plan:
+        # What it halted stays halted until then.
+        remedy = "Run the playbook: it proves the host, and starts what was halted."
+        return [Check("patching.found", "An earlier change", WARNING, 1, message=text, remedy=remedy)]
     return [Check("patching.found", "An earlier change", OK, len(plan["configure"]), message=text)]
 
 

@@ -30,8 +30,13 @@ def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[s
     that has something to do. Where names are given and none of them is in this run, the first host is.
 
     :param groups: the inventory's hosts by group
-    :raises ConfigurationError: a name is neither a host nor a group
+    :raises ConfigurationError: a name is neither a host nor a group, or a batch is none
     """
+    if any(state["batch"] < 1 for state in states):
+        # Ansible takes 0 for all at once.
+        raise ConfigurationError(
+            "patching_batch must be 1 or more.", "Give the number of hosts that may be down at once."
+        )
     known = {state["host"]: state for state in states}
     hosts = {host for members in groups.values() for host in members}
     found: List[str] = []
@@ -50,6 +55,11 @@ def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[s
     if named and not found:
         found = [state["host"] for state in states if state["wanted"]][:1]
     return list(dict.fromkeys(found))
+
+
+def marked(states: List[Dict[str, Any]], chosen: List[str]) -> List[Dict[str, Any]]:
+    """The states, with all canaries in them: also those whose planning failed before they were told."""
+    return [{**state, "canary": state["canary"] or state["host"] in chosen} for state in states]
 
 
 def stop(host: str, states: List[Dict[str, Any]], allowed: int) -> str:

@@ -16,7 +16,20 @@ from ..checks import utc_now
 from ..errors import PatchingError
 
 NAME = "patching.json"
-_KEYS = {"version", "open", "digest", "rollback", "begun_at", "rows", "before", "units", "ran", "kernel", "identity"}
+_KEYS = {
+    "version",
+    "open",
+    "digest",
+    "rollback",
+    "begun_at",
+    "rows",
+    "before",
+    "units",
+    "ran",
+    "kernel",
+    "identity",
+    "back",
+}
 _ROW = ("package", "architecture", "from", "to", "automatic")
 
 
@@ -93,6 +106,8 @@ def begun(
         state["units"] += [unit for unit in earlier["units"] if unit not in state["units"]]
         done = [row for row in earlier["rows"] if _is(installed, row)]
         state["rows"] = _joined(done, rows)
+    # A run that only restarted the host takes nobody's way back.
+    state["back"] = state["rows"] or (earlier["back"] if earlier else [])
     return state
 
 
