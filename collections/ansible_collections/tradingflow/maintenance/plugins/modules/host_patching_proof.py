@@ -15,7 +15,7 @@ description:
   - With O(rebooted), proves that the host was restarted - another boot, or in a container another first process.
   - When all of that is as planned, units that were halted are started again. Otherwise they stay halted, also when the
     host restarts.
-  - Run it over a new connection (C(meta: reset_connection) before), so that it proves that sshd answers one.
+  - Run it over a new connection (the meta task C(reset_connection) before), so that it proves that sshd answers one.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - Debian or a derivative with systemd, python3-apt, and root
