@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import backup, data_change, health, night, protection, schema_change, trading
+from . import backup, data_change, health, night, patching, protection, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "night": night.main,
     "change": schema_change.main,
     "rows": data_change.main,
+    "patch": patching.main,
 }
 
 

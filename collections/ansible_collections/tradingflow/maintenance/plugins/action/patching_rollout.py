@@ -36,5 +36,6 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=f"{error.message} {error.remedy}")
             return result
         reason = stop(task_vars["inventory_hostname"], marked(args["states"], chosen), args["failures_allowed"])
-        result.update(changed=False, canaries=chosen, stop=reason)
+        asks = next((state["host"] for state in args["states"] if state["wanted"]), "")
+        result.update(changed=False, canaries=chosen, asks=asks, stop=reason)
         return result

@@ -86,6 +86,10 @@ canaries:
   returned: success
   type: list
   elements: str
+asks:
+  description: The first host on which there is something to do, which asks the gates for all. Empty without any.
+  returned: success
+  type: str
 stop:
   description: Why this host is left alone; empty when it may be patched.
   returned: success
