@@ -35,11 +35,13 @@ FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0
   AND (k.conrelid IN (SELECT oid FROM up) OR k.confrelid IN (SELECT oid FROM up)) ORDER BY 1, 2"""
 
 _VIEWS = """
-SELECT DISTINCT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+WITH RECURSIVE up AS (
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE (n.nspname, c.relname) IN %s
+  UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON up.oid = i.inhrelid)
+SELECT DISTINCT v.oid::regclass::text, v.relkind = 'm' FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
 JOIN pg_class v ON v.oid = r.ev_class
-JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> c.oid
-  AND (n.nspname, c.relname) IN %s ORDER BY 1"""
+WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.oid <> d.refobjid
+  AND d.refobjid IN (SELECT oid FROM up) ORDER BY 1"""
 
 _TRIGGERS = """
 SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -74,7 +76,8 @@ def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
     """Foreign keys, views and triggers that hang on tables, in words."""
     with connected(database, statement_timeout=0, pinned=True) as connection:
         found = [f"foreign key {key.name} of {key.source} to {key.goal}" for key in _keys(connection, tables)]
-        found += [f"view {row[0]}" for row in server.rows(connection, _VIEWS, (tuple(tables),))]
+        for name, stored in server.rows(connection, _VIEWS, (tuple(tables),)):
+            found.append(f"materialized view {name}, to be refreshed" if stored else f"view {name}")
         always = server.rows(connection, _TRIGGERS, (tuple(tables),))
         return found + [f"trigger {name} of {table}, which fires here, too (ENABLE ALWAYS)" for name, table in always]
 
