@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.required import carried_out
 
 from sandbox.application import SEEDED, VERSION
 from tests.conftest import Playbook, Sandbox
+from tests.end_to_end import store_gone
+from tests.end_to_end.store_gone import behind, gone_once
 from tests.end_to_end.test_daily import ids, keys, s3, statements
+from tests.store_proxy import Proxy
+
+proxy = store_gone.proxy
 
 HEAD = "2d7e91b3c6f0"
 
@@ -143,3 +149,35 @@ def test_the_sandbox_is_migrated(
     assert again.returncode == 0, again.output
     assert f"Nothing to do: the database is at {HEAD}." in again.output
     assert len(migrations(seeded)) == 2
+
+
+def test_a_migration_ends_without_the_ledger_and_says_so(
+    seeded: Sandbox, play: Callable[..., Playbook], proxy: Proxy
+) -> None:
+    earlier = len(migrations(seeded))
+    proxy.fault = gone_once(seeded, "SELECT to_regclass('executions_instrument') IS NOT NULL")
+    done = play("migrate", *behind(proxy))
+    assert done.returncode == 2, done.output
+    report = done.report("migrate")
+    assert "migration.revision" in ids(report, "ok")
+    assert "migration.finished" in ids(report, "critical")
+    assert "evidence.recorded" in ids(report, "critical", "unknown")
+    assert seeded.sql("owner", "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    (begun,) = migrations(seeded)[earlier:]
+    assert begun["content"]["state"] == "begun"
+
+    again = play("migrate")
+    assert again.returncode == 0, again.output
+    assert f"Nothing to do: the database is at {HEAD}." in again.output
+    begun, late = migrations(seeded)[earlier:]
+    content = late["content"]
+    assert (content["state"], content["late"], content["reached"], content["run_id"]) == (
+        "ended",
+        True,
+        [HEAD],
+        report["run_id"],
+    )
+    # By that record a later environment knows that this one has it.
+    (pending,) = content["revisions"]
+    wanted = {(pending["revision"], pending["digest"], pending["digest_of"])}
+    assert carried_out([late, begun], wanted) == (wanted, (late["recorded_at"], True))
