@@ -285,6 +285,31 @@ def test_a_scanner_that_speaks_of_another_file_is_not_understood() -> None:
         answers.osv_scanner(text, {"/here": "0"})
 
 
+def test_one_vulnerability_that_two_publishers_tell_of() -> None:
+    def record(id: str, aliases: list[str], fixed: str, ecosystem: str = "PyPI", **more: Any) -> dict[str, Any]:
+        ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}]
+        package = {"ecosystem": ecosystem, "name": "Foo.Bar"}
+        return {"id": id, "aliases": aliases, "affected": [{"package": package, "ranges": ranges}], **more}
+
+    records = [
+        record("GHSA-1", ["CVE-1"], "1.2", database_specific={"severity": "MODERATE"}),
+        record("PYSEC-1", ["CVE-1"], "1.3"),
+        record("GHSA-2", [], "9.0", "npm"),
+    ]
+    groups = [{"ids": ["GHSA-1", "PYSEC-1"], "max_severity": ""}, {"ids": ["GHSA-2"], "max_severity": "9.8"}]
+    package = {"name": "foo-bar", "version": "1.0", "ecosystem": "PyPI"}
+    packages = [{"package": package, "vulnerabilities": records, "groups": groups}]
+    text = json.dumps({"results": [{"source": {"path": "/lock"}, "packages": packages}]})
+    one, other = answers.osv_scanner(text, {"/lock": "0"}).found["0"]
+    assert (one.id, one.aliases, one.severity, one.fixed) == ("GHSA-1", ["CVE-1", "PYSEC-1"], "medium", ["1.2", "1.3"])
+    # In one publisher's words 1.2 has it still.
+    assert fixed_version("PyPI", "1.0", [one]) == "1.3"
+    # What fixes npm's package of the same name fixes nothing here.
+    assert (other.severity, other.fixed) == ("critical", [])
+    # Without groups each is one of its own, and none is lost.
+    assert len(answers.osv_scanner(text.replace("groups", "more"), {"/lock": "0"}).found["0"]) == 3
+
+
 @pytest.mark.parametrize(
     "text", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.1+00:00"]
 )

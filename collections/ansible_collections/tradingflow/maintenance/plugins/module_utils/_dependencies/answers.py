@@ -102,34 +102,50 @@ def osv_scanner(text: str, keys: Dict[str, str]) -> Answer:
 
 
 def _osv_found(each: Dict[str, Any], package: Tuple[str, str]) -> List[Vulnerability]:
-    scores = {id: group.get("max_severity") for group in each.get("groups") or [] for id in group["ids"]}
-    found = []
-    for record in each.get("vulnerabilities") or []:
-        affected = [
-            part for part in record.get("affected") or [] if _same(part.get("package", {}).get("name"), package)
-        ]
-        fixed = {
-            event["fixed"]
-            for part in affected
-            for range in part.get("ranges") or []
-            if range.get("type") in ("ECOSYSTEM", "SEMVER")
-            for event in range.get("events") or []
-            if "fixed" in event
-        }
-        word = (record.get("database_specific") or {}).get("severity")
-        rated = severity(word, scores.get(record["id"]))
-        aliases = [str(alias) for alias in record.get("aliases") or []]
-        found.append(Vulnerability(str(record["id"]), aliases, *package, rated, sorted(fixed), affected))
-    return found
+    """One for each vulnerability: databases of several publishers tell of the same one, which the scanner groups."""
+    records = {str(record["id"]): record for record in each.get("vulnerabilities") or []}
+    groups = [(group["ids"], group.get("max_severity")) for group in each.get("groups") or []]
+    grouped = {id for ids, _score in groups for id in ids}
+    groups += [([id], None) for id in records if id not in grouped]
+    ecosystem = str(each["package"]["ecosystem"])
+    return [_merged([records[id] for id in ids], score, ecosystem, package) for ids, score in groups]
 
 
-def _same(name: Any, package: Tuple[str, str]) -> bool:
-    """Whether an advisory's part is about a package; the ecosystem is the scanner's business."""
+def _merged(records: List[Dict[str, Any]], score: Any, ecosystem: str, package: Tuple[str, str]) -> Vulnerability:
+    affected = [
+        part
+        for record in records
+        for part in record.get("affected") or []
+        if _about(part.get("package") or {}, ecosystem, package[0])
+    ]
+    fixed = {
+        event["fixed"]
+        for part in affected
+        for range in part.get("ranges") or []
+        if range.get("type") in ("ECOSYSTEM", "SEMVER")
+        for event in range.get("events") or []
+        if "fixed" in event
+    }
+    words = [severity((record.get("database_specific") or {}).get("severity"), score) for record in records]
+    # What one publisher rates, another leaves open.
+    rated = max((word for word in words if word != "unrated"), key=SEVERITIES.index, default="unrated")
+    names = [str(name) for record in records for name in (record["id"], *(record.get("aliases") or []))]
+    id = str(records[0]["id"])
+    aliases = sorted({name for name in names if name != id})
+    return Vulnerability(id, aliases, *package, rated, sorted(fixed), affected)
 
-    def plain(text: str) -> str:
-        return text.lower().replace("_", "-").replace(".", "-")
 
-    return isinstance(name, str) and plain(name) == plain(package[0])
+def normal(name: str) -> str:
+    """A package's name in PyPI's normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _about(package: Dict[str, Any], ecosystem: str, name: str) -> bool:
+    """Whether an advisory's part is about a package of this ecosystem; another one may have the same name."""
+    mine, theirs = name, str(package.get("name"))
+    if ecosystem == "PyPI":
+        mine, theirs = normal(mine), normal(theirs)
+    return mine == theirs and str(package.get("ecosystem")).partition(":")[0] == ecosystem
 
 
 def pip_audit(text: str, keys: Dict[Tuple[str, str], List[str]]) -> Answer:
@@ -173,7 +189,7 @@ def npm_audit(text: str, key: str, entries: Dict[str, Tuple[str, str, Optional[s
     :param entries: path in the lock -> package, version, and key of another source that it stands for
     """
     answer = Answer({key: set()}, {key: []})
-    for _, _, other in entries.values():
+    for _name, _version, other in entries.values():
         answer.seen.setdefault(other or key, set())
         answer.found.setdefault(other or key, [])
     data = loaded("npm audit", text)

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from .._work.proposals import written
 from ..errors import ConfigurationError, DependencyError, MaintenanceError
 from . import database, index, scanners
-from .answers import Answer, Vulnerability
+from .answers import Answer, Vulnerability, normal
 from .locks import pins, rewritten
 from .options import FORMATS, SCANNERS
 from .upgrade import patch, proposed
@@ -38,7 +38,7 @@ def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str
         entry, source = _read(declared, str(number), options["scanner"])
         found["sources"].append(entry)
         pairs += [(entry, source)] if source else []
-    sources = [source for _, source in pairs]
+    sources = [source for _entry, source in pairs]
     ecosystems = sorted({FORMATS[source.format][0] for source in sources})
     canaries = [each for each in (scanners.canary(name, options["canaries"]) for name in ecosystems) if each]
     try:
@@ -156,10 +156,7 @@ def _judge(
 
 def _plain(source: scanners.Source, name: str) -> str:
     """A package's name as the lock file's pins have it."""
-    if source.format != "requirements":
-        return name
-    known = {pin.name.replace("-", "").replace(".", ""): pin.name for pin in source.pins}
-    return known.get(name.lower().replace("-", "").replace("_", "").replace(".", ""), name)
+    return normal(name) if source.format == "requirements" else name
 
 
 def _accepted(one: Dict[str, Any], each: Vulnerability, source: scanners.Source, now: datetime) -> bool:

@@ -46,7 +46,11 @@ SPEC: Dict[str, Any] = {
         "elements": "dict",
         "default": CANARIES,
         "options": {
-            "ecosystem": {"type": "str", "required": True, "choices": sorted({name for name, _ in FORMATS.values()})},
+            "ecosystem": {
+                "type": "str",
+                "required": True,
+                "choices": sorted({name for name, _file in FORMATS.values()}),
+            },
             "name": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "advisory": {"type": "str", "required": True},

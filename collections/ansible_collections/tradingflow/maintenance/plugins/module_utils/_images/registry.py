@@ -92,7 +92,7 @@ class Stores:
 
         :raises ImageError: it is not to be had
         """
-        scheme, _, rest = answer.headers.get("www-authenticate", "").partition(" ")
+        scheme, _space, rest = answer.headers.get("www-authenticate", "").partition(" ")
         login = self.known.get(reference.registry)
         if scheme.lower() == "basic" and login:
             self._secret(target, reference)
