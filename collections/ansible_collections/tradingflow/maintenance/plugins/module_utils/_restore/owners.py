@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Set, Tuple
 
 from .._postgres import server
-from .._postgres.toc import DATA, PRE_DATA, ROWS, Entry
+from .._postgres.toc import DATA, NONE, POST_DATA, PRE_DATA, Entry
 
 _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.oid::regclass::text, r.rolname, c.relrowsecurity, c.relforcerowsecurity
@@ -79,10 +79,10 @@ def by_owners(entries: List[Entry], whose: Dict[Tuple[str, str], Owners]) -> Lis
     numbers = {each.number: each for each in entries}
     parts: List[Tuple[Owners, List[Entry]]] = []
     place: Dict[int, int] = {}
-    phases: List[List[Entry]] = [[], [], []]
+    phases: Dict[int, List[Entry]] = {PRE_DATA: [], DATA: [], POST_DATA: [], NONE: []}
     for each in entries:
-        phases[0 if each.section == PRE_DATA else 1 if each.section == DATA or each.kind == ROWS else 2].append(each)
-    for phase in phases:
+        phases[each.section].append(each)
+    for phase in phases.values():
         begin = len(parts)
         for each in phase:
             owners = _owners(each, numbers, whose)

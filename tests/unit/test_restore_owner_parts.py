@@ -1,0 +1,76 @@
+"""Entries of single tables by owner, and trees of partitions as a dump has them."""
+
+from __future__ import annotations
+
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.toc import (
+    DATA,
+    POST_DATA,
+    PRE_DATA,
+    Contents,
+    Entry,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import owners
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.trees import Trees
+
+
+def entry(number: int, kind: str, name: str, owner: str, *needs: int, definition: str = "") -> Entry:
+    section = {"TABLE DATA": DATA, "INDEX": POST_DATA, "COMMENT": 1}.get(kind, PRE_DATA)
+    return Entry(number, kind, "s", name, owner, section, definition=definition, needs=needs)
+
+
+def test_each_part_comes_after_what_it_needs_and_rows_before_indexes() -> None:
+    """Also where one owner's table has a column of another's row type, and the other way round."""
+    entries = [
+        entry(1, "TABLE", "a", "alice"),
+        entry(2, "TABLE", "b", "bob", 1),
+        entry(3, "TABLE", "c", "alice", 2),
+        entry(4, "SEQUENCE", "a_seq", "alice", 1),
+        entry(5, "DEFAULT", "b i", "bob", 2, 4),
+        entry(6, "COMMENT", "INDEX b_i", "bob", 9),
+        entry(7, "TABLE DATA", "a", "alice", 1),
+        entry(8, "TABLE DATA", "b", "bob", 2),
+        entry(9, "INDEX", "b_i", "bob", 1, 2),
+        entry(10, "INDEX", "a_i", "alice", 1),
+    ]
+    alice, bob = frozenset({"alice"}), frozenset({"bob"})
+    found = owners.by_owners(entries, {("s", "a"): alice, ("s", "b"): bob, ("s", "c"): alice})
+    assert [(whose, [each.number for each in part]) for whose, part in found] == [
+        (alice, [1, 4]),
+        (bob, [2, 5]),
+        (alice, [3]),
+        (alice, [7]),
+        (bob, [8]),
+        (bob, [9]),
+        (alice, [10]),
+        (bob, [6]),
+    ]
+
+
+def test_trees_have_one_top() -> None:
+    found = owners._trees([1, 2, 3, 4, 5], [(2, 1), (3, 2), (3, 4), (9, 8)])
+    assert len({found[oid] for oid in (1, 2, 3, 4)}) == 1
+    assert found[5] == 5
+
+
+def test_trees_of_a_dump() -> None:
+    """As each version of pg_dump writes them; the type of a column is no parent."""
+    entries = [
+        entry(1, "TABLE", "top", "a"),
+        entry(2, "TABLE", "new", "a"),
+        entry(3, "TABLE ATTACH", "new", "a", 1, 2),
+        entry(
+            4,
+            "TABLE",
+            "old",
+            "a",
+            1,
+            definition="ALTER TABLE ONLY s.top ATTACH PARTITION s.old",
+        ),
+        entry(5, "TABLE", 'h"r', "a", 4, 6, definition='CREATE TABLE s."h""r" (x s.typed) INHERITS (s.old);'),
+        entry(6, "TABLE", "typed", "a"),
+        entry(7, "TABLE", "column", "a", 6, definition="CREATE TABLE s.column (x s.typed);"),
+    ]
+    contents = Contents("d", "18", "18", True, entries)
+    assert {name for _schema, name in Trees(contents, ["s.top"], []).names} == {"top", "new", "old", 'h"r'}
+    assert {name for _schema, name in Trees(contents, ["s.typed"], []).names} == {"typed"}
+    assert len(Trees(contents, [], ["s"]).names) == 6
