@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import application
-from ..layout import CHECKOUT, Layout, SandboxError, State, write_private
+from ..layout import CHECKOUT, Layout, SandboxError, State, mounts_below, write_private
 from ..processes import alive, end, free_ports, marked, spawn, start_time, tail
 from .machine import SCRIPT, USER, Machine, image, missing, script
 from .repository import Signer, index, newer
@@ -39,12 +41,26 @@ After=network.target
 User={USER}
 EnvironmentFile=/etc/tradingflow/app.env
 ExecStart=/usr/bin/python3 -m sandbox.app
+ExecStartPost=/usr/local/bin/tradingflow-ready
+TimeoutStartSec=300
 StateDirectory=tradingflow
 LogsDirectory=tradingflow
 Restart=on-failure
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+
+#: The service has started when it can work: who waits for systemd waits for that.
+READY = """#!/usr/bin/python3
+import os, time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{os.environ['TRADINGFLOW_PORT']}/ready", timeout=5)
+        break
+    except OSError:
+        time.sleep(0.2)
 """
 
 
@@ -91,8 +107,11 @@ def up(layout: Layout) -> list[str]:
 
 def _prepare(place: Path) -> None:
     """The image, the packages and the application, which the hosts share."""
-    shutil.rmtree(place, ignore_errors=True)
+    _remove(place)
     place.mkdir(mode=0o700)
+    (place / "image").mkdir()
+    # In memory: thousands of files that nobody keeps are slow to write, and slower to delete.
+    _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tradingflow", str(place / "image"))
     script("unpack", image(), place / "image")
     # The checkout's may become another one while they are up.
     shutil.copy(SCRIPT, place)
@@ -128,6 +147,19 @@ def _prepare(place: Path) -> None:
     for path in ("apt", "lib"):
         _readable(place / path)
     (place / "complete").touch()
+
+
+def _remove(place: Path) -> None:
+    for mount in sorted(mounts_below(place), reverse=True):
+        _run("umount", str(mount))
+    if place.exists():
+        shutil.rmtree(place)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SandboxError(f"{shlex.join(command)}: {done.stderr.strip()}")
 
 
 def _readable(root: Path) -> None:
@@ -218,6 +250,7 @@ def _write(state: State, made: Machine) -> None:
         }
         files["etc/tradingflow/app.env"] = "".join(f"{name}={value}\n" for name, value in settings.items())
         files["etc/systemd/system/tradingflow.service"] = UNIT
+        files["usr/local/bin/tradingflow-ready"] = READY
         shared.append((place / "lib", LIBRARY))
     # All share this machine's ports, and only one of them has a database.
     if "postgres" in made.ports:
@@ -232,6 +265,7 @@ def _write(state: State, made: Machine) -> None:
         (root / "etc/systemd/system/postgresql.service").symlink_to("/dev/null")
     if "app" in made.ports:
         (root / "etc/tradingflow/app.env").chmod(0o600)
+        (root / "usr/local/bin/tradingflow-ready").chmod(0o755)
         wanted = root / "etc/systemd/system/multi-user.target.wants"
         wanted.mkdir()
         (wanted / "tradingflow.service").symlink_to("/etc/systemd/system/tradingflow.service")
@@ -283,4 +317,4 @@ def stop(state: State) -> None:
     inventory_file(state.layout).unlink(missing_ok=True)
     if state.data.pop("hosts", None) is not None:
         state.update()
-    shutil.rmtree(folder(state), ignore_errors=True)
+    _remove(folder(state))
