@@ -9,7 +9,7 @@
 #                                    "on" or "off"
 #
 # It runs in namespaces of its own, for mounts, processes, names and control groups, and shares the network: what it
-# listens on is loopback. Restarted, it boots again with its files; switched off, it is booted again by SIGHUP. It ends,
+# listens on is loopback. Restarted, it boots again with its files; switched off, it is booted again by SIGUSR1. It ends,
 # and nothing is left of it, when the process that booted it ends. Needs root.
 set -euo pipefail
 
@@ -81,7 +81,8 @@ supervise() { # SOURCE FOLDER
   name=$(basename "$folder")-$$
   # shellcheck disable=SC2064 # now
   trap 'kill -KILL $child 2>/dev/null; wait; remove_groups; exit 0' TERM
-  trap : HUP
+  # Not SIGHUP, which cannot be trapped by what was started below nohup.
+  trap : USR1
   while true; do
     echo on >"$folder/power"
     make_groups "$((++number))"

@@ -89,10 +89,10 @@ def up(layout: Layout) -> list[str]:
     """
     from ..lifecycle import existing
 
+    if (why := missing()) is not None:
+        raise SandboxError(f"No hosts: {why}.")
     with layout.locked():
         state = existing(layout)
-        if (why := missing()) is not None:
-            raise SandboxError(f"No hosts: {why}.")
         place = folder(state)
         if not any(alive(section) for section in state.get("hosts", {}).values()):
             # What is left is of hosts whose disks were in memory.
@@ -178,7 +178,7 @@ def _boot(state: State, name: str) -> str | None:
             return None
         line = f"{name} is slow to start"
     elif alive(section):
-        os.kill(section["pid"], signal.SIGHUP)
+        os.kill(section["pid"], signal.SIGUSR1)
         line = f"{name} switched on again"
     else:
         shutil.rmtree(made.folder, ignore_errors=True)

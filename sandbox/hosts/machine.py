@@ -18,7 +18,7 @@ from ..layout import CHECKOUT, SandboxError
 
 SCRIPT = Path(__file__).with_name("debian.sh")
 USER = "maintenance"
-PROGRAMS = ("debootstrap", "zstd", "ssh", "ssh-keygen", "unshare", "setpriv")
+PROGRAMS = ("debootstrap", "dpkg-deb", "zstd", "ssh", "ssh-keygen", "unshare", "setpriv")
 
 
 class Machine:
@@ -119,7 +119,7 @@ def missing() -> str | None:
         return "a Debian host needs root"
     for program in PROGRAMS:
         if not shutil.which(program):
-            return f"a Debian host needs {program}: apt-get install debootstrap openssh-client util-linux zstd"
+            return f"a Debian host needs {program}: apt-get install debootstrap dpkg openssh-client util-linux zstd"
     return None
 
 
