@@ -149,6 +149,24 @@ def _prepare(place: Path) -> None:
     (place / "complete").touch()
 
 
+def _remove_groups(name: str, pid: int) -> None:
+    """Removes the empty control groups of a host whose process was killed, and could not do it."""
+    hierarchies = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+    paths = {"", *(path.strip("/") for _, _, path in hierarchies)}
+    mounts = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")]
+    places = {mount / path for mount in mounts for path in paths}
+    deadline = time.monotonic() + 60
+    # The kernel ends their processes one after the other.
+    while groups := [group for place in places for group in place.glob(f"{name}-{pid}-*/")]:
+        for group in groups:
+            for each in [*sorted(group.rglob("*/"), reverse=True), group]:
+                with suppress(OSError):
+                    each.rmdir()
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+
+
 def _remove(place: Path) -> None:
     for mount in sorted(mounts_below(place), reverse=True):
         _run("umount", str(mount))
@@ -182,6 +200,8 @@ def _boot(state: State, name: str) -> str | None:
         line = f"{name} switched on again"
     else:
         shutil.rmtree(made.folder, ignore_errors=True)
+        if section.get("pid"):
+            _remove_groups(name, section["pid"])
         names = ["ssh", "app" if ROLES[name] == "application" else "postgres"]
         made = Machine(name, made.folder, free_ports(names, section.get("ports", {})))
         _write(state, made)

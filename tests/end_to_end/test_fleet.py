@@ -280,6 +280,7 @@ def test_a_host_that_was_killed_is_made_anew(fleet: Fleet) -> None:
     assert "app2: 127.0.0.1:" in done.stdout
     assert "app1" not in done.stdout
     assert fleet.run("app2", "ls -A /root").split().count("kept") == 0
+    assert list(Path("/sys/fs/cgroup").rglob(f"app2-{process}-*")) == []
     assert fleet.born("app1") == born
 
 
