@@ -335,7 +335,7 @@ def test_a_canary_that_fails_goes_back_and_stops_the_others(host: Host) -> None:
     done = host.play(patching_scope="all", patching_rollback_on_failure=True, inventory=host.two())
     assert done.returncode == 2, done.output
     said = finished(done)
-    assert "back at the versions of before, and proven" in said["db1"]
+    assert "Patching failed. The host is back at the versions of before, and proven." in said["db1"]
     assert "the canary is not proven: db1" in said["db2"]
     assert {"patching.failed", "patching.isolated"} <= ids(done.report("patch"), "critical")
     assert {"patching.rollback_versions", "patching.resumed:tf-trader.service"} <= ids(done.report("patch"), "ok")
