@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg2
 import pytest
@@ -118,7 +118,7 @@ class Sandbox:
         }
 
 
-def left_out(reason: str) -> None:
+def left_out(reason: str) -> NoReturn:
     """Leaves a test out with a reason; a failure where nothing may be left out (REQUIRE_ALL=1)."""
     if os.environ.get("REQUIRE_ALL") == "1":
         pytest.fail(f"REQUIRE_ALL=1, but: {reason}")

@@ -20,14 +20,16 @@ def program() -> Path:
         return Path(found)
     place = CACHE / VERSION
     if not (place / "osv-scanner").is_file():
-        if not shutil.which("go"):
+        # Where Go's own archive puts it is not on the PATH of every caller.
+        go = shutil.which("go", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/local/go/bin")
+        if not go:
             left_out("osv-scanner is not installed, and there is no Go to build it")
         partial = CACHE / f"{VERSION}.{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         module = f"github.com/google/osv-scanner/v2/cmd/osv-scanner@{VERSION}"
         done = subprocess.run(
-            ["go", "install", "-trimpath", "-ldflags", "-s -w", module],
+            [go, "install", "-trimpath", "-ldflags", "-s -w", module],
             env={**os.environ, "GOBIN": str(partial), "CGO_ENABLED": "0", "GOFLAGS": ""},
             cwd=partial,
             capture_output=True,
