@@ -288,7 +288,13 @@ def test_dailies_count_only_where_nothing_was_measured() -> None:
     down, now = budget.Sample(30, 1), NOW.timestamp()
     measured = budget.budget([span_of(31, 1, 92)], [], now, 99.9, 30, 2 * DAY, 0, down).checks[0]
     assert (measured.status, measured.value) == (OK, 2500.0)
-    assert budget.budget([span_of(29, 1, 0)], [], now, 99.9, 30, 2 * DAY, 0, down).checks[0].status == CRITICAL
+    # Neither way do they count against what was measured.
+    assert budget.budget([span_of(29, 1, 0)], [], now, 99.9, 30, 2 * DAY, 0, down).checks[0].status == UNKNOWN
+    good = budget.Sample(30, 0)
+    assert budget.budget([span_of(29, 1, 0)], [], now, 90.0, 30, 2 * DAY, 0, good).checks[0].status == UNKNOWN
+    for starts, ends in ((29, 1), (31, 3)):
+        (spent,) = budget.budget([span_of(starts, ends, 259200)], [], now, 90.0, 30, 2 * DAY, 0, good).checks
+        assert (spent.status, spent.value) == (CRITICAL, 0.0)
     bad = budget.budget([], ["record 7 does not verify"], now, 99.9, 30, 2 * DAY, 0, budget.Sample(29, 0)).checks[0]
     assert bad.status == UNKNOWN
     (few,) = budget.budget([], [], now, 99.9, 30, 2 * DAY, 0, budget.Sample(30, 0)).checks

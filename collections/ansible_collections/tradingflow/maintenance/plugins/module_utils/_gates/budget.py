@@ -164,10 +164,6 @@ def budget(
     reached = max(each.ends for each in kept)
     gaps: List[Tuple[float, float]] = without([(since, now - age)], merged((e.starts, e.ends) for e in kept))
     missing = sum(ends - starts for starts, ends in gaps)
-    if reached < now - age:
-        return sampled(f"Availability was last recorded {span(now - reached)} ago.")
-    if missing >= 1:
-        return sampled(f"Of the last {plural(days, 'day')}, {span(missing)} are in no availability record.")
     # Overlaps count twice, and what began before the period counts whole: never too good.
     down = math.fsum(each.down for each in kept)
     left = round(allowed - down, 1)
@@ -177,8 +173,12 @@ def budget(
         text += " Nothing is left."
     elif left < needed:
         text += f" This may take {span(needed)} of downtime."
-    bad_now = left <= 0 or left < needed
-    remedy = _WAIT if bad_now else ""
-    return gate(
-        Check(id, TITLE, CRITICAL if bad_now else OK, left, message=text, remedy=remedy, details=details, **kwargs)
-    )
+    if left <= 0 or left < needed:
+        # What was measured is enough for that, whatever was not.
+        return gate(Check(id, TITLE, CRITICAL, left, message=text, remedy=_WAIT, details=details, **kwargs))
+    # A look a day says nothing against what was measured, and does not fill its gaps.
+    if reached < now - age:
+        return nobody(f"Availability was last recorded {span(now - reached)} ago.")
+    if missing >= 1:
+        return nobody(f"Of the last {plural(days, 'day')}, {span(missing)} are in no availability record.")
+    return gate(Check(id, TITLE, OK, left, message=text, details=details, **kwargs))
