@@ -84,6 +84,7 @@ def plan(**values: Any) -> dict[str, Any]:
         "conffiles": "keep",
         "units": [],
         "units_missing": [],
+        "units_ran": values.get("units", []),
         "open": False,
         "reboot_mode": "never",
         "container": False,

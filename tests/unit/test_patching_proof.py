@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ def test_what_is_kept_survives_a_run_that_was_killed(tmp_path: Path) -> None:
     assert os.listdir(folder) == [state.NAME]
     # The next run finds its units halted, openssl done, and one more package.
     installed["openssl:amd64"] = {"version": "3.0.17-1", "state": "installed"}
-    later = plan(packages=[row(package="zlib1g")], units=["strategies.service", "more.service"], digest="x")
+    later = plan(
+        packages=[row(package="zlib1g")], units=["strategies.service", "more.service"], units_ran=[], digest="x"
+    )
     again = state.begun(state.read(folder), later, NOW, installed)
     assert (again["before"], again["identity"]) == (BEFORE, NOW["identity"])
     assert again["units"] == ["strategies.service", "more.service"]
@@ -278,3 +281,81 @@ def test_only_going_back_may_put_a_lower_version_in_place(tmp_path: Path) -> Non
         assert "--no-remove" in command
         assert "Dpkg::Options::=--force-confnew" in command
         assert "Dpkg::Options::=--force-confold" not in command
+
+
+def begun_by_another(monkeypatch: pytest.MonkeyPatch, folder: Path, **values: Any) -> dict[str, Any]:
+    """What a run says that Ansible sends once more after its connection broke."""
+    found = plan(open=True, **values)
+    monkeypatch.setattr(engine, "only_root", lambda: None)
+    monkeypatch.setattr(engine, "planned", lambda options, where: {**found, "refusals": []})
+    monkeypatch.setattr(commands, "place", lambda directory: nullcontext())
+    monkeypatch.setattr(halt, "UNITS", folder / "units")
+    options = {"state_directory": str(folder), "scratch_directory": str(folder), "expected_digest": "approved"}
+    return engine.run(options)
+
+
+def test_a_host_that_another_run_has_begun_is_refused_and_not_called_untouched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.write(str(tmp_path), kept())
+    (tmp_path / halt.FLAG).touch()
+    drop_in = tmp_path / "units/strategies.service.d" / halt.DROP_IN
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    for busy in (True, False):
+        with state.locked(str(tmp_path)) if busy else nullcontext(True) as ours:
+            assert ours
+            done = begun_by_another(monkeypatch, tmp_path)
+        assert (done["changed"], done["halted"]) == (None, ["strategies.service"])
+        assert [each["name"] for each in done["refusals"]] == ["digest", *(["lock"] if busy else [])]
+        said = statuses({**ended(), **done})
+        assert said["patching.isolated"] == "critical"
+
+
+def test_nobody_proves_a_host_that_is_being_patched(tmp_path: Path) -> None:
+    state.write(str(tmp_path), kept())
+    with state.locked(str(tmp_path)), pytest.raises(PatchingError, match="at work"):
+        proof.prove({"state_directory": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("said", "earlier", "expected"),
+    [
+        ("active", [], True),
+        ("activating", [], True),
+        ("reloading", [], True),
+        ("refreshing", [], True),
+        ("inactive", [], False),
+        ("failed", [], False),
+        # An earlier run halted it.
+        ("inactive", ["strategies.service"], True),
+    ],
+)
+def test_which_units_are_started_again(
+    said: str, earlier: list[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halt, "shown", lambda unit, name: said)
+    assert halt.ran(["strategies.service"], earlier) == (["strategies.service"] if expected else [])
+
+
+def test_a_unit_of_which_nothing_is_known_is_not_taken_for_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halt, "shown", lambda unit, name: "")
+    with pytest.raises(PatchingError, match="Whether strategies"):
+        halt.ran(["strategies.service"], [])
+
+
+def test_a_unit_that_is_halted_and_not_started_is_named() -> None:
+    units = ["strategies.service", "feed.service"]
+    assert "patching.units" not in statuses(ended(units=units, units_ran=units))
+    assert statuses(ended(units=units, units_ran=["feed.service"]))["patching.units"] == "warning"
+
+
+def test_a_systemctl_that_fails_is_no_empty_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text("#!/bin/sh\necho degraded\necho 'Failed to list units' >&2\nexit 1\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(commands.ENVIRONMENT, "PATH", str(tmp_path))
+    assert proof.systemd(["is-system-running"], fails=True) == "degraded\n"
+    with pytest.raises(PatchingError, match="Failed to list units"):
+        proof.units("active")

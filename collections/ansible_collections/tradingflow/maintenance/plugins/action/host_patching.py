@@ -66,4 +66,4 @@ class ActionModule(HostAreaAction):
             return Findings(*failure(error.message, error.remedy, started_at), extra=extra)
         summary = {**summary, "host": task_vars["inventory_hostname"]}
         extra = {"patching": summary, "patched": well(result), "reboot": result["reboot_due"]}
-        return Findings(checks, actions, changed=result["changed"], extra=extra)
+        return Findings(checks, actions, changed=result["changed"] is not False, extra=extra)

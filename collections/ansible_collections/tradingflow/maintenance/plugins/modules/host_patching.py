@@ -162,7 +162,7 @@ patching:
       description: SHA-256 of what was planned.
       type: str
     changed:
-      description: Whether anything may have been changed.
+      description: Whether anything may have been changed. Null when another run began and did not end.
       type: bool
     worst_status:
       description: The worst status of its checks.

@@ -35,8 +35,9 @@ def run(options: Dict[str, Any]) -> Dict[str, Any]:
 
     :raises MaintenanceError: nothing was touched
     """
-    begun = time.monotonic()
-    with commands.place(options["scratch_directory"]) as where:
+    begun, directory = time.monotonic(), options["state_directory"]
+    only_root()
+    with state.locked(directory) as ours, commands.place(options["scratch_directory"]) as where:
         found = planned(options, where)
         result: Dict[str, Any] = {**found, "changed": False, "problem": None, "services": None}
         result.update(before={}, after={}, unplanned=[], unfinished=[], halted=[], reboot_due=False)
@@ -47,16 +48,30 @@ def run(options: Dict[str, Any]) -> Dict[str, Any]:
             found["refusals"].append(
                 {"name": "digest", "message": text, "remedy": "Read the new plan and approve that one."}
             )
+        if not ours:
+            text = "Another patching of this host is at work, such as one whose connection broke."
+            found["refusals"].append(
+                {"name": "lock", "message": text, "remedy": "Wait for it to end, and run it again."}
+            )
+        if found["open"] or not ours:
+            # Also when we are refused the host is not untouched: somebody began, and it did not end.
+            kept = state.read(directory)
+            result.update(changed=None, halted=halt.halted(directory, kept["units"] if kept else []))
         if not found["refusals"] and found["wanted"]:
             applied(options, where, result)
     result["seconds"] = round(time.monotonic() - begun, 3)
     return result
 
 
-def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
-    """See plan."""
+def only_root() -> None:
+    """:raises PatchingError: we are somebody else"""
     if os.geteuid() != 0:
         raise PatchingError("Only root may ask apt and change packages.", "Set ansible_become, or run with -b.")
+
+
+def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
+    """See plan."""
+    only_root()
     began = time.time()
     services.check(options["restart"])
     halt.check(options["units"])
@@ -89,6 +104,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "conffiles": options["conffiles"],
         "units": options["units"],
         "units_missing": halt.missing(options["units"]),
+        "units_ran": halt.ran(options["units"], kept["ran"] if kept and kept["open"] else []),
         "open": bool(kept and kept["open"]),
         "reboot_mode": options["reboot"],
         "container": proof.container(),
@@ -123,7 +139,7 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
         # First this: should we be killed, the next run knows what is to be proven and resumed.
         state.write(directory, kept)
         result["halted"] = kept["units"]
-        result["changed"] = bool(kept["units"])
+        result["changed"] = True if kept["units"] else result["changed"]
         halt.halt(directory, kept["units"])
         host.forbid_restarts(ROOT)
         try:

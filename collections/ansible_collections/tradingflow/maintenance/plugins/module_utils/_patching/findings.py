@@ -49,7 +49,7 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
         text = f"{plural(len(result['packages']), 'package')} in {span(result['seconds'])}, as planned."
     details = {**_details(result), "before": result["before"], "after": result["after"]}
     done = "failed" if result["refusals"] or bad else "ok"
-    action = _action(done, result["changed"], text, started_at, details)
+    action = _action(done, result["changed"] is not False, text, started_at, details)
     return checks, [action], summary(result, worst(check.status for check in checks))
 
 
@@ -184,7 +184,7 @@ def _plan(plan: Dict[str, Any]) -> List[Check]:
         for each in plan["refusals"]
         for rest in [{"remedy": each["remedy"]}]
     ]
-    checks += [*precheck.checks(plan), *_conffiles(plan), *_half_done(plan), *_back(plan), _reboot(plan)]
+    checks += [*precheck.checks(plan), *_idle(plan), *_conffiles(plan), *_half_done(plan), *_back(plan), _reboot(plan)]
     return checks
 
 
@@ -217,6 +217,16 @@ def _conffiles(plan: Dict[str, Any]) -> List[Check]:
     details = {"files": changed[:_KEPT]}
     id, title = "patching.conffiles", "Configuration files changed locally"
     return [Check(id, title, OK, len(changed), message=text, details=details)]
+
+
+def _idle(plan: Dict[str, Any]) -> List[Check]:
+    """Units that are halted and that nobody starts."""
+    idle = [unit for unit in plan["units"] if unit not in plan["units_ran"]]
+    if not idle:
+        return []
+    text = f"Not running before, and not started afterwards: {', '.join(idle)}."
+    remedy = "Start them before the host is patched, or take them out of patching_units, if they are to run."
+    return [Check("patching.units", "Units to halt", WARNING, len(idle), message=text, remedy=remedy)]
 
 
 def _half_done(plan: Dict[str, Any]) -> List[Check]:

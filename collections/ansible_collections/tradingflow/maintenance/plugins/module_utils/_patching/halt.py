@@ -16,6 +16,9 @@ from . import commands
 FLAG = "patching-halted"
 DROP_IN = "90-tradingflow-patching.conf"
 UNITS = Path("/etc/systemd/system")
+#: ActiveState of a unit that is up or about to be, also by itself after it failed; and of one that is not.
+_UP = ("active", "activating", "reloading", "refreshing")
+_DOWN = ("inactive", "failed", "deactivating", "maintenance")
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|timer|socket|path|target)")
 #: Without these nobody reaches the host again, or asks systemd anything.
 _NEVER = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket", "dbus.service", "dbus.socket")
@@ -38,6 +41,22 @@ def check(units: List[str]) -> None:
 def missing(units: List[str]) -> List[str]:
     """Those that the host does not have."""
     return [unit for unit in units if shown(unit, "LoadState") != "loaded"]
+
+
+def ran(units: List[str], earlier: List[str]) -> List[str]:
+    """Those that run, and that are to run again once the host is proven.
+
+    :param earlier: those that ran before an earlier run halted them
+    :raises PatchingError: it cannot be said of one
+    """
+    found = []
+    for unit in units:
+        said = shown(unit, "ActiveState")
+        if said not in _UP and said not in _DOWN:
+            raise PatchingError(f"Whether {unit} runs is not known: systemd says {said!r}.", f"systemctl status {unit}")
+        if said in _UP or unit in earlier:
+            found.append(unit)
+    return found
 
 
 def shown(unit: str, name: str) -> str:

@@ -42,10 +42,11 @@ def identity(root: Path) -> Dict[str, str]:
     return {"boot_id": boot, "started": fields[19]}
 
 
-def systemd(arguments: List[str]) -> str:
-    """What systemctl prints, whatever its exit code says of it.
+def systemd(arguments: List[str], fails: bool = False) -> str:
+    """What systemctl prints.
 
-    :raises PatchingError: it cannot be run
+    :param fails: its exit code says no more than what it prints
+    :raises PatchingError: it cannot be run, or failed
     """
     try:
         done = subprocess.run(
@@ -54,12 +55,15 @@ def systemd(arguments: List[str]) -> str:
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=600,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PatchingError(f"systemctl cannot be run: {error}") from None
+    if done.returncode and not fails:
+        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        raise PatchingError(f"systemctl {arguments[0]} failed ({done.returncode}): {said}", "systemctl --failed")
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -104,10 +108,11 @@ def facts() -> Dict[str, Any]:
     """
     return {
         "identity": identity(Path("/")),
-        "system": systemd(["is-system-running"]).strip(),
+        "system": systemd(["is-system-running"], fails=True).strip(),
         "failed": units("failed"),
         "enabled": enabled(),
-        "active": units("active"),
+        # A unit that reads its configuration anew runs.
+        "active": units("active,reloading,refreshing"),
         "kernel": os.uname().release,
         "container": container(),
     }
@@ -117,10 +122,15 @@ def settled(kept: Dict[str, Any]) -> Dict[str, Any]:
     """How the host is, once what starts by itself has started; or after a while, as it is then."""
     end = time.monotonic() + WAIT
     while True:
-        now = facts()
-        over = now["system"] in (_UP, _DEGRADED) and not absent(kept, now)
-        if over or time.monotonic() > end:
-            return now
+        try:
+            now = facts()
+            over = now["system"] in (_UP, _DEGRADED) and not absent(kept, now)
+            if over or time.monotonic() > end:
+                return now
+        except PatchingError:
+            # systemd itself may not answer yet.
+            if time.monotonic() > end:
+                raise
         time.sleep(1)
 
 
@@ -160,6 +170,16 @@ def prove(options: Dict[str, Any]) -> Dict[str, Any]:
 
     :raises MaintenanceError: nothing can be said
     """
+    with state.locked(options["state_directory"]) as ours:
+        if not ours:
+            raise PatchingError(
+                "Another patching of this host is at work, such as one whose connection broke.",
+                "Wait for it to end, and run the playbook again.",
+            )
+        return _proven(options)
+
+
+def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
     began = time.time()
     kept = state.read(options["state_directory"])
     if kept is None or not kept["open"]:

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from ..checks import utc_now
 from ..errors import PatchingError
 
 NAME = "patching.json"
+LOCK = "patching.lock"
 _KEYS = {
     "version",
     "open",
@@ -48,6 +51,32 @@ def read(directory: str) -> Optional[Dict[str, Any]]:
     if not isinstance(state, dict) or state.get("version") != 1 or not state.keys() >= _KEYS:
         raise _unreadable(path, "it is not as this version writes it")
     return state
+
+
+@contextmanager
+def locked(directory: str) -> Iterator[bool]:
+    """Keeps others from patching or proving this host meanwhile; False when somebody else is at it.
+
+    A connection that breaks does not end the module, and Ansible sends it a second time.
+
+    :raises PatchingError: nobody can tell
+    """
+    try:
+        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(str(Path(directory) / LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PatchingError(
+            f"{directory} cannot be locked: {error}", "Look at its permissions, and whether the disk is full."
+        ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+        yield ours
+    finally:
+        os.close(handle)
 
 
 def _unreadable(path: Path, why: str) -> PatchingError:
@@ -95,7 +124,7 @@ def begun(
         "rows": rows,
         "before": before,
         "units": list(plan["units"]),
-        "ran": [unit for unit in plan["units"] if unit in before["active"]],
+        "ran": list(plan["units_ran"]),
         # Of a restart that is to come.
         "kernel": None,
         "identity": before["identity"],
