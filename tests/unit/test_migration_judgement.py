@@ -245,3 +245,29 @@ def test_what_ended_without_a_result_has_an_end_in_the_ledger() -> None:
     assert (ended["database"], ended["revisions"]) == (begun["database"], begun["revisions"])
     # That nothing was begun is known.
     assert findings.broken("No.", "LockedError", "unknown")["changed"] is False
+
+
+EARLIER: dict[str, Any] = {
+    "run_id": "r",
+    "actor": "ada",
+    "recorded_at": "t",
+    "state": "begun",
+    "from": ["a"],
+    "to": ["b"],
+    "revisions": [{"revision": "b", "digest": "x", "digest_of": "source"}],
+}
+
+
+def test_a_late_end_is_recorded_only_where_the_migration_was_to_go() -> None:
+    plan = {**RESULT, "pending": [], "holder": None, "current": ["b"]}
+    late = findings.late(plan, EARLIER, "ok")
+    assert late is not None
+    assert (late["state"], late["reached"], late["worst_status"]) == ("ended", ["b"], "warning")
+    assert late["done"] == [{"revision": "b"}]
+    # It was killed before anything was committed, and the release was taken back: nothing is pending, or done.
+    assert findings.late({**plan, "current": ["a"], "target": ["a"]}, EARLIER, "ok") is None
+    assert findings.late({**plan, "current": ["b", "c"]}, EARLIER, "ok") is None
+    assert findings.late({**plan, "current": []}, {**EARLIER, "to": None}, "ok") is None
+    assert findings.late({**plan, "current": ["c", "b"]}, {**EARLIER, "to": ["b", "c"]}, "ok") is not None
+    for name, value in (("pending", RESULT["pending"]), ("refusals", [{"name": "heads"}]), ("holder", "ada")):
+        assert findings.late({**plan, name: value}, EARLIER, "ok") is None

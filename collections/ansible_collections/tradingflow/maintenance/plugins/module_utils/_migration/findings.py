@@ -126,11 +126,14 @@ def late(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]], status: str) -
     """What the ledger gets of an earlier migration whose end nobody could record, once nothing is left to do of it.
 
     None when there is no such migration, or something is left: then the next one's record says how far it had come.
+    None too when the database is elsewhere than the migration was to go: then its revisions were not carried out.
 
     :param earlier: see _ledger/unended.py
     :param status: the worst of the plan's checks
     """
     if earlier is None or plan["pending"] or plan["refusals"] or plan["holder"]:
+        return None
+    if not plan["current"] or sorted(earlier.get("to") or []) != sorted(plan["current"]):
         return None
     content = {name: value for name, value in earlier.items() if name not in ("actor", "recorded_at")}
     return {
