@@ -22,6 +22,8 @@ from .table import Table
 
 SCHEMA = "tradingflow_data_update"
 RUNNING, DONE, UNDOING, UNDONE = "running", "done", "undoing", "undone"
+#: Why an update is undone, when it is no breach.
+ASKED = "asked for"
 
 _MAKE = f"""CREATE SCHEMA IF NOT EXISTS {SCHEMA};
 CREATE TABLE IF NOT EXISTS {SCHEMA}.updates (

@@ -11,10 +11,12 @@ from typing import Any, Dict, List, Optional, Tuple
 from .._work.stopped import status_of, stopped
 from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import human, plural, span
-from .book import UNDOING, UNDONE
-from .options import PURGE
+from .book import ASKED, DONE, UNDOING, UNDONE
+from .options import PURGE, RUN, UNDO
 
 TITLE = "Data update"
+#: How an update is in the database once an action has ended. Of a purge it says nothing.
+_ENDS = {RUN: (DONE, UNDONE), UNDO: (UNDONE,)}
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
 
@@ -104,27 +106,46 @@ def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, An
 def late(plan: Dict[str, Any], earlier: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
     """What the ledger gets of an earlier update whose end nobody could record, by the books in the database.
 
-    None when there is no such update, or something is left to do of it.
+    None when there is no such update, or the books do not say that it ended since it began.
 
     :param earlier: see _ledger/unended.py
     """
     update = plan.get("update")
-    if earlier is None or plan["wanted"] or plan["refusals"] or plan["holder"] or update is None:
+    if earlier is None or update is None or plan["refusals"] or plan["holder"]:
         return None
+    action = earlier.get("action")
+    if action != plan["action"] or update["state"] not in _ENDS.get(action, ()):
+        return None
+    # What began may have been killed before it touched the books: then they speak of an older one.
+    if update["digest"] != earlier.get("digest") or not _since(update["ended_at"], earlier["recorded_at"]):
+        return None
+    # An undo that somebody asked for is no problem; an update that undid itself is one.
+    problem = update["problem"] if action == RUN and update["problem"] != ASKED else None
     content = {name: value for name, value in earlier.items() if name not in ("actor", "recorded_at")}
     return {
         **content,
         "state": "ended",
-        # The books say that it ended well, and nothing of what was seen on the way.
-        "worst_status": WARNING,
+        # The books say how it ended, and nothing of what was seen on the way.
+        "worst_status": CRITICAL if problem else WARNING,
         "changed": update["rows"] > 0,
         "update": {name: update.get(name) for name in ("number", "state", "rows", "batches", "restored", "ended_at")},
         "verified": None,
-        "problem": update["problem"],
+        "problem": problem,
         "refused": [],
         "recovery_point": update["recovery_point"],
         "late": True,
     }
+
+
+def _since(ended_at: Optional[str], recorded_at: str) -> bool:
+    """Whether an update ended after a record was written.
+
+    :param ended_at: as PostgreSQL writes it in UTC, 2026-11-30 01:02:03.4+00
+    :param recorded_at: as the ledger does, 2026-11-30T01:02:03Z
+    """
+    if not ended_at or not ended_at.endswith("+00"):
+        return False
+    return f"{ended_at[:19].replace(' ', 'T')}Z" > recorded_at
 
 
 def found(earlier: Optional[Dict[str, Any]]) -> List[Check]:

@@ -17,7 +17,7 @@ from ..database import AGAIN
 from ..errors import DataUpdateError, MaintenanceError
 from ..words import plural
 from .batches import Statements, invariant, not_put_back, undo
-from .book import DONE, RUNNING, UNDOING, UNDONE, Book, images, result_of, state_of
+from .book import ASKED, DONE, RUNNING, UNDOING, UNDONE, Book, images, result_of, state_of
 from .options import RUN
 from .session import BY_KEY, Session, StatementError, gives_old, rechecks_tid
 from .table import Table
@@ -26,8 +26,6 @@ from .timeline import Timeline
 
 #: Classes that say that the data do not allow the change: then what was done is undone.
 _BREACHES = ("22", "23", "44", "P0")
-#: Why it is undone, when it is no breach.
-_ASKED = "asked for"
 
 
 class BreachError(DataUpdateError):
@@ -76,8 +74,8 @@ class Work:
             if result["update"] is not None and result["update"]["state"] != UNDONE:
                 self._number = result["update"]["number"]
             if result["going_back"]:
-                why = _ASKED if self._options["action"] != RUN else result["update"]["problem"]
-                if why != _ASKED:
+                why = ASKED if self._options["action"] != RUN else result["update"]["problem"]
+                if why != ASKED:
                     # An earlier run began to undo it: that this one ends it makes the change no success.
                     error = BreachError(why, "Correct the change or its data, and plan it anew.")
                     result["problem"] = {"phase": "undo", **described(error), "state": ""}
@@ -341,7 +339,7 @@ class Work:
         more = True
         while more:
             self._wait()
-            if why == _ASKED:
+            if why == ASKED:
                 self._within_window()
             self._progress.tick()
             more = bool(self._tried(self._undo_batch, BY_KEY))
