@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.tradingflow.maintenance.plugins.action import data_update
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._data_update.findings import late
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import BackupError, MaintenanceError
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.job import WorkError
+
+from tests.conftest import ROOT
 
 BEGAN, BEFORE, SINCE = "2026-11-29T23:59:58Z", "2026-11-29 23:50:00.5+00", "2026-11-30 00:00:03.4+00"
 DATABASE = {"name": "tf", "system_identifier": "7"}
@@ -88,3 +97,33 @@ def test_what_the_books_say_is_recorded(given: Any, began: Any, status: str, pro
 )
 def test_what_they_do_not_say_is_not_recorded(given: Any, began: Any) -> None:
     assert late(given, began) is None
+
+
+def collected(error: MaintenanceError, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a run hands on that ended in an error."""
+
+    def worked(*_arguments: Any) -> Any:
+        raise error
+
+    action = data_update.ActionModule.__new__(data_update.ActionModule)
+    action._task = SimpleNamespace(check_mode=False)
+    monkeypatch.setattr(action, "worked", worked)
+    monkeypatch.setattr(data_update, "prepared", lambda change: {})
+    return action.collect({"action": "run", "change": {"id": "c", "reason": "r"}}, {}).extra
+
+
+def test_a_run_that_said_why_it_ended_has_its_end_and_one_lost_sight_of_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = collected(WorkError("LockedError", "Another one is under way."), monkeypatch)
+    assert found["updated"] is False
+    tasks = yaml.safe_load((ROOT / "roles/data_update/tasks/apply.yml").read_text(encoding="utf-8"))
+    (task,) = [each for each in tasks if each["name"] == "Record in the ledger how it ended"]
+    variables = {"__data_update_plan": {"intent": earlier()}, "__data_update_done": found}
+    recorded = Templar(loader=DataLoader(), variables=variables).template(
+        trust_as_template(task["tradingflow.maintenance.evidence_record"]["content"])
+    )
+    # By these the next run finds the end, see _ledger/unended.py.
+    assert (recorded["database"], recorded["change"], recorded["state"]) == (DATABASE, "c", "ended")
+    assert (recorded["digest"], recorded["problem"]) == ("d", "Another one is under way.")
+    assert collected(BackupError("The data-update's process was killed."), monkeypatch) == {"updated": False}

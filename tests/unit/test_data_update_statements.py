@@ -229,9 +229,7 @@ def test_what_could_not_be_read_is_not_nothing() -> None:
 
 
 def test_a_run_that_gave_no_result_has_an_end_in_the_ledger() -> None:
-    options = {"action": "purge", "change": {"id": "c", "reason": "r"}, "storage": {"secret_key": "s"}}
-    found = broken_off(options, "The data-update's process was killed.", "BackupError")
-    assert (found["state"], found["worst_status"], found["changed"]) == ("ended", "critical", None)
-    assert found["problem"] == "The data-update's process was killed."
-    assert broken_off(options, "m", "DatabaseError")["worst_status"] == "unknown"
-    assert "storage" not in found
+    found = broken_off("The table is another.", "DataUpdateError")
+    assert (found["state"], found["worst_status"]) == ("ended", "critical")
+    assert (found["changed"], found["purged"], found["problem"]) == (None, None, "The table is another.")
+    assert broken_off("m", "DatabaseError")["worst_status"] == "unknown"

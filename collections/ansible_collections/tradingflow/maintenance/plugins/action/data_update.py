@@ -16,7 +16,7 @@ from ..module_utils._work.job import DATA_UPDATE
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError
 from ..plugin_utils.area import Findings
-from ..plugin_utils.job import JobAction
+from ..plugin_utils.job import JobAction, WorkError
 
 
 class ActionModule(JobAction):
@@ -44,9 +44,9 @@ class ActionModule(JobAction):
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)
             extra = {"updated": False}
-            if not self._task.check_mode:
-                # The ledger has a record that it began, which must not stay without its end.
-                extra["data_update"] = broken_off(args, error.message, kind)
+            if isinstance(error, WorkError) and not self._task.check_mode:
+                # The ledger has it that it began. What was lost sight of stays so: nobody knows how it ended.
+                extra["data_update"] = broken_off(error.message, kind)
             return Findings(*failure(error.message, error.remedy, kind, started_at), extra=extra)
         checks, actions, summary = findings(result, started_at)
         extra = {"data_update": summary, "updated": not result["problem"] and not result["refusals"]}

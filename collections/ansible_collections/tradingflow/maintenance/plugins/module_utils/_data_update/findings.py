@@ -89,16 +89,16 @@ def summary(result: Dict[str, Any], status: str) -> Dict[str, Any]:
     }
 
 
-def broken_off(options: Dict[str, Any], message: str, kind: str) -> Dict[str, Any]:
-    """What the ledger keeps of a data update that gave no result: whether it changed anything is not known."""
+def broken_off(message: str, kind: str) -> Dict[str, Any]:
+    """What the ledger keeps, beside what was set out to do, of a data update that ended without a result.
+
+    Whether it changed anything is not known.
+    """
     return {
         "state": "ended",
-        "action": options["action"],
-        "change": options["change"]["id"],
-        "reason": options["change"]["reason"],
-        "digest": options.get("expected_digest"),
         "worst_status": status_of(kind),
         "changed": None,
+        "purged": None,
         "problem": message,
     }
 
