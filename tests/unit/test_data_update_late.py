@@ -20,7 +20,7 @@ BEGAN, BEFORE, SINCE = "2026-11-29T23:59:58Z", "2026-11-29 23:50:00.5+00", "2026
 DATABASE = {"name": "tf", "system_identifier": "7"}
 
 
-def earlier(action: str = "run", **others: Any) -> dict[str, Any]:
+def earlier(action: str | None = "run", **others: Any) -> dict[str, Any]:
     content = {"state": "begun", "action": action, "change": "c", "database": DATABASE, "digest": "d", "purged": []}
     return {"run_id": "r", "actor": "ada", "recorded_at": BEGAN, **content, **others}
 
