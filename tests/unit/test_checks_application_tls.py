@@ -157,6 +157,7 @@ def test_certificate_that_is_not_accepted_says_why(
     assert because in certified.message
     assert certified.remedy
     assert_silent(found, f"certificate is not trusted: {because}".split(":")[0])
+    assert found["application.answers"].details["untrusted"] is True
     assert because in found["application.answers"].message
     assert version is None
 

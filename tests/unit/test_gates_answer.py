@@ -315,7 +315,40 @@ def test_what_dailies_found_comes_from_the_ledger(append: Append, pair: tuple[Pa
     ):
         append(hours, "run", {"playbook": "daily", "scope": {"partial": False}, **content})
     found = looked(pair, daily_age=None, availability_days=30)
-    assert list(found.answered.values()) == [True, False]
+    # What does not say leaves its day open, and a partial run is no look at all unless it found something down.
+    assert list(found.answered.values()) == [True, None, None, False]
+
+
+def test_a_partial_daily_does_not_make_a_good_day(append: Append, pair: tuple[Path, Path]) -> None:
+    for hours, partial, answered in (
+        (4 * 24, True, True),
+        (3 * 24, True, False),
+        (3 * 24, False, True),
+        (2 * 24, False, True),
+        (2 * 24, False, None),
+        (2 * 24, False, True),
+        (24, True, None),
+        (24, False, True),
+    ):
+        append(hours, "run", {"playbook": "daily", "scope": {"partial": partial}, "answered": answered})
+    found = looked(pair, daily_age=None, availability_days=30)
+    assert list(found.answered.values()) == [True, None, False]
+
+
+@pytest.mark.parametrize(
+    ("answered", "status"),
+    [
+        ([True] * 30, OK),
+        # A day without a daily, or of which it is not known, may be the worst one.
+        ([True] * 29, UNKNOWN),
+        ([True] * 30 + [None], UNKNOWN),
+        ([None] * 30, UNKNOWN),
+        ([False] * 9, CRITICAL),
+    ],
+)
+def test_a_day_of_which_nothing_is_known_is_not_a_good_one(answered: list[bool | None], status: str) -> None:
+    sample = budget.Sample.of(answered, 30)
+    assert budget.budget([], [], NOW.timestamp(), 90.0, 30, 2 * DAY, 0, sample).checks[0].status == status
 
 
 @pytest.mark.parametrize(
@@ -323,7 +356,10 @@ def test_what_dailies_found_comes_from_the_ledger(append: Append, pair: tuple[Pa
     [
         ({"application.answers:a": "ok", "database.answers": "ok"}, True),
         ({"application.answers:a": "warning", "application.answers:b": "ok", "database.answers": "ok"}, True),
-        ({"application.answers:a": "ok", "application.answers:b": "critical", "database.answers": "unknown"}, False),
+        ({"application.answers:a": "ok", "application.answers:b": "critical", "database.answers": "ok"}, None),
+        ({"application.answers:a": "critical", "application.answers:b": "critical", "database.answers": "ok"}, False),
+        ({"application.answers:a": "critical", "application.answers:b": "unknown", "database.answers": "ok"}, None),
+        ({"application.answers:a": "ok", "database.answers": "critical"}, False),
         ({"application.answers:a": "ok", "database.answers": "unknown"}, None),
         ({"application.answers:a": "ok", "database.size": "ok"}, None),
         ({"application.answers_late:a": "critical", "database.answers": "ok"}, None),
@@ -332,6 +368,11 @@ def test_what_dailies_found_comes_from_the_ledger(append: Append, pair: tuple[Pa
 )
 def test_whether_the_platform_answered_a_run(statuses: dict[str, str], wanted: bool | None) -> None:
     assert probe.answered({"checks": [check(id, status) for id, status in statuses.items()]}) is wanted
+
+
+def test_a_certificate_that_is_not_trusted_is_not_an_outage() -> None:
+    silent = {**check("application.answers:a", "critical"), "details": {"untrusted": True}}
+    assert probe.answered({"checks": [silent, check("database.answers", "ok")]}) is None
 
 
 @pytest.mark.parametrize(

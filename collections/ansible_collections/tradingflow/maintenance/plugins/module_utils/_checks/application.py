@@ -189,7 +189,11 @@ def answered(target: Replica, probing: Probing, thresholds: Dict[str, Any]) -> C
         + (f"; the last failure: {probing.problem}." if probing.problem else "."),
         remedy=NO_ANSWER,
         source=target.name,
-        details={"asked": probing.asked, "answered": len(probing.answers)},
+        details={
+            "asked": probing.asked,
+            "answered": len(probing.answers),
+            **({"untrusted": True} if probing.untrusted else {}),
+        },
     )
     if not probing.answers:
         check.status = CRITICAL

@@ -56,10 +56,19 @@ class Sample:
 
     :param looks: days on which a daily looked
     :param down: days on which one found something down
+    :param missing: days without a look, or on which it could not be told; they may be the worst ones
     """
 
     looks: int
     down: int
+    missing: int = 0
+
+    @classmethod
+    def of(cls, answered: Iterable[Optional[bool]], days: int) -> Sample:
+        """By what was found on each day that had a daily, None where that could not be told."""
+        found = list(answered)
+        looks = [each for each in found if each is not None]
+        return cls(len(looks), looks.count(False), max(days - len(looks), len(found) - len(looks)))
 
     def worse(self, objective: float) -> bool:
         """Whether the availability is proven to be worse: so many failures are too unlikely otherwise."""
@@ -67,7 +76,7 @@ class Sample:
 
     def better(self, objective: float) -> bool:
         """Whether the availability is proven to be better: so few failures are too unlikely otherwise."""
-        return self.looks > 0 and self._at_most(self.down, objective) < DOUBT
+        return self.looks > 0 and not self.missing and self._at_most(self.down, objective) < DOUBT
 
     def _at_most(self, down: int, objective: float) -> float:
         """How likely so many failures or fewer are when the objective is just met."""
@@ -137,7 +146,12 @@ def budget(
             return nobody(f"{why} No daily says whether application and database answered.")
         text = f"{why} On {sample.down} of {plural(sample.looks, 'day')} a daily found application or database down"
         left = round(allowed - days * 86400 * sample.down / sample.looks, 1)
-        details = {"looks": sample.looks, "down": sample.down, "allowed_s": round(allowed, 1)}
+        details = {
+            "looks": sample.looks,
+            "down": sample.down,
+            "missing": sample.missing,
+            "allowed_s": round(allowed, 1),
+        }
         if sample.worse(objective):
             text += f": {objective:g} % is missed."
             return gate(Check(id, TITLE, CRITICAL, left, message=text, remedy=_WAIT, details=details, **kwargs))
@@ -146,6 +160,8 @@ def budget(
         text += (
             f", which proves nothing yet: {looks_needed(objective):,} without a failure would prove {objective:g} %."
         )
+        if sample.missing:
+            text += f" Of {plural(sample.missing, 'day')} it is not known."
         return nobody(text)
 
     if bad:

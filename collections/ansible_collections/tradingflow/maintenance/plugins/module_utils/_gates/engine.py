@@ -163,7 +163,7 @@ def _budget(options: Dict[str, Any], back: past.Past, now: float) -> Gate:
         options["availability_days"],
         options["availability_age"],
         options["downtime"],
-        budget.Sample(len(back.answered), sum(not each for each in back.answered.values())),
+        budget.Sample.of(back.answered.values(), options["availability_days"]),
     )
 
 

@@ -40,7 +40,7 @@ class Past:
     :param problem: why nothing is known of the daily: message and remedy; None when it is known
     :param measured: availability, newest record first
     :param bad: why availability cannot be relied on
-    :param answered: by day, whether application and database answered all dailies of that day that looked at both
+    :param answered: by day with a daily, whether application and database answered; None when that was not told
     """
 
     places: Dict[Tuple[str, str], List[Dict[str, Any]]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Past:
     problem: Optional[Tuple[str, str]] = None
     measured: List[Measured] = field(default_factory=list)
     bad: List[str] = field(default_factory=list)
-    answered: Dict[str, bool] = field(default_factory=dict)
+    answered: Dict[str, Optional[bool]] = field(default_factory=dict)
 
     @property
     def checks(self) -> List[Dict[str, Any]]:
@@ -105,11 +105,8 @@ def look_back(
                 past.measured += [one] if one else []
             except BadMeasurement as error:
                 past.bad.append(str(error))
-            answered = content.get("answered") if record.predicate["kind"] == "run" else None
-            if isinstance(answered, bool) and content.get("playbook") == DAILY and at >= now - wanted[1] / 2:
-                # Who runs it again and again while something is down, has found that once.
-                day = f"{at:%Y-%m-%d}"
-                past.answered[day] = past.answered.get(day, True) and answered
+            if record.predicate["kind"] == "run" and content.get("playbook") == DAILY and at >= now - wanted[1] / 2:
+                _look(past.answered, f"{at:%Y-%m-%d}", content)
         if not found_daily and record.predicate["kind"] == "run" and content.get("playbook") == DAILY:
             runs.append(record)
             found_daily = (content.get("scope") or {}).get("partial") is False
@@ -121,6 +118,16 @@ def look_back(
     if daily_age is not None and past.problem is None:
         past.problem = _daily(past, storage, environment, runs, found_daily, now, daily_age)
     return past
+
+
+def _look(answered: Dict[str, Optional[bool]], day: str, content: Dict[str, Any]) -> None:
+    """Adds what a daily found. Who runs it again and again while something is down, has found that once."""
+    found = content.get("answered")
+    if found is False:
+        answered[day] = False
+    elif (content.get("scope") or {}).get("partial") is False and answered.get(day, True):
+        # A partial run may have left out just what was down; a whole one that could not tell leaves the day open.
+        answered[day] = True if found is True else None
 
 
 def _daily(

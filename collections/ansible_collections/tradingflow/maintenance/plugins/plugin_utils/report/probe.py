@@ -13,9 +13,17 @@ _PARTS = ("application.answers", "database.answers")
 
 
 def answered(report: dict[str, Any]) -> bool | None:
-    """Whether application and database answered; None when the run did not look at both, or could not tell."""
-    found = {part: [c["status"] for c in report["checks"] if c["id"].partition(":")[0] == part] for part in _PARTS}
-    statuses = [status for each in found.values() for status in each]
-    if CRITICAL in statuses:
+    """Whether application and database answered; None when the run did not look at both, or could not tell.
+
+    Of several replicas all must be silent for the application to be down, and all must answer for it to be known up. A
+    certificate that we do not trust is one for others to judge.
+    """
+    found = {part: [c for c in report["checks"] if c["id"].partition(":")[0] == part] for part in _PARTS}
+    if any(checks and all(map(_down, checks)) for checks in found.values()):
         return False
-    return None if UNKNOWN in statuses or not all(found.values()) else True
+    statuses = {check["status"] for checks in found.values() for check in checks}
+    return None if statuses & {CRITICAL, UNKNOWN} or not all(found.values()) else True
+
+
+def _down(check: dict[str, Any]) -> bool:
+    return check["status"] == CRITICAL and not (check.get("details") or {}).get("untrusted")
