@@ -252,8 +252,10 @@ def test_replacing_breaks_no_foreign_key(world: World) -> None:
 
 
 def test_rows_that_a_lost_commit_put_aside_are_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server has committed, and nobody heard of it: the old rows are all that there is of them."""
-    run_sql(world.database, "UPDATE accounts SET name = 'newer'")
+    """The server has committed, and nobody heard of it: the old rows are all that there is of them, if any."""
+    run_sql(world.database, "CREATE SCHEMA emptied; CREATE TABLE emptied.t AS SELECT 1 AS i")
+    world.back_up()
+    run_sql(world.database, "UPDATE accounts SET name = 'newer'; TRUNCATE emptied.t")
     everything = replace._all
 
     def lost(*arguments: Any) -> None:
@@ -261,11 +263,22 @@ def test_rows_that_a_lost_commit_put_aside_are_kept(world: World, monkeypatch: p
         raise DatabaseError("The connection was lost.", "Look at the network.")
 
     monkeypatch.setattr(replace, "_all", lost)
-    checks, result, _ = restored(world.options(mode="tables", tables=["public.accounts"], replace=True))
+    tables = ["public.accounts", "emptied.t"]
+    checks, result, _ = restored(world.options(mode="tables", tables=tables, replace=True))
     assert bad(checks) == {}
-    assert world.value("SELECT name FROM accounts WHERE id = 1") == "account 1"
-    (kept,) = [each["name"] for each in result["kept"]]
+    assert [world.value(query) for query in ("SELECT name FROM accounts WHERE id = 1", "SELECT i FROM emptied.t")] == [
+        "account 1",
+        1,
+    ]
+    emptied, kept = sorted(each["name"] for each in result["kept"])
     assert world.value(f"SELECT count(*) FROM {kept}.accounts WHERE name = 'newer'") == 10
+    assert world.value(f"SELECT json_agg(relname) FROM pg_class WHERE relnamespace = '{emptied}'::regnamespace") == [
+        "t"
+    ]
+    # Where only an emptied table was replaced, nothing else tells of it.
+    run_sql(world.database, "TRUNCATE emptied.t")
+    checks, result, _ = restored(world.options(mode="tables", tables=["emptied.t"], replace=True))
+    assert (bad(checks), len(result["kept"])) == ({}, 1)
 
 
 def test_replacing_other_columns_is_left_to_people(world: World) -> None:

@@ -146,6 +146,13 @@ def test_keys_between_owners_are_looked_at(world: World, owners: Owners) -> None
         "DELETE FROM alice.lines WHERE of = 3; ALTER TABLE bob.books DISABLE TRIGGER ALL;"
         "DELETE FROM bob.books WHERE id = 3",
     )
+    # What alice's function leaves in the session hides all foreign keys from who looks without saying where.
+    run_sql(
+        world.database,
+        "CREATE TABLE alice.pg_constraint (LIKE pg_catalog.pg_constraint); GRANT SELECT ON alice.pg_constraint TO"
+        " PUBLIC; GRANT USAGE ON SCHEMA alice TO PUBLIC; CREATE OR REPLACE FUNCTION alice.spring(way text) RETURNS"
+        " int LANGUAGE sql AS $$SELECT least(1, length(set_config('search_path', 'alice, pg_catalog', false)))$$",
+    )
     _, result, _ = restored(world.options(mode="tables", tables=["alice.lines"], replace=True))
     assert "1 rows of alice.lines would have no partner in bob.books" in result["problem"]["message"]
     assert world.value("SELECT count(*) FROM alice.lines") == 9

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.toc import (
     DATA,
     POST_DATA,
@@ -9,8 +14,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.
     Contents,
     Entry,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import owners
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import owners, trees, turns
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.trees import Trees
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import RestoreError
 
 
 def entry(number: int, kind: str, name: str, owner: str, *needs: int, definition: str = "") -> Entry:
@@ -74,3 +80,44 @@ def test_trees_of_a_dump() -> None:
     assert {name for _schema, name in Trees(contents, ["s.top"], []).names} == {"top", "new", "old", 'h"r'}
     assert {name for _schema, name in Trees(contents, ["s.typed"], []).names} == {"typed"}
     assert len(Trees(contents, [], ["s"]).names) == 6
+
+
+def test_a_row_that_was_moved_to_a_sibling_meanwhile_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other partition was empty when the restore was asked for."""
+    entries = [
+        entry(1, "TABLE", "top", "a"),
+        entry(2, "TABLE", "p1", "a"),
+        entry(3, "TABLE ATTACH", "p1", "a", 1, 2),
+    ]
+    filled: list[tuple[str, str]] = []
+    answers = {
+        trees._THERE: [(1, "s", "top"), (2, "s", "p1"), (3, "s", "p2")],
+        trees._TREES: [(2, 1), (3, 1)],
+        trees._FILLED: filled,
+    }
+    monkeypatch.setattr(server, "rows", lambda _connection, query, *_: answers[query])
+    found = Trees(Contents("d", "18", "18", True, entries), ["s.p1"], [])
+    found.check(None, [])
+    filled.append(("s", "p2"))
+    with pytest.raises(RestoreError, match=r"not s\.p2\..*Nothing was replaced"):
+        found.check(None, [])
+    found.check(None, ["siblings"])
+
+
+def test_nobody_sees_what_an_owner_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each look at the catalogue, and before an owner's next turn after it."""
+    ran: list[str] = []
+    monkeypatch.setattr(server, "run", lambda _connection, query: ran.append(query))
+    taken = turns.Turns("schema", "hands")
+    alice = frozenset({"alice"})
+    taken._ways[alice] = "function", "key"
+    connection: Any = SimpleNamespace(server_version=180000)
+    taken.take(connection, alice)
+    taken.take(connection, alice)
+    assert ran == [*turns._FRESH]
+    assert taken.nobody(connection) is connection
+    assert ran == [*turns._FRESH] * 2
+    taken.take(connection, alice)
+    assert ran == [*turns._FRESH] * 3
+    # Temporary tables would come first where they are not named.
+    assert "search_path = pg_catalog, pg_temp" in turns._FRESH[-1]

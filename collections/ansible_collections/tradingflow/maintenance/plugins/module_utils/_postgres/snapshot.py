@@ -32,7 +32,7 @@ _PORTABLE = (
 )
 
 SETTINGS = """SET SESSION statement_timeout = 0; SET SESSION idle_in_transaction_session_timeout = 0;
-SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog;
+SET SESSION lock_timeout = '60s'; SET SESSION row_security = off; SET SESSION search_path = pg_catalog, pg_temp;
 SET SESSION DateStyle = 'ISO, MDY'; SET SESSION IntervalStyle = 'postgres'; SET SESSION TimeZone = 'UTC';
 SET SESSION extra_float_digits = 1; SET SESSION bytea_output = 'hex';
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"""

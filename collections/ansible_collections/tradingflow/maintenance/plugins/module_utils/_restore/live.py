@@ -25,6 +25,8 @@ from .owners import Owners, Table, by_owners, tables_of
 #: What a schema's comment says of a destination: its copies of tables may go, old rows may not.
 COPIES = "tradingflow-maintenance: copies that are not finished, "
 OLD = "tradingflow-maintenance: old rows, not finished, "
+#: A table beside old ones that has a row as soon as the tables' own were replaced: old ones may have had none.
+REPLACED = "tradingflow-maintenance: replaced"
 _OWNERS = """
 SELECT n.nspname, c.relname, r.rolname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
@@ -169,6 +171,7 @@ class Live:
     def finished(connection: Any, names: Iterable[str]) -> None:
         """From now on schemas stay. What has to be remembered of them is by now: nothing finds them again."""
         for name in names:
+            server.run(connection, f"DROP TABLE IF EXISTS {quoted(name)}.{quoted(REPLACED)}")
             server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS NULL")
 
     def may_make(self, made: Dict[str, Any], schemas: List[str]) -> None:
@@ -291,7 +294,7 @@ def finished(target: Dict[str, Any], names: List[str]) -> None:
 
 
 def drop_without_rows(connection: Any, schema: str) -> bool:
-    """Removes a schema for old rows if there are none, and says whether it did.
+    """Removes a schema for old rows if none were put there, see REPLACED, and says whether it did.
 
     The tables are ours, and have nothing that calls anything. Whoever moves rows there may be about to commit: that is
     waited for, as a look without a lock would see none, and the removal would wait, and then remove them.

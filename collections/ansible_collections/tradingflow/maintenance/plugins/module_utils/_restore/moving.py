@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 from .._postgres.logins import allow, allow_schema, powerful
 from ..database import connected, quoted
 from ..errors import RestoreError
-from .live import COPIES, OLD, Live, Tables
+from .live import COPIES, OLD, REPLACED, Live, Tables
 from .owners import Table, tables_of
 from .turns import Turns
 
@@ -60,6 +60,9 @@ class Moving(Live):
         with self.superuser() as connection, connection.cursor() as cursor:
             for name in kept.values():
                 self._schema(connection, name, OLD)
+                cursor.execute(f"CREATE TABLE {quoted(name)}.{quoted(REPLACED)} (replaced boolean)")
+                if self.apart:
+                    cursor.execute(f"GRANT INSERT ON {quoted(name)}.{quoted(REPLACED)} TO {quoted(self._role)}")
             for schema, name in tables:
                 # Nothing is planned for it, as would be for CREATE TABLE AS.
                 new, old = f"{quoted(kept[schema])}.{quoted(name)}", f"{quoted(schema)}.{quoted(name)}"
@@ -129,6 +132,10 @@ class Moving(Live):
         if table is None or table.owners not in self._roles:
             raise RestoreError(f"A foreign key of {shown} was made meanwhile. Nothing was replaced.", "Run it again.")
         return self._turns.take(connection, table.owners)
+
+    def nobody(self, connection: Any) -> Any:
+        """The connection of hands for looks at the catalogue, as nobody's code left it."""
+        return self._turns.nobody(connection) if self.apart else connection
 
     def link(self, key: Key) -> str:
         """The table through which a foreign key's values are handed on from one owner to the other; empty for none."""

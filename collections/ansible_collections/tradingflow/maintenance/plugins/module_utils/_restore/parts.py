@@ -151,7 +151,7 @@ class Parts(Logical):
 
             def check(connection: Any) -> None:
                 check_tree(connection, leaves, holders)
-                trees.check(connection)
+                trees.check(connection, self.options["overrides"])
 
             with connected(target, pinned=True) as connection:
                 check(connection)

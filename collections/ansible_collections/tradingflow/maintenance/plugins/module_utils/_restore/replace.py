@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
-from .live import drop_without_rows
+from .live import REPLACED, drop_without_rows
 from .moving import ROWS_OF_KEY, Key, Moving
 
 Tables = List[Tuple[str, str]]
@@ -138,7 +138,7 @@ def replace(
     def check(connection: Any) -> None:
         _check_rows(live, connection, measurable, recorded, roots)
         # Again, as late as can be.
-        check_there(connection)
+        check_there(live.nobody(connection))
 
     ended: Optional[BaseException] = None
     try:
@@ -163,7 +163,7 @@ def replace(
 
 
 def _left(live: Moving, kept: Dict[str, str], error: BaseException) -> Dict[str, str]:
-    """Of the schemas for old rows those that have some: the last word of a commit may be all that was lost.
+    """Of the schemas for old rows those where it was committed: the last word of a commit may be all that was lost.
 
     :raises BaseException: that error, when nobody can tell; the next run does
     """
@@ -186,6 +186,9 @@ def _all(
         if not live.apart:
             server.be_quiet(connection)
         server.run(connection, "BEGIN")
+        for name in sorted(kept.values()):
+            # It is there when the rest is: by that a commit is told of which nobody heard.
+            server.run(connection, f"INSERT INTO {_name(name, REPLACED)} VALUES (true)")  # noqa: S608 quoted
         for each in tables:
             server.run(live.turn(connection, *each), f"LOCK TABLE {_name(*each)} IN ACCESS EXCLUSIVE MODE")
         for schema, name in tables:
@@ -238,7 +241,7 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
 
 def _check_keys(live: Moving, connection: Any, tables: Tables) -> None:
     broken = []
-    for key in [key for key in _keys(connection, tables) if key.enforced]:
+    for key in [key for key in _keys(live.nobody(connection), tables) if key.enforced]:
         count = _lonely(live, connection, key)
         if count:
             broken.append(f"{key.name}: {count} rows of {key.source} would have no partner in {key.goal}")

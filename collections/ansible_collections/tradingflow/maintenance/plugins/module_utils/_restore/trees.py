@@ -10,7 +10,7 @@ taken out would be missing.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Set, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
 
 from .._postgres import server
 from .._postgres.toc import Contents, Entry
@@ -64,10 +64,13 @@ class Trees:
             found += self._added(connection, over)
         return found + self._siblings(connection, over)
 
-    def check(self, connection: Any) -> None:
-        """Raises RestoreError when one was taken out meanwhile."""
+    def check(self, connection: Any, overrides: Sequence[str]) -> None:
+        """Raises RestoreError when one was taken out meanwhile, or others may hold rows that were moved there.
+
+        :param overrides: what the operator insists on
+        """
         for refusal in self.refusals(connection, planning=False):
-            if not refusal.word:
+            if refusal.word not in overrides:
                 raise RestoreError(f"{refusal.message} Nothing was replaced.", refusal.remedy)
 
     def _taken_out(self, there: Set[Name], over: Dict[Name, Set[Name]]) -> List[Refusal]:

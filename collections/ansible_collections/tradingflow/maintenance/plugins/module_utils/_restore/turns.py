@@ -70,10 +70,16 @@ class Turns:
     def take(self, connection: Any, owners: Owners) -> Any:
         """What behaves like the connection, as somebody else; until the next turn."""
         if self._last != owners:
-            for statement in _FRESH:
-                server.run(connection, statement)
+            self.nobody(connection)
             self._last = owners
         return _As(connection, *self._ways[owners])
+
+    def nobody(self, connection: Any) -> Any:
+        """The connection itself, for looks at the catalogue: nothing that an owner's code left says what is seen."""
+        for statement in _FRESH:
+            server.run(connection, statement)
+        self._last = None
+        return connection
 
 
 class _As:
