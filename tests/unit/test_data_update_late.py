@@ -21,7 +21,14 @@ DATABASE = {"name": "tf", "system_identifier": "7"}
 
 
 def earlier(action: str | None = "run", **others: Any) -> dict[str, Any]:
-    content = {"state": "begun", "action": action, "change": "c", "database": DATABASE, "digest": "d", "purged": []}
+    content: dict[str, Any] = {
+        "state": "begun",
+        "action": action,
+        "change": "c",
+        "database": DATABASE,
+        "digest": "d",
+        "purged": [],
+    }
     return {"run_id": "r", "actor": "ada", "recorded_at": BEGAN, **content, **others}
 
 

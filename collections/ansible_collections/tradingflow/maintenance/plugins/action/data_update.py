@@ -38,8 +38,9 @@ class ActionModule(JobAction):
                 same = {"database": plan["database"], "change": plan["change"]}
                 earlier = unended(args, "data_update", same, str((args.get("run") or {}).get("run_id", "")))
                 checks, actions = planned(plan, started_at)
-                extra = {"plan": plan, "intent": intent(plan), "late": late(plan, earlier)}
-                return Findings([*checks, *found(earlier)], actions, extra=extra)
+                extra = {"plan": plan, "intent": intent(plan), "late": late(plan, earlier.sure)}
+                checks += [*found(earlier.began), *earlier.checks(self.area, args["environment_name"])]
+                return Findings(checks, actions, extra=extra)
             result = self.worked(options, task_vars)
         except MaintenanceError as error:
             kind = getattr(error, "kind", type(error).__name__)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..module_utils._ledger.unended import unended
+from ..module_utils._ledger.unended import Unended, unended
 from ..module_utils._migration import required, review
 from ..module_utils._migration.findings import broken, failure, findings, intent, late, planned
 from ..module_utils._migration.options import SPEC
@@ -85,7 +85,9 @@ class ActionModule(JobAction):
                 plan = self.planned(options, task_vars)["plan"]
                 self._review = [*self.reviewed(plan, args), *required.judged(plan, args)]
                 earlier = unended(args, "migration", {"database": plan["database"]}, run_id)
-                checks, actions = planned(plan, earlier, started_at)
+                checks, actions = planned(plan, earlier.began, started_at)
+                status = worst(check.status for check in checks)
+                checks += earlier.checks(self.area, args["environment_name"])
                 return Findings(
                     checks,
                     actions,
@@ -96,7 +98,7 @@ class ActionModule(JobAction):
                             **{name: args[name] for name in ("accepted", "reason")},
                             "overridden": plan["overridden"],
                         },
-                        "late": late(plan, earlier, worst(check.status for check in checks)),
+                        "late": late(plan, earlier.sure, status),
                     },
                 )
             required.must_be_planned(args)
@@ -109,11 +111,11 @@ class ActionModule(JobAction):
                 # The ledger has it that it began. What was lost sight of stays so: nobody knows how it ended.
                 ended["migration"] = broken(error.message, kind, worst(check.status for check in checks))
             return Findings(checks, actions, extra=ended)
-        earlier = None
+        earlier = Unended(None, None)
         # The plan has read the same; a store that is gone since must not hide what was done.
         with suppress(MaintenanceError):
             earlier = unended(args, "migration", {"database": result["database"]}, run_id)
-        checks, actions, summary = findings(result, earlier, started_at)
-        checks += required.within(result, args)
+        checks, actions, summary = findings(result, earlier.began, started_at)
+        checks += [*earlier.checks(self.area, args["environment_name"]), *required.within(result, args)]
         extra = {"migration": summary, "migrated": not result["problem"] and not result["refusals"]}
         return Findings(checks, actions, changed=result["changed"], extra=extra)
