@@ -155,11 +155,26 @@ def test_functions_that_may_write_are_told_from_those_that_do_not(project: Proje
         CREATE FUNCTION mixed(int) RETURNS int STABLE LANGUAGE sql AS 'SELECT 1';
         CREATE FUNCTION mixed(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
         CREATE FUNCTION "Calm"() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
-        CREATE OPERATOR @! (FUNCTION = mixed, RIGHTARG = text)""")
+        CREATE FUNCTION part(record) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+        CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+        CREATE VIEW seen AS SELECT 1 AS x; CREATE DOMAIN positive AS int; CREATE TYPE mood AS ENUM ('good');
+        CREATE FUNCTION cast_it(mood) RETURNS point LANGUAGE sql AS 'SELECT NULL::point';
+        CREATE CAST (mood AS point) WITH FUNCTION cast_it(mood);
+        CREATE OPERATOR @! (FUNCTION = mixed, RIGHTARG = text);
+        CREATE OPERATOR @? (FUNCTION = quiet, RIGHTARG = int)""")
     with opened(project.options()["database"], project.options(), lambda: None) as session:
-        texts = ['SELECT loud(), QUIET(1), mixed(1), "Calm"(), count(*)', "SELECT nextval('s'), nobody()"]
+        texts = [
+            'SELECT loud(), QUIET(1), mixed(1), "Calm"(), count(*), total(1)',
+            "SELECT nextval('s'), nobody(), t.part",
+        ]
         found = Facts(session).result(texts, at_least=0.0)
-    assert (found["quiet_functions"], found["loud_operators"]) == (["Calm", "count", "quiet"], ["@!"])
+    # A function that says it only reads may call another that writes.
+    assert (found["quiet_functions"], found["loud_operators"]) == (["count"], ["@!", "@?"])
+    assert "seen" in found["views"]
+    assert found["loud_fields"] == ["part"]
+    types = set(found["quiet_types"])
+    assert {"bool", "date", "int4", "jsonb", "numeric", "text", "timestamptz", "uuid", "varchar"} <= types
+    assert types.isdisjoint({"point", "positive", "mood"})
 
 
 def test_what_cannot_be_built_is_unknown(project: Project) -> None:

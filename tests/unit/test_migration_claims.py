@@ -140,10 +140,13 @@ def test_rows_that_a_second_run_would_change_again(before: str, inside: str, aft
 
 #: As a server would give them.
 READ = {
-    "tables": [{"schema": "public", "name": "t", "bytes": 1, "writes_per_second": 0.0}],
+    "tables": [{"schema": "public", "name": name, "bytes": 1, "writes_per_second": 0.0} for name in ("t", "shared")],
     "longest_transaction_seconds": 0.0,
+    "views": ["a_view", "shared"],
     "quiet_functions": ["count", "lower", "now"],
+    "quiet_types": ["date", "int4", "text"],
     "loud_operators": ["@!"],
+    "loud_fields": ["f"],
 }
 
 
@@ -164,6 +167,21 @@ READ = {
         ("VALUES (f())", "refuse"),
         ("WITH c AS (SELECT f()) SELECT * FROM c", "refuse"),
         ("SELECT count(*), now() INTO u FROM t", "refuse"),
+        ("SELECT app.lower('X')", "refuse"),
+        # One schema has a table of that name, another a view.
+        ("SELECT count(*) FROM shared", "refuse"),
+        ("SELECT count(*) FROM public.shared", "only in a window"),
+        ("WITH a_view AS (SELECT * FROM a_view) SELECT count(*) FROM a_view", "refuse"),
+        ("SELECT a::positive FROM t", "refuse"),
+        ("SELECT a::app.text FROM t", "refuse"),
+        ("SELECT positive 'x'", "refuse"),
+        ("SELECT a::text, b::int, date '2026-01-01', c::text[] FROM t", "only in a window"),
+        ("SELECT a @! ANY (SELECT a FROM t) FROM t", "refuse"),
+        ("SELECT a FROM t WHERE a IN (SELECT a FROM t)", "only in a window"),
+        ("SELECT a FROM t ORDER BY a USING @!", "refuse"),
+        ("SELECT t.f FROM t", "refuse"),
+        ("SELECT (t).f FROM t", "refuse"),
+        ("SELECT t.a FROM t", "only in a window"),
         ("SELECT count(*), lower(pg_catalog.lower('X')) FROM t WHERE a + 1 > 1", "only in a window"),
         ("WITH c AS (SELECT a FROM public.t) SELECT count(*) FROM c", "only in a window"),
         ("SELECT relname FROM pg_catalog.pg_class", "only in a window"),

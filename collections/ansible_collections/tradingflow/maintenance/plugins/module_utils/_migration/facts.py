@@ -24,12 +24,25 @@ WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND n.nspname !~ '^pg_' AND n.nspna
 _LONGEST = """SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float,
   bool_or(state IS NULL AND backend_type IS NULL) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
-#: Functions of a name that none of them may change something by: the server holds those to reading that are not
-#: volatile. Of a given set of names, as there are thousands.
+#: Functions of a name that none of them may change something by. What others declare is only a claim: a stable function
+#: may call a volatile one, and every aggregate counts as immutable. Of a given set of names, as there are thousands.
 _QUIET = """SELECT proname::text FROM pg_proc WHERE proname = ANY(%s)
-GROUP BY proname HAVING bool_and(provolatile <> 'v') ORDER BY 1"""
+GROUP BY proname HAVING bool_and(provolatile <> 'v' AND pronamespace = 'pg_catalog'::regnamespace) ORDER BY 1"""
 _LOUD = """SELECT DISTINCT o.oprname::text FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode
-WHERE p.provolatile = 'v' ORDER BY 1"""
+WHERE p.provolatile = 'v' OR p.pronamespace <> 'pg_catalog'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend d
+  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e') ORDER BY 1"""
+#: Names that a view has somewhere; which of several a name means is the search path's matter.
+_VIEWS = """SELECT DISTINCT relname::text FROM pg_class WHERE relkind IN ('v', 'f')
+AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema'))
+ORDER BY 1"""
+#: Types whose values are made by the server's own code: no domains with their checks, and nobody else's casts.
+_TYPES = """SELECT typname::text FROM pg_type t WHERE typnamespace = 'pg_catalog'::regnamespace
+AND typtype IN ('b', 'r', 'm') AND typcategory <> 'A' AND NOT EXISTS (
+  SELECT FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc
+  WHERE c.casttarget = t.oid AND p.pronamespace <> 'pg_catalog'::regnamespace) ORDER BY 1"""
+#: Functions that "t.f" may call as if it were a column.
+_FIELDS = """SELECT DISTINCT proname::text FROM pg_proc p JOIN pg_type t ON t.oid = p.proargtypes[0]
+WHERE proname = ANY(%s) AND t.typtype IN ('c', 'd', 'p') AND p.pronamespace <> 'pg_catalog'::regnamespace ORDER BY 1"""
 #: Anything that may be a name; one that is missed is not known, and so not harmless.
 _NAME = re.compile(r"\w[\w$]*")
 
@@ -43,8 +56,8 @@ class Facts:
         self._first = {(row[0], row[1]): int(row[3]) for row in session.rows(_TABLES)}
 
     def result(self, texts: Iterable[str] = (), at_least: float = 1.0) -> Dict[str, Any]:
-        """tables (schema, name, bytes, writes_per_second), longest_transaction_seconds (None when hidden),
-        quiet_functions and loud_operators.
+        """tables (schema, name, bytes, writes_per_second), longest_transaction_seconds (None when hidden), views,
+        quiet_functions, quiet_types, loud_operators and loud_fields.
 
         :param texts: SQL whose functions are looked at
         :param at_least: seconds between the looks; statistics come with a delay of one
@@ -58,10 +71,13 @@ class Facts:
             if size is not None:
                 tables.append({"schema": schema, "name": name, "bytes": int(size), "writes_per_second": rate})
         longest, hidden = self._session.rows(_LONGEST)[0]
-        names = {name for text in texts for found in _NAME.findall(text) for name in (found, found.lower())}
+        names = sorted({name for text in texts for found in _NAME.findall(text) for name in (found, found.lower())})
         return {
-            "quiet_functions": [row[0] for row in self._session.rows(_QUIET, (sorted(names),))],
+            "views": [row[0] for row in self._session.rows(_VIEWS)],
+            "quiet_functions": [row[0] for row in self._session.rows(_QUIET, (names,))],
+            "quiet_types": [row[0] for row in self._session.rows(_TYPES)],
             "loud_operators": [row[0] for row in self._session.rows(_LOUD)],
+            "loud_fields": [row[0] for row in self._session.rows(_FIELDS, (names,))],
             "tables": tables,
             "longest_transaction_seconds": None if hidden else float(longest or 0.0),
         }

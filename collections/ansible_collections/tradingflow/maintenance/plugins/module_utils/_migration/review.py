@@ -31,8 +31,8 @@ def sheet(
     """The rows of all revisions, and those whose SQL is not known beforehand.
 
     :param pending: see engine.plan
-    :param facts: tables (schema, name, bytes, writes_per_second), longest_transaction_seconds, quiet_functions and
-        loud_operators, see facts.py
+    :param facts: tables (schema, name, bytes, writes_per_second), longest_transaction_seconds, and what
+        reading.py wants, see facts.py
     :param limits: small_bytes, large_bytes, busy_writes, long_transaction
     :returns: rows (revision, rule, verdict, statement, tables, message, instead), unseen, and captured: those
         of which is known only what they run on an empty database
