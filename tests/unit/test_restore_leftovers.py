@@ -201,6 +201,60 @@ def test_a_recovery_cleans_up_after_a_dead_logical_restore(
     assert leftovers.before_recovery(options, job, state, alive=True) == ""
 
 
+def test_after_a_recovery_each_database_that_cannot_be_cleaned_is_named(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever restore was under way at the target: nothing here says into which."""
+
+    def clean(database: dict[str, Any], _place: str) -> Any:
+        raise DatabaseError(f"{database['name']} is closed.", "Open it.")
+
+    monkeypatch.setattr(leftovers, "clean", clean)
+    monkeypatch.setattr(leftovers, "ours", lambda *_: [])
+    monkeypatch.setattr(server, "alone", lambda *_: nullcontext())
+    monkeypatch.setattr(server, "rows", lambda *_: [("here",), ("there",)])
+    state = State(tmp_path / "state.json")
+    state.begin(id="x", mode="point_in_time", target="here")
+    job: Any = SimpleNamespace(place="place", kept=[], checks=[], found=[])
+    leftovers.after_recovery({"database": {"name": "here"}}, job, state)
+    (check,) = job.checks
+    assert (check.status, done) == ("warning", [])
+    assert "here (here is closed.), there (there is closed.)" in check.message
+
+
+def test_what_went_with_the_old_cluster_is_not_listed_as_kept(
+    tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "data_before_1"
+    old.mkdir()
+    state = dead(tmp_path)
+    for kind, name in (
+        ("schema", f"there: {OLD}"),
+        ("schema", "here: s_before_1"),
+        ("schema", "dropped: s_before_2"),
+        ("database", "here_before_2"),
+        ("directory", str(old)),
+    ):
+        state.keep(kind, name, "p", "then")
+    state.begin(id="x", mode="point_in_time", target="here", cluster={"kept": str(old)})
+    directory = {"kind": "directory", "name": str(old)}
+    job: Any = SimpleNamespace(kept=[{"kind": "schema", "name": OLD}, directory], found=[])
+
+    def rows(connection: Any, _query: str, names: Any = ()) -> list[tuple[str]]:
+        return [("s_before_1",)] if names == ("s_before_1",) else [] if names else [("here",), ("there",)]
+
+    monkeypatch.setattr(server, "rows", rows)
+    options: dict[str, Any] = {"database": {"name": "here"}, "cluster": {"elsewhere": True}}
+    leftovers.gone_aside(options, job, state)
+    assert (len(state.kept), job.found) == (5, [])
+    options["cluster"]["elsewhere"] = False
+    leftovers.gone_aside(options, job, state)
+    assert [each["name"] for each in State(tmp_path / "state.json").kept] == ["here: s_before_1", str(old)]
+    assert job.kept == [directory]
+    (text,) = job.found
+    assert f"in the old one, in {old}: schema there: {OLD}, schema dropped: s_before_2, database here_before_2." in text
+
+
 @pytest.mark.parametrize(("alive", "elsewhere"), [(False, False), (True, True)])
 def test_what_a_recovery_cannot_clean_is_named(tmp_path: Path, done: list[str], alive: bool, elsewhere: bool) -> None:
     job: Any = SimpleNamespace(place="local-0123456789ab", kept=[], checks=[])
@@ -226,3 +280,14 @@ def test_giving_up_shows_what_could_not_be_removed(
     assert "tradingflow_restoring_x_t" in left.message
     assert f"the old ones are in {OLD}" in action["message"]
     assert done
+    # The tables had been replaced, and nothing put the old rows back.
+    (check,) = [check for check in checks if check.id == "restore.abandoned"]
+    assert check.status == "warning"
+    assert "in place again" not in check.message + action["message"]
+    assert OLD in check.remedy
+    result["kept"] = []
+    (check, *_), _ = findings.abandoned(result, {}, "2026-11-24T18:30:59Z", planned=False)
+    assert (check.status, check.remedy) == ("ok", "")
+    result["unfinished"] = {**state.run, "mode": "whole"}
+    (check, *_), _ = findings.abandoned(result, {}, "2026-11-24T18:30:59Z", planned=False)
+    assert "what was there before is in place again" in check.message

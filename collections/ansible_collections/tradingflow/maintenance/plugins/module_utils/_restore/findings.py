@@ -296,14 +296,20 @@ def abandoned(result: Dict[str, Any], options: Dict[str, Any], started_at: str, 
     if refusals:
         text = refusals[0]["message"]
     elif not planned:
-        text = f"The restore {run.get('id')} was abandoned: what was there before is in place again."
+        text = f"The restore {run.get('id')} was abandoned"
+        text += "." if run.get("mode") == "tables" else ": what was there before is in place again."
         facts = result["server"]
         text += f" The server is a primary on timeline {facts['timeline']}." if facts else ""
         text += f" {result['left']}" if result.get("left") else ""
     checks = _refused({"refusals": refusals, "overridden": []})
     if not refusals:
         title = "Would be abandoned" if planned else "Restore abandoned"
-        checks.append(Check("restore.abandoned", title, OK, run.get("id"), message=text))
+        stays = [each["name"] for each in result.get("kept") or [] if each["kind"] == "schema"]
+        status = WARNING if stays and run.get("mode") == "tables" else OK
+        remedy = "The tables have the rows of the recovery point. To go back, put the old ones in place by hand, in one"
+        remedy += f" transaction (DELETE FROM, INSERT INTO ... SELECT * FROM): they are in {', '.join(stays)}."
+        remedy = remedy if status == WARNING else ""
+        checks.append(Check("restore.abandoned", title, status, run.get("id"), message=text, remedy=remedy))
         checks += _kept({"kept": result.get("kept") or []})
         checks += [Check(**check) for check in result.get("checks") or []]
     done = "failed" if refusals else "planned" if planned else "ok"

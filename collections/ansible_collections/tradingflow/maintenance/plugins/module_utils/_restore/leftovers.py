@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .._postgres import server
 from .._postgres.logins import drop_roles, ours
@@ -24,7 +25,7 @@ def remove(
     place: str,
     state: State,
     kept: List[Dict[str, str]],
-    also: Iterable[str] = (),
+    also: Sequence[str] = (),
 ) -> Tuple[str, Optional[Check]]:
     """Cleans the server, and both the database that is restored into and that of the run that did not end.
 
@@ -33,7 +34,7 @@ def remove(
     :param target: name of the database that is restored into
     :param place: see scratch.destination
     :param kept: to which schemas with old rows are added
-    :param also: more databases to clean
+    :param also: more databases to clean, where whatever run may have left something
     :returns: what was found, in words, empty for nothing; and a warning of what could not be removed
     """
     before, begin = dict(state.run), server.prefix(place)
@@ -62,7 +63,7 @@ def remove(
                 finished(where, found)
         except DatabaseError as error:
             # Damaged, or closed. Only single tables leave anything there.
-            if before.get("mode") == "tables" and name == before.get("target"):
+            if name in also or (before.get("mode") == "tables" and name == before.get("target")):
                 unseen.append(f"{name} ({error.message})")
         with suppress(DatabaseError), connected(where, statement_timeout=0, pinned=True) as connection:
             server.run(connection, "SET default_transaction_read_only = off")
@@ -123,6 +124,42 @@ def after_recovery(options: Dict[str, Any], job: Any, state: State) -> None:
     if text:
         job.found.append(f"A restore was under way at the target.{text}")
     _note(job, warning)
+
+
+def gone_aside(options: Dict[str, Any], job: Any, state: State) -> None:
+    """Forgets what an earlier restore kept in the server and the recovered cluster does not have, and says where it is.
+
+    At the very end: until then the old cluster may come back.
+    """
+    directory = str((state.run.get("cluster") or {}).get("kept") or "")
+    if (options.get("cluster") or {}).get("elsewhere") or not os.path.isdir(directory):
+        return
+    gone: List[str] = []
+    with suppress(DatabaseError), server.elsewhere(options["database"]) as connection:
+        names = {row[0] for row in server.rows(connection, "SELECT datname FROM pg_database")}
+        for each in list(state.kept):
+            database, colon, schema = each["name"].rpartition(": ")
+            if each["kind"] == "schema" and colon:
+                there = database in names and _has(server.named(options["database"], database), schema)
+            else:
+                there = each["kind"] != "database" or each["name"] in names
+            if not there:
+                state.forget(each["name"])
+                gone.append(f"{each['kind']} {each['name']}")
+                short = {"kind": each["kind"], "name": schema}
+                job.kept[:] = [kept for kept in job.kept if kept not in (short, {**short, "name": each["name"]})]
+    if gone:
+        text = f"What an earlier restore kept is not in the recovered cluster, but in the old one, in {directory}:"
+        job.found.append(f"{text} {', '.join(gone)}.")
+
+
+def _has(database: Dict[str, Any], schema: str) -> bool:
+    """Whether a database has a schema; one that does not say may have it."""
+    try:
+        with connected(database, pinned=True) as connection:
+            return bool(server.rows(connection, "SELECT FROM pg_namespace WHERE nspname = %s", (schema,)))
+    except DatabaseError:
+        return True
 
 
 def _note(job: Any, warning: Optional[Check]) -> None:

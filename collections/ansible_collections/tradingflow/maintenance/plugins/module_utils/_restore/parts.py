@@ -20,7 +20,7 @@ from . import archive, directories, guards, needs
 from .live import L, Live
 from .logical import Logical
 from .moving import Moving
-from .replace import check_tree, dependents, replace
+from .replace import check_tree, dependents, late, replace
 from .state import State
 from .trees import Trees
 
@@ -103,7 +103,7 @@ class Parts(Logical):
             if self.options["replace"]:
                 trees = self._trees()
                 found += [*trees.refusals(connection, planning=planning), *needs.published(connection, trees.names)]
-                found += needs.acting(connection, trees.names)
+                found += [*needs.acting(connection, trees.names), *late(connection, sorted(trees.names))]
         found += needs.logins(self.options["database"], self.target, self.temporary, self.toc, live=True)
         found += self.literals(job)
         if always:

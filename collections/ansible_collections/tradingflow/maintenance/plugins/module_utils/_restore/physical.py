@@ -310,6 +310,7 @@ class PointInTime:
         if files:
             self.files.swap(job, state)
         begin(self, job, state)
+        leftovers.gone_aside(self.options, job, state)
 
     def _beside(self, job: Any, state: State) -> None:
         self._new = self.half or directories.beside(self.cluster.directory, job.run_id)

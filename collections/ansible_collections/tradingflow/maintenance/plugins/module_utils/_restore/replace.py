@@ -11,8 +11,12 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
 from ..errors import DatabaseError, RestoreError
+from ..refusal import Refusal
+from ..words import printable
+from . import guards
 from .live import REPLACED, drop_without_rows
 from .moving import ROWS_OF_KEY, Key, Moving
+from .owners import tables_of
 
 Tables = List[Tuple[str, str]]
 
@@ -48,6 +52,12 @@ SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oi
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND (n.nspname, c.relname) IN %s ORDER BY 2, 1"""
 
+# What may wait for the commit, here too; whoever's code runs may say that it does (SET CONSTRAINTS).
+_LATE = """
+SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.tgdeferrable AND t.tgenabled IN ('A', 'R') AND (n.nspname, c.relname) IN %s ORDER BY 2, 1"""
+
 # Tables below some, at any depth, that are not among them: as soon as they may have rows. A size calls no function of
 # a table, and it is there before a transaction that adds rows has ended.
 _BESIDES = """
@@ -80,6 +90,25 @@ def dependents(database: Dict[str, Any], tables: Tables) -> List[str]:
             found.append(f"materialized view {name}, to be refreshed" if stored else f"view {name}")
         always = server.rows(connection, _TRIGGERS, (tuple(tables),))
         return found + [f"trigger {name} of {table}, which fires here, too (ENABLE ALWAYS)" for name, table in always]
+
+
+def late(connection: Any, tables: Tables) -> List[Refusal]:
+    """Triggers that may run at the commit, which nobody comes before, while code of several owners has run."""
+    found = server.rows(connection, _LATE, (tuple(tables),)) if tables else []
+    if not found:
+        return []
+    named = {shown for key in _keys(connection, tables) if key.enforced for shown in (key.source, key.goal)}
+    touched = [each for each in tables_of(connection) if (each.schema, each.name) in tables or each.shown in named]
+    mighty = {row[0] for row in server.rows(connection, "SELECT rolname FROM pg_roles WHERE rolsuper")}
+    owners = {each.owners for each in touched}
+    if len(owners) < 2 or all(mighty >= each for each in owners):
+        return []
+    shown = printable("; ".join(f"{name} of {table}" for name, table in found), 600)
+    text = "The tables, or those that their foreign keys are about, belong to several owners. Deferrable triggers that"
+    text += f" fire here, too (ENABLE ALWAYS or REPLICA), would run at the commit after functions of them all: {shown}."
+    remedy = "Disable these triggers for the time of the restore (ALTER TABLE ... DISABLE TRIGGER), or restore the"
+    remedy += f" tables of one owner at a time, {guards.insist('source_functions')}."
+    return [Refusal("deferred", text, remedy, "source_functions")]
 
 
 def check_tree(connection: Any, tables: Tables, holders: Tables) -> None:
@@ -191,6 +220,8 @@ def _all(
             server.run(connection, f"INSERT INTO {_name(name, REPLACED)} VALUES (true)")  # noqa: S608 quoted
         for each in tables:
             server.run(live.turn(connection, *each), f"LOCK TABLE {_name(*each)} IN ACCESS EXCLUSIVE MODE")
+        for refusal in late(live.nobody(connection), tables) if live.apart else []:
+            raise RestoreError(f"{refusal.message} Nothing was replaced.", refusal.remedy)
         for schema, name in tables:
             _one(live.turn(connection, schema, name), schema, name, schemas[schema], kept[schema])
         _check_keys(live, connection, tables)
