@@ -15,11 +15,13 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching 
     halt,
     proof,
     state,
+    steady,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.back import rows as rows_back
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.judgement import due, refusals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.proven import (
     action,
+    as_planned,
     proven,
     silent,
     well,
@@ -261,6 +263,11 @@ def test_a_way_back_that_is_none_is_refused_before_anything_starts() -> None:
 
 def test_what_an_earlier_run_began_is_proven_whatever_is_approved() -> None:
     assert refusals(plan(packages=[], open=True), ["0" * 64]) == []
+    # Only a restart is due.
+    restart: dict[str, Any] = {"packages": [], "reboot_mode": "when_needed", "reboot_pending": ["libc6"]}
+    assert [each["name"] for each in refusals(plan(**restart), ["0" * 64])] == ["approved"]
+    assert refusals(plan(**restart), [plan(**restart)["digest"]]) == []
+    assert refusals(plan(**restart, open=True), ["0" * 64]) == []
     assert [each["name"] for each in refusals(plan(open=True), ["0" * 64])] == ["approved"]
 
 
@@ -359,3 +366,64 @@ def test_a_systemctl_that_fails_is_no_empty_list(tmp_path: Path, monkeypatch: py
     assert proof.systemd(["is-system-running"], fails=True) == "degraded\n"
     with pytest.raises(PatchingError, match="Failed to list units"):
         proof.units("active")
+
+
+def test_nothing_is_started_on_a_host_whose_clock_is_off() -> None:
+    halted = {"resumed": [], "halted": ["strategies.service"]}
+    assert as_planned(proven(result(**halted), (99.9, 100.1), 60))
+    assert not as_planned(proven(result(**halted, clock=900.0, clock_began=900.0), (99.9, 100.1), 60))
+    assert not as_planned(proven(result(**halted, faults={"units": "cron.service does not run."}), (99.9, 100.1), 60))
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_host_is_begun_until_somebody_says_that_it_is_over(
+    close: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "apt", lambda: type("Apt", (), {"init_config": print, "init_system": print}))
+    monkeypatch.setattr(proof, "facts", lambda: NOW)
+    monkeypatch.setattr(proof, "status", dict)
+    monkeypatch.setattr(halt, "resume", lambda directory, units, start: [])
+    monkeypatch.setattr(halt, "shown", lambda unit, name: "active")
+    state.write(str(tmp_path), kept(rows=[]))
+    done = proof.prove({"state_directory": str(tmp_path), "rebooted": False, "resume": True, "close": close})
+    assert done["faults"] == {}
+    assert (state.read(str(tmp_path)) or {})["open"] is not close
+
+
+def test_what_dies_right_after_its_start_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = {"ActiveState": "active", "MainPID": "7", "NRestarts": "0"}
+    later = {
+        "good.service": up,
+        "gone.service": {**up, "ActiveState": "failed", "MainPID": "0"},
+        "again.service": {**up, "NRestarts": "1"},
+        "another.service": {**up, "MainPID": "8"},
+        "coming.service": {**up, "ActiveState": "activating"},
+        "unsaid.service": {},
+        # Has neither processes nor restarts.
+        "good.timer": {"ActiveState": "active"},
+    }
+    asked: set[str] = set()
+
+    def looked(unit: str) -> dict[str, str]:
+        first = unit not in asked
+        asked.add(unit)
+        return {name: up[name] for name in later[unit] or up} if first else later[unit]
+
+    def run(arguments: list[str]) -> str:
+        if arguments[-1] == "dead.service":
+            raise PatchingError("systemctl failed (3): inactive")
+        return ""
+
+    monkeypatch.setattr(steady, "looked", looked)
+    monkeypatch.setattr(steady, "WAIT", 0.0)
+    monkeypatch.setattr(commands, "run", run)
+    found = steady.problems([*later, "dead.service"])
+    assert found.keys() == {*later, "dead.service"} - {"good.service", "good.timer"}
+
+
+def test_what_ran_and_does_not_is_halted_whatever_forbids_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed between taking the locks away and starting the units."""
+    monkeypatch.setattr(halt, "UNITS", tmp_path)
+    monkeypatch.setattr(halt, "shown", lambda unit, name: "active" if unit == "a.service" else "inactive")
+    units = ["a.service", "b.service", "c.service"]
+    assert halt.halted(str(tmp_path), units, ["a.service", "b.service"]) == ["b.service"]

@@ -77,7 +77,9 @@ def test_what_was_restarted_is_said_also_when_needrestart_fails_afterwards(monke
 
     problems = {"a.service": None, "b.service": "systemctl failed (1): b"}
     monkeypatch.setattr(services, "asked", asked)
-    monkeypatch.setattr(services, "restart", lambda name: {"service": name, "problem": problems[name]})
+    monkeypatch.setattr(
+        services, "restarted", lambda names: [{"service": name, "problem": problems[name]} for name in names]
+    )
     done = restarted({"needrestart": True, "restart": ["?.service"]})
     result = ended(services=done)
     said = statuses(result)
@@ -91,13 +93,13 @@ def test_what_needrestart_goes_on_naming_is_restarted_once(monkeypatch: pytest.M
     """sshd with lingering sessions on an old libc is named again and again (liske/needrestart#340)."""
     done: list[str] = []
 
-    def restart(name: str) -> dict[str, Any]:
-        done.append(name)
-        return {"service": name, "problem": None}
+    def restart(names: list[str]) -> list[dict[str, Any]]:
+        done.extend(names)
+        return [{"service": name, "problem": None} for name in names]
 
     answer = {"services": ["ssh.service"], "others": ["session root @ pts/0"], "newer_kernel": False}
     monkeypatch.setattr(services, "asked", lambda: answer)
-    monkeypatch.setattr(services, "restart", restart)
+    monkeypatch.setattr(services, "restarted", restart)
     said = restarted({"needrestart": True, "restart": ["ssh.service"]})
     assert done == ["ssh.service"]
     assert statuses(ended(services=said))["patching.services"] == "warning"

@@ -30,13 +30,10 @@ class ActionModule(HostAreaAction):
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
         try:
-            before = time.time()
-            result = self.on_host(args, task_vars)
-            after = time.time()
-            error = result.get("error")
-            if error:
-                raise PatchingError(error["message"], error["remedy"])
-            checks = proven.proven(result, (before, after), args["clock_tolerance"])
+            # Nothing is started before all is judged; the clock is judged here and not on the host.
+            result, checks = self._judged({**args, "resume": False}, task_vars)
+            if args["resume"] and not self._task.check_mode and proven.as_planned(checks):
+                result, checks = self._judged(args, task_vars)
         except AnsibleConnectionFailure as error:
             return self._failed(proven.silent(str(error.message)), started_at)
         except MaintenanceError as error:
@@ -44,6 +41,16 @@ class ActionModule(HostAreaAction):
         extra = {"proven": proven.well(checks), "proof": proven.summary(result, checks)}
         changed = result["changed"]
         return Findings(checks, [proven.action(checks, changed, started_at)], changed=changed, extra=extra)
+
+    def _judged(self, args: dict[str, Any], task_vars: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+        """What the host says, and what it means."""
+        before = time.time()
+        result = self.on_host(args, task_vars)
+        after = time.time()
+        error = result.get("error")
+        if error:
+            raise PatchingError(error["message"], error["remedy"])
+        return result, proven.proven(result, (before, after), args["clock_tolerance"])
 
     def _failed(self, checks: list[Any], started_at: str) -> Findings:
         extra = {"proven": False, "proof": {"proven": False, "problem": checks[0].message}}

@@ -13,8 +13,8 @@ description:
   - Compares the host with what M(tradingflow.maintenance.host_patching) kept on it before anything was done - versions,
     services that ran and start by themselves, systemd's state, failed units, the kernel, and its clock.
   - With O(rebooted), proves that the host was restarted - another boot, or in a container another first process.
-  - When all of that is as planned, units that were halted are started again. Otherwise they stay halted, also when the
-    host restarts.
+  - When all of that is as planned, units that were halted are started again, and must stay up. Otherwise they stay
+    halted, also when the host restarts.
   - Run it over a new connection (the meta task C(reset_connection) before), so that it proves that sshd answers one.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
@@ -26,6 +26,12 @@ options:
     default: false
   resume:
     description: Whether what was halted is started again once the host is proven.
+    type: bool
+    default: true
+  close:
+    description:
+      - Whether the patching is over once the host is proven. Otherwise it counts as begun until the module is run again
+        with this, such as once the host is back in traffic.
     type: bool
     default: true
   needrestart:

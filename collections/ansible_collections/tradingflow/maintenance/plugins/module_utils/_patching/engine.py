@@ -56,7 +56,7 @@ def run(options: Dict[str, Any]) -> Dict[str, Any]:
         if found["open"] or not ours:
             # Also when we are refused the host is not untouched: somebody began, and it did not end.
             kept = state.read(directory)
-            result.update(changed=None, halted=halt.halted(directory, kept["units"] if kept else []))
+            result.update(changed=None, halted=halt.halted(directory, kept["units"], kept["ran"]) if kept else [])
         if not found["refusals"] and found["wanted"]:
             applied(options, where, result)
     result["seconds"] = round(time.monotonic() - begun, 3)
@@ -198,7 +198,7 @@ def coming(result: Dict[str, Any]) -> Optional[str]:
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:
     """Restarts what may be, once each, after the last package."""
     first = services.running(options["needrestart"])
-    done = [services.restart(name) for name in services.chosen(first["left"], options["restart"])]
+    done = services.restarted(services.chosen(first["left"], options["restart"]))
     # What became of them is said also when needrestart does not answer a second time.
     return {**(services.running(True) if done else first), "restarted": done}
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ..errors import ConfigurationError, PatchingError
-from . import commands
+from . import commands, steady
 
 FLAG = "patching-halted"
 DROP_IN = "90-tradingflow-patching.conf"
@@ -89,10 +89,14 @@ def halt(directory: str, units: List[str]) -> None:
             raise PatchingError(f"{unit} was stopped, and is {state}.", f"systemctl status {unit}")
 
 
-def halted(directory: str, units: List[str]) -> List[str]:
-    """Those that cannot be started now."""
+def halted(directory: str, units: List[str], start: List[str]) -> List[str]:
+    """Those that cannot be started now, or that ran before and do not.
+
+    :raises PatchingError: it cannot be said of one
+    """
     there = (Path(directory) / FLAG).exists()
-    return [unit for unit in units if there and (UNITS / f"{unit}.d" / DROP_IN).exists()]
+    held = [unit for unit in units if there and (UNITS / f"{unit}.d" / DROP_IN).exists()]
+    return [unit for unit in units if unit in held or (unit in start and not ran([unit], []))]
 
 
 def resume(directory: str, units: List[str], start: List[str]) -> List[Dict[str, Any]]:
@@ -109,15 +113,14 @@ def resume(directory: str, units: List[str], start: List[str]) -> List[Dict[str,
                 drop_in.parent.rmdir()
     if units:
         commands.run(["systemctl", "daemon-reload"])
-    found = []
+    found: Dict[str, Optional[str]] = {}
     for unit in reversed(units):
         if unit not in start:
             continue
-        problem = None
+        found[unit] = None
         try:
             commands.run(["systemctl", "start", "--", unit])
-            commands.run(["systemctl", "is-active", "--", unit])
         except PatchingError as error:
-            problem = error.message
-        found.append({"unit": unit, "problem": problem})
-    return found
+            found[unit] = error.message
+    found.update(steady.problems([unit for unit, problem in found.items() if problem is None]))
+    return [{"unit": unit, "problem": problem} for unit, problem in found.items()]

@@ -23,7 +23,7 @@ _DONE = ("installed", "config-files")
 def digest_of(plan: Dict[str, Any]) -> str:
     """SHA-256 over all that would be done: the same on two hosts on which the same would be done."""
     content = {
-        "version": 2,
+        "version": 3,
         "packages": [{key: row[key] for key in _ROW} for row in plan["packages"]],
         "configure": plan["configure"],
         "restart": sorted(plan["restart"]),
@@ -32,6 +32,7 @@ def digest_of(plan: Dict[str, Any]) -> str:
         "reboot": plan["reboot_mode"],
         "rollback": plan["rollback"],
         "open": plan["open"],
+        "due": due(plan),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
 
@@ -78,7 +79,8 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
                 option = "patching_minimum_free_boot" if each["path"] == "/boot" else "patching_minimum_free"
                 refuse("space", text, f"Free space there, or lower {option}.")
     # What an earlier run began on the host is proven and resumed whatever was approved since.
-    if approved and (plan["packages"] or plan["configure"]) and plan["digest"] not in approved:
+    touches = plan["packages"] or plan["configure"] or (due(plan) and not plan["open"])
+    if approved and touches and plan["digest"] not in approved:
         text = f"The plan is {plan['digest']}, and that is not approved."
         refuse("approved", text, "Read the plan, and approve it (patching_approved).")
     return found

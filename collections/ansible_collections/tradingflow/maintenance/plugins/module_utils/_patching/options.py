@@ -41,5 +41,6 @@ SPEC: Dict[str, Any] = {
 PROOF: Dict[str, Any] = {
     "rebooted": {"type": "bool", "default": False},
     "resume": {"type": "bool", "default": True},
+    "close": {"type": "bool", "default": True},
     **{name: SPEC[name] for name in ("needrestart", "clock_tolerance", "state_directory")},
 }

@@ -204,7 +204,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
         "kernel": kept["kernel"],
         "count": len(kept["rows"]),
         "resumed": [],
-        "halted": list(kept["units"]),
+        "halted": halt.halted(options["state_directory"], kept["units"], kept["ran"]),
         "services": services.running(options["needrestart"]) if options["rebooted"] else None,
         "changed": False,
     }
@@ -212,7 +212,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
         result["changed"] = bool(kept["units"])
         result["resumed"] = halt.resume(options["state_directory"], kept["units"], kept["ran"])
         result["halted"] = []
-        if not any(each["problem"] for each in result["resumed"]):
+        if options["close"] and not any(each["problem"] for each in result["resumed"]):
             state.write(options["state_directory"], {**kept, "open": False})
     result.update(clock_began=began, clock=time.time())
     return result

@@ -79,6 +79,11 @@ def well(checks: List[Check]) -> bool:
     return worst(check.status for check in checks if check.id != "patching.services") == OK
 
 
+def as_planned(checks: List[Check]) -> bool:
+    """Whether what is halted may be started."""
+    return well([check for check in checks if check.id != "patching.isolated"])
+
+
 def summary(result: Dict[str, Any], checks: List[Check]) -> Dict[str, Any]:
     """What the ledger keeps of it."""
     return {

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Dict, List, Optional
 
 from ..errors import ConfigurationError, PatchingError
-from . import commands
+from . import commands, steady
 
 #: What needrestart -b says; a key that is none of these makes its answer unknown.
 _KEYS = {
@@ -134,11 +134,13 @@ def chosen(services: List[str], patterns: List[str]) -> List[str]:
     return [name for name in services if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def restart(name: str) -> Dict[str, Any]:
-    """Restarts a service and looks whether it runs."""
-    try:
-        commands.run(["systemctl", "restart", "--", name])
-        commands.run(["systemctl", "is-active", "--", name])
-    except PatchingError as error:
-        return {"service": name, "problem": error.message}
-    return {"service": name, "problem": None}
+def restarted(names: List[str]) -> List[Dict[str, Any]]:
+    """Restarts services, and looks whether they stay up."""
+    found: Dict[str, Optional[str]] = dict.fromkeys(names)
+    for name in names:
+        try:
+            commands.run(["systemctl", "restart", "--", name])
+        except PatchingError as error:
+            found[name] = error.message
+    found.update(steady.problems([name for name, problem in found.items() if problem is None]))
+    return [{"service": name, "problem": problem} for name, problem in found.items()]
