@@ -74,6 +74,12 @@ def inventory_file(layout: Layout) -> Path:
     return layout.state_file.with_suffix(".hosts.json")
 
 
+def _settle(state: State) -> None:
+    """Goes by the root that the sandbox was made in, whatever the environment says by now."""
+    if state.get("data_root"):
+        state.layout.root = Path(state["data_root"])
+
+
 def machines(state: State) -> dict[str, Machine]:
     """The hosts that were booted, up or not."""
     return {
@@ -93,6 +99,7 @@ def up(layout: Layout) -> list[str]:
         raise SandboxError(f"No hosts: {why}.")
     with layout.locked():
         state = existing(layout)
+        _settle(state)
         place = folder(state)
         if not any(alive(section) for section in state.get("hosts", {}).values()):
             # What is left is of hosts whose disks were in memory.
@@ -322,6 +329,7 @@ def down(layout: Layout) -> list[str]:
         return []
     with layout.locked():
         state = State(layout)
+        _settle(state)
         if not state.get("hosts") and not folder(state).exists():
             return []
         stop(state)
@@ -329,11 +337,24 @@ def down(layout: Layout) -> list[str]:
 
 
 def stop(state: State) -> None:
-    """Ends the processes that are proven to be those of the hosts, and deletes what is theirs."""
+    """Ends the processes that are proven to be those of the hosts, and deletes what is theirs.
+
+    :raises SandboxError: a recorded one runs and is not proven to be; nothing is deleted then
+    """
     ours = set(marked(state.layout.root))
-    recorded = [section["pid"] for section in state.get("hosts", {}).values() if alive(section)]
+    recorded = state.get("hosts", {})
     # They take their control groups away themselves.
-    end([pid for pid in recorded if pid in ours], signal.SIGTERM, 30)
+    end(
+        [section["pid"] for section in recorded.values() if alive(section) and section["pid"] in ours],
+        signal.SIGTERM,
+        30,
+    )
+    strange = [f"{name} (process {section['pid']})" for name, section in recorded.items() if alive(section)]
+    if strange:
+        raise SandboxError(
+            f"Recorded as hosts, but not known to be of {state.layout.root}: {', '.join(strange)}. "
+            "End them, then try again."
+        )
     inventory_file(state.layout).unlink(missing_ok=True)
     if state.data.pop("hosts", None) is not None:
         state.update()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -94,8 +95,31 @@ def test_a_process_that_is_not_the_sandbox_s_is_left_alone(monkeypatch: pytest.M
         try:
             state = State(layout)
             state.update("hosts", app1={"ports": {}, "pid": stranger.pid, "pid_started": start_time(stranger.pid)})
-            assert fleet.down(layout) == ["The hosts are gone."]
+            with pytest.raises(SandboxError, match=f"app1 .process {stranger.pid}"):
+                fleet.down(layout)
             assert stranger.poll() is None
-            assert State(layout).get("hosts") is None
+            # It is on record still.
+            assert State(layout).get("hosts").keys() == {"app1"}
         finally:
             stranger.kill()
+    assert fleet.down(layout) == ["The hosts are gone."]
+    assert State(layout).get("hosts") is None
+
+
+def test_hosts_end_whatever_root_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from sandbox.processes import MARK, start_time
+
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TRADINGFLOW_SANDBOX_ROOT", str(tmp_path / "other"))
+    layout = Layout()
+    layout.prepare_state_folder()
+    root = tmp_path / "root"
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(root)}) as host:
+        try:
+            state = State(layout)
+            state.update(data_root=str(root))
+            state.update("hosts", app1={"ports": {}, "pid": host.pid, "pid_started": start_time(host.pid)})
+            assert fleet.down(layout) == ["The hosts are gone."]
+            assert host.wait(60) == -signal.SIGTERM
+        finally:
+            host.kill()
