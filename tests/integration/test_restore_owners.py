@@ -24,7 +24,7 @@ BEGIN
   IF current_setting('is_superuser') = 'on' THEN RETURN 1; END IF;  -- the test's own backup
   FOREACH each IN ARRAY ARRAY[
     format('INSERT INTO alice.loot SELECT %L || max(note) FROM bob.books', way || ' read '),
-    format('INSERT INTO bob.taken VALUES (%L)', way),
+    format('INSERT INTO bob.taken VALUES (%L)', way), 'SELECT setval(''bob.numbers'', 1000)',
     'SET ROLE {bob}', 'SET row_security = on',
     format('INSERT INTO alice.loot SELECT %L FROM bob.ruled WHERE i = 2', way || ' past a policy'),
     'CREATE TEMP TABLE seen (i int)',
@@ -107,7 +107,12 @@ def owners(world: World) -> Iterator[Owners]:
 
 
 def test_nobody_gets_anothers_rights(world: World, owners: Owners) -> None:
-    run_sql(world.database, "ALTER TABLE alice.lines ENABLE ALWAYS TRIGGER fires")
+    run_sql(
+        world.database,
+        f"ALTER TABLE alice.lines ENABLE ALWAYS TRIGGER fires; CREATE SEQUENCE bob.numbers; ALTER SEQUENCE bob.numbers"
+        f" OWNER TO {quoted(owners.names['bob'])}; ALTER TABLE alice.lines ADD COLUMN n int DEFAULT 9, ALTER COLUMN n"
+        " SET DEFAULT nextval('bob.numbers'), ADD COLUMN own serial",
+    )
     world.back_up()
     owners.forget()
     checks, _, _ = restored(world.options(mode="tables", tables=TABLES))
@@ -130,7 +135,11 @@ def test_nobody_gets_anothers_rights(world: World, owners: Owners) -> None:
     run_sql(world.database, "ALTER TABLE alice.lines ENABLE TRIGGER late")
     checks, result, _ = restored(chosen)
     assert owners.taken() == []
-    assert bad(checks) == {}
+    assert list(bad(checks)) == ["restore.sequences"]
+    assert "bob.numbers (of alice.lines)" in checks["restore.sequences"].message
+    # It is no business of hers, other than her own.
+    numbers = "SELECT json_build_array((SELECT last_value FROM {}), (SELECT last_value FROM alice.lines_own_seq))"
+    assert world.value(numbers.format("bob.numbers")) == [1, 10]
     assert [world.value(f"SELECT count(*) FROM {name}") for name in TABLES] == [10, 10, 10]
     assert world.value("SELECT count(*) FROM bob.seen") > 0
     names = {each["name"].split("_before")[0]: each["name"] for each in result["kept"]}

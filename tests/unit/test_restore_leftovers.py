@@ -108,7 +108,7 @@ def test_replaced_rows_are_remembered_before_their_mark_goes(monkeypatch: pytest
     run: Any = SimpleNamespace(
         target={"name": "here"},
         may_replace=lambda *_: None,
-        may_count_on=lambda *_: None,
+        may_count_on=lambda *_: {},
         superuser=lambda: nullcontext(None),
         finished=lambda _connection, names: steps.append(f"unmark {list(names)}"),
     )

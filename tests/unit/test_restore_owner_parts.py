@@ -14,7 +14,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres.
     Contents,
     Entry,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import owners, trees, turns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore import owners, replace, trees, turns
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._restore.trees import Trees
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import RestoreError
 
@@ -121,3 +121,30 @@ def test_nobody_sees_what_an_owner_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert ran == [*turns._FRESH] * 3
     # Temporary tables would come first where they are not named.
     assert "search_path = pg_catalog, pg_temp" in turns._FRESH[-1]
+
+
+def test_triggers_at_the_commit_are_refused_where_code_of_several_owners_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when only a foreign key leads to another owner's table, which is looked at in the same session."""
+    waiting = [("late", "s.a")]
+    keys = [("key", "s.a", "s.b", ["b"], ["id"], False, True)]
+    found: dict[str, list[Any]] = {replace._LATE: waiting, replace._KEYS: keys, owners._TREES: []}
+    tables = {"s.a": "alice", "s.b": "bob", "s.c": "carol"}
+
+    def rows(_connection: object, query: str, *_: object) -> list[Any]:
+        if query == owners._TABLES:
+            whose = enumerate(tables.items())
+            return [(n, "s", shown[2:], shown, owner, False, False) for n, (shown, owner) in whose]
+        return found.get(query, [("root",), ("admin",)])
+
+    monkeypatch.setattr(server, "rows", rows)
+    (refusal,) = replace.late(None, [("s", "a")])
+    assert (refusal.word, "late of s.a" in refusal.message) == ("source_functions", True)
+    tables.update({"s.a": "root", "s.b": "admin"})
+    assert replace.late(None, [("s", "a")]) == []
+    tables["s.b"] = "bob"
+    assert len(replace.late(None, [("s", "a")])) == 1
+    keys.clear()
+    assert replace.late(None, [("s", "a")]) == []
+    assert len(replace.late(None, [("s", "a"), ("s", "c")])) == 1
+    waiting.clear()
+    assert replace.late(None, [("s", "a"), ("s", "c")]) == []

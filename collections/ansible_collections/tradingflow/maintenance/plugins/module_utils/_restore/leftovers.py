@@ -132,17 +132,19 @@ def gone_aside(options: Dict[str, Any], job: Any, state: State) -> None:
     At the very end: until then the old cluster may come back.
     """
     directory = str((state.run.get("cluster") or {}).get("kept") or "")
-    if (options.get("cluster") or {}).get("elsewhere") or not os.path.isdir(directory):
+    found = [each for each in state.kept if each["kind"] in ("schema", "database")]
+    if not found or (options.get("cluster") or {}).get("elsewhere") or not os.path.isdir(directory):
         return
     gone: List[str] = []
     with suppress(DatabaseError), server.elsewhere(options["database"]) as connection:
         names = {row[0] for row in server.rows(connection, "SELECT datname FROM pg_database")}
-        for each in list(state.kept):
+        for each in found:
             database, colon, schema = each["name"].rpartition(": ")
             if each["kind"] == "schema" and colon:
                 there = database in names and _has(server.named(options["database"], database), schema)
             else:
-                there = each["kind"] != "database" or each["name"] in names
+                # Older versions remembered a schema without its database.
+                there = each["kind"] == "schema" or each["name"] in names
             if not there:
                 state.forget(each["name"])
                 gone.append(f"{each['kind']} {each['name']}")

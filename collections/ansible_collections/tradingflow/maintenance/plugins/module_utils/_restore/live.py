@@ -171,8 +171,8 @@ class Live:
     def finished(connection: Any, names: Iterable[str]) -> None:
         """From now on schemas stay. What has to be remembered of them is by now: nothing finds them again."""
         for name in names:
-            server.run(connection, f"DROP TABLE IF EXISTS {quoted(name)}.{quoted(REPLACED)}")
             server.run(connection, f"COMMENT ON SCHEMA {quoted(name)} IS NULL")
+            server.run(connection, f"DROP TABLE IF EXISTS {quoted(name)}.{quoted(REPLACED)}")
 
     def may_make(self, made: Dict[str, Any], schemas: List[str]) -> None:
         """Makes schemas, and roles that make tables there as they are in another database.

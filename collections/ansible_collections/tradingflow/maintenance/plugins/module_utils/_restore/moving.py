@@ -15,6 +15,14 @@ from .live import COPIES, OLD, REPLACED, Live, Tables
 from .owners import Table, tables_of
 from .turns import Turns
 
+# A sequence: its schema, the table that it belongs to, whether a role may set it, and whether all of some others may.
+_SEQUENCE = """
+SELECT n.nspname, (SELECT d.refobjid::regclass::text FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+    AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') LIMIT 1),
+  has_sequence_privilege(%s::name, c.oid, 'UPDATE'),
+  (SELECT bool_and(has_sequence_privilege(o::name, c.oid, 'UPDATE')) FROM unnest(%s::text[]) o)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s::regclass"""
+
 #: Of a key's values, how many rows have them.
 ROWS_OF_KEY = "tradingflow rows"
 
@@ -141,15 +149,28 @@ class Moving(Live):
         """The table through which a foreign key's values are handed on from one owner to the other; empty for none."""
         return self._links.get((key.name, key.source), "")
 
-    def may_count_on(self, tables: Tables, sequences: Dict[Tuple[str, str], List[str]]) -> None:
-        """Lets roles set the sequences of tables, as the server writes their names."""
+    def may_count_on(
+        self, tables: Tables, sequences: Dict[Tuple[str, str], List[str]]
+    ) -> Dict[Tuple[str, str], List[str]]:
+        """Lets roles set the sequences of tables, as the server writes their names.
+
+        :returns: those that stay as they are: a column may take its numbers from a sequence of somebody else, which
+            the table's owners could set to its end
+        """
+        left: Dict[Tuple[str, str], List[str]] = {}
         if not self.apart:
-            return
+            return left
         with self.superuser() as connection, connection.cursor() as cursor:
             for table in tables:
-                role = self._roles[self._tables[table].owners]
+                owners = self._tables[table].owners
+                role = self._roles[owners]
                 for each in sequences[table]:
-                    query = "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                    cursor.execute(f"{query} WHERE c.oid = %s::regclass", (each,))
-                    allow_schema(cursor, role, cursor.fetchone()[0], "USAGE")
+                    cursor.execute(_SEQUENCE, (role, sorted(owners), each))
+                    schema, of, may, all_may = cursor.fetchone()
+                    of_theirs = of in self._shown and self._shown[of].owners == owners
+                    if not (may or all_may or of_theirs):
+                        left.setdefault(table, []).append(each)
+                        continue
+                    allow_schema(cursor, role, schema, "USAGE")
                     cursor.execute(f"GRANT SELECT, UPDATE ON SEQUENCE {each} TO {quoted(role)}")
+        return left

@@ -12,10 +12,11 @@ from .._postgres import measuring, programs, proof, server, snapshot
 from .._postgres.restoring import FREE, as_name, run_program
 from .._postgres.toc import ROWS, Contents, Entry, write_list
 from .._work.job import RESTORE
-from ..checks import OK, Check
+from ..checks import OK, WARNING, Check
 from ..database import connected, quoted
 from ..errors import ConfigurationError, RestoreError
 from ..refusal import Refusal
+from ..words import printable
 from . import archive, directories, guards, needs
 from .live import L, Live
 from .logical import Logical
@@ -176,7 +177,7 @@ class Parts(Logical):
         if self.options["replace"]:
             job.progress.phase("swap")
             with guards.or_trusted(), self._live(job, "s", Moving) as live:
-                replace(
+                unset = replace(
                     live,
                     leaves,
                     check,
@@ -188,6 +189,13 @@ class Parts(Logical):
                 )
             text = f"{len(leaves)} tables have the rows of the recovery point, and no foreign key is broken."
             job.checks.append(Check("restore.replaced", "Tables in place", OK, len(leaves), message=text))
+            if unset:
+                text = "These sequences were left as they are, as the tables' owners have no right to set them:"
+                text += f" {printable(', '.join(unset), 600)}."
+                remedy = "Where one is behind the rows of its table, set it by hand (SELECT setval(...))."
+                job.checks.append(
+                    Check("restore.sequences", "Sequences", WARNING, len(unset), message=text, remedy=remedy)
+                )
 
     def _keep(self, job: Any, state: State, name: str) -> None:
         """A schema has the rows that were replaced."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .._postgres import measuring, proof, server, snapshot
 from ..database import connected, quoted
@@ -137,7 +137,7 @@ def replace(
     run_id: str,
     keep: Callable[[str], None],
     undone: Callable[[], None],
-) -> None:
+) -> List[str]:
     """Replaces the rows of tables by those of their restored twins, all of them or none.
 
     :param check_there: raises when a tree of tables is not what it was
@@ -145,6 +145,7 @@ def replace(
     :param recorded: of the recovery point, compared with before it counts
     :param keep: remembers a schema in which old rows are, before its mark goes: without one or the other it is lost
     :param undone: is told that nothing was replaced, and nothing is left but the copies
+    :returns: sequences that were not set, as the owners of the tables may not
     :raises RestoreError: a table has other columns today, a foreign key would be broken, or the rows differ
     """
     with snapshot.opened(live.target) as taken:
@@ -162,7 +163,7 @@ def replace(
         keys = [key for key in _keys(connection, tables) if key.enforced]
         sequences = {each: [row[0] for row in server.rows(connection, _SEQUENCES, (_name(*each),))] for each in tables}
     live.may_replace(tables, schemas, kept, keys)
-    live.may_count_on(tables, sequences)
+    unset = live.may_count_on(tables, sequences)
 
     def check(connection: Any) -> None:
         _check_rows(live, connection, measurable, recorded, roots)
@@ -171,7 +172,7 @@ def replace(
 
     ended: Optional[BaseException] = None
     try:
-        _all(live, tables, schemas, kept, check)
+        _all(live, tables, schemas, kept, check, unset)
     except BaseException as error:
         kept = _left(live, kept, error)
         if not kept:
@@ -189,6 +190,7 @@ def replace(
         live.finished(connection, kept.values())
     if ended:
         raise ended
+    return sorted({f"{each} (of {schema}.{name})" for (schema, name), found in unset.items() for each in found})
 
 
 def _left(live: Moving, kept: Dict[str, str], error: BaseException) -> Dict[str, str]:
@@ -206,7 +208,12 @@ def _left(live: Moving, kept: Dict[str, str], error: BaseException) -> Dict[str,
 
 
 def _all(
-    live: Moving, tables: Tables, schemas: Dict[str, str], kept: Dict[str, str], check: Callable[[Any], None]
+    live: Moving,
+    tables: Tables,
+    schemas: Dict[str, str],
+    kept: Dict[str, str],
+    check: Callable[[Any], None],
+    unset: Dict[Tuple[str, str], List[str]],
 ) -> None:
     """The one transaction, in which each table is touched with its own owner's rights."""
     with connected(live.hands, statement_timeout=0) as connection:
@@ -223,7 +230,14 @@ def _all(
         for refusal in late(live.nobody(connection), tables) if live.apart else []:
             raise RestoreError(f"{refusal.message} Nothing was replaced.", refusal.remedy)
         for schema, name in tables:
-            _one(live.turn(connection, schema, name), schema, name, schemas[schema], kept[schema])
+            _one(
+                live.turn(connection, schema, name),
+                schema,
+                name,
+                schemas[schema],
+                kept[schema],
+                unset.get((schema, name), []),
+            )
         _check_keys(live, connection, tables)
         check(connection)
         server.run(connection, "COMMIT")
@@ -246,7 +260,7 @@ def _kept(schemas: Iterable[str], run_id: str) -> Dict[str, str]:
     return kept
 
 
-def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
+def _one(connection: Any, schema: str, name: str, twin: str, kept: str, unset: Sequence[str]) -> None:
     table, other = _name(schema, name), _name(twin, name)
     columns, others = (server.rows(connection, _COLUMNS, (each,)) for each in (table, other))
     if columns != others:
@@ -261,6 +275,8 @@ def _one(connection: Any, schema: str, name: str, twin: str, kept: str) -> None:
     rows = f"({plain}) OVERRIDING SYSTEM VALUE SELECT {plain}" if plain else "SELECT"
     server.run(connection, f"INSERT INTO {table} {rows} FROM ONLY {other}")
     for sequence, column, down, least, most in server.rows(connection, _SEQUENCES, (table,)):
+        if sequence in unset:
+            continue
         # Numbers that were given once are not given again.
         # Its name is an argument, as what a backslash in a string means is the database's to set.
         last, sign = ("min", "<") if down else ("max", ">")
