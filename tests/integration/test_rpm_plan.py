@@ -153,6 +153,28 @@ def test_security_updates_with_what_they_depend_on(plan: Plan, host: Path) -> No
     assert [each["name"] for each in plan(approved=["0" * 64])["refusals"]] == ["approved"]
 
 
+def test_a_repository_without_advisories_does_not_say_what_is_about_security(
+    plan: Plan, host: Path, tmp_path: Path
+) -> None:
+    build(tmp_path / "more", "1.2", "tool")
+    run("createrepo_c", "-q", str(tmp_path / "more"))
+    repository = host / "etc/yum.repos.d/more.repo"
+    repository.write_text(f"[more]\nname=more\nbaseurl=file://{tmp_path}/more\nenabled=1\ngpgcheck=0\n")
+    try:
+        found = plan(packages=["tf-tool"])
+    finally:
+        repository.unlink()
+    (tool,) = (row for row in found["kept"] if row["package"] == "tf-tool")
+    assert (tool["version"], tool["reason"], tool["repository"]) == ("1.2-1", "no advisories", "more")
+    checks, (action,) = planned(found, "2026-01-01T00:00:00Z")
+    assert {check.id: check.status for check in checks} == {"patching.packages": "unknown", "patching.kept": "unknown"}
+    assert "tf-tool (more)" in checks[1].message
+    # What is held back is still said.
+    assert "tf-held (hold, TF-2)" in checks[1].message
+    assert all(check.remedy for check in checks)
+    assert action["status"] == "ok"
+
+
 def test_everything_that_is_newer(plan: Plan) -> None:
     assert ("tf-tool", "1.0-1", "1.1-1", "update") in packages(plan(scope="all"))
     assert packages(plan(scope="all", packages=["tf-tool"])) == [("tf-tool", "1.0-1", "1.1-1", "update")]

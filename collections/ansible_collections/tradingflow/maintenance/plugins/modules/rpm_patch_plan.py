@@ -15,7 +15,7 @@ description:
   - It only plans. To put it in place is left to dnf and whoever is on duty; on Debian,
     M(tradingflow.maintenance.host_patching) does it.
   - Security updates are those that an advisory (updateinfo) says are; a host none of whose repositories has any is
-    unknown, and so is one with a repository that does not answer.
+    unknown, and so is one with a repository that does not answer, or with something newer in one without advisories.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - dnf 4 with its Python library, and root

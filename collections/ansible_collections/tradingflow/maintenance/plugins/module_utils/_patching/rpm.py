@@ -90,7 +90,8 @@ def _planned(options: Dict[str, Any], cache: str) -> Dict[str, Any]:
         if not enabled:
             raise PatchingError("No repository is enabled.", "Enable one in /etc/yum.repos.d.")
         base.fill_sack(load_system_repo=True)
-        if options["scope"] == "security" and not any(_advises(repo) for repo in enabled):
+        silent = [repo.id for repo in enabled if not _advises(repo)]
+        if options["scope"] == "security" and len(silent) == len(enabled):
             raise PatchingError(
                 "No repository gives advisories (updateinfo), so what is a security update is not known.",
                 "Enable one that does, or set patching_scope: all.",
@@ -108,7 +109,7 @@ def _planned(options: Dict[str, Any], cache: str) -> Dict[str, Any]:
         base.resolve(allow_erasing=False)
         rows, refusals = _rows(base, names)
         found: Dict[str, Any] = {"scope": options["scope"], "packages": rows, "refusals": refusals}
-        found["kept"] = _kept(base, options, rows)
+        found["kept"] = _kept(base, options, rows, silent)
         found["download"] = sum(row["download"] for row in rows)
         found["digest"] = _digest(found)
         found["wanted"] = bool(rows)
@@ -197,10 +198,14 @@ def _advisories(base: Any, package: Any) -> List[Dict[str, Any]]:
     ]
 
 
-def _kept(base: Any, options: Dict[str, Any], rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    """What stays though there is something newer, and why."""
+def _kept(base: Any, options: Dict[str, Any], rows: List[Dict[str, Any]], silent: List[str]) -> List[Dict[str, Any]]:
+    """What stays though there is something newer, and why.
+
+    :param silent: repositories without advisories: what is only there may be a security update
+    """
     taken = {row["package"]: row["to"] for row in rows}
     everything = base.sack.query(flags=hawkey.IGNORE_EXCLUDES).upgrades().latest()
+    advised = {(package.name, _version(package)) for package in everything if package.reponame not in silent}
     visible = {(package.name, _version(package)) for package in base.sack.query().upgrades()}
     found = {}
     for package in everything:
@@ -213,10 +218,16 @@ def _kept(base: Any, options: Dict[str, Any], rows: List[Dict[str, Any]]) -> Lis
         elif options["packages"] and package.name not in options["packages"]:
             reason = "not chosen"
         elif options["scope"] == "security" and not security:
-            reason = "not security"
+            reason = "not security" if (package.name, _version(package)) in advised else "no advisories"
         else:
             reason = "unsolvable"
-        row = {"package": package.name, "version": _version(package), "reason": reason, "security": sorted(security)}
+        row = {
+            "package": package.name,
+            "version": _version(package),
+            "reason": reason,
+            "security": sorted(security),
+            "repository": package.reponame,
+        }
         found[package.name] = row
     return [found[name] for name in sorted(found)]
 
