@@ -249,6 +249,8 @@ def test_back_with_restarts_of_which_one_is_the_last(fleet: Fleet) -> None:
                     "patching_reboot": "always",
                     "patching_reboot_timeout": "{{ 5 if inventory_hostname == 'db1' else 600 }}",
                     "patching_failures_allowed": 1,
+                    # Hosts are in the order in which they came up; a canary that fails would stop the others.
+                    "patching_canary": ["app1"],
                 }
             ),
         )
