@@ -292,7 +292,7 @@ def test_a_host_that_was_killed_is_made_anew(fleet: Fleet) -> None:
 
 
 def test_down_ends_these_and_nothing_else(fleet: Fleet) -> None:
-    """A state file that names a process of somebody else ends nobody's."""
+    """A state file that names a process of somebody else ends nobody's, and says whose it is."""
     sections = fleet.sections
     services = {name: fleet.platform.current[name]["pid"] for name in ("postgres", "s3", "app")}
     environment = {name: value for name, value in os.environ.items() if name != MARK}
@@ -302,11 +302,14 @@ def test_down_ends_these_and_nothing_else(fleet: Fleet) -> None:
         state["hosts"]["stranger"] = {"ports": {"ssh": 1}, "pid": pid, "pid_started": start_time(pid)}
         assert fleet.platform.file
         fleet.platform.file.write_text(json.dumps(state), encoding="utf-8")
-        assert fleet.platform("hosts-down").stdout == "The hosts are gone.\n"
+        done = fleet.platform("hosts-down", check=False)
+        assert done.returncode == 1
+        assert f"stranger (process {pid})" in done.stderr
         assert start_time(pid) is not None
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    assert fleet.platform("hosts-down").stdout == "The hosts are gone.\n"
     assert not any(alive(section) for section in sections.values())
     groups = {path.name for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()}
     assert not any(f"-{section['pid']}-" in name for section in sections.values() for name in groups)
