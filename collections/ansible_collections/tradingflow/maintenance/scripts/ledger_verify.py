@@ -345,6 +345,14 @@ class PatchingError(MaintenanceError):
     """A host's packages cannot be changed, or did not become what they should."""
 
 
+class DependencyError(MaintenanceError):
+    """Locked dependencies cannot be scanned, or an answer about them cannot be believed."""
+
+
+class ImageError(MaintenanceError):
+    """A container image or its registry does not answer as it must."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 
