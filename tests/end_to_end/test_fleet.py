@@ -193,8 +193,11 @@ def test_killed_between_two_hosts_it_goes_on_with_the_others_at_once(fleet: Flee
   ansible.builtin.file: {{path: {flag}, state: touch, mode: "0600"}}
   delegate_to: localhost
   become: false
+# Not a pause, whose process would wait for its killed parent's answer for ever.
 - name: Wait until the run is killed
-  ansible.builtin.pause: {{seconds: 900}}
+  ansible.builtin.wait_for: {{timeout: 300}}
+  delegate_to: localhost
+  become: false
 """,
         encoding="utf-8",
     )
