@@ -9,9 +9,8 @@ import json
 import os
 import signal
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sandbox.hosts.repository import NEWER
 from sandbox.processes import MARK, alive, start_time
 from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on, start_on
 from tests.end_to_end.test_daily import ids, keys, s3, statement
+from tests.machine import waited
 
 TAKEN = set(PATCHED) - {HELD}
 APPLICATION = [name for name, role in ROLES.items() if role == "application"]
@@ -78,13 +78,6 @@ def fleet(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Fleet(platform, tmp_path_factory.mktemp("fleet"))
     finally:
         platform("hosts-down", check=False)
-
-
-def waited(until: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 class Client(threading.Thread):

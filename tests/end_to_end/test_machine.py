@@ -12,14 +12,14 @@ import signal
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT, Playbook, Sandbox, play_on, start_on
-from tests.machine import CLUSTER, NAME, Machine, inventory, machine
+from tests.machine import CLUSTER, NAME, Machine, inventory, machine, waited
 
 CA_FILE = "/var/tmp/tradingflow-machine-ca.crt"
 SERVICE = f"postgresql@{CLUSTER.replace('/', '-')}"
@@ -127,13 +127,6 @@ def host(platform: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def steps(done: Playbook) -> list[str]:
     """What backup_setup says that it changed."""
     return re.findall(r"^ +- (.*)", done.output, re.MULTILINE)
-
-
-def waited(until: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(1)
 
 
 def test_set_up(host: Host) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,3 +135,11 @@ def inventory(made: Machine, state: dict[str, Any], ca_file: str, **variables: A
             }
         }
     )
+
+
+def waited(until: Callable[[], bool], seconds: float = 300) -> None:
+    """Waits for something on a host: asking is a connection each time."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
