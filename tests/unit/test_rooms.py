@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
 ]
 #: One room for each trade: whoever enters comes from a plugin.
 ROOF = {
+    "_audit",
     "_backup",
     "_data_update",
     "_dependencies",
