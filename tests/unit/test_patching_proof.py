@@ -102,6 +102,7 @@ def test_what_runs_is_compared_with_before(before: dict[str, Any], now: dict[str
 
 def result(**values: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"faults": {}, "now": NOW, "before": BEFORE, "rebooted": False, "kernel": None, "count": 1}
+    made["kernels"] = []
     made.update(resumed=[{"unit": "strategies.service", "problem": None}], halted=[], services=None, changed=True)
     return {**made, "clock": 100.0, "clock_began": 100.0, **values}
 
@@ -188,26 +189,6 @@ def test_what_is_kept_survives_a_run_that_was_killed(tmp_path: Path) -> None:
     # One that put nothing in place, such as only to restart the host, leaves the way back as it is.
     nothing = state.begun(closed, plan(packages=[]), NOW, installed)
     assert (nothing["rows"], [each["package"] for each in nothing["back"]]) == ([], ["openssl"])
-
-
-def test_the_kernel_that_is_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "boot").mkdir()
-    for version in ("6.1.0-9-amd64", "6.1.0-13-amd64"):
-        (tmp_path / f"boot/vmlinuz-{version}").touch()
-    monkeypatch.setattr(engine, "ROOT", tmp_path)
-
-    class Apt:
-        """Debian's comparison, as far as these two go."""
-
-        @staticmethod
-        def version_compare(one: str, other: str) -> int:
-            return int(one.split("-")[1]) - int(other.split("-")[1])
-
-    monkeypatch.setattr(engine, "apt", lambda: Apt)
-    said = {**RUNNING, "expected_kernel": "6.1.0-10-amd64"}
-    assert engine.coming(plan(services=said)) == "6.1.0-10-amd64"
-    assert engine.coming(plan(services={**RUNNING, "expected_kernel": None})) == "6.1.0-13-amd64"
-    assert engine.coming(plan(services=said, container=True)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"version": 2}), json.dumps({"version": 1, "open": True})])

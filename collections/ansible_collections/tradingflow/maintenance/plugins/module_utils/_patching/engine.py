@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._checks.clock import kernel
+from .._checks.clock import kernel as kernel_time
 from ..errors import PatchingError
-from . import back, commands, halt, host, precheck, proof, services, state
+from . import back, commands, halt, host, kernel, precheck, proof, services, state
 from .judgement import digest_of, due, refusals, unfinished, unplanned
 from .solver import Solver, apt, changed_conffiles, conffiles, status
 
@@ -119,9 +119,9 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "reboot_pending": host.reboot_pending(ROOT),
         "policy": host.policy(ROOT),
         # Also when there is nothing to do: an earlier run's packages may wait for a restart still.
-        "running": services.running(options["needrestart"]),
+        "running": asked(options),
     }
-    found.update(clock_began=began, clock=time.time(), clock_kernel=kernel())
+    found.update(clock_began=began, clock=time.time(), clock_kernel=kernel_time())
     found["digest"] = digest_of(found)
     found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours" or found["open"] or due(found))
     found["refusals"] = refusals(found, options["approved"])
@@ -160,10 +160,10 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
         finally:
             host.allow_restarts(ROOT)
         result["reboot_pending"] = host.reboot_pending(ROOT)
-        result["services"] = services.running(options["needrestart"])
+        result["services"] = asked(options)
         result["reboot_due"] = due(result) or options["reboot"] == "always"
         if result["reboot_due"]:
-            state.write(directory, {**kept, "kernel": coming(result)})
+            state.write(directory, {**kept, **coming(result)})
         else:
             result["services"] = restarted(options)
     except (PatchingError, OSError) as error:
@@ -183,24 +183,30 @@ def wanted(solver: Solver, options: Dict[str, Any], kept: Optional[Dict[str, Any
     return (*solver.solve(), [])
 
 
-def coming(result: Dict[str, Any]) -> Optional[str]:
-    """The kernel that the host is to run after its restart; None for the one that it runs."""
+def asked(options: Dict[str, Any]) -> Dict[str, Any]:
+    """What runs old code; a newer kernel also where needrestart is not asked or does not know."""
+    return kernel.completed(services.running(options["needrestart"]), ROOT, compare)
+
+
+def compare(one: str, other: str) -> int:
+    """Two versions, as Debian compares them."""
+    return int(apt().version_compare(one, other))
+
+
+def coming(result: Dict[str, Any]) -> Dict[str, Any]:
+    """What is kept of the kernel that the host is to run after its restart; nothing where that is not the host's."""
     if result["container"]:
-        return None
-    newest: Optional[str] = result["services"]["expected_kernel"]
-    if newest is None:
-        # The boot loader takes the highest version.
-        for version in host.kernels(ROOT):
-            newest = version if newest is None or apt().version_compare(version, newest) > 0 else newest
-    return newest
+        return {"kernel": None, "kernels": []}
+    found = kernel.coming(result["services"]["expected_kernel"], ROOT, compare)
+    return {"kernel": found[0].release if found else None, "kernels": [list(each) for each in found]}
 
 
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:
     """Restarts what may be, once each, after the last package."""
-    first = services.running(options["needrestart"])
+    first = asked(options)
     done = services.restarted(services.chosen(first["left"], options["restart"]))
     # What became of them is said also when needrestart does not answer a second time.
-    return {**(services.running(True) if done else first), "restarted": done}
+    return {**(asked({**options, "needrestart": True}) if done else first), "restarted": done}
 
 
 def versions(of: Dict[str, Dict[str, str]], rows: List[Dict[str, Any]]) -> Dict[str, Optional[Dict[str, str]]]:

@@ -269,8 +269,9 @@ def _reboot(plan: Dict[str, Any]) -> Check:
         text = "The host does not ask for a restart. It is a container: its kernel is its host's, and not patched here."
         return Check(id, title, OK, False, message=text, source="systemd-detect-virt")
     running = plan.get("services") or plan["running"]
-    if not running["asked"]:
-        text = "Whether a newer kernel waits for a restart is not asked (patching_needrestart)."
+    source = "needrestart" if running["asked"] and not running["unknown"] else "/boot"
+    if running["newer_kernel"] is None and not running["asked"]:
+        text = "Whether a newer kernel waits for a restart is not asked (patching_needrestart), and /boot does not say."
         return Check(id, title, WARNING, None, message=text, remedy="Compare uname -r with the newest kernel in /boot.")
     if running["newer_kernel"] is None:
         why = running["unknown"] or "needrestart cannot say."
@@ -278,8 +279,8 @@ def _reboot(plan: Dict[str, Any]) -> Check:
         return unknown(id, title, text, "Compare uname -r with the newest kernel in /boot.")
     if running["newer_kernel"]:
         text = "The host runs an older kernel than the newest that is installed."
-        return Check(id, title, WARNING, True, message=text, remedy=remedy, source="needrestart")
-    return Check(id, title, OK, False, message="The host does not ask for a restart.", source="needrestart")
+        return Check(id, title, WARNING, True, message=text, remedy=remedy, source=source)
+    return Check(id, title, OK, False, message="The host does not ask for a restart.", source=source)
 
 
 def _services_known(plan: Dict[str, Any]) -> Check:

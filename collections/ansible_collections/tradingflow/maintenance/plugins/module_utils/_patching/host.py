@@ -97,11 +97,6 @@ def reboot_pending(root: Path) -> Optional[List[str]]:
     return sorted(set(text.split()))
 
 
-def kernels(root: Path) -> List[str]:
-    """Versions of the kernels that the host can start."""
-    return sorted(path.name[len("vmlinuz-") :] for path in (root / "boot").glob("vmlinuz-*"))
-
-
 def policy(root: Path) -> str:
     """Whose policy-rc.d is there: nobody's, ours (left by a killed run), or foreign."""
     path = root / POLICY

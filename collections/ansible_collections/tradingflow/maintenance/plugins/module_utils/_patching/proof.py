@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..errors import PatchingError
-from . import commands, halt, services, state
+from . import commands, halt, kernel, services, state
 from .solver import apt, status
 
 #: systemctl is-system-running; of these two the second is only as good as it was before.
@@ -106,6 +105,7 @@ def facts() -> Dict[str, Any]:
 
     :raises PatchingError: it cannot be said
     """
+    now = kernel.running()
     return {
         "identity": identity(Path("/")),
         "system": systemd(["is-system-running"], fails=True).strip(),
@@ -113,7 +113,8 @@ def facts() -> Dict[str, Any]:
         "enabled": enabled(),
         # A unit that reads its configuration anew runs.
         "active": units("active,reloading,refreshing"),
-        "kernel": os.uname().release,
+        "kernel": now.release,
+        "build": now.build,
         "container": container(),
     }
 
@@ -149,10 +150,12 @@ def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[st
     before, found = kept["before"], {}
     if rebooted and now["identity"] == kept["identity"]:
         found["rebooted"] = "The host was to be restarted, and was not: its boot and its first process are the same."
-    if rebooted and not now["container"]:
-        planned = kept["kernel"] or before["kernel"]
-        if now["kernel"] != planned:
-            found["kernel"] = f"It runs kernel {now['kernel']}, and {planned} was planned."
+    planned = state.kernels(kept)
+    # Also when an earlier run restarted it, and did not come to its proof.
+    if (rebooted or planned) and not now["container"]:
+        other = kernel.fault(planned or [[before["kernel"], None]], kernel.Kernel(now["kernel"], now.get("build")))
+        if other:
+            found["kernel"] = other
     failed = [name for name in now["failed"] if name not in before["failed"]]
     if now["system"] not in (_UP, _DEGRADED):
         word = now["system"] if now["system"] in _NOT_UP else f"in a state that is not known here ({now['system']!r})"
@@ -202,6 +205,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
         "before": kept["before"],
         "rebooted": options["rebooted"],
         "kernel": kept["kernel"],
+        "kernels": state.kernels(kept),
         "count": len(kept["rows"]),
         "resumed": [],
         "halted": halt.halted(options["state_directory"], kept["units"], kept["ran"]),

@@ -38,9 +38,10 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     :param asked: the runner's clock before and after
     """
     now, faults = result["now"], result["faults"]
-    names = ["system", "units", "versions"]
-    if result["rebooted"]:
-        names = ["rebooted", *([] if now["container"] else ["kernel"]), *names]
+    names = ["rebooted"] if result["rebooted"] else []
+    if (result["rebooted"] or result["kernels"]) and not now["container"]:
+        names.append("kernel")
+    names += ["system", "units", "versions"]
     words = {
         "kernel": now["kernel"],
         "system": now["system"],

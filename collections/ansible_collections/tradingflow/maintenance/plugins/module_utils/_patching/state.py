@@ -125,19 +125,29 @@ def begun(
         "before": before,
         "units": list(plan["units"]),
         "ran": list(plan["units_ran"]),
-        # Of a restart that is to come.
+        # Of a restart that is to come, see kernel.coming.
         "kernel": None,
+        "kernels": [],
         "identity": before["identity"],
     }
     if earlier and earlier["open"]:
         state["before"] = earlier["before"]
         state["ran"] += [unit for unit in earlier["ran"] if unit not in state["ran"]]
         state["units"] += [unit for unit in earlier["units"] if unit not in state["units"]]
+        if plan["reboot_mode"] != "never":
+            # That run may have been killed after the restart: into which kernel is still to be proven.
+            state["kernel"], state["kernels"] = earlier["kernel"], kernels(earlier)
         done = [row for row in earlier["rows"] if _is(installed, row)]
         state["rows"] = _joined(done, rows)
     # A run that only restarted the host takes nobody's way back.
     state["back"] = state["rows"] or (earlier["back"] if earlier else [])
     return state
+
+
+def kernels(kept: Dict[str, Any]) -> List[List[Optional[str]]]:
+    """Release and build of the kernels of which the host is to run one; also as an earlier version kept it."""
+    found: List[List[Optional[str]]] = kept.get("kernels") or ([[kept["kernel"], None]] if kept["kernel"] else [])
+    return found
 
 
 def _is(installed: Dict[str, Dict[str, str]], row: Dict[str, Any]) -> bool:
