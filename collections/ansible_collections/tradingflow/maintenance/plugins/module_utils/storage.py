@@ -15,6 +15,7 @@ from .errors import ConfigurationError, StorageError
 
 try:
     import boto3
+    import botocore.session
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
@@ -47,6 +48,8 @@ STORAGE_SPEC: Dict[str, Any] = {
 }
 
 _CLIENTS: weakref.WeakKeyDictionary[Any, Retry] = weakref.WeakKeyDictionary()
+#: What the SDK has read of its own description of services: that takes longer than most requests.
+_LOADERS: List[Any] = []
 
 
 def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
@@ -67,7 +70,7 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
         if name in Config.OPTION_DEFAULTS
     }
     try:
-        made = boto3.session.Session().client(
+        made = _session().client(
             "s3",
             endpoint_url=storage.get("endpoint") or None,
             region_name=storage.get("region") or None,
@@ -95,6 +98,16 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
     _CLIENTS[made] = Retry(storage)
     made.meta.events.register("needs-retry.s3", _CLIENTS[made])
     return made
+
+
+def _session() -> Any:
+    """A session of its own, so that profile and keys are those of now, with the descriptions that are there already."""
+    core = botocore.session.get_session()
+    session = boto3.session.Session(botocore_session=core)
+    if not _LOADERS:
+        _LOADERS.append(core.get_component("data_loader"))
+    core.register_component("data_loader", _LOADERS[0])
+    return session
 
 
 def patient(storage: Dict[str, Any]) -> Dict[str, Any]:
