@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..module_utils._patching.findings import failure, findings, intent, planned, well
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+from ..module_utils._patching.findings import failure, findings, intent, lost, planned, well
 from ..module_utils._patching.options import SPEC
 from ..module_utils._patching.precheck import clock
 from ..module_utils.checks import OK, WARNING, utc_now
@@ -59,11 +61,25 @@ class ActionModule(HostAreaAction):
                 plan = intent(result, task_vars["inventory_hostname"])
                 return Findings(checks, actions, extra={"plan": result, "intent": plan})
             checks, actions, summary = findings(result, started_at)
+        except AnsibleConnectionFailure as error:
+            if planning:
+                raise
+            # Not unreachable to Ansible, which would leave out what is still to be done: record it, and count it.
+            text = " ".join(str(error.message).split())[:500]
+            return Findings(*lost(text, started_at), extra=self._unsaid(text, task_vars))
         except MaintenanceError as error:
-            # Whether anything was changed is not known: what had begun on the host may have ended without us.
-            ended = {"state": "ended", "host": task_vars["inventory_hostname"], "changed": None}
-            extra = {"patched": False, **({} if planning else {"patching": {**ended, "problem": error.message}})}
+            extra = {"patched": False} if planning else self._unsaid(error.message, task_vars)
             return Findings(*failure(error.message, error.remedy, started_at), extra=extra)
         summary = {**summary, "host": task_vars["inventory_hostname"]}
         extra = {"patching": summary, "patched": well(result), "reboot": result["reboot_due"]}
         return Findings(checks, actions, changed=result["changed"] is not False, extra=extra)
+
+    def _unsaid(self, problem: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Whether anything was changed is not known: what had begun on the host may have ended without us."""
+        ended = {"state": "ended", "host": task_vars["inventory_hostname"], "changed": None, "problem": problem}
+        return {"patched": False, "patching": ended}
+
+    def _spool_unreachable(self, run: dict[str, Any], host: str, error: AnsibleError) -> None:
+        # A host that was begun is told of by what collect() returns.
+        if self._task.check_mode:
+            super()._spool_unreachable(run, host, error)

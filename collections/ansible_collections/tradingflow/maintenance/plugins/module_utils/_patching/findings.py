@@ -113,6 +113,14 @@ def failure(message: str, remedy: str, started_at: str) -> Found:
     return [check], [_action("failed", False, f"{message} {remedy}".rstrip(), started_at, {})]
 
 
+def lost(message: str, started_at: str) -> Found:
+    """Check and action of a host whose connection failed while it was being patched."""
+    text = f"The connection failed, and whether anything was changed is not known: {message}"
+    remedy = "Look at the host: what had begun there goes on without us. Run the playbook again once it answers."
+    check = Check("patching.connection", "Connection while patching", CRITICAL, False, message=text, remedy=remedy)
+    return [check], [_action("failed", False, text, started_at, {})]
+
+
 def _worst_first(check: Check) -> bool:
     return check.status != CRITICAL
 
