@@ -27,7 +27,8 @@ def program(name: str, package: str, *, libraries: bool = False) -> tuple[Path, 
         if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
             left_out(f"{name} is not installed, and there is no apt to get it by")
         unpack(package, folder, None if libraries else name)
-    (path,) = (path for path in folder.glob(f"usr/*bin/{name}") if os.access(path, os.X_OK))
+    places = [*folder.glob(f"usr/*bin/{name}"), *folder.glob(f"lib/systemd/{name}")]
+    (path,) = (path for path in places if os.access(path, os.X_OK))
     return path, {"LD_LIBRARY_PATH": ":".join(str(each) for each in folder.glob("usr/lib/*-linux-gnu"))}
 
 

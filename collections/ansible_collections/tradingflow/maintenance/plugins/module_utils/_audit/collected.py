@@ -354,3 +354,7 @@ def _once(names: List[str], what: str) -> None:
     twice = sorted({str(name) for name in names if names.count(name) > 1}) if len(names) != len(set(names)) else []
     if twice:
         raise _bad(f"the {what} {twice[0][:80]!r} is there twice")
+
+
+#: What collects. The version is galaxy.yml's.
+COLLECTOR = Tool("tradingflow.maintenance", "0.1.0")

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal's export format, by its grammar: text fields, and binary ones with their length."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Dict, Iterator, Optional, Tuple
+
+from ..errors import EvidenceError
+
+#: Larger entries hold whole files, and would need as much memory.
+LARGEST = 64 * 1024 * 1024
+_FIELD = re.compile(rb"[A-Z0-9_]{1,64}")
+_TEXT_ENTRY = re.compile(rb"(?:[A-Z0-9_]{1,64}=[^\n]*\n)+\n")
+_BEGIN = re.compile(rb"__CURSOR=([^\n]*)\n__REALTIME_TIMESTAMP=(\d{1,19})\n")
+_CURSOR = re.compile(rb"s=([0-9a-f]{1,32});i=([0-9a-f]{1,16});b=([0-9a-f]{1,32});m=[0-9a-f]+;t=([0-9a-f]{1,16});.*")
+
+
+class NotExport(EvidenceError):
+    """What journalctl gave out is not the export format, or ends within an entry."""
+
+
+@dataclass
+class Entry:
+    """An entry.
+
+    :param data: exactly as it stands
+    :param at: microseconds since 1970
+    :param sequence: its number within the source
+    :param source: id of what counts the numbers
+    """
+
+    data: bytes
+    at: int
+    sequence: int
+    source: bytes
+    boot: bytes
+
+    def field(self, name: bytes) -> Optional[bytes]:
+        """The first value of a field."""
+        if b"\n" + name not in self.data:
+            return None
+        return fields(self.data)[0].get(name)
+
+
+def entries(chunks: Iterator[bytes]) -> Iterator[Entry]:
+    """All entries of a stream.
+
+    :raises NotExport: something does not belong there; what came before has been given
+    """
+    buffer, position, needed = bytearray(), 0, 0
+    for chunk in chunks:
+        del buffer[:position]
+        buffer += chunk
+        position = 0
+        if len(buffer) < needed:
+            if needed > LARGEST:
+                raise NotExport(f"an entry has {needed} bytes or more; at most {LARGEST} can be read")
+            continue
+        while True:
+            if buffer.startswith(b"\n", position):
+                # journalctl may put one line feed more between what it shows.
+                position += 1
+                continue
+            end, needed = _end(buffer, position)
+            if end is None:
+                needed -= position
+                break
+            yield _entry(bytes(buffer[position:end]))
+            position = end
+        if len(buffer) - position > LARGEST:
+            raise NotExport(f"an entry has more than {LARGEST} bytes")
+    if buffer[position:].strip(b"\n"):
+        raise NotExport("it ends within an entry")
+
+
+def _end(buffer: bytearray, position: int) -> Tuple[Optional[int], int]:
+    """Where the entry that begins here ends; else None, and up to where more is needed at least."""
+    match = _TEXT_ENTRY.match(buffer, position)
+    if match:
+        return match.end(), 0
+    while True:
+        if buffer.startswith(b"\n", position):
+            return position + 1, 0
+        line = buffer.find(b"\n", position)
+        if line < 0:
+            return None, len(buffer) + 1
+        equals = buffer.find(b"=", position, line)
+        name = bytes(buffer[position : line if equals < 0 else equals])
+        if not _FIELD.fullmatch(name):
+            raise NotExport("it has a line that is no field")
+        if equals >= 0:
+            position = line + 1
+            continue
+        if len(buffer) < line + 9:
+            return None, line + 9
+        after = line + 9 + int.from_bytes(buffer[line + 1 : line + 9], "little")
+        if len(buffer) <= after:
+            return None, after + 1
+        if buffer[after : after + 1] != b"\n":
+            raise NotExport("a binary field does not end where it says")
+        position = after + 1
+
+
+def fields(data: bytes) -> Tuple[Dict[bytes, bytes], int]:
+    """The fields of one whole entry, of repeated ones the first; and how many there are."""
+    result: Dict[bytes, bytes] = {}
+    position = count = 0
+    while not data.startswith(b"\n", position) and position < len(data):
+        line = data.index(b"\n", position)
+        equals = data.find(b"=", position, line)
+        if equals >= 0:
+            result.setdefault(data[position:equals], data[equals + 1 : line])
+            position = line + 1
+        else:
+            after = line + 9 + int.from_bytes(data[line + 1 : line + 9], "little")
+            result.setdefault(data[position:line], data[line + 9 : after])
+            position = after + 1
+        count += 1
+    return result, count
+
+
+def _entry(data: bytes) -> Entry:
+    match = _BEGIN.match(data)
+    if match:
+        cursor, at = match[1], match[2]
+    else:
+        found = fields(data)[0]
+        cursor, at = found.get(b"__CURSOR", b""), found.get(b"__REALTIME_TIMESTAMP", b"")
+    place = _CURSOR.fullmatch(cursor)
+    if not place or not at.isdigit() or int(at) != int(place[4], 16):
+        raise NotExport("an entry has no cursor or no time, or they contradict each other")
+    return Entry(data, int(at), int(place[2], 16), place[1], place[3])

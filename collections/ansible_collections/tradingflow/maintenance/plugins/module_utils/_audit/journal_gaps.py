@@ -1,0 +1,180 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a journal does not have: entries that were deleted, suppressed or lost, told from those that are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Dict, Iterable, List, Optional, Tuple
+
+from ..words import plural, printable, span
+from .collected import Gap, Period, written
+from .journal_export import Entry
+
+#: So much the clock may go back without a word: threads write a little out of order.
+_SLACK = 1_000_000
+#: More runs of numbers than these in a file are not kept apart.
+_RUNS = 200_000
+#: More gaps than these are told as one.
+_MOST = 200
+
+_DROPPED = b"a596d6fe7bfa4994828e72309e95d61e"
+_MISSED = b"e9bf28e6e834481bb6f48f548ad13606"
+_STARTED = b"f77379a8490b408bbe5f6940505a777b"
+_STOPPED = b"d93fb3c9c24d451a97cea615ce59c00b"
+_SHUTDOWN = b"98268866d1d54a499c4e98921d93bc40"
+_IDS = (_DROPPED, _MISSED, _STARTED, _STOPPED, _SHUTDOWN)
+
+
+@dataclass
+class Run:
+    """Entries whose numbers follow each other."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+@dataclass
+class Boot:
+    """What a boot's entries say of it.
+
+    :param marked: when its journal last began or ended, as far as it says
+    :param orderly: whether that was an end
+    """
+
+    first: int
+    last: int
+    marked: int = 0
+    orderly: bool = False
+
+
+@dataclass
+class Story:
+    """What the entries of one file tell of those that are not there.
+
+    :param runs: per source of numbers
+    :param told: (time in us, what was lost)
+    :param backs: (time before, time after) where the clock went back, in us
+    """
+
+    runs: Dict[bytes, List[Run]] = field(default_factory=dict)
+    boots: Dict[bytes, Boot] = field(default_factory=dict)
+    told: List[Tuple[int, str]] = field(default_factory=list)
+    backs: List[Tuple[int, int]] = field(default_factory=list)
+    first: Optional[int] = None
+    overflow: bool = False
+    _last: Optional[Tuple[int, bytes]] = None
+    _run: Optional[Run] = None
+    _source: bytes = b""
+    _count: int = 0
+
+    def add(self, entry: Entry) -> None:
+        """Takes the next entry of the file in."""
+        at = entry.at
+        if self.first is None or at < self.first:
+            self.first = at
+        run = self._run
+        if run and entry.source == self._source and entry.sequence == run.last + 1:
+            run.last, run.end = entry.sequence, at
+        elif self._count < _RUNS:
+            self._run = Run(entry.sequence, entry.sequence, at, at)
+            self._source = entry.source
+            self.runs.setdefault(entry.source, []).append(self._run)
+            self._count += 1
+        else:
+            self.overflow, self._run = True, None
+        if self._last and at < self._last[0] - _SLACK:
+            self.backs.append((self._last[0], at))
+        self._last = (at, entry.boot)
+        boot = self.boots.get(entry.boot)
+        if boot is None:
+            boot = self.boots[entry.boot] = Boot(at, at)
+        boot.first, boot.last = min(boot.first, at), max(boot.last, at)
+        if b"\nMESSAGE_ID=" in entry.data:
+            self._mark(entry, boot)
+
+    def _mark(self, entry: Entry, boot: Boot) -> None:
+        identity = entry.field(b"MESSAGE_ID") or b""
+        # Anybody may write a message; only root's and journald's own tell of the journal.
+        if identity not in _IDS or not (entry.field(b"_UID") == b"0" or entry.field(b"_TRANSPORT") == b"driver"):
+            return
+        if identity in (_DROPPED, _MISSED):
+            text = printable((entry.field(b"MESSAGE") or b"").decode("utf-8", "replace"), 200)
+            self.told.append((entry.at, f"the journal says: {text}"))
+            return
+        if identity == _STARTED and boot.marked and not boot.orderly:
+            self.told.append((entry.at, "the journal began again without having been stopped"))
+        boot.marked, boot.orderly = entry.at, identity != _STARTED
+
+
+def gaps(stories: Iterable[Story], period: Period) -> List[Gap]:
+    """What is missing in the period, by all files of a host's journal."""
+    stories = list(stories)
+    begin, end = (int(each * 1e6) for each in period.epochs())
+    found: List[Tuple[int, int, str]] = []
+    first = min((story.first for story in stories if story.first is not None), default=None)
+    if first is not None and first > begin:
+        found.append((begin, min(first, end), "the journal begins late: what was before is vacuumed, or never was"))
+    for source in {source for story in stories for source in story.runs}:
+        runs = sorted(
+            (run for story in stories for run in story.runs.get(source, [])), key=lambda run: (run.first, run.last)
+        )
+        last, at = runs[0].last, runs[0].end
+        for run in runs[1:]:
+            if run.first > last + 1:
+                missing = plural(run.first - last - 1, "entry is", "entries are")
+                found.append((*_ordered(at, run.begin), f"{missing} missing between two numbers: vacuumed or lost"))
+            if run.last > last:
+                last, at = run.last, run.end
+    for story in stories:
+        found += [(at, at, text) for at, text in story.told]
+        for before, after in story.backs:
+            found.append((after, before, f"the clock was set back by {span((before - after) / 1e6)}"))
+    if any(story.overflow for story in stories):
+        found.append((begin, end, "the entries' numbers change too often to see whether one is missing"))
+    found += _crashes(stories)
+    inside = [each for each in found if each[0] < end and each[1] >= begin]
+    return _few([_gap(each, begin, end) for each in sorted(set(inside))])
+
+
+def _crashes(stories: List[Story]) -> List[Tuple[int, int, str]]:
+    """From the end of a boot that was not shut down to the next one's begin."""
+    boots: Dict[bytes, Boot] = {}
+    for story in stories:
+        for id, boot in story.boots.items():
+            known = boots.setdefault(id, Boot(boot.first, boot.last))
+            if boot.marked >= known.marked:
+                known.marked, known.orderly = boot.marked, boot.orderly
+            known.first, known.last = min(known.first, boot.first), max(known.last, boot.last)
+    ordered = sorted(boots.values(), key=lambda boot: (boot.first, boot.last))
+    return [
+        (*_ordered(before.last, after.first), "the host or its journal ended without being shut down, and began again")
+        for before, after in zip(ordered, ordered[1:])  # noqa: B905, RUF007 Python 3.9
+        if not before.orderly
+    ]
+
+
+def _ordered(one: int, other: int) -> Tuple[int, int]:
+    return min(one, other), max(one, other)
+
+
+def _gap(found: Tuple[int, int, str], begin: int, end: int) -> Gap:
+    return Gap(_text(max(found[0], begin)), _text(min(found[1], end)), found[2])
+
+
+def _text(at: int) -> str:
+    return written(datetime.fromtimestamp(at // 1_000_000, timezone.utc))
+
+
+def _few(found: List[Gap]) -> List[Gap]:
+    """The gaps; of very many the first, and one for the rest."""
+    if len(found) <= _MOST:
+        return found
+    rest = found[_MOST - 1 :]
+    reason = f"{plural(len(rest), 'more gap')}, the first: {rest[0].reason}"
+    return [*found[: _MOST - 1], Gap(rest[0].begin, max(gap.end for gap in rest), reason)]

@@ -1,0 +1,170 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lines of a log that are of a period, told from the others in bounded memory."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any, Callable, Dict, List, Optional
+
+from .._logs.encoding import decoded
+from .._logs.entries import Entries
+from .._logs.times import Times
+
+#: Whatever zone a time is of, it is not further from UTC than this.
+_MARGIN = 26 * 3600
+#: Of a longer line, its begin says of when it is.
+HEAD = 64 * 1024
+#: Lines before the first one with a time are kept so long.
+_WAITING = 1024 * 1024
+
+_ISO = rb"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d"
+_KEYS = rb'"(?i:@?timestamp|time|ts|@?t|at|datetime|date|asctime|eventtime)"'
+_ANY = re.compile(_ISO)
+#: A line that says its time where it is looked for, in the one form. The empty group is all that findall keeps.
+_LINE = re.compile(
+    rb"\n(?:"
+    + _ISO
+    + rb"|[^\s{][^\n]{0,39}?"
+    + _ISO
+    + rb"|\{[^\n]{0,400}?"
+    + _KEYS
+    + rb'\s{0,4}:\s{0,4}"'
+    + _ISO
+    + rb")()"
+)
+_NUMBER = re.compile(
+    rb'"(?i:@?timestamp|time|ts|@?t|at|datetime|date|asctime|eventtime|(?:observed)?time_?unix_?nano|instant)"'
+    rb'\s{0,4}:\s{0,4}(?:"?\d{9}|\{)'
+)
+
+
+class Selection:
+    """Hands on the lines of a period.
+
+    :param source: see _logs.entries.Entries; time_zone
+    :param write: takes what is of the period
+    """
+
+    def __init__(self, source: Dict[str, Any], begin: float, end: float, now: float, write: Callable[[bytes], None]):
+        self._times = Times(source.get("time_zone") or "local", now)
+        self._entries = Entries(source, self._times)
+        self._begin, self._end, self._write = begin, end, write
+        self._plain = not source.get("time_pattern") and (source.get("format") or "auto") in ("auto", "json", "text")
+        self._inner = (_iso(begin + _MARGIN), _iso(end - _MARGIN)) if end - begin > 2 * _MARGIN else None
+        self._outer = (_iso(begin - _MARGIN), _iso(end + _MARGIN))
+        #: Lines of the period, and others.
+        self.kept = self.left = 0
+        #: When the first line with a time is of.
+        self.first: Optional[float] = None
+        self._inside: Optional[bool] = None
+        self._rest = b""
+        self._long: Optional[bool] = None
+        self._waiting: List[bytes] = []
+        self._waits = 0
+
+    def add(self, block: bytes) -> None:
+        """Takes the next bytes in."""
+        data = self._rest + block
+        if self._long is not None:
+            # The rest of a line whose begin was judged.
+            end = data.find(b"\n") + 1
+            if not end:
+                self._rest = b""
+                self._give(data, self._long)
+                return
+            self._give(data[:end], self._long)
+            self._count(self._long, 1)
+            data, self._long = data[end:], None
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if end:
+            self._whole(data[:end])
+        if len(self._rest) > HEAD:
+            self._judge(self._rest[:HEAD])
+            self._long = self._inside if self._inside is not None else True
+            self._give(self._rest, self._long)
+            self._rest = b""
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        if self._long is not None:
+            self._count(self._long, 1)
+        elif self._rest:
+            self._slow(self._rest)
+        self._rest, self._long = b"", None
+        self._release(True)
+
+    def _whole(self, data: bytes) -> None:
+        """Whole lines."""
+        count = data.count(b"\n")
+        inside = self._at_once(data, count) if self._plain and self.first is not None else None
+        if inside is None:
+            for line in data.splitlines(True) if b"\r" not in data else _split(data):
+                self._slow(line)
+            return
+        self._inside = inside
+        self._give(data, inside)
+        self._count(inside, count)
+
+    def _at_once(self, data: bytes, count: int) -> Optional[bool]:
+        """Whether all lines are of the period, or none is; None when they have to be looked at one by one."""
+        if self._inside is None or len(_LINE.findall(b"\n" + data)) != count or (b"{" in data and _NUMBER.search(data)):
+            return None
+        stamps = [stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in set(_ANY.findall(data))]
+        low, high = min(stamps), max(stamps)
+        if self._inside and self._inner and self._inner[0] <= low and high < self._inner[1]:
+            return True
+        if not self._inside and (high < self._outer[0] or low >= self._outer[1]):
+            return False
+        return None
+
+    def _slow(self, line: bytes) -> None:
+        self._judge(line[:HEAD])
+        if self._inside is None:
+            self._waiting.append(line)
+            self._waits += len(line)
+            if self._waits > _WAITING:
+                self._release(True)
+            return
+        self._give(line, self._inside)
+        self._count(self._inside, 1)
+
+    def _judge(self, line: bytes) -> None:
+        at = self._entries.line(decoded(line)[0]).at
+        if at is None:
+            return
+        inside = self._begin <= at < self._end
+        if self.first is None:
+            self.first = at
+            # What stands before the first line with a time belongs to it, as a banner does.
+            self._release(inside)
+        self._inside = inside
+
+    def _release(self, inside: bool) -> None:
+        for line in self._waiting:
+            self._give(line, inside)
+            self._count(inside, 1)
+        self._waiting, self._waits = [], 0
+
+    def _give(self, data: bytes, inside: bool) -> None:
+        if inside:
+            self._write(data)
+
+    def _count(self, inside: bool, lines: int) -> None:
+        if inside:
+            self.kept += lines
+        else:
+            self.left += lines
+
+
+def _split(data: bytes) -> List[bytes]:
+    """Lines by their line feeds alone."""
+    return [line + b"\n" for line in data.split(b"\n")[:-1]]
+
+
+def _iso(at: float) -> bytes:
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S").encode()
