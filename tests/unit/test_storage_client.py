@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client, prepare
 from botocore.loaders import Loader
 
 STORE: dict[str, Any] = {"bucket": "b", "endpoint": "https://127.0.0.1:1", "access_key": "one", "secret_key": "x"}
@@ -17,7 +17,7 @@ def credentials(s3: Any) -> tuple[str, str]:
 
 
 def test_descriptions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    client(STORE)
+    prepare()
     read: list[str] = []
     own = Loader.FILE_LOADER_CLASS.load_file
 

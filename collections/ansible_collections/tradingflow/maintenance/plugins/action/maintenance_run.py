@@ -21,12 +21,15 @@ from ..module_utils.errors import MaintenanceError
 from ..module_utils.lock import acquire, release
 from ..module_utils.lock_keeper import keep
 from ..module_utils.run import write_private
-from ..module_utils.storage import STORAGE_SPEC
+from ..module_utils.storage import STORAGE_SPEC, prepare
 from ..plugin_utils.actor import actor
 from ..plugin_utils.options import validated
 from ..plugin_utils.project import within
 from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
 from ..plugin_utils.runner import runner
+
+# ansible-playbook loads this plugin before it forks a worker for each task: once for all that use the store.
+prepare()
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},

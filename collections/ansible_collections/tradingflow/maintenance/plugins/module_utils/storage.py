@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, Optional
 
 from ._storage_retry import BROKEN, BUSY, Body, Retry
@@ -98,6 +98,13 @@ def client(storage: Dict[str, Any], *, pool: int = 10) -> Any:
     _CLIENTS[made] = Retry(storage)
     made.meta.events.register("needs-retry.s3", _CLIENTS[made])
     return made
+
+
+def prepare() -> None:
+    """Reads here what every client needs, for the processes that are forked from this one."""
+    if boto3 is not None:
+        with suppress(BotoCoreError, ValueError):
+            client({"bucket": "", "access_key": "none", "secret_key": "none"})
 
 
 def _session() -> Any:
