@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily drill restore migrate rehearse data-update window hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily drill audit restore migrate rehearse data-update window hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -31,6 +31,10 @@ drill: setup ## back the sandbox up, restore the newest recovery point into a sc
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml --tags backup
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/drill.yml $(ARGS)
+
+audit: setup ## collect the sandbox's last week into a signed bundle that scripts/bundle_verify.py accepts
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/audit.yml $(ARGS)
 
 restore: setup ## put the sandbox's newest recovery point in place (ARGS=--check says what it would do)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)

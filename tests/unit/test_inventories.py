@@ -62,7 +62,8 @@ class Inventory:
             name
             for name in known
             if re.match(
-                r"(tradingflow|health_check|trading_check|backup|migration|data_update|patching|restore|run)_", name
+                r"(tradingflow|audit_collection|health_check|trading_check|backup|migration|data_update|patching|restore|run)_",
+                name,
             )
         }
         templar = Templar(loader=self.loader, variables=known)

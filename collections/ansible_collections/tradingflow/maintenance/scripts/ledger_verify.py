@@ -393,7 +393,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"
 KINDS = (
     *("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident"),
-    *("override", "rehearsal", "data_update"),
+    *("override", "rehearsal", "data_update", "audit"),
 )
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -500,7 +500,7 @@ def open_record(data: bytes, keys: PublicKeys, *, number: int, environment: str)
     :param data: the envelope's exact bytes
     :raises BadRecord: not signed by a known key, altered, or not of this place
     """
-    keyid, payload = _unsealed(data, keys)
+    keyid, payload = unsealed(data, keys)
     try:
         content = json.loads(payload)
     except ValueError:
@@ -514,7 +514,7 @@ def open_record(data: bytes, keys: PublicKeys, *, number: int, environment: str)
     return Record(digest(data), keyid, content)
 
 
-def _unsealed(data: bytes, keys: PublicKeys) -> tuple[str, bytes]:
+def unsealed(data: bytes, keys: PublicKeys) -> tuple[str, bytes]:
     """Key id and payload of an envelope whose signature is right."""
     try:
         envelope = json.loads(data)
@@ -1240,13 +1240,16 @@ NO_LOCK = (
 class Store:
     """The ledger of one environment in an S3 store. All methods raise StorageError when it does not answer."""
 
+    #: Its folder in the store, and what it is called in messages.
+    folder, what = "evidence", "the ledger"
+
     def __init__(self, storage: dict[str, Any], environment: str, *, pool: int = 10) -> None:
         if not environment or "/" in environment or environment in (".", ".."):
             raise ConfigurationError(
                 f"{environment!r} cannot be an environment's name in the store.", "Correct tradingflow_environment."
             )
         self.storage, self.bucket = storage, storage["bucket"]
-        self.prefix = key(storage, "evidence", environment) + "/"
+        self.prefix = key(storage, self.folder, environment) + "/"
         self.s3 = client(storage, pool=pool)
         #: The store's clock when it last answered a listing; None before that.
         self.clock: Optional[datetime] = None
@@ -1283,7 +1286,7 @@ class Store:
         """The next numbers after one, in order, at most count."""
         found: list[int] = []
         token: dict[str, Any] = {"StartAfter": self.key(number)} if number else {}
-        with storage_errors(self.storage, "listing the ledger"):
+        with storage_errors(self.storage, f"listing {self.what}"):
             while len(found) < count:
                 page = self.s3.list_objects_v2(
                     Bucket=self.bucket, Prefix=self.prefix, MaxKeys=min(1000, max(10, count)), **token
@@ -1302,7 +1305,7 @@ class Store:
     def numbers(self) -> tuple[list[int], list[str]]:
         """All numbers in order, and the names of objects that are no records."""
         numbers, strangers = [], []
-        with storage_errors(self.storage, "listing the ledger"):
+        with storage_errors(self.storage, f"listing {self.what}"):
             for entry in list_keys(self.s3, self.bucket, self.prefix):
                 if number := self.number(entry["Key"]):
                     numbers.append(number)
@@ -1312,7 +1315,7 @@ class Store:
 
     def read(self, number: int) -> Optional[Stored]:
         """A record; None when there is none."""
-        with storage_errors(self.storage, f"reading record {number} of the ledger"):
+        with storage_errors(self.storage, f"reading record {number} of {self.what}"):
             try:
                 answer = self.s3.get_object(Bucket=self.bucket, Key=self.key(number))
             except ClientError as error:
@@ -1350,7 +1353,7 @@ class Store:
         arguments: dict[str, Any] = {}
         if retention:
             arguments = {"ObjectLockMode": retention[0], "ObjectLockRetainUntilDate": retention[1]}
-        with storage_errors(self.storage, f"appending record {number} to the ledger"):
+        with storage_errors(self.storage, f"appending record {number} to {self.what}"):
             try:
                 self.s3.put_object(
                     Bucket=self.bucket,
@@ -1377,7 +1380,7 @@ class Store:
     def history(self) -> History:
         """Versions and delete markers of the ledger's keys."""
         found = History()
-        with storage_errors(self.storage, "listing the versions of the ledger"):
+        with storage_errors(self.storage, f"listing the versions of {self.what}"):
             try:
                 if self.s3.get_bucket_versioning(Bucket=self.bucket).get("Status") is None:
                     found.note = "the bucket keeps no versions"

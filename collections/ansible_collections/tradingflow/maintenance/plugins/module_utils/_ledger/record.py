@@ -25,7 +25,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"
 KINDS = (
     *("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident"),
-    *("override", "rehearsal", "data_update"),
+    *("override", "rehearsal", "data_update", "audit"),
 )
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -132,7 +132,7 @@ def open_record(data: bytes, keys: PublicKeys, *, number: int, environment: str)
     :param data: the envelope's exact bytes
     :raises BadRecord: not signed by a known key, altered, or not of this place
     """
-    keyid, payload = _unsealed(data, keys)
+    keyid, payload = unsealed(data, keys)
     try:
         content = json.loads(payload)
     except ValueError:
@@ -146,7 +146,7 @@ def open_record(data: bytes, keys: PublicKeys, *, number: int, environment: str)
     return Record(digest(data), keyid, content)
 
 
-def _unsealed(data: bytes, keys: PublicKeys) -> tuple[str, bytes]:
+def unsealed(data: bytes, keys: PublicKeys) -> tuple[str, bytes]:
     """Key id and payload of an envelope whose signature is right."""
     try:
         envelope = json.loads(data)

@@ -1,0 +1,399 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what was collected to a bundle in the store: sealed, proven, uploaded, chained, recorded, and resumable."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional
+
+from .. import ledger
+from .._ledger.keys import PublicKeys, SigningKey, keyid_of, public_key
+from .._ledger.keys import signing_key as load_key
+from .._ledger.points import trusted
+from .._ledger.record import digest
+from .._storage.upload import Uploader
+from ..errors import ConfigurationError, EvidenceError, LockedError, MaintenanceError
+from ..storage import patient
+from . import bundle
+from .chain import Chain, Link
+from .collected import NAME, Collected, Period, decoded
+from .options import PLATFORM
+from .period import period as chosen
+from .stamp import roots_of, stamped
+from .statement import MANIFEST, STAMP, STAMP_STATEMENT, STATEMENT, Listed, opened, sealed_stamp
+
+_TRIES = 5
+#: A collection of what each host has is small beside the files; more is something else.
+_LARGEST = 64 << 20
+#: What the ledger keeps of each source.
+_KEPT = ("host", "place", "name", "kind", "outcome", "reason", "records", "gaps", "command", "redactions")
+
+
+class Context(NamedTuple):
+    """:param run_id: of the run this belongs to"""
+
+    run_id: str
+    actor: str
+    now: datetime
+    check_mode: bool = False
+
+
+class Work(NamedTuple):
+    """:param home: folder of the environment
+    :param staging: of what is collected, one folder for each host
+    """
+
+    period: Period
+    home: Path
+    staging: Path
+
+
+def work_of(options: Dict[str, Any], now: datetime) -> Work:
+    """Where the period's bundle is made.
+
+    :raises ConfigurationError: there is no such period, or it is not over
+    """
+    period = chosen(options["begin"], options["end"], options["month"], options["timezone"], now)
+    home = Path(options["directory"]) / options["environment_name"]
+    return Work(period, home, home / f".{bundle.name_of(options['environment_name'], period)}")
+
+
+def prepare(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
+    """Period, folder, and what is there already.
+
+    :raises MaintenanceError: nothing can be collected
+    """
+    work = work_of(options, context.now)
+    evidence = options["evidence"]
+    load_key(evidence["signing_key"] or evidence["signing_key_file"])
+    chain = Chain(options["storage"], options["environment_name"], trusted(evidence))
+    newest = chain.newest(evidence)
+    made = chain.of_period(work.period.to_dict(), newest)
+    if not context.check_mode:
+        with bundle.disk_errors(work.home):
+            work.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (work.home, work.staging):
+                folder.chmod(0o700)
+    places = sorted(path.parent.name for path in work.staging.glob(f"*/{NAME}"))
+    whole = [place for place in places if _whole(work, place)]
+    return {
+        "period": work.period.to_dict(),
+        "staging": str(work.staging),
+        "collected": whole,
+        "made": bool(made) and not options["again"],
+        "number": newest.number + 1 if newest else 1,
+        "bundle": made.facts["bundle"] if made else None,
+    }
+
+
+def _whole(work: Work, place: str) -> bool:
+    """Whether what an earlier run collected of a host is there: then a run that was killed goes on from it."""
+    try:
+        found = _collected(work.staging / place)
+        return found.period == work.period and all(
+            bundle.digested(work.staging / place / file.path) == (file.size, file.sha256)
+            for source in found.sources
+            for file in source.files
+        )
+    except (MaintenanceError, OSError):
+        return False
+
+
+def _collected(folder: Path) -> Collected:
+    """:raises EvidenceError: it is not there, or not what it should be"""
+    try:
+        path = folder / NAME
+        if path.stat().st_size > _LARGEST:
+            raise EvidenceError(f"{path} is too large to be what it should be.")
+        return decoded(path.read_bytes())
+    except OSError as error:
+        raise EvidenceError(f"nothing was collected ({error.strerror})") from None
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One at a time on this machine; other machines are kept out by the run's lock and the chain."""
+    with bundle.disk_errors(home):
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(home / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"Another bundle of this environment is being made in {home}.", "Wait for it to end, then run again."
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def make(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
+    """Makes the bundle, or goes on with one that a dead run left.
+
+    :raises MaintenanceError: it is not made; what was collected stays
+    """
+    work = work_of(options, context.now)
+    with _alone(work.home):
+        return _Maker(options, context, work).make()
+
+
+class _Maker:
+    def __init__(self, options: Dict[str, Any], context: Context, work: Work) -> None:
+        self.options, self.context, self.work = options, context, work
+        self.environment = options["environment_name"]
+        self.evidence = options["evidence"]
+        self.key: SigningKey = load_key(self.evidence["signing_key"] or self.evidence["signing_key_file"])
+        self.keys: PublicKeys = trusted(self.evidence)
+        self.chain = Chain(patient(options["storage"]), self.environment, self.keys)
+        self.notes: List[str] = []
+
+    def make(self) -> Dict[str, Any]:
+        newest = self.chain.newest(self.evidence)
+        made = self.chain.of_period(self.work.period.to_dict(), newest)
+        if made and not self.options["again"]:
+            return self._made_before(made)
+        again = 0
+        if made:
+            again = int(made.facts["bundle"].partition("Z--")[2].partition("-")[2] or 1)
+        name = bundle.name_of(self.environment, self.work.period, again)
+        folder = self.work.home / name
+        for _try in range(_TRIES):
+            statement = self._sealed(folder, name, newest)
+            proof = self._proven(folder)
+            key = self._upload(folder, statement)
+            link = self._claim(statement, newest)
+            if link is not None:
+                self._record(link, key, _sources(folder))
+                bundle.remove(self.work.staging)
+                return self._result(folder, key, link, proof, newest, _sources(folder), changed=True)
+            # Another collector was first: this one follows on its bundle.
+            newest = self.chain.newest(self.evidence)
+        raise EvidenceError(
+            f"No bundle could be chained in {_TRIES} tries: each number was taken before.",
+            "Look for something that makes bundles of this environment without end.",
+        )
+
+    def _sealed(self, folder: Path, name: str, newest: Optional[Link]) -> bytes:
+        """The statement of the folder, which is made where it is not there or follows on another bundle."""
+        facts = {
+            "bundle": name,
+            "environment": self.environment,
+            "number": newest.number + 1 if newest else 1,
+            "previous": newest.digest if newest else None,
+            "period": self.work.period.to_dict(),
+            "retention": {"class": self.options["retention"]["class"], "days": self.options["retention"]["days"]},
+            "legal_hold": self.options["legal_hold"],
+            "timestamp": bool(self.options["timestamp"]),
+        }
+        old = _files(folder, (STATEMENT, STAMP, STAMP_STATEMENT))
+        with bundle.disk_errors(folder):
+            partial = folder.with_name(f".{name}.new")
+            bundle.remove(partial)
+            partial.mkdir(mode=0o700)
+            hosts = self._hosts()
+            data: List[Listed] = []
+            for place, collected in hosts.items():
+                data += bundle.take(self.work.staging / place, place, collected, partial)
+            if not any(each.size for each in data):
+                raise EvidenceError(
+                    "Nothing was collected: a bundle without evidence is none.",
+                    "Read why above; then run again.",
+                )
+            statement = bundle.seal(partial, facts, hosts, data, self.key)
+            if self.options["timestamp"]:
+                # The same inputs give the same bytes: a dead run's stamp is of this very statement.
+                stamp = old.get(STAMP) if old.get(STATEMENT) == statement else None
+                stamp = stamp or stamped(self.options["timestamp"], statement)
+                bundle.put(partial / STAMP, stamp)
+                bundle.put(partial / STAMP_STATEMENT, sealed_stamp(stamp, statement, self.key))
+            bundle.aside(folder)
+            os.rename(partial, folder)
+        return statement
+
+    def _hosts(self) -> Dict[str, Collected]:
+        """What was collected, by folder. A host of which there is nothing is named as one that failed."""
+        period, found = self.work.period, {}
+        for place in sorted({*self.options["hosts"], PLATFORM}):
+            try:
+                collected = _collected(self.work.staging / place)
+                if collected.period != period:
+                    raise EvidenceError("what was collected is of another period")
+            except EvidenceError as error:
+                collected = bundle.nothing(place, period, error.message)
+            found[place] = collected
+        needed = sum(file.size for host in found.values() for source in host.sources for file in source.files)
+        limit = self.options["scratch_limit"]
+        if limit and needed > limit:
+            raise EvidenceError(
+                f"What was collected has {needed} bytes, more than audit_collection_scratch_limit ({limit}).",
+                "Raise the limit, or collect shorter periods.",
+            )
+        return found
+
+    def _upload(self, folder: Path, statement: bytes) -> str:
+        """Puts the archive into the store unless it is there; its key."""
+        facts = opened(statement, self.keys, self.environment)
+        files = [Listed(each["name"], each["annotations"]["size"], each["digest"]["sha256"]) for each in facts["files"]]
+        key = self.chain.archive_key(facts["bundle"], digest(statement))
+        if self.chain.archive_size(key) == bundle.archive_size(folder, facts, files):
+            return key
+        lock = self._lock()
+        with Uploader(self.chain.s3, self.options["storage"], threads=2, part_size=8 << 20, lock=lock) as uploader:
+            stream = uploader.stream(key, "audit")
+            try:
+                bundle.archive(folder, facts, files, stream.write)
+            except (OSError, ValueError) as error:
+                raise EvidenceError(f"The bundle changed while it was uploaded: {error}.", "Run again.") from None
+            stream.close()
+            uploader.settle()
+        return key
+
+    def _lock(self) -> Dict[str, Any]:
+        """The arguments by which the store locks the archive, none where it cannot."""
+        mode, days = self.evidence["lock_mode"], self.options["retention"]["days"]
+        lock: Dict[str, Any] = {"ObjectLockLegalHoldStatus": "ON"} if self.options["legal_hold"] else {}
+        if mode != "none":
+            if not 1 <= days <= 36500:
+                raise ConfigurationError(
+                    f"A retention of {days} days makes no sense.", "Set audit_collection_retention.days to 1 or more."
+                )
+            until = ((self.chain.clock or self.context.now) + timedelta(days=days)).replace(microsecond=0)
+            lock.update(ObjectLockMode=mode.upper(), ObjectLockRetainUntilDate=until)
+        if lock and self.chain.locks() is False:
+            self.notes.append("The bucket has no object lock: whoever may delete objects may delete the bundle.")
+            return {}
+        return lock
+
+    def _claim(self, statement: bytes, newest: Optional[Link]) -> Optional[Link]:
+        """Takes the bundle's number; None when another collector has it."""
+        number = newest.number + 1 if newest else 1
+        lock = {name: value for name, value in self._lock().items() if name != "ObjectLockLegalHoldStatus"}
+        retention = (lock["ObjectLockMode"], lock["ObjectLockRetainUntilDate"]) if lock else None
+        self.chain.put(number, statement, retention)
+        # What the store keeps is what counts.
+        if self.chain.statement(number) != statement:
+            return None
+        return Link(number, digest(statement), opened(statement, self.keys, self.environment, number))
+
+    def _proven(self, folder: Path) -> Dict[str, Any]:
+        keys = [public_key(each) for each in self.evidence["trusted_key_files"]]
+        return prove(folder, [self.key.public, *keys], self.options["timestamp"])
+
+    def _record(self, link: Link, key: str, sources: List[Dict[str, Any]]) -> None:
+        record = ledger.append(
+            self.options["storage"],
+            self.environment,
+            "audit",
+            actor=self.context.actor,
+            run_id=self.context.run_id,
+            subjects=[{"name": key, "digest": {"sha256": link.digest}}],
+            content={
+                "bundle": link.facts["bundle"],
+                "number": link.number,
+                "digest": link.digest,
+                "period": link.facts["period"],
+                "files": len(link.facts["files"]),
+                "sources": [{name: each[name] for name in _KEPT} for each in sources],
+            },
+            signing_key=self.evidence["signing_key"] or self.evidence["signing_key_file"],
+            trusted_keys=self.evidence["trusted_key_files"],
+            lock_mode=self.evidence["lock_mode"],
+            lock_days=self.evidence["lock_days"],
+            witness=Path(self.options["witness"]) if self.options["witness"] else None,
+        )
+        self.notes += [note for note in record["notes"] if note not in self.notes]
+
+    def _made_before(self, made: Link) -> Dict[str, Any]:
+        """A bundle of this period that is there: its archive must be, and the ledger must know it."""
+        key = self.chain.archive_key(made.facts["bundle"], made.digest)
+        folder = self.work.home / made.facts["bundle"]
+        there = self.chain.archive_size(key) is not None
+        here = (folder / STATEMENT).is_file() and digest((folder / STATEMENT).read_bytes()) == made.digest
+        proof = self._proven(folder) if here else None
+        recorded = self.chain.recorded(made, self.evidence)
+        sources = _sources(folder) if here else (recorded or {}).get("sources")
+        if there and recorded is None and sources is not None:
+            # A run that died just before it.
+            self._record(made, key, sources)
+        before = self.chain.link(made.number - 1) if made.number > 1 else None
+        result = self._result(folder, key, made, proof, before, sources, changed=recorded is None)
+        return {**result, "missing": not there}
+
+    def _result(
+        self,
+        folder: Path,
+        key: str,
+        link: Link,
+        proof: Optional[Dict[str, Any]],
+        before: Optional[Link],
+        sources: Optional[List[Dict[str, Any]]],
+        changed: bool,
+    ) -> Dict[str, Any]:
+        return {
+            "bundle": link.facts["bundle"],
+            "number": link.number,
+            "digest": link.digest,
+            "period": link.facts["period"],
+            "previous_period": before.facts["period"] if before else None,
+            "path": str(folder) if proof else None,
+            "key": key,
+            "sources": sources,
+            "verified": proof["verdict"] if proof else None,
+            "stamped_at": proof["stamped_at"] if proof else None,
+            "timestamp": link.facts["timestamp"],
+            "missing": False,
+            "changed": changed,
+            "notes": self.notes,
+        }
+
+
+def _files(folder: Path, names: Iterable[str]) -> Dict[str, bytes]:
+    """The small files of a folder that are there."""
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def _sources(folder: Path) -> List[Dict[str, Any]]:
+    """What a bundle's manifest says of its sources, without their files."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    found = [
+        {"host": host["host"], "place": host["folder"], **source}
+        for host in manifest["hosts"]
+        for source in host["sources"]
+    ]
+    return [{**each, "files": len(each["files"])} for each in found]
+
+
+def prove(folder: Path, keys: List[Any], timestamp: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """What the verifier says of a bundle; it is what an auditor runs.
+
+    :raises EvidenceError: it rejects it
+    """
+    spec = importlib.util.spec_from_file_location("tradingflow_bundle_verify", bundle.SCRIPT)
+    if spec is None or spec.loader is None:
+        raise EvidenceError("The verifier is missing from this collection.", "Install the collection again.")
+    verifier = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(verifier)
+    roots = roots_of(timestamp["ca_files"]) if timestamp else []
+    known = {keyid_of(key): verifier.Key(key) for key in keys}
+    found: Dict[str, Any] = vars(verifier.prove(str(folder), known, roots, None))
+    if found["verdict"] != "intact":
+        raise EvidenceError(
+            f"The bundle {folder} does not verify: {'; '.join(found['problems'])}.",
+            "Remove that folder and run again; if it happens twice, check the disk.",
+        )
+    return found
+
+
+def now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(timezone.utc)

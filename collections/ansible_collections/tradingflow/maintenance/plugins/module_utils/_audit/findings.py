@@ -1,0 +1,117 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the report says of a bundle: never ok where anything was left out."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown
+from ..errors import MaintenanceError, StorageError
+from .collected import COMPLETE, FAILED, PARTIAL, parsed
+
+_STATUS = {COMPLETE: OK, PARTIAL: WARNING, FAILED: UNKNOWN}
+_TITLE = "Audit bundle made"
+Found = Tuple[List[Check], List[Dict[str, Any]]]
+
+
+def failure(error: MaintenanceError, started_at: str) -> Found:
+    """It was not made."""
+    check = unknown("audit.bundle", _TITLE, error.message, error.remedy)
+    if isinstance(error, StorageError):
+        check.remedy = f"{check.remedy} What was collected is kept: run again.".strip()
+    return [check], [_action("failed", False, error.message, started_at, {"error": type(error).__name__})]
+
+
+def planned(prepared: Dict[str, Any], started_at: str) -> Found:
+    """What a run would do."""
+    period = prepared["period"]
+    text = f"The period {period['from']} to {period['to']} "
+    if prepared["made"]:
+        text += f"has its bundle, {prepared['bundle']}"
+    else:
+        text += f"would be collected as bundle {prepared['number']}"
+    check = Check("audit.planned", "Audit bundle planned", OK, prepared["number"], message=text)
+    return [check], [_action("planned", False, text, started_at, prepared)]
+
+
+def findings(result: Dict[str, Any], started_at: str) -> Found:
+    """What was made, source by source."""
+    checks = [*_sources(result), *_stored(result), *_chained(result)]
+    sources = result["sources"]
+    lacking = [each for each in sources or [] if each["outcome"] != COMPLETE]
+    period = f"{result['period']['from']} to {result['period']['to']}"
+    text = f"Bundle {result['number']}, {period}"
+    details = {name: result[name] for name in ("bundle", "digest", "key", "path", "stamped_at")}
+    if sources is None:
+        status, value = UNKNOWN, None
+        text += ": it was made before, and is not on this controller: nothing is known of its sources"
+        remedy = f"Download {result['key']} and prove it with scripts/bundle_verify.py."
+    elif lacking:
+        failed = any(each["outcome"] == FAILED for each in lacking)
+        status, value = UNKNOWN if failed else WARNING, None if failed else len(sources)
+        text += f": {len(lacking)} of {len(sources)} sources are not complete"
+        remedy = "See the sources below. Mend what they name, then collect again (audit_collection_again)."
+    else:
+        status, value, remedy = OK, len(sources), ""
+        text += f": {len(sources)} sources, all complete; signed, proven, in the store"
+    made = Check("audit.bundle", _TITLE, status, value, message=text, remedy=remedy, details=details)
+    said = f"{text} ({result['path'] or result['key']})"
+    return [made, *checks], [_action("ok", result["changed"], said, started_at, details)]
+
+
+def _sources(result: Dict[str, Any]) -> List[Check]:
+    checks = []
+    for each in result["sources"] or []:
+        status = _STATUS.get(each["outcome"], UNKNOWN)
+        gaps = [f"{gap['from']} to {gap['to']}: {gap['reason']}" for gap in each["gaps"]]
+        text = f"{each['records']} records" if status == OK else f"{each['outcome']}: {each['reason']}"
+        checks.append(
+            Check(
+                f"audit.source:{each['place']}/{each['name']}",
+                f"{each['name']} of {each['host']} collected",
+                status,
+                None if status == UNKNOWN else each["records"],
+                message=text,
+                remedy="" if status == OK else "Mend what is named, then collect again (audit_collection_again).",
+                source=" ".join(each["command"])[:300],
+                details={"gaps": gaps[:20], "kind": each["kind"], "redactions": each["redactions"]},
+            )
+        )
+    return checks
+
+
+def _stored(result: Dict[str, Any]) -> List[Check]:
+    key = result["key"]
+    if result["missing"]:
+        text = f"The archive {key} of bundle {result['number']} is gone from the store"
+        remedy = "Find out who removed it; its deletion marker is in a versioned bucket (docs/audit.md)."
+        stored = Check("audit.stored", "Audit bundle in the store", CRITICAL, False, message=text, remedy=remedy)
+    else:
+        stored = Check("audit.stored", "Audit bundle in the store", OK, True, message=key)
+    checks = [stored]
+    for note in result["notes"]:
+        checks.append(
+            Check("audit.notes", "Store and ledger", WARNING, note, message=note, remedy="See docs/audit.md.")
+        )
+    return checks[:1] + checks[1:2]
+
+
+def _chained(result: Dict[str, Any]) -> List[Check]:
+    """Whether its period begins where the one before ended."""
+    before = result["previous_period"]
+    if before is None:
+        return []
+    ended, begins = parsed(before["to"]), parsed(result["period"]["from"])
+    number = result["number"]
+    if begins > ended:
+        text = f"Bundle {number - 1} ends at {before['to']}, bundle {number} begins at {result['period']['from']}"
+        remedy = "Collect what is between them: audit_collection_from and audit_collection_to."
+        return [Check("audit.chain", "Periods without a gap", WARNING, number, message=text, remedy=remedy)]
+    return [Check("audit.chain", "Periods without a gap", OK, number, message=f"It follows on bundle {number - 1}")]
+
+
+def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
+    return as_action("audit.bundle", "Audit bundle", status, changed, message, started_at, details)
