@@ -32,7 +32,12 @@ def test_a_bundle_is_made_once_and_verifies(platform: Sandbox, play: Callable[..
     report = done.report("audit")
     assert ids(report, "warning", "unknown", "critical") == set()
     checks = {check["id"]: check for check in report["checks"]}
-    assert {"audit.bundle", "audit.stored", "audit.source:_platform/audit_log"} <= checks.keys()
+    assert {
+        "audit.bundle",
+        "audit.stored",
+        "audit.source:_platform/audit_log",
+        "audit.source:localhost/versions",
+    } <= checks.keys()
     made = checks["audit.bundle"]["details"]
     folder = Path(made["path"])
     proof = verified(platform, folder)
