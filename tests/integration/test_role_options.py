@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ansible_runner
@@ -51,6 +53,11 @@ VARIABLES: dict[str, Any] = {
 }
 
 
+def apart(option: dict[str, Any]) -> bool:
+    """Whether an option may hold secrets: what is said of another one is looked at with all of them in place."""
+    return not option.get("choices") and (option["type"] == "dict" or option.get("elements") == "dict")
+
+
 def broken(option: dict[str, Any]) -> Iterator[Any]:
     """Values that an option's type forbids: a word, and what an empty answer of a survey comes as."""
     kind, elements = option["type"], option.get("elements")
@@ -66,36 +73,31 @@ def broken(option: dict[str, Any]) -> Iterator[Any]:
         yield from [[SECRETS["string"]], {"a": 1}] if elements == "dict" else [{"a": 1}]
 
 
-def cases() -> Iterator[tuple[str, str, str, Any]]:
-    """Role, entry point, variable and a value that it must refuse. Entry points share their options."""
+@dataclass
+class Case:
+    """Variables of a role that are given wrong values at once, which are refused all at once."""
+
+    role: str
+    entry: str
+    given: dict[str, Any]
+
+
+def cases() -> Iterator[Case]:
+    """All variables and all values that each must refuse. Entry points share their options."""
     for role, entries in SPECS.items():
         seen: set[str] = set()
         for entry, spec in entries.items():
+            together: dict[int, Case] = {}
             for name, option in (spec.get("options") or {}).items():
-                if name not in seen:
-                    seen.add(name)
-                    for value in broken(option):
-                        yield role, entry, name, value
-
-
-def arguments(options: Options) -> dict[str, Any]:
-    """A module's options with all its secrets, each of its numbers a word."""
-    given: dict[str, Any] = {}
-    for name, option in options.items():
-        if option["options"]:
-            inner = arguments(option["options"])
-            given[name] = [inner] if option["type"] == "list" else inner
-        elif option["type"] == "int":
-            given[name] = "two"
-        elif option["type"] == "str" and not option["choices"]:
-            given[name] = SECRETS["option"] if name.endswith(HIDDEN) else "x"
-        elif option["type"] == "dict":
-            given[name] = {"password": SECRETS["option"]} if name in ("database", "storage") else {}
-    return given
-
-
-#: Options that are secrets, by the end of their names.
-HIDDEN = ("password", "secret_key", "session_token", "signing_key", "cipher_pass")
+                if name in seen:
+                    continue
+                seen.add(name)
+                for number, value in enumerate(broken(option)):
+                    if apart(option):
+                        yield Case(role, entry, {name: value})
+                    else:
+                        together.setdefault(number, Case(role, entry, {})).given[name] = value
+            yield from together.values()
 
 
 #: Options that are secrets, by the end of their names.
@@ -116,7 +118,7 @@ def mistyped(options: Options) -> dict[str, Any]:
     return given
 
 
-Refused = tuple[dict[str, dict[str, Any]], str]
+Refused = tuple[dict[str, tuple[Case, dict[str, Any]]], str]
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +126,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
     """All cases in one run of ansible-runner at -vvv: what was said of each host, and all that was written."""
     folder = tmp_path_factory.mktemp("options")
     members: dict[tuple[str, str], list[str]] = {}
-    hosts: dict[str, dict[str, Any]] = {}
-    for number, (role, entry, name, value) in enumerate(cases()):
-        host = f"{name}-{number}"
-        hosts[host] = {name: value}
-        members.setdefault((role, entry), []).append(host)
+    hosts = {f"host-{number}": case for number, case in enumerate(cases())}
+    for host, case in hosts.items():
+        members.setdefault((case.role, case.entry), []).append(host)
     plays: list[dict[str, Any]] = [
         # One without a fault in each: a play that loses all its hosts ends the playbook.
         {
@@ -150,8 +150,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
     ]
     plays.append({"hosts": "well", "gather_facts": False, "tasks": called})
     (folder / "project").mkdir()
+    given = {host: case.given for host, case in hosts.items()}
     (folder / "inventory.json").write_text(
-        json.dumps({"all": {"hosts": {**hosts, "well": {}}, "vars": {**VARIABLES, "ansible_connection": "local"}}}),
+        json.dumps({"all": {"hosts": {**given, "well": {}}, "vars": {**VARIABLES, "ansible_connection": "local"}}}),
         encoding="utf-8",
     )
     (folder / "project/options.yml").write_text(json.dumps(plays), encoding="utf-8")
@@ -173,13 +174,18 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
     failed = {result["host"]: result["res"] for result in results}
     assert len([result for result in results if result["ignore_errors"]]) == len(MODULES), "a module took its options"
     events = [path.read_text(encoding="utf-8") for path in sorted((folder / "artifacts").rglob("*")) if path.is_file()]
-    return {host: failed.get(host, {}) for host in hosts}, "".join(events)
+    return {host: (case, failed.get(host, {})) for host, case in hosts.items()}, "".join(events)
 
 
 def test_every_mistyped_variable_is_refused_by_name(refused: Refused) -> None:
     said, _everything = refused
-    assert len(said) > 150
-    silent = [host for host, result in said.items() if host.rpartition("-")[0] not in result.get("msg", "")]
+    assert sum(len(case.given) for case, _result in said.values()) > 150
+    silent = [
+        (name, value)
+        for case, result in said.values()
+        for name, value in case.given.items()
+        if not re.search(rf"(?<!\w){name}(?!\w)", result.get("msg", ""))
+    ]
     assert silent == []
 
 
