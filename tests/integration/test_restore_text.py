@@ -255,6 +255,8 @@ INSERT INTO prices SELECT i, i % 99 + 1 FROM generate_series(1, 300) i;
 
 def test_rows_that_move_between_partitions_and_a_partition_whose_server_is_down(world: World) -> None:
     run_sql(world.database, MOVING)
+    which = "SELECT json_object_agg(mood, tableoid::regclass)::text FROM feelings"
+    before = world.value(which)
     world.back_up()
     run_sql(world.database, "DELETE FROM feelings; DELETE FROM prices_1")
     # The enum's values have other numbers in the restored database, and other hashes.
@@ -265,9 +267,7 @@ def test_rows_that_move_between_partitions_and_a_partition_whose_server_is_down(
     assert world.value("SELECT count(*) FROM prices_1") == 300
     assert world.value("SELECT reltuples FROM pg_class WHERE relname = 'prices_1'") == 300
     assert world.value("SELECT count(*) FROM pg_stats WHERE tablename IN ('feelings', 'feelings_1')") == 4
-    moved = {each["name"]: each["rows"] for each in world.point["database"]["tables"] if "feelings" in each["name"]}
-    there = {name: world.value(f"SELECT count(*) FROM {name}") for name in moved}
-    assert there != moved
+    assert json.loads(world.value(which)) != json.loads(before)
     # Single tables: by their root, whose rows are replaced.
     run_sql(world.database, "DELETE FROM feelings WHERE id % 2 = 0")
     checks, _, _ = restored(world.options(mode="tables", tables=["public.feelings"], replace=True))
