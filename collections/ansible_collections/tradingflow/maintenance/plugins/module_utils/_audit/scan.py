@@ -64,7 +64,9 @@ _LOOKS = (
         "key of AWS", (b"akia", b"asia"), re.compile(rb"(?<![A-Za-z0-9+/])((?:AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9+/])")
     ),
     Look("JSON web token", (b"eyj",), re.compile(rb"(?<![\w-])(eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{0,4000})")),
-    Look("password in an address", (b"://",), re.compile(rb"://[^\s/:@\"'<>\[]{0,100}:([^\s/?#@\"'<>]{1,200})@[\w.\[-]")),
+    Look(
+        "password in an address", (b"://",), re.compile(rb"://[^\s/:@\"'<>\[]{0,100}:([^\s/?#@\"'<>]{1,200})@[\w.\[-]")
+    ),
     Look(
         "header of an authorization",
         (b"authorization",),
