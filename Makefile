@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily drill audit restore migrate rehearse data-update window hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily drill audit restore migrate rehearse data-update window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -55,6 +55,10 @@ data-update: setup ## carry the sandbox's declared change of rows out (ARGS=--ch
 window: setup ## may something disruptive be done on the sandbox now, and when next? (ARGS="-e maintenance_window_procedure=restore")
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/window.yml --check $(ARGS)
+
+review: setup ## review the sandbox's strategies: books, returns, drawdowns, correlations, with charts
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/weekly.yml --tags review $(ARGS)
 
 hosts-up: setup ## boot three managed hosts of the sandbox: Debian, systemd, sshd (needs root and debootstrap)
 	@$(BIN)/python -m sandbox up --newer-than 20

@@ -11,7 +11,8 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 
 @pytest.mark.parametrize(
-    "name", ["audit", "daily", "data_update", "dependencies", "drill", "migrate", "patch", "restore", "window"]
+    "name",
+    ["audit", "daily", "data_update", "dependencies", "drill", "migrate", "patch", "restore", "weekly", "window"],
 )
 def test_each_part_refuses_to_work_outside_a_run(name: str) -> None:
     plays = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())

@@ -38,6 +38,7 @@ ROOF = {
     "_patching",
     "_restore",
     "_retention",
+    "_review",
 }
 
 

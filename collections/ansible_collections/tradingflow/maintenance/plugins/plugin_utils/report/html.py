@@ -18,6 +18,7 @@ from markupsafe import Markup
 from ...module_utils.checks import STATUSES
 from . import glass, words
 from .actions import facts, objectives, phases
+from .charts import charts
 from .groups import Group, grouped
 from .history import series
 from .scope import is_partial, is_whole, left_out, narrowed, open_words, overall
@@ -62,6 +63,7 @@ def _environment() -> Environment:
     environment.filters["phases"] = phases
     environment.filters["objectives"] = objectives
     environment.filters["timeline"] = timeline
+    environment.filters["charts"] = charts
     environment.filters["changed"] = change_text
     environment.filters["plural"] = words.plural
     environment.filters["examples"] = words.examples

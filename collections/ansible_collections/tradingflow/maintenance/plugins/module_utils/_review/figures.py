@@ -1,0 +1,156 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All figures of one strategy, account or book, as data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from . import ratios, returns
+from .drawdown import Drawdown, Expected, drawdown, expected
+from .identity import Day
+from .returns import Undefined
+
+
+@dataclass
+class Figures:
+    """What came out.
+
+    :param undefined: why there is nothing, empty when there is
+    :param count: sessions
+    :param data: figure -> value, for the record; None what is undefined
+    """
+
+    undefined: str = ""
+    count: int = 0
+    per_year: int = 0
+    sharpe: Optional[ratios.Sharpe] = None
+    why_no_sharpe: str = ""
+    drawdown: Optional[Drawdown] = None
+    expected: Optional[Expected] = None
+    needed: Optional[int] = None
+    data: Dict[str, Any] = field(default_factory=dict)
+    daily: List[Tuple[date, float]] = field(default_factory=list)
+    net: Dict[date, float] = field(default_factory=dict)
+
+
+def figures(
+    name: str, days: Sequence[Day], sessions: Sequence[date], per_year: int, options: Dict[str, Any]
+) -> Figures:
+    """All figures of some days whose books are right.
+
+    :param sessions: days on which a session of its market ended
+    """
+    found = Figures(per_year=per_year)
+    try:
+        found.daily = returns.daily(days)
+        found.net = returns.by_session(found.daily, sessions)
+        net = list(found.net.values())
+        found.count = len(net)
+        found.drawdown = drawdown(net)
+    except Undefined as error:
+        found.undefined = str(error)
+        return found
+    total = returns.time_weighted([value for _day, value in found.daily])
+    gross = ratios.or_none(lambda: returns.time_weighted([value for _day, value in returns.daily(days, gross=True)]))
+    found.data = {
+        "from": str(days[0].day),
+        "to": str(days[-1].day),
+        "sessions": found.count,
+        "per_year": per_year,
+        "twr": total,
+        "twr_gross": gross,
+        "twr_annual": returns.annual(total, found.count, per_year),
+        "mwr": ratios.or_none(returns.money_weighted_of, days),
+        "pnl": str(sum((day.pnl for day in days), Decimal(0))),
+        "fees": None
+        if any(day.fees is None for day in days)
+        else str(sum((day.fees or 0 for day in days), Decimal(0))),
+        "flows": str(sum((day.flow for day in days), Decimal(0))),
+    }
+    found.data.update(_money(days))
+    try:
+        found.sharpe = ratios.sharpe(net, options["confidence"])
+    except Undefined as error:
+        found.why_no_sharpe = str(error)
+    _ratios(name, found, net, options)
+    _drawdown(name, found, net, options)
+    return found
+
+
+def _money(days: Sequence[Day]) -> Dict[str, Any]:
+    """Of results in money, which are exact: a day without a result counts for neither side."""
+    results = [day.pnl for day in days if day.pnl]
+    hits = sum(1 for value in results if value > 0)
+    interval = ratios.or_none(ratios.wilson, hits, len(results))
+    factor = ratios.or_none(ratios.profit_factor, results)
+    share = None
+    if all(day.fees is not None for day in days):
+        fees = sum((day.fees or Decimal(0) for day in days), Decimal(0))
+        gains = sum((day.pnl for day in days), Decimal(0)) + fees
+        share = float(fees / gains) if gains > 0 else None
+    return {
+        "days_with_result": len(results),
+        "hit_rate": hits / len(results) if results else None,
+        "hit_rate_interval": list(interval) if interval else None,
+        "profit_factor": None if factor is None else float(factor),
+        "cost_share": share,
+    }
+
+
+def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]) -> None:
+    root = math.sqrt(found.per_year)
+    target = options["target"] / 100 / found.per_year
+    sortino = ratios.or_none(ratios.sortino, net, target)
+    found.data["sortino"] = None if sortino is None else sortino * root
+    found.data["omega"] = ratios.or_none(ratios.omega, net, target)
+    if not found.sharpe:
+        return
+    sharpe, moments = found.sharpe, found.sharpe.moments
+    shape = (moments.skewness, moments.kurtosis)
+    found.data.update(
+        {
+            "sharpe": sharpe.value * root,
+            "sharpe_interval": [sharpe.low * root, sharpe.high * root],
+            "sharpe_error": sharpe.error * root,
+            "volatility": moments.deviation * root,
+            "skewness": moments.skewness,
+            "kurtosis": moments.kurtosis,
+            "psr": ratios.or_none(ratios.probabilistic, sharpe.value, 0.0, moments.count, *shape),
+        }
+    )
+    needed = ratios.or_none(ratios.minimum_track_record, sharpe.value, 0.0, *shape, options["confidence"])
+    found.needed = None if needed is None or not math.isfinite(needed) else math.ceil(needed)
+    found.data["minimum_track_record"] = found.needed
+    declared = next((each for each in options["trials"] if each["strategy"] == name), None)
+    if declared:
+        # Without a declared variance, that of ratios without any skill over as many sessions.
+        variance = declared["variance"] / found.per_year if declared["variance"] else 1 / moments.count
+        found.data["trials"] = declared["trials"]
+        found.data["dsr"] = ratios.or_none(
+            ratios.deflated, sharpe.value, moments.count, *shape, declared["trials"], variance
+        )
+
+
+def _drawdown(name: str, found: Figures, net: List[float], options: Dict[str, Any]) -> None:
+    depth = found.drawdown
+    assert depth is not None  # noqa: S101 -- for the type checker
+    found.expected = expected(net, name, options["paths"]) if depth.now < 0 else None
+    year = found.data["twr_annual"]
+    found.data.update(
+        {
+            "drawdown": depth.now,
+            "drawdown_sessions": depth.periods,
+            "maximum_drawdown": depth.worst,
+            "longest_drawdown_sessions": depth.longest,
+            "pain_index": depth.pain,
+            "calmar": year / -depth.worst if year is not None and depth.worst < 0 else None,
+            "drawdown_deeper_than": found.expected.share if found.expected else None,
+        }
+    )

@@ -1,0 +1,240 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The books first: equity of a day is that of the day before, its result and its flow, to the last digit."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from ..words import plural, printable
+
+Row = Mapping[str, Any]
+
+#: Seconds by which clocks may differ before a time counts as one of the future.
+AHEAD = 5
+#: Break or reason that is shown; the rest is counted.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day of one strategy, in its currency.
+
+    :param base: what the day began with: the day before's equity and what flowed in
+    :param fees: None when nobody tells them
+    """
+
+    day: date
+    equity: Decimal
+    pnl: Decimal
+    flow: Decimal
+    base: Decimal
+    fees: Optional[Decimal]
+
+
+@dataclass
+class Track:
+    """What is known of a strategy's equity.
+
+    :param days: in order, without the last one that is not over
+    :param breaks: days on which the identity does not hold, and by how much
+    :param doubts: why it cannot be relied on besides
+    :param partial: the last day, which is not over and left out
+    """
+
+    strategy: str
+    currency: str = ""
+    days: List[Day] = field(default_factory=list)
+    breaks: List[Tuple[date, Decimal]] = field(default_factory=list)
+    doubts: List[str] = field(default_factory=list)
+    partial: Optional[date] = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether figures may be computed of it."""
+        return bool(self.days) and not self.breaks and not self.doubts
+
+
+def follow(
+    strategy: str,
+    rows: Iterable[Row],
+    flows: Optional[Mapping[date, Decimal]] = None,
+    *,
+    now: float,
+    capital: Optional[Decimal] = None,
+    cut: bool = False,
+    tolerance: Decimal = Decimal(0),
+) -> Track:
+    """A strategy's days, in order, and what is wrong with them.
+
+    :param rows: day, currency, equity, pnl, fees, as_of (seconds since 1970), in any order
+    :param flows: what was put in or taken out at the start of a day; a day without one had none
+    :param capital: what the first day began with, None when nobody tells
+    :param cut: whether there are earlier days that were not read: then the first one only begins
+    :param tolerance: by how much equity may differ
+    """
+    track = Track(strategy)
+    given = [row for row in rows if not _odd(row, track, now)]
+    given.sort(key=lambda row: row["day"])
+    days = [row["day"] for row in given]
+    twice = sorted({day for place, day in enumerate(days[1:]) if day == days[place]})
+    if twice:
+        track.doubts.append(f"the view has {_days(twice)} twice")
+        return track
+    currencies = sorted({printable(row["currency"] or "none", 20) for row in given})
+    if len(currencies) > 1 or (given and not given[0]["currency"]):
+        track.doubts.append(f"its currency is not one: {', '.join(currencies)}")
+        return track
+    track.currency = given[0]["currency"] if given else ""
+    if given and given[-1]["as_of"] < _ends(given[-1]["day"]):
+        track.partial = given.pop()["day"]
+    early = [row["day"] for row in given if row["as_of"] < _ends(row["day"])]
+    if early:
+        track.doubts.append(f"not over when written: {_days(early)}")
+    if not given and not track.doubts:
+        track.doubts.append("it has no whole day of equity")
+    _chain(track, given, dict(flows or {}), capital, cut, tolerance)
+    return track
+
+
+def _odd(row: Row, track: Track, now: float) -> bool:
+    """Whether a row says nothing; why is added to the doubts."""
+    why = ""
+    if not isinstance(row["day"], date):
+        why = "a row without a day"
+    elif row["as_of"] is None or not math.isfinite(row["as_of"]):
+        why = f"no as_of on {row['day']}"
+    elif row["as_of"] > now + AHEAD or _begins(row["day"]) > now + AHEAD:
+        why = f"{row['day']} is of the future"
+    elif row["as_of"] < _begins(row["day"]):
+        why = f"as_of of {row['day']} is of an earlier day"
+    elif any(not _number(row[name]) for name in ("equity", "pnl")) or not (row["fees"] is None or _number(row["fees"])):
+        why = f"a number of {row['day']} is none"
+    if why and len(track.doubts) < SHOWN:
+        track.doubts.append(why)
+    return bool(why)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Decimal) and value.is_finite()
+
+
+def _chain(
+    track: Track,
+    rows: Sequence[Row],
+    flows: Dict[date, Decimal],
+    capital: Optional[Decimal],
+    cut: bool,
+    tolerance: Decimal,
+) -> None:
+    """Each day from the one before, and the breaks between them."""
+    if any(not _number(amount) for amount in flows.values()):
+        track.doubts.append("a flow is no number")
+        return
+    before = None if cut else capital
+    for row in rows:
+        # A flow on a day without a row, such as of a weekend, is there when the next one begins.
+        flow = sum((flows.pop(day) for day in [day for day in flows if day <= row["day"]]), Decimal(0))
+        if before is not None:
+            apart = row["equity"] - (before + row["pnl"] + flow)
+            if abs(apart) > tolerance:
+                track.breaks.append((row["day"], apart))
+            track.days.append(Day(row["day"], row["equity"], row["pnl"], flow, before + flow, row["fees"]))
+        before = row["equity"]
+    if rows and not track.days and not track.doubts:
+        track.doubts.append("it has one day of equity, and nobody tells what it began with")
+
+
+def gaps(track: Track, sessions: Sequence[date], until: date, stopped: bool) -> List[date]:
+    """Sessions of its market, from its first day on, of which there is no equity.
+
+    :param sessions: in order
+    :param until: the last day that is over
+    :param stopped: whether it need not run: then it may have ended
+    """
+    if not track.days:
+        return []
+    there = {day.day for day in track.days}
+    last = track.days[-1].day if stopped else until
+    return [day for day in sessions if track.days[0].day < day <= last and day not in there]
+
+
+def told(track: Track) -> str:
+    """What is wrong, for people."""
+    parts = [f"{day}: {apart:+f}" for day, apart in track.breaks[:SHOWN]]
+    text = ""
+    if parts:
+        more = f" and {len(track.breaks) - SHOWN} more" if len(track.breaks) > SHOWN else ""
+        text = f"{plural(len(track.breaks), 'day breaks', 'days break')} the identity ({', '.join(parts)}{more})"
+    return "; ".join(filter(None, [text, *track.doubts]))
+
+
+#: What the months of a track were: SHA-256 of their days (the first 16 digits), result and last equity.
+Months = Dict[str, List[str]]
+
+
+def months(track: Track, until: Optional[date] = None) -> Months:
+    """The months of a track, small enough to be kept in a report.
+
+    :param until: the last day that counts
+    """
+    result: Months = {}
+    days: Dict[str, List[Day]] = {}
+    for day in track.days:
+        if until is None or day.day <= until:
+            days.setdefault(f"{day.day:%Y-%m}", []).append(day)
+    for month, found in days.items():
+        text = "\n".join(f"{d.day} {_plain(d.equity)} {_plain(d.pnl)} {_plain(d.flow)}" for d in found)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        pnl = sum((day.pnl for day in found), Decimal(0))
+        result[month] = [digest, _plain(pnl), _plain(found[-1].equity)]
+    return result
+
+
+def restated(before: Mapping[str, Any], track: Track, first: Optional[date] = None) -> List[Dict[str, Any]]:
+    """Months that are no more what the last review read: as reported then, as known now.
+
+    :param before: through (a day), months
+    :param first: the first day that is read now: months that begin before are not compared
+    """
+    until = date.fromisoformat(before["through"])
+    now = months(track, until)
+    found = []
+    for month in sorted({*before["months"], *now}):
+        if first and f"{first:%Y-%m}" >= month:
+            continue
+        then, here = before["months"].get(month), now.get(month)
+        if (then or [""])[0] != (here or [""])[0]:
+            found.append(
+                {
+                    "month": month,
+                    "reported": {"pnl": then[1], "equity": then[2]} if then else None,
+                    "known": {"pnl": here[1], "equity": here[2]} if here else None,
+                }
+            )
+    return found
+
+
+def _plain(value: Decimal) -> str:
+    """A number in one form, however many zeros it was written with."""
+    return f"{value.normalize():f}" if value else "0"
+
+
+def _begins(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp()
+
+
+def _ends(day: date) -> float:
+    return _begins(day + timedelta(days=1))
+
+
+def _days(days: Sequence[date]) -> str:
+    more = f" and {len(days) - SHOWN} more" if len(days) > SHOWN else ""
+    return f"{', '.join(str(day) for day in days[:SHOWN])}{more}"

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a strategy review may be told."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from .._checks.trading import exact
+from ..checks import thresholds_spec
+from ..database import DATABASE_SPEC
+from ..errors import ConfigurationError
+from ..words import printable
+
+SPEC: Dict[str, Any] = {
+    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "timeout": {"type": "int", "default": 120},
+    "days": {"type": "int", "default": 1826},
+    "calendars": {"type": "dict", "default": {}},
+    "currency": {"type": "str"},
+    "rates": {"type": "dict", "default": {}},
+    "rate_age": {"type": "int", "default": 96},
+    "tolerance": {"type": "str", "default": "0"},
+    "confidence": {"type": "float", "default": 0.95},
+    "minimum_sessions": {"type": "int", "default": 60},
+    "target": {"type": "float", "default": 0.0},
+    "trials": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "strategy": {"type": "str", "required": True},
+            "trials": {"type": "int", "required": True},
+            "variance": {"type": "float"},
+        },
+    },
+    "drawdown_limits": {"type": "dict", "default": {}},
+    "paths": {"type": "int", "default": 1000},
+    "thresholds": thresholds_spec(
+        {
+            "sharpe": (0, None),
+            "drawdown": (10, 20),
+            "drawdown_percentile": (95, None),
+            "restated": (1, None),
+            "correlation": (0.9, None),
+            "risk_share": (50, None),
+        }
+    ),
+}
+
+
+def checked(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Options that the argument spec cannot judge.
+
+    :raises ConfigurationError: they make no sense
+    """
+    if not 0.5 <= options["confidence"] < 1:
+        raise ConfigurationError(
+            "The confidence is not from 0.5 to below 1.", "Set strategy_review_confidence, as 0.95."
+        )
+    for name, least in (("days", 2), ("minimum_sessions", 20), ("paths", 100), ("rate_age", 1)):
+        if options[name] < least:
+            raise ConfigurationError(f"The option {name} is below {least}.", f"Raise strategy_review_{name}.")
+    names = [each["strategy"] for each in options["trials"]]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"The trials of {printable(name)} are given twice.", "Remove one of them.")
+    for each in options["trials"]:
+        if each["trials"] < 1 or (each["variance"] is not None and not 0 < each["variance"] < float("inf")):
+            raise ConfigurationError(
+                f"The trials of {printable(each['strategy'])} make no sense.",
+                "Give at least 1 trial, and a variance above 0 or none.",
+            )
+    limits = {}
+    for name, value in options["drawdown_limits"].items():
+        try:
+            limits[str(name)] = float(value)
+        except (TypeError, ValueError):
+            limits[str(name)] = float("nan")
+        if not 0 < limits[str(name)] <= 100:
+            raise ConfigurationError(
+                f"The drawdown limit of {printable(name)} is no percentage.", "Write it as 15 for 15 %."
+            )
+    return {**options, "tolerance": exact("of equity", options["tolerance"]), "drawdown_limits": limits}

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a review reads: views of the schema maintenance, all of one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from .._checks.sql import Row, reading
+from .._checks.trading import CATALOGUE, SCHEMA, lack
+
+#: Without these there is no review.
+EQUITY = {
+    "strategy": "text",
+    "day": "date",
+    "currency": "text",
+    "equity": "exact",
+    "pnl": "exact",
+    "as_of": "time",
+}
+STRATEGIES = {"strategy": "text", "account": "text", "calendar": "text", "expected_state": "text"}
+#: What may be missing, and is then said to be.
+FLOWS = {"strategy": "text", "day": "date", "currency": "text", "amount": "exact"}
+PRICES = {"instrument": "text", "currency": "text", "price": "exact", "observed_at": "time"}
+
+STRATEGIES_SQL = """
+SELECT strategy::text AS strategy, account::text AS account, calendar::text AS calendar,
+       expected_state::text AS state, {capital} AS capital
+FROM maintenance.strategies ORDER BY 1
+"""
+EQUITY_SQL = """
+SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
+       equity::numeric AS equity, pnl::numeric AS pnl, {fees} AS fees, extract(epoch FROM as_of)::float8 AS as_of
+FROM maintenance.equity WHERE day IS NULL OR day > current_date - %(days)s
+"""
+CUT_SQL = "SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day <= current_date - %(days)s"
+FLOWS_SQL = """
+SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
+       sum(amount::numeric) AS amount
+FROM maintenance.strategy_flows WHERE day IS NULL OR day > current_date - %(days)s GROUP BY 1, 2, 3
+"""
+# The last price of each day that is over: one look into the index per day, instead of all prices.
+RATES_SQL = """
+SELECT d.day::date AS day, p.price::numeric AS price, p.currency::text AS currency
+FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') d (day)
+     CROSS JOIN LATERAL (
+        SELECT price, currency FROM maintenance.prices
+        WHERE instrument = %(instrument)s AND observed_at <= d.day + interval '1 day'
+              AND observed_at > d.day + interval '1 day' - %(age)s * interval '1 hour'
+        ORDER BY observed_at DESC LIMIT 1) p
+"""
+NOW_SQL = "SELECT extract(epoch FROM now())::float8 AS now, (now() AT TIME ZONE 'UTC')::date AS today"
+
+
+@dataclass
+class Read:
+    """What was read.
+
+    :param now: seconds since 1970, by the database
+    :param lacking: why there is no review, and what to do about it
+    :param cut: strategies with days before the ones that were read
+    :param flows: None when there is no view of them
+    :param rates: currency -> day -> how much of the review's currency one is worth
+    :param no_rates: currency -> why there are none
+    """
+
+    now: float = 0.0
+    today: date = date.min
+    lacking: Optional[Tuple[str, str]] = None
+    strategies: List[Row] = field(default_factory=list)
+    equity: Dict[str, List[Row]] = field(default_factory=dict)
+    cut: "set[str]" = field(default_factory=set)
+    flows: Optional[Dict[str, List[Row]]] = None
+    rates: Dict[str, Dict[date, Decimal]] = field(default_factory=dict)
+    no_rates: Dict[str, str] = field(default_factory=dict)
+
+
+def read(options: Mapping[str, Any]) -> Read:
+    """All of one moment, in a transaction that only reads.
+
+    :raises MaintenanceError: the database does not answer
+    """
+    found = Read()
+    with reading(options["database"], options["timeout"], "REPEATABLE READ") as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
+        cursor.execute(CATALOGUE, (SCHEMA,))
+        catalogue: Dict[str, Dict[str, Row]] = {}
+        for row in cursor.fetchall():
+            catalogue.setdefault(row["view"], {})[row["column"]] = row
+        equity = {**EQUITY, **({"fees": "exact"} if "fees" in catalogue.get("equity", {}) else {})}
+        capital = {"capital": "exact"} if "capital" in catalogue.get("strategies", {}) else {}
+        found.lacking = lack(catalogue, {"strategies": {**STRATEGIES, **capital}, "equity": equity})
+        if "strategy_flows" in catalogue:
+            found.lacking = found.lacking or lack(catalogue, {"strategy_flows": FLOWS})
+        if found.lacking:
+            return found
+        days = {"days": options["days"]}
+        cursor.execute(NOW_SQL)
+        found.now, found.today = (cursor.fetchone() or {}).values()
+        cursor.execute(STRATEGIES_SQL.format(capital="capital::numeric" if capital else "NULL::numeric"))
+        found.strategies = cursor.fetchall()
+        cursor.execute(EQUITY_SQL.format(fees="fees::numeric" if "fees" in equity else "NULL::numeric"), days)
+        for row in cursor:
+            found.equity.setdefault(row["strategy"] or "", []).append(row)
+        cursor.execute(CUT_SQL, days)
+        found.cut = {row["strategy"] for row in cursor}
+        if "strategy_flows" in catalogue:
+            cursor.execute(FLOWS_SQL, days)
+            found.flows = {}
+            for row in cursor:
+                found.flows.setdefault(row["strategy"] or "", []).append(row)
+        _rates(cursor, catalogue, options, found)
+    return found
+
+
+def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
+    """Rates of each currency that is not the review's."""
+    wanted = {row["currency"] for rows in found.equity.values() for row in rows if row["currency"]}
+    days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
+    for currency in sorted(wanted - {options["currency"]}) if options["currency"] and days else []:
+        instrument = options["rates"].get(currency)
+        lacking = lack(catalogue, {"prices": PRICES})
+        if not instrument:
+            found.no_rates[currency] = f"no instrument of strategy_review_rates has rates of {currency}"
+        elif lacking:
+            found.no_rates[currency] = lacking[0].rstrip(".")
+        else:
+            asked = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
+            cursor.execute(RATES_SQL, asked)
+            rows = cursor.fetchall()
+            if any(row["currency"] != options["currency"] for row in rows):
+                found.no_rates[currency] = f"prices of {instrument} are not in {options['currency']}"
+            elif any(not row["price"].is_finite() or row["price"] <= 0 for row in rows):
+                found.no_rates[currency] = f"a price of {instrument} is not a number above 0"
+            else:
+                found.rates[currency] = {row["day"]: row["price"] for row in rows}

@@ -1,0 +1,111 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All strategies together: correlation, shares of risk, and which of them can be told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+from .correlation import (
+    Change,
+    Correlation,
+    Ranking,
+    Shares,
+    Window,
+    changed,
+    common,
+    correlation,
+    ranked,
+    shares,
+    stressed,
+)
+from .returns import Undefined
+
+
+@dataclass
+class Whole:
+    """What came out; why there is nothing otherwise.
+
+    :param weights: of each strategy's equity in the book's
+    """
+
+    window: Window
+    left_out: Dict[str, str]
+    undefined: str = ""
+    correlation: Optional[Correlation] = None
+    change: Optional[Change] = None
+    stressed: "Optional[tuple[float, int]]" = None
+    ranking: Ranking = field(default_factory=Ranking)
+    weights: List[float] = field(default_factory=list)
+    shares: Optional[Shares] = None
+    no_shares: str = ""
+    data: Dict[str, Any] = field(default_factory=dict)
+
+
+def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
+    """Of all strategies whose figures are known; who is not among them is named."""
+    sound = {one.name: one for one in strategies if one.figures.daily and one.sessions}
+    left_out = {one.name: "its figures are unknown" for one in strategies if one.name not in sound}
+    window, short = common(
+        {name: one.figures.daily for name, one in sound.items()},
+        {name: one.sessions.days for name, one in sound.items()},
+        options["minimum_sessions"],
+    )
+    found = Whole(window, {**left_out, **short})
+    count = len(window.days)
+    if len(window.names) < 2:
+        found.undefined = "fewer than two strategies have enough sessions"
+    elif count < options["minimum_sessions"]:
+        found.undefined = f"they have {count} sessions in common, fewer than {options['minimum_sessions']}"
+    if found.undefined:
+        return found
+    try:
+        found.correlation = correlation(window.matrix)
+    except Undefined as error:
+        found.undefined = str(error)
+        return found
+    found.change = changed(window, options["confidence"])
+    found.ranking = ranked(window, options["confidence"])
+    _shares(found, sound)
+    found.data = {
+        "strategies": window.names,
+        "from": str(window.days[0]),
+        "to": str(window.days[-1]),
+        "sessions": count,
+        "left_out": found.left_out,
+        "average_correlation": found.correlation.average,
+        "shrinkage": found.correlation.shrinkage,
+        "told_apart": [list(pair) for pair in found.ranking.apart],
+    }
+    if found.shares:
+        found.data["risk_shares"] = dict(zip(window.names, found.shares.risk, strict=True))
+        found.data["effective_bets"] = found.shares.bets
+        found.data["diversification_ratio"] = found.shares.ratio
+    return found
+
+
+def _shares(found: Whole, sound: Dict[str, Any]) -> None:
+    names = found.window.names
+    unknown = [name for name in names if not sound[name].days]
+    if unknown:
+        found.no_shares = f"{unknown[0]}: {sound[unknown[0]].no_days}"
+        return
+    currencies = {sound[name].track.currency for name in names}
+    equity = [sound[name].days[-1].equity for name in names]
+    total = sum(equity)
+    if min(equity) <= 0:
+        found.no_shares = "a strategy has equity of 0 or less"
+        return
+    if len(currencies) > 1 and not sound[names[0]].converted:
+        found.no_shares = "the strategies have several currencies, and none is the review's"
+        return
+    found.weights = [float(value / total) for value in equity]
+    assert found.correlation is not None  # noqa: S101 -- for the type checker
+    try:
+        found.shares = shares(found.weights, found.window.matrix.std(axis=0, ddof=1), found.correlation.matrix)
+    except Undefined as error:
+        found.no_shares = str(error)
+    found.stressed = stressed(found.window, found.weights)

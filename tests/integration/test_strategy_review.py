@@ -1,0 +1,114 @@
+"""A strategy review of a sandbox: what its views say, damaged views, and the playbook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine, options
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+
+from tests.conftest import Playbook, Sandbox
+from tests.integration.trading_worker import altered, changed
+from tests.unit.ledger_fixtures import predicate
+
+RATES = {"currency": "USD", "rates": {"EUR": "FXHUB:EUR-USD"}, "paths": 100}
+
+
+def reviewed(platform: Sandbox, **given: Any) -> dict[str, Check]:
+    result = ArgumentSpecValidator(options.SPEC).validate({"database": platform.database, **RATES, **given})
+    assert not result.error_messages
+    checks = engine.review(result.validated_parameters, {}).checks
+    return {check.id.removeprefix("review."): check for check in checks}
+
+
+def test_books_of_the_sandbox_add_up(platform: Sandbox) -> None:
+    found = reviewed(platform)
+    codes = {row[0] for row in platform.sql("superuser", "SELECT code FROM strategies")}
+    assert {id.partition(":")[2] for id in found if id.startswith("identity:")} == codes
+    assert {check.status for id, check in found.items() if id.startswith("identity:")} == {"ok"}
+    figures = found["book"].details["figures"]
+    assert figures["sessions"] >= 88
+    # By the database: what all strategies began with, and what they have.
+    assert {found[id].status for id in ("correlation", "ranking")} <= {"ok", "warning", "unknown"}
+    assert found["diversification"].status != "unknown"
+    one = platform.sql(
+        "superuser",
+        "SELECT (max(equity) FILTER (WHERE day = (SELECT max(day) - 1 FROM equity)))::float8 "
+        "/ (SELECT capital FROM strategies WHERE code = 'trend-coins')::float8 - 1 "
+        "FROM equity WHERE strategy_code = 'trend-coins'",
+    )
+    assert found["performance:trend-coins"].details["figures"]["twr"] == pytest.approx(one[0][0], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("statement", "id", "status", "why"),
+    [
+        (
+            "UPDATE equity SET equity = equity + 0.01 WHERE strategy_code = 'pairs-us' AND day = current_date - 9",
+            *("identity:pairs-us", "critical", "2 days break the identity"),
+        ),
+        ("UPDATE equity SET pnl = 'NaN' WHERE strategy_code = 'pairs-us'", "performance:pairs-us", "unknown", "none"),
+        ("DELETE FROM equity WHERE day = current_date - 3", "performance:trend-coins", "unknown", "no equity of"),
+        ("DELETE FROM equity", "book", "unknown", "its books are not right"),
+        (
+            "UPDATE prices SET price = 0 WHERE instrument_code = 'FXHUB:EUR-USD'",
+            "book",
+            "unknown",
+            "not a number above",
+        ),
+        ("DELETE FROM prices WHERE instrument_code = 'FXHUB:EUR-USD'", "book", "unknown", "no rate of EUR"),
+        ("UPDATE strategies SET calendar = 'NOPE' WHERE code = 'pairs-us'", "identity:pairs-us", "unknown", "NOPE"),
+        ("UPDATE strategies SET capital = capital + 1 WHERE code = 'pairs-us'", "identity:pairs-us", "critical", "-1"),
+    ],
+)
+def test_what_is_wrong_is_told(platform: Sandbox, statement: str, id: str, status: str, why: str) -> None:
+    with changed(platform, statement):
+        check = reviewed(platform)[id]
+    assert (check.status, why in check.message) == (status, True), check.message
+
+
+def test_flows_are_declared(platform: Sandbox) -> None:
+    deposit = "UPDATE equity SET equity = equity + 5000 WHERE strategy_code = 'pairs-us' AND day >= current_date - 9"
+    flows = (
+        "CREATE VIEW maintenance.strategy_flows AS SELECT 'pairs-us'::text AS strategy, current_date - 9 AS day, "
+        "'USD'::text AS currency, 5000::numeric AS amount; GRANT SELECT ON maintenance.strategy_flows TO maintenance"
+    )
+    with changed(platform, deposit):
+        assert reviewed(platform)["identity:pairs-us"].status == "critical"
+        with altered(platform, flows, "DROP VIEW maintenance.strategy_flows"):
+            found = reviewed(platform)
+    assert found["identity:pairs-us"].status == "ok"
+    assert found["performance:pairs-us"].details["figures"]["flows"] == "5000"
+
+
+def test_a_view_that_is_missing_or_has_another_type(platform: Sandbox) -> None:
+    rename = "ALTER VIEW maintenance.equity RENAME {} TO {}"
+    with altered(platform, rename.format("COLUMN pnl", "result"), rename.format("COLUMN result", "pnl")):
+        found = reviewed(platform)
+    assert {check.status for check in found.values()} == {"unknown"}
+    assert "has no column pnl" in found["book"].message
+
+
+def test_the_weekly_playbook_reviews_and_records(platform: Sandbox, play: Callable[..., Playbook]) -> None:
+    done = play("weekly")
+    assert done.returncode == 0, done.output
+    report = done.report("weekly")
+    assert {check["area"] for check in report["checks"]} == {"review"}
+    assert report["expected_missing"] == []
+    assert report["worst_status"] in ("unknown", "critical", "warning")
+    page = (done.artifacts / "weekly/latest/report.html").read_text(encoding="utf-8")
+    assert page.count('<figure class="chart">') >= 14
+    s3 = s3_storage.client(platform.storage)
+    listed = s3.list_objects_v2(Bucket=platform.storage["bucket"], Prefix="evidence/local/")["Contents"]
+    bodies = [s3.get_object(Bucket=platform.storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
+    mine = [record for record in map(predicate, bodies) if record["run_id"] == report["run_id"]]
+    (record,) = [record["content"] for record in mine if record["kind"] == "review"]
+    assert record["method"] == engine.METHOD
+    assert len(record["inputs_sha256"]) == 64
+    assert record["strategies"]["trend-coins"]["sessions"] >= 88
+    assert platform.database["password"] not in json.dumps(record)
