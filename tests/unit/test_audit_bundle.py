@@ -364,7 +364,7 @@ def test_memory_is_bounded(made: Made, tmp_path: Path) -> None:
     staging = tmp_path / "staging/app1"
     collected = collect(staging, source(staging, "app", b"1\n"))
     big = staging / "app/app.jsonl.gz"
-    os.truncate(big, 256 << 20)
+    os.truncate(big, 128 << 20)
     size, sha256 = bundle.digested(big)
     collected.sources[0].files[0] = replace(collected.sources[0].files[0], size=size, sha256=sha256)
     folder = other.seal({"app1": collected})
@@ -377,4 +377,4 @@ def test_memory_is_bounded(made: Made, tmp_path: Path) -> None:
     )
     code, kilobytes = done.stderr.split()
     assert code == "0", done.stdout
-    assert int(kilobytes) < 128 << 10
+    assert int(kilobytes) < 96 << 10

@@ -499,8 +499,18 @@ def stamped_at(data: bytes, message: bytes, roots: list[Any]) -> datetime:
         return at
     except InvalidSignature:
         raise Rejected("the time stamp's signature is wrong") from None
-    except (ValueError, TypeError, KeyError, IndexError, x509.ExtensionNotFound, UnsupportedAlgorithm) as error:
-        raise Rejected(f"the time stamp is not one of a trusted authority: {error}") from None
+    except Exception as error:  # Of whichever kind: it is data of others, and none of it is good before all of it is.
+        text = str(error) or "it cannot be read"
+        raise Rejected(f"the time stamp is not one of a trusted authority: {text}") from None
+
+
+def certificates_of(pem: bytes) -> list[Any]:
+    """The certificates in a file."""
+    end = b"-----END CERTIFICATE-----"
+    found = [x509.load_pem_x509_certificate(part + end) for part in pem.split(end)[:-1]]
+    if not found:
+        raise Unknown("a file of an authority has no certificate in PEM")
+    return found
 
 
 def bound(values: dict[str, list[Der]], certificates: list[Any]) -> Any:
@@ -705,7 +715,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--environment", help="whose bundle it must be")
     result.add_argument("--previous", metavar="FILE", help="statement.dsse.json of the bundle before the first one")
     result.add_argument(
-        "--timestamp-ca", metavar="FILE", action="append", default=[], help="a root of the time stamp authority (PEM)"
+        "--timestamp-ca",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="certificates of the time stamp authority (PEM)",
     )
     result.add_argument("--require-complete", action="store_true", help="reject a bundle with incomplete sources")
     result.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -720,7 +734,7 @@ def main(arguments: list[str] | None = None) -> int:
         parse.error("--public-key or --keys is needed")
     try:
         keys = load_keys(options.public_key, options.keys)
-        roots = [x509.load_pem_x509_certificate(read_file(path)) for path in options.timestamp_ca]
+        roots = [each for path in options.timestamp_ca for each in certificates_of(read_file(path))]
         before = hashlib.sha256(read_file(options.previous)).hexdigest() if options.previous else None
     except (Unknown, ValueError) as error:
         print(f"UNKNOWN: {error}")

@@ -49,8 +49,9 @@ def stamped(options: Dict[str, Any], statement: bytes) -> bytes:
             said = " ".join(response.status_string)[:200]
             raise EvidenceError(f"The time stamp authority refused: status {response.status} {said}".strip(), _HELP)
         verifier = VerifierBuilder.from_request(request)
-        for root in roots:
-            verifier = verifier.add_root_certificate(root)
+        for each in roots:
+            whole = each.subject == each.issuer
+            verifier = (verifier.add_root_certificate if whole else verifier.add_intermediate_certificate)(each)
         verifier.build().verify_message(response, statement)
         at: datetime = response.tst_info.gen_time
     except (ValueError, VerificationError) as error:
