@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import records, text
+from . import compliance, records, text
 from .books import ACCOUNT_OF, ACCOUNTS, CURRENCY_OF_VENUE, PLACES, Books, Transactions, money, place_of, transactions
 from .market import DAY, HOUR, MICRO, Market, is_open, micros
 from .reference import INSTRUMENTS, MONEY, PRICE, QUANTITY, STRATEGIES, VENUES
@@ -48,7 +48,7 @@ class Table:
     @property
     def has_sequence(self) -> bool:
         """Whether the database numbers new rows by itself."""
-        return "id" in self.columns and self.name != "audit_log"
+        return "id" in self.columns and not self.name.endswith("_audit") and self.name != "audit_log"
 
 
 def bulk(name: str, count: int, **columns: Column) -> Table:
@@ -75,15 +75,17 @@ def make_tables(
     cutoff = (anchor - 5 * 60 * MICRO) // HOUR * HOUR
     first = anchor - days * DAY
     # Each part has its own stream of numbers: a change of one leaves the others as they are.
-    streams = [np.random.default_rng([seed, number]) for number in range(6)]
+    streams = [np.random.default_rng([seed, number]) for number in range(7)]
     market = Market(streams[0], first, anchor)
     book = Orders(streams[1], market, first, cutoff, anchor, orders)
     fills = Executions(streams[2], book, cutoff)
     moved = transactions(streams[3], book, fills, first, cutoff)
     books = Books(market, fills, moved, first, cutoff, anchor)
     people = records.users(streams[4], anchor_at, users)
+    accounts = records.accounts(streams[4], anchor_at, clients)
+    trail = compliance.Trail(book, len(books.risk_limits()), anchor - 20 * DAY)
     return [
-        *_reference(streams[4], anchor_at, people, clients, longest_pauses(book, days)),
+        *_reference(anchor_at, people, accounts, longest_pauses(book, days)),
         _orders(book),
         _executions(book, fills),
         _transactions(moved),
@@ -95,6 +97,8 @@ def make_tables(
             "id at actor action object details previous_hash hash",
             records.audit_log(streams[5], anchor_at, days, people, entries),
         ),
+        Table("trading_audit", compliance.TRAIL, trail.count, trail.lines),
+        *(listed(*each) for each in compliance.tables(streams[6], anchor_at, accounts)),
     ]
 
 
@@ -107,9 +111,7 @@ def longest_pauses(book: Orders, days: int) -> list[int]:
     return [86400 + 20 * days * 86400 // max(int(count), 1) for count in counts]
 
 
-def _reference(
-    random: np.random.Generator, anchor: datetime, people: list[Any], clients: int, pauses: list[int]
-) -> list[Table]:
+def _reference(anchor: datetime, people: list[Any], accounts: list[Any], pauses: list[int]) -> list[Table]:
     started = anchor - timedelta(days=95)
     return [
         listed("users", "id email name role last_login created_at", people),
@@ -140,7 +142,7 @@ def _reference(
             "accounts",
             "code kind holder country base_currency status kyc_status kyc_risk kyc_verified_at kyc_review_due_at"
             " opened_at",
-            records.accounts(random, anchor, clients),
+            accounts,
         ),
         listed(
             "strategies",

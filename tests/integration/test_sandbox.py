@@ -632,8 +632,9 @@ def test_the_documented_views_are_those_there_are(box: Box) -> None:
         text = f"`{column}` {families.get(kind, kind)}"
         found[view] = f"{found[view]}, {text}" if view in found else text
     documented = {}
-    for line in (CHECKOUT / "docs/sandbox.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("| `"):
-            view, columns = line.strip("| ").split(" | ")
-            documented[view.strip("`")] = columns
+    texts = [(CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("sandbox", "compliance")]
+    for line in "\n".join(texts).splitlines():
+        cells = line.strip("| ").split(" | ")
+        if line.startswith("| `") and len(cells) == 2:
+            documented[cells[0].strip("`")] = cells[1]
     assert documented == found

@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
 ROOF = {
     "_audit",
     "_backup",
+    "_compliance",
     "_data_update",
     "_dependencies",
     "_drill",

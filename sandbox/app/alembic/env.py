@@ -12,12 +12,12 @@ from alembic import context
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from sandbox.app.models import Base
+from sandbox.app.compliance_models import TradingEntry
 
 if context.is_offline_mode():
     context.configure(
         url=os.environ.get("TRADINGFLOW_DATABASE_URL", "postgresql://"),
-        target_metadata=Base.metadata,
+        target_metadata=TradingEntry.metadata,
         literal_binds=True,
         transaction_per_migration=True,
     )
@@ -28,6 +28,6 @@ else:
     if not url:
         raise SystemExit("TRADINGFLOW_DATABASE_URL is not set.")
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=True)
+        context.configure(connection=connection, target_metadata=TradingEntry.metadata, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()

@@ -42,6 +42,11 @@ options:
     description: Which one. V(newest), V(random) for any but the newest, or an id.
     type: str
     default: newest
+  seed:
+    description:
+      - Seed of the choice of V(random), which is on record with the drill. The same seed chooses the same from the same
+        recovery points. By default one is drawn.
+    type: str
   engine:
     description: Which engine's, for V(newest) and V(random) of O(recovery_point). V(any) is whichever made it.
     type: str

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -62,8 +63,12 @@ class Prepared:
             check_options(options["application"])
         self.user = check_place(options)
         self.s3 = client(options["storage"], pool=16)
+        drawn = options["recovery_point"] == "random"
+        #: On record with the drill, so that whoever audits can draw again.
+        self.seed = (options.get("seed") or secrets.token_hex(8)) if drawn else None
         self.chosen: Chosen = choose(
-            self.s3, options["storage"], options["environment_name"], options["recovery_point"], options["engine"]
+            *(self.s3, options["storage"], options["environment_name"], options["recovery_point"], options["engine"]),
+            seed=self.seed,
         )
         self.point = self.chosen.point
         self.engine = engine_of(self.point)
@@ -97,6 +102,7 @@ class Prepared:
             "database_bytes": int(point["database"]["size"]),
             "tables": len(point["database"]["tables"]),
             "application_version": point["application"].get("version"),
+            "drawn": {"seed": self.seed, "among": self.chosen.among} if self.seed else None,
         }
 
 

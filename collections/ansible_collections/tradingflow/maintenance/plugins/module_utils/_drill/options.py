@@ -14,7 +14,7 @@ from .._recovery_points.fetch import ANY
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, judge, worst
 from ..database import DATABASE_SPEC
 from ..storage import STORAGE_SPEC
-from ..words import human, span
+from ..words import human, plural, span
 from . import objectives
 
 #: What a drill of a recovery point by pgBackRest needs to know.
@@ -29,6 +29,7 @@ SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "recovery_point": {"type": "str", "default": "newest"},
+    "seed": {"type": "str"},
     "files_password": {"type": "str", "no_log": True},
     "engine": {"type": "str", "default": ANY, "choices": [ANY, "logical", "pgbackrest"]},
     "pgbackrest": {"type": "dict", "options": PGBACKREST_SPEC},
@@ -137,6 +138,7 @@ def summary(result: Dict[str, Any], proven: str, met: str) -> Dict[str, Any]:
         "rto_seconds": result["rto_seconds"],
         "rpo_seconds": result["rpo_seconds"],
         "phases": result["phases"],
+        **({"drawn": result["recovery_point"]["drawn"]} if result["recovery_point"].get("drawn") else {}),
     }
 
 
@@ -144,8 +146,13 @@ def _chosen(result: Dict[str, Any]) -> Check:
     point, unreadable = result["recovery_point"], result["unreadable"]
     id, title = "drill.recovery_point", "Recovery point drilled"
     details = {"key": point["key"], "sha256": point["sha256"], "created_at": point["created_at"]}
+    drawn = point.get("drawn")
+    if drawn:
+        details["drawn"] = drawn
     if not unreadable:
         text = f"{point['id']}: {point['tables']} tables, {human(point['size'])} in {point['objects']} objects."
+        if drawn:
+            text += f" Drawn from {plural(drawn['among'], 'recovery point')} by the seed {drawn['seed']}."
         return Check(id, title, OK, point["id"], message=text, details=details)
     why = "; ".join(f"{run_id} cannot be read ({text})" for run_id, text in list(unreadable.items())[:3])
     return Check(

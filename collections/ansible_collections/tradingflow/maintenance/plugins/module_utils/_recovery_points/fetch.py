@@ -13,7 +13,7 @@ import random
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .._storage.read import fetch
 from .._work.job import DRILL, Kind
@@ -38,21 +38,30 @@ class Chosen(NamedTuple):
 
     :param sha256: of recovery-point.json
     :param unreadable: newer ones that cannot be read, and why
+    :param among: how many it was drawn from, 0 if it was not drawn
     """
 
     point: Dict[str, Any]
     key: str
     sha256: str
     unreadable: Dict[str, str]
+    among: int = 0
 
 
 def choose(
-    s3: Any, storage: Dict[str, Any], environment_name: str, wanted: str, engine: str = ANY, kind: Kind = DRILL
+    s3: Any,
+    storage: Dict[str, Any],
+    environment_name: str,
+    wanted: str,
+    engine: str = ANY,
+    kind: Kind = DRILL,
+    seed: Optional[str] = None,
 ) -> Chosen:
     """The recovery point asked for: an id, "newest", or "random" for any but the newest.
 
     :param engine: whose; one that cannot be read may be of any
     :param kind: who asks
+    :param seed: of the choice at random: with it, the same is chosen from the same recovery points
     :raises ConfigurationError: there is no such recovery point
     :raises RestoreError: the one asked for cannot be read
     :raises StorageError: the store does not answer
@@ -63,12 +72,16 @@ def choose(
             f"{wanted!r} is no recovery point's id.", "Use newest, random, or an id such as 20261123T204030Z-3fa9c1."
         )
     unreadable: Dict[str, str] = {}
+    among = 0
     ids = store.run_ids(s3, storage, prefix) if wanted in _WORDS else [wanted]
     if wanted == "random":
         bodies = ((run_id, _body(s3, storage, prefix, run_id)) for run_id in ids)
         finished = [run_id for run_id, body in bodies if body is not None and _is_of(body, engine)]
         # Older ones are proven too; the newest is what the drill without a choice takes.
-        ids = random.sample(finished[1:], len(finished) - 1) if len(finished) > 1 else finished
+        ids = sorted(finished[1:]) if len(finished) > 1 else finished
+        among = len(ids)
+        # Nothing secret hangs on it, and whoever has the seed can draw again.
+        random.Random(seed).shuffle(ids)  # noqa: S311
     for run_id in ids:
         body = _body(s3, storage, prefix, run_id)
         if body is None or (wanted in _WORDS and not _is_of(body, engine)):
@@ -84,7 +97,7 @@ def choose(
                     "Choose another; restore an older version of recovery-point.json if the bucket keeps versions.",
                 ) from None
             continue
-        return Chosen(point, f"{prefix}/{run_id}/{store.NAME}", hashlib.sha256(body).hexdigest(), unreadable)
+        return Chosen(point, f"{prefix}/{run_id}/{store.NAME}", hashlib.sha256(body).hexdigest(), unreadable, among)
     place = f"s3://{storage['bucket']}/{prefix}/"
     if unreadable:
         why = "; ".join(f"{run_id}: {text}" for run_id, text in list(unreadable.items())[:3])

@@ -44,32 +44,32 @@ MOST_MEMBERS, FIRST_MEMBERS = 3000, 6
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     folder = Path(__file__).resolve().parent / "templates"
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["quantity"] = lambda check: words.quantity(check["value"], check["unit"])
-    environment.filters["whole"] = lambda text: "q" if len(text) <= 24 else ""
-    environment.filters["thresholds"] = words.thresholds
-    environment.filters["first_threshold"] = lambda check: words.thresholds(check).rpartition(", ")[2]
-    environment.filters["duration"] = words.duration
-    environment.filters["counted"] = words.counted
-    environment.filters["facts"] = facts
-    environment.filters["phases"] = phases
-    environment.filters["objectives"] = objectives
-    environment.filters["timeline"] = timeline
-    environment.filters["charts"] = charts
-    environment.filters["changed"] = change_text
-    environment.filters["plural"] = words.plural
-    environment.filters["examples"] = words.examples
-    environment.filters["evidence"] = _evidence
-    environment.globals["style"] = Markup((folder / "report.css").read_text(encoding="utf-8"))  # noqa: S704 -- ours
-    return environment
+    made.filters["quantity"] = lambda check: words.quantity(check["value"], check["unit"])
+    made.filters["whole"] = lambda text: "q" if len(text) <= 24 else ""
+    made.filters["thresholds"] = words.thresholds
+    made.filters["first_threshold"] = lambda check: words.thresholds(check).rpartition(", ")[2]
+    made.filters["duration"] = words.duration
+    made.filters["counted"] = words.counted
+    made.filters["facts"] = facts
+    made.filters["phases"] = phases
+    made.filters["objectives"] = objectives
+    made.filters["timeline"] = timeline
+    made.filters["charts"] = charts
+    made.filters["changed"] = change_text
+    made.filters["plural"] = words.plural
+    made.filters["examples"] = words.examples
+    made.filters["evidence"] = _evidence
+    made.globals["style"] = Markup((folder / "report.css").read_text(encoding="utf-8"))  # noqa: S704 -- ours
+    return made
 
 
 def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
@@ -92,7 +92,7 @@ def html(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
     everything = changed(report)
     areas = _areas(report, [*history, report])
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,

@@ -1,0 +1,193 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area compliance, from the runner: controls, what they support, and the report of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ..module_utils._compliance import assessment, oscal, requirements
+from ..module_utils._compliance.engine import measure, recovery_points
+from ..module_utils._compliance.ledger_counts import counted
+from ..module_utils._compliance.options import SPEC
+from ..module_utils.checks import OK, UNKNOWN, WARNING, Check, as_action, plain, unknown, utc_now
+from ..module_utils.errors import MaintenanceError
+from ..module_utils.run import read_spool, standing, write_private
+from ..plugin_utils.area import AreaAction, Findings, as_data
+from ..plugin_utils.project import within
+from ..plugin_utils.report.build import versions
+from ..plugin_utils.report.compliance import NoPdf, page, pdf
+from ..plugin_utils.report.history import load_history, of_check
+
+#: Runs whose checks support requirements.
+PLAYBOOKS = ("daily", "weekly", "drill", "monthly", "patch", "dependencies")
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "compliance/requirements.json"
+CHAINS = {"trading_audit": "compliance.audit_trail_chain", "audit_log": "compliance.audit_log_chain"}
+
+
+class ActionModule(AreaAction):
+    area = "compliance"
+    title = "Compliance assessed"
+    spec = SPEC
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at, host = utc_now(), task_vars["inventory_hostname"]
+        run, days = args.get("run") or {}, args["period_days"]
+        path = within(args["requirements_file"], task_vars) if args["requirements_file"] else REQUIREMENTS
+        catalogue = requirements.load(path)
+        wanted = catalogue.within(args["jurisdictions"])
+        since = datetime.now(UTC) - timedelta(days=days)
+        history = self.earlier(args)
+        reports = self._reports(run, since)
+        missing: list[Check] = []
+        points = _or_none(
+            missing, "recovery_points", lambda: recovery_points(args["storage"], args["environment_name"])
+        )
+        records = _or_none(
+            missing,
+            "ledger",
+            lambda: counted(args["storage"], args["evidence"], args["environment_name"], since),
+        )
+        heads = {
+            view: told[-1]["details"]["head"]
+            for view, id in CHAINS.items()
+            if (told := [each for each in of_check(history, host, id) if "head" in (each.get("details") or {})])
+        }
+        checks = measure(args, wanted, reports["daily"], heads, points)
+        before = of_check(history, host, assessment.ID, unmeasured=True)
+        seen = ((before[-1].get("details") or {}).get("first_seen") or {}) if before else {}
+        assessed = assessment.assess(
+            catalogue,
+            wanted,
+            args["environment_name"],
+            datetime.now(UTC),
+            days,
+            [{**as_data(check), "host": ""} for check in checks],
+            [*_standing(reports), *_of_this_run(run)],
+            records,
+            seen,
+            args["owners"],
+        )
+        checks += [*missing, assessment.summary(assessed)]
+        actions: list[dict[str, Any]] = []
+        written: list[dict[str, Any]] = []
+        directory = run.get("directory") or (args["directory"] and str(within(args["directory"], task_vars)))
+        if directory:
+            run_id = run.get("run_id") or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-compliance-{secrets.token_hex(3)}"
+            written, problem = write(Path(directory), assessed, run_id)
+            checks.append(_report_check(written, problem))
+            details = {"files": [each["name"] for each in written], "gaps": len(assessed["gaps"])}
+            text = f"{len(written)} files in {directory}."
+            actions.append(
+                as_action("compliance.report", "Compliance report written", "ok", True, text, started_at, details)
+            )
+        subjects = [{"name": each["name"], "digest": {"sha256": each["sha256"]}} for each in written]
+        counts = {
+            "requirements": len(assessed["requirements"]),
+            "gaps": len(assessed["gaps"]),
+            "overdue": sum(gap["overdue"] for gap in assessed["gaps"]),
+        }
+        return Findings(
+            checks, actions, changed=bool(written), extra={"files": written, "subjects": subjects, "summary": counts}
+        )
+
+    def _reports(self, run: dict[str, Any], since: datetime) -> dict[str, list[dict[str, Any]]]:
+        """Reports of the period by playbook, oldest first."""
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in PLAYBOOKS}
+        if not {"directory", "environment", "run_id"} <= run.keys():
+            return found
+        root, first = Path(run["directory"]).parent.parent, since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for name in PLAYBOOKS:
+            loaded = load_history(root, name, environment=run["environment"], limit=200, before=run["run_id"])
+            found[name] = [report for report in loaded if str(report["started_at"]) >= first]
+        return found
+
+
+def _standing(reports: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [check for history in reports.values() for checks in standing(history).values() for check in checks]
+
+
+def _of_this_run(run: dict[str, Any]) -> list[dict[str, Any]]:
+    if not run.get("directory"):
+        return []
+    spool = read_spool(Path(run["directory"]))
+    return [{**check, "host": record["host"]} for record in spool for check in record["checks"]]
+
+
+def _or_none(missing: list[Check], name: str, ask: Callable[[], Any]) -> Any:
+    """What the store says; None, and a finding, if it does not answer."""
+    try:
+        return ask()
+    except MaintenanceError as error:
+        titles = {"recovery_points": "Recovery points listed", "ledger": "Ledger read"}
+        missing.append(unknown(f"compliance.{name}", titles[name], error.message, error.remedy))
+        return None
+
+
+def write(directory: Path, assessed: dict[str, Any], run_id: str) -> tuple[list[dict[str, Any]], str]:
+    """Writes the report in all its forms, mode 0600.
+
+    :returns: name, path and sha256 of each file, and why there is no PDF
+    """
+    assessed = plain(assessed)
+    html = page(assessed, run_id)
+    texts = {
+        "compliance.json": json.dumps(assessed, indent=1, ensure_ascii=False),
+        "compliance.oscal.json": json.dumps(
+            oscal.document(assessed, run_id, versions()["tool"]), indent=1, ensure_ascii=False
+        ),
+        "compliance.html": html,
+    }
+    for name, text in texts.items():
+        write_private(directory / name, text)
+    names, problem = list(texts), ""
+    try:
+        _write_bytes(directory / "compliance.pdf", pdf(html))
+        names.append("compliance.pdf")
+    except NoPdf as error:
+        problem = str(error)
+    return [
+        {
+            "name": name,
+            "path": str(directory / name),
+            "sha256": hashlib.sha256((directory / name).read_bytes()).hexdigest(),
+        }
+        for name in sorted(names)
+    ], problem
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _report_check(written: list[dict[str, Any]], problem: str) -> Check:
+    names = ", ".join(each["name"] for each in written)
+    status = WARNING if problem else OK
+    return Check(
+        "compliance.report",
+        "Compliance report written",
+        status if written else UNKNOWN,
+        len(written),
+        message=problem or f"Written: {names}.",
+        remedy="Read the HTML page instead, or print it." if problem else "",
+        details={"files": [each["name"] for each in written]},
+    )
