@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -12,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import bundle, engine, fetch, findings
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import (
+    bundle,
+    engine,
+    fetch,
+    findings,
+    scan,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import NAME, Gap, Period
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.options import PLATFORM
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.period import period
@@ -76,6 +83,8 @@ class Auditor:
             "timezone": "UTC",
             "again": False,
             "scratch_limit": 0,
+            "redaction": [],
+            "pseudonym_key": None,
             "evidence": {**keys, "lock_mode": "governance", "lock_days": 30},
             "retention": {"class": "trading-records", "days": 2557},
             "legal_hold": False,
@@ -304,6 +313,41 @@ def test_no_data_at_all_is_no_bundle(auditor: Auditor) -> None:
     with pytest.raises(EvidenceError, match="Nothing was collected"):
         auditor.make()
     assert auditor.store.bundles() == []
+
+
+def test_secrets_do_not_get_into_the_bundle(auditor: Auditor) -> None:
+    """Redacted before they are packed, under a key that follows from the signing key."""
+    staging = auditor.staged()
+    line = b'{"message": "login", "password": "hunter2-is-no-secret", "client": "CUST-1234567"}\n'
+    collect(staging / "app1", source(staging / "app1", "app", line * 3))
+    result = auditor.make(redaction=[{"name": "client", "fields": ["client"], "pattern": None, "action": "pseudonym"}])
+    assert auditor.checks(result)["audit.bundle"] == "ok"
+    text = gzip.decompress((Path(result["path"]) / "data/app1/app/app.jsonl.gz").read_bytes())
+    assert (text.count(b"\n"), b"hunter2" in text, b"CUST-" in text) == (3, False, False)
+    (counted,) = [each["redactions"] for each in result["sources"] if each["name"] == "app"]
+    assert counted["client"] == 3
+    assert not list((auditor.directory / "production").glob(".*.clean"))
+
+
+def test_what_the_second_look_finds_fails_its_source(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    auditor.staged()
+    monkeypatch.setattr(scan, "folder", lambda _target, found: ["app: token"] * (found.sources[0].name == "app"))
+    checks = auditor.checks(auditor.make())
+    assert (checks["audit.source:app1/app"], checks[f"audit.source:{PLATFORM}/orders"]) == ("unknown", "ok")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"redaction": [{"name": "slow", "pattern": r"(a+)+\1$", "fields": None, "action": "mask"}]},
+        {"pseudonym_key": "too short"},
+    ],
+)
+def test_rules_that_make_no_sense_are_refused_before_anything_is_collected(
+    auditor: Auditor, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError):
+        engine.prepare(auditor.options(**changes), engine.Context("r1", "ada", NOW))
 
 
 # The chain

@@ -70,6 +70,36 @@ options:
     description: Bytes of what was collected that are accepted. V(0) for no limit.
     type: int
     default: 0
+  redaction:
+    description:
+      - What is replaced before anything is packed, besides secrets, which always are.
+      - Fields first, then patterns. A second scanner looks at the result; a source in which it still finds a secret has
+        failed, and nothing of it gets into the bundle.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What stands where something was, and under what it is counted.
+        type: str
+        required: true
+      fields:
+        description: Names of JSON members, columns and fields of the journal whose values are replaced.
+        type: list
+        elements: str
+      pattern:
+        description:
+          - Regular expression of RE2, which has no references back and no look-around.
+          - Instead of O(redaction[].fields).
+        type: str
+      action:
+        description: Whether nothing is left of it, or the same value has the same pseudonym throughout.
+        type: str
+        default: mask
+        choices: [mask, pseudonym]
+  pseudonym_key:
+    description: Key of pseudonyms, 32 bytes or more. By default it follows from the signing key.
+    type: str
   evidence:
     description: Signs the bundle and its record. See M(tradingflow.maintenance.maintenance_report).
     type: dict

@@ -13,13 +13,13 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
 
 from .._ledger.keys import SigningKey
 from .._ledger.record import digest
 from ..errors import EvidenceError
+from .clean import failed
 from .collected import FAILED, Collected, File, Period, Source, Tool
 from .guide import guide
 from .period import compact
@@ -83,7 +83,7 @@ def take(staging: Path, place: str, collected: Collected, folder: Path) -> List[
             for file in source.files:
                 taken.append(_taken(staging, file, folder, f"data/{place}/{file.path}"))
         except EvidenceError as error:
-            collected.sources[index] = _failed(source, error.message)
+            collected.sources[index] = failed(source, error.message)
             for each in taken:
                 (folder / each.path).unlink()
             continue
@@ -102,10 +102,6 @@ def _taken(staging: Path, file: File, folder: Path, path: str) -> Listed:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.link(source, target, follow_symlinks=False)
     return Listed(path, size, sha256)
-
-
-def _failed(source: Source, reason: str) -> Source:
-    return replace(source, outcome=FAILED, reason=reason, files=[], records=0)
 
 
 def nothing(host: str, period: Period, reason: str) -> Collected:

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
-import json
 import os
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 from .. import ledger
-from .._ledger.keys import PublicKeys, SigningKey, keyid_of, public_key
+from .._ledger.keys import PublicKeys, SigningKey, public_key
 from .._ledger.keys import signing_key as load_key
 from .._ledger.points import trusted
 from .._ledger.record import digest
@@ -25,11 +23,13 @@ from ..errors import ConfigurationError, EvidenceError, LockedError, Maintenance
 from ..storage import patient
 from . import bundle
 from .chain import Chain, Link
+from .clean import cleaned, rules_of
 from .collected import NAME, Collected, Period, decoded
 from .options import PLATFORM
 from .period import period as chosen
-from .stamp import roots_of, stamped
-from .statement import MANIFEST, STAMP, STAMP_STATEMENT, STATEMENT, Listed, opened, sealed_stamp
+from .proof import prove, sources_of
+from .stamp import stamped
+from .statement import STAMP, STAMP_STATEMENT, STATEMENT, Listed, opened, sealed_stamp
 
 _TRIES = 5
 #: A collection of what each host has is small beside the files; more is something else.
@@ -74,7 +74,8 @@ def prepare(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
     """
     work = work_of(options, context.now)
     evidence = options["evidence"]
-    load_key(evidence["signing_key"] or evidence["signing_key_file"])
+    # Before anything is collected: a rule that is none, or that could take for ever.
+    rules_of(options, load_key(evidence["signing_key"] or evidence["signing_key_file"]))
     chain = Chain(options["storage"], options["environment_name"], trusted(evidence))
     newest = chain.newest(evidence)
     made = chain.of_period(work.period.to_dict(), newest)
@@ -155,6 +156,7 @@ class _Maker:
         self.key: SigningKey = load_key(self.evidence["signing_key"] or self.evidence["signing_key_file"])
         self.keys: PublicKeys = trusted(self.evidence)
         self.chain = Chain(patient(options["storage"]), self.environment, self.keys)
+        self.rules = rules_of(options, self.key)
         self.notes: List[str] = []
 
     def make(self) -> Dict[str, Any]:
@@ -173,9 +175,9 @@ class _Maker:
             key = self._upload(folder, statement)
             link = self._claim(statement, newest)
             if link is not None:
-                self._record(link, key, _sources(folder))
+                self._record(link, key, sources_of(folder))
                 bundle.remove(self.work.staging)
-                return self._result(folder, key, link, proof, newest, _sources(folder), changed=True)
+                return self._result(folder, key, link, proof, newest, sources_of(folder), changed=True)
             # Another collector was first: this one follows on its bundle.
             newest = self.chain.newest(self.evidence)
         raise EvidenceError(
@@ -202,8 +204,13 @@ class _Maker:
             partial.mkdir(mode=0o700)
             hosts = self._hosts()
             data: List[Listed] = []
+            clean = self.work.home / f".{name}.clean"
+            bundle.remove(clean)
             for place, collected in hosts.items():
-                data += bundle.take(self.work.staging / place, place, collected, partial)
+                hosts[place] = cleaned(self.work.staging / place, collected, clean / place, self.rules)
+                data += bundle.take(clean / place, place, hosts[place], partial)
+            # Its files are the bundle's by now.
+            bundle.remove(clean)
             if not any(each.size for each in data):
                 raise EvidenceError(
                     "Nothing was collected: a bundle without evidence is none.",
@@ -321,7 +328,7 @@ class _Maker:
         here = (folder / STATEMENT).is_file() and digest((folder / STATEMENT).read_bytes()) == made.digest
         proof = self._proven(folder) if here else None
         recorded = self.chain.recorded(made, self.evidence)
-        sources = _sources(folder) if here else (recorded or {}).get("sources")
+        sources = sources_of(folder) if here else (recorded or {}).get("sources")
         if there and recorded is None and sources is not None:
             # A run that died just before it.
             self._record(made, key, sources)
@@ -360,38 +367,6 @@ class _Maker:
 def _files(folder: Path, names: Iterable[str]) -> Dict[str, bytes]:
     """The small files of a folder that are there."""
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-
-
-def _sources(folder: Path) -> List[Dict[str, Any]]:
-    """What a bundle's manifest says of its sources, without their files."""
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    found = [
-        {"host": host["host"], "place": host["folder"], **source}
-        for host in manifest["hosts"]
-        for source in host["sources"]
-    ]
-    return [{**each, "files": len(each["files"])} for each in found]
-
-
-def prove(folder: Path, keys: List[Any], timestamp: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-    """What the verifier says of a bundle; it is what an auditor runs.
-
-    :raises EvidenceError: it rejects it
-    """
-    spec = importlib.util.spec_from_file_location("tradingflow_bundle_verify", bundle.SCRIPT)
-    if spec is None or spec.loader is None:
-        raise EvidenceError("The verifier is missing from this collection.", "Install the collection again.")
-    verifier = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(verifier)
-    roots = roots_of(timestamp["ca_files"]) if timestamp else []
-    known = {keyid_of(key): verifier.Key(key) for key in keys}
-    found: Dict[str, Any] = vars(verifier.prove(str(folder), known, roots, None))
-    if found["verdict"] != "intact":
-        raise EvidenceError(
-            f"The bundle {folder} does not verify: {'; '.join(found['problems'])}.",
-            "Remove that folder and run again; if it happens twice, check the disk.",
-        )
-    return found
 
 
 def now() -> datetime:

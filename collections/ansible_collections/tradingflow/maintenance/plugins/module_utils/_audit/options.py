@@ -22,6 +22,14 @@ EVIDENCE: Dict[str, Any] = {
     "lock_days": {"type": "int", "default": 2557},
 }
 
+#: A rule of redaction, see rules.py.
+RULE: Dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "pattern": {"type": "str"},
+    "fields": {"type": "list", "elements": "str"},
+    "action": {"type": "str", "default": "mask", "choices": ["mask", "pseudonym"]},
+}
+
 SPEC: Dict[str, Any] = {
     "state": {"type": "str", "required": True, "choices": [PREPARED, SEALED]},
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
@@ -34,6 +42,8 @@ SPEC: Dict[str, Any] = {
     "timezone": {"type": "str", "default": "UTC"},
     "again": {"type": "bool", "default": False},
     "scratch_limit": {"type": "int", "default": 0},
+    "redaction": {"type": "list", "elements": "dict", "default": [], "options": RULE},
+    "pseudonym_key": {"type": "str", "no_log": True},
     "evidence": {
         "type": "dict",
         "required": True,

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Between what was collected and the bundle: redacted, then looked at again by other means. A source fails alone."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict
+
+from .._ledger.keys import SigningKey
+from ..errors import ConfigurationError, MaintenanceError
+from . import redact, scan
+from .collected import FAILED, Collected, Source
+from .rules import KEY_BYTES, Rules, load
+
+#: What the signing key signs for a key of pseudonyms: nothing that counts as evidence begins so.
+_LABEL = b"tradingflow audit pseudonyms 1"
+
+
+def rules_of(options: Dict[str, Any], key: SigningKey) -> Rules:
+    """The rules, and the key of pseudonyms: that of the options, or one that follows from the signing key.
+
+    :raises ConfigurationError: a rule is none, or the key is too short
+    """
+    given = options["pseudonym_key"] or ""
+    if given and len(given.encode()) < KEY_BYTES:
+        raise ConfigurationError(
+            f"The key of pseudonyms has less than {KEY_BYTES} bytes.",
+            "Make one with: openssl rand -base64 48 (audit_collection_pseudonym_key).",
+        )
+    secret = hashlib.sha256(given.encode() or key.sign(_LABEL)).digest()
+    return load(options["redaction"], secret)
+
+
+def cleaned(staging: Path, collected: Collected, target: Path, rules: Rules) -> Collected:
+    """Everything of one host anew below another folder, redacted. What cannot be, or is not clean then, has failed."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return replace(collected, sources=[_source(staging, collected, each, target, rules) for each in collected.sources])
+
+
+def _source(staging: Path, collected: Collected, source: Source, target: Path, rules: Rules) -> Source:
+    try:
+        for file in source.files:
+            if not stat.S_ISREG((staging / file.path).lstat().st_mode):
+                return failed(source, f"{file.path} is not a regular file")
+        done = redact.folder(staging, replace(collected, sources=[source]), target, rules)
+        left = scan.folder(target, done)
+        if left:
+            shown = "; ".join(left[:5])
+            return failed(source, f"after redaction there still is what looks like a secret ({shown}): add a rule")
+        return done.sources[0]
+    except MaintenanceError as error:
+        return failed(source, error.message)
+    except OSError as error:
+        return failed(source, f"it cannot be read: {error.strerror}")
+
+
+def failed(source: Source, reason: str) -> Source:
+    """A source of which nothing gets into the bundle."""
+    return replace(source, outcome=FAILED, reason=reason, files=[], records=0)
