@@ -171,6 +171,9 @@ def test_application_answers_while_its_hosts_are_patched(fleet: Fleet) -> None:
     assert ids(report, "critical", "unknown") == set()
     # libpq is the application's, and real needrestart says so: it runs the new one now.
     assert "patching.restarted:tradingflow.service" in ids(report, "ok")
+    # Also of the platform, once for each batch.
+    healthy = {check["id"] for check in report["checks"] if check["id"].startswith("patching.health:")}
+    assert healthy == {f"patching.health:{area}" for area in ("system", "application", "trading")}
     assert all(fleet.application(name) != process for name, process in running.items())
 
 
@@ -194,7 +197,8 @@ def test_killed_between_two_hosts_it_goes_on_with_the_others_at_once(fleet: Flee
 """,
         encoding="utf-8",
     )
-    options: dict[str, Any] = {"patching_reboot": "when_needed"}
+    # The platform's health is what the run above compared.
+    options: dict[str, Any] = {"patching_reboot": "when_needed", "patching_health": ["system"]}
     options.update(patching_canary=["db1"], patching_after_host=str(hook))
     inventory = ("-i", str(fleet.inventory))
     killed = start_on(fleet.platform, fleet.artifacts, "patch", *inventory, "-e", json.dumps(options))
@@ -208,7 +212,7 @@ def test_killed_between_two_hosts_it_goes_on_with_the_others_at_once(fleet: Flee
     first = {name: fleet.born(name) for name in ROLES}
     assert {name for name in ROLES if first[name] != born[name]} == {"db1"}
 
-    options = {"patching_reboot": "when_needed", "patching_canary": [], "patching_batch": 2}
+    options = {**options, "patching_canary": [], "patching_batch": 2, "patching_after_host": ""}
     done = fleet.patch("-e", json.dumps(options))
     assert done.returncode == 0, done.output
     last = {name: fleet.born(name) for name in ROLES}
@@ -243,6 +247,7 @@ def test_back_with_restarts_of_which_one_is_the_last(fleet: Fleet) -> None:
                 {
                     "patching_rollback": True,
                     "patching_reboot": "always",
+                    "patching_health": ["system"],
                     "patching_reboot_timeout": "{{ 5 if inventory_hostname == 'db1' else 600 }}",
                     "patching_failures_allowed": 1,
                     # Hosts are in the order in which they came up; a canary that fails would stop the others.
@@ -271,6 +276,35 @@ def test_switched_off_it_stays_off_and_keeps_its_files(fleet: Fleet) -> None:
     # What was done on it before is done.
     assert not fleet.versions("db1")["cron"].endswith(NEWER)
     assert fleet.run("db1", "readlink /etc/systemd/system/reboot.target").endswith("poweroff.target")
+
+
+def test_a_host_whose_health_turned_bad_stays_halted_and_stops_the_others(fleet: Fleet) -> None:
+    """All that is to be proven of its packages is: they filled a disk."""
+    before = {name: fleet.versions(name) for name in ROLES}
+    small = "/run/tf-small"
+    fleet.run("app1", f"mkdir {small}; mount -t tmpfs -o size=1m tradingflow {small}")
+    fills = f"head -c 1000000 /dev/zero >{small}/filled; true"
+    fleet.run("app1", f"echo 'DPkg::Post-Invoke {{\"{fills}\";}};' >/etc/apt/apt.conf.d/99filled")
+    options: dict[str, Any] = {"patching_packages": ["tzdata"], "patching_units": ["cron.service"]}
+    options.update(patching_canary=["app1"], patching_health=["system"], patching_health_wait=0)
+    options["health_check_mounts"] = "{{ [{'path': '" + small + "'}] if inventory_hostname == 'app1' else [] }}"
+    done = fleet.patch("-e", json.dumps(options))
+    assert done.returncode == 2, done.output
+    report = done.report("patch")
+    said = {check["host"]: check["message"] for check in report["checks"] if check["id"] == "patching.finished"}
+    assert said.keys() == {"app2", "db1"}
+    assert all("the canary is not proven: app1" in text for text in said.values())
+    mine = {check["id"]: check for check in report["checks"] if check["host"] == "app1"}
+    assert {id for id, check in mine.items() if check["status"] == "critical"} == {
+        "patching.health:system",
+        "patching.isolated",
+    }
+    assert f"system.disk_space:{small}: critical" in mine["patching.health:system"]["message"]
+    assert mine["patching.proven:versions"]["status"] == "ok"
+    assert {name: fleet.versions(name) for name in ROLES if name != "app1"} == {
+        name: versions for name, versions in before.items() if name != "app1"
+    }
+    assert fleet.run("app1", "systemctl show -P ActiveState cron.service") == "inactive"
 
 
 def test_a_host_that_was_killed_is_made_anew(fleet: Fleet) -> None:

@@ -79,6 +79,7 @@ class Host:
             maintenance_window_gates={"patch": ["freeze"]},
             patching_restart=["cron.*"],
             patching_units=["tf-trader.service"],
+            patching_health=["system"],
             # This machine's memory is what it has for a disk.
             patching_minimum_free=1048576,
         )

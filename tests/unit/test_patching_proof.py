@@ -102,7 +102,7 @@ def test_what_runs_is_compared_with_before(before: dict[str, Any], now: dict[str
 
 def result(**values: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"faults": {}, "now": NOW, "before": BEFORE, "rebooted": False, "kernel": None, "count": 1}
-    made["kernels"] = []
+    made.update(kernels=[], health=None)
     made.update(resumed=[{"unit": "strategies.service", "problem": None}], halted=[], services=None, changed=True)
     return {**made, "clock": 100.0, "clock_began": 100.0, **values}
 
@@ -366,7 +366,8 @@ def test_a_host_is_begun_until_somebody_says_that_it_is_over(
     monkeypatch.setattr(halt, "resume", lambda directory, units, start: [])
     monkeypatch.setattr(halt, "shown", lambda unit, name: "active")
     state.write(str(tmp_path), kept(rows=[]))
-    done = proof.prove({"state_directory": str(tmp_path), "rebooted": False, "resume": True, "close": close})
+    options = {"rebooted": False, "resume": True, "close": close, "health": None, "health_wait": 0}
+    done = proof.prove({"state_directory": str(tmp_path), **options})
     assert done["faults"] == {}
     assert (state.read(str(tmp_path)) or {})["open"] is not close
 

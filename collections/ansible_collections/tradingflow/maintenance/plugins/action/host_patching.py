@@ -11,13 +11,16 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ..module_utils._checks.system import SYSTEM_SPEC
 from ..module_utils._patching.findings import failure, findings, intent, lost, planned, well
+from ..module_utils._patching.health import reduced
 from ..module_utils._patching.options import SPEC
 from ..module_utils._patching.precheck import clock
 from ..module_utils.checks import OK, WARNING, utc_now
 from ..module_utils.errors import MaintenanceError, PatchingError
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
+from ..plugin_utils.options import as_another
 
 
 class ActionModule(HostAreaAction):
@@ -45,6 +48,8 @@ class ActionModule(HostAreaAction):
     def _collected(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at, planning = utc_now(), bool(self._task.check_mode)
         try:
+            args["health"] = as_another("health", args["health"], SYSTEM_SPEC)
+            args["platform"] = reduced(args["platform"] or [])
             before = time.time()
             result = self.on_host(args, task_vars)
             after = time.time()

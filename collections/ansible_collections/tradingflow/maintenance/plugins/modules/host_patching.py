@@ -113,6 +113,16 @@ options:
     description: Goes back instead, to the versions of before the last patching.
     type: bool
     default: false
+  health:
+    description:
+      - Measures the host's health before anything is done, for M(tradingflow.maintenance.host_patching_proof) to
+        compare with.
+      - C(thresholds) and C(mounts) as M(tradingflow.maintenance.host_checks) has them. Without it, nothing is measured.
+    type: dict
+  platform:
+    description: Checks of the platform before anything is done, which the host keeps for the same.
+    type: list
+    elements: dict
   state_directory:
     description: Where the host keeps what it was before it was patched.
     type: path

@@ -42,6 +42,16 @@ options:
     description: Seconds by which the host's clock may differ from the runner's.
     type: int
     default: 60
+  health:
+    description:
+      - Measures the host's health and compares it with that before it was patched. What became critical or unknown is
+        critical, and then nothing is started again; what was so before is a warning.
+      - C(thresholds) and C(mounts) as M(tradingflow.maintenance.host_checks) has them. Without it, nothing is measured.
+    type: dict
+  health_wait:
+    description: Seconds for which health that is worse than before is measured again.
+    type: int
+    default: 120
   state_directory:
     description: Where the host keeps what it was before it was patched.
     type: path
@@ -75,6 +85,11 @@ proof:
   description: What the ledger keeps of it.
   returned: always
   type: dict
+platform:
+  description: The platform's checks before, as the host keeps them.
+  returned: when the host answers
+  type: list
+  elements: dict
 checks:
   description: What the report shows, as contract 1.
   returned: always

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 # Ansible's marked texts and numbers are an inner matter of it.
@@ -31,3 +32,16 @@ def validated(action: ActionBase, spec: dict[str, Any], **rules: Any) -> dict[st
     except AnsibleActionFail as error:
         raise AnsibleActionFail(plain_types(str(error))) from None
     return dict(args)
+
+
+def as_another(name: str, value: dict[str, Any] | None, spec: dict[str, Any]) -> dict[str, Any] | None:
+    """An option that has the options of another action, as its spec says, with defaults; None when it is left out.
+
+    :raises AnsibleActionFail: one of them is none, or not of its type
+    """
+    if value is None:
+        return None
+    result = ArgumentSpecValidator(spec).validate(value)
+    if result.error_messages:
+        raise AnsibleActionFail(plain_types(f"{name}: {'; '.join(result.error_messages)}"))
+    return dict(result.validated_parameters)

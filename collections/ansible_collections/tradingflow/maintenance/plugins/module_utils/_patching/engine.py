@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .._checks.clock import kernel as kernel_time
 from ..errors import PatchingError
-from . import back, commands, halt, host, kernel, precheck, proof, services, state
+from . import back, commands, halt, health, host, kernel, precheck, proof, services, state
 from .judgement import digest_of, due, refusals, unfinished, unplanned
 from .solver import Solver, apt, changed_conffiles, conffiles, status
 
@@ -135,7 +135,7 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
     directory = options["state_directory"]
     try:
         earlier = state.read(directory)
-        kept = state.begun(earlier, result, proof.facts(), before)
+        kept = state.begun(earlier, result, facts(options), before)
         # First this: should we be killed, the next run knows what is to be proven and resumed.
         state.write(directory, kept)
         result["halted"] = kept["units"]
@@ -173,6 +173,11 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
     result["after"] = versions(after, result["packages"])
     result["unplanned"] = unplanned(before, after, result["packages"], result["configure"])
     result["unfinished"] = unfinished(after)
+
+
+def facts(options: Dict[str, Any]) -> Dict[str, Any]:
+    """How the host is before anything is done, and the platform as the runner sees it."""
+    return {**proof.facts(), "health": health.measured(options["health"]), "platform": options["platform"]}
 
 
 def wanted(solver: Solver, options: Dict[str, Any], kept: Optional[Dict[str, Any]]) -> Tuple[Any, Any, Any]:

@@ -32,6 +32,9 @@ SPEC: Dict[str, Any] = {
     "units": {"type": "list", "elements": "str", "default": []},
     "reboot": {"type": "str", "default": "never", "choices": ["never", "when_needed", "always"]},
     "rollback": {"type": "bool", "default": False},
+    # As host_checks has it, with its defaults: the action's spec has the parts.
+    "health": {"type": "dict"},
+    "platform": {"type": "list", "elements": "dict"},
     "state_directory": {"type": "path", "default": "/var/lib/tradingflow-maintenance"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
@@ -42,5 +45,6 @@ PROOF: Dict[str, Any] = {
     "rebooted": {"type": "bool", "default": False},
     "resume": {"type": "bool", "default": True},
     "close": {"type": "bool", "default": True},
-    **{name: SPEC[name] for name in ("needrestart", "clock_tolerance", "state_directory")},
+    "health_wait": {"type": "int", "default": 120},
+    **{name: SPEC[name] for name in ("needrestart", "clock_tolerance", "state_directory", "health")},
 }

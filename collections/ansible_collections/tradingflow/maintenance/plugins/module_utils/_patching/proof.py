@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..errors import PatchingError
-from . import commands, halt, kernel, services, state
+from . import commands, halt, health, kernel, services, state
 from .solver import apt, status
 
 #: systemctl is-system-running; of these two the second is only as good as it was before.
@@ -135,6 +135,18 @@ def settled(kept: Dict[str, Any]) -> Dict[str, Any]:
         time.sleep(1)
 
 
+def recovered(
+    before: Optional[health.Checks], options: Optional[Dict[str, Any]], wait: float
+) -> Optional[health.Checks]:
+    """The host's health, once it is no worse than before; or after a while, as it is then. None when nobody asks."""
+    end = time.monotonic() + wait
+    while True:
+        now = health.measured(options)
+        if now is None or not health.worse(before, now) or time.monotonic() > end:
+            return now
+        time.sleep(5)
+
+
 def absent(kept: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
     """Services that ran before, and do not; those that are halted left out."""
     return [name for name in kept["before"]["enabled"] if name not in now["active"] and name not in kept["units"]]
@@ -190,6 +202,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
     apt().init_config()
     apt().init_system()
     now = settled(kept)
+    sound = recovered(kept["before"].get("health"), options["health"], options["health_wait"])
     found = faults(kept, now, options["rebooted"])
     after = status()
     wrong = []
@@ -203,6 +216,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
         "faults": found,
         "now": now,
         "before": kept["before"],
+        "health": sound,
         "rebooted": options["rebooted"],
         "kernel": kept["kernel"],
         "kernels": state.kernels(kept),

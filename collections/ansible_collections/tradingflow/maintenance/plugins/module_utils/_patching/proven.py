@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from ..checks import CRITICAL, OK, Check, as_action, unknown, worst
+from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural
+from . import health
 from .findings import isolated, old_code
 from .precheck import clock
 
@@ -61,6 +62,8 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     told = clock(result, asked, tolerance)
     told.id = "patching.proven:clock"
     checks.append(told)
+    if result["health"] is not None:
+        checks.append(health.compared("system", result["before"].get("health"), result["health"]))
     for each in result["resumed"]:
         id = f"patching.resumed:{each['unit']}"
         if each["problem"]:
@@ -77,7 +80,13 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
 
 def well(checks: List[Check]) -> bool:
     """Whether the host is proven."""
-    return worst(check.status for check in checks if check.id != "patching.services") == OK
+    # What was bad before is named, and is not the patching's.
+    counted = [check for check in checks if check.id != "patching.services" and not _before(check)]
+    return worst(check.status for check in counted) == OK
+
+
+def _before(check: Check) -> bool:
+    return check.id.startswith("patching.health:") and check.status == WARNING
 
 
 def as_planned(checks: List[Check]) -> bool:
@@ -95,6 +104,7 @@ def summary(result: Dict[str, Any], checks: List[Check]) -> Dict[str, Any]:
         "resumed": [each["unit"] for each in result["resumed"]],
         "halted": result["halted"],
         "faults": result["faults"],
+        "health": {check.id: check.status for check in checks if check.id.startswith("patching.health:")},
     }
 
 
