@@ -5,14 +5,17 @@ The tests go on from one another.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import pytest
 
 from tests.conftest import ROOT, Playbook, Sandbox, play_on, start_on
 from tests.machine import CLUSTER, NAME, Machine, inventory, machine, waited
+from tests.unit.audit_fixtures import VERIFIER
 
 CA_FILE = "/var/tmp/tradingflow-machine-ca.crt"
 SERVICE = f"postgresql@{CLUSTER.replace('/', '-')}"
@@ -232,6 +236,42 @@ def test_trouble_is_seen(host: Host) -> None:
             assert "division by zero" in checks["logs.new_errors:postgresql"]["message"]
             host.machine.run("systemctl reset-failed broken")
     assert statuses == [["warning", "warning"], ["ok", "ok"]]
+
+
+def test_audit(host: Host) -> None:
+    """What the host logged within a few seconds, in a bundle that the verifier accepts; nothing stays on the host."""
+    begin = int(time.time())
+    host.machine.run("logger -t audit-test 'order 4711 cancelled, password=hunter2-is-secret'")
+    waited(lambda: time.time() >= begin + 3)
+    end = int(time.time())
+    done = host.play(
+        "audit",
+        audit_collection_from=f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        audit_collection_to=f"{datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        audit_collection_ledger_empty_ok=True,
+        audit_collection_database="{{ restore_database }}",
+        audit_collection_tables=[{"name": "orders", "relation": "maintenance.orders", "order": ["order_id"]}],
+        audit_collection_logs=[{"name": "postgresql", "path": "/var/log/postgresql/*.log", "empty_ok": True}],
+    )
+    checks = {check["id"]: check for check in done.report("audit")["checks"]}
+    statuses = {name: check["status"] for name, check in checks.items() if name.startswith("audit.source:")}
+    # A busy machine's kernel may drop messages, and the journal then says so.
+    assert statuses["audit.source:db1/journal"] in ("ok", "warning"), statuses
+    names = ("db1/postgresql", "db1/versions", "_platform/orders", "_platform/ledger")
+    assert {statuses.get(f"audit.source:{name}") for name in names} == {"ok"}, statuses
+    folder = Path(checks["audit.bundle"]["details"]["path"])
+    key = host.platform.state["evidence"]["public_key_file"]
+    proof = subprocess.run(
+        [sys.executable, "-I", VERIFIER, "--public-key", key, "--environment", "machine", folder],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (proof.returncode, proof.stderr) == (0, ""), proof.stdout
+    journal = b"".join(gzip.decompress(path.read_bytes()) for path in (folder / f"data/{NAME}/journal").iterdir())
+    assert b"order 4711 cancelled" in journal
+    assert b"hunter2" not in journal
+    assert host.machine.run("ls -d /var/tmp/tradingflow-audit-* || true").strip() == ""
 
 
 #: The application's files on this host, by its own restic.

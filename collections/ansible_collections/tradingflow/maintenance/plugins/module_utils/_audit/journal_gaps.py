@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Dict, Iterable, List, Optional, Tuple
@@ -120,15 +121,20 @@ def gaps(stories: Iterable[Story], period: Period) -> List[Gap]:
     first = min((story.first for story in stories if story.first is not None), default=None)
     if first is not None and first > begin:
         found.append((begin, min(first, end), "the journal begins late: what was before is vacuumed, or never was"))
-    for source in {source for story in stories for source in story.runs}:
-        runs = sorted(
-            (run for story in stories for run in story.runs.get(source, [])), key=lambda run: (run.first, run.last)
-        )
-        last, at = runs[0].last, runs[0].end
-        for run in runs[1:]:
+    numbers = {
+        source: _Numbers([run for story in stories for run in story.runs.get(source, [])])
+        for source in {source for story in stories for source in story.runs}
+    }
+    for source, own in numbers.items():
+        others = [each for name, each in numbers.items() if name != source]
+        last, at = own.runs[0].last, own.runs[0].end
+        for run in own.runs[1:]:
             if run.first > last + 1:
-                missing = plural(run.first - last - 1, "entry is", "entries are")
-                found.append((*_ordered(at, run.begin), f"{missing} missing between two numbers: vacuumed or lost"))
+                window = _ordered(at, run.begin)
+                count = run.first - last - 1 - _elsewhere(Run(last + 1, run.first - 1, *window), others)
+                if count:
+                    missing = plural(count, "entry is", "entries are")
+                    found.append((*window, f"{missing} missing between two numbers: vacuumed or lost"))
             if run.last > last:
                 last, at = run.last, run.end
     for story in stories:
@@ -140,6 +146,34 @@ def gaps(stories: Iterable[Story], period: Period) -> List[Gap]:
     found += _crashes(stories)
     inside = [each for each in found if each[0] < end and each[1] >= begin]
     return _few([_gap(each, begin, end) for each in sorted(set(inside))])
+
+
+class _Numbers:
+    """The runs of one source in order."""
+
+    def __init__(self, runs: List[Run]) -> None:
+        self.runs = sorted(runs, key=lambda run: (run.first, run.last))
+        self.firsts = [run.first for run in self.runs]
+
+
+def _elsewhere(hole: Run, others: List[_Numbers]) -> int:
+    """How many numbers of a hole entries of other sources have at that time.
+
+    Files of users have a source of their own, and yet one counter with the system's: what one lacks another has.
+    """
+    parts = []
+    for other in others:
+        for run in other.runs[max(0, bisect_right(other.firsts, hole.first) - 1) :]:
+            if run.first > hole.last:
+                break
+            if run.end >= hole.begin - _SLACK and run.begin <= hole.end + _SLACK:
+                parts.append((max(run.first, hole.first), min(run.last, hole.last)))
+    count, done = 0, hole.first - 1
+    for first, last in sorted(parts):
+        first = max(first, done + 1)
+        if last >= first:
+            count, done = count + last - first + 1, last
+    return count
 
 
 def _crashes(stories: List[Story]) -> List[Tuple[int, int, str]]:
