@@ -33,7 +33,8 @@ def test_books_of_the_sandbox_add_up(platform: Sandbox) -> None:
     assert {check.status for id, check in found.items() if id.startswith("identity:")} == {"ok"}
     figures = found["book"].details["figures"]
     assert figures["sessions"] >= 88
-    # By the database: what all strategies began with, and what they have.
+    assert found["concentration"].status == "ok"
+    assert sum(found["concentration"].details["venue"].values()) == pytest.approx(1, abs=1e-4)
     assert {found[id].status for id in ("correlation", "ranking")} <= {"ok", "warning", "unknown"}
     assert found["diversification"].status != "unknown"
     one = platform.sql(
@@ -42,6 +43,20 @@ def test_books_of_the_sandbox_add_up(platform: Sandbox) -> None:
         "/ (SELECT capital FROM strategies WHERE code = 'trend-coins')::float8 - 1 "
         "FROM equity WHERE strategy_code = 'trend-coins'",
     )
+    # By hand: what was bought and sold, by the average of what each day began with.
+    traded = platform.sql(
+        "superuser",
+        "SELECT (sum(quantity * price) FILTER (WHERE kind <> 'cancel'))::float8 FROM executions e "
+        "WHERE strategy_code = 'trend-coins' AND executed_at < current_date AND NOT EXISTS "
+        "(SELECT FROM executions r WHERE r.venue_code = e.venue_code AND r.reference = e.venue_execution_id)",
+    )
+    base = platform.sql(
+        "superuser",
+        "SELECT avg(equity - pnl)::float8 FROM equity WHERE strategy_code = 'trend-coins' AND day < current_date",
+    )
+    days = found["performance:trend-coins"].details["figures"]["sessions"]
+    turnover = found["performance:trend-coins"].details["figures"]["turnover"]
+    assert turnover == pytest.approx(traded[0][0] / base[0][0] * 365 / days, rel=1e-6)
     assert found["performance:trend-coins"].details["figures"]["twr"] == pytest.approx(one[0][0], rel=1e-9)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.calendar import UnknownCalendar, parse
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import identity, returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import exposure, identity, returns
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.book import convert, together
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.identity import Track, follow
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.sessions import sessions
@@ -64,6 +64,19 @@ def test_a_day_that_does_not_add_up() -> None:
     assert not track.sound
     assert "2 days break the identity (2026-03-03: +0.000000000000000001" in identity.told(track)
     assert followed(given, tolerance=Decimal("1E-18")).sound
+
+
+def test_more_digits_than_decimal_keeps_by_itself() -> None:
+    large, dust = Decimal(10) ** 40, Decimal("1E-9")
+    with localcontext(prec=100):
+        levels = [large + 1, large + 1 + dust, large + 1 + 2 * dust]
+    given = [{**row(0, "0", "1"), "equity": levels[0]}, {**row(1, "0", "0.000000001"), "equity": levels[1]}]
+    assert followed(given, capital=large).sound
+    given[1]["equity"] = levels[2]
+    assert [apart for _day, apart in followed(given, capital=large).breaks] == [dust]
+    kept = {"through": str(given[1]["day"]), "months": identity.months(followed(given, capital=large))}
+    given[1]["equity"] = levels[0]
+    assert len(identity.restated(kept, followed(given, capital=large))) == 1
 
 
 def test_capital_that_is_not_what_it_began_with() -> None:
@@ -245,6 +258,58 @@ def test_a_closed_market_keeps_its_equity_in_the_book() -> None:
     assert [str(day.equity) for day in group.days] == ["201", "202", "213"]
     assert [str(day.pnl) for day in group.days] == ["1", "1", "11"]
     assert all(day.flow == 0 for day in group.days[1:])
+
+
+def test_who_lost_since_the_peak() -> None:
+    one = followed(rows()).days
+    group = together("", {"one": one, "other": followed([row(1, "99", "-1")]).days})
+    assert group.since(None) == {"one": Decimal("2.25"), "other": Decimal(-1)}
+    assert group.since(FIRST) == {"one": Decimal("1.25"), "other": Decimal(-1)}
+    assert group.since(FIRST + timedelta(days=1)) == {"one": Decimal("2.75"), "other": Decimal(0)}
+
+
+def held(instrument: str, worth: str | None, currency: str | None = "USD", venue: str = "V") -> dict[str, Any]:
+    return {"venue": venue, "instrument": instrument, "currency": currency, "worth": worth and Decimal(worth)}
+
+
+def test_concentration() -> None:
+    given = [held("A", "60"), held("B", "20", "EUR", "W"), held("A", "16", venue="W")]
+    found = exposure.concentration(given, "USD", {"EUR": Decimal("1.2")}, {})
+    assert found.doubt == ""
+    assert found.gross == 100
+    assert found.shares == {
+        "instrument": {"A": 0.76, "B": 0.24},
+        "venue": {"V": 0.6, "W": 0.4},
+        "currency": {"USD": 0.76, "EUR": 0.24},
+    }
+    assert exposure.concentration([], "USD", {}, {}).shares == {}
+    # In one currency nobody needs a rate.
+    assert exposure.concentration(given[:1], None, {}, {}).shares["currency"] == {"USD": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "currency"),
+    [
+        ([held("A", "60"), held("B", "NaN")], "USD"),
+        ([held("A", None)], "USD"),
+        ([held("A", "60", None)], "USD"),
+        ([held("A", "60"), held("B", "20", "EUR")], "USD"),
+        ([held("A", "60"), held("B", "20", "EUR")], None),
+    ],
+)
+def test_concentration_that_nobody_can_tell(rows: list[dict[str, Any]], currency: str | None) -> None:
+    assert exposure.concentration(rows, currency, {}, {}).doubt
+
+
+def test_turnover() -> None:
+    days = followed(rows()).days
+    told = {"currency": "USD", "other": "USD", "traded": Decimal(601)}
+    average = sum(day.base for day in days) / 3
+    assert exposure.turnover(days, "USD", told) == pytest.approx(float(601 / average) * 365 / 3)
+    assert exposure.turnover(days, "USD", None) == 0
+    for wrong in ({"currency": "EUR"}, {"other": "EUR"}, {"traded": None}, {"traded": Decimal("NaN")}):
+        assert exposure.turnover(days, "USD", {**told, **wrong}) is None
+    assert exposure.turnover([], "USD", told) is None
 
 
 def test_currencies_are_converted_by_rates_or_not_at_all() -> None:

@@ -216,6 +216,26 @@ def test_history_is_compared_with_the_last_review() -> None:
     assert checks["restated"].status == "unknown"
 
 
+def test_history_that_comes_from_nowhere() -> None:
+    found = three()
+    report = {"checks": [{"host": "h", **check.as_dict()} for check in engine.reviewed(found, options(), {}).checks]}
+    earlier = kept([report], "h")
+    found.equity["backfilled"] = track(9, 300, 0.003)
+    found.strategies.append({**found.strategies[0], "strategy": "backfilled"})
+    check = reviewed(found, earlier)["restated:backfilled"]
+    assert check.status == "unknown"
+    assert "did not know it" in check.message
+    # One that began since is none.
+    found.equity["backfilled"] = []
+    assert "restated:backfilled" not in reviewed(found, earlier)
+
+
+def test_a_drawdown_names_who_lost() -> None:
+    check = reviewed(three())["drawdown_book"]
+    assert "Since the peak" in check.message
+    assert check.details["contributors"].keys() == {"good", "bad", "dull"}
+
+
 def test_a_limit_of_its_own() -> None:
     found = book(one=track(2, 400, 0.0005), two=track(3, 400, 0.0))
     plain = reviewed(found, thresholds={"drawdown": {"warning": 90, "critical": 95}})["drawdown:one"]
@@ -307,6 +327,7 @@ def test_the_readme_shows_every_threshold_as_it_is() -> None:
         "restated": "`review.restated:",
         "correlation": "`review.correlation`",
         "risk_share": "`review.diversification`",
+        "concentration": "`review.concentration`",
     }
     assert place.keys() == SPEC["thresholds"]["options"].keys()
     for name, limit in SPEC["thresholds"]["options"].items():

@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import (
+    bootstrap,
     correlation,
     drawdown,
     ratios,
@@ -311,6 +312,42 @@ def test_stressed_says_nothing_of_a_few_days() -> None:
     found = correlation.stressed(window, [0.5, 0.5])
     assert found is not None
     assert found[1] == 13
+
+
+def test_clusters() -> None:
+    names = ["a", "b", "c", "d"]
+    matrix = np.array([[1, 0.9, 0.1, 0], [0.9, 1, 0.2, 0], [0.1, 0.2, 1, 0.65], [0, 0, 0.65, 1]])
+    assert correlation.clusters(matrix, names) == [["a", "b"]]
+    assert correlation.clusters(matrix, names, 0.6) == [["a", "b"], ["c", "d"]]
+    assert correlation.clusters(np.eye(4), names) == []
+    # By the average: c is near b, and far from a.
+    near = np.array([[1, 0.8, 0.3], [0.8, 1, 0.75], [0.3, 0.75, 1]])
+    assert correlation.clusters(near, names[:3]) == [["a", "b"]]
+
+
+def test_paths_are_blocks_of_the_returns() -> None:
+    pool = np.arange(27) / 1000
+    parts = list(bootstrap.paths_of(pool, 50, 450, "s"))
+    assert [part.shape for part in parts] == [(200, 50), (200, 50), (50, 50)]
+    places = np.rint(np.concatenate(parts) * 1000).astype(int)
+    goes_on = np.mod(places[:, 1:] - places[:, :-1], 27) == 1
+    # Blocks of 3 on average: two of three periods go on, and by chance one in 27 of the others.
+    assert bootstrap.block(27) == 3
+    assert float(goes_on.mean()) == pytest.approx(2 / 3 + 1 / 3 / 27, abs=0.02)
+    assert all((one == other).all() for one, other in zip(parts, bootstrap.paths_of(pool, 50, 450, "s"), strict=True))
+
+
+def test_intervals_are_wide_where_little_is_known() -> None:
+    values = list(np.random.default_rng(2).normal(0.0005, 0.01, 1000))
+    much, little = (bootstrap.intervals(values[:count], "s", 0.0, 0.95) for count in (1000, 60))
+    for key, figure in (("sortino", ratios.sortino(values)), ("omega", ratios.omega(values))):
+        low, high = much[key]
+        assert low is not None
+        assert high is not None
+        assert low < figure < high
+        assert (little[key][1] or math.inf) - (little[key][0] or 0) > high - low
+    # Paths without a loss have no Sortino ratio: the interval has no end there.
+    assert bootstrap.intervals([0.01, 0.02, 0.03, 0.04, -0.001], "s", 0.0, 0.95)["sortino"][1] is None
 
 
 def test_every_formula_is_documented() -> None:

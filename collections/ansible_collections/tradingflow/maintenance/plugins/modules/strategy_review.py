@@ -157,6 +157,17 @@ options:
           critical:
             description: Critical from here on.
             type: float
+      concentration:
+        description: The largest share of one instrument in all that is held, in %.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 50
+          critical:
+            description: Critical from here on.
+            type: float
 extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.run

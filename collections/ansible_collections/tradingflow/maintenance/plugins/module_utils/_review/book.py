@@ -20,14 +20,21 @@ class Group:
 
     :param days: of all of them together. What a strategy begins with flows in, what it ends with flows out
     :param currency_effect: what changed rates made of what was there, within the result
-    :param doubts: why it cannot be computed
+    :param results: the days of each member
     """
 
     name: str
     members: List[str] = field(default_factory=list)
     days: List[Day] = field(default_factory=list)
     currency_effect: Decimal = Decimal(0)
-    doubts: List[str] = field(default_factory=list)
+    results: Mapping[str, Sequence[Day]] = field(default_factory=dict)
+
+    def since(self, peak: Optional[date]) -> Dict[str, Decimal]:
+        """What each member brought after a day, or in all."""
+        return {
+            name: sum((day.pnl for day in days if peak is None or day.day > peak), Decimal(0))
+            for name, days in self.results.items()
+        }
 
 
 def convert(days: Sequence[Day], rates: Optional[Mapping[date, Decimal]]) -> "tuple[List[Day], Decimal, List[date]]":
@@ -59,7 +66,7 @@ def together(name: str, members: Mapping[str, Sequence[Day]]) -> Group:
     Each counts from its first day to its last. While the others go on, it has the equity that it had (a market that is
     closed), and that of its last day flows out on the next one.
     """
-    group = Group(name, sorted(members))
+    group = Group(name, sorted(members), results=members)
     by_day: Dict[date, List["tuple[str, Day]"]] = {}
     for member, days in members.items():
         for day in days:

@@ -244,6 +244,28 @@ def stressed(window: Window, weights: Sequence[float]) -> Optional[Tuple[float, 
     return float((found.sample.sum() - size) / (size * (size - 1))), count
 
 
+def clusters(matrix: Any, names: Sequence[str], least: float = 0.7) -> List[List[str]]:
+    """[clusters] Strategies that move as one: average linkage on sqrt((1 - rho) / 2), up to that of a correlation.
+
+    Those that stand alone are left out.
+    """
+    distance = np.sqrt(np.maximum((1 - np.asarray(matrix, dtype=float)) / 2, 0))
+    np.fill_diagonal(distance, np.inf)
+    members: List[List[str]] = [[name] for name in names]
+    while len(members) > 1:
+        row, column = (int(place) for place in np.unravel_index(int(distance.argmin()), distance.shape))
+        if distance[row, column] > math.sqrt((1 - least) / 2):
+            break
+        row, column = min(row, column), max(row, column)
+        one, other = len(members[row]), len(members[column])
+        joined = (one * distance[row] + other * distance[column]) / (one + other)
+        distance[row], distance[:, row] = joined, joined
+        distance[row, row] = np.inf
+        distance = np.delete(np.delete(distance, column, axis=0), column, axis=1)
+        members[row] += members.pop(column)
+    return sorted(sorted(found) for found in members if len(found) > 1)
+
+
 @dataclass
 class Ranking:
     """Which strategies can be told apart.

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence
 
+from . import bootstrap
 from .ratios import series
 from .returns import Undefined
 
@@ -44,6 +44,7 @@ class Drawdown:
     :param periods: since the last peak, 0 at one
     :param worst: the deepest
     :param longest: periods of the longest one, over or not
+    :param recovery: periods from the deepest point until the peak was reached again, None while it is not
     :param peak: place of the last peak among the levels
     """
 
@@ -51,6 +52,7 @@ class Drawdown:
     periods: int
     worst: float
     longest: int
+    recovery: Optional[int]
     pain: float
     ulcer: float
     peak: int
@@ -72,11 +74,18 @@ def drawdown(returns: Sequence[float]) -> Drawdown:
         len(found) - 1 - peak,
         float(found.min()),
         int(longest),
+        _recovery(found),
         float(-inner.mean()),
         float(np.sqrt((inner**2).mean())),
         peak,
         found,
     )
+
+
+def _recovery(found: Any) -> Optional[int]:
+    deepest = int(found.argmin())
+    after = np.flatnonzero(found[deepest:] >= 0)
+    return int(after[0]) if len(after) else None
 
 
 @dataclass(frozen=True)
@@ -106,21 +115,13 @@ def expected(returns: Sequence[float], name: str, paths: int = 1000) -> Optional
     pool = array[: found.peak]
     if len(pool) < MINIMUM_BEFORE:
         return None
-    block = max(1, round(len(pool) ** (1 / 3)))
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    last = _last_depths(pool, len(array), block, paths, np.random.Generator(np.random.PCG64(seed)))
-    return Expected(
-        float((last > found.now).mean()), paths, len(pool), block, float(np.quantile(last, 0.05, method="lower"))
+    last = np.concatenate(
+        [bootstrap.depths_of(drawn)[:, -1] for drawn in bootstrap.paths_of(pool, len(array), paths, name)]
     )
-
-
-def _last_depths(pool: Any, periods: int, block: int, paths: int, random: Any) -> Any:
-    """The last depth of each path. One period of all paths at a time, so that memory does not grow with the periods."""
-    place = random.integers(len(pool), size=paths)
-    level, peak = np.ones(paths), np.ones(paths)
-    for _period in range(periods):
-        level *= 1 + pool[place]
-        np.maximum(peak, level, out=peak)
-        anew = random.random(paths) < 1 / block
-        place = np.where(anew, random.integers(len(pool), size=paths), (place + 1) % len(pool))
-    return level / peak - 1
+    return Expected(
+        float((last > found.now).mean()),
+        paths,
+        len(pool),
+        bootstrap.block(len(pool)),
+        float(np.quantile(last, 0.05, method="lower")),
+    )

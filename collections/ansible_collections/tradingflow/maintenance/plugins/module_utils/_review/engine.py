@@ -19,6 +19,7 @@ from ..checks import Check, plain
 from ..words import printable
 from . import charts, findings
 from .book import Group, convert, together
+from .exposure import Concentration, concentration, turnover
 from .figures import Figures, figures
 from .identity import Day, Track, follow, gaps, months
 from .options import checked
@@ -82,6 +83,8 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     checks: List[Check] = findings.strategies(len(strategies))
     for one in strategies:
         checks += _guarded(one.name, lambda one=one: findings.of_strategy(one, options))
+    reason = found.reasons.get("held", "") or ("" if strategies else "there is no strategy")
+    checks += findings.of_exposure(_concentration(found, options), reason, options)
     known = {one.name: one.track for one in strategies}
     checks += findings.restatements(known, found, earlier, options)
     groups = _groups(strategies, options, found)
@@ -97,6 +100,11 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     record = _record(strategies, groups, joint, options)
     actions = charts.actions(strategies, book, joint, options)
     return Review(checks, actions, record)
+
+
+def _concentration(found: Read, options: Dict[str, Any]) -> Concentration:
+    newest = {currency: rates[max(rates)] for currency, rates in found.rates.items() if rates}
+    return concentration(found.held, options["currency"], newest, found.no_rates)
 
 
 def _guarded(name: str, judge: Any) -> List[Check]:
@@ -154,12 +162,16 @@ def _strategies(found: Read, options: Dict[str, Any]) -> List[Strategy]:
         if one.sessions is None:
             track.doubts.append("its calendar is not known")
             continue
-        missing = gaps(track, one.sessions.days, last, (row.get("state") or "").lower() in STOPPED)
+        missing = gaps(track, one.sessions.days, last, row.get("state") in STOPPED)
         if missing:
             shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             track.doubts.append(f"no equity of {shown}, when its market had a session")
         if track.sound:
             one.figures = figures(name, track.days, one.sessions.days, one.sessions.per_year, options)
+            traded = next((each for each in found.traded if each["strategy"] == name), None)
+            if one.figures.data:
+                known = not found.reasons.get("traded")
+                one.figures.data["turnover"] = turnover(track.days, track.currency, traded) if known else None
     return result
 
 

@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import ratios, returns
+from . import bootstrap, ratios, returns
 from .drawdown import Drawdown, Expected, drawdown, expected
 from .identity import Day
 from .returns import Undefined
@@ -112,6 +112,9 @@ def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]
     found.data["omega"] = ratios.or_none(ratios.omega, net, target)
     if not found.sharpe:
         return
+    drawn = bootstrap.intervals(net, name, target, options["confidence"])
+    for key, factor in (("sortino", root), ("omega", 1.0), ("volatility", root), ("maximum_drawdown", 1.0)):
+        found.data[f"{key}_interval"] = [None if value is None else value * factor for value in drawn[key]]
     sharpe, moments = found.sharpe, found.sharpe.moments
     shape = (moments.skewness, moments.kurtosis)
     found.data.update(
@@ -149,6 +152,7 @@ def _drawdown(name: str, found: Figures, net: List[float], options: Dict[str, An
             "drawdown_sessions": depth.periods,
             "maximum_drawdown": depth.worst,
             "longest_drawdown_sessions": depth.longest,
+            "recovery_sessions": depth.recovery,
             "pain_index": depth.pain,
             "calmar": year / -depth.worst if year is not None and depth.worst < 0 else None,
             "drawdown_deeper_than": found.expected.share if found.expected else None,

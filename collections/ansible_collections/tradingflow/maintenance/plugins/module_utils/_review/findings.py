@@ -98,8 +98,19 @@ def percent(value: Optional[float], places: int = 1) -> str:
     return "undefined" if value is None else f"{100 * value:.{places}f} %"
 
 
+def _chance(value: Optional[float]) -> str:
+    """A probability, which is never all of it."""
+    return "more than 99.9 %" if value is not None and value > 0.999 else percent(value)
+
+
 def _number(value: Optional[float]) -> str:
     return "undefined" if value is None else f"{value:.2f}"
+
+
+def _within(data: Dict[str, Any], key: str) -> str:
+    """A figure with its interval; an end that it does not have is left open."""
+    ends = ["…" if value is None else f"{value:.2f}" for value in data[f"{key}_interval"]]
+    return f"{_number(data[key])} ({ends[0]} to {ends[1]})"
 
 
 def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], more: str = "") -> Check:
@@ -115,10 +126,14 @@ def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], m
     low, high = data["sharpe_interval"]
     shown = f"{100 * options['confidence']:g} %"
     text += f" Sharpe ratio {data['sharpe']:.2f}, {shown} between {low:.2f} and {high:.2f};"
-    text += f" above 0 with a probability of {percent(data['psr'])}."
+    text += f" above 0 with a probability of {_chance(data['psr'])}."
     if "dsr" in data:
-        text += f" Deflated for {plural(data['trials'], 'trial')}: {percent(data['dsr'])}."
-    text += f" Sortino {_number(data['sortino'])}, Omega {_number(data['omega'])}, Calmar {_number(data['calmar'])}."
+        text += f" Deflated for {plural(data['trials'], 'trial')}: {_chance(data['dsr'])}."
+    if data.get("turnover") is not None:
+        text += f" Turnover {data['turnover']:.1f} times its capital a year."
+    if data.get("cost_share") is not None:
+        text += f" Fees took {percent(data['cost_share'])} of what it earned before them."
+    text += f" Sortino {_within(data, 'sortino')}, Omega {_within(data, 'omega')}, Calmar {_number(data['calmar'])}."
     common["unit"] = ""
     common.update(limit)
     if found.count < options["minimum_sessions"]:
@@ -154,11 +169,13 @@ def _drawdown(id: str, title: str, found: Figures, options: Dict[str, Any], name
         else "At its peak."
     )
     text += f" The deepest was {percent(-depth.worst)}, the longest lasted {plural(depth.longest, 'session')}."
+    if depth.worst < 0:
+        text += f" Recovered in {plural(depth.recovery, 'session')}." if depth.recovery else " Not recovered yet."
     details = {"figures": {key: value for key, value in found.data.items() if "drawdown" in key}}
     check = judge(
         id,
         title,
-        round(-100 * depth.now, 6),
+        round(100 * abs(depth.now), 6),
         **limit,
         unit="%",
         message=text,
@@ -206,12 +223,24 @@ def of_group(group: Any, found: Figures, doubt: str, options: Dict[str, Any]) ->
             remedy = "Correct what the message names, or set strategy_review_currency and strategy_review_rates."
             yield unknown(id, title, f"{title}: {reason}.", remedy, source=SOURCE)
         elif kind:
-            yield _drawdown(id, title, found, options, group.name)
+            yield _blamed(_drawdown(id, title, found, options, group.name), group, found)
         else:
             more = f" In {options['currency']}." if options["currency"] else ""
             if group.currency_effect:
                 more += f" Changed rates made {group.currency_effect:+,.2f} of it."
             yield _performance(id, title, found, options, more)
+
+
+def _blamed(check: Check, group: Any, found: Figures) -> Check:
+    """A drawdown with what each strategy did since the peak, in money."""
+    if not found.drawdown or found.drawdown.now >= 0:
+        return check
+    peak = list(found.net)[found.drawdown.peak - 1] if found.drawdown.peak else None
+    results = sorted((value, name) for name, value in group.since(peak).items())
+    check.details["contributors"] = {name: str(value) for value, name in results[:40]}
+    lost = [f"{printable(name, 40)} {value:,.2f}" for value, name in results[:3] if value < 0]
+    check.message += f" Since the peak{f' of {peak}' if peak else ''}: {', '.join(lost)}." if lost else ""
+    return check
 
 
 def restatements(
@@ -225,6 +254,15 @@ def restatements(
         return [unknown(id, title, text, "Nothing, if this is the first.", source="earlier reports")]
     result = []
     first = read.today - timedelta(days=options["days"])
+    newest = max(str(kept["through"]) for kept in earlier.values())
+    for name in sorted(tracks.keys() - earlier.keys()):
+        days = tracks[name].days
+        if days and str(days[0].day) <= newest:
+            shown = printable(name)
+            id, title = f"review.restated:{shown}", f"History of {shown} as at the last review"
+            text = f"The last review (through {newest}) did not know it, and yet its history begins on {days[0].day}."
+            remedy = "Find out where this history comes from. The next review compares with what is read now."
+            result.append(unknown(id, title, text, remedy, source=SOURCE))
     for name in sorted(earlier):
         shown = printable(name)
         id, title = f"review.restated:{shown}", f"History of {shown} as at the last review"
@@ -254,6 +292,35 @@ def restatements(
             )
         )
     return result
+
+
+def of_exposure(found: Any, reason: str, options: Dict[str, Any]) -> Iterator[Check]:
+    """What is held, by instrument, venue and currency."""
+    id, title, source = "review.concentration", "Concentration of what is held", "view maintenance.positions"
+    reason = reason or found.doubt
+    if reason:
+        remedy = "Correct what the message names. Rates come from strategy_review_rates."
+        yield unknown(id, title, f"{title}: {reason}.", remedy, source=source)
+        return
+    if not found.shares:
+        yield Check(id, title, OK, 0, unit="%", message="Nothing is held.", source=source)
+        return
+    parts = []
+    for key, by in found.shares.items():
+        name, share = next(iter(by.items()))
+        parts.append(f"{key} {printable(name, 40)} {percent(share, 0)}")
+    kept = {key: {name: round(share, 6) for name, share in list(by.items())[:20]} for key, by in found.shares.items()}
+    yield judge(
+        id,
+        title,
+        round(100 * next(iter(found.shares["instrument"].values())), 4),
+        **limits(options["thresholds"], "concentration"),
+        unit="%",
+        message=f"Of all that is held, whatever its sign, most is in {', '.join(parts)}.",
+        remedy="Reduce the position, or accept that the book depends on one instrument.",
+        source=source,
+        details=kept,
+    )
 
 
 def of_whole(found: Any, options: Dict[str, Any]) -> Iterator[Check]:
@@ -296,12 +363,17 @@ def _correlation(found: Any, left: str, options: Dict[str, Any]) -> Check:
         text += f" Most changed since the quarter before: {pair}, from {change.before:.2f} to {change.now:.2f}"
         text += f" ({change.counts[0]} and {change.counts[1]} sessions),"
         text += " beyond chance." if change.certain else f" which is within chance for {plural(change.pairs, 'pair')}."
+    if found.clusters:
+        shown = "; ".join(", ".join(printable(name, 40) for name in names[:5]) for names in found.clusters[:3])
+        text += f" As one move: {shown}."
     if found.stressed:
         text += f" On the worst {found.stressed[1]} sessions {found.stressed[0]:.2f} on average."
     else:
         text += " Too few sessions for correlations under stress."
     limit = limits(options["thresholds"], "correlation")
     details: Dict[str, Any] = {"average": found.correlation.average, "shrinkage": found.correlation.shrinkage}
+    if found.clusters:
+        details["clusters"] = found.clusters[:20]
     if change:
         details["change"] = {"pair": list(change.pair), "before": change.before, "now": change.now}
     check = judge(

@@ -10,9 +10,10 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from .._checks.risk import EXACT
 from ..words import plural, printable
 
 Row = Mapping[str, Any]
@@ -100,7 +101,9 @@ def follow(
         track.doubts.append(f"not over when written: {_days(early)}")
     if not given and not track.doubts:
         track.doubts.append("it has no whole day of equity")
-    _chain(track, given, dict(flows or {}), capital, cut, tolerance)
+    # More digits than Decimal keeps by itself: what is cut off nobody would miss.
+    with localcontext(EXACT):
+        _chain(track, given, dict(flows or {}), capital, cut, tolerance)
     return track
 
 
@@ -193,7 +196,8 @@ def months(track: Track, until: Optional[date] = None) -> Months:
     for month, found in days.items():
         text = "\n".join(f"{d.day} {_plain(d.equity)} {_plain(d.pnl)} {_plain(d.flow)}" for d in found)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        pnl = sum((day.pnl for day in found), Decimal(0))
+        with localcontext(EXACT):
+            pnl = sum((day.pnl for day in found), Decimal(0))
         result[month] = [digest, _plain(pnl), _plain(found[-1].equity)]
     return result
 
@@ -224,7 +228,9 @@ def restated(before: Mapping[str, Any], track: Track, first: Optional[date] = No
 
 def _plain(value: Decimal) -> str:
     """A number in one form, however many zeros it was written with."""
-    return f"{value.normalize():f}" if value else "0"
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _begins(day: date) -> float:

@@ -46,6 +46,7 @@ SPEC: Dict[str, Any] = {
             "restated": (1, None),
             "correlation": (0.9, None),
             "risk_share": (50, None),
+            "concentration": (50, None),
         }
     ),
 }

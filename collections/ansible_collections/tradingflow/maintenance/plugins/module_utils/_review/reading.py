@@ -11,8 +11,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .._checks.sql import Row, reading
+from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
+from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
 
 #: Without these there is no review.
 EQUITY = {
@@ -67,6 +68,9 @@ class Read:
     :param flows: None when there is no view of them
     :param rates: currency -> day -> how much of the review's currency one is worth
     :param no_rates: currency -> why there are none
+    :param traded: of each strategy
+    :param held: positions
+    :param reasons: why there is nothing of these two, empty when there is
     """
 
     now: float = 0.0
@@ -78,6 +82,9 @@ class Read:
     flows: Optional[Dict[str, List[Row]]] = None
     rates: Dict[str, Dict[date, Decimal]] = field(default_factory=dict)
     no_rates: Dict[str, str] = field(default_factory=dict)
+    traded: List[Row] = field(default_factory=list)
+    held: List[Row] = field(default_factory=list)
+    reasons: Dict[str, str] = field(default_factory=dict)
 
 
 def read(options: Mapping[str, Any]) -> Read:
@@ -114,8 +121,30 @@ def read(options: Mapping[str, Any]) -> Read:
             found.flows = {}
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
+        asked = {"days": options["days"], "age": options["rate_age"]}
+        for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
+            lacking = lack(catalogue, views)
+            rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
+            setattr(found, name, rows)
+            found.reasons[name] = why.rstrip(".")
         _rates(cursor, catalogue, options, found)
     return found
+
+
+def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
+    """Rows of what may fail without taking the rest with it, and why there are none."""
+    cursor.execute("SAVEPOINT asked")
+    rows: List[Row] = []
+    why = ""
+    try:
+        cursor.execute(sql, values)
+        rows = cursor.fetchall()
+    except Exception as error:
+        if cursor.connection.closed:
+            raise
+        why = f"its statement failed: {first_line(error)}"
+    cursor.execute("ROLLBACK TO SAVEPOINT asked; RELEASE SAVEPOINT asked")
+    return rows, why
 
 
 def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
@@ -131,9 +160,10 @@ def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[s
             found.no_rates[currency] = lacking[0].rstrip(".")
         else:
             asked = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
-            cursor.execute(RATES_SQL, asked)
-            rows = cursor.fetchall()
-            if any(row["currency"] != options["currency"] for row in rows):
+            rows, why = _asked(cursor, RATES_SQL, asked)
+            if why:
+                found.no_rates[currency] = why
+            elif any(row["currency"] != options["currency"] for row in rows):
                 found.no_rates[currency] = f"prices of {instrument} are not in {options['currency']}"
             elif any(not row["price"].is_finite() or row["price"] <= 0 for row in rows):
                 found.no_rates[currency] = f"a price of {instrument} is not a number above 0"

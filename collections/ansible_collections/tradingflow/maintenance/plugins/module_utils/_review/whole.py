@@ -16,6 +16,7 @@ from .correlation import (
     Shares,
     Window,
     changed,
+    clusters,
     common,
     correlation,
     ranked,
@@ -37,6 +38,7 @@ class Whole:
     undefined: str = ""
     correlation: Optional[Correlation] = None
     change: Optional[Change] = None
+    clusters: List[List[str]] = field(default_factory=list)
     stressed: "Optional[tuple[float, int]]" = None
     ranking: Ranking = field(default_factory=Ranking)
     weights: List[float] = field(default_factory=list)
@@ -68,6 +70,7 @@ def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
         found.undefined = str(error)
         return found
     found.change = changed(window, options["confidence"])
+    found.clusters = clusters(found.correlation.matrix, window.names)
     found.ranking = ranked(window, options["confidence"])
     _shares(found, sound)
     found.data = {
@@ -78,6 +81,7 @@ def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
         "left_out": found.left_out,
         "average_correlation": found.correlation.average,
         "shrinkage": found.correlation.shrinkage,
+        "clusters": found.clusters,
         "told_apart": [list(pair) for pair in found.ranking.apart],
     }
     if found.shares:
