@@ -11,8 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -111,6 +109,10 @@ def problem(section: dict[str, Any]) -> str | None:
     """What is wrong with the service; None if it is ready."""
     if not alive(section):
         return "not running"
+    # It takes longer than to stop a service, or to start the database.
+    import urllib.error
+    import urllib.request
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(section["url"] + "/ready", timeout=3) as answer:

@@ -135,19 +135,20 @@ def wait_until(
     log_file: Path,
     seconds: float = 60,
 ) -> None:
-    """Polls until a service is ready.
+    """Polls until a service is ready, less and less often: to ask costs more than most services take.
 
     :raises PortTaken: it ended, as a port was not free
     :raises SandboxError: it ended, or took too long; with the end of its log
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.03
     while not ready():
         ended = process is not None and process.poll() is not None
         if ended or time.monotonic() > deadline:
             said = tail(log_file)
             kind = PortTaken if ended and "ddress already in use" in said else SandboxError
             raise kind(f"{what} {'ended' if ended else 'is not ready'}. {log_file} says:\n{said}")
-        time.sleep(0.03)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.2)
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -10,11 +10,7 @@ import json
 import secrets
 import shutil
 import signal
-import ssl
 import sys
-import urllib.error
-import urllib.request
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +32,8 @@ def _program() -> Path:
 
 def create(state: State) -> None:
     """Makes certificates, credentials and the bucket; leaves the server running."""
+    from importlib import metadata
+
     from .certificates import write_tls
 
     folder = state.layout.root / "s3"
@@ -147,6 +145,8 @@ def _start(state: State) -> None:
 
 def _volumes_known(ports: dict[str, int]) -> bool:
     """Whether the volume server has reported what it holds: until then objects cannot be read."""
+    import urllib.request
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{ports['master']}/dir/status", timeout=3) as answer:
@@ -159,6 +159,10 @@ def problem(section: dict[str, Any]) -> str | None:
     """What is wrong with the store; None if it answers."""
     if not alive(section):
         return "not running"
+    import ssl
+    import urllib.error
+    import urllib.request
+
     try:
         context = ssl.create_default_context(cafile=section["ca_file"])
         opener = urllib.request.build_opener(
