@@ -26,5 +26,6 @@ class ActionModule(AreaAction):
             args["capacity"],
             lambda id: of_check(history, host, id),
             args["replicas"],
+            args["audited"],
         )
         return Findings(checks, extra=facts)

@@ -138,6 +138,7 @@ class ActionModule(ActionBase):
                 "not_looked_at": reports.left_out(report),
                 "open_elsewhere": report["elsewhere"]["counts"],
                 **({"answered": answered} if (answered := reports.answered(report)) is not None else {}),
+                **({"checkpoints": counted} if (counted := reports.checkpoints(report)) else {}),
                 **({"break_glass": broken} if (broken := reports.glass.broken(report)) else {}),
             },
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],

@@ -34,6 +34,31 @@ options:
       - V(-1) for as many as an earlier report saw when all was well.
     type: int
     default: -1
+  audited:
+    description:
+      - Tables and views whose rows are counted for each of the last three days in UTC and put on the record, so that
+        rows which are missing later show, in the next run and in the audit bundle (docs/audit.md).
+      - One that is not there has no check, unless an earlier run counted it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What its check is named by.
+        type: str
+        required: true
+      relation:
+        description: Schema and name, such as C(maintenance.audit_log).
+        type: str
+        required: true
+      time:
+        description: The column that says when a row happened. It should have an index.
+        type: str
+        required: true
+      key:
+        description: The column that tells rows apart. Its highest value is put on the record too.
+        type: str
+        default: ""
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.

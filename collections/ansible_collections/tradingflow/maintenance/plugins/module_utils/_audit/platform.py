@@ -106,6 +106,8 @@ def guarded(source: Source, collect: Callable[[Source], Source]) -> Source:
 
 def collect(options: Dict[str, Any]) -> Collected:
     """Collects into the staging folder, and writes collected.json there, last."""
+    from .checkpoints import Checkpoints, recorded
+    from .configuration import sources as configuration
     from .ledger_records import ledger_records
     from .tables import tables
 
@@ -114,7 +116,15 @@ def collect(options: Dict[str, Any]) -> Collected:
     period = Period.from_dict({"from": options["begin"], "to": options["end"]})
     sources: List[Source] = []
     if options["tables"]:
-        sources += tables(options, staging, period)
+        checkpoints: Checkpoints = {}
+        unread = ""
+        try:
+            checkpoints = recorded(options, period)
+        except MaintenanceError as error:
+            unread = f"whether rows are missing cannot be told, as the ledger cannot be read: {error.message}"
+        sources += tables(options, staging, period, checkpoints, unread)
+    if options["database"]:
+        sources += configuration(options, staging)
     if options["storage"] and options["evidence"]:
         sources.append(guarded(Source("ledger", "ledger", COMPLETE), ledger_records(options, staging, period)))
     found = Collected(PLATFORM, period, Tool("tradingflow.maintenance", options["version"]), sources)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 from .._postgres.snapshot import MODE, SETTINGS
 from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError
+from .checkpoints import Checkpoints, gaps, query
 from .collected import COMPLETE, FAILED, Count, Period, Source, Tool
 from .platform import Writer, guarded, judged
 
@@ -22,8 +23,14 @@ except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
 
-def tables(options: Dict[str, Any], staging: Path, period: Period) -> List[Source]:
-    """The sources; each fails by itself, all of them where there is no database."""
+def tables(
+    options: Dict[str, Any], staging: Path, period: Period, checkpoints: Checkpoints, unread: str = ""
+) -> List[Source]:
+    """The sources; each fails by itself, all of them where there is no database.
+
+    :param checkpoints: what daily runs counted
+    :param unread: why there are none
+    """
     planned = [Source(each["name"], "table", COMPLETE) for each in options["tables"]]
     found: List[Source] = []
     try:
@@ -32,7 +39,8 @@ def tables(options: Dict[str, Any], staging: Path, period: Period) -> List[Sourc
                 "Tables are to be collected, and no database is named.", "Set tradingflow_database."
             )
         with connected(options["database"], statement_timeout=0, pinned=True) as connection:
-            for source in _in_snapshot(connection, options, planned, staging, period):
+            planned = [replace(each, reason=unread) for each in planned]
+            for source in _in_snapshot(connection, options, planned, staging, period, checkpoints):
                 found.append(source)
     except MaintenanceError as error:
         found += [replace(each, outcome=FAILED, reason=error.message) for each in planned[len(found) :]]
@@ -40,7 +48,12 @@ def tables(options: Dict[str, Any], staging: Path, period: Period) -> List[Sourc
 
 
 def _in_snapshot(
-    connection: Any, options: Dict[str, Any], planned: List[Source], staging: Path, period: Period
+    connection: Any,
+    options: Dict[str, Any],
+    planned: List[Source],
+    staging: Path,
+    period: Period,
+    checkpoints: Checkpoints,
 ) -> Iterator[Source]:
     with connection.cursor() as cursor:
         cursor.execute(SETTINGS)
@@ -51,13 +64,20 @@ def _in_snapshot(
             cursor.execute("SAVEPOINT one")
             yield guarded(
                 replace(source, tool=Tool("PostgreSQL", version)),
-                lambda source, table=table: _table(cursor, source, table, staging, period),  # type: ignore[misc]
+                lambda source, table=table: _table(cursor, source, table, staging, period, checkpoints),  # type: ignore[misc]
             )
             cursor.execute("ROLLBACK TO SAVEPOINT one")
         cursor.execute("COMMIT")
 
 
-def _table(cursor: Any, source: Source, table: Dict[str, Any], staging: Path, period: Period) -> Source:
+def _table(
+    cursor: Any,
+    source: Source,
+    table: Dict[str, Any],
+    staging: Path,
+    period: Period,
+    checkpoints: Checkpoints,
+) -> Source:
     schema, dot, name = table["relation"].partition(".")
     if not dot or not schema or not name:
         raise ConfigurationError(
@@ -68,10 +88,9 @@ def _table(cursor: Any, source: Source, table: Dict[str, Any], staging: Path, pe
     where, order = "", ""
     try:
         if table["time"]:
-            where = cursor.mogrify(
-                f" WHERE {quoted(table['time'])} >= %s::timestamptz AND {quoted(table['time'])} < %s::timestamptz",
-                (period.begin, period.end),
-            ).decode()
+            # Names may have a percent sign.
+            begin, end = (cursor.mogrify("%s::timestamptz", (at,)).decode() for at in (period.begin, period.end))
+            where = f" WHERE {quoted(table['time'])} >= {begin} AND {quoted(table['time'])} < {end}"
         if table["order"]:
             order = " ORDER BY " + ", ".join(quoted(each) for each in table["order"])
         copy = f"COPY (SELECT * FROM {relation}{where}{order}) TO STDOUT WITH (FORMAT csv, HEADER)"  # noqa: S608
@@ -89,6 +108,24 @@ def _table(cursor: Any, source: Source, table: Dict[str, Any], staging: Path, pe
     copied = cursor.rowcount
     counts = [Count("count(*) in the same snapshot", counted), Count("rows that COPY gave out", copied)]
     found = replace(source, files=[writer.close(copied)], records=copied, counts=counts)
+    reasons = [found.reason] if found.reason else []
     if untimed:
-        found.reason = f"{untimed} rows have no {table['time']}, so that they belong to no period"
+        reasons.append(f"{untimed} rows have no {table['time']}, so that they belong to no period")
+    then = checkpoints.get(table["relation"])
+    if then and table["time"]:
+        found.gaps, proven = gaps(_days(cursor, relation, table, period), then, period)
+        counts[0] = Count(f"{counts[0].by}; {proven} days also by the checkpoints of daily runs", counted)
+        reasons += [gap.reason for gap in found.gaps[:3]]
+    found.reason = "; ".join(reasons)
     return judged(found, table["empty_ok"])
+
+
+def _days(cursor: Any, relation: str, table: Dict[str, Any], period: Period) -> Dict[str, Tuple[int, Any]]:
+    """Rows and highest key of each day, in the snapshot."""
+    key = quoted(table["order"][0]) if table["order"] else ""
+    try:
+        names = (name.replace("%", "%%") for name in (relation, quoted(table["time"]), key))
+        cursor.execute(query(*names), (period.begin, period.end))
+        return {day: (rows, highest) for day, rows, highest in cursor.fetchall()}
+    except psycopg2.Error as error:
+        raise DatabaseError(f"PostgreSQL refused: {' '.join(str(error).split())}") from None

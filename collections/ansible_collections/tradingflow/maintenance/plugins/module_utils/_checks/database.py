@@ -13,6 +13,8 @@ from ..checks import CRITICAL, Check, judge, limits, thresholds_spec, unknown
 from ..database import DATABASE_SPEC, describe
 from ..errors import ConfigurationError, DatabaseError
 from ..words import plural, printable, size
+from .audited import AUDITED_SPEC, audited
+from .audited import planned as audited_check
 from .clock import TRIES, Bounds, bounds, compared, narrowed, too_wide
 from .earlier import Earlier, nothing
 from .replication import READ as READ_STATISTICS
@@ -28,6 +30,7 @@ CHECKS_SPEC: Dict[str, Any] = {
     "timeout": {"type": "int", "default": 10},
     "capacity": {"type": "float", "default": 0},
     "replicas": {"type": "int", "default": -1},
+    "audited": {"type": "list", "elements": "dict", "default": [], "options": AUDITED_SPEC},
     "thresholds": thresholds_spec(
         {
             "latency": (500, 2000),
@@ -64,6 +67,7 @@ def measure(
     capacity: float = 0,
     earlier: Earlier = nothing,
     replicas: int = -1,
+    tables: Sequence[Row] = (),
 ) -> Tuple[List[Check], Row]:
     """All checks of the database, and facts about it: {"server_version": str, "in_recovery": bool}, empty when down.
 
@@ -72,6 +76,7 @@ def measure(
     :param capacity: bytes that the database may grow to; 0 when that is not known
     :param earlier: what earlier runs said
     :param replicas: how many should be connected; -1 for as many as there were
+    :param tables: whose rows are put on the record, see AUDITED_SPEC
     :raises ConfigurationError: a threshold makes no sense, or psycopg2 is missing
     """
     for name in thresholds:
@@ -95,6 +100,7 @@ def measure(
             for probe in PROBES:
                 known = {"replicas": replicas} if probe.context else None
                 checks += ask(cursor, probe, thresholds, READ_STATISTICS, known, earlier)
+            checks += audited(cursor, tables, earlier)
         if capacity:
             checks.append(days_left(checks, capacity, thresholds))
     except DatabaseError as error:
@@ -103,6 +109,7 @@ def measure(
         measured = {check.id: check for check in checks}
         planned = [("database.latency", LATENCY_TITLE), ("database.clock_skew", CLOCK_TITLE)]
         planned += [pair for probe in PROBES for pair in probe.checks] + [(LEFT, LEFT_TITLE)] * bool(capacity)
+        planned += map(audited_check, tables)
         remedy = "Get the database to answer first."
         checks = [answer] + [
             measured.get(id) or unknown(id, title, f"{title}: the database does not answer.", remedy)

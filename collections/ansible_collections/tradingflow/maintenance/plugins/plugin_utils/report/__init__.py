@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import glass
 from .build import build
+from .checkpoints import checkpoints
 from .files import point_latest, summary, write
 from .history import load_history
 from .kept import bring_back, keep
@@ -22,6 +23,7 @@ __all__ = [
     "answered",
     "bring_back",
     "build",
+    "checkpoints",
     "glass",
     "is_partial",
     "is_whole",
