@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.calendar import UnknownCalendar, parse
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import exposure, identity, returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import (
+    drawdown,
+    exposure,
+    identity,
+    returns,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.book import convert, together
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.identity import Track, follow
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.sessions import sessions
@@ -64,6 +69,15 @@ def test_a_day_that_does_not_add_up() -> None:
     assert not track.sound
     assert "2 days break the identity (2026-03-03: +0.000000000000000001" in identity.told(track)
     assert followed(given, tolerance=Decimal("1E-18")).sound
+
+
+def test_unsorted_days_are_put_in_order() -> None:
+    # As they come: +10 % on the 3rd, -50 % on the 1st, +10 % on the 2nd. In order the loss is the first.
+    given = [row(2, "60.5", "5.5"), row(0, "50", "-50"), row(1, "55", "5")]
+    track = followed(given)
+    assert track.sound
+    found = drawdown.drawdown([value for _day, value in returns.daily(track.days)])
+    assert found.worst == pytest.approx(-0.5)
 
 
 def test_more_digits_than_decimal_keeps_by_itself() -> None:

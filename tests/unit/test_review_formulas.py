@@ -201,8 +201,18 @@ def test_drawdown_against_its_own_past() -> None:
     assert mild.share < 0.5
     assert wild.share > 0.99
     assert (mild.of, mild.block) == (250, 6)
+    # Most paths of so many sessions are below their peak for longer than one.
+    assert mild.longer < 0.5
+    slow = drawdown.expected([*calm, -0.01, *[0.0] * 240], "s", 400)
+    assert slow is not None
+    assert slow.longer > 0.9
     # The same paths for the same strategy, whenever they are drawn.
     assert drawdown.expected([*calm, -0.45], "s", 400) == wild
+
+
+def test_equal_losses_are_a_loss_like_any_other() -> None:
+    assert ratios.sortino([-0.01] * 3 + [0.02] * 3) == pytest.approx(0.005 / math.sqrt(0.0001 / 2))
+    assert ratios.omega([-0.01] * 3 + [0.02] * 3) == pytest.approx(2)
 
 
 def test_profit_factor_and_hit_rate() -> None:
@@ -301,6 +311,37 @@ def test_what_cannot_be_told_apart_is_not_ranked() -> None:
     found = correlation.ranked(made(250, np.eye(3).tolist(), [0.006, -0.006, -0.006], 6))
     assert set(found.apart) == {("s0", "s1"), ("s0", "s2")}
     assert found.order[0] == "s0"
+
+
+def test_many_strategies_are_ranked_as_few() -> None:
+    window = made(250, np.eye(6).tolist(), [0.006, 0.004, 0.002, -0.002, -0.004, -0.006], 12)
+    found = correlation.ranked(window)
+    assert (found.pairs, len(found.order)) == (15, 6)
+    # Each pair by itself, as one difference of two series.
+    spread = window.matrix.std(axis=0, ddof=1)
+    scaled = (window.matrix - window.matrix.mean(axis=0)) / spread
+    ratio = window.matrix.mean(axis=0) / spread
+    influence = scaled - ratio / 2 * (scaled**2 - 1)
+    chances = {}
+    for one in range(6):
+        for other in range(one + 1, 6):
+            variance = ratios.long_run_variance(influence[:, one] - influence[:, other], 4)
+            distance = abs(ratio[one] - ratio[other]) / math.sqrt(variance / 250)
+            chances[one, other] = 2 * (1 - ratios.NORMAL.cdf(distance))
+    apart = set()
+    for place, pair in enumerate(sorted(chances, key=lambda each: chances[each])):
+        if chances[pair] > 0.05 / (15 - place):
+            break
+        apart.add(frozenset(f"s{each}" for each in pair))
+    assert {frozenset(pair) for pair in found.apart} == apart
+    assert 3 < len(apart) < 15
+
+
+def test_too_many_strategies_have_no_count_of_bets() -> None:
+    size = correlation.MOST_BETS + 1
+    found = correlation.shares([1 / size] * size, [0.1] * size, np.eye(size))
+    assert found.bets is None
+    assert sum(found.risk) == pytest.approx(1)
 
 
 def test_stressed_says_nothing_of_a_few_days() -> None:

@@ -113,8 +113,18 @@ options:
             description: Critical from here on.
             type: float
             default: 20
+      drawdown_sessions:
+        description: Sessions since the peak. Without a default.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+          critical:
+            description: Critical from here on.
+            type: float
       drawdown_percentile:
-        description: Deeper than how many of the paths, in %.
+        description: Deeper, or longer, than how many of the paths, in %.
         type: dict
         suboptions:
           warning:

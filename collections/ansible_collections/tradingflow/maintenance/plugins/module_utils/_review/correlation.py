@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .ratios import DUST, NORMAL, long_run_variance
+from .ratios import DUST, NORMAL
 from .returns import Undefined, by_session
 
 try:
@@ -21,6 +21,8 @@ except ImportError:
 
 #: Sessions of a quarter, and the fewest of one that are compared.
 QUARTER, LEAST = 63, 30
+#: Strategies of which independent bets are looked for: it takes the root of a matrix a few dozen times.
+MOST_BETS = 300
 #: The share of the book's days that are its worst, and the fewest of them that say something.
 WORST, LEAST_WORST = 0.05, 10
 
@@ -123,14 +125,14 @@ class Shares:
     :param ratio: weighted volatilities by the book's
     :param herfindahl: sum of the squared weights
     :param risk: each strategy's share of the variance
-    :param bets: how many uncorrelated bets it is worth
+    :param bets: how many uncorrelated bets it is worth; None of too many strategies to find them in time
     """
 
     volatility: float
     ratio: float
     herfindahl: float
     risk: List[float]
-    bets: float
+    bets: Optional[float]
 
 
 def shares(weights: Sequence[float], volatilities: Sequence[float], matrix: Any) -> Shares:
@@ -146,16 +148,20 @@ def shares(weights: Sequence[float], volatilities: Sequence[float], matrix: Any)
     if variance <= 0 or np.any(spread <= 0):
         raise Undefined("the book does not vary")
     risk = share * (covariance @ share) / variance
-    torsion = _torsion(spread, matrix)
-    bets = np.linalg.solve(torsion.T, share) * (torsion @ covariance @ share) / variance
-    held = bets[bets > DUST]
     return Shares(
         math.sqrt(variance),
         float(np.abs(share) @ spread / math.sqrt(variance)),
         float((share**2).sum()),
         [float(value) for value in risk],
-        float(np.exp(-(held * np.log(held)).sum())),
+        _bets(share, spread, matrix, covariance, variance) if len(share) <= MOST_BETS else None,
     )
+
+
+def _bets(share: Any, spread: Any, matrix: Any, covariance: Any, variance: float) -> float:
+    torsion = _torsion(spread, matrix)
+    bets = np.linalg.solve(torsion.T, share) * (torsion @ covariance @ share) / variance
+    held = bets[bets > DUST]
+    return float(np.exp(-(held * np.log(held)).sum()))
 
 
 def _torsion(spread: Any, matrix: Any) -> Any:
@@ -288,19 +294,29 @@ def ranked(window: Window, confidence: float = 0.95) -> Ranking:
     scaled = (window.matrix - mean) / spread
     ratio = mean / spread
     influence = scaled - ratio / 2 * (scaled**2 - 1)
-    order = [int(place) for place in np.argsort(-ratio, kind="stable")]
-    lag = int(4 * (count / 100) ** (2 / 9))
-    tested: List[Tuple[float, str, str]] = []
-    for place, better in enumerate(order):
-        for worse in order[place + 1 :]:
-            error = math.sqrt(long_run_variance(influence[:, better] - influence[:, worse], lag) / count)
-            apart = float(ratio[better] - ratio[worse])
-            chance = 2 * (1 - NORMAL.cdf(apart / error)) if error > DUST else 1.0
-            tested.append((chance, window.names[better], window.names[worse]))
-    tested.sort()
-    found = Ranking([window.names[place] for place in order], [], len(tested))
-    for place, (chance, better_name, worse_name) in enumerate(tested):
-        if chance > (1 - confidence) / (len(tested) - place):
+    order = np.argsort(-ratio, kind="stable")
+    shared = _long_run_covariance(influence[:, order], int(4 * (count / 100) ** (2 / 9)))
+    own = np.diag(shared)
+    better, worse = np.triu_indices(size, 1)
+    # The variance of a difference.
+    error = np.sqrt(np.maximum(own[better] + own[worse] - 2 * shared[better, worse], 0) / count)
+    apart = ratio[order][better] - ratio[order][worse]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.where(error > DUST, apart / error, 0.0)
+    found = Ranking([window.names[place] for place in order], [], len(better))
+    for place, pair in enumerate(np.argsort(-distance, kind="stable")):
+        if 2 * (1 - NORMAL.cdf(float(distance[pair]))) > (1 - confidence) / (len(better) - place):
             break
-        found.apart.append((better_name, worse_name))
+        found.apart.append((found.order[better[pair]], found.order[worse[pair]]))
     return found
+
+
+def _long_run_covariance(values: Any, lag: int) -> Any:
+    """As ratios.long_run_variance, of several at once."""
+    centred = values - values.mean(axis=0)
+    count = len(centred)
+    total = centred.T @ centred / count
+    for place in range(1, min(lag, count - 1) + 1):
+        crossed = centred[place:].T @ centred[:-place] / count
+        total += (1 - place / (lag + 1)) * (crossed + crossed.T)
+    return total

@@ -93,11 +93,13 @@ class Expected:
     """A drawdown against paths made of the returns before it.
 
     :param share: paths whose last depth is less than the one that there is
+    :param longer: paths whose last drawdown is shorter
     :param of: returns that paths are made of
     :param quantile: the depth that 95 % of paths do not reach
     """
 
     share: float
+    longer: float
     paths: int
     of: int
     block: int
@@ -115,13 +117,19 @@ def expected(returns: Sequence[float], name: str, paths: int = 1000) -> Optional
     pool = array[: found.peak]
     if len(pool) < MINIMUM_BEFORE:
         return None
-    last = np.concatenate(
-        [bootstrap.depths_of(drawn)[:, -1] for drawn in bootstrap.paths_of(pool, len(array), paths, name)]
-    )
+    last, lasted = [], []
+    for drawn in bootstrap.paths_of(pool, len(array), paths, name):
+        below = bootstrap.depths_of(drawn)
+        last.append(below[:, -1])
+        # Periods since the last peak: all of them for a path that never was at one.
+        back = below[:, ::-1] >= 0
+        lasted.append(np.where(back.any(axis=1), back.argmax(axis=1), below.shape[1]))
+    depth, periods = np.concatenate(last), np.concatenate(lasted)
     return Expected(
-        float((last > found.now).mean()),
+        float((depth > found.now).mean()),
+        float((periods < found.periods).mean()),
         paths,
         len(pool),
         bootstrap.block(len(pool)),
-        float(np.quantile(last, 0.05, method="lower")),
+        float(np.quantile(depth, 0.05, method="lower")),
     )

@@ -155,6 +155,7 @@ def _drawdown(name: str, found: Figures, net: List[float], options: Dict[str, An
             "recovery_sessions": depth.recovery,
             "pain_index": depth.pain,
             "calmar": year / -depth.worst if year is not None and depth.worst < 0 else None,
+            "drawdown_longer_than": found.expected.longer if found.expected else None,
             "drawdown_deeper_than": found.expected.share if found.expected else None,
         }
     )

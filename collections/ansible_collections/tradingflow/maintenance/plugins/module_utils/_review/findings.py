@@ -183,6 +183,8 @@ def _drawdown(id: str, title: str, found: Figures, options: Dict[str, Any], name
         details=details,
         remedy="Reduce the strategy as the risk policy says, and find what it lost by.",
     )
+    lasting = limits(options["thresholds"], "drawdown_sessions")
+    check = _reached(check, lasting, depth.periods, "It lasts longer than is allowed: decide whether it goes on.")
     bound = limits(options["thresholds"], "drawdown_percentile")
     if found.count < options["minimum_sessions"]:
         check.message += f" Too short to tell: fewer than {options['minimum_sessions']} sessions."
@@ -192,15 +194,19 @@ def _drawdown(id: str, title: str, found: Figures, options: Dict[str, Any], name
     if awaited is None:
         check.message += " Too few sessions before the peak to say what was to be expected."
         return _unsure(check)
-    check.message += (
-        f" Deeper than {percent(awaited.share)} of {awaited.paths} paths of its own returns before the peak."
-    )
-    reached = [
-        state for state in (CRITICAL, WARNING) if bound[state] is not None and 100 * awaited.share >= bound[state]
-    ]
-    if reached:
-        check.status = worst([check.status, reached[0]])
-        check.remedy = check.remedy or "More than its own past leads one to expect: find what has changed."
+    check.message += f" Deeper than {percent(awaited.share)} and longer than {percent(awaited.longer)} of"
+    check.message += f" {awaited.paths} paths of its own returns before the peak."
+    share = 100 * max(awaited.share, awaited.longer)
+    remedy = "More than its own past leads one to expect: find what has changed."
+    return _reached(check, bound, share, remedy)
+
+
+def _reached(check: Check, limit: Dict[str, Any], value: float, remedy: str) -> Check:
+    """A check that a second threshold may make worse."""
+    for state in (CRITICAL, WARNING):
+        if limit[state] is not None and value >= limit[state]:
+            check.status, check.remedy = worst([check.status, state]), check.remedy or remedy
+            break
     return check
 
 
@@ -401,7 +407,12 @@ def _diversification(found: Any, left: str, options: Dict[str, Any]) -> Check:
         return unknown(id, title, f"{title}: {found.no_shares}.{left}", remedy, source=SOURCE)
     names, shares = found.window.names, found.shares
     order = sorted(zip(shares.risk, names, strict=True), reverse=True)
-    text = f"{shares.bets:.1f} independent bets of {plural(len(names), 'strategy', 'strategies')};"
+    bets = (
+        "too many strategies to count independent bets"
+        if shares.bets is None
+        else f"{shares.bets:.1f} independent bets"
+    )
+    text = f"{plural(len(names), 'strategy', 'strategies')}, {bets};"
     text += f" diversification ratio {shares.ratio:.2f}."
     text += " Most risk: " + ", ".join(f"{printable(name, 40)} {percent(share, 0)}" for share, name in order[:3]) + "."
     details = {

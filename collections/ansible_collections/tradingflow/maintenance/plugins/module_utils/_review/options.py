@@ -43,6 +43,7 @@ SPEC: Dict[str, Any] = {
             "sharpe": (0, None),
             "drawdown": (10, 20),
             "drawdown_percentile": (95, None),
+            "drawdown_sessions": (None, None),
             "restated": (1, None),
             "correlation": (0.9, None),
             "risk_share": (50, None),
