@@ -245,6 +245,9 @@ def test_which_recovery_point(backup_options: Make, database: Make, drill_option
     def planned(wanted: str) -> str:
         return str(engine.plan(drill_options(small, recovery_point=wanted))["recovery_point"]["id"])
 
+    by_seed = engine.plan(drill_options(small, recovery_point="random", seed="monthly"))["recovery_point"]
+    assert (by_seed["id"], by_seed["drawn"]) == (first, {"seed": "monthly", "among": 1})
+    assert engine.plan(drill_options(small, recovery_point="random"))["recovery_point"]["drawn"]["seed"]
     assert planned("newest") == newest
     assert planned("random") == planned(first) == first
     assert engine.plan(drill_options(small, engine="logical"))["recovery_point"]["id"] == newest

@@ -23,6 +23,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._files.unp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, proof
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import programs as postgres_programs
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points import fetch
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_points.fetch import drawn
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, RestoreError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import actions
@@ -508,3 +509,15 @@ def test_programs_are_found_where_distributions_put_them(tmp_path: Path, monkeyp
 )
 def test_a_full_disk_says_nothing_of_the_recovery_point(said: str, kind: type[Exception]) -> None:
     assert type(instance.failed(said, "Read it.")) is kind
+
+
+def test_a_recovery_point_is_drawn_again_by_its_seed() -> None:
+    ids = [f"202611{day}T020000Z-abcdef" for day in range(28, 9, -1)]
+    first = drawn(ids, "run-1")
+    assert sorted(first, reverse=True) == ids[1:]
+    # In whatever order they are listed, by whatever process.
+    assert drawn([ids[0], *reversed(ids[1:])], "run-1") == first
+    assert first[0] == "20261114T020000Z-abcdef"
+    assert len({drawn(ids, f"run-{number}")[0] for number in range(20)}) > 5
+    assert drawn(ids[:1], "run-1") == ids[:1]
+    assert drawn([], "run-1") == []

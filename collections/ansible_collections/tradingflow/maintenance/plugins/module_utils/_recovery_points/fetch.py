@@ -78,10 +78,8 @@ def choose(
         bodies = ((run_id, _body(s3, storage, prefix, run_id)) for run_id in ids)
         finished = [run_id for run_id, body in bodies if body is not None and _is_of(body, engine)]
         # Older ones are proven too; the newest is what the drill without a choice takes.
-        ids = sorted(finished[1:]) if len(finished) > 1 else finished
+        ids = drawn(finished, seed)
         among = len(ids)
-        # Nothing secret hangs on it, and whoever has the seed can draw again.
-        random.Random(seed).shuffle(ids)  # noqa: S311
     for run_id in ids:
         body = _body(s3, storage, prefix, run_id)
         if body is None or (wanted in _WORDS and not _is_of(body, engine)):
@@ -110,6 +108,17 @@ def choose(
     raise ConfigurationError(
         f"There is {which} in {place}.", f"Correct {kind.role}_recovery_point, or make a backup first."
     )
+
+
+def drawn(ids: List[str], seed: Optional[str]) -> List[str]:
+    """Recovery points at random, without the newest where there is another: the same of the same by the same seed.
+
+    :param ids: newest first
+    """
+    older = sorted(ids[1:]) if len(ids) > 1 else list(ids)
+    # Nothing secret hangs on it, and whoever has the seed can draw again.
+    random.Random(seed).shuffle(older)  # noqa: S311
+    return older
 
 
 def _body(s3: Any, storage: Dict[str, Any], prefix: str, run_id: str) -> Any:

@@ -59,8 +59,9 @@ def pdf(html: str) -> bytes:
             f"WeasyPrint cannot be used here ({name}). Install weasyprint and Pango (libpango-1.0-0)."
         ) from None
 
-    def refuse(url: str, *_: Any, **__: Any) -> Any:
-        raise ValueError(f"{url} is not fetched")
+    class Refusing(weasyprint.urls.URLFetcher):  # type: ignore[misc]
+        def fetch(self, url: str, headers: Any = None) -> Any:
+            raise ValueError(f"{url} is not fetched")
 
-    done: bytes = weasyprint.HTML(string=html, url_fetcher=refuse).write_pdf()
+    done: bytes = weasyprint.HTML(string=html, url_fetcher=Refusing()).write_pdf()
     return done
