@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="backup change health night protection trading"."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="audit backup change health night protection trading"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import backup, data_change, health, night, patching, protection, schema_change, trading
+from . import audit, backup, data_change, health, night, patching, protection, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "change": schema_change.main,
     "rows": data_change.main,
     "patch": patching.main,
+    "audit": audit.main,
 }
 
 
