@@ -12,7 +12,38 @@ import pytest
 #: Reports carry them from the workers to the one that prints.
 _PROCESSOR = "processor"
 
+#: Files that take longer than two minutes on the clock, the longest first: they begin first, so that none is left
+#: to run alone when all others have ended.
+LONG = (
+    "end_to_end/test_daily.py",
+    "integration/test_restore_timelines.py",
+    "end_to_end/test_machine.py",
+    "integration/test_restore_point_in_time.py",
+    "end_to_end/test_trouble.py",
+    "end_to_end/test_migrate.py",
+    "end_to_end/test_production.py",
+    "end_to_end/test_patch.py",
+    "end_to_end/test_fleet.py",
+    "integration/test_restore_trouble.py",
+    "integration/test_pgbackrest_trouble.py",
+    "integration/test_drill_physical.py",
+    "integration/test_restore_text.py",
+    "integration/test_restore.py",
+    "end_to_end/test_molecule.py",
+    "integration/test_trading_oracle.py",
+    "integration/test_backup_trouble.py",
+    "end_to_end/test_fresh_checkout.py",
+    "integration/test_restore_unprivileged.py",
+    "integration/test_pgbackrest.py",
+)
+
 _last = os.times()
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Long files first, the others as they are."""
+    places = {f"tests/{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 def pytest_runtest_logstart() -> None:

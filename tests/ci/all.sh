@@ -37,12 +37,13 @@ trap 'exit 143' TERM
 
 # The tests run beside the other steps, on files of their own, in more workers than there are processors: they wait for
 # programs and services most of the time.
-# Their own summary ends the output. Long files come first; a file's tests share the sandbox of one worker.
+# Their own summary ends the output. Long files come first (tests/times.py); a file's tests share the sandbox of one
+# worker.
 # A major upgrade is tried in the Debian trixie, which has two versions that its pgBackRest knows.
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
 env --default-signal=INT TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
-  --ignore=tests/integration/test_pgbackrest_upgrade.py -n 4 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
+  --ignore=tests/integration/test_pgbackrest_upgrade.py -n 5 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
 

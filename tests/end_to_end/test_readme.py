@@ -28,11 +28,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(platform: Sandbox, checkout: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command as after ``source .venv/bin/activate``."""
+    """Runs a command as after ``source .venv/bin/activate``.
+
+    Of the areas only one, where the command does not choose: what all of them do is tested elsewhere.
+    """
     return subprocess.run(
         command,
         cwd=checkout,
-        env={**platform.environment, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={
+            **platform.environment,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ANSIBLE_RUN_TAGS": "trading",
+        },
         capture_output=True,
         text=True,
         timeout=900,
