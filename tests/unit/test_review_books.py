@@ -154,11 +154,16 @@ def test_what_cannot_be_relied_on(change: dict[str, Any], why: str) -> None:
 def test_the_last_day_is_left_out_until_it_is_over() -> None:
     given = rows()
     given[2]["as_of"] -= 3600
-    track = followed(given)
+    now = given[2]["as_of"] + 60
+    track = followed(given, now=now)
     assert track.sound
     assert track.partial == FIRST + timedelta(days=2)
     assert len(track.days) == 2
-    assert "no whole day" in identity.told(followed(given[2:]))
+    assert "no whole day" in identity.told(followed(given[2:], now=now))
+    # Once it is over, nobody knows how it ended.
+    assert "not over when written: 2026-03-04" in identity.told(followed(given))
+    given[2]["as_of"] += 3599
+    assert len(followed(given).days) == 3
     assert "no whole day" in identity.told(followed([]))
 
 

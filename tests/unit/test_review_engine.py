@@ -157,6 +157,51 @@ def test_equity_that_stopped_is_unknown_unless_the_strategy_did() -> None:
     assert reviewed(found)["performance:good"].status == "ok"
 
 
+def test_one_that_ended_before_the_days_that_are_read_hides_nothing() -> None:
+    found = three()
+    found.strategies.append({**found.strategies[0], "strategy": "old", "state": "stopped"})
+    checks = reviewed(found)
+    assert checks["book"].status != "unknown"
+    assert "1 (old)" in checks["strategies"].message
+    assert "identity:old" not in checks
+    # One that should run has no excuse.
+    found.strategies[-1]["state"] = "running"
+    checks = reviewed(found)
+    assert checks["identity:old"].status == checks["book"].status == "unknown"
+
+
+def test_a_strategy_without_an_account_leaves_all_accounts_unknown() -> None:
+    found = three()
+    found.strategies[2]["account"] = None
+    checks = reviewed(found)
+    assert "dull has no account" in checks["account:A"].message
+    assert checks["account:A"].status == "unknown"
+    assert checks["book"].status != "unknown"
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("findings_joint.of_exposure", "concentration"),
+        ("findings.restatements", "restated"),
+        ("charts.actions", "charts"),
+        ("whole", "correlation"),
+        ("follow", "performance:good"),
+        ("findings.of_group", "book"),
+    ],
+)
+def test_a_mistake_leaves_only_its_own_check_unknown(name: str, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: Any, **_more: Any) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(f"{engine.__name__}.{name}", broken)
+    checks = reviewed(three())
+    assert checks[id].status == "unknown"
+    assert checks["strategies"].status == "ok"
+    if name != "follow":
+        assert checks["performance:good"].status == "ok"
+
+
 @pytest.mark.parametrize("calendar", [None, "NOPE"])
 def test_without_a_calendar_there_are_no_sessions(calendar: str | None) -> None:
     found = three()

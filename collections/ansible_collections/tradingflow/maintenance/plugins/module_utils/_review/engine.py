@@ -11,13 +11,14 @@ import json
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from functools import partial
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.calendar import UnknownCalendar, parse
-from .._checks.guard import escaped
+from .._checks.guard import REMEDY, each, escaped
 from ..checks import Check, plain
 from ..words import printable
-from . import charts, findings
+from . import charts, findings, findings_joint
 from .book import Group, convert, together
 from .exposure import Concentration, concentration, turnover
 from .figures import Figures, figures
@@ -79,26 +80,32 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     """The same of what was read."""
     if found.lacking:
         return Review(findings.lacking(*found.lacking), [], {"method": METHOD, "lacking": found.lacking[0]})
-    strategies = _strategies(found, options)
-    checks: List[Check] = findings.strategies(len(strategies))
+    strategies, ended = _strategies(found, options)
+    checks: List[Check] = findings.strategies(len(strategies), ended)
     for one in strategies:
-        checks += _guarded(one.name, lambda one=one: findings.of_strategy(one, options))
+        checks += each(partial(findings.of_strategy, one, options), *findings.planned(one.name))
     reason = found.reasons.get("held", "") or ("" if strategies else "there is no strategy")
-    checks += findings.of_exposure(_concentration(found, options), reason, options)
+    concentrated = _concentration(found, options)
+    checks += each(lambda: findings_joint.of_exposure(concentrated, reason, options), findings.HELD)
     known = {one.name: one.track for one in strategies}
-    checks += findings.restatements(known, found, earlier, options)
+    checks += each(lambda: findings.restatements(known, found, earlier, options), findings.RESTATED)
     groups = _groups(strategies, options, found)
     for group, result, doubt in groups:
-        checks += _guarded(group.name, lambda g=group, r=result, d=doubt: findings.of_group(g, r, d, options))
+        judged = partial(findings.of_group, group, result, doubt, options)
+        checks += each(judged, *findings.planned_group(group.name))
     joint: Optional[Whole] = None
     try:
         joint = whole(strategies, options)
-        checks += findings.of_whole(joint, options)
+        checks += findings_joint.of_whole(joint, options)
     except Exception as error:
         checks += [escaped(id, title, error) for id, title in findings.WHOLE]
     book = next((result for group, result, doubt in groups if not group.name and not doubt), None)
     record = _record(strategies, groups, joint, options)
-    actions = charts.actions(strategies, book, joint, options)
+    actions: List[Dict[str, Any]] = []
+    try:
+        actions = charts.actions(strategies, book, joint, options)
+    except Exception as error:
+        checks.append(escaped("review.charts", "Charts of the review", error))
     return Review(checks, actions, record)
 
 
@@ -107,78 +114,92 @@ def _concentration(found: Read, options: Dict[str, Any]) -> Concentration:
     return concentration(found.held, options["currency"], newest, found.no_rates)
 
 
-def _guarded(name: str, judge: Any) -> List[Check]:
-    try:
-        return list(judge())
-    except Exception as error:
-        shown = printable(name)
-        return [escaped(f"review.performance:{shown}", f"Performance of {shown}", error)]
-
-
-def _strategies(found: Read, options: Dict[str, Any]) -> List[Strategy]:
-    """All strategies that either view names."""
-    own = parse(options["calendars"])
-    last = found.today - timedelta(days=1)
-    made: Dict[Any, Any] = {}
-    result = []
+def _strategies(found: Read, options: Dict[str, Any]) -> Tuple[List[Strategy], List[str]]:
+    """All strategies that either view names; and those that ended before the days that are read, which are left out."""
     rows: Dict[str, List[Mapping[str, Any]]] = {}
-    for each in found.strategies:
-        rows.setdefault(each["strategy"] or "", []).append(each)
+    for row in found.strategies:
+        rows.setdefault(row["strategy"] or "", []).append(row)
+    markets = Markets(found, options)
+    result, ended = [], []
     for name in sorted({*rows, *found.equity}):
         mine = rows.get(name, [])
-        row: Mapping[str, Any] = mine[0] if mine else {}
-        flows, doubt = _flows(name, found)
-        track = follow(
-            name,
-            found.equity.get(name, []),
-            flows,
-            now=found.now,
-            capital=row.get("capital"),
-            cut=name in found.cut,
-            tolerance=options["tolerance"],
-        )
-        if doubt:
-            track.doubts.append(doubt)
-        one = Strategy(name, row.get("account") or "", track)
-        result.append(one)
-        if not name:
-            track.doubts.append("it has no name")
-        if len(mine) != 1:
-            track.doubts.append(f"the view maintenance.strategies has it {len(mine)} times")
-            continue
-        if not track.days:
+        if len(mine) == 1 and mine[0]["state"] in STOPPED and not found.equity.get(name):
+            ended.append(name)
             continue
         try:
-            key = row["calendar"]
-            if key not in made:
-                first = min((days[0] for days in _firsts(found)), default=track.days[0].day)
-                made[key] = sessions(key, own, first, last)
-            one.sessions = made[key]
-        except UnknownCalendar as error:
-            made[key] = None
-            track.doubts.append(error.message.rstrip("."))
-            one.remedy = error.remedy
-            continue
-        if one.sessions is None:
-            track.doubts.append("its calendar is not known")
-            continue
-        missing = gaps(track, one.sessions.days, last, row.get("state") in STOPPED)
-        if missing:
-            shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-            track.doubts.append(f"no equity of {shown}, when its market had a session")
-        if track.sound:
-            one.figures = figures(name, track.days, one.sessions.days, one.sessions.per_year, options)
-            traded = next((each for each in found.traded if each["strategy"] == name), None)
-            if one.figures.data:
-                known = not found.reasons.get("traded")
-                one.figures.data["turnover"] = turnover(track.days, track.currency, traded) if known else None
-    return result
+            result.append(_strategy(name, mine, found, options, markets))
+        except Exception as error:
+            doubt = f"this could not be judged, because of {type(error).__name__}"
+            account = (mine[0].get("account") or "") if mine else ""
+            result.append(Strategy(name, account, Track(name, doubts=[doubt]), remedy=REMEDY))
+    return result, ended
 
 
-def _firsts(found: Read) -> List[List[date]]:
-    return [
-        [min(row["day"] for row in rows if row["day"])] for rows in found.equity.values() if any(r["day"] for r in rows)
-    ]
+def _strategy(
+    name: str, mine: Sequence[Mapping[str, Any]], found: Read, options: Dict[str, Any], markets: "Markets"
+) -> Strategy:
+    """One strategy, as far as it can be followed.
+
+    :param mine: its rows of the view strategies, of which there should be one
+    """
+    row: Mapping[str, Any] = mine[0] if mine else {}
+    flows, doubt = _flows(name, found)
+    track = follow(
+        name,
+        found.equity.get(name, []),
+        flows,
+        now=found.now,
+        capital=row.get("capital"),
+        cut=name in found.cut,
+        tolerance=options["tolerance"],
+    )
+    one = Strategy(name, row.get("account") or "", track)
+    if doubt:
+        track.doubts.append(doubt)
+    if not name:
+        track.doubts.append("it has no name")
+    if len(mine) != 1:
+        track.doubts.append(f"the view maintenance.strategies has it {len(mine)} times")
+        return one
+    if not track.days:
+        return one
+    try:
+        one.sessions = markets.of(row["calendar"])
+    except UnknownCalendar as error:
+        track.doubts.append(error.message.rstrip("."))
+        one.remedy = error.remedy
+        return one
+    missing = gaps(track, one.sessions.days, markets.last, row.get("state") in STOPPED)
+    if missing:
+        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        track.doubts.append(f"no equity of {shown}, when its market had a session")
+    if track.sound:
+        one.figures = figures(name, track.days, one.sessions.days, one.sessions.per_year, options)
+    if one.figures.data:
+        traded = next((item for item in found.traded if item["strategy"] == name), None)
+        known = not found.reasons.get("traded")
+        one.figures.data["turnover"] = turnover(track.days, track.currency, traded) if known else None
+    return one
+
+
+class Markets:
+    """Sessions of all calendars, each made when it is first asked for.
+
+    :ivar last: the last day that is over
+    """
+
+    def __init__(self, found: Read, options: Dict[str, Any]) -> None:
+        self.last = found.today - timedelta(days=1)
+        days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
+        self._first = min(days, default=self.last)
+        self._own = parse(options["calendars"])
+        self._made: Dict[Any, Sessions] = {}
+
+    def of(self, name: Any) -> Sessions:
+        """:raises UnknownCalendar: there is no such calendar"""
+        if name not in self._made:
+            self._made[name] = sessions(name, self._own, self._first, self.last)
+        return self._made[name]
 
 
 def _flows(name: str, found: Read) -> Tuple[Dict[date, Decimal], str]:
@@ -213,6 +234,7 @@ def _groups(strategies: List[Strategy], options: Dict[str, Any], found: Read) ->
             one.no_days = why
     result = []
     accounts = sorted({one.account for one in strategies if one.account})
+    homeless = [one for one in strategies if not one.account]
     for name in [*accounts, ""]:
         members = [one for one in strategies if not name or one.account == name]
         group, doubt = Group(name, [one.name for one in members]), ""
@@ -224,6 +246,11 @@ def _groups(strategies: List[Strategy], options: Dict[str, Any], found: Read) ->
             )
         elif not members:
             doubt = "there is no strategy"
+        elif name and homeless:
+            # Nobody knows in whose sums it belongs.
+            doubt = (
+                f"{printable(homeless[0].name, 40) or 'a strategy'} has no account in the view maintenance.strategies"
+            )
         elif not options["currency"] and len(currencies) > 1:
             doubt = (
                 f"its strategies have several currencies ({', '.join(sorted(currencies))}), and none is the review's"

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
@@ -22,6 +21,8 @@ WHOLE = (
     ("review.diversification", "Diversification"),
     ("review.ranking", "Strategies told apart"),
 )
+HELD = ("review.concentration", "Concentration of what is held")
+RESTATED = ("review.restated", "History as at the last review")
 DEFINE = "See docs/review.md for what the views must have."
 
 
@@ -31,12 +32,19 @@ def lacking(message: str, remedy: str) -> List[Check]:
     return [unknown(id, title, f"{title}: {message}", remedy, source="schema maintenance") for id, title in titles]
 
 
-def strategies(count: int) -> List[Check]:
-    """How many there are: none is not well."""
+def strategies(count: int, ended: List[str]) -> List[Check]:
+    """How many there are: none is not well.
+
+    :param ended: those that are left out
+    """
     id, title = "review.strategies", "Strategies reviewed"
     if not count:
         return [unknown(id, title, "There is no strategy.", "Define them in the view maintenance.strategies.")]
-    return [Check(id, title, OK, count, message=f"{plural(count, 'strategy', 'strategies')}.", source=SOURCE)]
+    text = f"{plural(count, 'strategy', 'strategies')}."
+    if ended:
+        named = ", ".join(printable(name, 40) for name in ended[:3]) + (" and more" if len(ended) > 3 else "")
+        text += f" Left out, as stopped and without equity in these days: {len(ended)} ({named})."
+    return [Check(id, title, OK, count, message=text, source=SOURCE)]
 
 
 def why(one: Any) -> str:
@@ -44,19 +52,33 @@ def why(one: Any) -> str:
     return identity.told(one.track) or one.figures.undefined
 
 
+def planned(name: str) -> List[Tuple[str, str]]:
+    """Ids and titles of the checks of a strategy."""
+    shown = printable(name) or "unnamed"
+    return [
+        (f"review.identity:{shown}", f"Equity of {shown} adds up"),
+        (f"review.performance:{shown}", f"Performance of {shown}"),
+        (f"review.drawdown:{shown}", f"Drawdown of {shown}"),
+    ]
+
+
+def planned_group(name: str) -> List[Tuple[str, str]]:
+    """Those of an account, or of the book, which has no name."""
+    what, end = (f"account {printable(name)}", f"account:{printable(name)}") if name else ("the book", "book")
+    return [(f"review.{end}", f"Performance of {what}"), (f"review.drawdown_{end}", f"Drawdown of {what}")]
+
+
 def of_strategy(one: Any, options: Dict[str, Any]) -> Iterator[Check]:
     """Everything about one strategy."""
-    name = printable(one.name) or "unnamed"
-    yield _identity(one, name)
+    books, performance, depth = planned(one.name)
+    yield _identity(one, *books)
     reason = why(one)
-    title = f"Performance of {name}"
-    if reason:
-        yield unknown(f"review.performance:{name}", title, f"{title}: {reason}.", _remedy(one), source=SOURCE)
-        title = f"Drawdown of {name}"
-        yield unknown(f"review.drawdown:{name}", title, f"{title}: {reason}.", _remedy(one), source=SOURCE)
+    if not reason:
+        yield _performance(*performance, one.figures, options)
+        yield _drawdown(*depth, one.figures, options, one.name)
         return
-    yield _performance(f"review.performance:{name}", title, one.figures, options)
-    yield _drawdown(f"review.drawdown:{name}", f"Drawdown of {name}", one.figures, options, one.name)
+    for id, title in (performance, depth):
+        yield unknown(id, title, f"{title}: {reason}.", _remedy(one), source=SOURCE)
 
 
 def _remedy(one: Any) -> str:
@@ -65,8 +87,7 @@ def _remedy(one: Any) -> str:
     return one.remedy or f"Correct what the message names. {DEFINE}"
 
 
-def _identity(one: Any, name: str) -> Check:
-    id, title = f"review.identity:{name}", f"Equity of {name} adds up"
+def _identity(one: Any, id: str, title: str) -> Check:
     track = one.track
     details: Dict[str, Any] = {}
     if track.days:
@@ -219,16 +240,12 @@ def _unsure(check: Check) -> Check:
 
 def of_group(group: Any, found: Figures, doubt: str, options: Dict[str, Any]) -> Iterator[Check]:
     """An account, or the book."""
-    shown = printable(group.name)
-    what = f"account {shown}" if group.name else "the book"
-    end = f"account:{shown}" if group.name else "book"
-    for kind, title in (("", f"Performance of {what}"), ("drawdown_", f"Drawdown of {what}")):
-        id = f"review.{kind}{end}"
+    for id, title in planned_group(group.name):
         reason = doubt or found.undefined
         if reason:
             remedy = "Correct what the message names, or set strategy_review_currency and strategy_review_rates."
             yield unknown(id, title, f"{title}: {reason}.", remedy, source=SOURCE)
-        elif kind:
+        elif "drawdown" in id.partition(":")[0]:
             yield _blamed(_drawdown(id, title, found, options, group.name), group, found)
         else:
             more = f" In {options['currency']}." if options["currency"] else ""
@@ -255,7 +272,7 @@ def restatements(
     """Past equity that has changed since the last review."""
     limit = limits(options["thresholds"], "restated")
     if not earlier:
-        id, title = "review.restated", "History as at the last review"
+        id, title = RESTATED
         text = "There is no earlier review to compare with. The next one compares with this one."
         return [unknown(id, title, text, "Nothing, if this is the first.", source="earlier reports")]
     result = []
@@ -273,6 +290,9 @@ def restatements(
         shown = printable(name)
         id, title = f"review.restated:{shown}", f"History of {shown} as at the last review"
         track = tracks.get(name)
+        if (track is None or not track.days) and str(earlier[name]["through"]) < str(first):
+            # It ended before the days that are read.
+            continue
         if track is None or not track.days:
             text = f"{title}: the last review read it, and now there is nothing to read."
             result.append(unknown(id, title, text, "Find out who removed it.", source=SOURCE))
@@ -298,139 +318,3 @@ def restatements(
             )
         )
     return result
-
-
-def of_exposure(found: Any, reason: str, options: Dict[str, Any]) -> Iterator[Check]:
-    """What is held, by instrument, venue and currency."""
-    id, title, source = "review.concentration", "Concentration of what is held", "view maintenance.positions"
-    reason = reason or found.doubt
-    if reason:
-        remedy = "Correct what the message names. Rates come from strategy_review_rates."
-        yield unknown(id, title, f"{title}: {reason}.", remedy, source=source)
-        return
-    if not found.shares:
-        yield Check(id, title, OK, 0, unit="%", message="Nothing is held.", source=source)
-        return
-    parts = []
-    for key, by in found.shares.items():
-        name, share = next(iter(by.items()))
-        parts.append(f"{key} {printable(name, 40)} {percent(share, 0)}")
-    kept = {key: {name: round(share, 6) for name, share in list(by.items())[:20]} for key, by in found.shares.items()}
-    yield judge(
-        id,
-        title,
-        round(100 * next(iter(found.shares["instrument"].values())), 4),
-        **limits(options["thresholds"], "concentration"),
-        unit="%",
-        message=f"Of all that is held, whatever its sign, most is in {', '.join(parts)}.",
-        remedy="Reduce the position, or accept that the book depends on one instrument.",
-        source=source,
-        details=kept,
-    )
-
-
-def of_whole(found: Any, options: Dict[str, Any]) -> Iterator[Check]:
-    """All strategies together."""
-    left = ""
-    if found.left_out:
-        named = [f"{printable(name, 40)} ({reason})" for name, reason in sorted(found.left_out.items())[:3]]
-        more = f" and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""
-        left = f" Left out: {', '.join(named)}{more}."
-    if found.undefined:
-        for id, title in WHOLE:
-            yield unknown(id, title, f"{title}: {found.undefined}.{left}", "Review again later.", source=SOURCE)
-        return
-    yield _correlation(found, left, options)
-    yield _diversification(found, left, options)
-    ranking = found.ranking
-    id, title = WHOLE[2]
-    text = f"{len(ranking.apart)} of {plural(ranking.pairs, 'pair')} of Sharpe ratios differ beyond chance"
-    text += f" ({plural(len(found.window.days), 'session')} in common)."
-    if ranking.apart:
-        text += " " + "; ".join(f"{printable(a, 40)} above {printable(b, 40)}" for a, b in ranking.apart[:5]) + "."
-    text += " Strategies that cannot be told apart are not ranked." + left
-    details = {"apart": [list(pair) for pair in ranking.apart[:100]]}
-    yield Check(id, title, OK, len(ranking.apart), message=text, source=SOURCE, details=details)
-
-
-def _correlation(found: Any, left: str, options: Dict[str, Any]) -> Check:
-    id, title = WHOLE[0]
-    matrix, names = found.correlation.matrix, found.window.names
-    pairs = [(float(matrix[a][b]), names[a], names[b]) for a in range(len(names)) for b in range(a)]
-    most = max(pairs)
-    text = f"{found.correlation.average:.2f} on average, at most {most[0]:.2f} ({printable(most[1], 40)} and"
-    text += f" {printable(most[2], 40)}), of {plural(len(found.window.days), 'session')} that all have, shrunk by"
-    text += f" {percent(found.correlation.shrinkage, 0)}."
-    change = found.change
-    if change is None:
-        text += " Too short to compare two quarters."
-    else:
-        pair = " and ".join(printable(name, 40) for name in change.pair)
-        text += f" Most changed since the quarter before: {pair}, from {change.before:.2f} to {change.now:.2f}"
-        text += f" ({change.counts[0]} and {change.counts[1]} sessions),"
-        text += " beyond chance." if change.certain else f" which is within chance for {plural(change.pairs, 'pair')}."
-    if found.clusters:
-        shown = "; ".join(", ".join(printable(name, 40) for name in names[:5]) for names in found.clusters[:3])
-        text += f" As one move: {shown}."
-    if found.stressed:
-        text += f" On the worst {found.stressed[1]} sessions {found.stressed[0]:.2f} on average."
-    else:
-        text += " Too few sessions for correlations under stress."
-    limit = limits(options["thresholds"], "correlation")
-    details: Dict[str, Any] = {"average": found.correlation.average, "shrinkage": found.correlation.shrinkage}
-    if found.clusters:
-        details["clusters"] = found.clusters[:20]
-    if change:
-        details["change"] = {"pair": list(change.pair), "before": change.before, "now": change.now}
-    check = judge(
-        id,
-        title,
-        round(most[0], 6),
-        **limit,
-        message=text + left,
-        source=SOURCE,
-        details=details,
-        remedy="Two strategies have become one: see whether they trade the same, and halve what they may risk.",
-    )
-    if change and change.certain and check.status == OK:
-        check.status, check.remedy = (
-            WARNING,
-            "See what has changed between these two before relying on diversification.",
-        )
-    return check
-
-
-def _diversification(found: Any, left: str, options: Dict[str, Any]) -> Check:
-    id, title = WHOLE[1]
-    if not found.shares:
-        remedy = "Correct what the message names, or set strategy_review_currency and strategy_review_rates."
-        return unknown(id, title, f"{title}: {found.no_shares}.{left}", remedy, source=SOURCE)
-    names, shares = found.window.names, found.shares
-    order = sorted(zip(shares.risk, names, strict=True), reverse=True)
-    bets = (
-        "too many strategies to count independent bets"
-        if shares.bets is None
-        else f"{shares.bets:.1f} independent bets"
-    )
-    text = f"{plural(len(names), 'strategy', 'strategies')}, {bets};"
-    text += f" diversification ratio {shares.ratio:.2f}."
-    text += " Most risk: " + ", ".join(f"{printable(name, 40)} {percent(share, 0)}" for share, name in order[:3]) + "."
-    details = {
-        "risk_shares": {name: round(share, 6) for share, name in order[:40]},
-        "effective_bets": shares.bets,
-        "diversification_ratio": shares.ratio,
-        "herfindahl": shares.herfindahl,
-    }
-    if not math.isfinite(order[0][0]):
-        return unknown(id, title, f"{title}: shares of risk are no numbers.{left}", DEFINE, source=SOURCE)
-    return judge(
-        id,
-        title,
-        round(100 * order[0][0], 4),
-        **limits(options["thresholds"], "risk_share"),
-        unit="%",
-        message=text + left,
-        source=SOURCE,
-        details=details,
-        remedy="Reduce the strategy with the largest share, or accept that the book depends on it.",
-    )

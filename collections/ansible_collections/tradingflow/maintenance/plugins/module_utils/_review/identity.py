@@ -20,6 +20,8 @@ Row = Mapping[str, Any]
 
 #: Seconds by which clocks may differ before a time counts as one of the future.
 AHEAD = 5
+#: What is written in the last seconds of a day is of the whole day.
+LAST_MINUTE = 60
 #: Break or reason that is shown; the rest is counted.
 SHOWN = 3
 
@@ -94,9 +96,10 @@ def follow(
         track.doubts.append(f"its currency is not one: {', '.join(currencies)}")
         return track
     track.currency = given[0]["currency"] if given else ""
-    if given and given[-1]["as_of"] < _ends(given[-1]["day"]):
+    # A day that is over and was never written to its end hides how it ended.
+    if given and _early(given[-1]) and now < _ends(given[-1]["day"]):
         track.partial = given.pop()["day"]
-    early = [row["day"] for row in given if row["as_of"] < _ends(row["day"])]
+    early = [row["day"] for row in given if _early(row)]
     if early:
         track.doubts.append(f"not over when written: {_days(early)}")
     if not given and not track.doubts:
@@ -123,6 +126,11 @@ def _odd(row: Row, track: Track, now: float) -> bool:
     if why and len(track.doubts) < SHOWN:
         track.doubts.append(why)
     return bool(why)
+
+
+def _early(row: Row) -> bool:
+    """Whether a row was written before its day ended."""
+    return bool(row["as_of"] < _ends(row["day"]) - LAST_MINUTE)
 
 
 def _number(value: Any) -> bool:
