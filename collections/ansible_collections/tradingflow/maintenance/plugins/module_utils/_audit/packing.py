@@ -20,6 +20,15 @@ from ..words import size
 from .collected import File
 
 BLOCK = 1024 * 1024
+_fast: Any = zlib
+try:
+    # On the controller; several times as fast.
+    from isal import isal_zlib
+
+    _fast = isal_zlib
+except ImportError:
+    pass
+
 #: Fast; logs become about a tenth all the same.
 LEVEL = 1
 #: Of a disk, this share stays free for the host itself.
@@ -92,7 +101,7 @@ class Packed:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file: BinaryIO = os.fdopen(os.open(self._partial, flags, 0o600), "wb")
         # A header of gzip without name and time.
-        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+        self._deflate = _fast.compressobj(LEVEL, zlib.DEFLATED, 31)
         self._digest, self._size = hashlib.sha256(), 0
         self._waiting = bytearray()
 

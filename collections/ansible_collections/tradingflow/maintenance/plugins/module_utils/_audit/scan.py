@@ -4,8 +4,8 @@
 
 """The second look at what is packed: whether a secret is still in it, by other means than those that took it out.
 
-It shares nothing with rules.py: other patterns, another engine, and it looks into what is encoded. It asks for less, so
-that what it finds is one.
+It shares nothing with rules.py: other patterns, judged by another engine, and it looks into what is encoded. It asks
+for less, so that what it finds is one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Any, Iterator, List, NamedTuple, Tuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import EvidenceError
 from .collected import Collected
 from .packing import blocks
+
+try:
+    import re2
+except ImportError:
+    re2 = None  # type: ignore[assignment]
 
 #: Kept of each block for the next one.
 _OVERLAP = 8192
@@ -97,7 +103,7 @@ _PERCENT = re.compile(rb"%(?:25)?3[AaDd]")
 _AROUND = 2000
 
 
-def _needles() -> List[bytes]:
+def _needles() -> Tuple[bytes, ...]:
     """Parts that a secret's name leaves in base64, whichever of three bytes it begins at."""
     result = set()
     for word in (
@@ -115,10 +121,24 @@ def _needles() -> List[bytes]:
             padded = base64.b64encode(before + word + b"xx")
             skip = -(-len(before) * 8 // 6)
             result.add(padded[skip : (len(before) + len(word)) * 8 // 6])
-    return sorted(result)
+    return tuple(sorted(result))
 
 
 _ENCODED = _needles()
+_NAMED = tuple(sorted({needle for look in _LOOKS for needle in look.needles}))
+
+
+@lru_cache(maxsize=None)
+def _filter(needles: Tuple[bytes, ...], any_case: bool) -> Any:
+    """Finds whether any of many fixed texts is in another, in one pass; what is a secret is judged by other means."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.case_sensitive = not any_case
+    return re2.compile(b"|".join(map(re2.escape, needles)), options)
+
+
+def _among(needles: Tuple[bytes, ...], text: bytes, any_case: bool = False) -> bool:
+    return _filter(needles, any_case).search(text) is not None
 
 
 def folder(target: Path, collected: Collected) -> List[str]:
@@ -155,7 +175,7 @@ def stream(given: Iterator[bytes]) -> List[str]:
 def text_of(text: bytes) -> List[str]:
     """What is in a text: as it stands, as it is encoded, and without the ends of its lines."""
     found = _plain(text)
-    if any(needle in text for needle in _ENCODED):
+    if _among(_ENCODED, text):
         found += [f"{name} in base64" for run in _runs(text) for name in _plain(run)]
     if b"%3" in text or b"%253" in text:
         for word in _encoded(text):
@@ -179,8 +199,10 @@ def _encoded(text: bytes) -> Iterator[bytes]:
 
 
 def _plain(text: bytes) -> List[str]:
+    found: List[str] = []
+    if not _among(_NAMED, text, any_case=True):
+        return found
     small = text.lower()
-    found = []
     for look in _LOOKS:
         if not any(needle in small for needle in look.needles):
             continue
@@ -193,7 +215,7 @@ def _runs(text: bytes) -> Iterator[bytes]:
     """Base64 that has a needle, decoded."""
     for match in _RUN.finditer(text):
         run = match[0]
-        if any(needle in run for needle in _ENCODED):
+        if _among(_ENCODED, run):
             plain = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
             try:
                 # A remainder of one character is none of it.
