@@ -56,6 +56,15 @@ def test_the_period_is_half_open_and_lines_without_a_time_go_with_the_one_before
     assert (source.outcome, source.records, [count.records for count in source.counts]) == ("complete", 3, [3, 3])
 
 
+def test_the_rest_of_an_entry_that_was_rotated_away_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "app.log.1").write_text(text(BEGIN - 1, END - 1))
+    (tmp_path / "app.log").write_text("  rest of it\n" + text(END + 1))
+    source = collect(tmp_path / "app.log", tmp_path / "out")
+    assert packed(tmp_path / "out", source) == "  rest of it\n" + text(END - 1)
+    (tmp_path / "app.log").write_text("a banner\n" + text(END + 1))
+    assert packed(tmp_path / "other", collect(tmp_path / "app.log", tmp_path / "other")) == text(END - 1)
+
+
 def test_rotated_and_packed_files_are_read_and_old_ones_show_that_it_goes_back(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir()

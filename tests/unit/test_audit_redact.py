@@ -185,6 +185,9 @@ def test_nothing_is_missed_where_blocks_end(rules: Rules) -> None:
 
 
 def test_pseudonyms_are_the_same_for_the_same_and_need_the_key() -> None:
+    assert text(load([{"name": "n", "fields": ["n"]}], KEY), b'{"n": 7, "pin_token": 7}\n') == (
+        b'{"n": "[redacted:n]", "pin_token": 7}\n'
+    )
     own: list[dict[str, Any]] = [
         {"name": "customer", "pattern": r"CUST-\d+", "action": "pseudonym"},
         {"name": "person", "fields": ["email", "full-name"], "action": "pseudonym"},
@@ -228,7 +231,7 @@ def test_csv_keeps_its_records_and_its_nulls() -> None:
     assert rows[1][2].startswith("password=[redacted:secret] ")
     assert rows[1][2].endswith('"quoted"\nnext line')
     assert b'2,,"",\n' in found
-    assert counts == {"person": 3, "secret": 4}
+    assert counts == {"person": 3, "secret": 3}
     assert SECRET.encode() not in found
     for bad in (b'a,b\n1,"x\n', b'a,b\n1,x"y"\n'):
         with pytest.raises(EvidenceError):
@@ -241,7 +244,7 @@ def test_the_journal_keeps_its_form() -> None:
         [
             {"at": 1, "MESSAGE": "nothing", "_HOSTNAME": "app1"},
             {"at": 2, "MESSAGE": f"two\nlines password={SECRET}\nthree".encode(), "_CMDLINE": f"x --password {SECRET}"},
-            {"at": 3, "MESSAGE": "plain", "DB_PASSWORD": SECRET},
+            {"at": 3, "MESSAGE": "plain", "DB_PASSWORD": SECRET, "SESSION_ID": "c12"},
             {"at": 4, "MESSAGE": b"\xff\x00 binary\n\n", "PRIORITY": "6"},
         ]
     )
@@ -256,6 +259,7 @@ def test_the_journal_keeps_its_form() -> None:
     found = b"".join(out)
     assert SECRET.encode() not in found
     assert b"_HOSTNAME=[redacted:machine]\n" in found
+    assert b"\nSESSION_ID=c12\n" in found
     assert b"lines password=[redacted:secret]\nthree\n" in found
     assert b"\xff\x00 binary\n\n" in found
     assert counts == {"machine": 1, "secret": 3}

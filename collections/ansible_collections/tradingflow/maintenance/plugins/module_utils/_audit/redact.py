@@ -18,7 +18,7 @@ from ..errors import EvidenceError
 from .collected import NAME, Collected, File, Source, encoded
 from .journal_export import entries
 from .packing import BLOCK, Packed, Scratch, blocks
-from .rules import LONGEST, Rules, is_done
+from .rules import LONGEST, Rules, is_done, is_harmless
 
 #: Kept back of each block, so that what is split over its end is seen whole.
 _CARRY = 32 * 1024
@@ -177,7 +177,9 @@ class Redaction:
     def _member(self, name: str, value: Any) -> Any:
         rule = self._rules.of_name(name)
         text = value if isinstance(value, str) else _dumped(value)
-        if rule is None or value is None or isinstance(value, bool) or not text.strip() or _small(value):
+        if rule is None or value is None or isinstance(value, bool) or not text.strip():
+            return self._walked(value)
+        if is_harmless(rule[0], text.encode("utf-8", "surrogatepass")):
             return self._walked(value)
         return self._replaced(rule, text)
 
@@ -255,7 +257,7 @@ class Redaction:
         return count
 
     def _cell_value(self, rule: Optional[Tuple[str, str]], cell: bytes) -> bytes:
-        if rule and cell.strip():
+        if rule and cell.strip() and not is_harmless(rule[0], cell):
             if is_done(cell):
                 return cell
             self._counts[rule[0]] = self._counts.get(rule[0], 0) + 1
@@ -315,11 +317,6 @@ class _Pairs(List[Any]):
 
 class _Number(str):
     """A number of JSON exactly as it was written."""
-
-
-def _small(value: Any) -> bool:
-    """A count, a flag or a port is no secret."""
-    return isinstance(value, _Number) and len(value) <= 3
 
 
 def _dumped(value: Any) -> str:

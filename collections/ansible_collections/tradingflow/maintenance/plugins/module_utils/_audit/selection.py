@@ -140,8 +140,10 @@ class Selection:
         inside = self._begin <= at < self._end
         if self.first is None:
             self.first = at
-            # What stands before the first line with a time belongs to it, as a banner does.
-            self._release(inside)
+            # What stands before the first line with a time belongs to it, as a banner does. What is indented is the
+            # rest of an entry that another file has: of one before.
+            rest = bool(self._waiting) and self._waiting[0][:1] in (b" ", b"\t") and at >= self._begin
+            self._release(inside or rest)
         self._inside = inside
 
     def _release(self, inside: bool) -> None:
