@@ -81,7 +81,8 @@ def test_a_month_is_closed(platform: Sandbox, play: Callable[..., Playbook], tmp
     storage = {**platform.storage, "prefix": "monthly", "retry_seconds": 20}
     older, _newest = (backed_up(platform, storage, tmp_path) for _ in range(2))
     before = earlier(tmp_path / "artifacts", datetime.now(UTC) - timedelta(days=40))
-    given = {"tradingflow_storage": storage, "tradingflow_monthly_interval": 2764800}
+    given: dict[str, Any] = {"tradingflow_storage": storage, "tradingflow_monthly_interval": 2764800}
+    given["tradingflow_monthly_fail_on"] = "critical"
     done = play("monthly", "-e", json.dumps(given), timeout=900)
 
     # Compliance has its honest gaps, and the run says so by its end.

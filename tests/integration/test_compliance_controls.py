@@ -169,7 +169,11 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "an amount that is none": (
         MOVED.format(currency="'EUR'", amount="'NaN'", days=2, times=1),
-        *("large_transactions", "unknown", "amount or a time that is none"),
+        *("large_transactions", "unknown", "time or account that can be"),
+    ),
+    "a movement of an account that nobody knows": (
+        MOVED.format(currency="'EUR'", amount=3000, days=2, times=1).replace(CLIENT, "'NOBODY'"),
+        *("structured_transactions", "unknown", "time or account that can be"),
     ),
     "a request that is late": (
         "UPDATE data_requests SET received_at = now() - interval '40 days' WHERE code = 'DR-0003'",

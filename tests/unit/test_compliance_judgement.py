@@ -270,7 +270,10 @@ def test_reports_of_no_calendar_are_named() -> None:
     assert others.id == "compliance.regulatory_reports:others"
     assert "new" in others.message
     assert duties.reports([], NOW, [], set(), 7)[0].status == "unknown"
+    # None that counts has ended yet; once one has, however long its period is, it is seen.
     assert reported([], every="year").status == "unknown"
+    assert reported([], every="year", since="2025-01-01").details["missing"] == ["2025-12-31"]
+    assert reported([], every="quarter").details["missing"] == ["2026-09-30"]
 
 
 @pytest.mark.parametrize("change", [{"since": "soon"}, {"due_days": -1}, {"report": " "}])
@@ -375,6 +378,32 @@ def test_a_gap_keeps_its_day_and_its_identifier() -> None:
     # What is no day, or of the future, gives nobody more time.
     for text in ("soon", "2027-01-01"):
         assert assess(bad, RECORDS, {gap["id"]: text})["gaps"][0]["first_seen"] == "2026-11-30"
+
+
+def measured(at: str | None, status: str = "ok", host: str = "runner") -> dict[str, Any]:
+    return {**check("backups.newest_intact", status, host), "observed_at": at}
+
+
+def test_the_newest_of_a_check_counts_whatever_it_says() -> None:
+    old, new = measured("2026-11-20T05:00:00Z"), measured("2026-11-29T05:00:00Z", "critical")
+    assert assessment.newest([old, new]) == assessment.newest([new, old]) == [new]
+    good = measured("2026-11-29T05:00:00Z")
+    assert assessment.newest([good, new]) == assessment.newest([new, good]) == [new]
+    assert len(assessment.newest([old, measured("2026-11-20T05:00:00Z", host="other")])) == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        ("2026-11-29T05:00:00Z", "ok"),
+        ("2026-11-28T11:00:00Z", "unknown"),
+        ("2026-12-01T05:00:00Z", "unknown"),
+        ("soon", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_what_should_have_been_measured_again_is_unknown(at: str | None, status: str) -> None:
+    assert assessment.aged(measured(at), NOW, 2)["status"] == status
 
 
 def test_what_ends_or_begins_is_said_in_time() -> None:

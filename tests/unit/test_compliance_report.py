@@ -16,7 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.action import complianc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._compliance import assessment, oscal, requirements
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import compliance
 
-from tests.conftest import COLLECTION
+from tests.conftest import COLLECTION, left_out
 from tests.unit.oscal import problems
 
 CATALOGUE = requirements.load(COLLECTION / "compliance/requirements.json")
@@ -72,8 +72,12 @@ def test_a_pdf_is_made_and_nothing_is_fetched_for_it(tmp_path: Path) -> None:
         page = (
             f'<link rel="stylesheet" href="{at}/a.css"><img src="{at}/b.png"><img src="{secret.as_uri()}"><p>Gaps</p>'
         )
-        made = compliance.pdf(page)
-        server.shutdown()
+        try:
+            made = compliance.pdf(page)
+        except compliance.NoPdf as error:
+            left_out(str(error))
+        finally:
+            server.shutdown()
     assert made.startswith(b"%PDF-")
     assert Listening.asked == []
 

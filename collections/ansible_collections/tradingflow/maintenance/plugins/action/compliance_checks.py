@@ -29,8 +29,8 @@ from ..plugin_utils.report.build import versions
 from ..plugin_utils.report.compliance import NoPdf, page, pdf
 from ..plugin_utils.report.history import load_history, of_check
 
-#: Runs whose checks support requirements.
-PLAYBOOKS = ("daily", "weekly", "drill", "monthly", "patch", "dependencies")
+#: Runs whose checks support requirements, and after how many days they no longer do: a run was missed by then.
+STALE = {"daily": 2, "weekly": 9, "drill": 9, "dependencies": 9, "monthly": 32, "patch": 92}
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "compliance/requirements.json"
 CHAINS = {"trading_audit": "compliance.audit_trail_chain", "audit_log": "compliance.audit_log_chain"}
 
@@ -73,7 +73,7 @@ class ActionModule(AreaAction):
             datetime.now(UTC),
             days,
             [{**as_data(check), "host": ""} for check in checks],
-            [*_standing(reports), *_of_this_run(run)],
+            assessment.newest([*_standing(reports, datetime.now(UTC)), *_of_this_run(run)]),
             records,
             seen,
             args["owners"],
@@ -103,18 +103,23 @@ class ActionModule(AreaAction):
 
     def _reports(self, run: dict[str, Any], since: datetime) -> dict[str, list[dict[str, Any]]]:
         """Reports of the period by playbook, oldest first."""
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in PLAYBOOKS}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in STALE}
         if not {"directory", "environment", "run_id"} <= run.keys():
             return found
         root, first = Path(run["directory"]).parent.parent, since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        for name in PLAYBOOKS:
+        for name in STALE:
             loaded = load_history(root, name, environment=run["environment"], limit=200, before=run["run_id"])
             found[name] = [report for report in loaded if str(report["started_at"]) >= first]
         return found
 
 
-def _standing(reports: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [check for history in reports.values() for checks in standing(history).values() for check in checks]
+def _standing(reports: dict[str, list[dict[str, Any]]], now: datetime) -> list[dict[str, Any]]:
+    return [
+        assessment.aged(check, now, STALE[name])
+        for name, history in reports.items()
+        for checks in standing(history).values()
+        for check in checks
+    ]
 
 
 def _of_this_run(run: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, timedelta
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, worst
 from ..words import plural, printable
@@ -42,6 +42,33 @@ def supports(each: Requirement) -> List[str]:
 def matching(id: str, checks: Sequence[Data]) -> List[Data]:
     """The checks of an id, its instances among them."""
     return [check for check in checks if check["id"] == id or check["id"].startswith(id + ":")]
+
+
+def aged(check: Data, now: datetime, days: int) -> Data:
+    """A check of an earlier run: unknown when a later one should have measured it again."""
+    try:
+        at = datetime.strptime(str(check.get("observed_at")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        at = None
+    if at is not None and timedelta(0) <= now - at + timedelta(minutes=5) <= timedelta(days=days, minutes=5):
+        return check
+    when = printable(check.get("observed_at"), 40)
+    message = f"It was last measured at {when}, more than {days} days ago, or at no time that can be."
+    return {**check, "status": UNKNOWN, "message": message, "remedy": "Run the playbook that measures it."}
+
+
+def newest(checks: Sequence[Data]) -> List[Data]:
+    """Of each check on each host the one that was measured last; of several of one time the worst."""
+    found: Dict[Tuple[str, str], Data] = {}
+    for check in checks:
+        key = (check["host"], check["id"])
+        if key not in found or _order(check) > _order(found[key]):
+            found[key] = check
+    return list(found.values())
+
+
+def _order(check: Data) -> Tuple[str, int]:
+    return str(check.get("observed_at") or ""), STATUSES.index(check["status"])
 
 
 def _nothing(name: str, status: str, message: str, remedy: str) -> Data:

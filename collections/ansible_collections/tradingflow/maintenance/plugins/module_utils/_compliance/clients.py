@@ -151,10 +151,10 @@ MOVED = f"""
 WITH limits AS (SELECT key AS currency, value::numeric AS amount FROM jsonb_each_text(%(large)s::jsonb)), moved AS (
     SELECT t.transaction_id::text AS id, t.account::text AS account, t.currency, abs(t.amount) AS amount,
         sign(t.amount) AS direction, t.created_at, l.amount AS bound,
-        t.amount > '-Infinity' AND t.amount < 'Infinity' AND isfinite(t.created_at) IS TRUE AS clear
-    FROM maintenance.transactions t JOIN maintenance.accounts a ON a.account::text = t.account::text
+        t.amount > '-Infinity' AND t.amount < 'Infinity' AND isfinite(t.created_at) AND a.account IS NOT NULL AS clear
+    FROM maintenance.transactions t LEFT JOIN maintenance.accounts a ON a.account::text = t.account::text
         LEFT JOIN limits l ON l.currency = t.currency
-    WHERE a.kind = 'client' AND t.kind IN ('deposit', 'withdrawal')
+    WHERE (a.kind = 'house') IS NOT TRUE AND t.kind IN ('deposit', 'withdrawal')
         AND (t.created_at > now() - interval '1 day' * %(aml_days)s) IS NOT FALSE), reviewed AS (
     SELECT DISTINCT ON (transaction_id) transaction_id::text AS id, outcome FROM maintenance.aml_reviews
     ORDER BY transaction_id, reviewed_at DESC NULLS LAST), {{more}}
@@ -196,8 +196,8 @@ def moved(id: str, what: str) -> object:
             )
         if row["unclear"]:
             raise NotMeasured(
-                f"{plural(row['unclear'], 'movement has', 'movements have')} an amount or a time that is none.",
-                "Correct amount and created_at in the view maintenance.transactions.",
+                f"{plural(row['unclear'], 'movement has', 'movements have')} no amount, time or account that can be.",
+                "Correct the view maintenance.transactions, and let maintenance.accounts have every account.",
             )
         if row["unbounded"]:
             text = f"No limit is set for {', '.join(firsts(row['unbounded']))}, in which clients paid in or out."

@@ -18,7 +18,9 @@ from .controls import CONTROLS
 from .deadlines import is_working, months_after, working_days_after
 from .judging import refuse_empty, status_of, told
 
-EVERY = ("day", "week", "month", "quarter", "year")
+#: Periods and the most days that each has.
+LENGTHS = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+EVERY = tuple(LENGTHS)
 STATUSES = ("sent", "acknowledged", "rejected")
 
 _ASSESSMENTS = """
@@ -45,7 +47,7 @@ def assessments(rows: List[Row], most_days: int) -> Check:
             newest[name] = row
     old = [row for row in newest.values() if due_on(row, most_days) < row["now"].date()]
     soon = [row for row in newest.values() if 0 <= (due_on(row, most_days) - row["now"].date()).days <= 30]
-    text = f"Of {plural(len(newest), 'assessment')}, {len(old):,} are overdue, {len(soon):,} due within 30 days."
+    text = f"Of {plural(len(newest), 'assessment')}, {len(old):,} overdue, {len(soon):,} due within 30 days."
     first = [f"{printable(row['assessment'], 60)}, due {due_on(row, most_days)}" for row in (*old, *soon)]
     details = {"overdue": len(old), "soon": len(soon), "first": first[:10]}
     if old:
@@ -147,7 +149,7 @@ def dates(given: Sequence[str]) -> AbstractSet[date]:
 
 _REPORTS = """
 SELECT report, period_end, sent_at, acknowledged_at, status, now() AS now FROM maintenance.regulatory_reports
-WHERE period_end >= current_date - 400 ORDER BY report, period_end, sent_at
+WHERE (period_end >= current_date - 800) IS NOT FALSE ORDER BY report, period_end, sent_at
 """
 ID = "compliance.regulatory_reports"
 
@@ -188,6 +190,8 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
         latest[row["period_end"]] = row
     ends: Dict[str, List[date]] = {name: [] for name in ("missing", "rejected", "unacknowledged", "late", "pending")}
     expected = 0
+    # However long its period is, the last one that ended is seen.
+    days = max(days, LENGTHS[duty.every] + duty.due_days)
     for end in duty.ends(today - timedelta(days=days), today - timedelta(days=1)):
         if duty.every == "day" and duty.working_days and not is_working(end, holidays):
             continue
@@ -203,8 +207,8 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
                 ends["unacknowledged"].append(end)
     details: Dict[str, Any] = {name: [str(each) for each in found[-10:]] for name, found in ends.items() if found}
     if not expected:
-        text = f"No period of this report ended in {days} days."
-        return unknown(id, title, text, "Raise compliance_report_period_days above the length of its period.")
+        text = f"No period of this report ended since {duty.since}."
+        return unknown(id, title, text, "Nothing to do; the first one is judged when it has ended.")
     count = {name: len(found) for name, found in ends.items()}
     text = (
         f"Of {plural(expected, 'period')}: {count['missing']:,} not sent though due, {count['rejected']:,} rejected, "

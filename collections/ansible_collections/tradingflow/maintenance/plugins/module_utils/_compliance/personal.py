@@ -146,8 +146,8 @@ def judged(
         "first": [f"{printable(each, 120)} ({', '.join(signs[each])})" for each in new[:10]],
         "not_looked_at": unread[:10],
     }
-    text = f"{plural(len(signs), 'column looks', 'columns look')} like personal data; {len(new):,} of them "
-    text += "are not in the inventory."
+    text = f"{plural(len(signs), 'column looks', 'columns look')} like personal data, "
+    text += f"{len(new):,} of them not in the inventory."
     source = f"catalogue, and at most {SAMPLE} rows of each table"
     if new:
         remedy = "Add them to compliance_report_personal_data, or to compliance_report_not_personal if they are none."

@@ -100,9 +100,7 @@ def requests(rows: List[Row], given: Row) -> Check:
         ],
     }
     text = f"{plural(details['open'], 'request is', 'requests are')} open: {len(late):,} late, {len(soon):,} "
-    text += (
-        f"due within {SOON} days. {plural(len(was_late), 'was', 'were')} answered late in {given['period_days']} days."
-    )
+    text += f"due within {SOON} days; {len(was_late):,} answered late in {given['period_days']} days."
     remedy = "Answer them; tell whoever asked before the deadline if it takes longer, and why."
     if late:
         return told(id, CRITICAL, len(late), text, remedy, details=details)
@@ -189,7 +187,7 @@ def in_backups(
         )
     holding = [(request, name, made) for request, at in erasures for name, made in points if made <= at]
     if not holding:
-        text = f"All {plural(len(points), 'recovery point')} are newer than {plural(len(erasures), 'erasure')}."
+        text = f"None of {plural(len(points), 'recovery point')} is older than {plural(len(erasures), 'erasure')}."
         return told(id, OK, 0, text, details={"recovery_points": len(points)})
     names = sorted({name for _request, name, _made in holding})
     newest = max(made for _request, _name, made in holding)
