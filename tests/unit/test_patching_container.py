@@ -31,6 +31,8 @@ def test_the_kernel_of_a_container(
         return ""
 
     monkeypatch.setattr(services, "there", lambda: True)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0, stdout=said.encode()))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0, stdout=said.encode(), stderr=b"")
+    )
     monkeypatch.setattr(commands, "run", asked_systemd)
     assert services.asked()["newer_kernel"] is newer_kernel

@@ -16,6 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching 
     proof,
     state,
     steady,
+    units,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.back import rows as rows_back
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.judgement import due, refusals
@@ -344,9 +345,9 @@ def test_a_systemctl_that_fails_is_no_empty_list(tmp_path: Path, monkeypatch: py
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(commands.ENVIRONMENT, "PATH", str(tmp_path))
-    assert proof.systemd(["is-system-running"], fails=True) == "degraded\n"
+    assert units.systemd(["is-system-running"], fails=True) == "degraded\n"
     with pytest.raises(PatchingError, match="Failed to list units"):
-        proof.units("active")
+        units.listed("active")
 
 
 def test_nothing_is_started_on_a_host_whose_clock_is_off() -> None:

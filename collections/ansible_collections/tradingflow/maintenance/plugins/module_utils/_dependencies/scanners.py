@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from .._work.asked import asked
 from .._work.programs import child_setup, last_words
 from ..errors import DependencyError
 from ..words import printable
@@ -70,23 +70,14 @@ def run(arguments: List[str], timeout: int, folder: Optional[Path], **more: str)
     environment.update(PATH=os.environ.get("PATH", ""), LC_ALL="C.UTF-8", HOME=str(folder or "/nonexistent"), **more)
     name = os.path.basename(arguments[0])
     try:
-        done = subprocess.run(
-            arguments,
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            preexec_fn=child_setup(0),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        done = asked(arguments, environment, timeout, cwd=folder, preexec_fn=child_setup(0))
+    except TimeoutError:
         raise DependencyError(
             f"{name} did not end within {timeout} s.", "Raise patching_dependencies_timeout."
         ) from None
-    except (OSError, subprocess.SubprocessError) as error:
+    except OSError as error:
         raise DependencyError(f"{name} did not run: {error}.", "Install the scanner anew.") from None
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr
+    return done.status, done.text, done.messages
 
 
 def canary(ecosystem: str, canaries: List[Dict[str, Any]]) -> Optional[Source]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple
 
 from .._work import scratch
+from .._work.asked import asked
 from .._work.job import Kind
 from ..errors import PatchingError
 
@@ -182,12 +183,5 @@ def install(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any]) -> No
         automatic = [f"{row['package']}:{row['architecture']}" for row in rows if row["automatic"]]
         if automatic:
             # Also of those that apt-get had come to before it failed; of others it changes nothing.
-            subprocess.run(
-                ["apt-mark", "-q", "auto", *automatic],
-                env=ENVIRONMENT,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
+            with suppress(OSError):
+                asked(["apt-mark", "-q", "auto", *automatic], ENVIRONMENT, 600)

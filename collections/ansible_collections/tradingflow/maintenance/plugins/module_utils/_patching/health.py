@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from .._checks.system import measure
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_dicts, unknown
 from ..words import plural
 
@@ -38,7 +37,12 @@ def measured(options: Optional[Dict[str, Any]]) -> Optional[Checks]:
     :param options: see SYSTEM_SPEC
     :raises ConfigurationError: a threshold makes no sense
     """
-    return None if options is None else reduced(as_dicts(measure(options)))
+    if options is None:
+        return None
+    # Not while a host is planned, where it would only be read and compiled.
+    from .._checks.system import measure
+
+    return reduced(as_dicts(measure(options)))
 
 
 def worse(before: Optional[Checks], now: Checks) -> Dict[str, str]:

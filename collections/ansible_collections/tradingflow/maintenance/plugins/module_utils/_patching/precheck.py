@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._checks.clock import bounds, compared
 from .._checks.guard import guarded
+from .._work.asked import asked
 from ..checks import CRITICAL, OK, WARNING, Check, judge, unknown
 from ..words import plural, size
 from . import commands
@@ -22,22 +23,13 @@ _KEPT = 500
 def audit() -> Dict[str, Optional[str]]:
     """What dpkg finds wrong with its own notes: "said", empty when it finds nothing; or the "problem" of asking."""
     try:
-        done = subprocess.run(
-            ["dpkg", "--audit"],
-            env=commands.ENVIRONMENT,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=600,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = asked(["dpkg", "--audit"], commands.ENVIRONMENT, 600, stderr=subprocess.STDOUT)
+    except OSError as error:
         return {"said": None, "problem": f"dpkg cannot be run: {error}"}
-    said = commands.end_of(done.stdout.decode("utf-8", "replace"))
+    said = commands.end_of(done.text)
     # It says that it found something by what it prints; newer ones by 1, too.
-    if done.returncode not in (0, 1) or (done.returncode == 1 and not said):
-        return {"said": None, "problem": f"dpkg --audit failed ({done.returncode}): {said}"}
+    if done.status not in (0, 1) or (done.status == 1 and not said):
+        return {"said": None, "problem": f"dpkg --audit failed ({done.status}): {said}"}
     return {"said": said, "problem": None}
 
 

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from .._work.asked import asked
 from ..errors import PatchingError
 from . import commands, halt, health, kernel, services, state
 from .solver import apt, status
+from .units import listed, shown, systemd
 
 #: systemctl is-system-running; of these two the second is only as good as it was before.
 _UP, _DEGRADED = "running", "degraded"
@@ -41,63 +42,22 @@ def identity(root: Path) -> Dict[str, str]:
     return {"boot_id": boot, "started": fields[19]}
 
 
-def systemd(arguments: List[str], fails: bool = False) -> str:
-    """What systemctl prints.
-
-    :param fails: its exit code says no more than what it prints
-    :raises PatchingError: it cannot be run, or failed
-    """
-    try:
-        done = subprocess.run(
-            ["systemctl", *arguments],
-            env=commands.ENVIRONMENT,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=600,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PatchingError(f"systemctl cannot be run: {error}") from None
-    if done.returncode and not fails:
-        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
-        raise PatchingError(f"systemctl {arguments[0]} failed ({done.returncode}): {said}", "systemctl --failed")
-    return done.stdout.decode("utf-8", "replace")
-
-
-def units(state: str) -> List[str]:
-    """Units in a state, by their names."""
-    said = systemd(["list-units", "--all", f"--state={state}", "--plain", "--no-legend", "--full", "--no-pager"])
-    return sorted(line.split()[0] for line in said.splitlines() if line.split())
-
-
 def enabled() -> List[str]:
     """Services that run and that a restart of the host starts again; others come and go by themselves."""
-    running = [name for name in units("running") if name.endswith(".service")]
+    running = [name for name in listed("running") if name.endswith(".service")]
     if not running:
         return []
-    # A block of lines for each, NAME=VALUE.
-    said = systemd(["show", "-p", "Id", "-p", "UnitFileState", "--", *running])
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in said.split("\n\n")]
+    blocks = shown(running, "Id", "UnitFileState")
     return sorted(block["Id"] for block in blocks if "Id" in block and block.get("UnitFileState") in _ENABLED)
 
 
 def container() -> Optional[bool]:
     """Whether the host is one, which has another's kernel; None when nobody says."""
     try:
-        done = subprocess.run(
-            ["systemd-detect-virt", "--container", "--quiet"],
-            env=commands.ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = asked(["systemd-detect-virt", "--container", "--quiet"], commands.ENVIRONMENT, 60)
+    except OSError:
         return None
-    return done.returncode == 0
+    return said.status == 0
 
 
 def facts() -> Dict[str, Any]:
@@ -109,10 +69,10 @@ def facts() -> Dict[str, Any]:
     return {
         "identity": identity(Path("/")),
         "system": systemd(["is-system-running"], fails=True).strip(),
-        "failed": units("failed"),
+        "failed": listed("failed"),
         "enabled": enabled(),
         # A unit that reads its configuration anew runs.
-        "active": units("active,reloading,refreshing"),
+        "active": listed("active,reloading,refreshing"),
         "kernel": now.release,
         "build": now.build,
         "container": container(),

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from fnmatch import fnmatchcase
 from typing import Any, Dict, List, Optional
 
+from .._work.asked import asked as asked_of
 from ..errors import ConfigurationError, PatchingError
 from . import commands, steady
 
@@ -69,22 +69,14 @@ def asked() -> Dict[str, Any]:
     if not there():
         raise PatchingError("needrestart is not installed", "Install the package needrestart on the host.")
     try:
-        done = subprocess.run(
-            ["needrestart", "-b", "-r", "l"],
-            # Suspended it would say nothing.
-            env={key: value for key, value in commands.ENVIRONMENT.items() if key != "NEEDRESTART_SUSPEND"},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=600,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        # Suspended it would say nothing.
+        awake = {key: value for key, value in commands.ENVIRONMENT.items() if key != "NEEDRESTART_SUSPEND"}
+        said = asked_of(["needrestart", "-b", "-r", "l"], awake, 600)
+    except OSError as error:
         raise PatchingError(f"needrestart cannot be run: {error}", "Run needrestart -b by hand.") from None
-    if done.returncode:
-        raise PatchingError(f"needrestart failed ({done.returncode})", "Run needrestart -b by hand.")
-    text = done.stdout.decode("utf-8", "replace")
+    if said.status:
+        raise PatchingError(f"needrestart failed ({said.status})", "Run needrestart -b by hand.")
+    text = said.text
     found = parsed(text)
     if "NEEDRESTART-KSTA" not in text and contained():
         # There it does not ask: the kernel is the machine's, and no restart of this host changes it.

@@ -11,6 +11,7 @@ from typing import Dict, List
 
 from ..errors import PatchingError
 from . import commands
+from .units import shown
 
 #: Seconds after which they are looked at once more.
 WAIT = 5.0
@@ -50,5 +51,4 @@ def looked(unit: str) -> Dict[str, str]:
 
     :raises PatchingError: systemd does not say
     """
-    said = commands.run(["systemctl", "show", "-p", "ActiveState", "-p", "MainPID", "-p", "NRestarts", "--", unit])
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return shown([unit], "ActiveState", *_SAME)[0]

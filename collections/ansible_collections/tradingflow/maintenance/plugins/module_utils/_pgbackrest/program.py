@@ -14,7 +14,8 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .._work.programs import child_setup
+from .._work.asked import Answer, asked
+from .._work.programs import child_setup, last_words
 from ..errors import BackupError, ConfigurationError
 from .messages import failure
 
@@ -93,11 +94,13 @@ def find(program: Optional[str] = None) -> Tuple[str, Tuple[int, int]]:
             "Install pgBackRest (the package pgbackrest), or correct backup_pgbackrest_program.",
         )
     try:
-        text = subprocess.run(
-            [path, "version"], check=True, capture_output=True, text=True, timeout=30, env=_environment(), cwd="/"
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
+        said = asked([path, "version"], _environment(), 30)
+    except OSError as error:
         raise ConfigurationError(f"{path} does not run: {error}", "Reinstall pgBackRest.") from None
+    if said.status:
+        text = f"{path} does not run: it ended with {said.status}, {last_words(said.messages)}"
+        raise ConfigurationError(text, "Reinstall pgBackRest.")
+    text = said.text
     match = re.search(r"pgBackRest (\d+)\.(\d+)", text)
     if not match:
         raise ConfigurationError(f"{path} does not say its version: {text!r}", "Check backup_pgbackrest_program.")
@@ -168,22 +171,13 @@ class PgBackRest:
         :raises BackupError: it does not start, or does not end
         """
         done = self._done(command, options, timeout)
-        return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        return Said(done.status, done.text, done.messages.decode("utf-8", "replace"))
 
-    def _done(self, command: str, options: Tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[bytes]:
+    def _done(self, command: str, options: Tuple[str, ...], timeout: float) -> Answer:
         try:
-            return subprocess.run(
-                self.arguments(command, *options),
-                env=_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                preexec_fn=child_setup(0),
-                check=False,
-                **self.user.identity(),
-            )
-        except subprocess.TimeoutExpired:
+            how = {"preexec_fn": child_setup(0), **self.user.identity()}
+            return asked(self.arguments(command, *options), _environment(), timeout, **how)
+        except TimeoutError:
             raise BackupError(
                 f"pgBackRest's {command} has not ended after {timeout:.0f} s.", "Look into pgBackRest's log."
             ) from None
@@ -206,9 +200,9 @@ class PgBackRest:
         :raises MaintenanceError: it says that it failed
         """
         said = self._done(command, options, timeout)
-        if said.returncode:
-            raise failure(command, said.returncode, said.stderr.decode("utf-8", "replace"))
-        return bytes(said.stdout)
+        if said.status:
+            raise failure(command, said.status, said.messages.decode("utf-8", "replace"))
+        return said.output
 
     def followed(self, command: str, *options: str, tick: Callable[[], None]) -> Said:
         """Runs a long command to its end, whatever that is.
