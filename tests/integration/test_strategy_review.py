@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,8 +20,14 @@ from tests.unit.ledger_fixtures import predicate
 RATES = {"currency": "USD", "rates": {"EUR": "FXHUB:EUR-USD"}, "paths": 100}
 
 
+def last_day(platform: Sandbox) -> date:
+    """The last whole day of the sandbox's history, whatever day it is by now."""
+    return datetime.fromisoformat(platform.state["history"]["anchor"]).date() - timedelta(days=1)
+
+
 def reviewed(platform: Sandbox, **given: Any) -> dict[str, Check]:
-    result = ArgumentSpecValidator(options.SPEC).validate({"database": platform.database, **RATES, **given})
+    given = {"database": platform.database, "until": str(last_day(platform)), **RATES, **given}
+    result = ArgumentSpecValidator(options.SPEC).validate(given)
     assert not result.error_messages
     checks = engine.review(result.validated_parameters, {}).checks
     return {check.id.removeprefix("review."): check for check in checks}
@@ -47,12 +54,13 @@ def test_books_of_the_sandbox_add_up(platform: Sandbox) -> None:
     traded = platform.sql(
         "superuser",
         "SELECT (sum(quantity * price) FILTER (WHERE kind <> 'cancel'))::float8 FROM executions e "
-        "WHERE strategy_code = 'trend-coins' AND executed_at < current_date AND NOT EXISTS "
+        f"WHERE strategy_code = 'trend-coins' AND executed_at < '{last_day(platform)}'::date + 1 AND NOT EXISTS "
         "(SELECT FROM executions r WHERE r.venue_code = e.venue_code AND r.reference = e.venue_execution_id)",
     )
     base = platform.sql(
         "superuser",
-        "SELECT avg(equity - pnl)::float8 FROM equity WHERE strategy_code = 'trend-coins' AND day < current_date",
+        "SELECT avg(equity - pnl)::float8 FROM equity WHERE strategy_code = 'trend-coins' "
+        f"AND day <= '{last_day(platform)}'",
     )
     days = found["performance:trend-coins"].details["figures"]["sessions"]
     turnover = found["performance:trend-coins"].details["figures"]["turnover"]

@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.options import SPEC, checked
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.reading import Read
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.reading import Read, end_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts
@@ -51,7 +51,8 @@ def track(seed: int, days: int, mean: float, *, currency: str = "USD", first: in
 
 
 def book(**equity: list[dict[str, Any]]) -> Read:
-    found = Read(now=moment(TODAY) + 3600, today=TODAY, equity=dict(equity))
+    yesterday = TODAY - timedelta(days=1)
+    found = Read(now=moment(TODAY) + 3600, today=TODAY, until=yesterday, equity=dict(equity))
     for name in equity:
         capital = Decimal(1000)
         found.strategies.append(
@@ -202,6 +203,16 @@ def test_a_mistake_leaves_only_its_own_check_unknown(name: str, id: str, monkeyp
         assert checks["performance:good"].status == "ok"
 
 
+def test_a_review_of_an_earlier_time() -> None:
+    found = three()
+    end_of(options(until="2026-05-01"), found)
+    checks = reviewed(found)
+    assert checks["performance:good"].details["figures"]["to"] == "2026-05-01"
+    assert "left out" not in checks["identity:good"].message
+    with pytest.raises(ConfigurationError, match="is not over"):
+        end_of(options(until=str(TODAY)), found)
+
+
 @pytest.mark.parametrize("calendar", [None, "NOPE"])
 def test_without_a_calendar_there_are_no_sessions(calendar: str | None) -> None:
     found = three()
@@ -347,6 +358,7 @@ def test_what_is_no_chart_is_not_drawn(chart: Any) -> None:
     [
         {"confidence": 1.0},
         {"days": 1},
+        {"until": "yesterday"},
         {"paths": 1},
         {"minimum_sessions": 3},
         {"tolerance": "-1"},

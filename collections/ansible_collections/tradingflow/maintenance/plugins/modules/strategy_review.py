@@ -30,6 +30,9 @@ options:
     description: How many days are read, back from today.
     type: int
     default: 1826
+  until:
+    description: The last day of the review, as YYYY-MM-DD. By default the last one that is over, by the database.
+    type: str
   calendars:
     description: Calendars of your own, as in M(tradingflow.maintenance.trading_checks).
     type: dict

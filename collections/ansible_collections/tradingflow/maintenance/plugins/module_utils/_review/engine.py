@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -189,7 +189,7 @@ class Markets:
     """
 
     def __init__(self, found: Read, options: Dict[str, Any]) -> None:
-        self.last = found.today - timedelta(days=1)
+        self.last = found.until
         days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
         self._first = min(days, default=self.last)
         self._own = parse(options["calendars"])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Dict
 
 from .._checks.trading import exact
@@ -18,6 +19,7 @@ SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 120},
     "days": {"type": "int", "default": 1826},
+    "until": {"type": "str"},
     "calendars": {"type": "dict", "default": {}},
     "currency": {"type": "str"},
     "rates": {"type": "dict", "default": {}},
@@ -65,6 +67,13 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
     for name, least in (("days", 2), ("minimum_sessions", 20), ("paths", 100), ("rate_age", 1)):
         if options[name] < least:
             raise ConfigurationError(f"The option {name} is below {least}.", f"Raise strategy_review_{name}.")
+    try:
+        until = date.fromisoformat(options["until"]) if options["until"] else None
+    except ValueError:
+        raise ConfigurationError(
+            f"The last day of the review is no day: {printable(options['until'], 40)}.",
+            "Write strategy_review_until as YYYY-MM-DD, or leave it out.",
+        ) from None
     names = [each["strategy"] for each in options["trials"]]
     for name in names:
         if names.count(name) > 1:
@@ -85,4 +94,4 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
             raise ConfigurationError(
                 f"The drawdown limit of {printable(name)} is no percentage.", "Write it as 15 for 15 %."
             )
-    return {**options, "tolerance": exact("of equity", options["tolerance"]), "drawdown_limits": limits}
+    return {**options, "until": until, "tolerance": exact("of equity", options["tolerance"]), "drawdown_limits": limits}

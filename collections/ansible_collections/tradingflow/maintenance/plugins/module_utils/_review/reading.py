@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
+from ..errors import ConfigurationError
 from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
 
 #: Without these there is no review.
@@ -63,6 +64,7 @@ class Read:
     """What was read.
 
     :param now: seconds since 1970, by the database
+    :param until: the last day of the review
     :param lacking: why there is no review, and what to do about it
     :param cut: strategies with days before the ones that were read
     :param flows: None when there is no view of them
@@ -75,6 +77,7 @@ class Read:
 
     now: float = 0.0
     today: date = date.min
+    until: date = date.min
     lacking: Optional[Tuple[str, str]] = None
     strategies: List[Row] = field(default_factory=list)
     equity: Dict[str, List[Row]] = field(default_factory=dict)
@@ -121,7 +124,8 @@ def read(options: Mapping[str, Any]) -> Read:
             found.flows = {}
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
-        asked = {"days": options["days"], "age": options["rate_age"]}
+        end_of(options, found)
+        asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
         for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
             lacking = lack(catalogue, views)
             rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
@@ -129,6 +133,18 @@ def read(options: Mapping[str, Any]) -> Read:
             found.reasons[name] = why.rstrip(".")
         _rates(cursor, catalogue, options, found)
     return found
+
+
+def end_of(options: Mapping[str, Any], found: Read) -> None:
+    """The last day of the review; what came after it is left out."""
+    found.until = options["until"] or found.today - timedelta(days=1)
+    if found.until >= found.today:
+        raise ConfigurationError(
+            f"The last day of the review, {found.until}, is not over.", "Set strategy_review_until to an earlier day."
+        )
+    if options["until"]:
+        for name, rows in found.equity.items():
+            found.equity[name] = [row for row in rows if row["day"] is None or row["day"] <= found.until]
 
 
 def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
