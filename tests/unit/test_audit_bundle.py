@@ -196,12 +196,14 @@ def test_any_flipped_bit_of_the_archive_is_rejected(made: Made, tmp_path: Path) 
             outside -= set(range(entry.offset_data, entry.offset_data + entry.size))
     assert len(outside) > 5000
     chosen = sorted({*places(data), *sorted(outside)[::7]})
+    open_before = len(os.listdir("/proc/self/fd"))
     with path.open("r+b") as stream:
         for place in chosen:
             os.pwrite(stream.fileno(), bytes([data[place] ^ 1 << place % 8]), place)
             assert program["prove"](str(path), keys, [], None).verdict == "rejected", place
             os.pwrite(stream.fileno(), data[place : place + 1], place)
     assert program["prove"](str(path), keys, [], None).verdict == "intact"
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_each_file_missing_extra_swapped_or_emptied_is_rejected(made: Made, tmp_path: Path) -> None:

@@ -198,6 +198,9 @@ class Folder:
     def layout(self, name: str, mtime: int, files: list[File]) -> None:
         """A folder has no order."""
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
 
 class Tar:
     """A bundle as the one archive that its statement allows: order, headers and padding are given."""
@@ -208,11 +211,19 @@ class Tar:
         self.top = ""
         self.end = 0
         self.handle = os.open(path, os.O_RDONLY)
-        for name in UNLISTED:
-            self._front(name)
-        if STATEMENT not in self.places:
-            raise Rejected(f"the archive does not begin with {STATEMENT}")
+        try:
+            for name in UNLISTED:
+                self._front(name)
+            if STATEMENT not in self.places:
+                raise Rejected(f"the archive does not begin with {STATEMENT}")
+        except BaseException:
+            self.close()
+            raise
         self.names = sorted(self.places)
+
+    def close(self) -> None:
+        """Many archives may be proven by one process."""
+        os.close(self.handle)
 
     def _front(self, name: str) -> None:
         """Where one of the first entries lies, whose size nobody has signed: its header is proven later."""
@@ -597,7 +608,10 @@ def prove(path: str, keys: dict[str, Key], roots: list[Any], environment: str | 
     proof = Proof(path)
     try:
         place = Folder(path) if os.path.isdir(path) else Tar(path)
-        _prove(place, proof, keys, roots, environment)
+        try:
+            _prove(place, proof, keys, roots, environment)
+        finally:
+            place.close()
         proof.verdict = "rejected" if proof.problems else "intact"
     except Rejected as error:
         proof.problems.append(str(error))
