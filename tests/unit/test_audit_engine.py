@@ -241,6 +241,8 @@ def test_a_full_disk_leaves_what_was_collected(auditor: Auditor, monkeypatch: py
         patched.setattr(bundle, "put", full)
         with pytest.raises(EvidenceError, match="Free space there"):
             auditor.make()
+    (check,), _action = findings.failure(EvidenceError("The bundle does not verify"), "2026-11-05T00:00:00Z")
+    assert check.status == "critical"
     assert auditor.store.bundles() == []
     assert (staging / PLATFORM / NAME).is_file()
     assert auditor.make()["changed"]

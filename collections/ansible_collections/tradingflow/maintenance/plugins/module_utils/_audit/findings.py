@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown
-from ..errors import MaintenanceError, StorageError
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action
+from ..errors import EvidenceError, MaintenanceError, StorageError
 from .collected import COMPLETE, FAILED, PARTIAL, parsed
 
 _STATUS = {COMPLETE: OK, PARTIAL: WARNING, FAILED: UNKNOWN}
@@ -18,8 +18,10 @@ Found = Tuple[List[Check], List[Dict[str, Any]]]
 
 
 def failure(error: MaintenanceError, started_at: str) -> Found:
-    """It was not made."""
-    check = unknown("audit.bundle", _TITLE, error.message, error.remedy)
+    """It was not made. What is wrong with evidence itself is critical; of all else nothing is known."""
+    status = CRITICAL if isinstance(error, EvidenceError) else UNKNOWN
+    value = False if status == CRITICAL else None
+    check = Check("audit.bundle", _TITLE, status, value, message=error.message, remedy=error.remedy)
     if isinstance(error, StorageError):
         check.remedy = f"{check.remedy} What was collected is kept: run again.".strip()
     return [check], [_action("failed", False, error.message, started_at, {"error": type(error).__name__})]
@@ -114,4 +116,4 @@ def _chained(result: Dict[str, Any]) -> List[Check]:
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
-    return as_action("audit.bundle", "Audit bundle", status, changed, message, started_at, details)
+    return as_action("audit.seal", "Audit bundle", status, changed, message, started_at, details)
