@@ -205,6 +205,19 @@ def _command(
     ]
 
 
+def _known(environment: dict[str, str], inventory: Path) -> list[str]:
+    """Variables that say once what inventories/local would look up at each of its hundreds of uses."""
+    state = Path(environment["TRADINGFLOW_SANDBOX_STATE"])
+    if not (inventory / "group_vars").is_dir() or not (state / "sandbox.json").exists():
+        return []
+    known = state.with_name("known.json")
+    with tempfile.NamedTemporaryFile("w", dir=known.parent, delete=False, encoding="utf-8") as file:
+        file.write(f'{{"local_sandbox": {(state / "sandbox.json").read_text(encoding="utf-8")}}}')
+    # Another playbook may read it right now.
+    Path(file.name).replace(known)
+    return ["-e", f"@{known}"]
+
+
 def play_on(
     platform: Sandbox,
     artifacts: Path,
@@ -215,10 +228,11 @@ def play_on(
     timeout: int = 300,
 ) -> Playbook:
     """Runs a playbook on a sandbox."""
+    variables = {**platform.environment, **(environment or {})}
     done = subprocess.run(
-        _command(artifacts, name, *arguments, inventory=inventory),
+        _command(artifacts, name, *_known(variables, Path(inventory)), *arguments, inventory=inventory),
         cwd=ROOT,
-        env={**platform.environment, **(environment or {})},
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

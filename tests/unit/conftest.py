@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
+from hypothesis import HealthCheck, settings
 
 from tests.unit.ledger_fixtures import MemoryStore, make_key
+
+# Whatever else the machine does meanwhile.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import secrets
 from datetime import UTC, datetime
@@ -28,8 +29,10 @@ from ..plugin_utils.project import within
 from ..plugin_utils.report import METRICS_SPEC, PARTIAL, bring_back, scope_of
 from ..plugin_utils.runner import runner
 
-# ansible-playbook loads this plugin before it forks a worker for each task: once for all that use the store.
+# ansible-playbook loads this plugin before it forks a worker for each task: once for all that use the store. What is
+# there by now stays, and a worker that collects garbage would copy every page of it.
 prepare()
+gc.freeze()
 
 PLAN_SPEC = {
     "area": {"type": "str", "required": True},
