@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Tuple
 
 from ..checks import OK, WARNING, Check, judge, limits, unknown
 from ..words import plural, printable
 from .findings import DEFINE, HELD, SOURCE, WHOLE, percent
+
+
+def _largest(shares: Dict[str, float]) -> Tuple[str, float]:
+    return max(shares.items(), key=lambda item: item[1])
 
 
 def of_exposure(found: Any, reason: str, options: Dict[str, Any]) -> Iterator[Check]:
@@ -27,13 +31,13 @@ def of_exposure(found: Any, reason: str, options: Dict[str, Any]) -> Iterator[Ch
         return
     parts = []
     for key, by in found.shares.items():
-        name, share = next(iter(by.items()))
+        name, share = _largest(by)
         parts.append(f"{key} {printable(name, 40)} {percent(share, 0)}")
     kept = {key: {name: round(share, 6) for name, share in list(by.items())[:20]} for key, by in found.shares.items()}
     yield judge(
         id,
         title,
-        round(100 * next(iter(found.shares["instrument"].values())), 4),
+        round(100 * _largest(found.shares["instrument"])[1], 4),
         **limits(options["thresholds"], "concentration"),
         unit="%",
         message=f"Of all that is held, whatever its sign, most is in {', '.join(parts)}.",
