@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import secrets
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,7 @@ def earlier(artifacts: Path, at: datetime) -> str:
 
 def test_a_month_is_closed(platform: Sandbox, play: Callable[..., Playbook], tmp_path: Path) -> None:
     # A part of the store of its own: what other tests left there, and will, is none of this.
-    storage = {**platform.storage, "prefix": "monthly", "retry_seconds": 20}
+    storage = {**platform.storage, "prefix": f"monthly-{secrets.token_hex(3)}", "retry_seconds": 20}
     older, _newest = (backed_up(platform, storage, tmp_path) for _ in range(2))
     before = earlier(tmp_path / "artifacts", datetime.now(UTC) - timedelta(days=40))
     given: dict[str, Any] = {"tradingflow_storage": storage, "tradingflow_monthly_interval": 2764800}
@@ -105,7 +106,7 @@ def test_a_month_is_closed(platform: Sandbox, play: Callable[..., Playbook], tmp
 
     # Each left its record, the run's own last.
     s3 = s3_storage.client(storage)
-    listed = s3.list_objects_v2(Bucket=storage["bucket"], Prefix="monthly/evidence/local/")["Contents"]
+    listed = s3.list_objects_v2(Bucket=storage["bucket"], Prefix=f"{storage['prefix']}/evidence/local/")["Contents"]
     bodies = [s3.get_object(Bucket=storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
     records = [predicate(body) for body in bodies]
     assert [record["kind"] for record in records] == ["audit", "drill", "review", "run"]
