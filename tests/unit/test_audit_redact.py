@@ -317,6 +317,23 @@ def test_no_mixture_is_left_that_the_second_look_finds(rules: Rules) -> None:
         assert scan.text_of(found) == [], (given, found)
 
 
+def test_json_stays_json_and_what_is_left_of_it_the_same(rules: Rules) -> None:
+    given = (
+        b'{"password": 1.5, "token": true, "n": 7, "event": "a password=\'x y\' z", "hash": "h"}\n'
+        b'{"db.secret": [1, {"a": "b"}], "iban": null, "id": 12345678901234567890, "price": 1.10}\n'
+    )
+    first, second, end = text(rules, given).split(b"\n")
+    assert json.loads(first) == {
+        "password": 1.5,
+        "token": True,
+        "n": 7,
+        "hash": "h",
+        "event": "a password='[redacted:secret]' z",
+    }
+    assert second == b'{"db.secret": "[redacted:secret]", "iban": null, "id": 12345678901234567890, "price": 1.10}'
+    assert (end, scan.text_of(text(rules, given))) == (b"", [])
+
+
 def _staged(folder: Path, name: str, kind: str, data: bytes, records: int) -> Source:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

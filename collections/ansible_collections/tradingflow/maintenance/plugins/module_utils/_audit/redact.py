@@ -145,34 +145,41 @@ class Redaction:
         return b"".join([*parts, text[last:]])
 
     def _lines(self, text: bytes) -> bytes:
-        """Lines: those of JSON by their members, then all by the patterns."""
-        if b"{" in text:
-            lines = text.split(b"\n")
-            for number, line in enumerate(lines):
-                if line.lstrip()[:1] == b"{":
-                    lines[number] = self._json_line(line)
-            text = b"\n".join(lines)
-        return self._rules.applied(text, self._counts)
+        """Lines: JSON by its members and their values, which leaves it JSON; others by the patterns, together."""
+        if b"{" not in text:
+            return self._rules.applied(text, self._counts)
+        parts: List[bytes] = []
+        waiting: List[bytes] = []
+        for line in text.splitlines(True) if b"\r" not in text else _split(text):
+            new = self._json(line) if line.lstrip()[:1] == b"{" else None
+            if new is None:
+                waiting.append(line)
+                continue
+            parts += [self._rules.applied(b"".join(waiting), self._counts), new]
+            waiting = []
+        return b"".join([*parts, self._rules.applied(b"".join(waiting), self._counts)])
 
-    def _json_line(self, line: bytes) -> bytes:
+    def _json(self, line: bytes) -> Optional[bytes]:
+        """A text that is JSON, with its line feed; None for one that is none."""
         try:
             data = json.loads(line.decode("utf-8"), object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number)
         except (ValueError, RecursionError):
-            return line
+            return None
         before = sum(self._counts.values())
         walked = self._walked(data)
         if sum(self._counts.values()) == before:
             return line
-        return _dumped(walked).encode("utf-8")
+        return _dumped(walked).encode("utf-8") + line[len(line.rstrip()) :]
 
     def _walked(self, value: Any) -> Any:
         if isinstance(value, _Pairs):
             return _Pairs([(self._string(name), self._member(name, item)) for name, item in value])
         if isinstance(value, list):
             return [self._walked(item) for item in value]
-        if isinstance(value, str) and not isinstance(value, _Number):
-            return self._string(value)
-        return value
+        if isinstance(value, _Number):
+            new = self._string(value)
+            return value if new == value else new
+        return self._string(value) if isinstance(value, str) else value
 
     def _member(self, name: str, value: Any) -> Any:
         rule = self._rules.of_name(name)
@@ -199,9 +206,8 @@ class Redaction:
         """A value on its own."""
         if not self._rules.suspect.search(data):
             return data
-        if data.lstrip()[:1] in (b"{", b"["):
-            data = self._json_line(data)
-        return self._rules.applied(data, self._counts)
+        new = self._json(data) if data.lstrip()[:1] in (b"{", b"[") else None
+        return self._rules.applied(data, self._counts) if new is None else new
 
     # CSV, as COPY writes it.
 
@@ -330,6 +336,12 @@ def _dumped(value: Any) -> str:
     # Surrogates alone have no UTF-8.
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else json.dumps(value)
+
+
+def _split(data: bytes) -> List[bytes]:
+    """Lines by their line feeds alone."""
+    lines = data.split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + [lines[-1]]
 
 
 def _records(buffer: bytes) -> int:
