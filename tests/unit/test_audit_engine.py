@@ -137,6 +137,8 @@ def test_made_once_and_then_only_proven(auditor: Auditor) -> None:
     # On another controller the ledger says what its sources were.
     elsewhere = auditor.make(directory=str(auditor.home / "elsewhere"))
     assert (elsewhere["path"], auditor.checks(elsewhere)["audit.bundle"]) == (None, "ok")
+    (check, *_), _actions = findings.findings(elsewhere, "2026-11-05T00:00:00Z")
+    assert "not proven here" in check.message
     del auditor.store.objects[result["key"]]
     assert auditor.checks(auditor.make())["audit.stored"] == "critical"
 

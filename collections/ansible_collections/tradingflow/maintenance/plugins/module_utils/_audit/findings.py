@@ -58,7 +58,8 @@ def findings(result: Dict[str, Any], started_at: str) -> Found:
         remedy = "See the sources below. Mend what they name, then collect again (audit_collection_again)."
     else:
         status, value, remedy = OK, len(sources), ""
-        text += f": {len(sources)} sources, all complete; signed, proven, in the store"
+        proven = "signed and proven" if result["verified"] else "made before, by the ledger's record; not proven here"
+        text += f": {len(sources)} sources, all complete; {proven}"
     made = Check("audit.bundle", _TITLE, status, value, message=text, remedy=remedy, details=details)
     said = f"{text} ({result['path'] or result['key']})"
     return [made, *checks], [_action("ok", result["changed"], said, started_at, details)]
