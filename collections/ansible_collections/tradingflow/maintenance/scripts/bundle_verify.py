@@ -393,10 +393,10 @@ def check_manifest(data: bytes, facts: dict[str, Any], files: list[File]) -> lis
         if listed != [file for file in files if file.path != MANIFEST]:
             raise ValueError("its list of files is not the signed one")
         sources = [(host["host"], source) for host in manifest["hosts"] for source in host["sources"]]
-        named = [(each["path"], each["size"], each["sha256"]) for _, source in sources for each in source["files"]]
+        named = [(each["path"], each["size"], each["sha256"]) for host, source in sources for each in source["files"]]
         if sorted(named) != sorted(file for file in listed if file.path.startswith("data/")):
             raise ValueError("a file has no source, or a source names a file that is not there")
-        if not sources or not sum(source["records"] for _, source in sources):
+        if not sources or not sum(source["records"] for host, source in sources):
             raise Rejected("there is no evidence in it: no source has a record")
         return [line for host, source in sources if (line := incomplete(host, source))]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

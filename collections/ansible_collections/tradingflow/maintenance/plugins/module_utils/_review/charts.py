@@ -54,7 +54,8 @@ def _thin(values: Sequence[Any]) -> List[int]:
 
 
 def _equity(name: str, found: Figures) -> Dict[str, Any]:
-    assert found.drawdown is not None  # noqa: S101 -- for the type checker
+    if found.drawdown is None:
+        raise AssertionError("computed before")
     days: List[date] = list(found.net)
     grown, depths = levels(list(found.net.values())), found.drawdown.depths
     places = _thin(grown)

@@ -143,7 +143,8 @@ def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]
 
 def _drawdown(name: str, found: Figures, net: List[float], options: Dict[str, Any]) -> None:
     depth = found.drawdown
-    assert depth is not None  # noqa: S101 -- for the type checker
+    if depth is None:
+        raise AssertionError("computed before")
     found.expected = expected(net, name, options["paths"]) if depth.now < 0 else None
     year = found.data["twr_annual"]
     found.data.update(

@@ -178,7 +178,8 @@ def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], m
 
 def _drawdown(id: str, title: str, found: Figures, options: Dict[str, Any], name: str) -> Check:
     depth, awaited = found.drawdown, found.expected
-    assert depth is not None  # noqa: S101 -- for the type checker
+    if depth is None:
+        raise AssertionError("computed before")
     limit = limits(options["thresholds"], "drawdown")
     if name in options["drawdown_limits"]:
         limit["critical"] = options["drawdown_limits"][name]

@@ -107,7 +107,8 @@ def _shares(found: Whole, sound: Dict[str, Any]) -> None:
         found.no_shares = "the strategies have several currencies, and none is the review's"
         return
     found.weights = [float(value / total) for value in equity]
-    assert found.correlation is not None  # noqa: S101 -- for the type checker
+    if found.correlation is None:
+        raise AssertionError("computed before")
     try:
         found.shares = shares(found.weights, found.window.matrix.std(axis=0, ddof=1), found.correlation.matrix)
     except Undefined as error:
