@@ -18,7 +18,7 @@ from typing import Any
 
 from ..module_utils._compliance import assessment, oscal, requirements
 from ..module_utils._compliance.engine import measure, recovery_points
-from ..module_utils._compliance.ledger_counts import counted
+from ..module_utils._compliance.ledger_counts import Told, sound, told
 from ..module_utils._compliance.options import SPEC
 from ..module_utils.checks import OK, UNKNOWN, WARNING, Check, as_action, plain, unknown, utc_now
 from ..module_utils.errors import MaintenanceError
@@ -53,17 +53,16 @@ class ActionModule(AreaAction):
         points = _or_none(
             missing, "recovery_points", lambda: recovery_points(args["storage"], args["environment_name"])
         )
-        records = _or_none(
+        ledger: Told | None = _or_none(
             missing,
             "ledger",
-            lambda: counted(args["storage"], args["evidence"], args["environment_name"], since),
+            lambda: told(args["storage"], args["evidence"], args["environment_name"], since, list(CHAINS)),
         )
-        heads = {
-            view: told[-1]["details"]["head"]
-            for view, id in CHAINS.items()
-            if (told := [each for each in of_check(history, host, id) if "head" in (each.get("details") or {})])
-        }
-        checks = measure(args, wanted, reports["daily"], heads, points)
+        heads = ends(history, host, ledger)
+        unread = bool(missing) and missing[-1].id == "compliance.ledger"
+        unread = unread or (ledger is not None and (not ledger.whole or (ledger.reported and not ledger.accepted)))
+        checks = measure(args, wanted, reports["daily"], heads, points, list(CHAINS) if unread else [])
+        seen_heads = {**heads, **{view: head for view, id in CHAINS.items() if (head := _head(checks, id))}}
         before = of_check(history, host, assessment.ID, unmeasured=True)
         seen = ((before[-1].get("details") or {}).get("first_seen") or {}) if before else {}
         assessed = assessment.assess(
@@ -74,7 +73,7 @@ class ActionModule(AreaAction):
             days,
             [{**as_data(check), "host": ""} for check in checks],
             assessment.newest([*_standing(reports, datetime.now(UTC)), *_of_this_run(run)]),
-            records,
+            ledger.records if ledger else None,
             seen,
             args["owners"],
         )
@@ -93,6 +92,7 @@ class ActionModule(AreaAction):
             )
         subjects = [{"name": each["name"], "digest": {"sha256": each["sha256"]}} for each in written]
         counts = {
+            "heads": seen_heads,
             "requirements": len(assessed["requirements"]),
             "gaps": len(assessed["gaps"]),
             "overdue": sum(gap["overdue"] for gap in assessed["gaps"]),
@@ -111,6 +111,29 @@ class ActionModule(AreaAction):
             loaded = load_history(root, name, environment=run["environment"], limit=200, before=run["run_id"])
             found[name] = [report for report in loaded if str(report["started_at"]) >= first]
         return found
+
+
+def ends(history: list[dict[str, Any]], host: str, ledger: Told | None) -> dict[str, dict[str, Any]]:
+    """Where earlier reports saw the ends of the chains, by the ledger and the artifacts of this runner.
+
+    A chain only grows: of two ends the later counts.
+    """
+    begun = f"{ledger.accepted:%Y-%m-%dT%H:%M:%SZ}" if ledger and ledger.accepted else ""
+    found: dict[str, dict[str, Any]] = {}
+    for view, id in CHAINS.items():
+        known = [ledger.heads[view]] if ledger and view in ledger.heads else []
+        for check in of_check(history, host, id, unmeasured=True):
+            head: Any = (check.get("details") or {}).get("head")
+            if head and sound(head) and str(check.get("observed_at") or "") >= begun:
+                known.append(head)
+        if known:
+            found[view] = max(known, key=lambda head: head["entry_id"])
+    return found
+
+
+def _head(checks: list[Check], id: str) -> dict[str, Any] | None:
+    head = next((check.details.get("head") for check in checks if check.id == id), None)
+    return head if sound(head) else None
 
 
 def _standing(reports: dict[str, list[dict[str, Any]]], now: datetime) -> list[dict[str, Any]]:

@@ -215,7 +215,9 @@ subjects:
   type: list
   elements: dict
 summary:
-  description: How many requirements are in force, how many gaps there are, and how many of them are overdue.
+  description:
+    - How many requirements are in force, how many gaps there are, and how many of them are overdue; and C(heads), the
+      ends of the chains for which the next report looks.
   returned: when the requirements could be read
   type: dict
 worst_status:

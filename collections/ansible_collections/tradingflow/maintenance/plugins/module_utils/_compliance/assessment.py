@@ -83,7 +83,8 @@ def evidence(
 
     :param checks: of this area
     :param others: of other areas, the newest of each
-    :param records: how many records of each kind the ledger has of the period; None if nobody knows
+    :param records: how many records of each kind, and "kind:failed", the ledger has of the period; None if nobody
+        knows
     """
     if name.startswith("ledger:"):
         kind = name.partition(":")[2]
@@ -91,11 +92,13 @@ def evidence(
             return [
                 _nothing(name, UNKNOWN, "The ledger was not read, or not all of it verifies.", "See docs/evidence.md.")
             ]
-        count = records.get(kind, 0)
+        count, failed = records.get(kind, 0), records.get(f"{kind}:failed", 0)
         if not count:
-            text = f"The ledger has no record of the kind {kind} of the last {days} days."
+            text = f"The ledger has no record of the kind {kind} of the last {days} days"
+            text += f" that tells success; {failed:,} failed, or were not proven." if failed else "."
             return [_nothing(name, WARNING, text, "See whether there was nothing to record, and say so.")]
-        text = f"{plural(count, f'record of the kind {kind}', f'records of the kind {kind}')} in {days} days."
+        text = f"{plural(count, f'record of the kind {kind}', f'records of the kind {kind}')} in {days} days"
+        text += f"; {failed:,} more failed, or were not proven." if failed else "."
         return [{**_nothing(name, OK, text, ""), "value": count}]
     found = matching(name, checks if name in CONTROLS else others)
     if found:

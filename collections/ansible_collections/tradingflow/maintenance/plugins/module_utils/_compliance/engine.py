@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.guard import each
 from .._checks.sql import Probe, Row, ask, reading
@@ -35,6 +35,7 @@ def measure(
     dailies: Sequence[Dict[str, Any]],
     heads: Mapping[str, Dict[str, Any]],
     points: Points,
+    ends_unknown: Collection[str] = (),
 ) -> List[Check]:
     """All controls. Without the database those that need it are unknown.
 
@@ -43,6 +44,7 @@ def measure(
     :param dailies: reports of daily runs, oldest first
     :param heads: view of a chain -> entry_id and hash of its end in the last report
     :param points: recovery points and when each was made; None if nobody was asked
+    :param ends_unknown: views of chains of which an earlier report should have told the end
     :raises ConfigurationError: an option makes no sense, or psycopg2 is missing
     """
     now = datetime.now(timezone.utc)
@@ -50,6 +52,7 @@ def measure(
         **parameters(options),
         "now": now,
         "recovery_points": points,
+        "ends_unknown": ends_unknown,
         **heads,
         **{
             f"{view}_entry": heads[view]["entry_id"] if view in heads else None

@@ -80,15 +80,17 @@ def chain(id: str, view: str, views: Dict[str, Dict[str, str]], word: str, stran
         known = given.get(view) or {}
         details = {"entries": row["entries"], "head": {"entry_id": int(row["head"]), "hash": row["head_hash"]}}
         wrong = {name: row[name] for name in ("broken", "unclear", "backwards", "twice") if row[name]}
+        # The end of a chain that is not what it was is not what the next report is to look for.
+        kept = {**details, "head": dict(known)} if known else details
         if known and row["remembered"] != known["hash"]:
             what = "is gone" if row["remembered"] is None else "was changed"
             text = f"Entry {known['entry_id']}, which the last report saw at the end of the chain, {what}."
-            return told(id, CRITICAL, row["entries"], text, REPAIR, details={**details, **wrong, "seen": known})
+            return told(id, CRITICAL, row["entries"], text, REPAIR, details={**kept, **wrong, "seen": known})
         if row["broken"] or row["twice"]:
             bad = plural(row["broken"] + row["twice"], "link does not hold", "links do not hold")
             text = f"Of the chain of {plural(row['entries'], 'entry', 'entries')}, {bad}"
             text += f", the first at entry {row['first_broken']}." if row["first_broken"] is not None else "."
-            return told(id, CRITICAL, row["entries"], text, REPAIR, details={**details, **wrong})
+            return told(id, CRITICAL, row["entries"], text, REPAIR, details={**kept, **wrong})
         if row["unclear"]:
             text = (
                 f"{plural(row['unclear'], 'entry', 'entries')} cannot be proven: a field is empty (NULL), its time is"
@@ -97,6 +99,11 @@ def chain(id: str, view: str, views: Dict[str, Dict[str, str]], word: str, stran
             return told(id, UNKNOWN, None, text, "Let the platform write such fields escaped.", details=details)
         refuse_strange(row["strange"], "entries", view, word, EVENTS)
         text = f"All {plural(row['entries'], 'entry', 'entries')} follow on one another."
+        if not known and view in given["ends_unknown"]:
+            text += " Whether some were cut off at the end is not known: the ledger does not tell where an earlier"
+            text += " report saw it, or could not be read."
+            remedy = "See compliance.ledger and docs/evidence.md; compare the end with an audit bundle."
+            return told(id, UNKNOWN, None, text, remedy, details={**details, **wrong})
         if row["backwards"]:
             text += f" {plural(row['backwards'], 'entry is', 'entries are')} older than the one before."
             remedy = "Look at time synchronisation of what writes the trail."
