@@ -163,6 +163,14 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         MOVED.format(currency="'EUR'", amount=3000, days=2, times=4),
         *("structured_transactions", "warning", "not reviewed"),
     ),
+    "a large movement that nobody reviewed for a year": (
+        MOVED.format(currency="'EUR'", amount=10000, days=365, times=1),
+        *("large_transactions", "critical", "1 of them for more than 5 days"),
+    ),
+    "two of them": (
+        MOVED.format(currency="'EUR'", amount=9900, days=2, times=2),
+        *("structured_transactions", "warning", "not reviewed"),
+    ),
     "a currency without a limit": (
         MOVED.format(currency="'CHF'", amount=3000, days=2, times=1),
         *("large_transactions", "unknown", "No limit is set for CHF"),
