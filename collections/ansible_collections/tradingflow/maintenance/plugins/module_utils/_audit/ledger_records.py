@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .._ledger.places import Store
 from .._ledger.points import trusted
@@ -18,9 +17,69 @@ from .._ledger.walk import backwards
 from .collected import Count, Period, Source, Tool, parsed
 from .platform import Writer, judged
 
-#: Records are in order of their numbers, not of their clocks: so much further back is looked.
-_CLOCKS = timedelta(days=2)
+#: Clocks of several writers may differ so much without a word, in seconds.
+_CLOCKS = 3600
+#: Only so many older records in a row show that the begin is reached: one may be of a clock that was wrong.
+_OLDER = 256
 _MOST = 1_000_000
+
+#: A record's number, and when it was recorded; None for one that is missing or does not verify.
+Timed = Tuple[int, Optional[float]]
+
+
+@dataclass
+class Stretch:
+    """The numbers of a period: from the last older record to the first later one, whatever clocks said between.
+
+    :param unread: missing, or do not verify
+    :param strange: with a time that their number contradicts
+    :param lowest: down to where was looked; the begin may lie before when that is not 1 and not enough were older
+    """
+
+    low: int = 1
+    high: int = 0
+    unread: List[int] = field(default_factory=list)
+    strange: List[int] = field(default_factory=list)
+    lowest: int = 1
+    reached: bool = True
+
+
+def stretch(records: Iterator[Timed], begin: float, end: float) -> Stretch:
+    """The numbers of a period.
+
+    :param records: without a hole in the numbers, newest first
+    """
+    seen: List[Timed] = []
+    later, older, lowest = True, 0, 1
+    for lowest, at in records:
+        if later and at is not None:
+            if at >= end:
+                seen = []
+                continue
+            later = False
+        seen.append((lowest, at))
+        if at is not None:
+            older = older + 1 if at < begin else 0
+            if older == _OLDER:
+                break
+    found = Stretch(lowest=lowest, reached=older == _OLDER or lowest == 1)
+    # The older records at the end of what was seen are of earlier periods, and what cannot be read between them.
+    while seen and older:
+        at = seen.pop()[1]
+        older -= at is not None
+    if not seen:
+        return found
+    found.low, found.high = seen[-1][0], seen[0][0]
+    latest = begin
+    for number, at in reversed(seen):
+        if at is None:
+            found.unread.append(number)
+            continue
+        if at < latest - _CLOCKS or at >= end + _CLOCKS:
+            found.strange.append(number)
+        else:
+            latest = max(latest, at)
+    return found
 
 
 def ledger_records(options: Dict[str, Any], staging: Path, period: Period) -> Callable[[Source], Source]:
@@ -28,39 +87,45 @@ def ledger_records(options: Dict[str, Any], staging: Path, period: Period) -> Ca
 
     def collect(source: Source) -> Source:
         store = Store(options["storage"], options["environment_name"], pool=16)
-        begin, end = parsed(period.begin), parsed(period.end)
-        numbers: List[int] = []
-        unread: List[int] = []
-        for number, record in backwards(store, trusted(options["evidence"]), options["environment_name"], _MOST):
-            if record is None:
-                unread.append(number)
-                continue
-            at = parse_time(record.predicate["recorded_at"])
-            if at < begin - _CLOCKS:
-                break
-            if begin <= at < end:
-                numbers.append(number)
+        walk = backwards(store, trusted(options["evidence"]), options["environment_name"], _MOST)
+        times = (
+            (number, parse_time(record.predicate["recorded_at"]).timestamp() if record else None)
+            for number, record in walk
+        )
+        of = stretch(times, parsed(period.begin).timestamp(), parsed(period.end).timestamp())
         writer = Writer(staging, "ledger/records.jsonl.gz")
-        read = 0
-        for number in sorted(numbers):
-            stored = store.read(number)
+        read, unread = 0, set(of.unread)
+        for number in range(of.low, of.high + 1):
+            stored = None if number in unread else store.read(number)
             if stored is None or b"\n" in stored.data:
-                unread.append(number)
+                unread.add(number)
                 continue
             writer.write(stored.data + b"\n")
             read += 1
-        expected = max(numbers) - min(numbers) + 1 if numbers else 0
         found = replace(
             source,
             files=[writer.close(read)],
             command=[f"read {store.prefix}*.json, recorded_at in the period"],
             tool=Tool("tradingflow.maintenance", options["version"]),
             records=read,
-            counts=[Count("records written", read), Count("numbers from the first to the last", expected)],
+            counts=[
+                Count("records written", read),
+                Count("numbers after the last older record and before the first later one", of.high - of.low + 1),
+            ],
         )
+        reasons = []
         if unread:
-            shown = ", ".join(map(str, sorted(unread)[:10]))
-            found.reason = f"records {shown} are missing or do not verify, of whichever time they are"
+            reasons.append(f"records {_shown(sorted(unread))} are missing or do not verify")
+        if of.strange:
+            reasons.append(f"the times of records {_shown(of.strange)} do not fit their numbers: a clock was wrong")
+        if not of.reached:
+            reasons.append(f"records before number {of.lowest} were not looked at")
+        found.reason = "; ".join(reasons)
         return judged(found, options["ledger_empty_ok"])
 
     return collect
+
+
+def _shown(numbers: List[int]) -> str:
+    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
+    return ", ".join(map(str, numbers[:10])) + more
