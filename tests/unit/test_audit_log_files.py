@@ -85,6 +85,70 @@ def test_rotated_and_packed_files_are_read_and_old_ones_show_that_it_goes_back(t
     assert [gap.reason for gap in missing.gaps] == ["app.log.2 is missing between its neighbours"]
 
 
+def test_each_log_of_a_pattern_has_to_reach_back(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "gateway.log").write_text(text(BEGIN - 9, BEGIN + 4))
+    (folder / "orders.log").write_text(text(BEGIN + 86400))
+    (folder / "old.log").write_text(text(BEGIN - 9 * 86400))
+    os.utime(folder / "old.log", (0, BEGIN - 5 * 86400))
+    source = collect(folder / "*.log", tmp_path / "out")
+    assert (source.outcome, source.records) == ("partial", 2)
+    assert [(gap.begin, gap.end, gap.reason) for gap in source.gaps] == [
+        (PERIOD.begin, stamp(BEGIN + 86400), "the log orders.log begins late")
+    ]
+    assert collect(folder / "*.log", tmp_path / "fresh", fresh_ok=True).outcome == "complete"
+    # What was rotated away from it is of it, whatever the form of its name.
+    for name in ("orders.log.1", "orders-20250930.log", "orders.2025-09-30.log", "orders.log-20250930.gz"):
+        data = text(BEGIN - 1).encode()
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        assert collect(folder / "*.log", tmp_path / f"out {name}").outcome == "complete", name
+        (folder / name).unlink()
+
+
+def test_a_file_for_each_day_is_one_log(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for day in (-1, 0, 1, 2):
+        at = BEGIN + day * 86400
+        (folder / f"app-{stamp(at)[:10]}.log").write_text(text(at))
+    assert collect(folder / "app-*.log", tmp_path / "out").outcome == "complete"
+
+
+def test_the_newest_file_that_was_rotated_away_may_be_missing_too(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for number, name in enumerate(("app.log.3", "app.log.2", "app.log")):
+        (folder / name).write_text(text(BEGIN - 1 + number))
+        os.utime(folder / name, (END + number, END + number))
+    source = collect(folder / "app.log", tmp_path / "out")
+    assert source.outcome == "partial"
+    assert [gap.reason for gap in source.gaps] == ["app.log.1 is missing between its neighbours"]
+    # Where the highest number is the newest, the lowest ones are deleted in time.
+    os.utime(folder / "app.log.3", (END + 9, END + 9))
+    assert collect(folder / "app.log", tmp_path / "rising").outcome == "complete"
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y %H:%M:%S", "%d/%m/%Y at %Hh", "[day %j] %H:%M:%S"])
+def test_a_time_that_is_not_understood_is_not_of_the_line_before(tmp_path: Path, form: str) -> None:
+    unknown = "".join(f"{datetime.fromtimestamp(BEGIN + day * 86400, UTC):{form}} x\n" for day in range(30))
+    (tmp_path / "app.log").write_text(text(BEGIN - 9) + unknown + text(END - 1))
+    source = collect(tmp_path / "app.log", tmp_path / "out")
+    assert packed(tmp_path / "out", source) == unknown + text(END - 1)
+    assert source.outcome == "partial"
+    assert source.reason.startswith("30 lines of ")
+    (tmp_path / "app.log").write_text(unknown + text(END + 9))
+    assert packed(tmp_path / "first", collect(tmp_path / "app.log", tmp_path / "first")) == unknown
+
+
+def test_only_so_many_lines_follow_one_that_is_left_out(tmp_path: Path) -> None:
+    rest = "".join(f"line {number}\n" for number in range(1200))
+    (tmp_path / "app.log").write_text(text(BEGIN - 9) + "  indented 12:00:00\n" + rest + text(BEGIN, END))
+    source = collect(tmp_path / "app.log", tmp_path / "out")
+    assert (source.outcome, source.records) == ("partial", 201)
+    assert "200 lines of " in source.reason
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     (tmp_path / "app.log").write_text(text(BEGIN - 1, BEGIN + 4))
     (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(text(*range(BEGIN, BEGIN + 900)).encode())[:-300])

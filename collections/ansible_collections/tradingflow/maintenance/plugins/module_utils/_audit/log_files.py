@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
 
-from .._logs.names import Listing, listed
+from .._logs.names import Listing, listed, log_of
 from .._logs.packed import DAMAGED, magic, unpacked
 from ..errors import EvidenceError
 from ..words import plural, printable
@@ -28,6 +28,7 @@ _OLD = 2 * 86400
 _TRIES = 3
 #: By the first bytes a file is known again that became shorter and grew.
 _BEGIN = 4096
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
 _NUMBERED = re.compile(r"(.*?)\.(\d{1,3})((?:\.[a-z0-9]{1,4})?)")
 
 
@@ -82,8 +83,9 @@ class _Reading:
         self._gaps: List[Gap] = []
         self._files: List[File] = []
         self._counted = self._total = 0
-        self._firsts: List[float] = []
-        self._older = False
+        #: Per log: when its files begin, and whether one is of before the period.
+        self._firsts: Dict[str, float] = {}
+        self._older: Set[str] = set()
 
     def read(self) -> None:
         """Reads all files of one moment.
@@ -109,9 +111,7 @@ class _Reading:
         problems = self.problems
         source.files, source.records = self._files, sum(file.records for file in self._files)
         source.gaps = self._gaps
-        if self._firsts and not self._older and min(self._firsts) > self._begin and not self._given.get("fresh_ok"):
-            first = written(datetime.fromtimestamp(min(self._firsts), timezone.utc))
-            source.gaps.insert(0, Gap(self._period.begin, min(first, self._period.end), "the log begins late"))
+        source.gaps += [] if self._given.get("fresh_ok") else self._late()
         source.counts = [
             Count("lines selected while reading", source.records),
             Count("line feeds in the packed files", self._counted),
@@ -129,6 +129,16 @@ class _Reading:
         rest = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         source.reason = f"{'; '.join(problems[:5])}{rest}."
         return source
+
+    def _late(self) -> List[Gap]:
+        """Logs that begin after the period does: that another one of the pattern reaches back says nothing of them."""
+        found = []
+        for name, first in sorted(self._firsts.items()):
+            if first > self._begin and name not in self._older:
+                at = written(datetime.fromtimestamp(first, timezone.utc))
+                which = f"the log {printable(os.path.basename(name))}" if len(self._firsts) > 1 else "the log"
+                found.append(Gap(self._period.begin, min(at, self._period.end), f"{which} begins late"))
+        return found
 
     def _moved(self, text: str) -> None:
         if not self._last:
@@ -191,7 +201,7 @@ class _Reading:
             self.problems.append(f"{printable(path)} is not a file to read (exclude)")
             return None
         if status.st_mtime < self._begin - _OLD:
-            self._older = True
+            self._older.add(log_of(path))
             return None
         try:
             return Opened(path, file, inode, status.st_size, magic(file), os.pread(descriptor, _BEGIN, 0))
@@ -222,9 +232,16 @@ class _Reading:
                     f"{printable(one.path)} has {feeds} lines, and {selection.kept + selection.left} were looked at"
                 )
             if selection.first is not None:
-                self._firsts.append(selection.first)
+                name = log_of(one.path)
+                self._firsts[name] = min(selection.first, self._firsts.get(name, selection.first))
             elif feeds:
                 self.problems.append(f"no line of {printable(one.path)} says a time that is understood: all are taken")
+            if selection.strange:
+                count = plural(selection.strange, "line")
+                self.problems.append(
+                    f"{count} of {printable(one.path)} may be of another time than the line before, and no time in them"
+                    " is understood: all are taken"
+                )
             if selection.kept:
                 self._files.append(packed.close(selection.kept))
         if selection.kept:
@@ -279,14 +296,28 @@ def _status(path: str) -> Optional[os.stat_result]:
 
 
 def _numbers(paths: List[str], period: Period) -> List[Gap]:
-    """Numbered files between which one is missing."""
-    numbers: Dict[str, Set[int]] = {}
+    """Numbered files of which one is missing: between two, or the newest that was rotated away."""
+    numbers: Dict[str, Dict[int, str]] = {}
+    plain: Dict[str, str] = {}
     for path in paths:
         match = _NUMBERED.fullmatch(path)
         if match:
-            numbers.setdefault(match[1], set()).add(int(match[2]))
-    return [
-        Gap(period.begin, period.end, f"{printable(os.path.basename(name))}.{number} is missing between its neighbours")
-        for name, given in sorted(numbers.items())
-        for number in sorted(set(range(min(given), max(given))) - given)[:5]
-    ]
+            numbers.setdefault(match[1], {})[int(match[2])] = path
+            plain[match[1]] = match[1] if match[3] in ("", *_PACKED) else match[1] + match[3]
+    found = []
+    for name, given in sorted(numbers.items()):
+        low, high = min(given), max(given)
+        if low > 1 and plain[name] in paths and not _rising(given[low], given[high]):
+            low = 1
+        missing = sorted(set(range(low, high)) - set(given))[:5]
+        shown = printable(os.path.basename(name))
+        found += [
+            Gap(period.begin, period.end, f"{shown}.{each} is missing between its neighbours") for each in missing
+        ]
+    return found
+
+
+def _rising(low: str, high: str) -> bool:
+    """Whether the higher number is the newer one: then the lowest are deleted when their time comes."""
+    one, other = _status(low), _status(high)
+    return bool(one and other and other.st_mtime > one.st_mtime)

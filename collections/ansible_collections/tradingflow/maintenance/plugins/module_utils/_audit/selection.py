@@ -20,6 +20,14 @@ _MARGIN = 26 * 3600
 HEAD = 64 * 1024
 #: Lines before the first one with a time are kept so long.
 _WAITING = 1024 * 1024
+#: So many lines without a time, and not indented, may follow one that is not of the period.
+_FOLLOWING = 1000
+#: At a line's begin: a time or a day, in a form that is not understood when it comes to that.
+_STAMP = re.compile(
+    rb"(?<![\w:.])\d\d:\d\d:\d\d(?![\w:])"
+    rb"|(?<![\w./-])(?:\d{4}[./-]\d\d?[./-]\d\d?|\d\d?[./-]\d\d?[./-]\d{4})(?![\d/-])"
+)
+_STAMP_WITHIN = 40
 
 _ISO = rb"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d"
 _KEYS = rb'"(?i:@?timestamp|time|ts|@?t|at|datetime|date|asctime|eventtime)"'
@@ -60,6 +68,9 @@ class Selection:
         self.kept = self.left = 0
         #: When the first line with a time is of.
         self.first: Optional[float] = None
+        #: Lines that were taken as nobody knows of when they are: their time is not understood, or they are too many.
+        self.strange = 0
+        self._following = 0
         self._inside: Optional[bool] = None
         self._rest = b""
         self._long: Optional[bool] = None
@@ -84,8 +95,8 @@ class Selection:
         if end:
             self._whole(data[:end])
         if len(self._rest) > HEAD:
-            self._judge(self._rest[:HEAD])
-            self._long = self._inside if self._inside is not None else True
+            self._long = self._judged(self._rest[:HEAD])
+            self._long = True if self._long is None else self._long
             self._give(self._rest, self._long)
             self._rest = b""
 
@@ -106,7 +117,7 @@ class Selection:
             for line in data.splitlines(True) if b"\r" not in data else _split(data):
                 self._slow(line)
             return
-        self._inside = inside
+        self._inside, self._following = inside, 0
         self._give(data, inside)
         self._count(inside, count)
 
@@ -123,20 +134,21 @@ class Selection:
         return None
 
     def _slow(self, line: bytes) -> None:
-        self._judge(line[:HEAD])
-        if self._inside is None:
+        inside = self._judged(line[:HEAD])
+        if inside is None:
             self._waiting.append(line)
             self._waits += len(line)
             if self._waits > _WAITING:
                 self._release(True)
             return
-        self._give(line, self._inside)
-        self._count(self._inside, 1)
+        self._give(line, inside)
+        self._count(inside, 1)
 
-    def _judge(self, line: bytes) -> None:
+    def _judged(self, line: bytes) -> Optional[bool]:
+        """Whether a line is taken; None before the first one with a time."""
         at = self._entries.line(decoded(line)[0]).at
         if at is None:
-            return
+            return self._inside if self._inside is None else self._goes_on(line, self._inside)
         inside = self._begin <= at < self._end
         if self.first is None:
             self.first = at
@@ -144,12 +156,24 @@ class Selection:
             # rest of an entry that another file has: of one before.
             rest = bool(self._waiting) and self._waiting[0][:1] in (b" ", b"\t") and at >= self._begin
             self._release(inside or rest)
-        self._inside = inside
+        self._inside, self._following = inside, 0
+        return inside
+
+    def _goes_on(self, line: bytes, inside: bool) -> bool:
+        """Whether a line without a time is taken: as the one with a time, unless it may well be of another time."""
+        if inside or line[:1].isspace():
+            return inside
+        self._following += 1
+        if self._following <= _FOLLOWING and not _STAMP.search(line[:_STAMP_WITHIN]):
+            return False
+        self.strange += 1
+        return True
 
     def _release(self, inside: bool) -> None:
         for line in self._waiting:
-            self._give(line, inside)
-            self._count(inside, 1)
+            taken = self._goes_on(line, inside)
+            self._give(line, taken)
+            self._count(taken, 1)
         self._waiting, self._waits = [], 0
 
     def _give(self, data: bytes, inside: bool) -> None:

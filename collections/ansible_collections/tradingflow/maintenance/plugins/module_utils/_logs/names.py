@@ -73,6 +73,27 @@ def listed(pattern: str, exclude: Sequence[str] = ()) -> Listing:
     return result
 
 
+def log_of(path: str) -> str:
+    """The path without what a rotation adds: files of one log have it in common."""
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(_without(_ENDS, name))
+    stem = _without(_MIDDLES, _BEGINS.sub("", stem)) if ending else stem
+    return os.path.join(folder, stem + ending)
+
+
+_ENDS = re.compile(rf"(?<=.){_TAIL}$")
+_MIDDLES = re.compile(rf"(?<=.){_MIDDLE}$")
+_BEGINS = re.compile(rf"^{_BEFORE}(?=.)")
+
+
+def _without(pattern: "re.Pattern[str]", name: str) -> str:
+    """A name without all endings of a form, one after the other: a repetition could take very long."""
+    before = ""
+    while before != name:
+        before, name = name, pattern.sub("", name)
+    return name
+
+
 def _twice(path: str, rotated: Set[str]) -> bool:
     """Whether a file is just being compressed: what it is made from lies beside it still, and is no newer."""
     plain = re.sub(rf"{_PACKED}$", "", path)
