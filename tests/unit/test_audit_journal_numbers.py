@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Period
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.journal_gaps import Run, Story, gaps
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.journal_gaps import Boot, Run, Story, gaps
 
 PERIOD = Period("2026-10-01T00:00:00Z", "2026-10-02T00:00:00Z")
 BEGIN = int(PERIOD.epochs()[0] * 1e6)
@@ -43,3 +43,42 @@ def test_numbers_of_another_time_do_not_count() -> None:
     other.runs[b"u"] = [Run(4, 7, BEGIN + 80_000_000, BEGIN + 90_000_000)]
     (gap,) = gaps([story(b"s", (1, 3), (8, 9)), other], PERIOD)
     assert gap.reason.startswith("4 entries are missing")
+
+
+END = int(PERIOD.epochs()[1] * 1e6)
+OWN, OTHER = "a" * 32, "b" * 32
+
+
+def file(name: str, first: int, last: int) -> Story:
+    made = Story(first=first, name=name)
+    made.boots[b"b"] = Boot(first, last, orderly=True)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("files", "reasons"),
+    [
+        ([file(f"{OWN}/system.journal", BEGIN, END)], []),
+        # The journal of the host that this one was cloned from.
+        (
+            [file(f"{OTHER}/system.journal", 5, 9), file(f"{OWN}/system.journal", BEGIN + 9, END)],
+            [f"the journal in {OWN} begins late: what was before is vacuumed, or never was"],
+        ),
+        ([file(f"{OTHER}/system.journal", 5, 9), file(f"{OWN}/system@1.journal", BEGIN, END)], []),
+        # A user's file reaches back, the system's does not.
+        (
+            [file(f"{OWN}/user-1000.journal", 5, END), file(f"{OWN}/system.journal", BEGIN + 9, END)],
+            ["the journal begins late: what was before is vacuumed, or never was"],
+        ),
+        (
+            [file(f"{OWN}/system.journal", BEGIN, BEGIN + 9), file("remote/a.journal", BEGIN, END)],
+            [f"the journal in {OWN} has nothing since: it was not written, or what was written is lost"],
+        ),
+        (
+            [file(f"{OTHER}/system.journal", BEGIN, END)],
+            ["there is no journal of this host's own machine-id, only others'"],
+        ),
+    ],
+)
+def test_another_folder_says_nothing_of_the_hosts_own(files: list[Story], reasons: list[str]) -> None:
+    assert [gap.reason for gap in gaps(files, PERIOD, OWN)] == reasons

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,6 +19,8 @@ from .journal_export import Entry
 
 #: So much the clock may go back without a word: threads write a little out of order.
 _SLACK = 1_000_000
+#: The name of a folder with a host's journal.
+_ID = re.compile(r"[0-9a-f]{32}")
 #: More runs of numbers than these in a file are not kept apart.
 _RUNS = 200_000
 #: More gaps than these are told as one.
@@ -58,6 +62,7 @@ class Boot:
 class Story:
     """What the entries of one file tell of those that are not there.
 
+    :param name: of the file, with its folder
     :param runs: per source of numbers
     :param told: (time in us, what was lost)
     :param backs: (time before, time after) where the clock went back, in us
@@ -69,6 +74,7 @@ class Story:
     backs: List[Tuple[int, int]] = field(default_factory=list)
     first: Optional[int] = None
     overflow: bool = False
+    name: str = ""
     _last: Optional[Tuple[int, bytes]] = None
     _run: Optional[Run] = None
     _source: bytes = b""
@@ -113,14 +119,14 @@ class Story:
         boot.marked, boot.orderly = entry.at, identity != _STARTED
 
 
-def gaps(stories: Iterable[Story], period: Period) -> List[Gap]:
-    """What is missing in the period, by all files of a host's journal."""
+def gaps(stories: Iterable[Story], period: Period, machine: str = "") -> List[Gap]:
+    """What is missing in the period, by all files of a host's journal.
+
+    :param machine: the host's id, after which the folder of its own journal is named
+    """
     stories = list(stories)
     begin, end = (int(each * 1e6) for each in period.epochs())
-    found: List[Tuple[int, int, str]] = []
-    first = min((story.first for story in stories if story.first is not None), default=None)
-    if first is not None and first > begin:
-        found.append((begin, min(first, end), "the journal begins late: what was before is vacuumed, or never was"))
+    found: List[Tuple[int, int, str]] = _edges(stories, begin, end, machine)
     numbers = {
         source: _Numbers([run for story in stories for run in story.runs.get(source, [])])
         for source in {source for story in stories for source in story.runs}
@@ -146,6 +152,28 @@ def gaps(stories: Iterable[Story], period: Period) -> List[Gap]:
     found += _crashes(stories)
     inside = [each for each in found if each[0] < end and each[1] >= begin]
     return _few([_gap(each, begin, end) for each in sorted(set(inside))])
+
+
+def _edges(stories: List[Story], begin: int, end: int, machine: str) -> List[Tuple[int, int, str]]:
+    """Where a folder's journal begins late, or the host's own ends early: another folder's says nothing of that."""
+    folders: Dict[str, List[Story]] = {}
+    for story in stories:
+        if story.first is not None:
+            folders.setdefault(os.path.dirname(story.name), []).append(story)
+    found = []
+    for folder, inside in sorted(folders.items()):
+        # What users' files have says nothing of the system's, which are vacuumed by themselves.
+        system = [story for story in inside if os.path.basename(story.name).startswith("system")] or inside
+        first = min(story.first for story in system if story.first is not None)
+        which = f"the journal in {printable(folder)}" if len(folders) > 1 else "the journal"
+        if first > begin:
+            found.append((begin, min(first, end), f"{which} begins late: what was before is vacuumed, or never was"))
+        last = max(boot.last for story in inside for boot in story.boots.values()) if inside[0].boots else end
+        if machine and folder == machine and last < end:
+            found.append((last, end, f"{which} has nothing since: it was not written, or what was written is lost"))
+    if machine and machine not in folders and any(_ID.fullmatch(folder) for folder in folders):
+        found.append((begin, end, "there is no journal of this host's own machine-id, only others'"))
+    return found
 
 
 class _Numbers:

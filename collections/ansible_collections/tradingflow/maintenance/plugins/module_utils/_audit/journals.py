@@ -79,7 +79,7 @@ def judged(source: Source, period: Period, readings: List[Reading], closed: List
     """
     source.files = [reading.file for reading in readings if reading.file and reading.file.records]
     source.records = sum(file.records for file in source.files)
-    source.gaps = gaps([reading.story for reading in readings], period)
+    source.gaps = gaps([reading.story for reading in readings], period, _machine())
     source.exit_status = max((reading.status for reading in readings), default=0)
     listed = sum(reading.listed or 0 for reading in readings)
     source.counts = [
@@ -103,9 +103,17 @@ def judged(source: Source, period: Period, readings: List[Reading], closed: List
     return source
 
 
+def _machine() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+            return file.read(64).strip()
+    except OSError:
+        return ""
+
+
 def read(scratch: Scratch, period: Period, one: JournalFile, options: Dict[str, Any]) -> Reading:
     """One file, whatever is wrong with it."""
-    result = Reading(one.name, Story())
+    result = Reading(one.name, Story(name=one.name))
     if one.damage:
         result.problem = f"it cannot be read: {one.damage}"
         return result
