@@ -210,6 +210,24 @@ def test_versions_are_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert source.reason == "2 packages are listed, the package database has 3."
 
 
+def test_a_history_of_the_clock_has_to_reach_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr(facts, "said", lambda *_given: "")
+    period, scratch = Period(PERIOD["from"], PERIOD["to"]), Scratch(str(tmp_path), 1 << 30)
+    (tmp_path / "chrony").mkdir()
+    given = {"timeout": 120, "chrony_folder": str(tmp_path / "chrony")}
+    late = "2025-10-30 12:00:00 10.0.0.1 3 -1.0 0.1 1e-6 N 1 1e-6 0 1e-3 1e-3 1e-3\n"
+    (tmp_path / "chrony/tracking.log").write_text(late)
+    source = Source.from_dict(facts.clock(scratch, period, given).to_dict())
+    assert source.outcome == "partial"
+    assert [(gap.begin, gap.end, gap.reason) for gap in source.gaps] == [
+        (PERIOD["from"], "2025-10-30T12:00:00Z", "the log begins late")
+    ]
+    (tmp_path / "chrony/tracking.log").write_text(late.replace("10-30", "09-30") + late)
+    source = Source.from_dict(facts.clock(scratch, period, given).to_dict())
+    assert (source.outcome, source.reason, source.gaps) == ("complete", "", [])
+
+
 def test_the_collector_is_of_the_collections_version() -> None:
     galaxy = yaml.safe_load((COLLECTION / "galaxy.yml").read_text())
     assert (COLLECTOR.name, COLLECTOR.version) == (f"{galaxy['namespace']}.{galaxy['name']}", galaxy["version"])

@@ -112,11 +112,12 @@ def clock(scratch: Scratch, period: Period, given: Dict[str, Any]) -> Source:
     first, second = _journal(scratch, period, given, source, problems)
     folder = given["chrony_folder"]
     if os.path.isdir(folder):
-        # chrony writes UTC, and keeps what it wrote before.
-        options = {"name": "clock", "path": os.path.join(folder, "*.log"), "time_zone": "UTC", "fresh_ok": True}
+        # chrony writes UTC. What it wrote has to reach back as any other log: one line is no history of a month.
+        options = {"name": "clock", "path": os.path.join(folder, "*.log"), "time_zone": "UTC"}
         logs = log_file(scratch, period, {**options, "empty_ok": True})
         source.files += logs.files
         first, second = first + logs.records, second + logs.counts[1].records
+        source.gaps = logs.gaps
         problems += [logs.reason.rstrip(".")] * bool(logs.reason)
     history = first
     rows = [{"command": command, "says": text} for command in _STATES for text in [said(command)] if text]
