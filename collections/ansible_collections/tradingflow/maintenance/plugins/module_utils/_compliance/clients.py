@@ -159,7 +159,8 @@ WITH limits AS (SELECT key AS currency, value::numeric AS amount FROM jsonb_each
     WHERE (a.kind = 'house') IS NOT TRUE AND t.kind IN ('deposit', 'withdrawal')), reviewed AS (
     SELECT DISTINCT ON (transaction_id) transaction_id::text AS id, outcome, reviewed_at FROM maintenance.aml_reviews
     WHERE {happened("reviewed_at")} ORDER BY transaction_id, reviewed_at DESC), {{more}}
-SELECT (SELECT count(*) FROM moved WHERE recent) AS moved, (SELECT count(*) FROM moved WHERE clear IS NOT TRUE) AS unclear,
+SELECT (SELECT count(*) FROM moved WHERE recent) AS moved,
+    (SELECT count(*) FROM moved WHERE clear IS NOT TRUE) AS unclear,
     (SELECT array_agg(DISTINCT currency) FROM moved WHERE bound IS NULL) AS unbounded,
     (SELECT count(*) FROM maintenance.transactions WHERE {words_sql("kind", MOVEMENTS)}) AS strange,
     (SELECT count(*) FROM maintenance.aml_reviews WHERE {words_sql("outcome", OUTCOMES)}) AS strange_outcome,
@@ -210,7 +211,8 @@ def moved(id: str, what: str) -> object:
             return told(
                 id, OK, 0, f"{text}{', all reviewed' if row['found'] else ''}.", details={"found": row["found"]}
             )
-        text += f", or longer ago and not reviewed; {row['undone']:,} not reviewed, {row['late']:,} of them for more than {given['aml_review_days']} days."
+        text += f", or longer ago and not reviewed; {row['undone']:,} not reviewed, {row['late']:,} of them for more "
+        text += f"than {given['aml_review_days']} days."
         details = {"found": row["found"], "open": row["undone"], "late": row["late"], "first": firsts(row["first"])}
         remedy = "Review each, decide, and report what must be reported."
         return told(id, status_of(row["late"], row["undone"]), row["undone"], text, remedy, details=details)
