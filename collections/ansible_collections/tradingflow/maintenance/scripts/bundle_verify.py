@@ -370,6 +370,7 @@ def signed_facts(statement: dict[str, Any]) -> dict[str, Any]:
             or set(facts) != names
             or not all(isinstance(facts[name], str) and facts[name] for name in ("bundle", "environment"))
             or type(facts["number"]) is not int
+            or facts["number"] < 1
             or not all(type(facts[name]) is bool for name in ("timestamp", "legal_hold"))
             or (facts["number"] > 1) != isinstance(before, str)
             or not (before is None or _SHA256.fullmatch(before))
@@ -675,13 +676,19 @@ def check_key(proof: Proof, key: Key, at: datetime | None) -> None:
         raise Rejected(f"key {proof.keyid} did not count at {proof.stamped_at}, when the bundle was stamped")
 
 
-def chain(proofs: list[Proof], previous: str | None) -> None:
-    """Adds to each bundle what is wrong with its place in the chain."""
+def chain(proofs: list[Proof], given: bytes | None) -> None:
+    """Adds to each bundle what is wrong with its place in the chain.
+
+    :param given: statement of the bundle before the first one
+    """
+    previous = hashlib.sha256(given).hexdigest() if given is not None else None
     known = {proof.facts["number"]: proof.digest for proof in proofs if proof.facts}
     for proof in sorted((proof for proof in proofs if proof.facts), key=lambda proof: int(proof.facts["number"])):
         number, before = proof.facts["number"], proof.facts["previous"]
         wanted = known.get(number - 1) or (previous if number == min(known) else None)
-        if known[number] != proof.digest:
+        if previous and number == min(known) and before != previous:
+            proof.problems.append("the chain is broken: it does not follow on the statement of --previous")
+        elif known[number] != proof.digest:
             proof.problems.append(f"there are two bundles with the number {number}")
         elif number > 1 and wanted is None and number == min(known):
             proof.unchecked.append(f"bundle {number - 1} before it (give it too, or its statement by --previous)")
@@ -693,6 +700,32 @@ def chain(proofs: list[Proof], previous: str | None) -> None:
     if len({proof.facts["environment"] for proof in proofs if proof.facts}) > 1:
         proofs[-1].problems.append("the bundles are of several environments")
         proofs[-1].verdict = "rejected"
+    uncovered(proofs, given)
+
+
+def uncovered(proofs: list[Proof], given: bytes | None) -> None:
+    """Adds to a bundle that none of the others reaches up to its begin: a chain may be whole, and lack a month."""
+    reached = None
+    if given is not None and not any(proof.problems for proof in proofs):
+        # Which is the very one that the first bundle follows on.
+        reached = ended(given)
+    for proof in sorted(
+        (proof for proof in proofs if proof.facts), key=lambda proof: parse_time(proof.facts["period"]["from"])
+    ):
+        begin, end = (parse_time(proof.facts["period"][name]) for name in ("from", "to"))
+        if reached is not None and reached < begin:
+            text = f"{reached.strftime('%Y-%m-%dT%H:%M:%SZ')} to {proof.facts['period']['from']}"
+            proof.incomplete.append(f"none of the given bundles covers {text}")
+        reached = end if reached is None else max(reached, end)
+
+
+def ended(statement: bytes) -> datetime | None:
+    """Where the period of a statement ends."""
+    try:
+        payload = base64.b64decode(json.loads(statement)["payload"], validate=True)
+        return parse_time(json.loads(payload)["predicate"]["period"]["to"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def show(proof: Proof) -> None:
@@ -711,7 +744,7 @@ def show(proof: Proof) -> None:
     text = f"INTACT: bundle {facts['number']} of {facts['environment']}, {period['from']} to {period['to']}, "
     text += f"{proof.files} files, signed by key {proof.keyid}, digest {proof.digest}"
     text += f", stamped at {proof.stamped_at}" if proof.stamped_at else ""
-    print(text + (f"; {len(proof.incomplete)} sources are INCOMPLETE" if proof.incomplete else ""))
+    print(text + (f"; INCOMPLETE in {len(proof.incomplete)} respects" if proof.incomplete else ""))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -735,7 +768,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="certificates of the time stamp authority (PEM)",
     )
-    result.add_argument("--require-complete", action="store_true", help="reject a bundle with incomplete sources")
+    result.add_argument("--require-complete", action="store_true", help="reject a bundle that lacks anything")
     result.add_argument("--json", action="store_true", help="print the result as JSON")
     return result
 
@@ -749,7 +782,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         keys = load_keys(options.public_key, options.keys)
         roots = [each for path in options.timestamp_ca for each in certificates_of(read_file(path))]
-        before = hashlib.sha256(read_file(options.previous)).hexdigest() if options.previous else None
+        before = read_file(options.previous) if options.previous else None
     except (Unknown, ValueError) as error:
         print(f"UNKNOWN: {error}")
         return EXIT["unknown"]
@@ -757,7 +790,7 @@ def main(arguments: list[str] | None = None) -> int:
     chain(proofs, before)
     for proof in proofs:
         if options.require_complete and proof.incomplete and proof.verdict == "intact":
-            proof.problems.append("not all sources are complete")
+            proof.problems.append("it is not complete")
             proof.verdict = "rejected"
     if options.json:
         print(json.dumps({"bundles": [vars(proof) for proof in proofs], "not_proven": NOT_PROVEN}, indent=1))
