@@ -159,6 +159,7 @@ class Bench:
             "storage": self.platform.storage,
             "environment_name": environment,
             "hosts": ["app1"],
+            "plans": {},
             "month": "",
             "directory": str(self.folder / "bundles"),
             "begin": BEGIN,

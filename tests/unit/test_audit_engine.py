@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import fcntl
 import gzip
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -18,9 +20,16 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit imp
     engine,
     fetch,
     findings,
+    redact,
     scan,
+    staged,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import NAME, Gap, Period
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import (
+    NAME,
+    Gap,
+    Period,
+    encoded,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.options import PLATFORM
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.period import period
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
@@ -45,7 +54,9 @@ class BundleStore(MemoryStore):
     def head_object(self, *, Bucket: str, Key: str, **_options: Any) -> dict[str, Any]:
         if Key not in self.objects:
             raise error("404", 404)
-        return self.answer(ContentLength=len(self.objects[Key]))
+        data = self.objects[Key]
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return self.answer(ContentLength=len(data), ChecksumSHA256=checksum)
 
     def get_paginator(self, _name: str) -> Any:
         store = self
@@ -77,6 +88,7 @@ class Auditor:
             "environment_name": "production",
             "directory": str(self.directory),
             "hosts": ["app1"],
+            "plans": {},
             "begin": PERIOD.begin,
             "end": PERIOD.end,
             "month": "",
@@ -141,6 +153,37 @@ def test_made_once_and_then_only_proven(auditor: Auditor) -> None:
     assert "not proven here" in check.message
     del auditor.store.objects[result["key"]]
     assert auditor.checks(auditor.make())["audit.stored"] == "critical"
+
+
+def test_the_record_is_of_the_archive_and_the_store_is_compared_with_it(auditor: Auditor) -> None:
+    auditor.staged()
+    result = auditor.make()
+    data = auditor.store.objects[result["key"]]
+    (key,) = [key for key in auditor.store.objects if "/evidence/" in key]
+    record = json.loads(base64.b64decode(json.loads(auditor.store.objects[key])["payload"]))
+    assert record["subject"] == [
+        {"name": result["key"], "digest": {"sha256": hashlib.sha256(data).hexdigest()}},
+        {"name": "here/audit/production/00000001.json", "digest": {"sha256": result["digest"]}},
+    ]
+    # As many bytes, another content; and fewer.
+    for changed in (data[:-1] + b"x", data[:-1]):
+        auditor.store.objects[result["key"]] = changed
+        for directory in (auditor.directory, auditor.home / "elsewhere"):
+            assert auditor.checks(auditor.make(directory=str(directory)))["audit.stored"] == "critical"
+
+
+def test_what_a_dead_run_uploaded_is_not_vouched_for(auditor: Auditor) -> None:
+    """An object of the same size under the archive's key is no reason not to upload."""
+    auditor.staged()
+    auditor.store.before_put = [lambda: None, *[lost] * 100]
+    with pytest.raises(StorageError):
+        auditor.make()
+    auditor.store.before_put = []
+    (key,) = [f"here/audit/production/{each}" for each in auditor.store.bundles()]
+    data = auditor.store.objects[key]
+    auditor.store.objects[key] = bytes(len(data))
+    auditor.make()
+    assert auditor.store.objects[key] == data
 
 
 def test_locked_as_its_retention_says(auditor: Auditor) -> None:
@@ -209,6 +252,27 @@ def test_another_collector_was_first(auditor: Auditor) -> None:
     paths = sorted((auditor.directory / "production").glob("audit-*Z"))
     assert verify("--public-key", auditor.public, *paths).returncode == 0
     assert [each["number"] for each in auditor.store.records()] == [1, 2]
+
+
+def test_another_collector_was_first_with_the_same_period(auditor: Auditor) -> None:
+    """On another controller. A period has one bundle, and ours is put aside."""
+    staging = auditor.staged(outcome="partial", reason="it was rotated")
+    ours, theirs = auditor.directory, auditor.home / "elsewhere"
+    auditor.directory = theirs
+    auditor.staged()
+    auditor.directory = ours
+
+    def other() -> None:
+        auditor.store.before_put = []
+        auditor.make(directory=str(theirs))
+
+    auditor.store.before_put = [other]
+    result = auditor.make()
+    assert (result["number"], result["changed"], result["path"]) == (1, False, None)
+    assert [key for key in auditor.store.bundles() if key.endswith("json")] == ["00000001.json"]
+    assert [each["number"] for each in auditor.store.records()] == [1]
+    assert not (ours / "production" / NAME_OF).exists()
+    assert not staging.exists()
 
 
 def test_one_at_a_time_on_a_machine(auditor: Auditor) -> None:
@@ -334,10 +398,73 @@ def test_secrets_do_not_get_into_the_bundle(auditor: Auditor) -> None:
 
 
 def test_what_the_second_look_finds_fails_its_source(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
-    auditor.staged()
+    staging = auditor.staged()
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "folder", lambda _target, found: ["app: token"] * (found.sources[0].name == "app"))
+        result = auditor.make()
+    checks = auditor.checks(result)
+    assert (checks["audit.source:app1/app"], checks[f"audit.source:{PLATFORM}/orders"]) == ("unknown", "ok")
+    # The only copy of it stays, also when the bundle is looked at again, until it is in a bundle.
+    assert str(staging) in result["notes"][0]
+    assert str(staging) in auditor.make()["notes"][0]
+    assert staged.complete(staging / "app1", PERIOD)
+    assert set(auditor.checks(auditor.make(again=True)).values()) == {"ok"}
+    assert not staging.exists()
+
+
+def test_the_ledger_does_not_fail_by_the_second_look(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not redacted, so that no rule could help."""
+    auditor.staged(kind="ledger")
     monkeypatch.setattr(scan, "folder", lambda _target, found: ["app: token"] * (found.sources[0].name == "app"))
     checks = auditor.checks(auditor.make())
+    assert (checks["audit.source:app1/app"], checks["audit.notes"]) == ("ok", "warning")
+
+
+def test_a_defect_in_redaction_fails_its_source_alone(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = auditor.staged()
+    whole = redact.folder
+
+    def deep(folder: Path, collected: Any, target: Path, rules: Any) -> Any:
+        if collected.sources[0].name == "app":
+            raise RecursionError
+        return whole(folder, collected, target, rules)
+
+    monkeypatch.setattr(redact, "folder", deep)
+    checks = auditor.checks(auditor.make())
     assert (checks["audit.source:app1/app"], checks[f"audit.source:{PLATFORM}/orders"]) == ("unknown", "ok")
+    assert (staging / "app1" / NAME).is_file()
+
+
+# What an earlier run left
+
+
+def test_what_was_collected_by_other_options_does_not_count(auditor: Auditor) -> None:
+    staging = auditor.staged()
+    staged.put(staging / "app1", "old", encoded(staged.read(staging / "app1")))
+    prepared = engine.prepare(auditor.options(), engine.Context("r2", "ada", NOW))
+    assert prepared["collected"] == {"app1": "old", PLATFORM: ""}
+    result = auditor.make(plans={"app1": "new"})
+    assert auditor.checks(result)["audit.source:app1/collection"] == "unknown"
+
+
+def test_a_host_with_an_incomplete_source_is_collected_again(auditor: Auditor) -> None:
+    auditor.staged(outcome="partial", reason="it was rotated")
+    prepared = engine.prepare(auditor.options(), engine.Context("r2", "ada", NOW))
+    assert prepared["collected"] == {PLATFORM: ""}
+
+
+def test_a_source_that_was_complete_stays(tmp_path: Path) -> None:
+    """What the journal has thrown away since an earlier run is still on the controller, by the same options."""
+    theirs, ours = tmp_path / "host", tmp_path / "app1"
+    first = collect(theirs, source(theirs, "app", b"1\n2\n"), source(theirs, "web", b"1\n"), host="app1").to_dict()
+    assert fetch.fetched(first, "app1", ours, copier(theirs), 0, "plan") == 2
+    app = source(theirs, "app", b"2\n", outcome="partial", reason="it begins late")
+    second = collect(theirs, app, source(theirs, "web", b"1\n2\n"), host="app1").to_dict()
+    assert fetch.fetched(second, "app1", ours, copier(theirs), 0, "plan") == 1
+    assert [(each.outcome, each.records) for each in staged.read(ours).sources] == [("complete", 2), ("complete", 2)]
+    assert staged.complete(ours, PERIOD)
+    fetch.fetched(second, "app1", ours, copier(theirs), 0, "another")
+    assert [each.outcome for each in staged.read(ours).sources] == ["partial", "complete"]
 
 
 @pytest.mark.parametrize(

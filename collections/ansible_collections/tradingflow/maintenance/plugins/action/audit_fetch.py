@@ -24,6 +24,7 @@ class ActionModule(ActionBase):
         "collected": {"type": "dict", "required": True},
         "dest": {"type": "path", "required": True},
         "limit": {"type": "int", "default": 0},
+        "plan": {"type": "str", "default": ""},
     }
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -39,7 +40,8 @@ class ActionModule(ActionBase):
 
         try:
             target = within(args["dest"], task_vars)
-            count = fetched(args["collected"], task_vars["inventory_hostname"], target, get, args["limit"])
+            host = task_vars["inventory_hostname"]
+            count = fetched(args["collected"], host, target, get, args["limit"], args["plan"])
         except MaintenanceError as error:
             raise AnsibleActionFail(str(error)) from None
         except OSError as error:

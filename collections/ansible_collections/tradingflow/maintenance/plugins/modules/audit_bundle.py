@@ -46,6 +46,12 @@ options:
     type: list
     elements: str
     default: []
+  plans:
+    description:
+      - Digest of the options by which each host is to be collected, by its name. Where another run has collected it by
+        other options, it counts as not collected.
+    type: dict
+    default: {}
   begin:
     description: When the period begins, a day or a time such as C(2026-10-01T00:00:00Z). Together with O(end).
     type: str
@@ -186,9 +192,8 @@ prepared:
       type: str
       returned: always
     collected:
-      description: Hosts of which all that an earlier run collected is there.
-      type: list
-      elements: str
+      description: Hosts of which an earlier run collected all sources completely, each with the digest of its options.
+      type: dict
       returned: always
     made:
       description: Whether the period has its bundle, so that nothing is collected.

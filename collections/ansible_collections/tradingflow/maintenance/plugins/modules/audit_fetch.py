@@ -31,6 +31,12 @@ options:
     description: Bytes that are accepted. V(0) for no limit.
     type: int
     default: 0
+  plan:
+    description:
+      - Digest of the options by which it was collected, for O(tradingflow.maintenance.audit_bundle#module:plans).
+      - A source that an earlier run found complete by the same options stays where it is not complete now.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Fetches nothing.

@@ -38,6 +38,10 @@ options:
     description: This collection's version, for the record.
     type: str
     default: ""
+  plan:
+    description: Digest of the options by which is collected, for O(tradingflow.maintenance.audit_bundle#module:plans).
+    type: str
+    default: ""
   database:
     description: The PostgreSQL database, for O(tables).
     required: false

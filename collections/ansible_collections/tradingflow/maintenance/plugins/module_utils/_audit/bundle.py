@@ -24,7 +24,7 @@ from .collected import FAILED, Collected, File, Period, Source, Tool
 from .guide import guide
 from .period import compact
 from .statement import MANIFEST, STAMP, STAMP_STATEMENT, STATEMENT, Listed, sealed
-from .tar import CHUNK, head, write
+from .tar import CHUNK, write
 
 README, VERIFIER = "README.md", "bundle_verify.py"
 #: Where the collection has the verifier.
@@ -168,12 +168,6 @@ def archive(folder: Path, facts: Dict[str, Any], files: List[Listed], out: Calla
 
     entries = ((f"{facts['bundle']}/{name}", size, opener(name)) for name, size in _entries(folder, facts, files))
     return write(entries, int(Period.from_dict(facts["period"]).epochs()[1]), out)
-
-
-def archive_size(folder: Path, facts: Dict[str, Any], files: List[Listed]) -> int:
-    """How many bytes the archive has."""
-    entries = [(f"{facts['bundle']}/{name}", size) for name, size in _entries(folder, facts, files)]
-    return sum(len(head(name, size, 0)) + size + -size % 512 for name, size in entries) + 1024
 
 
 def _entries(folder: Path, facts: Dict[str, Any], files: List[Listed]) -> List[Tuple[str, int]]:

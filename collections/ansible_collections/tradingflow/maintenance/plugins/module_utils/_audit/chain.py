@@ -15,7 +15,6 @@ from .._ledger.places import ClientError, Store
 from .._ledger.points import trusted
 from .._ledger.record import digest
 from .._ledger.walk import backwards
-from .._storage.read import head
 from ..errors import EvidenceError
 from ..storage import error_code, list_keys, storage_errors
 from .statement import opened
@@ -121,8 +120,3 @@ class Chain(Store):
         """The archives of a bundle's name that are there, also of runs that died before their statement."""
         with storage_errors(self.storage, "listing the audit bundles"):
             return [found["Key"] for found in list_keys(self.s3, self.bucket, f"{self.prefix}{name}.")]
-
-    def archive_size(self, key: str) -> Optional[int]:
-        """Bytes of an archive, None when there is none."""
-        found = head(self.s3, self.storage, key)
-        return None if found is None else int(found["ContentLength"])

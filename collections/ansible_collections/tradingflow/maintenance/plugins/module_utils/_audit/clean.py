@@ -10,7 +10,7 @@ import hashlib
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from .._ledger.keys import SigningKey
 from ..errors import ConfigurationError, MaintenanceError
@@ -37,27 +37,39 @@ def rules_of(options: Dict[str, Any], key: SigningKey) -> Rules:
     return load(options["redaction"], secret)
 
 
-def cleaned(staging: Path, collected: Collected, target: Path, rules: Rules) -> Collected:
-    """Everything of one host anew below another folder, redacted. What cannot be, or is not clean then, has failed."""
+def cleaned(staging: Path, collected: Collected, target: Path, rules: Rules, notes: List[str]) -> Collected:
+    """Everything of one host anew below another folder, redacted. What cannot be, or is not clean then, has failed.
+
+    :param notes: gets what is odd in what is not redacted
+    """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return replace(collected, sources=[_source(staging, collected, each, target, rules) for each in collected.sources])
+    sources = [_source(staging, collected, each, target, rules, notes) for each in collected.sources]
+    return replace(collected, sources=sources)
 
 
-def _source(staging: Path, collected: Collected, source: Source, target: Path, rules: Rules) -> Source:
+def _source(
+    staging: Path, collected: Collected, source: Source, target: Path, rules: Rules, notes: List[str]
+) -> Source:
     try:
         for file in source.files:
             if not stat.S_ISREG((staging / file.path).lstat().st_mode):
                 return failed(source, f"{file.path} is not a regular file")
         done = redact.folder(staging, replace(collected, sources=[source]), target, rules)
         left = scan.folder(target, done)
-        if left:
-            shown = "; ".join(left[:5])
+        shown = "; ".join(left[:5])
+        if left and source.kind == "ledger":
+            # Signed, locked in the same store, and as it has to be: no rule could help.
+            note = f"The ledger's records have what looks like a secret ({shown})."
+            notes += [note] if note not in notes else []
+        elif left:
             return failed(source, f"after redaction there still is what looks like a secret ({shown}): add a rule")
         return done.sources[0]
     except MaintenanceError as error:
         return failed(source, error.message)
     except OSError as error:
         return failed(source, f"it cannot be read: {error.strerror}")
+    except Exception as error:  # Only this source has failed then.
+        return failed(source, f"unexpected {type(error).__name__} when it was redacted: this is a defect")
 
 
 def failed(source: Source, reason: str) -> Source:

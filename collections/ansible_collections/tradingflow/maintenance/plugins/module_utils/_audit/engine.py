@@ -18,13 +18,14 @@ from .._ledger.keys import PublicKeys, SigningKey, public_key
 from .._ledger.keys import signing_key as load_key
 from .._ledger.points import trusted
 from .._ledger.record import digest
+from .._storage.read import check_head, head
 from .._storage.upload import Uploader
-from ..errors import ConfigurationError, EvidenceError, LockedError, MaintenanceError
+from ..errors import ConfigurationError, EvidenceError, LockedError
 from ..storage import patient
-from . import bundle
+from . import bundle, staged
 from .chain import Chain, Link
 from .clean import cleaned, rules_of
-from .collected import NAME, Collected, Period, decoded
+from .collected import FAILED, NAME, Collected, Period
 from .options import PLATFORM
 from .period import period as chosen
 from .proof import prove, sources_of
@@ -32,8 +33,6 @@ from .stamp import stamped
 from .statement import STAMP, STAMP_STATEMENT, STATEMENT, Listed, opened, sealed_stamp
 
 _TRIES = 5
-#: A collection of what each host has is small beside the files; more is something else.
-_LARGEST = 64 << 20
 #: What the ledger keeps of each source.
 _KEPT = ("host", "place", "name", "kind", "outcome", "reason", "records", "gaps", "command", "redactions")
 
@@ -85,39 +84,15 @@ def prepare(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
             for folder in (work.home, work.staging):
                 folder.chmod(0o700)
     places = sorted(path.parent.name for path in work.staging.glob(f"*/{NAME}"))
-    whole = [place for place in places if _whole(work, place)]
+    whole = [place for place in places if staged.complete(work.staging / place, work.period)]
     return {
         "period": work.period.to_dict(),
         "staging": str(work.staging),
-        "collected": whole,
+        "collected": {place: staged.plan_of(work.staging / place) for place in whole},
         "made": bool(made) and not options["again"],
         "number": newest.number + 1 if newest else 1,
         "bundle": made.facts["bundle"] if made else None,
     }
-
-
-def _whole(work: Work, place: str) -> bool:
-    """Whether what an earlier run collected of a host is there: then a run that was killed goes on from it."""
-    try:
-        found = _collected(work.staging / place)
-        return found.period == work.period and all(
-            bundle.digested(work.staging / place / file.path) == (file.size, file.sha256)
-            for source in found.sources
-            for file in source.files
-        )
-    except (MaintenanceError, OSError):
-        return False
-
-
-def _collected(folder: Path) -> Collected:
-    """:raises EvidenceError: it is not there, or not what it should be"""
-    try:
-        path = folder / NAME
-        if path.stat().st_size > _LARGEST:
-            raise EvidenceError(f"{path} is too large to be what it should be.")
-        return decoded(path.read_bytes())
-    except OSError as error:
-        raise EvidenceError(f"nothing was collected ({error.strerror})") from None
 
 
 @contextmanager
@@ -158,28 +133,29 @@ class _Maker:
         self.chain = Chain(patient(options["storage"]), self.environment, self.keys)
         self.rules = rules_of(options, self.key)
         self.notes: List[str] = []
+        #: Sources that were collected, and of which nothing could be packed.
+        self.refused: List[str] = []
 
     def make(self) -> Dict[str, Any]:
-        newest = self.chain.newest(self.evidence)
-        made = self.chain.of_period(self.work.period.to_dict(), newest)
-        if made and not self.options["again"]:
-            return self._made_before(made)
-        again = 0
-        if made:
-            again = int(made.facts["bundle"].partition("Z--")[2].partition("-")[2] or 1)
-        name = bundle.name_of(self.environment, self.work.period, again)
-        folder = self.work.home / name
         for _try in range(_TRIES):
+            newest = self.chain.newest(self.evidence)
+            made = self.chain.of_period(self.work.period.to_dict(), newest)
+            if made and not self.options["again"]:
+                return self._made_before(made)
+            again = int(made.facts["bundle"].partition("Z--")[2].partition("-")[2] or 1) if made else 0
+            name = bundle.name_of(self.environment, self.work.period, again)
+            folder = self.work.home / name
             statement = self._sealed(folder, name, newest)
             proof = self._proven(folder)
-            key = self._upload(folder, statement)
+            archive = self._upload(folder, statement)
             link = self._claim(statement, newest)
             if link is not None:
-                self._record(link, key, sources_of(folder))
-                bundle.remove(self.work.staging)
-                return self._result(folder, key, link, proof, newest, sources_of(folder), changed=True)
-            # Another collector was first: this one follows on its bundle.
-            newest = self.chain.newest(self.evidence)
+                self._record(link, archive, sources_of(folder))
+                self._tidy(lost=bool(self.refused))
+                return self._result(folder, archive["key"], link, proof, newest, sources_of(folder), changed=True)
+            # Another collector was first: this one follows on its bundle, unless that is of the same period.
+            with bundle.disk_errors(folder):
+                bundle.aside(folder)
         raise EvidenceError(
             f"No bundle could be chained in {_TRIES} tries: each number was taken before.",
             "Look for something that makes bundles of this environment without end.",
@@ -203,12 +179,16 @@ class _Maker:
             bundle.remove(partial)
             partial.mkdir(mode=0o700)
             hosts = self._hosts()
+            self.refused = []
             data: List[Listed] = []
             clean = self.work.home / f".{name}.clean"
             bundle.remove(clean)
             for place, collected in hosts.items():
-                hosts[place] = cleaned(self.work.staging / place, collected, clean / place, self.rules)
+                hosts[place] = cleaned(self.work.staging / place, collected, clean / place, self.rules, self.notes)
                 data += bundle.take(clean / place, place, hosts[place], partial)
+                kept = {source.name for source in hosts[place].sources if source.files}
+                had = [source.name for source in collected.sources if source.files]
+                self.refused += [f"{place}/{each}" for each in had if each not in kept]
             # Its files are the bundle's by now.
             bundle.remove(clean)
             if not any(each.size for each in data):
@@ -232,9 +212,11 @@ class _Maker:
         period, found = self.work.period, {}
         for place in sorted({*self.options["hosts"], PLATFORM}):
             try:
-                collected = _collected(self.work.staging / place)
+                collected = staged.read(self.work.staging / place)
                 if collected.period != period:
                     raise EvidenceError("what was collected is of another period")
+                if staged.plan_of(self.work.staging / place) != self.options["plans"].get(place, ""):
+                    raise EvidenceError("nothing was collected by the options of now, only by others in an earlier run")
             except EvidenceError as error:
                 collected = bundle.nothing(place, period, error.message)
             found[place] = collected
@@ -247,13 +229,14 @@ class _Maker:
             )
         return found
 
-    def _upload(self, folder: Path, statement: bytes) -> str:
-        """Puts the archive into the store unless it is there; its key."""
+    def _upload(self, folder: Path, statement: bytes) -> Dict[str, Any]:
+        """Puts the archive into the store, also where one is: what was not seen being written is not vouched for.
+
+        :returns: key, size, SHA-256, and checksum as the store keeps it
+        """
         facts = opened(statement, self.keys, self.environment)
         files = [Listed(each["name"], each["annotations"]["size"], each["digest"]["sha256"]) for each in facts["files"]]
         key = self.chain.archive_key(facts["bundle"], digest(statement))
-        if self.chain.archive_size(key) == bundle.archive_size(folder, facts, files):
-            return key
         lock = self._lock()
         with Uploader(self.chain.s3, self.options["storage"], threads=2, part_size=8 << 20, lock=lock) as uploader:
             stream = uploader.stream(key, "audit")
@@ -263,7 +246,8 @@ class _Maker:
                 raise EvidenceError(f"The bundle changed while it was uploaded: {error}.", "Run again.") from None
             stream.close()
             uploader.settle()
-        return key
+            (archive,) = uploader.objects
+        return dict(archive)
 
     def _lock(self) -> Dict[str, Any]:
         """The arguments by which the store locks the archive, none where it cannot."""
@@ -296,18 +280,33 @@ class _Maker:
         keys = [public_key(each) for each in self.evidence["trusted_key_files"]]
         return prove(folder, [self.key.public, *keys], self.options["timestamp"])
 
-    def _record(self, link: Link, key: str, sources: List[Dict[str, Any]]) -> None:
+    def _tidy(self, lost: bool) -> None:
+        """Removes what was collected, unless there is more in it than in the bundle."""
+        if not lost:
+            return bundle.remove(self.work.staging)
+        what = f" ({', '.join(self.refused[:5])})" if self.refused else ""
+        self.notes.append(
+            f"What is not in the bundle{what} stays in {self.work.staging}, not redacted. Mend what its sources name,"
+            " then collect again (audit_collection_again); or remove that folder."
+        )
+        return None
+
+    def _record(self, link: Link, archive: Dict[str, Any], sources: List[Dict[str, Any]]) -> None:
         record = ledger.append(
             self.options["storage"],
             self.environment,
             "audit",
             actor=self.context.actor,
             run_id=self.context.run_id,
-            subjects=[{"name": key, "digest": {"sha256": link.digest}}],
+            subjects=[
+                {"name": archive["key"], "digest": {"sha256": archive["sha256"]}},
+                {"name": self.chain.key(link.number), "digest": {"sha256": link.digest}},
+            ],
             content={
                 "bundle": link.facts["bundle"],
                 "number": link.number,
                 "digest": link.digest,
+                "archive": {name: archive[name] for name in ("key", "size", "sha256", "checksum", "etag")},
                 "period": link.facts["period"],
                 "files": len(link.facts["files"]),
                 "sources": [{name: each[name] for name in _KEPT} for each in sources],
@@ -321,20 +320,33 @@ class _Maker:
         self.notes += [note for note in record["notes"] if note not in self.notes]
 
     def _made_before(self, made: Link) -> Dict[str, Any]:
-        """A bundle of this period that is there: its archive must be, and the ledger must know it."""
+        """A bundle of this period that is there: its archive must be as the ledger knows it."""
         key = self.chain.archive_key(made.facts["bundle"], made.digest)
         folder = self.work.home / made.facts["bundle"]
-        there = self.chain.archive_size(key) is not None
         here = (folder / STATEMENT).is_file() and digest((folder / STATEMENT).read_bytes()) == made.digest
         proof = self._proven(folder) if here else None
         recorded = self.chain.recorded(made, self.evidence)
         sources = sources_of(folder) if here else (recorded or {}).get("sources")
-        if there and recorded is None and sources is not None:
-            # A run that died just before it.
-            self._record(made, key, sources)
+        archive = (recorded or {}).get("archive")
+        if here and recorded is None:
+            # A run that died just before it. What it uploaded is not known any more.
+            archive = self._upload(folder, (folder / STATEMENT).read_bytes())
+            self._record(made, archive, sources_of(folder))
+        if archive is not None:
+            lost = sources is None or any(each["outcome"] == FAILED for each in sources)
+            if any(self.work.staging.glob(f"*/{NAME}")) or not lost:
+                self._tidy(lost)
         before = self.chain.link(made.number - 1) if made.number > 1 else None
-        result = self._result(folder, key, made, proof, before, sources, changed=recorded is None)
-        return {**result, "missing": not there}
+        result = self._result(folder, key, made, proof, before, sources, changed=here and recorded is None)
+        return {**result, **self._stored(key, archive)}
+
+    def _stored(self, key: str, archive: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        """What the store says of an archive, against what the ledger's record does."""
+        if archive is not None:
+            return {"stored": True, "trouble": check_head(self.chain.s3, self.options["storage"], archive)}
+        if head(self.chain.s3, self.options["storage"], key) is None:
+            return {"trouble": f"{key} is missing"}
+        return {"stored": False}
 
     def _result(
         self,
@@ -358,7 +370,8 @@ class _Maker:
             "verified": proof["verdict"] if proof else None,
             "stamped_at": proof["stamped_at"] if proof else None,
             "timestamp": link.facts["timestamp"],
-            "missing": False,
+            "stored": True,
+            "trouble": None,
             "changed": changed,
             "notes": self.notes,
         }

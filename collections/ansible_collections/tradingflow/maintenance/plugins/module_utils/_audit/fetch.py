@@ -14,22 +14,27 @@ from typing import Any, Callable, Dict
 from ..errors import EvidenceError
 from .bundle import digested, disk_errors
 from .collected import NAME, Collected, encoded
+from .staged import merged, put
 
 
-def fetched(data: Dict[str, Any], host: str, target: Path, get: Callable[[str, str], object], limit: int) -> int:
+def fetched(
+    data: Dict[str, Any], host: str, target: Path, get: Callable[[str, str], object], limit: int, plan: str = ""
+) -> int:
     """Fetches the files; how many were not there yet. collected.json is written last: what has one is whole.
 
     :param data: what the host's module says that it collected
     :param get: fetches one, a path relative to the host's folder, to a path of this machine
     :param limit: bytes of the host that are accepted, 0 for any number
+    :param plan: digest of the options by which it was collected
     :raises EvidenceError: a file is not what was collected, or there is no room
     """
     collected = Collected.from_dict(data)
     if collected.host != host:
         raise EvidenceError(f"{host} gave out what was collected of {collected.host[:80]}.", "Collect again.")
-    files = [file for source in collected.sources for file in source.files]
     with disk_errors(target):
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        collected = merged(target, plan, collected)
+        files = [file for source in collected.sources for file in source.files]
         (target / NAME).unlink(missing_ok=True)
         needed, free = sum(file.size for file in files), shutil.disk_usage(target).free
         if (limit and needed > limit) or needed > free:
@@ -52,9 +57,7 @@ def fetched(data: Dict[str, Any], host: str, target: Path, get: Callable[[str, s
                     )
                 os.chmod(partial, 0o600)
                 os.replace(partial, path)
-        temporary = target / f"{NAME}.partial"
-        temporary.write_bytes(encoded(collected))
-        os.replace(temporary, target / NAME)
+        put(target, plan, encoded(collected))
     return new
 
 

@@ -88,18 +88,20 @@ def _sources(result: Dict[str, Any]) -> List[Check]:
 
 def _stored(result: Dict[str, Any]) -> List[Check]:
     key = result["key"]
-    if result["missing"]:
-        text = f"The archive {key} of bundle {result['number']} is gone from the store"
-        remedy = "Find out who removed it; its deletion marker is in a versioned bucket (docs/audit.md)."
+    if result["trouble"]:
+        text = f"The archive of bundle {result['number']} is not in the store as it was written: {result['trouble']}"
+        remedy = "Find out who changed it; a versioned bucket has the version that was written (docs/audit.md)."
         stored = Check("audit.stored", "Audit bundle in the store", CRITICAL, False, message=text, remedy=remedy)
+    elif not result["stored"]:
+        text = f"{key} is there; the ledger has no checksum to compare it with"
+        remedy = f"Download {key} and prove it with scripts/bundle_verify.py."
+        stored = Check("audit.stored", "Audit bundle in the store", UNKNOWN, None, message=text, remedy=remedy)
     else:
         stored = Check("audit.stored", "Audit bundle in the store", OK, True, message=key)
-    checks = [stored]
-    for note in result["notes"]:
-        checks.append(
-            Check("audit.notes", "Store and ledger", WARNING, note, message=note, remedy="See docs/audit.md.")
-        )
-    return checks[:1] + checks[1:2]
+    if not result["notes"]:
+        return [stored]
+    text = " ".join(result["notes"])
+    return [stored, Check("audit.notes", "Notes", WARNING, text, message=text, remedy="See docs/audit.md.")]
 
 
 def _chained(result: Dict[str, Any]) -> List[Check]:

@@ -36,6 +36,7 @@ SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "directory": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "str", "default": []},
+    "plans": {"type": "dict", "default": {}},
     "begin": {"type": "str", "default": ""},
     "end": {"type": "str", "default": ""},
     "month": {"type": "str", "default": ""},

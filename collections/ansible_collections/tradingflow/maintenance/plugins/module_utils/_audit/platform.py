@@ -18,6 +18,7 @@ from ..errors import MaintenanceError
 from ..storage import STORAGE_SPEC
 from .collected import COMPLETE, FAILED, NAME, PARTIAL, Collected, File, Period, Source, Tool, encoded
 from .options import EVIDENCE, PLATFORM
+from .staged import put
 
 #: Argument spec of the module audit_platform.
 SPEC: Dict[str, Any] = {
@@ -26,6 +27,7 @@ SPEC: Dict[str, Any] = {
     "begin": {"type": "str", "required": True},
     "end": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
+    "plan": {"type": "str", "default": ""},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "storage": {"type": "dict", "options": STORAGE_SPEC},
     "evidence": {"type": "dict", "options": EVIDENCE},
@@ -114,6 +116,8 @@ def collect(options: Dict[str, Any]) -> Collected:
     staging = Path(options["staging"])
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     period = Period.from_dict({"from": options["begin"], "to": options["end"]})
+    # Its files are written anew: what it said of the old ones does not hold any more.
+    (staging / NAME).unlink(missing_ok=True)
     sources: List[Source] = []
     if options["tables"]:
         checkpoints: Checkpoints = {}
@@ -128,7 +132,5 @@ def collect(options: Dict[str, Any]) -> Collected:
     if options["storage"] and options["evidence"]:
         sources.append(guarded(Source("ledger", "ledger", COMPLETE), ledger_records(options, staging, period)))
     found = Collected(PLATFORM, period, Tool("tradingflow.maintenance", options["version"]), sources)
-    temporary = staging / f".{NAME}.new"
-    temporary.write_bytes(encoded(found))
-    os.replace(temporary, staging / NAME)
+    put(staging, options.get("plan", ""), encoded(found))
     return found
