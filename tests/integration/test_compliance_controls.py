@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def measured(database: dict[str, Any], heads: dict[str, Any] | None = None, **op
     given = {"database": database, "environment_name": "local", "calendar": CALENDAR, **options}
     result = ArgumentSpecValidator(SPEC).validate(given)
     assert not result.error_messages
-    found = engine.measure(result.validated_parameters, [], [], heads or {}, [])
+    found = engine.measure(result.validated_parameters, [], [], heads or {}, [("newest", datetime.now(UTC))])
     for check in found:
         check.as_dict()
     return {check.id.removeprefix("compliance."): check for check in found}
@@ -134,6 +135,20 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     "a hit that nobody decided": (
         "UPDATE kyc_screenings SET result = 'hit' WHERE id = 1",
         *("kyc_screening", "critical", "1 with a hit"),
+    ),
+    "a hit that a later clear hides": (
+        "INSERT INTO kyc_screenings SELECT 1000000 + n, account_code, now() - interval '2 s' * n,"
+        " CASE n WHEN 1 THEN 'clear' ELSE 'hit' END FROM kyc_screenings, generate_series(1, 2) n WHERE id = 1",
+        *("kyc_screening", "critical", "1 with a hit"),
+    ),
+    "a limit was deleted past the trail": (
+        "DELETE FROM risk_limits WHERE id = 3",
+        *("audit_trail_limits", "warning", "1 limit of the audit trail"),
+    ),
+    "a limit was set back to an older time": (
+        "INSERT INTO trading_audit SELECT id + 1, now(), actor, 'limit', '3', details, hash FROM trading_audit"
+        " ORDER BY id DESC LIMIT 1",
+        *("audit_trail_limits", "critical", "has a later one"),
     ),
     "a result that nobody knows": (
         "UPDATE kyc_screenings SET result = 'fine' WHERE id = 1",

@@ -146,7 +146,7 @@ def test_older_backups_still_hold_what_was_erased() -> None:
     assert unruled.status == "warning"
     assert "nobody says until when" in unruled.message
     assert requests.in_backups([("E1", ago(80))], points, 90).status == "ok"
-    for erasures, known in (([("E1", ago(40))], None), ([], points)):
+    for erasures, known in (([("E1", ago(40))], None), ([("E1", ago(40))], []), ([], points)):
         with pytest.raises(NotMeasured):
             requests.in_backups(erasures, known, 90)
 
@@ -199,6 +199,10 @@ def test_a_day_without_a_daily_is_a_gap() -> None:
     found = CATALOGUE.within(["EU"])
     assert clock.judged([daily(29, near(0.00001))], found, NOW, 3, "other")[0].status == "unknown"
     assert clock.judged([], found, NOW, 3, "other")[0].id == clock.ID
+    # So is a host whose clock was never measured.
+    lost = {"started_at": "2026-11-28T05:00:00Z", "checks": [{"id": "system.missing", "host": "db2"}]}
+    both = clock.judged([daily(29, near(0.00001)), lost], found, NOW, 3, "other")
+    assert [(each.id, each.status) for each in both][1] == (f"{clock.ID}:db2", "unknown")
 
 
 def assessed(name: str, days: float, due: date | None = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..module_utils._checks.guard import escaped
 from ..module_utils._compliance import assessment, oscal, requirements
 from ..module_utils._compliance.engine import measure, recovery_points
 from ..module_utils._compliance.ledger_counts import Told, sound, told
@@ -83,8 +84,11 @@ class ActionModule(AreaAction):
         directory = run.get("directory") or (args["directory"] and str(within(args["directory"], task_vars)))
         if directory:
             run_id = run.get("run_id") or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-compliance-{secrets.token_hex(3)}"
-            written, problem = write(Path(directory), assessed, run_id)
-            checks.append(_report_check(written, problem))
+            try:
+                written, problem = write(Path(directory), assessed, run_id)
+                checks.append(_report_check(written, problem))
+            except Exception as error:  # what the controls found is still told
+                checks.append(escaped("compliance.report", "Compliance report written", error))
             details = {"files": [each["name"] for each in written], "gaps": len(assessed["gaps"])}
             text = f"{len(written)} files in {directory}."
             actions.append(
@@ -106,10 +110,10 @@ class ActionModule(AreaAction):
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in STALE}
         if not {"directory", "environment", "run_id"} <= run.keys():
             return found
-        root, first = Path(run["directory"]).parent.parent, since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        root, first = Path(run["directory"]).parent.parent, f"{since:%Y-%m-%d}"
         for name in STALE:
             loaded = load_history(root, name, environment=run["environment"], limit=200, before=run["run_id"])
-            found[name] = [report for report in loaded if str(report["started_at"]) >= first]
+            found[name] = [report for report in loaded if str(report["started_at"])[:10] >= first]
         return found
 
 
@@ -154,12 +158,14 @@ def _of_this_run(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _or_none(missing: list[Check], name: str, ask: Callable[[], Any]) -> Any:
     """What the store says; None, and a finding, if it does not answer."""
+    titles = {"recovery_points": "Recovery points listed", "ledger": "Ledger read"}
     try:
         return ask()
     except MaintenanceError as error:
-        titles = {"recovery_points": "Recovery points listed", "ledger": "Ledger read"}
         missing.append(unknown(f"compliance.{name}", titles[name], error.message, error.remedy))
-        return None
+    except Exception as error:
+        missing.append(escaped(f"compliance.{name}", titles[name], error))
+    return None
 
 
 def write(directory: Path, assessed: dict[str, Any], run_id: str) -> tuple[list[dict[str, Any]], str]:
@@ -184,6 +190,8 @@ def write(directory: Path, assessed: dict[str, Any], run_id: str) -> tuple[list[
         names.append("compliance.pdf")
     except NoPdf as error:
         problem = str(error)
+    except Exception as error:  # of WeasyPrint or Pango
+        problem = f"There is no PDF: {type(error).__name__}."
     return [
         {
             "name": name,

@@ -82,21 +82,24 @@ def reviews(row: Row, _given: Row) -> Check:
 
 
 DOCUMENTS = f"""
-WITH clients AS (SELECT account FROM maintenance.accounts WHERE {CLIENTS} AND status <> 'closed'), newest AS (
+WITH clients AS (SELECT account FROM maintenance.accounts WHERE {CLIENTS} AND status <> 'closed'), kinds AS (
     SELECT c.account, count(d.account) AS documents,
         count(*) FILTER (WHERE d.expires_on IS NULL AND d.account IS NOT NULL OR d.expires_on >= current_date) AS valid,
         max(d.expires_on) AS until, bool_or(d.expires_on IS NULL AND d.account IS NOT NULL) AS lasting
     FROM clients c LEFT JOIN maintenance.kyc_documents d
         ON d.account::text = c.account::text AND {happened("d.verified_at")}
-    GROUP BY c.account)
+    GROUP BY c.account, d.kind), newest AS (
+    SELECT account, sum(documents) AS documents, bool_or(documents > 0 AND valid = 0) AS expired,
+        bool_or(valid > 0 AND NOT lasting AND until < current_date + 30) AS soon
+    FROM kinds GROUP BY account)
 SELECT (SELECT count(*) FROM maintenance.kyc_documents) AS documents,
     (SELECT count(*) FROM maintenance.kyc_documents WHERE NOT isfinite(expires_on)
         OR (verified_at IS NOT NULL AND NOT {happened("verified_at")})) AS undated,
     (SELECT {STRANGE.rpartition(" AS ")[0]} FROM maintenance.accounts) AS strange,
     count(*) AS clients, count(*) FILTER (WHERE documents = 0) AS without,
-    count(*) FILTER (WHERE documents > 0 AND valid = 0) AS expired,
-    count(*) FILTER (WHERE valid > 0 AND NOT lasting AND until < current_date + 30) AS soon,
-    (array_agg(account::text ORDER BY account::text) FILTER (WHERE valid = 0))[1:10] AS first
+    count(*) FILTER (WHERE expired) AS expired,
+    count(*) FILTER (WHERE soon AND NOT expired) AS soon,
+    (array_agg(account::text ORDER BY account::text) FILTER (WHERE documents = 0 OR expired))[1:10] AS first
 FROM newest
 """  # noqa: S608 -- words of our own
 
@@ -108,7 +111,8 @@ def documents(row: Row, _given: Row) -> Check:
     refuse_undated(row["undated"], "kyc_documents", "expires_on or verified_at")
     bad = row["without"] + row["expired"]
     text = f"Of {plural(row['clients'], 'client')}: {row['without']:,} without a verified document, "
-    text += f"{row['expired']:,} with expired ones only, {row['soon']:,} whose last expires within 30 days."
+    text += f"{row['expired']:,} with expired ones only of a kind, {row['soon']:,} whose last of a kind expires within "
+    text += "30 days."
     details = {"without": row["without"], "expired": row["expired"], "soon": row["soon"], "first": firsts(row["first"])}
     remedy = "Ask for new documents, or restrict the accounts."
     return told("compliance.kyc_documents", status_of(bad, row["soon"]), bad, text, remedy, details=details)
@@ -116,19 +120,22 @@ def documents(row: Row, _given: Row) -> Check:
 
 SCREENING = f"""
 WITH clients AS (SELECT account FROM maintenance.accounts WHERE {CLIENTS}), newest AS (
-    SELECT DISTINCT ON (c.account) c.account, s.screened_at, s.result,
-        extract(epoch FROM now() - s.screened_at) / 86400 AS days
+    SELECT c.account, max(s.screened_at) AS screened_at,
+        extract(epoch FROM now() - max(s.screened_at)) / 86400 AS days,
+        (max(s.screened_at) FILTER (WHERE s.result IN ('hit', 'pending'))
+            < max(s.screened_at) FILTER (WHERE s.result = 'dismissed')) IS NOT TRUE
+            AND bool_or(s.result IN ('hit', 'pending')) AS undecided
     FROM clients c LEFT JOIN maintenance.kyc_screenings s ON s.account::text = c.account::text
-    ORDER BY c.account, s.screened_at DESC NULLS LAST)
+    GROUP BY c.account)
 SELECT (SELECT count(*) FROM maintenance.kyc_screenings) AS screenings,
     (SELECT count(*) FROM maintenance.kyc_screenings WHERE {happened("screened_at")} IS NOT TRUE) AS undated,
     (SELECT count(*) FROM maintenance.kyc_screenings WHERE {words_sql("result", RESULTS)}) AS strange_result,
     (SELECT {STRANGE.rpartition(" AS ")[0]} FROM maintenance.accounts) AS strange,
     count(*) AS clients, count(*) FILTER (WHERE screened_at IS NULL) AS never,
     count(*) FILTER (WHERE days > %(screening_days)s) AS old, max(days) AS oldest,
-    count(*) FILTER (WHERE result IN ('hit', 'pending')) AS hits,
+    count(*) FILTER (WHERE undecided) AS hits,
     (array_agg(account::text ORDER BY screened_at NULLS FIRST)
-        FILTER (WHERE screened_at IS NULL OR days > %(screening_days)s OR result IN ('hit', 'pending')))[1:10] AS first
+        FILTER (WHERE screened_at IS NULL OR days > %(screening_days)s OR undecided))[1:10] AS first
 FROM newest
 """  # noqa: S608 -- words of our own
 

@@ -40,6 +40,9 @@ def judged(
     for report in reports:
         day = _day(report.get("started_at"))
         for check in report["checks"]:
+            if str(check["id"]).startswith("system."):
+                # Also one whose clock was never measured.
+                measured.setdefault(str(check["host"]), {})
             if check["id"] == "system.clock_skew" and day is not None and first <= day <= now.date():
                 kernel = (check.get("details") or {}).get("kernel")
                 measured.setdefault(str(check["host"]), {}).setdefault(day, []).append(kernel)

@@ -177,21 +177,30 @@ def limits() -> Probe:
     """The control that the last change of each limit has its entry. Earlier ones are in the trail only."""
     id = "compliance.audit_trail_limits"
     sql = """
-SELECT count(*) AS things, count(*) FILTER (WHERE missing) AS missing,
-    (array_agg(limit_id ORDER BY updated_at DESC) FILTER (WHERE missing))[1:10] AS first_missing
-FROM (
-    SELECT l.limit_id, l.updated_at, NOT EXISTS (
-        SELECT FROM maintenance.trading_audit a WHERE a.event = 'limit' AND a.object = l.limit_id::text
-        AND abs(extract(epoch FROM a.at - l.updated_at)) <= %(trail_tolerance)s) AS missing
-    FROM maintenance.risk_limits l) judged
+WITH newest AS (
+    SELECT object, max(at) AS at FROM maintenance.trading_audit WHERE event = 'limit' GROUP BY object), judged AS (
+    SELECT l.limit_id, l.updated_at, n.object, l.limit_id IS NULL AS orphan, l.limit_id IS NOT NULL
+        AND (abs(extract(epoch FROM n.at - l.updated_at)) <= %(trail_tolerance)s) IS NOT TRUE AS missing
+    FROM maintenance.risk_limits l FULL JOIN newest n ON n.object = l.limit_id::text)
+SELECT count(limit_id) AS things, count(*) FILTER (WHERE missing) AS missing,
+    count(*) FILTER (WHERE orphan) AS orphans,
+    (array_agg(limit_id ORDER BY updated_at DESC) FILTER (WHERE missing))[1:10] AS first_missing,
+    (array_agg(object ORDER BY object) FILTER (WHERE orphan))[1:10] AS first_orphans
+FROM judged
 """
 
     def judge(row: Row, _given: Row) -> Check:
         refuse_empty(row["things"], "risk_limits", "no limit")
+        if row["orphans"] and not row["missing"]:
+            text = f"{plural(row['orphans'], 'limit')} of the audit trail no longer exist."
+            remedy = "Find out who deleted them, and put it on record; switch limits off instead of deleting them."
+            details = {"orphans": row["orphans"], "first": firsts(row["first_orphans"])}
+            return told(id, status_of(0, True), row["orphans"], text, remedy, details=details)
         if not row["missing"]:
             text = f"The last change of each of {plural(row['things'], 'limit')} has its entry."
             return told(id, OK, row["things"], text)
-        text = f"The last change of {row['missing']:,} of {plural(row['things'], 'limit')} has no entry of its time."
+        text = f"The last change of {row['missing']:,} of {plural(row['things'], 'limit')} has no entry of its time"
+        text += ", or has a later one."
         remedy = "Find out who changed the limit, and put it on record."
         details = {"missing": row["missing"], "first": firsts(row["first_missing"])}
         return told(id, CRITICAL, row["missing"], text, remedy, details=details)
