@@ -33,7 +33,7 @@ def actions(strategies: Any, book: Optional[Figures], joint: Any, options: Dict[
             result.append(_action(f"review.strategy:{name}", name, started, [_equity(name, one.figures)]))
     if joint and joint.correlation:
         names = joint.window.names[:NAMES]
-        rows = [[round(float(joint.correlation.matrix[a][b]), 3) for b in range(len(names))] for a in range(len(names))]
+        rows = [[round(float(joint.correlation.sample[a][b]), 3) for b in range(len(names))] for a in range(len(names))]
         drawn = [{"kind": "heatmap", "title": "Correlation", "names": names, "rows": rows}]
         if joint.shares:
             order = sorted(zip(joint.shares.risk, joint.weights, joint.window.names, strict=True), reverse=True)[:NAMES]

@@ -41,6 +41,7 @@ class Strategy:
 
     :param days: in the review's currency, empty if they cannot be
     :param no_days: why they cannot
+    :param ended: whether its equity ends before its market's newest session
     """
 
     name: str
@@ -53,6 +54,7 @@ class Strategy:
     remedy: str = ""
     effect: Decimal = Decimal(0)
     converted: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -170,6 +172,7 @@ def _strategy(
         one.remedy = error.remedy
         return one
     missing = gaps(track, one.sessions.days, markets.last, row.get("state") in STOPPED)
+    one.ended = bool(gaps(track, one.sessions.days, markets.last, False)) and not missing
     if missing:
         shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         track.doubts.append(f"no equity of {shown}, when its market had a session")

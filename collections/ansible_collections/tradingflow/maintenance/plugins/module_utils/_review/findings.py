@@ -165,6 +165,10 @@ def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], m
         text += f" Even the interval's upper end is not above {limit[bad[0]]}."
         remedy = "Decide whether it goes on: look at costs, drawdown and what has changed in its market."
         return Check(id, title, bad[0], round(data["sharpe"], 4), message=text, remedy=remedy, **common)
+    if "dsr" in data and (data["dsr"] is None or data["dsr"] < options["confidence"]):
+        text += f" Not told from the best of {plural(data['trials'], 'trial')} without skill."
+        remedy = "Wait for more sessions: so many trials find as much by luck."
+        return unknown(id, title, text, remedy, **common)
     bounds = [limit[name] for name in (WARNING, CRITICAL) if limit[name] is not None]
     if bounds and low <= max(bounds):
         text += f" Too short to tell from {max(bounds)}."

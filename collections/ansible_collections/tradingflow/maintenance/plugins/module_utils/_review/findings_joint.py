@@ -73,11 +73,13 @@ def of_whole(found: Any, options: Dict[str, Any]) -> Iterator[Check]:
 
 def _correlation(found: Any, left: str, options: Dict[str, Any]) -> Check:
     id, title = WHOLE[0]
-    matrix, names = found.correlation.matrix, found.window.names
+    # Shrunk correlations are smaller the more strategies there are: two that are one must not hide among many.
+    matrix, names = found.correlation.sample, found.window.names
     pairs = [(float(matrix[a][b]), names[a], names[b]) for a in range(len(names)) for b in range(a)]
     most = max(pairs)
-    text = f"{found.correlation.average:.2f} on average, at most {most[0]:.2f} ({printable(most[1], 40)} and"
-    text += f" {printable(most[2], 40)}), of {plural(len(found.window.days), 'session')} that all have, shrunk by"
+    text = f"At most {most[0]:.2f} ({printable(most[1], 40)} and {printable(most[2], 40)}), of"
+    text += f" {plural(len(found.window.days), 'session')} that all have ({found.window.days[0]} to"
+    text += f" {found.window.days[-1]}); {found.correlation.average:.2f} on average, shrunk by"
     text += f" {percent(found.correlation.shrinkage, 0)}."
     change = found.change
     if change is None:

@@ -49,8 +49,12 @@ class Whole:
 
 def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
     """Of all strategies whose figures are known; who is not among them is named."""
-    sound = {one.name: one for one in strategies if one.figures.daily and one.sessions}
-    left_out = {one.name: "its figures are unknown" for one in strategies if one.name not in sound}
+    known = {one.name: one for one in strategies if one.figures.daily and one.sessions}
+    left_out = {one.name: "its figures are unknown" for one in strategies if one.name not in known}
+    # The common window would end with who ended: the others' newest sessions must be in it.
+    ended = {name: one.figures.daily[-1][0] for name, one in known.items() if one.ended}
+    left_out.update({name: f"ended on {day}" for name, day in ended.items()})
+    sound = {name: one for name, one in known.items() if name not in ended}
     window, short = common(
         {name: one.figures.daily for name, one in sound.items()},
         {name: one.sessions.days for name, one in sound.items()},
@@ -70,7 +74,7 @@ def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
         found.undefined = str(error)
         return found
     found.change = changed(window, options["confidence"])
-    found.clusters = clusters(found.correlation.matrix, window.names)
+    found.clusters = clusters(found.correlation.sample, window.names)
     found.ranking = ranked(window, options["confidence"])
     _shares(found, sound)
     found.data = {
