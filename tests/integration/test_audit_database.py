@@ -13,12 +13,14 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import configuration
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import tables as tables_module
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.checkpoints import Checkpoint, gaps
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Period, Source
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.tables import tables
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.audited import audited
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.sql import reading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import connected
 from psycopg2.sql import SQL, Identifier, Literal
 
 from tests.conftest import Sandbox
@@ -164,6 +166,22 @@ def test_a_table_of_a_month_against_what_daily_runs_counted(server: Server, tmp_
     ]
     assert source.gaps[0].reason == "3 rows are missing: record 10 of the ledger has 3 of that day, there are 0"
     assert source.gaps[1].reason.startswith("rows were replaced")
+
+
+def test_rows_that_may_still_come_and_rows_of_no_time(server: Server, tmp_path: Path) -> None:
+    server(
+        "TRUNCATE {name}.{name}",
+        "INSERT INTO {name}.{name} VALUES ('2026-03-01Z', 1), ('infinity', 2), (NULL, 3)",
+    )
+    assert collected(server, tmp_path, {}).reason.startswith("2 rows have no time in at %s")
+    with connected(server.address, statement_timeout=0) as one, connected(server.address, statement_timeout=0) as other:
+        begun = one.cursor()
+        begun.execute("BEGIN")
+        begun.execute("SELECT 1")
+        late = Period(PERIOD.begin, "2999-01-01T00:00:00Z")
+        reason = tables_module._unsettled(other.cursor(), late)
+        assert reason == "a transaction of before the period's end is open: what it commits is not here"
+        assert tables_module._unsettled(other.cursor(), PERIOD) == ""
 
 
 def test_days_that_are_only_partly_of_the_period_prove_nothing() -> None:

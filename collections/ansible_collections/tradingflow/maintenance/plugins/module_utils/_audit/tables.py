@@ -59,6 +59,11 @@ def _in_snapshot(
         cursor.execute(SETTINGS)
         cursor.execute("SHOW server_version")
         version = cursor.fetchone()[0]
+        late = _unsettled(cursor, period)
+        planned = [
+            replace(each, reason="; ".join(filter(None, (each.reason, late if table["time"] else ""))))
+            for each, table in zip(planned, options["tables"])  # noqa: B905
+        ]
         cursor.execute(f"BEGIN {MODE}")
         for source, table in zip(planned, options["tables"]):  # noqa: B905
             cursor.execute("SAVEPOINT one")
@@ -68,6 +73,38 @@ def _in_snapshot(
             )
             cursor.execute("ROLLBACK TO SAVEPOINT one")
         cursor.execute("COMMIT")
+
+
+#: Transactions of before a time that can commit still; whose begin may not be seen counts as well.
+_OPEN = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND xact_start < %(end)s),
+  (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND usesysid IS NOT NULL AND backend_start IS NULL),
+  (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < %(end)s),
+  pg_is_in_recovery() AND coalesce(pg_last_xact_replay_timestamp() < %(end)s, true)
+"""
+
+
+def _unsettled(cursor: Any, period: Period) -> str:
+    """Why rows of the period may be committed after the snapshot, and then be in no bundle."""
+    try:
+        cursor.execute(_OPEN, {"end": period.end})
+        begun, hidden, prepared, behind = cursor.fetchone()
+    except psycopg2.Error as error:
+        return f"whether rows of the period are still to come cannot be seen: {' '.join(str(error).split())}"
+    reasons = []
+    if begun or prepared:
+        reasons.append("a transaction of before the period's end is open: what it commits is not here")
+    if hidden:
+        reasons.append("when others' transactions began may not be seen (pg_monitor): one of the period may be open")
+    if behind:
+        reasons.append("the standby has not replayed all of the period")
+    return "; ".join(reasons)
+
+
+def _timeless(column: str) -> str:
+    return f"{quoted(column)} IS NULL OR NOT isfinite({quoted(column)})"
 
 
 def _table(
@@ -99,7 +136,7 @@ def _table(
         counted = cursor.fetchone()[0]
         untimed = 0
         if table["time"]:
-            cursor.execute(f"SELECT count(*) FROM {relation} WHERE {quoted(table['time'])} IS NULL")  # noqa: S608
+            cursor.execute(f"SELECT count(*) FROM {relation} WHERE {_timeless(table['time'])}")  # noqa: S608
             untimed = cursor.fetchone()[0]
         writer = Writer(staging, f"tables/{table['name']}.csv.gz")
         cursor.copy_expert(copy, writer)
@@ -110,7 +147,7 @@ def _table(
     found = replace(source, files=[writer.close(copied)], records=copied, counts=counts)
     reasons = [found.reason] if found.reason else []
     if untimed:
-        reasons.append(f"{untimed} rows have no {table['time']}, so that they belong to no period")
+        reasons.append(f"{untimed} rows have no time in {table['time']}, so that they belong to no period")
     then = checkpoints.get(table["relation"])
     if then and table["time"]:
         found.gaps, proven = gaps(_days(cursor, relation, table, period), then, period)
