@@ -251,6 +251,11 @@ def test_reports_are_due_by_the_calendar() -> None:
     silent = [sent(day) for day in WEEK[1:4]] + [sent(WEEK[0], status="sent")]
     assert reported(silent).details["unacknowledged"] == ["2026-11-23"]
     assert reported([sent(day) for day in WEEK[:3]] + [sent(WEEK[3], status="rejected")]).status == "critical"
+    # Neither ages out.
+    before = [sent(date(2026, 11, 12)), sent(date(2026, 11, 13), status="rejected"), sent(date(2026, 11, 16), 9)]
+    aged = reported(before + [sent(day) for day in WEEK[:4]]).details
+    assert (aged["missing"], aged["rejected"]) == ([f"2026-11-{day}" for day in (17, 18, 19, 20)], ["2026-11-13"])
+    assert "late" not in aged
     # What came after the rejection counts.
     again = [sent(WEEK[3], status="rejected"), sent(WEEK[3], 1.4)]
     assert reported([sent(day) for day in WEEK[:3]] + again).status == "ok"

@@ -192,7 +192,9 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
     expected = 0
     # However long its period is, the last one that ended is seen.
     days = max(days, LENGTHS[duty.every] + duty.due_days)
-    for end in duty.ends(today - timedelta(days=days), today - timedelta(days=1)):
+    within = today - timedelta(days=days)
+    # What is missing or rejected does not age out: it counts from the first period that the platform reported on.
+    for end in duty.ends(min([within, *latest]), today - timedelta(days=1)):
         if duty.every == "day" and duty.working_days and not is_working(end, holidays):
             continue
         expected += 1
@@ -201,7 +203,7 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
             ends["missing" if today > due else "pending"].append(end)
         elif sent["status"] == "rejected":
             ends["rejected"].append(end)
-        else:
+        elif end >= within:
             ends["late"] += [end] if sent["sent_at"].date() > due else []
             if sent["status"] == "sent" and now - sent["sent_at"] > timedelta(days=duty.acknowledged_days):
                 ends["unacknowledged"].append(end)
