@@ -89,6 +89,7 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     reason = found.reasons.get("held", "") or ("" if strategies else "there is no strategy")
     concentrated = _concentration(found, options)
     checks += each(lambda: findings_joint.of_exposure(concentrated, reason, options), findings.HELD)
+    checks += findings.strangers({one.name for one in strategies}, {one.account for one in strategies}, ended, options)
     known = {one.name: one.track for one in strategies}
     checks += each(lambda: findings.restatements(known, found, earlier, options), findings.RESTATED)
     groups = _groups(strategies, options, found)

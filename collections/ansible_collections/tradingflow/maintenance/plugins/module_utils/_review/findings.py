@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
@@ -45,6 +46,26 @@ def strategies(count: int, ended: List[str]) -> List[Check]:
         named = ", ".join(printable(name, 40) for name in ended[:3]) + (" and more" if len(ended) > 3 else "")
         text += f" Left out, as stopped and without equity in these days: {len(ended)} ({named})."
     return [Check(id, title, OK, count, message=text, source=SOURCE)]
+
+
+def strangers(names: Set[str], accounts: Set[str], ended: List[str], options: Dict[str, Any]) -> List[Check]:
+    """Names in options that nothing has: what was set for them does not hold for what was meant."""
+    given = dict.fromkeys(options["drawdown_limits"].keys() - names - accounts - set(ended), "drawdown limit")
+    trials = {one["strategy"] for one in options["trials"]}
+    given.update(dict.fromkeys(trials - names - set(ended), "number of trials"))
+    given.update(dict.fromkeys(options["drawdown_limits"].keys() & names & accounts, "drawdown limit"))
+    result = []
+    for name, what in sorted(given.items()):
+        shown = printable(name)
+        both = name in names and name in accounts
+        text = (
+            f"The {what} of {shown}: there is "
+            + ("a strategy and an account" if both else "nothing")
+            + " of this name."
+        )
+        remedy = "Correct the name in strategy_review_drawdown_limits or strategy_review_trials."
+        result.append(unknown(f"review.options:{shown}", f"Options for {shown}", text, remedy, source=SOURCE))
+    return result
 
 
 def why(one: Any) -> str:
@@ -172,8 +193,10 @@ def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], m
     bounds = [limit[name] for name in (WARNING, CRITICAL) if limit[name] is not None]
     if bounds and low <= max(bounds):
         text += f" Too short to tell from {max(bounds)}."
-        if found.needed is not None and max(bounds) == 0:
-            text += f" At this ratio it takes {plural(found.needed, 'session')}."
+        if data["sharpe"] > max(bounds):
+            # By the verdict's own interval, which narrows with the root of the sessions.
+            share = (data["sharpe"] - low) / (data["sharpe"] - max(bounds))
+            text += f" At this ratio it takes {plural(math.ceil(found.count * share**2), 'session')}."
         return unknown(
             id, title, text, "Wait for more sessions; until then it is not known to earn anything.", **common
         )

@@ -149,6 +149,9 @@ def _chain(
     if any(not _number(amount) for amount in flows.values()):
         track.doubts.append("a flow is no number")
         return
+    if not cut and capital is not None and not _number(capital):
+        track.doubts.append("its capital is no number")
+        return
     before = None if cut else capital
     for row in rows:
         # A flow on a day without a row, such as of a weekend, is there when the next one begins.

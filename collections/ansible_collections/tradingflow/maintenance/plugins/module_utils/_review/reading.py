@@ -181,7 +181,7 @@ def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[s
                 found.no_rates[currency] = why
             elif any(row["currency"] != options["currency"] for row in rows):
                 found.no_rates[currency] = f"prices of {instrument} are not in {options['currency']}"
-            elif any(not row["price"].is_finite() or row["price"] <= 0 for row in rows):
+            elif any(row["price"] is None or not row["price"].is_finite() or row["price"] <= 0 for row in rows):
                 found.no_rates[currency] = f"a price of {instrument} is not a number above 0"
             else:
                 found.rates[currency] = {row["day"]: row["price"] for row in rows}

@@ -26,12 +26,15 @@ def daily(days: Sequence[Day], gross: bool = False) -> List[Tuple[date, float]]:
     """Each day's return on what the day began with.
 
     :param gross: before fees
-    :raises Undefined: a day began with nothing or less, or nobody tells the fees
+    :raises Undefined: a day began with nothing or less, or followed one that ended below 0, or nobody tells the fees
     """
     found = []
-    for day in days:
+    for place, day in enumerate(days):
         if day.base <= 0:
             raise Undefined(f"{day.day} began with capital of 0 or less")
+        # What comes after a loss of more than all would turn the sign of the product.
+        if place and days[place - 1].equity < 0:
+            raise Undefined(f"{days[place - 1].day} ended with equity below 0")
         if gross and day.fees is None:
             raise Undefined("nobody tells the fees")
         result = day.pnl + (day.fees or 0) if gross else day.pnl
