@@ -141,6 +141,18 @@ def test_a_time_that_is_not_understood_is_not_of_the_line_before(tmp_path: Path,
     assert packed(tmp_path / "first", collect(tmp_path / "app.log", tmp_path / "first")) == unknown
 
 
+def test_a_part_of_an_entry_that_says_its_time_is_of_that_time(tmp_path: Path) -> None:
+    """PostgreSQL writes statements so, after the error that they belong to."""
+    old, new = (
+        f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}.357 UTC [333] STATEMENT:  SELECT 1/0\n"
+        for at in (BEGIN - 9, BEGIN + 1)
+    )
+    (tmp_path / "app.log").write_text(text(BEGIN - 9) + old + new + text(END - 1))
+    source = collect(tmp_path / "app.log", tmp_path / "out")
+    assert packed(tmp_path / "out", source) == new + text(END - 1)
+    assert (source.outcome, source.reason) == ("complete", "")
+
+
 def test_only_so_many_lines_follow_one_that_is_left_out(tmp_path: Path) -> None:
     rest = "".join(f"line {number}\n" for number in range(1200))
     (tmp_path / "app.log").write_text(text(BEGIN - 9) + "  indented 12:00:00\n" + rest + text(BEGIN, END))

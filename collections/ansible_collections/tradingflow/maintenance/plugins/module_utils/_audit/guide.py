@@ -18,7 +18,7 @@ Evidence of the environment `{environment}` from {begin} (included) to {end} (ex
 | | |
 |---|---|
 | `data/` | the evidence, by host; `_platform` is what was read from the database and the store |
-| `manifest.json` | each source: its files, its command or query, the program and its version, how many records, how they were counted, what is missing and redacted |
+| `manifest.json` | each source: its files, its command or query, program and version, records, both counts, what is missing and redacted |
 | `statement.dsse.json` | the signature: an in-toto statement in a DSSE envelope, Ed25519, over every other file |
 {stamp}| `bundle_verify.py` | the verifier, for convenience: use a copy from elsewhere |
 

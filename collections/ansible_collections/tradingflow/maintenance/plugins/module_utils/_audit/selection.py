@@ -164,7 +164,13 @@ class Selection:
         if inside or line[:1].isspace():
             return inside
         self._following += 1
-        if self._following <= _FOLLOWING and not _STAMP.search(line[:_STAMP_WITHIN]):
+        stamp = _STAMP.search(line[:_STAMP_WITHIN])
+        if stamp:
+            # A part of an entry may say its time, too, as PostgreSQL's STATEMENT does.
+            found = self._times.find(decoded(line[:HEAD])[0])
+            if found:
+                return self._begin <= found[0] < self._end
+        if self._following <= _FOLLOWING and not stamp:
             return False
         self.strange += 1
         return True
