@@ -73,8 +73,9 @@ class Running:
     def _read(self, process: Any) -> Iterator[bytes]:
         descriptor = process.stdout.fileno()
         while True:
-            ready, _writable, _failed = select.select([descriptor], [], [], max(0.0, self._end - time.monotonic()))
-            if not ready:
+            left = self._end - time.monotonic()
+            # A program that never stops talking is late as well.
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
                 raise self._late()
             chunk = os.read(descriptor, _CHUNK)
             if not chunk:
