@@ -40,7 +40,8 @@ _OPTIONS = ("name", "pattern", "fields", "action")
 _WORDS = (
     r"(?:passw(?:or)?ds?|passphrase|passcode|pwd|secret|token|api[_ -]?key|access[_-]?key|private[_-]?key"
     r"|signing[_-]?key|encryption[_-]?key|account[_-]?key|auth[_-]?key|master[_-]?key|credentials?|session[_-]?id"
-    r"|mnemonic|seed[_ -]?phrase|cvv|totp|otp)"
+    r"|(?:app|listen|fernet|wallet|consumer|deploy|(?:pre[_-]?)?shared)[_-]?key|psk\b|(?:[_.-]|\b)pass\b"
+    r"|kennwort|wachtwoord|mnemonic|seed[_ -]?phrase|cvv|totp|otp)"
 )
 _KEY = rf"(?P<key>(?i:[\w.-]{{0,60}}{_WORDS}[\w.-]{{0,60}}))"
 _HARMLESS = re.compile(rb"(?i).*[_.-]?(?:_at|_type|_count|_age|_length|_policy|_in|_status|_expiry|_id_type|s_total)")
@@ -130,6 +131,13 @@ _BUILT_IN: Sequence[Tuple[str, str]] = (
     ("secret", rf"(?i)(?:^|\s)--?[\w-]{{0,40}}{_WORDS}[ \t]+\\*[\"']?(?P<secret>[^\s\"'\\-][^\s\"'\\]*)"),
     ("secret", r"(?i)\b(?:identified\s+by|(?:encrypted\s+)?password)\s+'(?P<secret>[^']+)"),
     ("secret", r"(?i)\b(?:requirepass|masterauth)\s+\"?(?P<secret>[^\s\"']+)"),
+    ("secret", r"\bsshpass\s+-p[ \t]*[\"']?(?P<secret>[^\s\"']+)"),
+    ("secret", r"\b(?:mysql|mariadb)(?:-?dump|-?admin)?\s(?:[^\n|;&]{0,300}\s)?-p(?P<secret>[^\s\"']+)"),
+    (
+        "secret",
+        r"\b(?:curl|wget)\s(?:[^\n|;&]{0,300}\s)?(?:-u|--user)[ =]?[\"']?[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)",
+    ),
+    ("secret", rf"(?i)<(?:[\w:.-]{{0,40}}{_WORDS}[\w:.-]{{0,40}})>(?P<secret>[^<\n]+)</"),
     ("fix_password", r"(?:^|[\x01|;]|\^A)(?:554|925|1402|1404)=(?P<secret>[^\x01|;\s\"^]+)"),
     ("base64", rf"(?P<secret>[A-Za-z0-9+/_-]*(?:{_fragments()})[A-Za-z0-9+/_-]*={{0,2}})"),
 )
