@@ -399,3 +399,54 @@ def test_it_takes_little_memory(rules: Rules) -> None:
         tracemalloc.stop()
     assert (count, size[0]) == (60 * 12_000, 60 * 12_000 * len(line))
     assert peak < 20_000_000
+
+
+def test_a_log_in_which_every_line_has_something_is_redacted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_LINE", 300_000)
+    rules = load([{"name": "person", "fields": ["email"]}], KEY)
+    line, sizes = b"GET /a email=a@b.c 200\n", []
+    one = redact.Redaction(rules, {})
+    block = line * 3000
+    assert one.text(iter([block] * 12), lambda data: sizes.append(len(data))) == 36_000
+    assert sum(sizes) == 36_000 * len(line.replace(b"a@b.c", b"[redacted:person]"))
+    assert max(sizes) < 4 * len(block)
+    with pytest.raises(EvidenceError, match="cannot be redacted as a whole"):
+        one.text(iter([b"x" * 100_000] * 4), lambda data: None)
+
+
+def test_json_that_is_deep_is_looked_at_as_text(rules: Rules) -> None:
+    counts: dict[str, int] = {}
+    deep = b'{"password": "' + SECRET.encode() + b'", "a": ' + b"[" * 900 + b"]" * 900 + b"}\n"
+    found = text(rules, deep, counts=counts)
+    assert (found, counts) == (deep.replace(SECRET.encode(), b"[redacted:secret]"), {"secret": 1})
+
+
+def test_a_pattern_that_ends_within_a_character_leaves_json() -> None:
+    found = text(load([{"name": "own", "pattern": "customer .{4}"}], KEY), '{"a": "customer abcä of"}\n'.encode())
+    assert json.loads(found) == {"a": "[redacted:own]\ufffd of"}
+
+
+def test_a_byte_that_is_no_text_hides_no_name(rules: Rules) -> None:
+    for odd in (b"\xff", b"\t"):
+        found = text(rules, b'{"pass\\u0077ord": "' + SECRET.encode() + b'", "a": "' + odd + b'"}\n')
+        assert json.loads(found)["password"] == "[redacted:secret]"
+
+
+def test_a_log_is_one_whatever_its_name(tmp_path: Path, rules: Rules) -> None:
+    data = f'a "b\npassword={SECRET}\n'.encode()
+    names = ["csv/0001-fills.csv.gz", "export/0001-x.export.gz"]
+    sources = [_staged(tmp_path / "from", name, "log_file", data, 2) for name in names]
+    collected = Collected("app1", Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"), COLLECTOR, sources)
+    redact.folder(tmp_path / "from", collected, tmp_path / "to", rules)
+    for name in names:
+        assert gzip.decompress((tmp_path / "to" / name).read_bytes()) == b'a "b\npassword=[redacted:secret]\n'
+
+
+def test_a_large_cell_takes_little_memory(rules: Rules) -> None:
+    given = b'id,a\n1,"' + b'x""' * 500_000 + b'"\n'
+    tracemalloc.start()
+    try:
+        assert redact.Redaction(rules, {}).csv(iter([given]), lambda data: None) == 2
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(given)
+    finally:
+        tracemalloc.stop()

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from ..errors import EvidenceError
 from .collected import NAME, Collected, File, Source, encoded
 from .journal_export import entries
+from .json_text import Number, Pairs, dumped, loaded
 from .packing import BLOCK, Packed, Scratch, blocks
 from .rules import LONGEST, Rules, is_done, is_harmless
 
@@ -24,7 +24,9 @@ from .rules import LONGEST, Rules, is_done, is_harmless
 _CARRY = 32 * 1024
 #: A longer line, cell or entry cannot be looked at as a whole.
 _LINE = 64 * 1024 * 1024
-_CELL = re.compile(rb'(?:"((?:[^"]|"")*)"|([^,"\r\n]*))(,|\r?\n)')
+_BARE = re.compile(rb'[^,"\r\n]*')
+_QUOTES = re.compile(rb'"+')
+_AFTER = re.compile(rb",|\r?\n")
 _WORKERS = 2
 
 Counts = Dict[str, int]
@@ -75,9 +77,10 @@ def _file(staging: Path, scratch: Scratch, source: Source, file: File, rules: Ru
                 packed.write(block)
         else:
             one = Redaction(rules, counts, file.path)
-            if file.path.endswith(".export.gz"):
+            # An application's log may be called as it likes; only these sources write these forms.
+            if source.kind in ("journal", "clock") and file.path.endswith(".export.gz"):
                 records = one.export(blocks(path), packed.write)
-            elif file.path.endswith(".csv.gz"):
+            elif source.kind == "table":
                 # Its first line says what the columns are.
                 records = one.csv(blocks(path), packed.write) - 1
             else:
@@ -110,20 +113,21 @@ class Redaction:
             if len(buffer) < 2 * _CARRY:
                 continue
             cut = buffer.rfind(b"\n", 0, len(buffer) - _CARRY) + 1
-            windows = self._windows(buffer)
-            for begin, end in windows:
+            spans = self._spans(buffer) if cut else []
+            # Not within what one match spans; where matches are in adjacent lines is between them.
+            for begin, end in reversed(spans):
                 if begin < cut < end:
                     cut = begin
             if cut:
-                write(self._within(buffer[:cut], [each for each in windows if each[1] <= cut]))
+                write(self._within(buffer[:cut], [each for each in spans if each[1] <= cut]))
                 buffer = buffer[cut:]
             elif len(buffer) > _LINE:
                 raise self._too_long()
-        write(self._within(buffer, self._windows(buffer)))
+        write(self._within(buffer, self._spans(buffer)))
         return count + (last != b"\n")
 
-    def _windows(self, text: bytes) -> List[Tuple[int, int]]:
-        """Whole lines in which there may be something."""
+    def _spans(self, text: bytes) -> List[Tuple[int, int]]:
+        """Whole lines in which there may be something, by where they begin."""
         found: List[Tuple[int, int]] = []
         for match in self._rules.suspect.finditer(text):
             begin, end = match.span()
@@ -131,15 +135,13 @@ class Redaction:
             if b"PRIVATE KEY" in match.group():
                 end = min(len(text), end + LONGEST)
             end = text.find(b"\n", end) + 1 or len(text)
-            if found and begin <= found[-1][1]:
-                found[-1] = (found[-1][0], max(end, found[-1][1]))
-            else:
+            if not found or found[-1] != (begin, end):
                 found.append((begin, end))
         return found
 
-    def _within(self, text: bytes, windows: List[Tuple[int, int]]) -> bytes:
+    def _within(self, text: bytes, spans: List[Tuple[int, int]]) -> bytes:
         parts, last = [], 0
-        for begin, end in windows:
+        for begin, end in _joined(spans):
             parts += [text[last:begin], self._lines(text[begin:end])]
             last = end
         return b"".join([*parts, text[last:]])
@@ -161,29 +163,32 @@ class Redaction:
 
     def _json(self, line: bytes) -> Optional[bytes]:
         """A text that is JSON, with its line feed; None for one that is none."""
+        before = dict(self._counts)
         try:
-            data = json.loads(line.decode("utf-8"), object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number)
+            data = loaded(line)
+            walked = self._walked(data)
+            if self._counts == before:
+                return line
+            return dumped(walked).encode("utf-8") + line[len(line.rstrip()) :]
         except (ValueError, RecursionError):
+            # Not JSON, or deeper than can be walked: the patterns look at it.
+            self._counts.clear()
+            self._counts.update(before)
             return None
-        before = sum(self._counts.values())
-        walked = self._walked(data)
-        if sum(self._counts.values()) == before:
-            return line
-        return _dumped(walked).encode("utf-8") + line[len(line.rstrip()) :]
 
     def _walked(self, value: Any) -> Any:
-        if isinstance(value, _Pairs):
-            return _Pairs([(self._string(name), self._member(name, item)) for name, item in value])
+        if isinstance(value, Pairs):
+            return Pairs([(self._string(name), self._member(name, item)) for name, item in value])
         if isinstance(value, list):
             return [self._walked(item) for item in value]
-        if isinstance(value, _Number):
+        if isinstance(value, Number):
             new = self._string(value)
             return value if new == value else new
         return self._string(value) if isinstance(value, str) else value
 
     def _member(self, name: str, value: Any) -> Any:
         rule = self._rules.of_name(name)
-        text = value if isinstance(value, str) else _dumped(value)
+        text = value if isinstance(value, str) else dumped(value)
         if rule is None or value is None or isinstance(value, bool) or not text.strip():
             return self._walked(value)
         if is_harmless(rule[0], text.encode("utf-8", "surrogatepass")):
@@ -200,7 +205,12 @@ class Redaction:
     def _string(self, text: str) -> str:
         """Text in a member: perhaps JSON itself."""
         data = text.encode("utf-8", "surrogatepass")
-        return self.value(data).decode("utf-8", "surrogatepass")
+        new = self.value(data)
+        try:
+            return text if new == data else new.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            # A pattern of bytes ended within a character.
+            return new.decode("utf-8", "replace")
 
     def value(self, data: bytes) -> bytes:
         """A value on its own."""
@@ -235,11 +245,15 @@ class Redaction:
     def _columns(self, whole: bytes) -> Tuple[List[Optional[Tuple[str, str]]], int]:
         """The rule of each column, and where the names of the columns end."""
         rules = []
-        for match in _CELL.finditer(whole):
-            rules.append(self._rules.of_name(_cell(match).decode("utf-8", "replace")))
-            if match[3] != b",":
-                return rules, match.end()
-        raise EvidenceError(f"{self._name} does not begin with names of columns", "Collect again.")
+        position = 0
+        while True:
+            found = _cell(whole, position)
+            if not found:
+                raise EvidenceError(f"{self._name} does not begin with names of columns", "Collect again.")
+            cell, _after, position, last = found
+            rules.append(self._rules.of_name(cell.decode("utf-8", "replace")))
+            if last:
+                return rules, position
 
     def _rows(self, whole: bytes, columns: List[Optional[Tuple[str, str]]], write: Write) -> int:
         """Records into what is written; only cells that change are written anew. How many there are."""
@@ -247,17 +261,17 @@ class Redaction:
         position = last = count = column = 0
         look = any(columns) or self._rules.suspect.search(whole) is not None
         while position < len(whole):
-            match = _CELL.match(whole, position)
-            if not match:
+            found = _cell(whole, position)
+            if not found:
                 raise EvidenceError(f"{self._name} has a record that is not CSV", "Collect again.")
-            if look and match.start(3) > position:
-                cell = _cell(match)
+            cell, after, following, ends = found
+            if look and after > position:
                 new = self._cell_value(columns[column] if column < len(columns) else None, cell)
                 if new != cell:
                     parts += [whole[last:position], b'"' + new.replace(b'"', b'""') + b'"']
-                    last = match.start(3)
-            position, column = match.end(), column + 1
-            if match[3] != b",":
+                    last = after
+            position, column = following, column + 1
+            if ends:
                 count, column = count + 1, 0
         write(b"".join([*parts, whole[last:]]))
         return count
@@ -317,25 +331,15 @@ class Redaction:
         )
 
 
-class _Pairs(List[Any]):
-    """An object of JSON with all its members, also those that come twice."""
-
-
-class _Number(str):
-    """A number of JSON exactly as it was written."""
-
-
-def _dumped(value: Any) -> str:
-    """JSON as it was, in the shortest form."""
-    if isinstance(value, _Pairs):
-        return "{" + ", ".join(f"{_dumped(name)}: {_dumped(item)}" for name, item in value) + "}"
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(_dumped(item) for item in value) + "]"
-    # Surrogates alone have no UTF-8.
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else json.dumps(value)
+def _joined(spans: List[Tuple[int, int]]) -> List[Tuple[int, int]]:
+    """Those that overlap or are adjacent as one."""
+    found: List[Tuple[int, int]] = []
+    for begin, end in spans:
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
 
 
 def _split(data: bytes) -> List[bytes]:
@@ -353,8 +357,19 @@ def _records(buffer: bytes) -> int:
             return end + 1
 
 
-def _cell(match: "re.Match[bytes]") -> bytes:
-    return match[2] if match[1] is None else match[1].replace(b'""', b'"')
+def _cell(whole: bytes, begin: int) -> Optional[Tuple[bytes, int, int, bool]]:
+    """A cell, where it ends, where the next one begins, and whether the record ends; in little memory."""
+    if whole[begin : begin + 1] == b'"':
+        # Two quotes are one; the cell ends with the last of an odd number.
+        end = next((run.end() for run in _QUOTES.finditer(whole, begin + 1) if len(run[0]) % 2), 0)
+        if not end:
+            return None
+        cell = whole[begin + 1 : end - 1].replace(b'""', b'"')
+    else:
+        end = _BARE.match(whole, begin).end()  # type: ignore[union-attr]
+        cell = whole[begin:end]
+    separator = _AFTER.match(whole, end)
+    return (cell, end, separator.end(), separator[0] != b",") if separator else None
 
 
 def _pairs(data: bytes) -> List[Tuple[bytes, bytes]]:
