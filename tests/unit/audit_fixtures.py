@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
-import io
-import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.col
 )
 
 from tests.conftest import COLLECTION
+from tests.unit.ledger_fixtures import run_script
 
 VERIFIER = COLLECTION / "scripts/bundle_verify.py"
 PERIOD = Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
@@ -59,10 +57,4 @@ def collect(staging: Path, *sources: Source, host: str = "", period: Period = PE
 
 def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs the verifier in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = runpy.run_path(str(VERIFIER))["main"]([str(each) for each in arguments])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+    return run_script(VERIFIER, *arguments)

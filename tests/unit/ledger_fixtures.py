@@ -37,15 +37,20 @@ def make_key(folder: Path, name: str = "evidence") -> tuple[Path, Path]:
     return private, public
 
 
-def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs the verifier in this process."""
+def run_script(script: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs one of the collection's scripts in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = runpy.run_path(str(VERIFIER))["main"]([str(each) for each in arguments])
+            code = runpy.run_path(str(script))["main"]([str(each) for each in arguments])
         except SystemExit as stop:
             code = int(stop.code or 0)
     return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+def verify(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs the verifier in this process."""
+    return run_script(VERIFIER, *arguments)
 
 
 def verify_alone(

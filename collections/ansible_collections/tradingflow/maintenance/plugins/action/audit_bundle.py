@@ -27,9 +27,8 @@ class ActionModule(AreaAction):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        failed = [action for action in result.get("actions", []) if action["status"] == "failed"]
-        if failed and not self._task.args.get("run"):
-            result.update(failed=True, msg=failed[0]["message"])
+        if failed := self.failed_alone(result):
+            result.update(failed=True, msg=failed["message"])
         if not result["checks"]:
             # Prepared: nothing is measured yet, and there is nothing to show.
             for name in ("area", "reported", "worst_status", "checks", "actions"):

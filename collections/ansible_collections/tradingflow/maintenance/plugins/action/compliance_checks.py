@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,7 +184,7 @@ def write(directory: Path, assessed: dict[str, Any], run_id: str) -> tuple[list[
         write_private(directory / name, text)
     names, problem = list(texts), ""
     try:
-        _write_bytes(directory / "compliance.pdf", pdf(html))
+        write_private(directory / "compliance.pdf", pdf(html))
         names.append("compliance.pdf")
     except NoPdf as error:
         problem = str(error)
@@ -200,19 +198,6 @@ def write(directory: Path, assessed: dict[str, Any], run_id: str) -> tuple[list[
         }
         for name in sorted(names)
     ], problem
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _report_check(written: list[dict[str, Any]], problem: str) -> Check:

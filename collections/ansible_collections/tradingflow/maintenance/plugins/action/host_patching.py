@@ -31,9 +31,8 @@ class ActionModule(HostAreaAction):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        failed = [action for action in result.get("actions", []) if action["status"] == "failed"]
-        if failed and not self._task.args.get("run"):
-            result.update(failed=True, msg=failed[0]["message"])
+        if failed := self.failed_alone(result):
+            result.update(failed=True, msg=failed["message"])
         return result
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:

@@ -45,8 +45,7 @@ class ActionModule(AreaAction):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        failed = [action for action in result.get("actions", []) if action["status"] == "failed"]
-        if failed and not self._task.args.get("run"):
+        if self.failed_alone(result):
             result.update(failed=True, msg=result["checks"][0]["message"])
         return result
 

@@ -105,6 +105,12 @@ class AreaAction(ActionBase):
         )
         return result
 
+    def failed_alone(self, result: dict[str, Any]) -> dict[str, Any] | None:
+        """The first action that failed, where no report of a run tells of it: then the task has to fail."""
+        if self._task.args.get("run"):
+            return None
+        return next((action for action in result.get("actions", []) if action["status"] == "failed"), None)
+
     def unmeasured(self, error: MaintenanceError) -> Check:
         """The finding that the area as a whole could not be measured."""
         return unknown(f"{self.area}.measured", f"{self.area.capitalize()} measured", error.message, error.remedy)

@@ -60,9 +60,8 @@ class JobAction(AreaAction):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        failed = [action for action in result.get("actions", []) if action["status"] == "failed"]
-        if failed and not self._task.args.get("run"):
-            result.update(failed=True, msg=failed[0]["message"])
+        if failed := self.failed_alone(result):
+            result.update(failed=True, msg=failed["message"])
         return result
 
     def planned(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Type, TypeVar
 
 from ..errors import EvidenceError
+from ..words import plural
 
 # pylint: disable=unidiomatic-typecheck  # JSON's true is an int in Python, but no number
 
@@ -181,6 +182,18 @@ class Source:
     counts: List[Count] = field(default_factory=list)
     gaps: List[Gap] = field(default_factory=list)
     redactions: Dict[str, int] = field(default_factory=dict)
+
+    def concluded(self, problems: List[str]) -> Source:
+        """Itself with its outcome, by its problems and gaps; of many problems, the first five are its reason."""
+        if self.gaps:
+            problems = [*problems, f"{plural(len(self.gaps), 'gap')}, the first: {self.gaps[0].reason}"]
+        if not problems:
+            self.outcome = COMPLETE
+            return self
+        self.outcome = PARTIAL if self.records else FAILED
+        rest = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        self.reason = f"{'; '.join(problems[:5])}{rest}."
+        return self
 
     def to_dict(self) -> Dict[str, Any]:
         return {**asdict(self), "gaps": [gap.to_dict() for gap in self.gaps]}

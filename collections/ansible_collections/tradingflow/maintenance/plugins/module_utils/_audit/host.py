@@ -24,7 +24,7 @@ from ..masking import masked
 from . import containers, facts, journals, log_files
 from .collected import COLLECTOR, COMPLETE, FAILED, NAME, Collected, Period, Source, encoded, safe_path
 from .journal_files import FOLDERS
-from .packing import BLOCK, Scratch
+from .packing import Scratch, digest_of
 
 #: Shows that a folder was made here, and remembers what is done.
 MARKER = ".tradingflow-audit"
@@ -199,7 +199,7 @@ class _State:
             return None
         for file in source.files:
             path = os.path.join(folder, *file.path.split("/"))
-            if not os.path.isfile(path) or os.path.getsize(path) != file.size or _sha256(path) != file.sha256:
+            if not os.path.isfile(path) or os.path.getsize(path) != file.size or digest_of(path) != file.sha256:
                 return None
         return source
 
@@ -226,14 +226,6 @@ class _State:
 
 def _key(given: Dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _owner(name: str) -> Any:

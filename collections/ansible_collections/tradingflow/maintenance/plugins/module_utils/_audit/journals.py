@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 from ..errors import EvidenceError
-from ..words import plural, printable
-from .collected import COMPLETE, FAILED, PARTIAL, Count, File, Period, Source, Tool
+from ..words import printable
+from .collected import FAILED, Count, File, Period, Source, Tool
 from .journal_export import entries
 from .journal_files import JournalFile, found, looked_at
 from .journal_gaps import Story, gaps
@@ -92,15 +92,7 @@ def judged(source: Source, period: Period, readings: List[Reading], closed: List
         problems.append(f"journalctl lists {listed} entries of the period, {source.records} were read")
     if not source.records:
         problems.append("it has no entry of the period")
-    if source.gaps:
-        problems.append(f"{plural(len(source.gaps), 'gap')}, the first: {source.gaps[0].reason}")
-    if not problems:
-        source.outcome = COMPLETE
-        return source
-    source.outcome = PARTIAL if source.records else FAILED
-    rest = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    source.reason = f"{'; '.join(problems[:5])}{rest}."
-    return source
+    return source.concluded(problems)
 
 
 def _machine() -> str:

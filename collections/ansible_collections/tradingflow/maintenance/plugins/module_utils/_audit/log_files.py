@@ -19,7 +19,7 @@ from .._logs.names import Listing, listed, log_of
 from .._logs.packed import DAMAGED, magic, unpacked
 from ..errors import EvidenceError
 from ..words import plural, printable
-from .collected import COMPLETE, FAILED, PARTIAL, Count, File, Gap, Period, Source, Tool, written
+from .collected import FAILED, Count, File, Gap, Period, Source, Tool, written
 from .packing import BLOCK, Packed, Scratch, lines
 from .selection import Selection
 
@@ -120,15 +120,7 @@ class _Reading:
             problems.append(f"{source.records} lines were selected, {self._counted} are packed")
         if not source.records and not self._given.get("empty_ok"):
             problems.append("it has no line of the period")
-        if source.gaps:
-            problems.append(f"{plural(len(source.gaps), 'gap')}, the first: {source.gaps[0].reason}")
-        if not problems:
-            source.outcome = COMPLETE
-            return source
-        source.outcome = PARTIAL if source.records else FAILED
-        rest = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        source.reason = f"{'; '.join(problems[:5])}{rest}."
-        return source
+        return source.concluded(problems)
 
     def _late(self) -> List[Gap]:
         """Logs that begin after the period does: that another one of the pattern reaches back says nothing of them."""

@@ -151,6 +151,15 @@ class Packed:
             raise
 
 
+def digest_of(path: str) -> str:
+    """The SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def blocks(path: str) -> Iterator[bytes]:
     """What is in a gzip file of one or more members, in bounded memory.
 

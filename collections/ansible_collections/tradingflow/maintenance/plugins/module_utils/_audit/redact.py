@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +16,7 @@ from ..errors import EvidenceError
 from .collected import NAME, Collected, File, Source, encoded
 from .journal_export import entries
 from .json_text import Number, Pairs, dumped, loaded
-from .packing import BLOCK, Packed, Scratch, blocks
+from .packing import BLOCK, Packed, Scratch, blocks, digest_of
 from .rules import LONGEST, Rules, is_done, is_harmless
 
 #: Kept back of each block, so that what is split over its end is seen whole.
@@ -65,11 +64,7 @@ def folder(staging: Path, collected: Collected, target: Path, rules: Rules) -> C
 
 def _file(staging: Path, scratch: Scratch, source: Source, file: File, rules: Rules) -> Tuple[File, Counts]:
     path, counts = str(staging / file.path), {}  # type: Tuple[str, Counts]
-    digest = hashlib.sha256()
-    with open(path, "rb") as opened:
-        for block in iter(lambda: opened.read(BLOCK), b""):
-            digest.update(block)
-    if digest.hexdigest() != file.sha256:
+    if digest_of(path) != file.sha256:
         raise EvidenceError(f"{file.path} is not what was collected: its digest differs", "Collect again.")
     with Packed(scratch, file.path) as packed:
         if source.kind == "ledger":
