@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.calendar import UnknownCalendar, parse
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import (
     drawdown,
     exposure,
     identity,
     returns,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.book import convert, together
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.identity import Track, follow
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.sessions import sessions
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.book import convert, together
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.identity import Track, follow
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.sessions import sessions
 
 FIRST = date(2026, 3, 2)  # a Monday
 

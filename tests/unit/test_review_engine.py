@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read, end_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.options import SPEC, checked
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.reading import Read, end_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts

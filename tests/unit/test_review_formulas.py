@@ -9,14 +9,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import (
     bootstrap,
     correlation,
     drawdown,
     ratios,
     returns,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.returns import Undefined
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.returns import Undefined
 
 from tests.conftest import COLLECTION, ROOT
 
@@ -392,7 +392,7 @@ def test_intervals_are_wide_where_little_is_known() -> None:
 
 
 def test_every_formula_is_documented() -> None:
-    rooms = sorted((COLLECTION / "plugins/module_utils/_review").glob("*.py"))
+    rooms = sorted((COLLECTION / "plugins/module_utils/_performance").glob("*.py"))
     ids = {
         id
         for path in rooms

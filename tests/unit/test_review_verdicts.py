@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import returns
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.identity import Day
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.identity import Day
 
 from tests.unit.test_review_engine import book, reviewed, three, track
 

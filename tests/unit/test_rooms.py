@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"_recovery_points"},
     {"_wal"},
     {"_checks"},
-    {"_gates"},
+    {"_gates", "_performance"},
 ]
 #: One room for each trade: whoever enters comes from a plugin.
 ROOF = {

@@ -10,10 +10,10 @@ import math
 from datetime import date
 from typing import Any, Dict, List, Optional, Sequence
 
+from .._performance.drawdown import levels
+from .._performance.figures import Figures
+from .._performance.ratios import NORMAL, moments, or_none, variance_of_sharpe
 from ..checks import as_action, utc_now
-from .drawdown import levels
-from .figures import Figures
-from .ratios import NORMAL, moments, or_none, variance_of_sharpe
 
 #: Points of a line, and strategies of a heat map.
 POINTS, NAMES = 160, 30

@@ -16,17 +16,17 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.calendar import UnknownCalendar, parse
 from .._checks.guard import REMEDY, each, escaped
+from .._performance.book import Group, convert, together
+from .._performance.exposure import Concentration, concentration, turnover
+from .._performance.figures import Figures, figures
+from .._performance.identity import Day, Track, follow, gaps, months
+from .._performance.ratios import needed
+from .._performance.reading import Read, read
+from .._performance.sessions import Sessions, sessions
 from ..checks import Check, plain
 from ..words import printable
 from . import charts, findings, findings_joint
-from .book import Group, convert, together
-from .exposure import Concentration, concentration, turnover
-from .figures import Figures, figures
-from .identity import Day, Track, follow, gaps, months
 from .options import checked
-from .ratios import needed
-from .reading import Read, read
-from .sessions import Sessions, sessions
 from .whole import Whole, whole
 
 #: Changes when a figure is computed in another way.

@@ -10,10 +10,10 @@ import math
 from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
+from .._performance import identity
+from .._performance.figures import Figures
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
-from . import identity
-from .figures import Figures
 
 SOURCE = "view maintenance.equity"
 #: Ids and titles of what is about all strategies together.

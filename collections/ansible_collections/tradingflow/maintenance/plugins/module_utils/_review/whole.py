@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
-from .correlation import (
+from .._performance.correlation import (
     Change,
     Correlation,
     Ranking,
@@ -23,7 +23,7 @@ from .correlation import (
     shares,
     stressed,
 )
-from .returns import Undefined
+from .._performance.returns import Undefined
 
 
 @dataclass
