@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import _performance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read, end_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.options import SPEC, checked
@@ -187,7 +188,7 @@ def test_a_strategy_without_an_account_leaves_all_accounts_unknown() -> None:
         ("findings.restatements", "restated"),
         ("charts.actions", "charts"),
         ("whole", "correlation"),
-        ("follow", "performance:good"),
+        ("strategies.follow", "performance:good"),
         ("findings.of_group", "book"),
     ],
 )
@@ -195,11 +196,12 @@ def test_a_mistake_leaves_only_its_own_check_unknown(name: str, id: str, monkeyp
     def broken(*_arguments: Any, **_more: Any) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(f"{engine.__name__}.{name}", broken)
+    package = (_performance if name == "strategies.follow" else engine).__name__
+    monkeypatch.setattr(f"{package}.{name}", broken)
     checks = reviewed(three())
     assert checks[id].status == "unknown"
     assert checks["strategies"].status == "ok"
-    if name != "follow":
+    if name != "strategies.follow":
         assert checks["performance:good"].status == "ok"
 
 
