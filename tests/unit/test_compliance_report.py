@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.action import compliance_checks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._compliance import assessment, oscal, requirements
-from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import compliance
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import compliance, pdf
 
 from tests.conftest import COLLECTION, left_out
 from tests.unit.oscal import problems
@@ -73,8 +73,8 @@ def test_a_pdf_is_made_and_nothing_is_fetched_for_it(tmp_path: Path) -> None:
             f'<link rel="stylesheet" href="{at}/a.css"><img src="{at}/b.png"><img src="{secret.as_uri()}"><p>Gaps</p>'
         )
         try:
-            made = compliance.pdf(page)
-        except compliance.NoPdf as error:
+            made = pdf.pdf(page)
+        except pdf.NoPdf as error:
             left_out(str(error))
         finally:
             server.shutdown()

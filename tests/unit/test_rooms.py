@@ -40,6 +40,7 @@ ROOF = {
     "_restore",
     "_retention",
     "_review",
+    "_stakeholders",
 }
 
 

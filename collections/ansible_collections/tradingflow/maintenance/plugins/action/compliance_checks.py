@@ -25,8 +25,9 @@ from ..module_utils.run import read_spool, standing, write_private
 from ..plugin_utils.area import AreaAction, Findings, as_data
 from ..plugin_utils.project import within
 from ..plugin_utils.report.build import versions
-from ..plugin_utils.report.compliance import NoPdf, page, pdf
+from ..plugin_utils.report.compliance import page
 from ..plugin_utils.report.history import load_history, of_check
+from ..plugin_utils.report.pdf import NoPdf, pdf
 
 #: Runs whose checks support requirements, and after how many days they no longer do: a run was missed by then.
 STALE = {"daily": 2, "weekly": 9, "drill": 9, "dependencies": 9, "monthly": 32, "patch": 92}

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
 from ..errors import ConfigurationError
 from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
+
+#: View -> column -> type, readable.
+Catalogue = Dict[str, Dict[str, Row]]
 
 #: Without these there is no review.
 EQUITY = {
@@ -90,16 +93,17 @@ class Read:
     reasons: Dict[str, str] = field(default_factory=dict)
 
 
-def read(options: Mapping[str, Any]) -> Read:
+def read(options: Mapping[str, Any], more: "Optional[Callable[[Any, Catalogue, Read], None]]" = None) -> Read:
     """All of one moment, in a transaction that only reads.
 
+    :param more: asks what else is needed of the same moment: a cursor, the views there are, and what was read
     :raises MaintenanceError: the database does not answer
     """
     found = Read()
     with reading(options["database"], options["timeout"], "REPEATABLE READ") as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
         cursor.execute(CATALOGUE, (SCHEMA,))
-        catalogue: Dict[str, Dict[str, Row]] = {}
+        catalogue: Catalogue = {}
         for row in cursor.fetchall():
             catalogue.setdefault(row["view"], {})[row["column"]] = row
         equity = {**EQUITY, **({"fees": "exact"} if "fees" in catalogue.get("equity", {}) else {})}
@@ -125,13 +129,15 @@ def read(options: Mapping[str, Any]) -> Read:
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
         end_of(options, found)
-        asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
+        values = {"days": options["days"], "age": options["rate_age"], "until": found.until}
         for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
             lacking = lack(catalogue, views)
-            rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
+            rows, why = ([], lacking[0]) if lacking else asked(cursor, sql, values)
             setattr(found, name, rows)
             found.reasons[name] = why.rstrip(".")
         _rates(cursor, catalogue, options, found)
+        if more:
+            more(cursor, catalogue, found)
     return found
 
 
@@ -147,7 +153,7 @@ def end_of(options: Mapping[str, Any], found: Read) -> None:
             found.equity[name] = [row for row in rows if row["day"] is None or row["day"] <= found.until]
 
 
-def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
+def asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
     """Rows of what may fail without taking the rest with it, and why there are none."""
     cursor.execute("SAVEPOINT asked")
     rows: List[Row] = []
@@ -163,7 +169,7 @@ def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row]
     return rows, why
 
 
-def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
+def _rates(cursor: Any, catalogue: Catalogue, options: Mapping[str, Any], found: Read) -> None:
     """Rates of each currency that is not the review's."""
     wanted = {row["currency"] for rows in found.equity.values() for row in rows if row["currency"]}
     days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
@@ -175,8 +181,8 @@ def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[s
         elif lacking:
             found.no_rates[currency] = lacking[0].rstrip(".")
         else:
-            asked = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
-            rows, why = _asked(cursor, RATES_SQL, asked)
+            values = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
+            rows, why = asked(cursor, RATES_SQL, values)
             if why:
                 found.no_rates[currency] = why
             elif any(row["currency"] != options["currency"] for row in rows):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The compliance report for people: one HTML page without scripts or outside resources, and the same as PDF."""
+"""The compliance report for people: one HTML page without scripts or outside resources."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from .html import environment
 
 #: What the page shows of each list at most; the rest is counted and is in compliance.json.
 MOST_GAPS, MOST_EVIDENCE = 300, 40
-
-
-class NoPdf(Exception):
-    """A PDF cannot be made here; the text says why and what to do."""
 
 
 def page(assessment: dict[str, Any], run_id: str) -> str:
@@ -43,25 +39,3 @@ def page(assessment: dict[str, Any], run_id: str) -> str:
             most_evidence=MOST_EVIDENCE,
         )
     )
-
-
-def pdf(html: str) -> bytes:
-    """A page as PDF. Nothing is fetched, from wherever.
-
-    :raises NoPdf: WeasyPrint or the libraries that it needs are missing
-    """
-    try:
-        # Loads Pango and more: only where a PDF is made.
-        import weasyprint
-    except (ImportError, OSError) as error:
-        name = " ".join(str(error).split())[:200]
-        raise NoPdf(
-            f"WeasyPrint cannot be used here ({name}). Install weasyprint and Pango (libpango-1.0-0)."
-        ) from None
-
-    class Refusing(weasyprint.urls.URLFetcher):  # type: ignore[misc]
-        def fetch(self, url: str, headers: Any = None) -> Any:
-            raise ValueError(f"{url} is not fetched")
-
-    done: bytes = weasyprint.HTML(string=html, url_fetcher=Refusing()).write_pdf()
-    return done
