@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,13 +25,33 @@ def disk(used: float, mount: str = "/") -> Check:
     return judge(id, f"Disk space of {mount}", used, unit="%", warning=85, critical=95, message=f"{used} %.")
 
 
-def breaks(count: int) -> Check:
-    return judge(
-        "trading.reconcile_positions", "Positions", count, warning=None, critical=1, message=f"{count} breaks."
-    )
+def breaks(*keys: str, left_out: int = 0) -> Check:
+    """As reconciliation has them, by their keys."""
+    details = {"keys": {"2026-11-30T00:00:00Z": list(keys)}, **({"keys_left_out": left_out} if left_out else {})}
+    count = len(keys) + left_out
+    id, text = "trading.reconcile_positions", f"{count} breaks."
+    return judge(id, "Positions", count, warning=None, critical=1, message=text, details=details)
+
+
+def units(*names: str) -> Check:
+    id, text = "system.failed_units", f"{len(names)} failed."
+    return judge(id, "Units", len(names), warning=1, critical=3, message=text, details={"units": list(names)})
+
+
+def orders(*ids: str, count: int | None = None) -> Check:
+    """The first ten, with what moves by itself."""
+    first = [{"order_id": each, "age": time.monotonic()} for each in ids]
+    details = {"count": len(ids) if count is None else count, "first": first}
+    id, value = "trading.open_orders", details["count"]
+    return judge(id, "Orders", value, warning=1, critical=1, message=f"{ids}.", details=details)
+
+
+def amount(value: str) -> Check:
+    return judge("trading.failed_amount", "Amount", Decimal(value), warning=None, critical=100, message="Failed.")
 
 
 LOST = unknown("trading.reconcile_positions", "Positions", "The view is missing.")
+BEATS = Check("trading.strategy_heartbeat:momentum", "Heartbeat", "ok", 3.0, "s")
 GOOD = Check("system.failed_units", "Failed units", "ok", 0)
 
 
@@ -44,23 +65,47 @@ def kept(*checks: Check) -> health.Checks:
         ([disk(41.0)], [disk(42.0)], "ok"),
         ([disk(41.0)], [disk(97.0)], "critical"),
         ([disk(90.0)], [disk(97.0)], "critical"),
-        ([disk(41.0)], [disk(90.0)], "ok"),
+        # Not critical, and not hidden either.
+        ([disk(41.0)], [disk(90.0)], "warning"),
+        ([disk(90.0)], [disk(91.0)], "ok"),
         # Critical before, and still; some noise of what is measured is no change.
         ([disk(96.0)], [disk(96.4)], "warning"),
         ([disk(96.0)], [disk(80.0)], "ok"),
-        ([breaks(2)], [breaks(2)], "warning"),
-        # More of what was there before.
-        ([breaks(2)], [breaks(3)], "critical"),
-        ([breaks(3)], [breaks(2)], "warning"),
-        ([breaks(0)], [LOST], "critical"),
-        ([breaks(2)], [LOST], "critical"),
+        ([breaks("a", "b")], [breaks("a", "b")], "warning"),
+        # More of what was there before; as many, and others; fewer, and another.
+        ([breaks("a", "b")], [breaks("a", "b", "c")], "critical"),
+        ([breaks("a", "b")], [breaks("a", "c")], "critical"),
+        ([breaks("a", "b", "c")], [breaks("a", "d")], "critical"),
+        ([breaks("a", "b", "c")], [breaks("a", "b")], "warning"),
+        # As many, and not all of them named: nobody knows. Fewer of those that were all named are the same.
+        ([breaks("a", "b", left_out=3)], [breaks("a", "b", left_out=3)], "unknown"),
+        ([breaks("a", "b", left_out=3)], [breaks("a", "c", left_out=3)], "unknown"),
+        ([breaks("a", "b", left_out=3)], [breaks("a", "b")], "warning"),
+        ([breaks("a", "b", left_out=3)], [breaks("a", "c")], "unknown"),
+        ([breaks("a")], [breaks("a", left_out=3)], "critical"),
+        ([units("a", "b", "c")], [units("a", "b", "c")], "warning"),
+        ([units("a", "b", "c")], [units("a", "b", "d")], "critical"),
+        ([units("a")], [units("b")], "warning"),
+        ([units("a")], [units("a")], "ok"),
+        ([units("a", "b", "c")], [units("a")], "ok"),
+        ([orders("1", "2")], [orders("2", "1")], "warning"),
+        ([orders("1", "2")], [orders("1", "3")], "critical"),
+        ([orders("1", "2", count=30)], [orders("1", "2", count=30)], "unknown"),
+        # A sum has no names.
+        ([amount("120.10")], [amount("120.10")], "warning"),
+        ([amount("120.10")], [amount("120.11")], "critical"),
+        ([breaks()], [LOST], "critical"),
+        ([breaks("a", "b")], [LOST], "critical"),
         ([LOST], [LOST], "warning"),
-        ([LOST], [breaks(0)], "ok"),
-        ([LOST], [breaks(1)], "critical"),
+        ([LOST], [breaks()], "ok"),
+        ([LOST], [breaks("a")], "critical"),
         # A disk that did not come back, and a check that is no longer there; not a session's own mount.
         ([disk(41.0), disk(10.0, "/srv")], [disk(41.0)], "critical"),
         ([disk(41.0), disk(10.0, "/run/user/0")], [disk(41.0)], "ok"),
-        ([GOOD, disk(41.0)], [disk(41.0)], "critical"),
+        ([GOOD, disk(41.0)], [disk(41.0)], "unknown"),
+        ([breaks("a"), disk(41.0)], [disk(41.0)], "unknown"),
+        ([BEATS, disk(41.0)], [disk(41.0)], "unknown"),
+        ([LOST, disk(41.0)], [disk(41.0)], "ok"),
         # Nobody looked before.
         (None, [disk(97.0)], "critical"),
         (None, [disk(41.0)], "ok"),
@@ -115,3 +160,16 @@ def test_what_comes_up_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     # Not for ever.
     said.append(kept(disk(97.0)))
     assert proof.recovered(kept(disk(41.0)), {}, -1) == kept(disk(97.0))
+
+
+def test_as_many_and_others_says_which() -> None:
+    check = health.compared("trading", kept(breaks("aaa", "bbb")), kept(breaks("aaa", "ccc")))
+    assert "new: ccc" in check.message
+    assert "bbb" not in check.message
+
+
+def test_what_is_kept_of_a_check_is_small_and_names_what_it_counts() -> None:
+    many = kept(units(*(f"u{number}.service" for number in range(50))))[0]
+    assert (len(many["names"]), many["named"]) == (50, False)
+    assert health.reduced([many]) == [many]
+    assert "details" not in many

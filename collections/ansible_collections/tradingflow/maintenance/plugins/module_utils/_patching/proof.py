@@ -102,7 +102,7 @@ def recovered(
     end = time.monotonic() + wait
     while True:
         now = health.measured(options)
-        if now is None or not health.worse(before, now) or time.monotonic() > end:
+        if now is None or not health.unsettled(before, now) or time.monotonic() > end:
             return now
         time.sleep(5)
 
