@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -173,3 +174,70 @@ def test_what_is_kept_of_a_check_is_small_and_names_what_it_counts() -> None:
     assert (len(many["names"]), many["named"]) == (50, False)
     assert health.reduced([many]) == [many]
     assert "details" not in many
+
+
+#: 2026-11-30T08:00:00Z
+BEGAN = 1796025600.0
+
+
+def measurement(began: float, *checks: Check, run: str = "two") -> dict[str, Any]:
+    """As the role has it."""
+    at = datetime.fromtimestamp(int(began), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "run": run,
+        "by": "app1",
+        "began": began,
+        "checks": [{**each, "observed_at": at} for each in as_dicts(checks)],
+    }
+
+
+OF: Any = {"run": "two", "host": "app2", "after": BEGAN + 60.5}
+KEPT = health.handed(measurement(BEGAN, breaks()), "two", "app2", BEGAN + 9)
+AFTER = measurement(BEGAN + 70, breaks())
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "status", "said"),
+    [
+        (KEPT, AFTER, "ok", ""),
+        (KEPT, measurement(BEGAN + 70, breaks("a")), "critical", "reconcile_positions"),
+        # What the host keeps of its first attempt, in an earlier run.
+        ({**KEPT, "run": "one"}, AFTER, "ok", ""),
+        # The one of before the first host once more; half a second too early; nothing.
+        (KEPT, measurement(BEGAN, breaks()), "unknown", "before the host was proven"),
+        (KEPT, measurement(BEGAN + 60.4, breaks()), "unknown", "before the host was proven"),
+        (KEPT, {}, "unknown", "no measurement"),
+        (KEPT, {**AFTER, "checks": []}, "unknown", "no measurement"),
+        (KEPT, {**AFTER, "run": "one"}, "unknown", "of the run one"),
+        # A result of before under a new beginning.
+        (KEPT, {**measurement(BEGAN, breaks()), "began": BEGAN + 70}, "unknown", "before the measurement began"),
+        (KEPT, {**AFTER, "checks": [{**kept(breaks())[0]}]}, "unknown", "observed at None"),
+        (KEPT, measurement(BEGAN + 70, disk(41.0)), "unknown", "not measured"),
+        ({}, AFTER, "unknown", "keeps no measurement"),
+        ({**KEPT, "for": "app1"}, AFTER, "unknown", "is of app1"),
+        ({**KEPT, "began": BEGAN + 10}, AFTER, "unknown", "not measured before"),
+        ({**KEPT, "handed": BEGAN + 80}, AFTER, "unknown", "not measured before"),
+    ],
+)
+def test_the_platform_is_compared_with_what_is_of_run_host_and_moment(
+    before: dict[str, Any], now: dict[str, Any], status: str, said: str
+) -> None:
+    check = health.platform("trading", before, now, OF)
+    assert check.status == status
+    assert said in check.message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        measurement(BEGAN, breaks(), run="one"),
+        measurement(BEGAN + 10, breaks()),
+        {**measurement(BEGAN - 60, breaks()), "began": BEGAN},
+        {"run": "two", "began": BEGAN, "checks": []},
+        {"run": "two", "began": True, "checks": as_dicts([breaks()])},
+    ],
+)
+def test_a_host_is_not_handed_what_was_not_measured_before(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        health.handed(given, "two", "app2", BEGAN + 9)
+    assert health.handed(None, "two", "app2", BEGAN + 9) == {}

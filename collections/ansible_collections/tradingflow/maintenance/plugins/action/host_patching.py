@@ -13,11 +13,11 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ..module_utils._checks.system import SYSTEM_SPEC
 from ..module_utils._patching.findings import failure, findings, intent, lost, planned, well
-from ..module_utils._patching.health import reduced
+from ..module_utils._patching.health import handed
 from ..module_utils._patching.options import SPEC
 from ..module_utils._patching.precheck import clock
 from ..module_utils.checks import OK, WARNING, utc_now
-from ..module_utils.errors import MaintenanceError, PatchingError
+from ..module_utils.errors import ConfigurationError, MaintenanceError, PatchingError
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 from ..plugin_utils.options import as_another
@@ -48,8 +48,8 @@ class ActionModule(HostAreaAction):
         started_at, planning = utc_now(), bool(self._task.check_mode)
         try:
             args["health"] = as_another("health", args["health"], SYSTEM_SPEC)
-            args["platform"] = reduced(args["platform"] or [])
             before = time.time()
+            args["platform"] = self._before(args, task_vars["inventory_hostname"], before)
             result = self.on_host(args, task_vars)
             after = time.time()
             error = result.get("error")
@@ -77,6 +77,18 @@ class ActionModule(HostAreaAction):
         summary = {**summary, "host": task_vars["inventory_hostname"]}
         extra = {"patching": summary, "patched": well(result), "reboot": result["reboot_due"]}
         return Findings(checks, actions, changed=result["changed"] is not False, extra=extra)
+
+    def _before(self, args: dict[str, Any], host: str, now: float) -> dict[str, Any]:
+        """What the host keeps of the platform.
+
+        :raises ConfigurationError: it was not measured in this run before, and would pass for that
+        """
+        try:
+            return handed(args["platform"], str((args.get("run") or {}).get("run_id") or ""), host, now)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"What is said of the platform before the patching is not that: {error}.", "Run the playbook again."
+            ) from None
 
     def _unsaid(self, problem: str, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Whether anything was changed is not known: what had begun on the host may have ended without us."""

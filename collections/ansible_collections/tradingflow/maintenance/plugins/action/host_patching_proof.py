@@ -43,7 +43,9 @@ class ActionModule(HostAreaAction):
         except MaintenanceError as error:
             return self._failed(proven.unproven(error.message, error.remedy), started_at)
         extra = {"proven": proven.well(checks), "proof": proven.summary(result, checks)}
-        extra["platform"] = result["before"].get("platform") or []
+        extra["platform"] = result["before"].get("platform") or {}
+        # What is measured of the platform from now on is after it.
+        extra["at"] = time.time()
         changed = result["changed"]
         return Findings(checks, [proven.action(checks, changed, started_at)], changed=changed, extra=extra)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..module_utils._patching.health import TITLES, compared, of_area
+from ..module_utils._patching.health import TITLES, platform
 from ..module_utils.checks import OK, WARNING
 from ..plugin_utils.area import AreaAction, Findings
 
@@ -20,13 +20,16 @@ class ActionModule(AreaAction):
     part = "platform"
     spec = {
         "areas": {"type": "list", "elements": "str", "required": True, "choices": list(TITLES)},
-        "before": {"type": "list", "elements": "dict", "default": []},
-        "now": {"type": "list", "elements": "dict", "required": True},
+        "run_id": {"type": "str", "default": ""},
+        "before": {"type": "dict", "default": {}},
+        "now": {"type": "dict", "required": True},
+        "after": {"type": "float", "required": True},
         "wait": {"type": "int", "default": 0},
     }
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
-        checks = [compared(area, of_area(area, args["before"]), of_area(area, args["now"])) for area in args["areas"]]
+        of = {"run": args["run_id"], "host": task_vars["inventory_hostname"], "after": args["after"]}
+        checks = [platform(area, args["before"], args["now"], of) for area in args["areas"]]
         well = all(check.status in (OK, WARNING) for check in checks)
         if not well and args["wait"]:
             time.sleep(args["wait"])

@@ -120,9 +120,11 @@ options:
       - C(thresholds) and C(mounts) as M(tradingflow.maintenance.host_checks) has them. Without it, nothing is measured.
     type: dict
   platform:
-    description: Checks of the platform before anything is done, which the host keeps for the same.
-    type: list
-    elements: dict
+    description:
+      - The platform before anything is done, which the host keeps for M(tradingflow.maintenance.patching_health) to
+        compare with - C(run), the id of O(run); C(began), in seconds since 1970 by the runner's clock; C(checks). What
+        is not of this run and of before is refused.
+    type: dict
   state_directory:
     description: Where the host keeps what it was before it was patched.
     type: path

@@ -86,10 +86,13 @@ proof:
   returned: always
   type: dict
 platform:
-  description: The platform's checks before, as the host keeps them.
+  description: The platform before, as the host keeps it.
   returned: when the host answers
-  type: list
-  elements: dict
+  type: dict
+at:
+  description: When it was proven, in seconds since 1970 by the runner's clock.
+  returned: when the host answers
+  type: float
 checks:
   description: What the report shows, as contract 1.
   returned: always

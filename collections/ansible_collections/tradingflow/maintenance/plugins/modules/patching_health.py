@@ -12,8 +12,11 @@ version_added: "0.1.0"
 description:
   - Compares checks of M(tradingflow.maintenance.application_checks) and M(tradingflow.maintenance.trading_checks) with
     those before the first host was patched, on the runner.
-  - Critical is what is critical and was not, a count of bad things that grew, and what is no longer known. What was
-    critical or unknown before is a warning.
+  - Critical is what is critical and was not, what is no longer known, and of what was critical before another thing
+    than the named ones, or more of them. Unknown is a check that is not there any more, and as many bad things of which
+    not all are named. What was critical or unknown before is a warning, and so is what became a warning.
+  - Both measurements are bound to run, host and moment. What was not measured in this run after O(after), or what is
+    none of before, is unknown.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   areas:
@@ -22,15 +25,22 @@ options:
     elements: str
     choices: [system, application, trading]
     required: true
+  run_id:
+    description: The run's id; empty outside one.
+    type: str
+    default: ""
   before:
-    description: Checks before, as the modules give them.
-    type: list
-    elements: dict
-    default: []
+    description:
+      - What the host kept of the platform before its patching, see M(tradingflow.maintenance.host_patching_proof).
+    type: dict
+    default: {}
   now:
-    description: Checks after.
-    type: list
-    elements: dict
+    description: C(run), C(began) (seconds since 1970, by the runner's clock), and C(checks) as the modules give them.
+    type: dict
+    required: true
+  after:
+    description: From when on it counts, in seconds since 1970 by the runner's clock.
+    type: float
     required: true
   wait:
     description: Seconds to wait when something is worse, before the next measurement.
@@ -53,8 +63,10 @@ EXAMPLES = r"""
 - name: Compare with before
   tradingflow.maintenance.patching_health:
     areas: [trading]
-    before: "{{ before.checks }}"
-    now: "{{ after.checks }}"
+    run_id: "{{ maintenance_run.run_id }}"
+    before: "{{ proof.platform }}"
+    now: {run: "{{ maintenance_run.run_id }}", began: "{{ began }}", checks: "{{ found.checks }}"}
+    after: "{{ proof.at }}"
 """
 
 RETURN = r"""

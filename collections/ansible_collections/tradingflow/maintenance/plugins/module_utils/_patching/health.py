@@ -33,7 +33,7 @@ _REMEDY = (
 _UNTOLD = "Look at the daily's checks (docs/checks.md), and run the playbook again."
 _UNBOUND = (
     "Look at the daily's checks by hand; once they are as they were, leave the area out for this host: -e "
-    "'{\"patching_health\": [\"system\"]}'."
+    '\'{"patching_health": ["system"]}\'.'
 )
 
 Checks = List[Dict[str, Any]]

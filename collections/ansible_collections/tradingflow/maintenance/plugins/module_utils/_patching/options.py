@@ -34,7 +34,7 @@ SPEC: Dict[str, Any] = {
     "rollback": {"type": "bool", "default": False},
     # As host_checks has it, with its defaults: the action's spec has the parts.
     "health": {"type": "dict"},
-    "platform": {"type": "list", "elements": "dict"},
+    "platform": {"type": "dict"},
     "state_directory": {"type": "path", "default": "/var/lib/tradingflow-maintenance"},
     # Not /tmp, which may live in memory; a private folder is made in it.
     "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
