@@ -340,7 +340,9 @@ def test_a_canary_that_fails_goes_back_and_stops_the_others(host: Host) -> None:
     assert "Patching failed. The host is back at the versions of before, and proven." in said["db1"]
     assert "the canary is not proven: db1" in said["db2"]
     assert {"patching.failed", "patching.isolated"} <= ids(done.report("patch"), "critical")
-    assert {"patching.rollback_versions", "patching.resumed:tf-trader.service"} <= ids(done.report("patch"), "ok")
+    assert {"patching.rollback_versions", "patching.rollback_resumed:tf-trader.service"} <= ids(
+        done.report("patch"), "ok"
+    )
     assert host.versions()["tf-tool"] == "1.0 installed"
     # Halted all the time in between, and started once.
     assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]

@@ -12,11 +12,11 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ..module_utils._checks.system import SYSTEM_SPEC
-from ..module_utils._patching.findings import failure, findings, intent, lost, planned, well
+from ..module_utils._patching.findings import failure, findings, intent, lost, planned, way_back, well
 from ..module_utils._patching.health import handed
 from ..module_utils._patching.options import SPEC
 from ..module_utils._patching.precheck import clock
-from ..module_utils.checks import OK, WARNING, utc_now
+from ..module_utils.checks import OK, WARNING, Check, utc_now
 from ..module_utils.errors import ConfigurationError, MaintenanceError, PatchingError
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
@@ -36,13 +36,17 @@ class ActionModule(HostAreaAction):
         return result
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        if args["rollback"]:
+            # Beside what was found on the way there, and never taken for it: also should this break off.
+            self.part = "rollback"
         found = self._collected(args, task_vars)
         if args["rollback"]:
-            # Beside what was found on the way there, and never taken for it.
-            self.part = "rollback"
-            for check in found.checks:
-                check.id = check.id.replace("patching.", "patching.rollback_", 1)
+            found.checks = [way_back(check) for check in found.checks]
         return found
+
+    def unexpected(self, error: Exception) -> Check:
+        check = super().unexpected(error)
+        return way_back(check) if self.part else check
 
     def _collected(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at, planning = utc_now(), bool(self._task.check_mode)
@@ -99,3 +103,7 @@ class ActionModule(HostAreaAction):
         # A host that was begun is told of by what collect() returns.
         if self._task.check_mode:
             super()._spool_unreachable(run, host, error)
+
+    def unreachable(self, error: AnsibleError) -> Check:
+        check = super().unreachable(error)
+        return way_back(check) if self.part else check

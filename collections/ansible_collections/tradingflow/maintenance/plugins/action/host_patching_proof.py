@@ -13,6 +13,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ..module_utils._checks.system import SYSTEM_SPEC
 from ..module_utils._patching import proven
+from ..module_utils._patching.findings import way_back
 from ..module_utils._patching.options import PROOF
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import MaintenanceError, PatchingError
@@ -31,6 +32,15 @@ class ActionModule(HostAreaAction):
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
+        if args["way_back"]:
+            # What the first proof found stands beside it.
+            self.part = "rollback_proof"
+        found = self._collected(args, task_vars, started_at)
+        if args["way_back"]:
+            found.checks = [way_back(check) for check in found.checks]
+        return found
+
+    def _collected(self, args: dict[str, Any], task_vars: dict[str, Any], started_at: str) -> Findings:
         args["health"] = as_another("health", args["health"], SYSTEM_SPEC)
         try:
             # Nothing is started before all is judged; the clock is judged here and not on the host.

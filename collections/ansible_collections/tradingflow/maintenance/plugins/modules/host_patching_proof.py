@@ -52,6 +52,10 @@ options:
     description: Seconds for which health that is worse than before is measured again.
     type: int
     default: 120
+  way_back:
+    description: Whether this is after going back from patches of the same run, which have a proof of their own.
+    type: bool
+    default: false
   state_directory:
     description: Where the host keeps what it was before it was patched.
     type: path

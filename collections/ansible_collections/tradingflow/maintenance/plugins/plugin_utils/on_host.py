@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-from ..module_utils.checks import as_dicts, unknown
+from ..module_utils.checks import Check, as_dicts, unknown
 from ..module_utils.errors import MaintenanceError
 from ..module_utils.run import write_spool
 from .area import AreaAction
@@ -68,11 +68,15 @@ class HostAreaAction(AreaAction):
 
     def _spool_unreachable(self, run: dict[str, Any], host: str, error: AnsibleError) -> None:
         """Leaves word in the run's folder: for an unreachable host Ansible hands no result on."""
-        check = unknown(
+        if run.get("directory"):
+            checks = as_dicts([self.unreachable(error)])
+            write_spool(Path(run["directory"]), self.area, host, checks, [], self.part)
+
+    def unreachable(self, error: AnsibleError) -> Check:
+        """The finding that the host cannot be reached."""
+        return unknown(
             f"{self.area}.measured",
             self.title,
             f"The host cannot be reached: {' '.join(str(error.message).split())[:500]}",
             "Check that it runs, its address, and the SSH access of the runner.",
         )
-        if run.get("directory"):
-            write_spool(Path(run["directory"]), self.area, host, as_dicts([check]), [])

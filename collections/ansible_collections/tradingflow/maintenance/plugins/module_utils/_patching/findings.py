@@ -121,6 +121,12 @@ def lost(message: str, started_at: str) -> Found:
     return [check], [_action("failed", False, text, started_at, {})]
 
 
+def way_back(check: Check) -> Check:
+    """The check as one of the way back, which stands beside that of the patching."""
+    check.id = check.id.replace("patching.", "patching.rollback_", 1)
+    return check
+
+
 def _worst_first(check: Check) -> bool:
     return check.status != CRITICAL
 

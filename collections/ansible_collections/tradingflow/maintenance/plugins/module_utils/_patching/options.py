@@ -45,6 +45,7 @@ PROOF: Dict[str, Any] = {
     "rebooted": {"type": "bool", "default": False},
     "resume": {"type": "bool", "default": True},
     "close": {"type": "bool", "default": True},
+    "way_back": {"type": "bool", "default": False},
     "health_wait": {"type": "int", "default": 120},
     **{name: SPEC[name] for name in ("needrestart", "clock_tolerance", "state_directory", "health")},
 }
