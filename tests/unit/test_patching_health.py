@@ -42,8 +42,8 @@ def units(*names: str) -> Check:
 def orders(*ids: str, count: int | None = None) -> Check:
     """The first ten, with what moves by itself."""
     first = [{"order_id": each, "age": time.monotonic()} for each in ids]
-    details = {"count": len(ids) if count is None else count, "first": first}
-    id, value = "trading.open_orders", details["count"]
+    id, value = "trading.open_orders", len(ids) if count is None else count
+    details = {"count": value, "first": first}
     return judge(id, "Orders", value, warning=1, critical=1, message=f"{ids}.", details=details)
 
 

@@ -88,6 +88,7 @@ def plan(**values: Any) -> dict[str, Any]:
         "open": False,
         "reboot_mode": "never",
         "container": False,
+        "kernel_of": None,
         "audit": {"said": "", "problem": None},
         "locks": [],
         "reboot_pending": None,

@@ -103,7 +103,7 @@ def test_what_runs_is_compared_with_before(before: dict[str, Any], now: dict[str
 
 def result(**values: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"faults": {}, "now": NOW, "before": BEFORE, "rebooted": False, "kernel": None, "count": 1}
-    made.update(kernels=[], health=None)
+    made.update(kernels=[], kernel_of=None, untold={}, health=None)
     made.update(resumed=[{"unit": "strategies.service", "problem": None}], halted=[], services=None, changed=True)
     return {**made, "clock": 100.0, "clock_began": 100.0, **values}
 

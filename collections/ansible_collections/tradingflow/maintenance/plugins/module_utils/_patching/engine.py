@@ -16,7 +16,7 @@ from .._checks.clock import kernel as kernel_time
 from ..errors import PatchingError
 from . import back, commands, halt, health, host, kernel, precheck, proof, services, state
 from .judgement import digest_of, due, refusals, unfinished, unplanned
-from .solver import Solver, apt, changed_conffiles, conffiles, status
+from .solver import Solver, apt, changed_conffiles, compare, conffiles, status
 
 ROOT = Path("/")
 
@@ -122,6 +122,8 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "running": asked(options),
     }
     found.update(clock_began=began, clock=time.time(), clock_kernel=kernel_time())
+    # Which kernel is to come up is asked only where a restart is to come.
+    found["kernel_of"] = coming(found)["kernel_of"] if due(found) or options["reboot"] == "always" else None
     found["digest"] = digest_of(found)
     found["wanted"] = bool(rows or found["configure"] or found["policy"] == "ours" or found["open"] or due(found))
     found["refusals"] = refusals(found, options["approved"])
@@ -163,7 +165,9 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
         result["services"] = asked(options)
         result["reboot_due"] = due(result) or options["reboot"] == "always"
         if result["reboot_due"]:
-            state.write(directory, {**kept, **coming(result)})
+            awaited = coming(result)
+            result["kernel_of"] = awaited["kernel_of"]
+            state.write(directory, {**kept, **awaited})
         else:
             result["services"] = restarted(options)
     except (PatchingError, OSError) as error:
@@ -193,17 +197,20 @@ def asked(options: Dict[str, Any]) -> Dict[str, Any]:
     return kernel.completed(services.running(options["needrestart"]), ROOT, compare)
 
 
-def compare(one: str, other: str) -> int:
-    """Two versions, as Debian compares them."""
-    return int(apt().version_compare(one, other))
-
-
 def coming(result: Dict[str, Any]) -> Dict[str, Any]:
-    """What is kept of the kernel that the host is to run after its restart; nothing where that is not the host's."""
+    """What is kept of the kernel that the host is to run after its restart, and whose that is."""
+    none: Dict[str, Any] = {"kernel": None, "kernels": []}
     if result["container"]:
-        return {"kernel": None, "kernels": []}
-    found = kernel.coming(result["services"]["expected_kernel"], ROOT, compare)
-    return {"kernel": found[0].release if found else None, "kernels": [list(each) for each in found]}
+        return {**none, "kernel_of": kernel.CONTAINER}
+    try:
+        found = kernel.coming((result.get("services") or result["running"]).get("expected_kernel"), ROOT, compare)
+    except OSError:
+        return {**none, "kernel_of": kernel.UNKNOWN}
+    if found:
+        return {"kernel": found[0].release, "kernels": [list(each) for each in found], "kernel_of": kernel.OWN}
+    installed = [name for name, each in status().items() if each["state"] != "config-files"]
+    shown = kernel.without(ROOT, [*installed, *(row["package"] for row in result["packages"])])
+    return {**none, "kernel_of": kernel.ELSEWHERE if shown else kernel.UNKNOWN}
 
 
 def restarted(options: Dict[str, Any]) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural, size, span
 from . import precheck
 from .judgement import due, missed
+from .kernel import UNKNOWN as NOT_KNOWN
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
 TITLE = "Patches"
@@ -272,6 +273,9 @@ def _reboot(plan: Dict[str, Any]) -> Check:
     if plan.get("reboot_due") or due(plan):
         why = ", ".join((pending or [])[:5]) or ("its kernel" if pending is None else "it asks for that")
         text = f"The host is restarted (patching_reboot is {plan['reboot_mode']}): {why}."
+        if plan["kernel_of"] == NOT_KNOWN:
+            text += " Which kernel is to come up is not known: /boot has no image, and needrestart does not say."
+            return unknown(id, title, text, "Install needrestart, or look why /boot is empty, before it is restarted.")
         return Check(id, title, OK, True, message=text)
     if pending is not None:
         text = f"The host waits for a restart{': ' + ', '.join(pending[:5]) if pending else ''}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 #: vmlinuz- or vmlinux-, and what boot loaders leave out: copies, and what a package manager put aside.
 _PREFIX = len("vmlinuz-")
@@ -19,6 +19,12 @@ _BOOT, _HEADER, _TEXT, _SECTOR = 0x1FE, 0x202, 0x20E, 0x200
 _LONGEST = 512
 #: Characters of uname -v.
 _BUILD = 64
+
+#: What packages of kernels are called: of Debian and Ubuntu, Proxmox, and Raspberry Pi OS.
+_PACKAGES = ("linux-image", "linux-modules", "proxmox-kernel", "pve-kernel", "raspberrypi-kernel")
+_MODULES = ("lib/modules", "usr/lib/modules")
+#: Whose the kernel is that a host is to run: of its own, of a container's host, of somebody else, and nobody knows.
+OWN, CONTAINER, ELSEWHERE, UNKNOWN = "own", "container", "elsewhere", "unknown"
 
 Compare = Callable[[str, str], int]
 
@@ -119,7 +125,39 @@ def coming(expected: Optional[str], root: Path, compare: Compare) -> List[Kernel
         best = next((each for each in there if each.release == expected), Kernel(expected, None))
     if best is None:
         return []
-    return [best, *([] if now.release in {each.release for each in there} else [now])]
+    # With modules on this host it was installed here: its image is gone, or /boot is another one than it was.
+    here = now.release in {each.release for each in there} or modules(root, now.release)
+    return [best, *([] if here else [now])]
+
+
+def modules(root: Path, release: str = "") -> bool:
+    """Whether there are modules of a kernel, or of any.
+
+    :raises OSError: it cannot be said
+    """
+    folders = [root / name for name in _MODULES]
+    if release:
+        return any((folder / release).is_dir() for folder in folders)
+    return any(any(folder.iterdir()) for folder in folders if folder.is_dir())
+
+
+def is_package(name: str) -> bool:
+    """Whether a package is one of a kernel.
+
+    :param name: also with its architecture
+    """
+    return name.startswith(_PACKAGES)
+
+
+def without(root: Path, packages: Iterable[str]) -> bool:
+    """Whether a host is shown to have no kernel of its own: somebody else starts one for it.
+
+    :param packages: all that are installed or planned
+    """
+    try:
+        return not (any(map(is_package, packages)) or images(root) or modules(root))
+    except OSError:
+        return False
 
 
 def fault(planned: List[List[Optional[str]]], now: Kernel) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional
 from .._work.asked import asked
 from ..errors import PatchingError
 from . import commands, halt, health, kernel, services, state
-from .solver import apt, status
+from .solver import apt, compare, status
 from .units import listed, shown, systemd
 
 #: systemctl is-system-running; of these two the second is only as good as it was before.
@@ -124,7 +124,7 @@ def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[st
         found["rebooted"] = "The host was to be restarted, and was not: its boot and its first process are the same."
     planned = state.kernels(kept)
     # Also when an earlier run restarted it, and did not come to its proof.
-    if (rebooted or planned) and not now["container"]:
+    if (planned or (rebooted and kept.get("kernel_of") is None)) and not now["container"]:
         other = kernel.fault(planned or [[before["kernel"], None]], kernel.Kernel(now["kernel"], now.get("build")))
         if other:
             found["kernel"] = other
@@ -138,6 +138,22 @@ def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[st
     if gone:
         found["units"] = f"Services that ran before do not: {', '.join(gone)}."
     return found
+
+
+def untold(kept: Dict[str, Any], now: Dict[str, Any], waiting: Optional[bool]) -> Dict[str, str]:
+    """What cannot be said, by check: which kernel was to come up, unless it is known that no newer one waits still.
+
+    :param kept: what the host kept before, see state.py
+    :param now: see facts
+    :param waiting: whether a newer kernel waits for a restart, by needrestart or /boot; None when that is not known
+    """
+    if kept.get("kernel_of") != kernel.UNKNOWN or now["container"] or waiting is False:
+        return {}
+    text = (
+        f"The host runs kernel {now['kernel']}. Which one was to come up is not known: there are packages or modules "
+    )
+    text += "of a kernel, no image was in /boot, and needrestart did not say."
+    return {"kernel": f"{text} A newer one waits for a restart." if waiting else text}
 
 
 def prove(options: Dict[str, Any]) -> Dict[str, Any]:
@@ -172,8 +188,14 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
             wrong.append(f"{name} should be {row['to']}, and is {after.get(name)}")
     if wrong:
         found["versions"] = f"Not as planned: {'; '.join(wrong[:5])}."
+    unsure = kept.get("kernel_of") == kernel.UNKNOWN
+    running = services.running(options["needrestart"]) if options["rebooted"] or unsure else None
+    waiting = kernel.completed(running, Path("/"), compare)["newer_kernel"] if running and unsure else None
+    unsaid = untold(kept, now, waiting)
     result: Dict[str, Any] = {
         "faults": found,
+        "untold": unsaid,
+        "kernel_of": kept.get("kernel_of"),
         "now": now,
         "before": kept["before"],
         "health": sound,
@@ -183,10 +205,10 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
         "count": len(kept["rows"]),
         "resumed": [],
         "halted": halt.halted(options["state_directory"], kept["units"], kept["ran"]),
-        "services": services.running(options["needrestart"]) if options["rebooted"] else None,
+        "services": running if options["rebooted"] else None,
         "changed": False,
     }
-    if not found and options["resume"]:
+    if not found and not unsaid and options["resume"]:
         result["changed"] = bool(kept["units"])
         result["resumed"] = halt.resume(options["state_directory"], kept["units"], kept["ran"])
         result["halted"] = []

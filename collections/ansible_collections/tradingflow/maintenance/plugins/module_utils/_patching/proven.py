@@ -12,6 +12,7 @@ from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural
 from . import health
 from .findings import isolated, old_code
+from .kernel import ELSEWHERE, UNKNOWN
 from .precheck import clock
 
 ID = "patching.proof"
@@ -33,6 +34,23 @@ _REMEDY = {
 }
 
 
+#: Where no release was planned.
+_KERNELS = {
+    ELSEWHERE: "The host runs kernel {kernel}, which somebody else starts for it: no package of a kernel is "
+    "installed, and there are neither modules nor an image in /boot.",
+    UNKNOWN: "The host runs kernel {kernel}, and no newer one waits for a restart.",
+}
+#: Of two that may have come up, it is that of before.
+_AGAIN = (
+    "The host runs kernel {kernel} again, which somebody else starts for it: there is neither its image in /boot "
+    "nor are there its modules."
+)
+_WHICH = (
+    "Install needrestart, or look why /boot is empty (is it mounted?), and run the playbook again. With "
+    "patching_reboot: never, nobody asks any more."
+)
+
+
 def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float) -> List[Check]:
     """Checks of a host that answered.
 
@@ -40,7 +58,8 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     """
     now, faults = result["now"], result["faults"]
     names = ["rebooted"] if result["rebooted"] else []
-    if (result["rebooted"] or result["kernels"]) and not now["container"]:
+    unsaid = result["untold"]
+    if (result["rebooted"] or result["kernels"] or unsaid) and not now["container"]:
         names.append("kernel")
     names += ["system", "units", "versions"]
     words = {
@@ -55,8 +74,12 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     for name in names:
         title, text = _PROVEN[name]
         id = f"patching.proven:{name}"
+        if name == "kernel":
+            text = _kernel(result)
         if name in faults:
             checks.append(Check(id, title, CRITICAL, False, message=faults[name], remedy=_REMEDY[name]))
+        elif name in unsaid:
+            checks.append(unknown(id, title, unsaid[name], _WHICH))
         else:
             checks.append(Check(id, title, OK, True, message=text.format(**words)))
     told = clock(result, asked, tolerance)
@@ -76,6 +99,14 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     if result["services"] is not None:
         checks.append(old_code(result["services"]))
     return [*checks, *isolated(result["halted"])]
+
+
+def _kernel(result: Dict[str, Any]) -> str:
+    """What is said of a kernel that is well."""
+    if result["kernel_of"] in _KERNELS:
+        return _KERNELS[result["kernel_of"]]
+    again = len(result["kernels"]) > 1 and result["now"]["kernel"] == result["kernels"][1][0]
+    return _AGAIN if again else _PROVEN["kernel"][1]
 
 
 def well(checks: List[Check]) -> bool:
@@ -104,6 +135,7 @@ def summary(result: Dict[str, Any], checks: List[Check]) -> Dict[str, Any]:
         "resumed": [each["unit"] for each in result["resumed"]],
         "halted": result["halted"],
         "faults": result["faults"],
+        "untold": result["untold"],
         "health": {check.id: check.status for check in checks if check.id.startswith("patching.health:")},
     }
 

@@ -27,6 +27,14 @@ def apt() -> Any:
     return apt_pkg
 
 
+def compare(one: str, other: str) -> int:
+    """Two versions, as Debian compares them.
+
+    :raises PatchingError: see apt
+    """
+    return int(apt().version_compare(one, other))
+
+
 class Solver:
     """apt's view of the host, with package lists of our own.
 

@@ -128,6 +128,7 @@ def begun(
         # Of a restart that is to come, see kernel.coming.
         "kernel": None,
         "kernels": [],
+        "kernel_of": None,
         "identity": before["identity"],
     }
     if earlier and earlier["open"]:
@@ -137,6 +138,7 @@ def begun(
         if plan["reboot_mode"] != "never":
             # That run may have been killed after the restart: into which kernel is still to be proven.
             state["kernel"], state["kernels"] = earlier["kernel"], kernels(earlier)
+            state["kernel_of"] = earlier.get("kernel_of")
         done = [row for row in earlier["rows"] if _is(installed, row)]
         state["rows"] = _joined(done, rows)
     # A run that only restarted the host takes nobody's way back.
