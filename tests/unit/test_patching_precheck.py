@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, precheck
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, host, precheck
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import canaries, marked, stop
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, PatchingError
 
 from tests.unit.test_patching_judgement import plan
 
@@ -165,3 +166,45 @@ def test_a_canary_whose_planning_failed_is_one() -> None:
 
 def test_a_host_that_nobody_knows_is_left_alone() -> None:
     assert "no plan" in stop("app9", states(), 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "well"),
+    [
+        ("Get:1 file:/srv/main ./ Packages [5 B]\nReading package lists...\n", True),
+        ("Err:1 http://127.0.0.1:1 ./ Release\n  Could not connect\n", False),
+        ("W: Failed to fetch http://127.0.0.1:1/Release  Could not connect\n", False),
+        ("W: Some index files failed to download. They have been ignored, or old ones used instead.\n", False),
+        ("W: Download is performed unsandboxed as root\n", True),
+    ],
+)
+def test_a_list_that_apt_does_without_is_missing(
+    said: str, well: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An apt that does not know of Error-Mode ends with 0."""
+    monkeypatch.setattr(commands, "run", lambda arguments: said)
+    place = commands.Place(tmp_path, tmp_path, tmp_path, tmp_path)
+    if well:
+        commands.update(place)
+        return
+    with pytest.raises(PatchingError, match="could not be fetched"):
+        commands.update(place)
+
+
+def test_room_is_asked_for_wherever_packages_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file system once, also those of /usr and of what is downloaded."""
+    scratch = tmp_path / "srv/scratch"
+    scratch.mkdir(parents=True)
+    places = {tmp_path / name.lstrip("/"): number for number, name in enumerate(("", "/boot", "/var", "/usr"))}
+    for folder in places:
+        folder.mkdir(exist_ok=True)
+    real = Path.stat
+
+    def stated(path: Path, **how: Any) -> Any:
+        found = list(real(path, **how))
+        found[2] = 99 if path == scratch else places.get(path, 0)
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", stated)
+    found = host.space(tmp_path, "/srv/scratch")
+    assert [each["path"] for each in found] == ["/", "/boot", "/var", "/usr", "/srv/scratch"]

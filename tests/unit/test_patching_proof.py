@@ -103,9 +103,50 @@ def test_what_runs_is_compared_with_before(before: dict[str, Any], now: dict[str
 
 def result(**values: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"faults": {}, "now": NOW, "before": BEFORE, "rebooted": False, "kernel": None, "count": 1}
-    made.update(kernels=[], kernel_of=None, untold={}, health=None)
+    made.update(kernels=[], kernel_of=None, untold={}, gone=[], health=None)
     made.update(resumed=[{"unit": "strategies.service", "problem": None}], halted=[], services=None, changed=True)
     return {**made, "clock": 100.0, "clock_began": 100.0, **values}
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({}, "ok"),
+        ({"left": ["cron.service"]}, "warning"),
+        ({"asked": False}, "warning"),
+        ({"unknown": "no"}, "unknown"),
+    ],
+)
+def test_what_needrestart_did_not_say_is_not_said_in_its_name(said: dict[str, Any], status: str) -> None:
+    checks = proven(result(rebooted=True, services={**RUNNING, **said}), (99.9, 100.1), 60)
+    assert [check.status for check in checks if check.id == "patching.services"] == [status]
+
+
+def test_what_ran_and_nobody_starts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a strategy that was started by hand: a restart of the host does not, and neither does a package."""
+    shows = {
+        "strategy@7.service": {"UnitFileState": "disabled", "Type": "simple"},
+        "engine.service": {"UnitFileState": "static", "Type": "notify"},
+        "cron.service": {"UnitFileState": "enabled", "Type": "simple"},
+        "polkit.service": {"UnitFileState": "static", "Type": "dbus"},
+        "run-u5.service": {"UnitFileState": "transient", "Type": "simple", "Transient": "yes"},
+        "asked.service": {"UnitFileState": "static", "Type": "simple", "TriggeredBy": "asked.socket"},
+    }
+    monkeypatch.setattr(proof, "listed", lambda state: [*shows, "user@0.service", "dev-sda.device"])
+    monkeypatch.setattr(proof, "shown", lambda names, *_properties: [{"Id": name, **shows[name]} for name in names])
+    ran = proof.others()
+    assert ran == ["engine.service", "strategy@7.service"]
+    was = kept(before={**BEFORE, "others": [*ran, "strategies.service"]})
+    lost = proof.gone(was, {**NOW, "active": ["engine.service"]})
+    assert lost == ["strategy@7.service"]
+    checks = proven(result(gone=lost), (99.9, 100.1), 60)
+    assert [(check.id, check.status) for check in checks if check.status != "ok"] == [
+        ("patching.proven:others", "warning")
+    ]
+    assert "strategy@7.service" in checks[4].message
+    assert well(checks)
+    # As an earlier version kept it.
+    assert proof.gone(kept(), NOW) == []
 
 
 def test_only_a_host_that_is_proven_is_well() -> None:

@@ -40,6 +40,8 @@ _CONFFILES = {
     "keep": (("--force-confdef", "--force-confold"), "UCF_FORCE_CONFFOLD"),
     "replace": (("--force-confnew",), "UCF_FORCE_CONFFNEW"),
 }
+#: What apt says of a list that it does without; before 2.1 it knows no Error-Mode, and calls that a success.
+_NOT_FETCHED = ("Err:", "E: ", "W: Failed to fetch", "W: Some index files failed")
 #: Characters of a program's messages that are kept.
 _SAID = 4000
 #: Seconds after which a place that was left behind is removed.
@@ -139,7 +141,10 @@ def update(where: Place) -> None:
     :raises PatchingError: one could not be had
     """
     try:
-        run(["apt-get", "-q", *options(where), "-o", "APT::Update::Error-Mode=any", "update"])
+        said = run(["apt-get", "-q", *options(where), "-o", "APT::Update::Error-Mode=any", "update"])
+        missed = [line for line in said.splitlines() if line.startswith(_NOT_FETCHED)]
+        if missed:
+            raise PatchingError(f"apt-get ended well, and said: {end_of(chr(10).join(missed))}")
     except PatchingError as error:
         raise PatchingError(
             f"The package lists could not be fetched: {error.message}",

@@ -110,7 +110,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "container": proof.container(),
         "reboot": sorted(row["package"] for row in rows if row["package"].startswith("linux-image-")),
         "restart": options["restart"],
-        "space": host.space(ROOT),
+        "space": host.space(ROOT, options["scratch_directory"]),
         "minimum_free": options["minimum_free"],
         "minimum_free_boot": options["minimum_free_boot"],
         "held": solver.held(),

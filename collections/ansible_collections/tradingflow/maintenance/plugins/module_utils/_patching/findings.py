@@ -303,22 +303,22 @@ def _reboot(plan: Dict[str, Any]) -> Check:
 
 def _services_known(plan: Dict[str, Any]) -> Check:
     """What runs old code before anything is done."""
-    id, title, running = "patching.services", "Services on old code", plan["running"]
-    if not running["asked"]:
-        return _not_asked(id, title)
-    if running["unknown"]:
-        text = f"Which services run old code cannot be known: {running['unknown']}"
-        return unknown(id, title, text, "Install needrestart, or see what needrestart -b says.")
+    running = plan["running"]
     check = old_code(running)
-    if plan["wanted"] and not plan["refusals"]:
+    if running["asked"] and not running["unknown"] and plan["wanted"] and not plan["refusals"]:
         named = ", ".join(plan["restart"]) or "none: patching_restart names those that may be"
         check.message += f" It is asked again afterwards. Restarted are {named}."
     return check
 
 
 def old_code(running: Dict[str, Any]) -> Check:
-    """By needrestart's word."""
+    """By needrestart's word, or that it gave none."""
     id, title, left = "patching.services", "Services on old code", [*running["left"], *running["others"]]
+    if not running["asked"]:
+        return _not_asked(id, title)
+    if running["unknown"]:
+        text = f"Which services run old code cannot be known: {running['unknown']}"
+        return unknown(id, title, text, "Install needrestart, or restart by hand what the patches concern.")
     if not left:
         return Check(id, title, OK, 0, message="No service runs old code, by needrestart's word.")
     more = f" and {len(left) - 10} more" if len(left) > 10 else ""
@@ -386,9 +386,4 @@ def _services(result: Dict[str, Any]) -> List[Check]:
         else:
             text = f"{each['service']} was restarted, once, and is active."
             checks.append(Check(f"patching.restarted:{each['service']}", "Service", OK, True, message=text))
-    if services["unknown"]:
-        return [
-            *checks,
-            unknown(id, title, services["unknown"], "Until then, restart by hand what the patches concern."),
-        ]
     return [*checks, old_code(services)]

@@ -20,7 +20,7 @@ LOCKS = (
     "var/lib/apt/lists/lock",
     "var/cache/apt/archives/lock",
 )
-MOUNTS = ("/", "/boot", "/var")
+MOUNTS = ("/", "/boot", "/var", "/usr")
 POLICY = "usr/sbin/policy-rc.d"
 #: Our policy-rc.d has it, so that one left by a killed run is known from an administrator's.
 MARK = "# tradingflow.maintenance patching"
@@ -65,11 +65,14 @@ def locks(root: Path) -> List[Dict[str, Any]]:
     return found
 
 
-def space(root: Path) -> List[Dict[str, Any]]:
-    """Bytes free on each file system of those that packages go to."""
+def space(root: Path, scratch: str = "") -> List[Dict[str, Any]]:
+    """Bytes free on each file system of those that packages go to.
+
+    :param scratch: where they are downloaded to
+    """
     found: List[Dict[str, Any]] = []
     seen = set()
-    for mount in MOUNTS:
+    for mount in (*MOUNTS, *([scratch] if scratch else [])):
         path = root / mount.lstrip("/")
         if not path.is_dir():
             continue

@@ -22,6 +22,7 @@ _UP, _DEGRADED = "running", "degraded"
 _NOT_UP = ("initializing", "starting", "maintenance", "stopping", "offline", "unknown")
 #: Seconds for which what starts by itself is waited for.
 WAIT = 120.0
+_SESSIONS = ("user@", "user-runtime-dir@", "session-", "getty@", "serial-getty@", "systemd-")
 _ENABLED = ("enabled", "enabled-runtime", "generated")
 
 
@@ -51,6 +52,24 @@ def enabled() -> List[str]:
     return sorted(block["Id"] for block in blocks if "Id" in block and block.get("UnitFileState") in _ENABLED)
 
 
+def others() -> List[str]:
+    """Services that run and that a restart of the host does not start: somebody, or another unit, started them.
+
+    Those that come and go by themselves are left out: of sessions, of a moment, and what is started when it is asked.
+    """
+    running = [name for name in listed("running") if name.endswith(".service") and not name.startswith(_SESSIONS)]
+    if not running:
+        return []
+    found = []
+    for block in shown(running, "Id", "UnitFileState", "Type", "Transient", "TriggeredBy"):
+        passing = (
+            block.get("Type") in ("dbus", "oneshot") or block.get("Transient") == "yes" or block.get("TriggeredBy")
+        )
+        if "Id" in block and not passing and block.get("UnitFileState") not in _ENABLED:
+            found.append(block["Id"])
+    return sorted(found)
+
+
 def container() -> Optional[bool]:
     """Whether the host is one, which has another's kernel; None when nobody says."""
     try:
@@ -71,6 +90,7 @@ def facts() -> Dict[str, Any]:
         "system": systemd(["is-system-running"], fails=True).strip(),
         "failed": listed("failed"),
         "enabled": enabled(),
+        "others": others(),
         # A unit that reads its configuration anew runs.
         "active": listed("active,reloading,refreshing"),
         "kernel": now.release,
@@ -112,6 +132,13 @@ def absent(kept: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
     return [name for name in kept["before"]["enabled"] if name not in now["active"] and name not in kept["units"]]
 
 
+def gone(kept: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
+    """Services that ran before and do not, and that nothing on the host starts; those that are halted left out."""
+    return [
+        name for name in kept["before"].get("others") or [] if name not in now["active"] and name not in kept["units"]
+    ]
+
+
 def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[str, str]:
     """What is not proven, by check: rebooted, kernel, system, units. Empty when the host is as it is to be.
 
@@ -134,9 +161,9 @@ def faults(kept: Dict[str, Any], now: Dict[str, Any], rebooted: bool) -> Dict[st
         found["system"] = f"systemd is {word}."
     elif failed or (now["system"] == _DEGRADED and before["system"] == _UP and not now["failed"]):
         found["system"] = f"Units failed that had not before: {', '.join(failed) or 'systemd does not say which'}."
-    gone = absent(kept, now)
-    if gone:
-        found["units"] = f"Services that ran before do not: {', '.join(gone)}."
+    missing = absent(kept, now)
+    if missing:
+        found["units"] = f"Services that ran before do not: {', '.join(missing)}."
     return found
 
 
@@ -195,6 +222,7 @@ def _proven(options: Dict[str, Any]) -> Dict[str, Any]:
     result: Dict[str, Any] = {
         "faults": found,
         "untold": unsaid,
+        "gone": gone(kept, now),
         "kernel_of": kept.get("kernel_of"),
         "now": now,
         "before": kept["before"],

@@ -82,6 +82,7 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
             checks.append(unknown(id, title, unsaid[name], _WHICH))
         else:
             checks.append(Check(id, title, OK, True, message=text.format(**words)))
+    checks += _others(result["gone"])
     told = clock(result, asked, tolerance)
     told.id = "patching.proven:clock"
     checks.append(told)
@@ -101,6 +102,17 @@ def proven(result: Dict[str, Any], asked: Tuple[float, float], tolerance: float)
     return [*checks, *isolated(result["halted"])]
 
 
+def _others(names: List[str]) -> List[Check]:
+    """What ran and was started by hand, or by another unit: whether it is to run, nobody on the host says."""
+    if not names:
+        return []
+    text = f"Ran before and do not run now, and nothing on the host starts them: {', '.join(names[:10])}"
+    text += f" and {len(names) - 10} more." if len(names) > 10 else "."
+    remedy = "Start them if they are to run, and enable them (systemctl enable), or name them in patching_units."
+    id, title = "patching.proven:others", "Services started by hand"
+    return [Check(id, title, WARNING, len(names), message=text, remedy=remedy, details={"units": names[:50]})]
+
+
 def _kernel(result: Dict[str, Any]) -> str:
     """What is said of a kernel that is well."""
     if result["kernel_of"] in _KERNELS:
@@ -117,7 +129,8 @@ def well(checks: List[Check]) -> bool:
 
 
 def _before(check: Check) -> bool:
-    return check.id.startswith("patching.health:") and check.status == WARNING
+    named = check.id.startswith("patching.health:") or check.id == "patching.proven:others"
+    return named and check.status == WARNING
 
 
 def as_planned(checks: List[Check]) -> bool:
