@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies import answers, engine, locks
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies.answers import Vulnerability
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies.database import moment, now
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._advisories import answers
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._advisories.answers import Vulnerability
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._advisories.database import moment, now
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies import engine, locks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies.findings import findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies.options import SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._dependencies.versions import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._dependencies.database import now
+from ..module_utils._advisories.database import now
 from ..module_utils._dependencies.engine import examined, summary
 from ..module_utils._dependencies.findings import findings
 from ..module_utils._dependencies.options import SPEC

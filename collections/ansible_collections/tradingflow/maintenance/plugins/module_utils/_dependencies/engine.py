@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from contextlib import suppress
 from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from .._advisories.answers import Answer, Vulnerability, normal
+from .._advisories.scanner import canary, identity, watched
 from .._work.proposals import written
 from ..errors import ConfigurationError, DependencyError, MaintenanceError
-from . import database, index, scanners
-from .answers import Answer, Vulnerability, normal
+from . import index, scanners
 from .locks import pins, rewritten
 from .options import FORMATS, SCANNERS
 from .upgrade import patch, proposed
@@ -44,13 +44,13 @@ def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str
     try:
         if not sources:
             raise DependencyError("No lock file could be read.", "See why below.")
-        found["scanner"] = scanners.identity(options)
+        found["scanner"] = identity(options["program"] or SCANNERS[options["scanner"]][0], options["scanner"])
         answer = _scanned(options, [*sources, *canaries], found, now)
     except MaintenanceError as error:
         found["problem"] = {"message": error.message, "remedy": error.remedy}
         return found
     for name in ecosystems:
-        found["canaries"][name] = _canary(name, options["canaries"], answer)
+        found["canaries"][name] = canary(name, options["canaries"], answer)
     for entry, source in pairs:
         _judge(entry, source, answer, options, now)
         _propose(entry, source, answer, canaries, options, now, found, write)
@@ -107,35 +107,12 @@ def _scanned(options: Dict[str, Any], sources: List[scanners.Source], found: Dic
     """A scan, with the databases looked at before and after."""
     seeded = options["scanner"] == "osv-scanner" and options["database"]
     names = sorted({FORMATS[source.format][0] for source in sources}) if seeded else []
-    before = {name: database.state(database.archive(options["database"], name)) for name in names}
-    try:
+
+    def scan() -> Answer:
         with tempfile.TemporaryDirectory(prefix="tradingflow-dependencies-") as place:
             return scanners.scan(options, found["scanner"]["program"], sources, Path(place))
-    finally:
-        for name, state in before.items():
-            after = None
-            with suppress(OSError):
-                after = database.identity(database.archive(options["database"], name))
-            state["problem"] = database.problem(state, after, options["database_age"], now)
-            earlier = found["databases"].get(name)
-            if earlier and (earlier["problem"] or earlier["sha256"] != state["sha256"]):
-                state["problem"] = earlier["problem"] or "it was changed between two scans"
-            found["databases"][name] = state
 
-
-def _canary(ecosystem: str, canaries: List[Dict[str, Any]], answer: Answer) -> Dict[str, Any]:
-    """Whether each canary of an ecosystem was found by the advisory that names it."""
-    wanted = [each for each in canaries if each["ecosystem"] == ecosystem]
-    found = answer.found.get(f"canary:{ecosystem}", [])
-    missed = [
-        f"{each['name']} {each['version']} ({each['advisory']})"
-        for each in wanted
-        if not any(
-            (one.package, one.version) == (each["name"], each["version"]) and each["advisory"] in one.names
-            for one in found
-        )
-    ]
-    return {"declared": len(wanted), "missed": missed}
+    return watched(options, names, found["databases"], now, scan)
 
 
 def _judge(
@@ -187,7 +164,7 @@ def _propose(
         text = rewritten(source.text, entry["name"], changes)
         again = source._replace(text=text, pins=pins(source.format, text, entry["name"]))
         after = _scanned(options, [again, *[each for each in canaries if each.format == source.format]], found, now)
-        if _canary(ecosystem, options["canaries"], after)["missed"]:
+        if canary(ecosystem, options["canaries"], after)["missed"]:
             raise DependencyError("The canary was missed in the scan of the proposal.", "Run it again.")
         proposal["left"] = sorted(f"{each.package} {each.version}: {each.id}" for each in after.found[source.key])
         content = patch(source.text, text, os.path.basename(entry["path"])).encode()

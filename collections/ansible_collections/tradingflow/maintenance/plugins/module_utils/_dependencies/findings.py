@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
+from .._advisories.answers import SEVERITIES
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
 from ..words import plural, printable, size
-from .answers import SEVERITIES
 
 #: Severity -> status of a finding that nobody accepted.
 STATUS = {"none": WARNING, "low": WARNING, "medium": WARNING, "high": CRITICAL, "critical": CRITICAL}

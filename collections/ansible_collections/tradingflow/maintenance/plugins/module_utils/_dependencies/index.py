@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Dict, List, Optional
 
+from .._advisories.database import moment
 from .._http.request import context, get, replica
 from ..errors import ConfigurationError, DependencyError
 from ..words import printable
-from .database import moment
 
 try:
     from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename

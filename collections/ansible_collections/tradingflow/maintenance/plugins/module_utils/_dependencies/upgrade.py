@@ -10,8 +10,8 @@ import difflib
 from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, List, Optional
 
+from .._advisories.answers import Vulnerability
 from ..errors import MaintenanceError
-from .answers import Vulnerability
 from .index import Release
 from .locks import Pin
 from .versions import fixed_version, parsed

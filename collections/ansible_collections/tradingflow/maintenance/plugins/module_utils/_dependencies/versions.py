@@ -10,7 +10,7 @@ import re
 from functools import total_ordering
 from typing import Any, Dict, List, Optional, Tuple
 
-from .answers import Vulnerability
+from .._advisories.answers import Vulnerability
 
 try:
     from packaging.version import Version
