@@ -53,7 +53,9 @@ class Registry:
     def __init__(self, login: tuple[str, str] | None = None) -> None:
         self.login = login
         self.manifests: dict[tuple[str, str], bytes] = {}
+        self.blobs: dict[str, bytes] = {}
         self.forged: dict[str, bytes] = {}
+        self.elsewhere: str | None = None
         self.answers: dict[str, tuple[int, str, bytes]] = {}
         self.asked: list[str] = []
 
@@ -72,6 +74,11 @@ class Registry:
                 parts = urlsplit(self.path)
                 if parts.path == "/token":
                     self._token(parse_qs(parts.query))
+                elif parts.path.startswith("/kept/"):
+                    # A store of objects refuses two ways of being authorised at once.
+                    name = parts.path.removeprefix("/kept/")
+                    good = not self.headers["Authorization"] and parts.query == "for=a+while"
+                    self._send(200 if good else 400, "application/octet-stream", registry.blobs[name] if good else b"")
                 else:
                     self._manifest(parts.path)
 
@@ -85,7 +92,7 @@ class Registry:
 
             def _manifest(self, path: str) -> None:
                 _, _, rest = path.partition("/v2/")
-                repository, _, name = rest.partition("/manifests/")
+                repository, _, name = rest.partition("/manifests/" if "/manifests/" in rest else "/blobs/")
                 scope = f"repository:{repository}:pull"
                 if registry.login and self.headers["Authorization"] != f"Bearer for.{scope}":
                     realm = f"http://127.0.0.1:{registry.address.rpartition(':')[2]}/token"
@@ -93,6 +100,8 @@ class Registry:
                     self._send(401, "application/json", error("UNAUTHORIZED"), **{"WWW-Authenticate": challenge})
                 elif name in registry.answers:
                     self._send(*registry.answers[name])
+                elif "/blobs/" in path:
+                    self._blob(name)
                 elif (repository, name) not in registry.manifests:
                     self._send(404, "application/json", error("MANIFEST_UNKNOWN"))
                 else:
@@ -104,6 +113,14 @@ class Registry:
                     else:
                         sent = registry.forged.get(name, content)
                         self._send(200, kind, sent, **{"Docker-Content-Digest": digest(content)})
+
+            def _blob(self, name: str) -> None:
+                if name not in registry.blobs:
+                    self._send(404, "application/json", error("BLOB_UNKNOWN"))
+                elif registry.elsewhere:  # as most do, who keep their blobs in a store of objects
+                    self._send(307, "text/plain", b"", Location=f"{registry.elsewhere}/kept/{name}?for=a+while")
+                else:
+                    self._send(200, "application/octet-stream", registry.forged.get(name, registry.blobs[name]))
 
             def _send(self, status: int, kind: str, body: bytes, **headers: str) -> None:
                 self.send_response(status)

@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 from tests.registry import DOCKER_IMAGE, DOCKER_LIST, INDEX, Registry, digest, error, image, index
 
+NOW = datetime.now(UTC)
 BASE = image("debian", "python")
 APP = image("debian", "python", "app 1.2.0")
 
@@ -35,7 +37,7 @@ def declared(registry: Registry, content: bytes = APP, **more: Any) -> dict[str,
     reference = f"{registry.address}/app:1.2@{digest(content)}"
     base = f"{registry.address}/python:3.13"
     given: dict[str, Any] = {"name": "app", "reference": reference, "running": [], "follow": None, "base": base}
-    return {**given, "platform": "linux/amd64", **more}
+    return {**given, "platform": "linux/amd64", "known": [], **more}
 
 
 def checks(found: dict[str, Any]) -> dict[str, Check]:
@@ -44,7 +46,7 @@ def checks(found: dict[str, Any]) -> dict[str, Check]:
 
 def looked(*images: dict[str, Any], write: bool = False, **more: Any) -> dict[str, Any]:
     options: dict[str, Any] = {name: option.get("default") for name, option in SPEC.items()}
-    return examined({**options, "images": list(images), **more}, write=write)
+    return examined({**options, "images": list(images), "content": False, **more}, NOW, write=write)
 
 
 def states(found: dict[str, Any]) -> list[str]:
@@ -231,7 +233,7 @@ def layout(folder: Path, **tags: bytes) -> Path:
 def test_an_oci_layout_on_disk(tmp_path: Path) -> None:
     place = layout(tmp_path / "store", v1_2=APP, py=BASE)
     one: dict[str, Any] = {"name": "app", "reference": f"oci:{place}:v1.2@{digest(APP)}", "running": [], "follow": None}
-    one.update(base=f"oci:{place}:py", platform="linux/amd64")
+    one.update(base=f"oci:{place}:py", platform="linux/amd64", known=[])
     assert states(looked(one)) == ["ok"] * 4
     blob = place / "blobs/sha256" / digest(APP).partition(":")[2]
     blob.write_bytes(APP.replace(b"layers", b"layerS"))

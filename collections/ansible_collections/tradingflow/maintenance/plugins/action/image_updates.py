@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..module_utils._advisories.database import now
 from ..module_utils._images.engine import examined
 from ..module_utils._images.findings import findings, summary
 from ..module_utils._images.options import SPEC
@@ -23,9 +24,10 @@ class ActionModule(AreaAction):
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
-        if args["proposals_directory"]:
-            args["proposals_directory"] = str(within(args["proposals_directory"], task_vars))
-        found = examined(args, write=not self._task.check_mode)
+        for name in ("database", "proposals_directory"):
+            if args[name]:
+                args[name] = str(within(args[name], task_vars))
+        found = examined(args, now(), write=not self._task.check_mode)
         checks, actions = findings(found, started_at)
         images = summary(found, worst(check.status for check in checks))
         proposals = [each["proposal"]["path"] for each in found["images"] if (each["proposal"] or {}).get("path")]

@@ -130,6 +130,8 @@ def _merged(records: List[Dict[str, Any]], score: Any, ecosystem: str, package: 
     # What one publisher rates, another leaves open.
     rated = max((word for word in words if word != "unrated"), key=SEVERITIES.index, default="unrated")
     names = [str(name) for record in records for name in (record["id"], *(record.get("aliases") or []))]
+    # A distribution's advisory about a single vulnerability is that vulnerability.
+    names += [str(record["upstream"][0]) for record in records if len(record.get("upstream") or []) == 1]
     id = str(records[0]["id"])
     aliases = sorted({name for name in names if name != id})
     return Vulnerability(id, aliases, *package, rated, sorted(fixed), affected)
@@ -145,7 +147,13 @@ def _about(package: Dict[str, Any], ecosystem: str, name: str) -> bool:
     mine, theirs = name, str(package.get("name"))
     if ecosystem == "PyPI":
         mine, theirs = normal(mine), normal(theirs)
-    return mine == theirs and str(package.get("ecosystem")).partition(":")[0] == ecosystem
+    about = str(package.get("ecosystem"))
+    # An advisory may be about all releases of a distribution.
+    return mine == theirs and (ecosystem == about if ":" in ecosystem and ":" in about else _base(ecosystem, about))
+
+
+def _base(one: str, other: str) -> bool:
+    return one.partition(":")[0] == other.partition(":")[0]
 
 
 def pip_audit(text: str, keys: Dict[Tuple[str, str], List[str]]) -> Answer:

@@ -130,9 +130,14 @@ def watched(
             databases[name] = state
 
 
+def canaries_of(ecosystem: str, canaries: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Those of one ecosystem; of a release such as Debian:12 also those that are for all releases."""
+    return [each for each in canaries if each["ecosystem"] in (ecosystem, ecosystem.partition(":")[0])]
+
+
 def canary(ecosystem: str, canaries: List[Dict[str, Any]], answer: Answer) -> Dict[str, Any]:
     """Whether each canary of an ecosystem was found by the advisory that names it."""
-    wanted = [each for each in canaries if each["ecosystem"] == ecosystem]
+    wanted = canaries_of(ecosystem, canaries)
     found = answer.found.get(f"canary:{ecosystem}", [])
     missed = [
         f"{each['name']} {each['version']} ({each['advisory']})"

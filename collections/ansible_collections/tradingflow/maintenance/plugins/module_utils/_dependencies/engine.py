@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._advisories.answers import Answer, Vulnerability, normal
+from .._advisories.answers import Answer, normal
+from .._advisories.findings import row, validated
 from .._advisories.scanner import canary, identity, watched
 from .._work.proposals import written
 from ..errors import ConfigurationError, DependencyError, MaintenanceError
@@ -70,14 +71,7 @@ def checked(options: Dict[str, Any]) -> None:
             "patching_dependencies_service has a user or password, which the process list would show.",
             "Use a service within your network that needs none.",
         )
-    for each in options["accepted"]:
-        try:
-            date.fromisoformat(each["until"])
-        except ValueError:
-            raise ConfigurationError(
-                f"The end of an accepted finding is no day: {each['until']}.",
-                "Write patching_dependencies_accepted with until: YYYY-MM-DD.",
-            ) from None
+    validated(options["accepted"])
 
 
 def _read(declared: Dict[str, Any], key: str, scanner: str) -> Any:
@@ -121,24 +115,14 @@ def _judge(
     wanted = {(pin.name, pin.version) for pin in source.pins}
     seen = {(_plain(source, name), version) for name, version in answer.seen[source.key]}
     entry["missed"] = sorted(f"{name} {version}" for name, version in wanted - seen)
-    for each in answer.found[source.key]:
-        each.package = _plain(source, each.package)
-        accepted = [one for one in options["accepted"] if _accepted(one, each, source, now)]
-        row: Dict[str, Any] = {"id": each.id, "aliases": each.aliases, "package": each.package}
-        row.update(
-            version=each.version, severity=each.severity, fixed=each.fixed, accepted=accepted[0] if accepted else None
-        )
-        entry["found"].append(row)
+    entry["found"] += [
+        row(each, _plain(source, each.package), options["accepted"], now.date()) for each in answer.found[source.key]
+    ]
 
 
 def _plain(source: scanners.Source, name: str) -> str:
     """A package's name as the lock file's pins have it."""
     return normal(name) if source.format == "requirements" else name
-
-
-def _accepted(one: Dict[str, Any], each: Vulnerability, source: scanners.Source, now: datetime) -> bool:
-    about = one["advisory"] in each.names and _plain(source, one["package"]) == each.package
-    return about and now.date() <= date.fromisoformat(one["until"])
 
 
 def _propose(

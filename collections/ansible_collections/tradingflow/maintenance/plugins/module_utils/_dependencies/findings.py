@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._advisories.answers import SEVERITIES
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
-from ..words import plural, printable, size
+from .._advisories.findings import named, scan_checks, scan_doubts, states
+from ..checks import OK, UNKNOWN, WARNING, Check, as_action, unknown, worst
+from ..words import plural, printable
 
-#: Severity -> status of a finding that nobody accepted.
-STATUS = {"none": WARNING, "low": WARNING, "medium": WARNING, "high": CRITICAL, "critical": CRITICAL}
 #: Rows that details keep.
 _KEPT = 200
 
 
 def findings(found: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[Dict[str, Any]]]:
     """Checks and actions of a scan."""
-    checks = [_scanner(found)] if found["sources"] else [_nothing_declared()]
-    checks += [_database(name, state) for name, state in found["databases"].items()]
-    checks += [_canary(name, state) for name, state in found["canaries"].items()]
+    checks = scan_checks("dependencies", found) if found["sources"] else [_nothing_declared()]
     for entry in found["sources"]:
         checks.append(_vulnerable(entry, found))
         checks += _proposal(entry)
@@ -35,14 +31,7 @@ def doubts(entry: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
     if problem:
         return [problem["message"]]
     ecosystem = {"requirements": "PyPI", "package-lock": "npm"}[entry["format"]]
-    canary, database = found["canaries"].get(ecosystem), found["databases"].get(ecosystem)
-    texts = []
-    if not canary or not canary["declared"]:
-        texts.append(f"No canary is declared for {ecosystem}.")
-    elif canary["missed"]:
-        texts.append(f"The canary was missed: {', '.join(canary['missed'])}.")
-    if database and database["problem"]:
-        texts.append(f"Of the database of {ecosystem}, {database['problem']}.")
+    texts = scan_doubts(ecosystem, found)
     if entry["missed"]:
         text = f"{plural(len(entry['missed']), 'package')} of {entry['packages']} not looked at"
         texts.append(f"{text}: {', '.join(entry['missed'][:5])}.")
@@ -54,56 +43,18 @@ def _nothing_declared() -> Check:
     return unknown("dependencies.scanner", "Scanner of dependencies", text, "Name them in patching_dependencies.")
 
 
-def _scanner(found: Dict[str, Any]) -> Check:
-    id, title, scanner = "dependencies.scanner", "Scanner of dependencies", found["scanner"]
-    if found["problem"]:
-        return unknown(id, title, found["problem"]["message"], found["problem"]["remedy"], details=scanner or {})
-    text = f"{scanner['version']}, {scanner['program']}."
-    return Check(id, title, OK, scanner["version"], message=text, source=scanner["program"], details=scanner)
-
-
-def _database(ecosystem: str, state: Dict[str, Any]) -> Check:
-    id, title = f"dependencies.database:{ecosystem}", f"Advisories of {ecosystem}"
-    if state["problem"]:
-        text = f"{state['path']}: {state['problem']}."
-        return unknown(id, title, text, "Seed it anew from OSV's archive, all.zip.", details=state)
-    text = f"{plural(state['records'], 'advisory', 'advisories')}, the newest of {state['newest'][:10]}, "
-    text += f"{size(state['size'])}, the same before and after the scan."
-    return Check(id, title, OK, state["records"], message=text, source=state["path"], details=state)
-
-
-def _canary(ecosystem: str, state: Dict[str, Any]) -> Check:
-    id, title = f"dependencies.canary:{ecosystem}", f"Canary of {ecosystem}"
-    if not state["declared"]:
-        text = f"None is declared for {ecosystem}: whether the scanner finds anything is not known."
-        return unknown(id, title, text, "Declare one in patching_dependencies_canaries.")
-    if state["missed"]:
-        text = f"Missed: {', '.join(state['missed'])}. The scan proves nothing, whatever it says."
-        return unknown(id, title, text, "Seed the database anew, or check the scanner's service.")
-    text = f"{plural(state['declared'], 'package')} with a known vulnerability scanned along, and found."
-    return Check(id, title, OK, state["declared"], message=text)
-
-
 def _vulnerable(entry: Dict[str, Any], found: Dict[str, Any]) -> Check:
     id, title = f"dependencies.vulnerable:{printable(entry['name'])}", f"Known vulnerabilities in {entry['name']}"
-    still = [each for each in entry["found"] if not each["accepted"]]
-    accepted = len(entry["found"]) - len(still)
-    still.sort(key=lambda each: -SEVERITIES.index(each["severity"]))
     details = {"found": entry["found"][:_KEPT], "sha256": entry["sha256"], "packages": entry["packages"]}
-    why = doubts(entry, found)
-    states = [STATUS.get(each["severity"], UNKNOWN) for each in still] + [UNKNOWN] * bool(why)
-    said = f" {plural(accepted, 'finding is', 'findings are')} accepted." if accepted else ""
-    if not states:
-        text = f"None known in {plural(entry['packages'], 'package')}.{said}"
+    why, said = doubts(entry, found), named(entry["found"])
+    found_states = states(entry["found"])
+    if not found_states and not why:
+        text = f"None known in {plural(entry['packages'], 'package')}. {said}".strip()
         return Check(id, title, OK, 0, message=text, source=entry["path"], details=details)
-    named = [f"{each['package']} {each['version']} ({each['id']}, {each['severity']})" for each in still[:5]]
-    more = f" and {len(still) - 5} more" if len(still) > 5 else ""
-    text = f"{plural(len(still), 'vulnerability', 'vulnerabilities')}: {', '.join(named)}{more}.{said}" if still else ""
-    remedy = _remedy(entry, found) if still else "See why above, and scan again."
-    if why:
-        text = f"{' '.join(why)} {text}".strip()
-    value = len(still) if still or not why else None
-    return Check(id, title, worst(states), value, message=text, remedy=remedy, source=entry["path"], details=details)
+    remedy = _remedy(entry, found) if found_states else "See why above, and scan again."
+    text, value = " ".join([*why, said]).strip(), len(found_states) if found_states or not why else None
+    status = worst([*found_states, *[UNKNOWN] * bool(why)])
+    return Check(id, title, status, value, message=text, remedy=remedy, source=entry["path"], details=details)
 
 
 def _remedy(entry: Dict[str, Any], found: Dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from .._advisories.options import ACCEPTED, CANARIES
+
 #: A scanner's name -> the program it is by default, and the formats of lock files it reads.
 SCANNERS: Dict[str, Any] = {
     "osv-scanner": ("osv-scanner", ("requirements", "package-lock")),
@@ -17,12 +19,6 @@ SCANNERS: Dict[str, Any] = {
 
 #: Format of a lock file -> ecosystem, as OSV names it, and the file's name that scanners know it by.
 FORMATS = {"requirements": ("PyPI", "requirements.txt"), "package-lock": ("npm", "package-lock.json")}
-
-#: Old, withdrawn by nobody, and in every database that has anything at all.
-CANARIES: Any = [
-    {"ecosystem": "PyPI", "name": "jinja2", "version": "2.10", "advisory": "CVE-2019-10906"},
-    {"ecosystem": "npm", "name": "minimist", "version": "0.0.8", "advisory": "GHSA-vh95-rmgr-6w4m"},
-]
 
 #: Argument spec of the module dependency_scan, without "run".
 SPEC: Dict[str, Any] = {
@@ -41,32 +37,8 @@ SPEC: Dict[str, Any] = {
     "database": {"type": "path"},
     "database_age": {"type": "int", "default": 7},
     "service": {"type": "str"},
-    "canaries": {
-        "type": "list",
-        "elements": "dict",
-        "default": CANARIES,
-        "options": {
-            "ecosystem": {
-                "type": "str",
-                "required": True,
-                "choices": sorted({name for name, _file in FORMATS.values()}),
-            },
-            "name": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
-            "advisory": {"type": "str", "required": True},
-        },
-    },
-    "accepted": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "advisory": {"type": "str", "required": True},
-            "package": {"type": "str", "required": True},
-            "until": {"type": "str", "required": True},
-            "reason": {"type": "str", "required": True},
-        },
-    },
+    "canaries": CANARIES,
+    "accepted": ACCEPTED,
     "upgrade": {"type": "str", "default": "security", "choices": ["security", "all"]},
     "cooldown_days": {"type": "int", "default": 7},
     "index": {"type": "str"},

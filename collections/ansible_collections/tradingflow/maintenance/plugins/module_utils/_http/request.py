@@ -13,13 +13,14 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import IO, Any, Dict, List, Optional
 from urllib.parse import quote, urlsplit
 
 from ..errors import ConfigurationError
 
 #: Bytes of a body that are read; most checks need no more.
 MAX_BODY = 65536
+_PIECE = 1 << 18
 
 
 @dataclass
@@ -183,11 +184,21 @@ def context(ca_file: Optional[str]) -> ssl.SSLContext:
         ) from None
 
 
-def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: int = MAX_BODY, **more: str) -> Answer:
+def get(
+    target: Replica,
+    path: str,
+    timeout: float,
+    tls: ssl.SSLContext,
+    most: int = MAX_BODY,
+    *,
+    into: Optional[IO[bytes]] = None,
+    **more: str,
+) -> Answer:
     """Asks for a path below the replica's URL.
 
     :param timeout: s for all of it
     :param most: bytes of the body that are read
+    :param into: takes the body of a 200 in pieces, which the answer then does not have
     :param more: further headers
     :raises OSError: unreachable, not trusted or too slow (TimeoutError)
     :raises http.client.HTTPException: what came back is not HTTP
@@ -207,12 +218,28 @@ def get(target: Replica, path: str, timeout: float, tls: ssl.SSLContext, most: i
         headers = {**headers, "Connection": "close", **more}
         connection.request("GET", target.path + "/" + path.lstrip("/"), headers=headers)
         response = connection.getresponse()
-        body = response.read(most + 1)
-        if len(body) <= most and response.length:
+        if into is not None and response.status == 200:
+            body, count = b"", _copied(response, into, most)
+        else:
+            body = response.read(most + 1)
+            count = len(body)
+        if count <= most and response.length:
             raise http.client.IncompleteRead(body, response.length)
         location = response.getheader("Location") or ""
         seconds, said = time.monotonic() - begun, {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, body[:most], len(body) > most, seconds, location, expires, said)
+        return Answer(response.status, body[:most], count > most, seconds, location, expires, said)
     finally:
         connection.close()
         plain.close()
+
+
+def _copied(response: http.client.HTTPResponse, into: IO[bytes], most: int) -> int:
+    """How many bytes were read: at most one more than wanted, which is not written."""
+    count = 0
+    while count <= most:
+        piece = response.read(min(_PIECE, most + 1 - count))
+        if not piece:
+            break
+        into.write(piece[: most - count])
+        count += len(piece)
+    return count

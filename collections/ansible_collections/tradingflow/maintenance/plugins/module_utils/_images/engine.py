@@ -7,21 +7,24 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Callable, Dict, List, Optional
 
+from .._advisories.findings import validated
 from .._work.proposals import written
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING
 from ..errors import ConfigurationError, ImageError, MaintenanceError
+from .content import Content
 from .manifest import Forged, Manifest, Missing
 from .reference import DIGEST, Reference, parsed
 from .registry import Stores
 
 _BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 #: What is asked about each image, in this order.
-PARTS = ("pinned", "running", "newer", "base")
+PARTS = ("pinned", "running", "newer", "base", "content")
 
 
-def examined(options: Dict[str, Any], *, write: bool) -> Dict[str, Any]:
+def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str, Any]:
     """What is known about all images, each part of each as a judgement.
 
     :param write: whether proposals are written
@@ -30,17 +33,24 @@ def examined(options: Dict[str, Any], *, write: bool) -> Dict[str, Any]:
     names = [image["name"] for image in options["images"]]
     if len(set(names)) < len(names):
         raise ConfigurationError("Two images have the same name.", "Give each of patching_images its own.")
+    validated(options["accepted"])
     stores = Stores(options)
-    found: Dict[str, Any] = {"images": [], "changed": False}
+    content = Content(options, stores) if options["content"] else None
+    found: Dict[str, Any] = {"images": [], "changed": False, "scan": content.found if content else None}
     for image in options["images"]:
         entry: Dict[str, Any] = {"name": image["name"], "reference": image["reference"], "proposal": None}
-        entry.update(running=[], parts={}, rows=[])
+        entry.update(running=[], parts={}, rows=[], content=None)
         found["images"].append(entry)
         try:
-            _image(image, stores, entry)
+            _image(image, stores, entry, content)
         except MaintenanceError as error:
-            for part in PARTS:
+            for part in PARTS if content else PARTS[:-1]:
                 entry["parts"].setdefault(part, judgement(UNKNOWN, None, error.message, error.remedy))
+    if content:
+        content.scan(now)
+    for entry in found["images"]:
+        if content and "content" not in entry["parts"]:
+            entry["parts"]["content"] = content.judged(entry, now)
         if entry["rows"]:
             _propose(entry, options, found, write)
     return found
@@ -50,7 +60,7 @@ def judgement(status: str, value: Any, message: str, remedy: str = "") -> Dict[s
     return {"status": status, "value": value, "message": message, "remedy": remedy}
 
 
-def _image(image: Dict[str, Any], stores: Stores, entry: Dict[str, Any]) -> None:
+def _image(image: Dict[str, Any], stores: Stores, entry: Dict[str, Any], content: Optional[Content]) -> None:
     """Fills in the parts of one image.
 
     :raises ConfigurationError: its declaration makes no sense
@@ -60,22 +70,49 @@ def _image(image: Dict[str, Any], stores: Stores, entry: Dict[str, Any]) -> None
     for digest in running:
         if not DIGEST.fullmatch(digest):
             raise ConfigurationError(f"{digest} is no digest.", "Write sha256: and 64 hexadecimal digits.")
-    parts: Dict[str, Callable[[], Dict[str, Any]]] = {
+    parts: Dict[str, Callable[[], Optional[Dict[str, Any]]]] = {
         "pinned": lambda: _pinned(reference),
         "running": lambda: _running(reference, running, stores),
         "newer": lambda: _newer(reference, image["follow"], running, stores, entry["rows"]),
         "base": lambda: _base(reference, image, running, stores, entry["rows"]),
     }
-    for name in PARTS:
-        try:
-            entry["parts"][name] = parts[name]()
-        except Forged as error:
-            entry["parts"][name] = judgement(CRITICAL, None, error.message, error.remedy)
-        except MaintenanceError as error:
-            entry["parts"][name] = judgement(UNKNOWN, None, error.message, error.remedy)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            text = f"{reference}: a manifest is not understood ({type(error).__name__})."
-            entry["parts"][name] = judgement(UNKNOWN, None, text, "It must be an OCI or Docker (v2) manifest.")
+    for name, part in parts.items():
+        said = _answered(reference, part)
+        if said:
+            entry["parts"][name] = said
+    if content:
+        reader = content
+        said = _answered(reference, lambda: _content(reference, image, running, stores, entry, reader))
+        if said:
+            entry["parts"]["content"] = said
+
+
+def _answered(reference: Reference, part: Callable[[], Optional[Dict[str, Any]]]) -> Optional[Dict[str, Any]]:
+    """What a part says; whatever goes wrong in one takes no other with it."""
+    try:
+        return part()
+    except Forged as error:
+        return judgement(CRITICAL, None, error.message, error.remedy)
+    except MaintenanceError as error:
+        return judgement(UNKNOWN, None, error.message, error.remedy)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        text = f"{reference}: a manifest is not understood ({type(error).__name__})."
+        return judgement(UNKNOWN, None, text, "It must be an OCI or Docker (v2) manifest.")
+
+
+def _content(
+    reference: Reference,
+    image: Dict[str, Any],
+    running: List[str],
+    stores: Stores,
+    entry: Dict[str, Any],
+    content: Content,
+) -> None:
+    """Reads all images that run; they are judged when the scanner has seen them."""
+    _known(running)
+    for digest in running:
+        manifest = _for_platform(reference.of(digest=digest), image["platform"], stores)
+        content.read(entry, image["known"], reference.of(digest=manifest.digest), manifest)
 
 
 def _pinned(reference: Reference) -> Dict[str, Any]:

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from .._advisories.findings import scan_checks
 from ..checks import Check, as_action, unknown
 from ..words import printable
 from .engine import PARTS
@@ -17,6 +18,7 @@ TITLES = {
     "running": "What runs is in the registry",
     "newer": "Newer image",
     "base": "Newer base image",
+    "content": "Known vulnerabilities in the image",
 }
 
 
@@ -25,15 +27,17 @@ def findings(found: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[
     if not found["images"]:
         text = "No image is declared, so nothing is known about images."
         return [unknown("images.pinned", TITLES["pinned"], text, "Name them in patching_images.")], []
-    checks, actions = [], []
+    checks, actions = _scan(found["scan"]), []
     for entry in found["images"]:
         name = printable(entry["name"])
-        for part in PARTS:
+        for part in (part for part in PARTS if part in entry["parts"]):
             said = entry["parts"][part]
             remedy = said["remedy"]
-            if said["status"] == "warning":
+            if said["status"] == "warning" and part != "content":
                 remedy = _remedy(entry)
             details = {"reference": entry["reference"], "running": entry["running"], "proposed": entry["rows"]}
+            if part == "content":
+                details = {"reference": entry["reference"], "running": entry["running"], **(entry["content"] or {})}
             checks.append(
                 Check(
                     f"images.{part}:{name}",
@@ -48,6 +52,13 @@ def findings(found: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[
         if entry["proposal"]:
             actions.append(_action(entry, found, started_at))
     return checks, actions
+
+
+def _scan(scan: Optional[Dict[str, Any]]) -> List[Check]:
+    """The scanner with its databases and canaries, where it was needed."""
+    if not scan or not (scan["scanner"] or scan["problem"]):
+        return []
+    return scan_checks("images", scan)
 
 
 def _remedy(entry: Dict[str, Any]) -> str:
@@ -74,15 +85,25 @@ def summary(found: Dict[str, Any], status: str) -> Dict[str, Any]:
     return {
         "state": "proposed",
         "worst_status": status,
+        "scan": found["scan"],
         "images": [
             {
                 "name": entry["name"],
                 "reference": entry["reference"],
                 "running": entry["running"],
-                "states": {part: entry["parts"][part]["status"] for part in PARTS},
+                "states": {part: said["status"] for part, said in entry["parts"].items()},
                 "proposed": entry["rows"],
+                "content": _kept(entry["content"]),
                 "problem": (entry["proposal"] or {}).get("problem"),
             }
             for entry in found["images"]
         ],
     }
+
+
+def _kept(content: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """What is in an image, as the ledger has it."""
+    if not content:
+        return None
+    keys = ("id", "ecosystem", "package", "version", "severity", "accepted")
+    return {**content, "found": [{key: each[key] for key in keys} for each in content["found"]]}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from .._advisories.options import ACCEPTED, CANARIES
+
 #: Argument spec of the module image_updates, without "run".
 SPEC: Dict[str, Any] = {
     "images": {
@@ -21,6 +23,7 @@ SPEC: Dict[str, Any] = {
             "follow": {"type": "str"},
             "base": {"type": "str"},
             "platform": {"type": "str", "default": "linux/amd64"},
+            "known": {"type": "list", "elements": "str", "default": []},
         },
     },
     "auth_file": {"type": "path"},
@@ -28,4 +31,13 @@ SPEC: Dict[str, Any] = {
     "plain_http": {"type": "list", "elements": "str", "default": []},
     "proposals_directory": {"type": "path"},
     "timeout": {"type": "int", "default": 30},
+    "content": {"type": "bool", "default": True},
+    "content_limit": {"type": "int", "default": 16 << 30},
+    "content_timeout": {"type": "int", "default": 900},
+    "scratch_directory": {"type": "path", "default": "/var/tmp"},  # noqa: S108
+    "program": {"type": "path"},
+    "database": {"type": "path"},
+    "database_age": {"type": "int", "default": 7},
+    "canaries": CANARIES,
+    "accepted": ACCEPTED,
 }

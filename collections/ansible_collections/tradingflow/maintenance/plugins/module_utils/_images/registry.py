@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import re
+import shutil
 import ssl
+import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
-from urllib.parse import quote, urlsplit
+from typing import IO, Any, Dict, Optional, Tuple
+from urllib.parse import quote, urljoin, urlsplit
 
 from .._http.request import Answer, Replica, context, get
 from ..errors import ConfigurationError, ImageError
 from ..words import printable
-from .manifest import INDEXES, MANIFESTS, MOST, Manifest, Missing, read
+from .manifest import INDEXES, MANIFESTS, MOST, Forged, Manifest, Missing, read
 from .reference import Reference
 
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
@@ -27,6 +30,31 @@ _PARAMETER = re.compile(r'([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
 #: Codes of the specification by which a registry says that it does not have something.
 _ABSENT = ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_MOST_REDIRECTS = 3
+
+
+class Hashed:
+    """A file that is written, and hashed meanwhile."""
+
+    def __init__(self, into: IO[bytes], deadline: float) -> None:
+        self._into, self._deadline = into, deadline
+        self._digest, self._size = hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("it was not read in time")
+        self._digest.update(data)
+        self._size += len(data)
+        return self._into.write(data)
+
+    def proven(self, digest: str, size: int, where: str) -> None:
+        """
+        :raises Forged: it is something else
+        """
+        found = f"sha256:{self._digest.hexdigest()}"
+        if found != digest or self._size != size:
+            text = f"{where}: {self._size} bytes hash to {found}, not to {digest} of {size} bytes"
+            raise Forged(text, "Deploy nothing from there, and find out who changed it.")
 
 
 class Stores:
@@ -62,16 +90,65 @@ class Stores:
         wanted = reference.digest or reference.tag
         if wanted is None:
             raise ImageError(f"{reference} has neither tag nor digest", "Name one.")
-        target, key = self._target(reference.registry), (reference.registry, reference.repository)
-        path = f"v2/{reference.repository}/manifests/{wanted}"
-        headers = {"Authorization": self._tokens[key]} if key in self._tokens else {}
-        answer = self._get(target, path, reference, headers)
-        if answer.status == 401:  # also when a token has expired
-            self._tokens[key] = self._authorization(answer, reference, target)
-            answer = self._get(target, path, reference, {"Authorization": self._tokens[key]})
+        answer = self._authorized(reference, f"manifests/{wanted}", MOST, self.timeout)
         _judge(answer, reference)
         said = answer.headers.get("docker-content-digest")
         return read(answer.body, answer.headers.get("content-type", ""), str(reference), reference.digest, said)
+
+    def blob(self, reference: Reference, digest: str, size: int, into: IO[bytes], deadline: float) -> None:
+        """Copies a blob, whose size its manifest says, and its digest proves.
+
+        :param deadline: of time.monotonic()
+        :raises Missing: the store says that it does not have it
+        :raises Forged: it is something else than its digest says
+        :raises ImageError: the store does not answer, or not as it must
+        """
+        hashed = Hashed(into, deadline)
+        try:
+            if reference.layout:
+                with (Path(reference.layout) / "blobs" / digest.replace(":", "/")).open("rb") as opened:
+                    shutil.copyfileobj(opened, hashed)
+            else:
+                self._downloaded(reference, digest, size, hashed, deadline)
+        except FileNotFoundError:
+            raise Missing(f"{reference.name} does not have {digest}", "Copy it there again.") from None
+        except OSError as error:
+            what = error.strerror or str(error)
+            raise ImageError(
+                f"{reference.name}: {digest} cannot be copied: {what}", "Check the scratch folder."
+            ) from None
+        hashed.proven(digest, size, reference.name)
+
+    def _downloaded(self, reference: Reference, digest: str, size: int, into: Any, deadline: float) -> None:
+        timeout = max(1.0, deadline - time.monotonic())
+        answer = self._authorized(reference, f"blobs/{digest}", size, timeout, into)
+        for _turn in range(_MOST_REDIRECTS):
+            if answer.status not in (301, 302, 303, 307, 308):
+                break
+            # Blobs may lie elsewhere; whoever has them is not told who we are, and the digest says whether it is right.
+            parts = urlsplit(urljoin(f"{self._target(reference.registry).name}/", answer.location))
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+                raise ImageError(f"{reference.name}: {digest} is said to be at no place", "Check the registry.")
+            if parts.scheme == "http" and self._target(reference.registry).scheme == "https":
+                raise ImageError(f"{reference.name}: {digest} is sent without TLS", "Check the registry.")
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            place = Replica(parts.netloc, parts.scheme, parts.hostname, port, "")
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            answer = self._get(place, path, reference, {}, size, max(1.0, deadline - time.monotonic()), into)
+        _judge(answer, reference)
+
+    def _authorized(
+        self, reference: Reference, what: str, most: int, timeout: float, into: Optional[IO[bytes]] = None
+    ) -> Answer:
+        """What the registry answers about something of a repository, with a token once it wants one."""
+        target, key = self._target(reference.registry), (reference.registry, reference.repository)
+        path = f"v2/{reference.repository}/{what}"
+        headers = {"Authorization": self._tokens[key]} if key in self._tokens else {}
+        answer = self._get(target, path, reference, headers, most, timeout, into)
+        if answer.status == 401:  # also when a token has expired
+            self._tokens[key] = self._authorization(answer, reference, target)
+            answer = self._get(target, path, reference, {"Authorization": self._tokens[key]}, most, timeout, into)
+        return answer
 
     def _target(self, registry: str) -> Replica:
         parts = urlsplit(f"//{registry}")
@@ -80,9 +157,19 @@ class Stores:
         scheme = "http" if registry in self.plain or bare in _LOOPBACK else "https"
         return Replica(f"{scheme}://{registry}", scheme, host, port or {"http": 80, "https": 443}[scheme], "")
 
-    def _get(self, target: Replica, path: str, reference: Reference, more: Dict[str, str]) -> Answer:
+    def _get(
+        self,
+        target: Replica,
+        path: str,
+        reference: Reference,
+        more: Dict[str, str],
+        most: int = MOST,
+        timeout: Optional[float] = None,
+        into: Optional[IO[bytes]] = None,
+    ) -> Answer:
+        accept = {} if into else {"Accept": _ACCEPT}
         try:
-            return get(target, path, self.timeout, self.tls, MOST, **{"Accept": _ACCEPT, **more})
+            return get(target, path, timeout or self.timeout, self.tls, most, into=into, **{**accept, **more})
         except (OSError, http.client.HTTPException, ValueError) as error:
             text = f"{reference}: {target.name} cannot be reached: {printable(error, 200)}"
             raise ImageError(text, "Check the registry, its name, and its certificate.") from None
