@@ -55,7 +55,7 @@ def options(scanner: Path, good: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def one(reference: str, name: str = "app", **more: Any) -> dict[str, Any]:
-    given = {"name": name, "reference": reference, "running": [], "follow": None, "base": None}
+    given: dict[str, Any] = {"name": name, "reference": reference, "running": [], "follow": None, "base": None}
     return {**given, "platform": "linux/amd64", "known": [], **more}
 
 

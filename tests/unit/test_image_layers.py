@@ -85,7 +85,8 @@ def test_a_debian(tmp_path: Path) -> None:
 
 def test_a_distroless_debian_and_an_alpine(tmp_path: Path) -> None:
     paragraph = "Package: tzdata\nVersion: 2024a-0+deb12u1\n"
-    files = [("etc/os-release", DEBIAN), ("var/lib/dpkg/status.d/tzdata", paragraph), ("usr/bin/x", ELF)]
+    files: list[tuple[str, bytes | str]] = [("etc/os-release", DEBIAN), ("var/lib/dpkg/status.d/tzdata", paragraph)]
+    files.append(("usr/bin/x", ELF))
     sums = ("var/lib/dpkg/status.d/tzdata.md5sums", f"{'0' * 32}  usr/bin/x\n")
     found = read(tmp_path, layer(*files, sums))
     assert (names(found), found.doubts) == ({("Debian:12", "tzdata", "2024a-0+deb12u1")}, [])
@@ -153,7 +154,7 @@ def test_what_is_not_recognised(tmp_path: Path, files: list[Any], word: str) -> 
 
 
 def test_a_database_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    files = [("etc/os-release", DEBIAN), ("opt/status", STATUS)]
+    files: list[tuple[str, bytes | str]] = [("etc/os-release", DEBIAN), ("opt/status", STATUS)]
     found = read(tmp_path, layer(*files, links={"var/lib/dpkg/status": "/opt/status"}))
     assert any("symbolic link" in doubt for doubt in found.doubts)
     # A hard link is the file itself, wherever its first name stood.

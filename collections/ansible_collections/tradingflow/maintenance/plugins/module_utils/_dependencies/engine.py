@@ -14,12 +14,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from .._advisories.answers import Answer, normal
+from .._advisories.answers import Answer, Vulnerability, normal
 from .._advisories.findings import row, validated
 from .._advisories.scanner import canary, identity, watched
 from .._work.proposals import written
 from ..errors import ConfigurationError, DependencyError, MaintenanceError
-from . import index, scanners
+from . import index, npm_registry, npm_upgrade, scanners
 from .locks import pins, rewritten
 from .options import FORMATS, SCANNERS
 from .upgrade import patch, proposed
@@ -135,17 +135,14 @@ def _propose(
     found: Dict[str, Any],
     write: bool,
 ) -> None:
-    """The rows, and for a requirements file the proposal, which is scanned as well."""
+    """The rows, and where the lock file can be changed the proposal, which is scanned as well."""
     ecosystem = FORMATS[source.format][0]
-    asked = cache(partial(index.releases, options["index"])) if options["index"] and ecosystem == "PyPI" else None
-    entry["rows"] = proposed(ecosystem, source.pins, answer.found[source.key], options, asked, now)
-    changes = {(row["package"], row["from"]): row for row in entry["rows"] if row["taken"]}
-    if not changes or source.format != "requirements":
-        return
     proposal: Dict[str, Any] = {"path": None, "sha256": None, "left": [], "problem": None}
-    entry["proposal"] = proposal
     try:
-        text = rewritten(source.text, entry["name"], changes)
+        text = _rewritten(entry, source, answer.found[source.key], options, now)
+        if text is None:
+            return
+        entry["proposal"] = proposal
         again = source._replace(text=text, pins=pins(source.format, text, entry["name"]))
         after = _scanned(options, [again, *[each for each in canaries if each.format == source.format]], found, now)
         if canary(ecosystem, options["canaries"], after)["missed"]:
@@ -157,10 +154,39 @@ def _propose(
             proposal["path"], changed = written(options["proposals_directory"], entry["name"], content)
             found["changed"] = found["changed"] or changed
     except MaintenanceError as error:
+        entry["proposal"] = proposal
         proposal["problem"] = {"message": error.message, "remedy": error.remedy}
     except OSError as error:
         text = f"The proposal cannot be written: {error.strerror}."
         proposal["problem"] = {"message": text, "remedy": "Check patching_dependencies_proposals."}
+
+
+def _rewritten(
+    entry: Dict[str, Any], source: scanners.Source, found: List[Vulnerability], options: Dict[str, Any], now: datetime
+) -> Optional[str]:
+    """The lock file with other versions, and the rows about it; None where nothing is to be changed.
+
+    :raises MaintenanceError: it cannot be changed
+    """
+    ecosystem = FORMATS[source.format][0]
+    asked = cache(partial(index.releases, options["index"])) if options["index"] and ecosystem == "PyPI" else None
+    entry["rows"] = proposed(ecosystem, source.pins, found, options, asked, now)
+    if source.format == "requirements":
+        changes = {(row["package"], row["from"]): row for row in entry["rows"] if row["taken"]}
+        return rewritten(source.text, entry["name"], changes) if changes else None
+    if not options["npm_registry"] or not (found or options["upgrade"] == "all"):
+        return None
+    try:
+        project = Path(entry["path"]).with_name("package.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        project = None
+    versions = cache(partial(npm_registry.versions, options["npm_registry"]))
+    try:
+        entry["rows"], text = npm_upgrade.proposed(source.text, project, found, options, versions, now)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        text = f"{entry['name']} is not understood as a tree of packages ({type(error).__name__})."
+        raise ConfigurationError(text, "Write it anew: npm install --package-lock-only.") from None
+    return text if any(row["taken"] for row in entry["rows"]) else None
 
 
 def summary(found: Dict[str, Any], status: str) -> Optional[Dict[str, Any]]:

@@ -81,7 +81,7 @@ def _proposal(entry: Dict[str, Any]) -> List[Check]:
     text = f"{', '.join(taken[:10])}{f' and {len(taken) - 10} more' if len(taken) > 10 else ''}." if taken else ""
     text += f" Not proposed: {' '.join(kept[:5])}" if kept else ""
     text += f" Scanned as well, and still vulnerable: {', '.join(left[:5])}." if left else ""
-    text += " No patch is made of this format." if taken and not proposal else ""
+    text += " No patch is made without patching_dependencies_npm_registry." if taken and not proposal else ""
     status = WARNING if kept or left or (taken and not proposal) else OK
     where = proposal["path"] if proposal and proposal["path"] else ""
     remedy = "" if status == OK else "Read why in the details."

@@ -42,6 +42,7 @@ SPEC: Dict[str, Any] = {
     "upgrade": {"type": "str", "default": "security", "choices": ["security", "all"]},
     "cooldown_days": {"type": "int", "default": 7},
     "index": {"type": "str"},
+    "npm_registry": {"type": "str"},
     "proposals_directory": {"type": "path"},
     "timeout": {"type": "int", "default": 600},
 }
