@@ -133,10 +133,10 @@ def test_a_secret_is_gone_wherever_it_stands(rules: Rules, said: str) -> None:
 
 def test_the_second_look_finds_what_was_not_redacted() -> None:
     missed = [said for said in SAID if not scan.text_of(said.format(_secret(said)).encode())]
-    assert len(missed) <= 14, missed
+    assert len(missed) <= 3, missed
     assert scan.text_of(f"data {encoded('password=' + SECRET)}".encode()) == ["password or key by its name in base64"]
     address = b"to=x%3Fpassword%3D" + SECRET.encode()
-    assert scan.text_of(address) == ["password or key by its name in an encoded address"]
+    assert "password or key by its name in an encoded address" in scan.text_of(address)
     assert scan.text_of(f"-----BEGIN PRIVATE KEY-----\n{PEM}\n".encode()) == ["private key"]
     assert scan.stream(iter([b"x" * 100 + b" passw", b"ord=" + SECRET.encode()])) == [
         "password or key by its name near byte 0"
@@ -339,7 +339,7 @@ def test_json_stays_json_and_what_is_left_of_it_the_same(rules: Rules) -> None:
     )
     first, second, end = text(rules, given).split(b"\n")
     assert json.loads(first) == {
-        "password": 1.5,
+        "password": "[redacted:secret]",
         "token": True,
         "n": 7,
         "hash": "h",

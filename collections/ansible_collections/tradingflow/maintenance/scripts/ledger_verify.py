@@ -42,19 +42,45 @@ from typing import Any, Match
 
 MASK = "***"
 
-_WORD = r"passw(?:or)?(?:d|t)|kennwort|contrase[nñ]a|senha|wachtwoord|has[lł]o\b|heslo\b|l[oö]senord|\bparola\b"
-_WORD += "|пароль|密码|密碼|パスワード|비밀번호"
-_KEY = (
-    rf"(?:(?:{_WORD}|pass[ _-]?phrase|passcode|pwd|secret|token"
-    r"|(?:api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy|fernet"
-    r"|wallet|application|app)[ _-]?key"
-    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential"
-    r"|(?:basic|http|proxy|registry)[ _-]?auth\b|(?<=_)pass\b|session[_-]?id|signature)[\w.-]{0,60}"
-    r"|\bpass|\bpw|\bpsk|\bauth|\botp|\btotp|\bcvv|\bjwt|\bsig|\bsid|\bhmac|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
+# The words by which secrets are named. Without look-around: the redaction of audits builds patterns of RE2 from them.
+#: Words for a password.
+PASSWORDS = (
+    r"passw(?:or)?(?:d|t)|kennwort|contrase(?:n|ñ)a|senha|wachtwoord|has(?:l|ł)o\b|heslo\b|l(?:o|ö)senord|\bparola\b"
 )
-_PHRASE = (
+PASSWORDS += "|пароль|密码|密碼|パスワード|비밀번호"
+#: What stands before "key" where that is a secret.
+KEYS = "api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy|fernet"
+KEYS += "|wallet|application|app"
+#: Parts of longer names.
+NAMES = (
+    r"pass[ _-]?phrase|passcode|pwd|secret|token"
+    rf"|(?:{KEYS})[ _-]?key"
+    r"|sharedaccesskey|auth[ _-]?code|(?:api|access)-sign\b|credential"
+    r"|(?:basic|http|proxy|registry)[ _-]?auth\b|session[_-]?id|signature"
+)
+#: Names by themselves; within a longer one they may be anything.
+SHORT_NAMES = r"pass|pw|psk|auth|otp|totp|cvv|jwt|sig|sid|hmac"
+#: Secrets of several words.
+PHRASES = (
     r"(?:pass[ _-]?phrase|(?:seed|recovery|backup|secret|wallet)[ _-]?(?:phrase|words?|seed)"
     r"|mnemonic(?:[ _-]?(?:phrase|words?))?|\bseed)"
+)
+#: In the query of an address everything that may name one counts.
+IN_QUERIES = r"key|code|ticket|assertion|hash|[\w.-]{0,40}(?:key|token|secret|passw(?:or)?d|pwd|pw|pass|auth|sign|sig)"
+MECHANISMS = "PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5|NTLM|EXTERNAL"
+#: What is said of AUTH, and no secret.
+SAID = r"(?:fail\w*|required|error|ok|success\w*|succeeded|time\w*|is|was|not|module|method|service"
+SAID += r"|mechanism\w*|command)\b"
+#: How tokens begin that are known by it.
+PREFIXES = (
+    r"gh[opusr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza|npm_|pypi-"
+    r"|ya29\.|hf_|dop_v1_|shp(?:at|ss|ca|pa)_|xapp-|gl(?:rt|dt|cbt|ptt|soat)-|v[1-4]\.(?:local|public)\."
+)
+
+_KEY = (
+    rf"(?:(?:{PASSWORDS}|{NAMES}|(?<=_)pass\b)[\w.-]{{0,60}}"
+    + "".join(rf"|\b{name}" for name in SHORT_NAMES.split("|"))
+    + r"|\bpin(?=\W{1,4}\d)|\bmot[ _]de[ _]passe)"
 )
 # Up to a quote like the one that opened, as text within JSON within text writes it; to the end where it is cut off.
 _QUOTED = r"(?P<escape>\\*)(?P<quote>[\"'])(?:(?!(?<!\\)(?P=escape)(?P=quote)).)*(?:(?P=escape)(?P=quote))?"
@@ -63,13 +89,8 @@ _WORDS = r"(?:(?!\s+[\w.-]+(?:=|:\s))[^\r\n\"'<>;,|)\]}\\])+"
 _SEPARATOR = r"(?:\\*[\"'])?\s*(?:=>|:=|[:=])\s*"
 #: Around a private key, also in a URL, and as PGP has it.
 _PRIVATE = r"(?:[ +]|%20)(?:[A-Z0-9]+(?:[ +]|%20))*PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?"
-_IN_QUERIES = r"key|code|ticket|assertion|hash|[\w.-]{0,40}(?:key|token|secret|passw(?:or)?d|pwd|pw|pass|auth|sign|sig)"
 #: One of several: name="value", as an Authorization: Digest has them.
 _PARAMETER = r"[\w-]{1,40}\s*=\s*(?:\\*\"[^\"\\]*\\*\"|[^\s,\"\\]+)[\s,]*"
-_MECHANISMS = "PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5|NTLM|EXTERNAL"
-#: What is said of AUTH, and no secret.
-_SAID = r"(?:fail\w*|required|error|ok|success\w*|succeeded|time\w*|is|was|not|module|method|service"
-_SAID += r"|mechanism\w*|command)\b"
 _SECRETS = (
     # A private key, to its end or that of the text.
     (
@@ -77,11 +98,11 @@ _SECRETS = (
         MASK,
     ),
     # In the query of an address everything that may name one counts; elsewhere a key or a code is an ordinary word.
-    (re.compile(rf"(?i)([?&](?:{_IN_QUERIES})=)[^&\s\"'<>#\\]+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)([?&](?:{IN_QUERIES})=)[^&\s\"'<>#\\]+"), rf"\1{MASK}"),
     # The same URL-encoded, once or several times.
     (
         re.compile(
-            rf"(?i)((?:{_KEY}|%(?:25)*(?:3F|26)(?:{_IN_QUERIES}))(?:%(?:25)*(?:22|20|27))*%(?:25)*3[AD](?:%(?:25)*(?:22|20|27))*)"
+            rf"(?i)((?:{_KEY}|%(?:25)*(?:3F|26)(?:{IN_QUERIES}))(?:%(?:25)*(?:22|20|27))*%(?:25)*3[AD](?:%(?:25)*(?:22|20|27))*)"
             r"(?:(?!%(?:25)*(?:26|22|27|7D|3B))[^&\s\"'<>#\\])+"
         ),
         rf"\1{MASK}",
@@ -89,14 +110,14 @@ _SECRETS = (
     # An element of XML, to its end or that of the text; an attribute or a pair that is named so.
     (
         re.compile(
-            rf"(?is)(<(?:\w+:)?[\w.-]*(?:{_KEY}|{_PHRASE})[\w.-]*(?:\s[^<>]*)?>)(?!\s*<(?!!\[CDATA))"
+            rf"(?is)(<(?:\w+:)?[\w.-]*(?:{_KEY}|{PHRASES})[\w.-]*(?:\s[^<>]*)?>)(?!\s*<(?!!\[CDATA))"
             r"(?:<!\[CDATA\[.*?(?:\]\]>|$)|[^<]*)"
         ),
         rf"\1{MASK}",
     ),
     (
         re.compile(
-            rf"(?i)((?:\\*[\"'])?\b(?:name|key)(?:\\*[\"'])?\s*[:=]\s*\\*[\"'][^\"'\\]*(?:{_KEY}|{_PHRASE})[^\"'\\]*\\*[\"']"
+            rf"(?i)((?:\\*[\"'])?\b(?:name|key)(?:\\*[\"'])?\s*[:=]\s*\\*[\"'][^\"'\\]*(?:{_KEY}|{PHRASES})[^\"'\\]*\\*[\"']"
             rf"[\s,]*(?:\\*[\"'])?value(?:\\*[\"'])?\s*[:=]\s*){_QUOTED}"
         ),
         rf"\1{MASK}",
@@ -109,12 +130,12 @@ _SECRETS = (
     ),
     # What follows AUTH (Redis, SMTP, IMAP), and LOGIN and PASS where a protocol is told.
     (
-        re.compile(rf"\b((?:AUTH|AUTHENTICATE)\s+(?:{_MECHANISMS})\s+)(?!{_SAID})[\w+/=-]{{6,}}(?![\w+/=-]|\s\w)"),
+        re.compile(rf"\b((?:AUTH|AUTHENTICATE)\s+(?:{MECHANISMS})\s+)(?!{SAID})[\w+/=-]{{6,}}(?![\w+/=-]|\s\w)"),
         rf"\1{MASK}",
     ),
     (
         re.compile(
-            rf"\b(AUTH\s+)(?!{_SAID}|(?:{_MECHANISMS})\b)[^\s\"'\\*]+"
+            rf"\b(AUTH\s+)(?!{SAID}|(?:{MECHANISMS})\b)[^\s\"'\\*]+"
             r"(?:\s+[^\s\"'\\]+)?(?=\s*(?:\\*[\"']|[\r\n]|$))"
         ),
         rf"\1{MASK}",
@@ -136,7 +157,7 @@ _SECRETS = (
     (re.compile(r"(?i)\b((?:requirepass|masterauth|auth-pass\s+\S+)\s+)[^\s\"'\\*]+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(identified\s+by\s+)(?!(?:values|externally)\b)[^\s\"'\\;*]+"), rf"\1{MASK}"),
     (
-        re.compile(rf"(?i)\b((?:{_WORD}|passphrase)\s+(?:for|of)\s+(?:\w+\s+){{0,2}}\S{{1,60}}?:\s+)[^\s\"'\\]+"),
+        re.compile(rf"(?i)\b((?:{PASSWORDS}|passphrase)\s+(?:for|of)\s+(?:\w+\s+){{0,2}}\S{{1,60}}?:\s+)[^\s\"'\\]+"),
         rf"\1{MASK}",
     ),
     (re.compile(r"(?i)\b((?:sqlplus|expdp|impdp)\s(?:-\w+\s+)*[^\s/]{1,60}/)[^\s@\"'\\]+"), rf"\1{MASK}"),
@@ -155,17 +176,17 @@ _SECRETS = (
         rf"\1{MASK}",
     ),
     (re.compile(r"(?i)(jdbc:oracle:\w+:)[^\s\"'<>@]+@"), rf"\1{MASK}@"),
-    (re.compile(rf"(?i)((?:{_WORD}|pwd)\s*=\s*)[^;\r\n\"'&]+(?=;)"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)((?:{PASSWORDS}|pwd)\s*=\s*)[^;\r\n\"'&]+(?=;)"), rf"\1{MASK}"),
     # What stands between a scheme and the last @ of an address; and without a scheme, before what is an address.
     (re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s\"'<>]*@"), rf"\1{MASK}@"),
     (re.compile(r"(?<![\w*@/])[\w.%+-]{1,60}:[^\s\"'<>@/]{1,200}@(?=(?:tcp|unix)\(|[\w.-]+(?::\d|/\w))"), f"{MASK}@"),
     # Several words.
-    (re.compile(rf"(?i)({_PHRASE})({_SEPARATOR})(?:{_QUOTED}|{_WORDS})"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)({PHRASES})({_SEPARATOR})(?:{_QUOTED}|{_WORDS})"), rf"\1\2{MASK}"),
     (
-        re.compile(rf"(?i)({_PHRASE}\s+(?:is\s+|was\s+)?)(?:{_QUOTED}|(?:[a-z]{{3,8}}\s+){{11,23}}[a-z]{{3,8}}\b)"),
+        re.compile(rf"(?i)({PHRASES}\s+(?:is\s+|was\s+)?)(?:{_QUOTED}|(?:[a-z]{{3,8}}\s+){{11,23}}[a-z]{{3,8}}\b)"),
         rf"\1{MASK}",
     ),
-    (re.compile(rf"(?i)((?:{_WORD}|passcode)\w*)((?:\\*[\"'])?\s*:\s+)(?![\\\"']){_WORDS}"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)((?:{PASSWORDS}|passcode)\w*)((?:\\*[\"'])?\s*:\s+)(?![\\\"']){_WORDS}"), rf"\1\2{MASK}"),
     # S3's codes of errors are followed by a sentence.
     (
         re.compile(
@@ -177,7 +198,7 @@ _SECRETS = (
     (re.compile(rf"(?i)(?<![\w-])(--?[\w-]{{0,40}}?{_KEY}\s+)(?:{_QUOTED}|\S+)"), rf"\1{MASK}"),
     (
         re.compile(
-            rf"(?i)\b({_WORD}|passphrase|secret|identified\s+by)"
+            rf"(?i)\b({PASSWORDS}|passphrase|secret|identified\s+by)"
             rf"(\s+(?:is\s+|was\s+)?)(?:(?:[eEuU]&?)?{_QUOTED}|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$))"
         ),
         rf"\1\2{MASK}",
@@ -185,7 +206,7 @@ _SECRETS = (
     # Without a quote it is one where it has letters and digits, as no word of a sentence has.
     (
         re.compile(
-            rf"(?i)\b({_WORD}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth|private[ _-]?key)"
+            rf"(?i)\b({PASSWORDS}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth|private[ _-]?key)"
             r"((?:\s+(?:is|was|provided|given|used|sent))?:?\s+)"
             r"(?=[^\s\"'<>]{0,200}\d)(?=[^\s\"'<>]{0,200}[a-z])(?![^\s\"'<>]{0,200}[=:*])[^\s\"'<>,;]{8,}"
         ),
@@ -202,10 +223,7 @@ _SECRETS = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]*(?:\.[\w-]*){0,3}"), MASK),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), MASK),
     (
-        re.compile(
-            r"\b(?:gh[opusr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza|npm_|pypi-"
-            r"|ya29\.|hf_|dop_v1_|shp(?:at|ss|ca|pa)_|xapp-|gl(?:rt|dt|cbt|ptt|soat)-|v[1-4]\.(?:local|public)\.)[\w-]{16,}"
-        ),
+        re.compile(rf"\b(?:{PREFIXES})[\w-]{{16,}}"),
         MASK,
     ),
     (re.compile(r"\bSG\.[\w-]{16,}\.[\w-]+|\bdapi[0-9a-f]{32}\b"), MASK),
@@ -217,7 +235,7 @@ _SECRETS = (
 _LONG = re.compile(r"(?<![\w+/=-])[\w+/=-]{32,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SUSPECT = re.compile(
-    rf"(?i){_KEY}|{_PHRASE}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
+    rf"(?i){_KEY}|{PHRASES}|@|authorization|cookie|bearer|basic|digest|apikey|private key|identified"
     r"|hooks|webhook|sshpass|redis-cli|mysql|(?:^|\s)-u\s|--user|--proxy|2fa|mfa|x-"
     r"|[?&](?:key|code|ticket|assertion|hash|sign)=|%(?:25)*(?:3F|26)\w*(?:key|code|ticket|hash)"
     r"|AUTH|LOGIN|PASS|login|verification|one-time|security code|auth-pass|sqlplus|expdp|impdp"
@@ -268,7 +286,7 @@ def masked_data(value: Any) -> Any:
 
 
 _NAME = re.compile(
-    rf"(?i)(?:[\w.-]*[_.-])?(?:{_WORD}|pass[_-]?phrase|passcode|pwd|secret|(?:api|access|private)[_-]?key|mnemonic|seed[_-]?phrase)"
+    rf"(?i)(?:[\w.-]*[_.-])?(?:{PASSWORDS}|pass[_-]?phrase|passcode|pwd|secret|(?:api|access|private)[_-]?key|mnemonic|seed[_-]?phrase)"
 )
 
 

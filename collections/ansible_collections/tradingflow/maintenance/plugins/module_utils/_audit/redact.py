@@ -6,29 +6,28 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Tuple
 
 from ..errors import EvidenceError
 from .collected import NAME, Collected, File, Source, encoded
-from .journal_export import entries
-from .json_text import Number, Pairs, dumped, loaded
-from .packing import BLOCK, Packed, Scratch, blocks, digest_of
-from .rules import LONGEST, Rules, is_done, is_harmless
+from .csv_rows import Rows
+from .extents import LONGEST
+from .extents import value as value_at
+from .journal_text import Journal
+from .packing import Packed, Scratch, blocks, digest_of
+from .patterns import WORD
+from .rules import Rules
+from .values import Counts, Values
 
 #: Kept back of each block, so that what is split over its end is seen whole.
 _CARRY = 32 * 1024
 #: A longer line, cell or entry cannot be looked at as a whole.
 _LINE = 64 * 1024 * 1024
-_BARE = re.compile(rb'[^,"\r\n]*')
-_QUOTES = re.compile(rb'"+')
-_AFTER = re.compile(rb",|\r?\n")
 _WORKERS = 2
 
-Counts = Dict[str, int]
 Write = Callable[[bytes], None]
 
 
@@ -94,12 +93,11 @@ class Redaction:
     """
 
     def __init__(self, rules: Rules, counts: Counts, name: str = "") -> None:
-        self._rules, self._counts, self._name = rules, counts, name
-
-    # Text, and JSON line by line.
+        self._rules, self._name = rules, name
+        self._values = Values(rules, counts)
 
     def text(self, given: Iterator[bytes], write: Write) -> int:
-        """Lines, and how many there are."""
+        """Lines of text, or of JSON; and how many there are."""
         buffer, count, last = b"", 0, b"\n"
         for block in given:
             count += block.count(b"\n")
@@ -117,19 +115,40 @@ class Redaction:
                 write(self._within(buffer[:cut], [each for each in spans if each[1] <= cut]))
                 buffer = buffer[cut:]
             elif len(buffer) > _LINE:
-                raise self._too_long()
+                raise EvidenceError(
+                    f"{self._name} has a record of more than {_LINE} bytes, which cannot be redacted as a whole",
+                    "Leave the source out, or have what writes it write shorter lines.",
+                )
         write(self._within(buffer, self._spans(buffer)))
         return count + (last != b"\n")
+
+    def csv(self, given: Iterator[bytes], write: Write) -> int:
+        """Records as COPY writes them, the first of which names the columns; how many there are with it."""
+        return Rows(self._values, self._name).read(given, write)
+
+    def export(self, given: Iterator[bytes], write: Write) -> int:
+        """Entries of the journal, and how many there are."""
+        return Journal(self._values, self._name).read(given, write)
 
     def _spans(self, text: bytes) -> List[Tuple[int, int]]:
         """Whole lines in which there may be something, by where they begin."""
         found: List[Tuple[int, int]] = []
-        for match in self._rules.suspect.finditer(text):
+        matches = [*self._rules.suspect.finditer(text)]
+        if matches:
+            matches = sorted([*matches, *self._rules.further.finditer(text)], key=lambda match: match.span())
+        for match in matches:
             begin, end = match.span()
             begin = text.rfind(b"\n", 0, begin) + 1
-            if b"PRIVATE KEY" in match.group():
+            if b"PRIVATE" in match.group():
                 end = min(len(text), end + LONGEST)
+            else:
+                # A value in quotes or brackets may go on in the next lines.
+                value = value_at(text, end, WORD)
+                end = max(end, value[1]) if value else end
             end = text.find(b"\n", end) + 1 or len(text)
+            # Its value may follow in the next line.
+            while text.endswith((b":\n", b"=\n", b"\\\n"), begin, end) and end < len(text) and end - begin < LONGEST:
+                end = text.find(b"\n", end) + 1 or len(text)
             if not found or found[-1] != (begin, end):
                 found.append((begin, end))
         return found
@@ -143,187 +162,19 @@ class Redaction:
 
     def _lines(self, text: bytes) -> bytes:
         """Lines: JSON by its members and their values, which leaves it JSON; others by the patterns, together."""
+        values = self._values
         if b"{" not in text:
-            return self._rules.applied(text, self._counts)
+            return values.text(text)
         parts: List[bytes] = []
         waiting: List[bytes] = []
         for line in text.splitlines(True) if b"\r" not in text else _split(text):
-            new = self._json(line) if line.lstrip()[:1] == b"{" else None
+            new = values.json(line) if line.lstrip()[:1] == b"{" else None
             if new is None:
-                waiting.append(line)
+                waiting.append(values.embedded(line) if b"{" in line else line)
                 continue
-            parts += [self._rules.applied(b"".join(waiting), self._counts), new]
+            parts += [self._rules.applied(b"".join(waiting), values.counts), new]
             waiting = []
-        return b"".join([*parts, self._rules.applied(b"".join(waiting), self._counts)])
-
-    def _json(self, line: bytes) -> Optional[bytes]:
-        """A text that is JSON, with its line feed; None for one that is none."""
-        before = dict(self._counts)
-        try:
-            data = loaded(line)
-            walked = self._walked(data)
-            if self._counts == before:
-                return line
-            return dumped(walked).encode("utf-8") + line[len(line.rstrip()) :]
-        except (ValueError, RecursionError):
-            # Not JSON, or deeper than can be walked: the patterns look at it.
-            self._counts.clear()
-            self._counts.update(before)
-            return None
-
-    def _walked(self, value: Any) -> Any:
-        if isinstance(value, Pairs):
-            return Pairs([(self._string(name), self._member(name, item)) for name, item in value])
-        if isinstance(value, list):
-            return [self._walked(item) for item in value]
-        if isinstance(value, Number):
-            new = self._string(value)
-            return value if new == value else new
-        return self._string(value) if isinstance(value, str) else value
-
-    def _member(self, name: str, value: Any) -> Any:
-        rule = self._rules.of_name(name)
-        text = value if isinstance(value, str) else dumped(value)
-        if rule is None or value is None or isinstance(value, bool) or not text.strip():
-            return self._walked(value)
-        if is_harmless(rule[0], text.encode("utf-8", "surrogatepass")):
-            return self._walked(value)
-        return self._replaced(rule, text)
-
-    def _replaced(self, rule: Tuple[str, str], text: str) -> str:
-        data = text.encode("utf-8", "surrogatepass")
-        if is_done(data):
-            return text
-        self._counts[rule[0]] = self._counts.get(rule[0], 0) + 1
-        return self._rules.replacement(*rule, data).decode("ascii")
-
-    def _string(self, text: str) -> str:
-        """Text in a member: perhaps JSON itself."""
-        data = text.encode("utf-8", "surrogatepass")
-        new = self.value(data)
-        try:
-            return text if new == data else new.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            # A pattern of bytes ended within a character.
-            return new.decode("utf-8", "replace")
-
-    def value(self, data: bytes) -> bytes:
-        """A value on its own."""
-        if not self._rules.suspect.search(data):
-            return data
-        new = self._json(data) if data.lstrip()[:1] in (b"{", b"[") else None
-        return self._rules.applied(data, self._counts) if new is None else new
-
-    # CSV, as COPY writes it.
-
-    def csv(self, given: Iterator[bytes], write: Write) -> int:
-        """Records, the first of which names the columns; how many there are with it."""
-        buffer, count = b"", 0
-        columns: Optional[List[Optional[Tuple[str, str]]]] = None
-        for block in given:
-            buffer += block
-            end = _records(buffer)
-            if not end:
-                if len(buffer) > _LINE:
-                    raise self._too_long()
-                continue
-            whole, buffer = buffer[:end], buffer[end:]
-            if columns is None:
-                columns, after = self._columns(whole)
-                write(whole[:after])
-                whole, count = whole[after:], 1
-            count += self._rows(whole, columns, write)
-        if buffer:
-            raise EvidenceError(f"{self._name} ends within a record", "Collect again.")
-        return count
-
-    def _columns(self, whole: bytes) -> Tuple[List[Optional[Tuple[str, str]]], int]:
-        """The rule of each column, and where the names of the columns end."""
-        rules = []
-        position = 0
-        while True:
-            found = _cell(whole, position)
-            if not found:
-                raise EvidenceError(f"{self._name} does not begin with names of columns", "Collect again.")
-            cell, _after, position, last = found
-            rules.append(self._rules.of_name(cell.decode("utf-8", "replace")))
-            if last:
-                return rules, position
-
-    def _rows(self, whole: bytes, columns: List[Optional[Tuple[str, str]]], write: Write) -> int:
-        """Records into what is written; only cells that change are written anew. How many there are."""
-        parts: List[bytes] = []
-        position = last = count = column = 0
-        look = any(columns) or self._rules.suspect.search(whole) is not None
-        while position < len(whole):
-            found = _cell(whole, position)
-            if not found:
-                raise EvidenceError(f"{self._name} has a record that is not CSV", "Collect again.")
-            cell, after, following, ends = found
-            if look and after > position:
-                new = self._cell_value(columns[column] if column < len(columns) else None, cell)
-                if new != cell:
-                    parts += [whole[last:position], b'"' + new.replace(b'"', b'""') + b'"']
-                    last = after
-            position, column = following, column + 1
-            if ends:
-                count, column = count + 1, 0
-        write(b"".join([*parts, whole[last:]]))
-        return count
-
-    def _cell_value(self, rule: Optional[Tuple[str, str]], cell: bytes) -> bytes:
-        if rule and cell.strip() and not is_harmless(rule[0], cell):
-            if is_done(cell):
-                return cell
-            self._counts[rule[0]] = self._counts.get(rule[0], 0) + 1
-            return self._rules.replacement(*rule, cell)
-        return self.value(cell)
-
-    # The journal's export format.
-
-    def export(self, given: Iterator[bytes], write: Write) -> int:
-        """Entries, and how many there are."""
-        batch: List[bytes] = []
-        size = count = 0
-        for entry in entries(given):
-            batch.append(entry.data)
-            size += len(entry.data)
-            count += 1
-            if size > BLOCK // 4:
-                self._batch(batch, write)
-                batch, size = [], 0
-        self._batch(batch, write)
-        return count
-
-    def _batch(self, batch: List[bytes], write: Write) -> None:
-        whole = b"".join(batch)
-        if not self._rules.suspect.search(whole) and not self._rules.fields:
-            write(whole)
-            return
-        write(b"".join(self._entry(data) for data in batch))
-
-    def _entry(self, data: bytes) -> bytes:
-        if not self._rules.fields and not self._rules.suspect.search(data):
-            return data
-        parts, changed = [], False
-        for name, value in _pairs(data):
-            new = value
-            # What the journal itself says of an entry; names of its own begin with two lines.
-            if not name.startswith(b"__"):
-                rule = self._rules.of_name(name.decode("ascii"))
-                new = self._cell_value(rule, value)
-            changed |= new != value
-            if b"\n" in new or not _printable(new):
-                parts.append(name + b"\n" + len(new).to_bytes(8, "little") + new + b"\n")
-            else:
-                parts.append(name + b"=" + new + b"\n")
-        return b"".join([*parts, b"\n"]) if changed else data
-
-    def _too_long(self) -> EvidenceError:
-        return EvidenceError(
-            f"{self._name} has a record of more than {_LINE} bytes, which cannot be redacted as a whole",
-            "Leave the source out, or have what writes it write shorter lines.",
-        )
+        return b"".join([*parts, self._rules.applied(b"".join(waiting), values.counts)])
 
 
 def _joined(spans: List[Tuple[int, int]]) -> List[Tuple[int, int]]:
@@ -341,53 +192,3 @@ def _split(data: bytes) -> List[bytes]:
     """Lines by their line feeds alone."""
     lines = data.split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [lines[-1]]
-
-
-def _records(buffer: bytes) -> int:
-    """Where the last whole record of CSV ends: at a line feed with an even number of quotes before it."""
-    end = len(buffer)
-    while True:
-        end = buffer.rfind(b"\n", 0, end)
-        if end < 0 or buffer.count(b'"', 0, end) % 2 == 0:
-            return end + 1
-
-
-def _cell(whole: bytes, begin: int) -> Optional[Tuple[bytes, int, int, bool]]:
-    """A cell, where it ends, where the next one begins, and whether the record ends; in little memory."""
-    if whole[begin : begin + 1] == b'"':
-        # Two quotes are one; the cell ends with the last of an odd number.
-        end = next((run.end() for run in _QUOTES.finditer(whole, begin + 1) if len(run[0]) % 2), 0)
-        if not end:
-            return None
-        cell = whole[begin + 1 : end - 1].replace(b'""', b'"')
-    else:
-        end = _BARE.match(whole, begin).end()  # type: ignore[union-attr]
-        cell = whole[begin:end]
-    separator = _AFTER.match(whole, end)
-    return (cell, end, separator.end(), separator[0] != b",") if separator else None
-
-
-def _pairs(data: bytes) -> List[Tuple[bytes, bytes]]:
-    """Name and value of all fields of an entry."""
-    result: List[Tuple[bytes, bytes]] = []
-    position = 0
-    while not data.startswith(b"\n", position):
-        line = data.index(b"\n", position)
-        equals = data.find(b"=", position, line)
-        if equals >= 0:
-            result.append((data[position:equals], data[equals + 1 : line]))
-            position = line + 1
-        else:
-            after = line + 9 + int.from_bytes(data[line + 1 : line + 9], "little")
-            result.append((data[position:line], data[line + 9 : after]))
-            position = after + 1
-    return result
-
-
-def _printable(value: bytes) -> bool:
-    """Whether the journal writes a value as text."""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return all(char >= " " or char == "\t" for char in text)

@@ -10,15 +10,17 @@ references back) is refused when the rules are loaded.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ConfigurationError
+from .extents import private_key
+from .extents import value as value_at
+from .patterns import BUILT_IN, ESCAPED, Pattern, harmless, names, secret_name
 
 try:
     import re2
@@ -32,117 +34,15 @@ KEY_BYTES = 32
 
 _NAME = re.compile(r"[a-z0-9_-]{1,40}", re.ASCII)
 _FIELD = re.compile(r"[\w.@ -]{1,100}")
-#: What stands where something was.
-_DONE = re.compile(rb"\[(?:redacted:[a-z0-9_-]{1,40}|[a-z0-9_-]{1,40}:[0-9a-f]{16})\]")
 _OPTIONS = ("name", "pattern", "fields", "action")
-
-#: Part of a name that says a secret follows, and ends of names of which none does.
-_WORDS = (
-    r"(?:passw(?:or)?ds?|passphrase|passcode|pwd|secret|token|api[_ -]?key|access[_-]?key|private[_-]?key"
-    r"|signing[_-]?key|encryption[_-]?key|account[_-]?key|auth[_-]?key|master[_-]?key|credentials?|session[_-]?id"
-    r"|(?:app|listen|fernet|wallet|consumer|deploy|(?:pre[_-]?)?shared)[_-]?key|psk\b|(?:[_.-]|\b)pass\b"
-    r"|kennwort|wachtwoord|mnemonic|seed[_ -]?phrase|cvv|totp|otp)"
-)
-_KEY = rf"(?P<key>(?i:[\w.-]{{0,60}}{_WORDS}[\w.-]{{0,60}}))"
-_HARMLESS = re.compile(rb"(?i).*[_.-]?(?:_at|_type|_count|_age|_length|_policy|_in|_status|_expiry|_id_type|s_total)")
-_NOTHING = re.compile(rb"(?i)(?:null|none|nil|true|false|yes|no|\d{0,3}|\*+|<[^>]*>|\{\}|\[\])[,;})\]]*")
-
-#: Tokens that are known by how they begin.
-_PREFIXES = (
-    r"(?:gh[opusr]_|github_pat_|glpat-|gl(?:rt|dt|cbt|ptt|soat)-|xox[a-z]-|xapp-|[sr]k_(?:live|test)_|sk-|hvs\.|AIza"
-    r"|npm_|pypi-|ya29\.|hf_|dop_v1_|shp(?:at|ss|ca|pa)_|SG\.|dapi|whsec_|AGE-SECRET-KEY-1|[xyz]prv)"
-)
 _DATE = re.compile(rb"\s*(?:\d{4}-\d\d|[A-Z][a-z]{2} +\d)")
-
-
-def _fragments() -> str:
-    """What these words become in base64, whichever byte of three they begin at."""
-    found = set()
-    for word in (
-        *("password", "Password", "PASSWORD", "passwd", "secret", "Secret", "SECRET", "PRIVATE KEY", "Bearer "),
-        *("token", "Token", "TOKEN", "api_key", "apikey", "apiKey", "ApiKey", "API_KEY", "access_key", "accessKey"),
-        *("ACCESS_KEY", "passphrase"),
-    ):
-        for shift in range(3):
-            text = base64.b64encode(b"\0" * shift + word.encode()).decode().rstrip("=")
-            # What the neighbours of the word have a part in is left out.
-            begin, whole = (0, 2, 3)[shift], (shift + len(word)) * 8 // 6
-            found.add(text[begin:whole])
-    return "|".join(sorted(found))
-
-
-#: Bytes of the longest secret of several lines, a private key.
-LONGEST = 20_000
-_END = re.compile(rb"-----END[ A-Z0-9]{0,40}PRIVATE KEY")
-_BODY = re.compile(rb"[A-Za-z0-9+/=]{40}")
-
-_ENCODED = rb"[^\s\"'<>]*%[2-7][0-9A-Fa-f][^\s\"'<>]*"
-
-#: Name and pattern; what is replaced are the groups whose names begin with "secret".
-_BUILT_IN: Sequence[Tuple[str, str]] = (
-    (
-        "private_key",
-        # Up to its end, see _private_key.
-        r"-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY[ A-Z]{0,20}-----(?P<secret>)",
-    ),
-    ("key_material", r"(?m)(?:^|[\s\"'>|])(?P<secret>[A-Za-z0-9+/]{64})[\"'\\]?(?:\r?\n|\z)"),
-    ("token_split", rf"\b(?P<secret>{_PREFIXES}[\w-]{{1,35}}\\?\r?\n[ \t]*[\w-]{{4,}})"),
-    ("token", rf"\b(?P<secret>{_PREFIXES}[\w.-]{{16,}})"),
-    ("jwt", r"\b(?P<secret>eyJ[\w-]{8,}(?:\s{0,2}\.\s{0,2}[\w-]*){0,4})"),
-    ("aws_key", r"(?:^|[^A-Za-z0-9])(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{12,})"),
-    ("wallet_key", r"\b(?P<secret>[5KL][1-9A-HJ-NP-Za-km-z]{50,51})\b"),
-    ("bot_token", r"\b(?P<secret>\d{8,10}:[\w-]{35})\b"),
-    ("webhook", r"(?i)(?:hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)(?P<secret>[^\s\"'<>]+)"),
-    ("url_password", r"://[^\s/?#\"'<>@:]*:(?P<secret>[^\s/?#\"'<>]+)@"),
-    (
-        "url_password",
-        r"(?i)\b(?:postgres(?:ql)?|mysql|mariadb|rediss?|amqps?|mongodb(?:\+srv)?|ldaps?|ftps?)(?:\+\w+)?://"
-        r"[^\s/?#\"'<>@:]*:(?P<secret>[^\s\"'<>]+)@",
-    ),
-    (
-        "url_query",
-        rf"[?&]{_KEY}=(?P<secret>[^&\s\"'<>#\\]+)",
-    ),
-    ("url_query", r"(?i)[?&](?:key|sig|signature|code|auth|ticket|assertion|hash)=(?P<secret>[^&\s\"'<>#\\]+)"),
-    (
-        "url_encoded",
-        rf"(?i){_KEY}(?:%(?:25)*(?:2[27]|5C))*%(?:25)*3[AD](?:%(?:25)*(?:2[027]|5C))*"
-        r"(?P<secret>(?:[^\s&\"'<>%]|%(?:25)*(?:[013-9A-F][0-9A-F]|2[013-589A-F]))+)",
-    ),
-    (
-        "url_encoded",
-        r"(?i)%(?:25)*3A%(?:25)*2F%(?:25)*2F[^\s\"'<>&%]*%(?:25)*3A"
-        r"(?P<secret>(?:[^\s\"'<>&%]|%(?:25)*(?:[0-35-9A-F][0-9A-F]|4[1-9A-F]))+)%(?:25)*40",
-    ),
-    (
-        "authorization",
-        r"(?i)authorization\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<secret>(?:(?:bearer|basic|digest|negotiate|token"
-        r"|apikey|aws4-hmac-sha256)\s+)?[^\s\"'\\]+(?:,\s*\w+=[^\s,]+)*)",
-    ),
-    ("authorization", r"(?i)\b(?:bearer|basic|negotiate)\s+(?P<secret>[\w.~+/=-]{12,})"),
-    ("cookie", r"(?i)\b(?:set-)?cookie\\*[\"']?\s*[:=]\s*\\*[\"']?(?P<secret>[^\"'\r\n\\]+)"),
-    (
-        "secret",
-        rf"{_KEY}\\*[\"']?\s{{0,4}}(?:=>|:=|[:=])[ \t]*(?:\r?\n[ \t]+)?(?:\"(?P<secret1>(?:[^\"\\\n]|\\.)*)"
-        r"|\\+\"(?P<secret5>(?:[^\"\\\n]|\\[^\"\n])*)"
-        r"|(?P<secret4>[\[{(][^\n\])}]*[\])}]?)|\\*'(?P<secret2>(?:[^'\\\n]|\\.|'')*)"
-        r"|(?P<secret3>\\?[^\s\"'<>\\]+(?:\\[^\s\"'][^\s\"'<>\\]*)*))",
-    ),
-    ("secret", rf"(?i)(?:^|\s)--?[\w-]{{0,40}}{_WORDS}[ \t]+\\*[\"']?(?P<secret>[^\s\"'\\-][^\s\"'\\]*)"),
-    ("secret", r"(?i)\b(?:identified\s+by|(?:encrypted\s+)?password)\s+'(?P<secret>[^']+)"),
-    ("secret", r"(?i)\b(?:requirepass|masterauth)\s+\"?(?P<secret>[^\s\"']+)"),
-    ("secret", r"\bsshpass\s+-p[ \t]*[\"']?(?P<secret>[^\s\"']+)"),
-    ("secret", r"\b(?:mysql|mariadb)(?:-?dump|-?admin)?\s(?:[^\n|;&]{0,300}\s)?-p(?P<secret>[^\s\"']+)"),
-    (
-        "secret",
-        r"\b(?:curl|wget)\s(?:[^\n|;&]{0,300}\s)?(?:-u|--user)[ =]?[\"']?[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)",
-    ),
-    ("secret", rf"(?i)<(?:[\w:.-]{{0,40}}{_WORDS}[\w:.-]{{0,40}})>(?P<secret>[^<\n]+)</"),
-    ("fix_password", r"(?:^|[\x01|;]|\^A)(?:554|925|1402|1404)=(?P<secret>[^\x01|;\s\"^]+)"),
-    ("base64", rf"(?P<secret>[A-Za-z0-9+/_-]*(?:{_fragments()})[A-Za-z0-9+/_-]*={{0,2}})"),
-)
-#: Members, columns and fields whose values are secrets whatever they look like.
-_SECRET_NAME = re.compile(rf"(?:[\w. -]*{_WORDS}[\w. -]*|(?:proxy-)?authorization|(?:set-)?cookie)", re.IGNORECASE)
+#: In a pattern: the begin or the end of a text.
+_ANCHOR = re.compile(r"\\[Az]|(?:^|[^\[\\])\^|(?<!\\)\$")
+_ENCODED = rb"[^\s\"'<>]*(?:%|\\u00)[2-7][0-9A-Fa-f][^\s\"'<>]*"
+_DIGIT, _LETTER = re.compile(rb"\d"), re.compile(rb"[A-Za-z]")
+#: Rules of which the name says whether a value is one.
+_BY_NAME = ("secret", "url_query", "url_encoded")
+_ESCAPE = re.compile(rb"\\{1,8}u00([2-7][0-9A-Fa-f])")
 
 
 @dataclass(frozen=True)
@@ -151,6 +51,7 @@ class Rule:
 
     :param groups: indexes of what is replaced, 0 for all that matches
     :param named: index of the group that names it, 0 for none
+    :param built: what else patterns.py says of it; None for an environment's own
     """
 
     name: str
@@ -158,6 +59,8 @@ class Rule:
     action: str
     groups: Tuple[int, ...] = (0,)
     named: int = 0
+    built: Optional[Pattern] = None
+    unless: Any = None
 
 
 @dataclass
@@ -165,7 +68,11 @@ class Rules:
     """Rules in the order in which they are applied.
 
     :param suspect: finds at least what one of the patterns finds
-    :param words: finds what is written as in an address
+    :param further: the same of what may go over several lines: one that does not may hide it
+    :param which: tells by their indexes which patterns find something in a text
+    :param words: finds what is written as in an address, or in escapes of JSON
+    :param done: what stands where something was, as a whole
+    :param anchored: a pattern of the environment's own says where a text begins or ends
     :param fields: action and name of the rule for a member's name in small letters
     """
 
@@ -174,16 +81,29 @@ class Rules:
     patterns: List[Rule] = field(default_factory=list)
     fields: Dict[str, Tuple[str, str]] = field(default_factory=dict)
     suspect: Any = None
+    further: Any = None
+    which: Any = None
     words: Any = None
+    done: Any = None
+    anchored: bool = False
 
     def of_name(self, name: str) -> Optional[Tuple[str, str]]:
         """Rule and action of a member or column; None for one that has none."""
         own = self.fields.get(plain_name(name))
         if own:
             return own
-        if _SECRET_NAME.fullmatch(name.strip()) and not _HARMLESS.fullmatch(name.strip().encode()):
-            return "secret", MASK
-        return None
+        return ("secret", MASK) if secret_name(name) else None
+
+    def stays(self, name: str, rule: Tuple[str, str], value: bytes) -> bool:
+        """Whether a value stays though its member's name has a rule: it is none, or was replaced before.
+
+        An environment's own rules take all there is.
+        """
+        return not value.strip() or self.is_done(value) or (rule[0] == "secret" and harmless(name, value))
+
+    def is_done(self, value: bytes) -> bool:
+        """Whether something stands for what was there, and nothing else beside it."""
+        return self.done.fullmatch(value) is not None
 
     def replacement(self, name: str, action: str, value: bytes) -> bytes:
         """What stands for a value; lines stay lines."""
@@ -197,24 +117,31 @@ class Rules:
         """A text without what the rules find in it."""
         if not self.suspect.search(text):
             return text
-        for rule in (*self.structural, *self.patterns):
-            text = self._rule(rule, text, counts)
+        text = self._every(text, counts)
         parts, last = [], 0
-        for match in self.words.finditer(text) if b"%" in text else ():
+        for match in self.words.finditer(text) if b"%" in text or b"\\u00" in text else ():
             begin, end = match.span()
             parts += [text[last:begin], self._encoded(text[begin:end], counts)]
             last = end
         return b"".join([*parts, text[last:]])
 
+    def _every(self, text: bytes, counts: Dict[str, int]) -> bytes:
+        every = [*self.structural, *self.patterns]
+        found = self.which.Match(text)
+        # The last one finds anything: without it the engine had too little memory to tell.
+        indexes = sorted(found)[:-1] if len(every) in found else range(len(every))
+        for index in indexes:
+            text = self._rule(every[index], text, counts)
+        return text
+
     def _encoded(self, word: bytes, counts: Dict[str, int]) -> bytes:
-        """A word in which something is written as addresses write it: all of it goes when there is a secret in it."""
-        plain = word
+        """A word in which something is written as addresses or JSON write it: all of it goes when there is a secret."""
+        plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), word)
         for _level in range(3):
             plain = unquote_to_bytes(plain)
         found: Dict[str, int] = {}
         if plain != word:
-            for rule in (*self.structural, *self.patterns):
-                plain = self._rule(rule, plain, found)
+            self._every(plain, found)
         if not found:
             return word
         counts["encoded"] = counts.get("encoded", 0) + 1
@@ -222,68 +149,61 @@ class Rules:
 
     def _rule(self, rule: Rule, text: bytes, counts: Dict[str, int]) -> bytes:
         parts: List[bytes] = []
-        last = 0
-        for match in rule.pattern.finditer(text):
-            if rule.named and _HARMLESS.fullmatch(match.group(rule.named)):
-                continue
-            for group in rule.groups:
-                begin, end = match.span(group)
-                if rule.name == "private_key":
-                    end = _private_key(text, end)
+        last = place = 0
+        while True:
+            match = rule.pattern.search(text, place)
+            if not match:
+                return b"".join([*parts, text[last:]]) if parts else text
+            place = max(match.end(), place + 1)
+            for begin, end in self._extents(rule, match, text):
                 if begin < last:
                     continue
                 value = text[begin:end]
-                if _kept(rule, value):
+                if self._kept(rule, match, value) or (rule.unless and rule.unless.match(text, begin)):
                     continue
-                if rule.name == "token_split":
-                    line = value.find(b"\n")
-                    if _DATE.match(value, line + 1):
-                        # Another entry begins there: it is a token that ended.
-                        end, value = begin + line, value[:line]
                 parts += [text[last:begin], self.replacement(rule.name, rule.action, value)]
                 last = end
+                place = max(end, place)
                 counts[rule.name] = counts.get(rule.name, 0) + 1
-        return b"".join([*parts, text[last:]]) if parts else text
 
+    def _extents(self, rule: Rule, match: Any, text: bytes) -> Iterator[Tuple[int, int]]:
+        if rule.built and rule.built.take:
+            found = value_at(text, match.end(), rule.built.take)
+            if found:
+                yield found
+            return
+        for group in rule.groups:
+            begin, end = match.span(group)
+            if begin < 0:
+                continue
+            if rule.name == "private_key":
+                end = private_key(text, end)
+            elif rule.name == "token_split":
+                line = text.find(b"\n", begin, end)
+                # Another entry may begin there: it is a token that ended.
+                end = line if _DATE.match(text, line + 1) else end
+            yield begin, end
 
-def _private_key(text: bytes, begin: int) -> int:
-    """Where a private key ends: at its last line, or where lines look like one no more."""
-    found = _END.search(text, begin, begin + LONGEST)
-    if found:
-        return found.start()
-    end = text.find(b"\n", begin, begin + LONGEST)
-    while 0 <= end < begin + LONGEST:
-        after = text.find(b"\n", end + 1)
-        line = text[end + 1 : after if after >= 0 else len(text)]
-        if not _BODY.search(line[:4096]):
-            return end
-        end = after
-    return min(len(text), begin + LONGEST)
+    def _kept(self, rule: Rule, match: Any, value: bytes) -> bool:
+        """Whether what was found is none, or was replaced before."""
+        if not value.strip() or self.is_done(value):
+            return True
+        if rule.built is None:
+            return False
+        if rule.built.mixed and not (_DIGIT.search(value) and _LETTER.search(value)):
+            return True
+        if rule.name == "key_material":
+            # Digests are as long.
+            return not re.search(rb"[G-Zg-z+/]", value) or not _DIGIT.search(value)
+        if rule.name in _BY_NAME:
+            name = (match.group(rule.named) if rule.named else b"") or b""
+            return harmless(name.decode("utf-8", "replace"), value)
+        return False
 
 
 def plain_name(name: str) -> str:
     """A member's name as rules compare it."""
     return name.strip().lower().replace("-", "_")
-
-
-def is_harmless(name: str, value: bytes) -> bool:
-    """Whether a value is too short for the secret that its member's name says; an environment's own rules take all."""
-    return name == "secret" and (len(value.strip()) <= 3 or _NOTHING.fullmatch(value) is not None)
-
-
-def is_done(value: bytes) -> bool:
-    """Whether something stands for what was there."""
-    return _DONE.match(value) is not None
-
-
-def _kept(rule: Rule, value: bytes) -> bool:
-    """Whether what was found is none, or was replaced before."""
-    if not value.strip() or is_done(value):
-        return True
-    if rule.name == "key_material":
-        # Digests are as long.
-        return not re.search(rb"[G-Zg-z+/]", value) or not re.search(rb"\d", value)
-    return rule.name in ("secret", "url_query") and _NOTHING.fullmatch(value) is not None
 
 
 def load(given: Optional[Sequence[Dict[str, Any]]], key: bytes) -> Rules:
@@ -302,22 +222,39 @@ def load(given: Optional[Sequence[Dict[str, Any]]], key: bytes) -> Rules:
         )
     rules = Rules(key)
     own: List[Rule] = []
-    seen = {"encoded", *(name for name, _pattern in _BUILT_IN)}
+    seen = {"encoded", *names()}
     for each in given or []:
         name, action, pattern, fields = _checked(each, seen)
         if pattern:
             own.append(_compiled(name, pattern, action))
+            rules.anchored |= _ANCHOR.search(pattern) is not None
         else:
             rules.structural.append(_compiled(name, _of_fields(fields), action))
             for member in fields:
                 rules.fields[plain_name(member)] = (name, action)
-    rules.patterns = [_compiled(name, pattern, MASK) for name, pattern in _BUILT_IN] + own
+    rules.patterns = [_compiled(each.name, each.pattern, MASK, each) for each in BUILT_IN] + own
     every = [rule.pattern.pattern for rule in (*rules.structural, *rules.patterns)]
-    # A name in JSON and in addresses may be written in escapes.
-    every += [rb"\\u00[2-7][0-9a-fA-F]", rb"%(?:25)*[2-7][0-9A-Fa-f]"]
-    rules.words = _re2("encoded", _ENCODED)
-    rules.suspect = _re2("suspect", rb"|".join(b"(?:" + re.sub(rb"\?P<\w+>", b"?:", each) + b")" for each in every))
+    rules.which = re2.Set.SearchSet(_options())
+    for one in (*every, b"(?s)."):
+        rules.which.Add(one)
+    rules.which.Compile()
+    every += [each.encode() for each in ESCAPED]
+    rules.words = compiled("encoded", _ENCODED)
+    rules.suspect = compiled("suspect", rb"|".join(map(_loose, every)))
+    several = [each.pattern.pattern for each in rules.patterns if each.built and (each.built.take or each.built.lines)]
+    rules.further = compiled("further", rb"|".join(map(_loose, several)))
+    marks = "|".join(sorted(map(re.escape, seen)))
+    marker = rf"\[(?:redacted:(?:{marks})|(?:{marks}):[0-9a-f]{{16}})\]"
+    rules.done = re.compile(rf"(?:{marker}[\s,;.:&)\]}}\\]*)+".encode())
     return rules
+
+
+def _loose(pattern: bytes) -> bytes:
+    """A pattern that finds at least as much, without groups and without counting how long something is."""
+    pattern = re.sub(rb"\?P<\w+>", b"?:", pattern)
+    # A field of the journal begins after its name, a cell of CSV between commas.
+    pattern = pattern.replace(b"(?:^|", b"(?:^|[=,]|").replace(rb"|\z", rb"|\z|,")
+    return b"(?:" + re.sub(rb"\{([01]),\d{2,}\}", lambda match: b"*" if match[1] == b"0" else b"+", pattern) + b")"
 
 
 def _checked(each: Any, seen: "set[str]") -> Tuple[str, str, str, List[str]]:
@@ -361,8 +298,11 @@ def _of_fields(fields: Sequence[str]) -> str:
     )
 
 
-def _compiled(name: str, pattern: str, action: str) -> Rule:
-    found = _re2(name, pattern.encode("utf-8"))
+def _compiled(name: str, pattern: str, action: str, built: Optional[Pattern] = None) -> Rule:
+    if built:
+        # An escape of a line end is no letter of the word after it.
+        pattern = pattern.replace("\\b", r"(?:\b|\\[nrtbf])")
+    found = compiled(name, pattern.encode("utf-8"))
     if found.search(b""):
         raise ConfigurationError(f"The pattern of the redaction rule {name} matches nothing at all.", "Correct it.")
     named = {index: group for group, index in found.groupindex.items()}
@@ -370,14 +310,24 @@ def _compiled(name: str, pattern: str, action: str) -> Rule:
     if not groups:
         groups = (1,) if found.groups == 1 else (0,)
     key = next((index for index, group in named.items() if group == b"key"), 0)
-    return Rule(name, found, action, groups, key)
+    unless = re.compile(built.unless.encode("utf-8")) if built and built.unless else None
+    return Rule(name, found, action, groups, key, built, unless)
 
 
-def _re2(name: str, pattern: bytes) -> Any:
+def _options() -> Any:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 64 * 1024 * 1024
     options.encoding = re2.Options.Encoding.LATIN1
+    return options
+
+
+def compiled(name: str, pattern: bytes) -> Any:
+    """A pattern for RE2, of bytes.
+
+    :raises ConfigurationError: RE2 cannot run it
+    """
+    options = _options()
     try:
         return re2.compile(pattern, options)
     except re2.error as error:

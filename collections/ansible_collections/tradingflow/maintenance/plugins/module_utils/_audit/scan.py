@@ -15,10 +15,11 @@ import binascii
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Tuple
+from typing import Any, Iterator, List, Tuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import EvidenceError
+from . import looks
 from .collected import Collected
 from .packing import blocks
 
@@ -32,75 +33,16 @@ _OVERLAP = 8192
 #: More than so many of a file say nothing new.
 _MOST = 20
 
-#: What stands for something, or is none.
-_NO_SECRET = re.compile(
-    rb"(?i)\[(?:redacted:)?[a-z0-9_-]{1,40}|\[\w+:[0-9a-f]{16}|\*{2,}|(?:null|none|nil|true|false|yes|no)\b|\d{1,3}\b"
-    rb"|<|\$\{|\{\{|%s|\\?[\"',;)}\]\\]|$"
-)
-_WORD = (
-    rb"(?:passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|(?:access|refresh|auth|id)_?token)"
-)
+#: At most so many bytes are looked at together; an address or a key is shorter.
+_TOGETHER = 64 * 1024
+#: What is said in a line may go on in the next ones.
+_LINES = 8
+_ESCAPED = re.compile(rb"\\+(?:u00([0-7][0-9A-Fa-f])|([nrt])|([\"'/]))")
+_HEX = re.compile(rb"%(?:25)*[2-7][0-9A-Fa-f]")
 
-
-class Look(NamedTuple):
-    """One thing to look for.
-
-    :param needles: one of these is in any text that has it, in small letters
-    :param pattern: the first group is the secret
-    """
-
-    name: str
-    needles: Tuple[bytes, ...]
-    pattern: "re.Pattern[bytes]"
-
-
-_LOOKS = (
-    Look(
-        "private key", (b"private key-----",), re.compile(rb"PRIVATE KEY(?: BLOCK)?-----\s*([A-Za-z0-9+/=\s]{40,400})")
-    ),
-    Look(
-        "token of GitHub",
-        (b"ghp_", b"gho_", b"ghs_", b"ghu_", b"ghr_", b"github_pat_"),
-        re.compile(rb"\b((?:gh[a-z]|github_pat)_\w{20,255})"),
-    ),
-    Look("token of GitLab", (b"glpat-",), re.compile(rb"\b(glpat-[\w-]{16,100})")),
-    Look("token of Slack", (b"xox",), re.compile(rb"\b(xox[a-z]-[\w-]{12,200})")),
-    Look("key of Stripe", (b"k_live_", b"k_test_"), re.compile(rb"\b([sr]k_(?:live|test)_\w{12,200})")),
-    Look(
-        "key of AWS", (b"akia", b"asia"), re.compile(rb"(?<![A-Za-z0-9+/])((?:AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9+/])")
-    ),
-    Look("JSON web token", (b"eyj",), re.compile(rb"(?<![\w-])(eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{0,4000})")),
-    Look(
-        "password in an address", (b"://",), re.compile(rb"://[^\s/:@\"'<>\[]{0,100}:([^\s/?#@\"'<>]{1,200})@[\w.\[-]")
-    ),
-    Look(
-        "header of an authorization",
-        (b"authorization",),
-        re.compile(rb"(?i)authorization\\?[\"']?\s?[:=]\s?\\?[\"']?((?:bearer|basic)\s[^\s\"']{6,4000})"),
-    ),
-    Look(
-        "password or key by its name",
-        (
-            b"passw",
-            b"passphrase",
-            b"secret",
-            b"api_key",
-            b"apikey",
-            b"access_key",
-            b"accesskey",
-            b"private_key",
-            b"privatekey",
-            b"_token",
-            b"token",
-        ),
-        re.compile(
-            rb"(?i)" + _WORD + rb"\\{0,4}[\"']?[ \t]{0,3}[=:]>?[ \t]{0,3}\\{0,4}[\"']?([^\s\"',;})\]\\]{4,200})"
-        ),
-    ),
-)
 _BREAK = re.compile(rb"[\s\"'<>]")
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{24,100000}={0,2}")
-_PERCENT = re.compile(rb"%(?:25)?3[AaDd]")
+_PERCENT = re.compile(rb"%(?:25)*(?:3[ADad]|20|2[Ff])")
 #: So far around an encoded separator is looked.
 _AROUND = 2000
 
@@ -127,20 +69,19 @@ def _needles() -> Tuple[bytes, ...]:
 
 
 _ENCODED = _needles()
-_NAMED = tuple(sorted({needle for look in _LOOKS for needle in look.needles}))
 
 
 @lru_cache(maxsize=None)
-def _filter(needles: Tuple[bytes, ...], any_case: bool) -> Any:
-    """Finds whether any of many fixed texts is in another, in one pass; what is a secret is judged by other means."""
+def _filter(pattern: bytes) -> Any:
+    """Finds in one pass whether anything may be there; what is a secret is judged by other means."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.case_sensitive = not any_case
-    return re2.compile(b"|".join(map(re2.escape, needles)), options)
+    options.max_mem = 32 * 1024 * 1024
+    return re2.compile(pattern, options)
 
 
-def _among(needles: Tuple[bytes, ...], text: bytes, any_case: bool = False) -> bool:
-    return _filter(needles, any_case).search(text) is not None
+def _coded() -> Any:
+    return _filter(b"|".join(map(re2.escape, _ENCODED)))
 
 
 def folder(target: Path, collected: Collected) -> List[str]:
@@ -176,14 +117,14 @@ def stream(given: Iterator[bytes]) -> List[str]:
 
 def text_of(text: bytes) -> List[str]:
     """What is in a text: as it stands, as it is encoded, and without the ends of its lines."""
-    found = _plain(text)
-    if _among(_ENCODED, text):
-        found += [f"{name} in base64" for run in _runs(text) for name in _plain(run)]
-    if b"%3" in text or b"%253" in text:
+    names = _plain(text)
+    if _coded().search(text):
+        names += [f"{name} in base64" for run in _runs(text) for name in _plain(run)]
+    if b"%" in text and _HEX.search(text):
         for word in _encoded(text):
             decoded = unquote_to_bytes(unquote_to_bytes(word))
-            found += [f"{name} in an encoded address" for name in _plain(decoded)]
-    return list(dict.fromkeys(found))
+            names += [f"{name} in an encoded address" for name in _plain(decoded)]
+    return list(dict.fromkeys(names))
 
 
 def _encoded(text: bytes) -> Iterator[bytes]:
@@ -201,23 +142,47 @@ def _encoded(text: bytes) -> Iterator[bytes]:
 
 
 def _plain(text: bytes) -> List[str]:
-    found: List[str] = []
-    if not _among(_NAMED, text, any_case=True):
-        return found
-    small = text.lower()
-    for look in _LOOKS:
-        if not any(needle in small for needle in look.needles):
+    """What is in a text, of which only lines are looked at that may have something."""
+    names: List[str] = []
+    for lines in _suspect(text):
+        every = [lines]
+        if b"\\" in lines:
+            every.append(_ESCAPED.sub(_unescaped, lines))
+        for one in every:
+            names += [name for name in looks.found(one, one.lower()) if name not in names]
+    return names
+
+
+def _suspect(text: bytes) -> Iterator[bytes]:
+    """Lines in which there may be something, with those after them; what is adjacent together."""
+    begin = end = -1
+    for match in _filter(looks.ANY).finditer(text):
+        if match.start() < end and match.end() <= end:
             continue
-        if any(not _NO_SECRET.match(match[1].lstrip()) for match in look.pattern.finditer(text)):
-            found.append(look.name)
-    return found
+        line = max(text.rfind(b"\n", 0, match.start()) + 1, match.start() - _TOGETHER // 4)
+        if begin >= 0 and (line > end or end - begin > _TOGETHER):
+            yield text[begin:end]
+            begin = -1
+        begin = line if begin < 0 else begin
+        end = match.end()
+        for _line in range(_LINES):
+            after = text.find(b"\n", end, match.end() + _TOGETHER // 4)
+            end = after + 1 if after >= 0 else min(len(text), match.end() + _TOGETHER // 4)
+    if begin >= 0:
+        yield text[begin:end]
+
+
+def _unescaped(match: "re.Match[bytes]") -> bytes:
+    if match[1]:
+        return bytes([int(match[1], 16)])
+    return {b"n": b"\n", b"r": b"\r", b"t": b"\t"}[match[2]] if match[2] else match[3]
 
 
 def _runs(text: bytes) -> Iterator[bytes]:
     """Base64 that has a needle, decoded."""
     for match in _RUN.finditer(text):
         run = match[0]
-        if _among(_ENCODED, run):
+        if _coded().search(run):
             plain = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
             try:
                 # A remainder of one character is none of it.
