@@ -184,7 +184,8 @@ def test_what_an_audit_needs_stays(rules: Rules, text: str) -> None:
 
 
 def test_a_name_beside_its_value_in_a_table(rules: Rules) -> None:
-    given = b'setting,id,name\nabc def,1,smtp_password\n5432,2,port\n"x,y z",3,api_token\nscram-sha-256,4,password_encryption\n'
+    given = b"setting,id,name\nabc def,1,smtp_password\n5432,2,port\n"
+    given += b'"x,y z",3,api_token\nscram-sha-256,4,password_encryption\n'
     counts: dict[str, int] = {}
     assert redacted(rules, given, "csv", counts) == (
         b'"[redacted:secret]",1,smtp_password\n'.join([b"setting,id,name\n", b""])

@@ -211,7 +211,7 @@ LOOKS: Tuple[Look, ...] = (
     _look(
         "password or key by its name",
         "=|:|&quot;",
-        r"(?i)(?<![\w.-])(?P<name>(?:(?:api|private|fernet|license|seed|recovery|access|secret)[ ])?[\w.-]{1,120})"
+        r"(?i)(?<![\w.-])(?=[\w. -]{0,120}(?:pass|pw|psk|secret|token|key|phrase|mnemonic|credential|sig|auth|otp|cvv|senha|wachtwoord|heslo|kennwort|session|assertion))(?P<name>(?:(?:api|private|fernet|license|seed|recovery|access|secret)[ ])?[\w.-]{1,120})"
         r"(?:\"|'|&quot;)?[ \t]{0,3}(?:=>|:=|[:=])[ \t]{0,3}(?:\n[ \t]{1,8})?(?:[({\[]{0,3}\"((?:[^\"\\\n]|\\.){4,400})|[({\[]{0,3}'([^'\n]{4,400})"
         r"|&quot;([^&\n]{4,400})|((?!\[[a-z0-9_-]{1,40}:)\[(?:[^\[\]]|\[[^\[\]]*\]){4,1000}\])|(\{(?:[^{}]|\{[^{}]*\}){4,1000}\})"
         r"|(?:[({]|\[(?![a-z0-9_-]{1,40}:)){0,3}((?:[^\s\"',;<>&)}\\]|(?<=\w)[\"'<>](?=\w)){4,200}))",
@@ -302,13 +302,13 @@ LOOKS: Tuple[Look, ...] = (
 #: Finds any text in which one of them may be, in one pass of RE2; what is a secret is judged by other means.
 ANY = (
     rb"(?i)passw|passp|passc|kennwort|wachtwoord|senha|heslo|pwd|secret|token|mnemonic|phrase|seed|credential|signature|cookie"
-    rb"|bearer|basic|digest|negotiate|ntlm|auth|apikey|pass\b|pw\b|psk|otp\b|cvv|pin\b|jwt|2fa|mfa|verification|security code"
+    rb"|bearer|basic|digest|negotiate|ntlm|auth|apikey|pass\b|pw\b|psk|otp\b|cvv|pin\b|jwt|\b2fa|\bmfa|verification code|security code"
     rb"|(?:api|access|private|signing|encryption|account|master|listen|consumer|licen[cs]e|subscription|shared|deploy|fernet|wallet"
     rb"|app|application)[ _-]?key|session_?id|[as]i[-_]sign|ess[-_]sign|sig\b|identified|masterauth|sshpass|redis-cli|sqlplus|expdp|impdp"
     rb"|sqlcmd|ldap|mysql|mariadb|login|-u\s|--user|--proxy-user|hooks\.slack|webhooks|jdbc:oracle|private|chpasswd|sudo -s|x-[\w-]*key"
     rb"|\bpass|ghp_|gho_|ghs_|ghu_|ghr_|github_pat_|glpat-|gl[a-z]{2,4}-|xox|xapp-|[sr]k_live|[sr]k_test|\bsk-|hvs\.|aiza|npm_|pypi-|ya29"
-    rb"|\bhf_|dop_v1|\bshp|\bsg\.|whsec_|\bv[1-4]\.|akia|asia|eyj|age-sec|\d{8}:[\w-]{35}|[5kl][1-9a-z]{50}|://[^\s/@]*@|:[^\s@/]+@"
-    rb"|[?&](?:key|code|ticket|assertion|hash|[\w.-]*sign?)=|(?:554|925|1402|1404|96)=|\bname[\"']?\s*[:=]"
+    rb"|\bhf_|dop_v1|\bshp|\bsg\.|whsec_|\bv[1-4]\.|akia|asia|eyj|age-sec|\d{8}:[\w-]{8}|(?-i:\b[5KL][1-9A-HJ-NP-Za-km-z]{24})|://[^\s/@]*@|:[^\s@/]+@"
+    rb"|[?&](?:key|code|ticket|assertion|hash|[\w.-]*sign?)=|(?:\b|\^a|u0001)(?:554|925|1402|1404|96)=|\bname[\"']?\s*[:=]"
 )
 
 

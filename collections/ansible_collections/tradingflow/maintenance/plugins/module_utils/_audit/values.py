@@ -111,10 +111,10 @@ class Values:
         texts = [item for item in items if isinstance(item, str)]
         if not 1 < len(texts) == len(items) <= _COMMAND:
             return items
-        for index, (option, item) in enumerate(zip(texts, texts[1:])):  # noqa: B905 Python 3.9
-            match = _OPTION.fullmatch(option)
-            if match and secret_name(match[1]) and not item.startswith("-"):
-                items[index + 1] = self._member(match[1], item)
+        for index in range(1, len(texts)):
+            match = _OPTION.fullmatch(texts[index - 1])
+            if match and secret_name(match[1]) and not texts[index].startswith("-"):
+                items[index] = self._member(match[1], texts[index])
         # A program's name and its options, which mean something together only.
         line = " ".join(items).encode("utf-8", "surrogatepass")
         found: Counts = {}
