@@ -82,3 +82,60 @@ def file(name: str, first: int, last: int) -> Story:
 )
 def test_another_folder_says_nothing_of_the_hosts_own(files: list[Story], reasons: list[str]) -> None:
     assert [gap.reason for gap in gaps(files, PERIOD, OWN)] == reasons
+
+
+BOOTED = 120_000_000
+
+
+def numbered(
+    name: str, source: bytes, runs: list[tuple[int, int, int, int]], up: int = 86_400_000_000, started: int = 0
+) -> Story:
+    """A file with runs of numbers: first and last, and when, in seconds of the day.
+
+    :param up: for how long the host ran at its first entry, in us
+    :param started: when journald said that it began, in seconds of the day
+    """
+    made = Story(name=name)
+    for first, last, begin, end in runs:
+        run = Run(first, last, BEGIN + begin * 1_000_000, BEGIN + end * 1_000_000, up)
+        made.runs.setdefault(source, []).append(run)
+        up = 86_400_000_000
+    begin, end = made.runs[source][0].begin, made.runs[source][-1].end
+    made.first = begin
+    made.boots[b"boot"] = Boot(begin, end, orderly=True)
+    if started:
+        made.started.append(BEGIN + started * 1_000_000)
+    return made
+
+
+SYSTEM, USER = f"{OWN}/system.journal", f"{OWN}/user-1000.journal"
+
+
+@pytest.mark.parametrize(
+    ("later", "gap"),
+    [
+        # What was before number 500 of the second source is nowhere: a file was deleted.
+        (numbered(SYSTEM, b"t", [(500, 900, 5000, 86400)]), ("00:50:00Z", "01:23:20Z")),
+        # The counter of both is one, as on Debian 12, and the number before is the system's.
+        (numbered(USER, b"t", [(101, 120, 3001, 3100)]), None),
+        # The same numbers, but hours after: another counter.
+        (numbered(USER, b"t", [(51, 120, 5000, 86400)]), ("00:50:00Z", "01:23:20Z")),
+        # It begins with its first number, with the host, or with journald itself.
+        (numbered(SYSTEM, b"t", [(1, 900, 5000, 86400)]), None),
+        (numbered(SYSTEM, b"t", [(500, 900, 5000, 86400)], up=5_000_000), None),
+        (numbered(SYSTEM, b"t", [(500, 900, 5000, 86400)], started=5001), None),
+        # That journald began long after says nothing of what was before.
+        (numbered(SYSTEM, b"t", [(500, 900, 5000, 86400)], started=6000), ("00:50:00Z", "01:23:20Z")),
+    ],
+)
+def test_each_source_of_numbers_has_to_have_its_begin(later: Story, gap: tuple[str, str] | None) -> None:
+    first = numbered(f"{OWN}/system@1.journal", b"s", [(1, 100, -10, 3000)])
+    found = [each for each in gaps([first, later], PERIOD) if "before number" in each.reason]
+    assert [(each.begin[11:], each.end[11:]) for each in found] == ([gap] if gap else [])
+
+
+def test_a_gap_is_not_filled_by_another_machines_numbers() -> None:
+    ours = numbered(SYSTEM, b"s", [(1, 100, -10, 3000), (200, 300, 5000, 86400)])
+    theirs = numbered(f"{OTHER}/system.journal", b"o", [(1, 1000, -10, 86400)])
+    (gap,) = gaps([ours, theirs], PERIOD)
+    assert gap.reason.startswith("99 entries are missing")

@@ -17,7 +17,9 @@ LARGEST = 64 * 1024 * 1024
 _FIELD = re.compile(rb"[A-Z0-9_]{1,64}")
 _TEXT_ENTRY = re.compile(rb"(?:[A-Z0-9_]{1,64}=[^\n]*\n)+\n")
 _BEGIN = re.compile(rb"__CURSOR=([^\n]*)\n__REALTIME_TIMESTAMP=(\d{1,19})\n")
-_CURSOR = re.compile(rb"s=([0-9a-f]{1,32});i=([0-9a-f]{1,16});b=([0-9a-f]{1,32});m=[0-9a-f]+;t=([0-9a-f]{1,16});.*")
+_CURSOR = re.compile(
+    rb"s=([0-9a-f]{1,32});i=([0-9a-f]{1,16});b=([0-9a-f]{1,32});m=([0-9a-f]{1,16});t=([0-9a-f]{1,16});.*"
+)
 
 
 class NotExport(EvidenceError):
@@ -32,6 +34,7 @@ class Entry:
     :param at: microseconds since 1970
     :param sequence: its number within the source
     :param source: id of what counts the numbers
+    :param up: for how long the host ran, in microseconds and hexadecimal digits
     """
 
     data: bytes
@@ -39,6 +42,7 @@ class Entry:
     sequence: int
     source: bytes
     boot: bytes
+    up: bytes = b"0"
 
     def field(self, name: bytes) -> Optional[bytes]:
         """The first value of a field."""
@@ -132,6 +136,6 @@ def _entry(data: bytes) -> Entry:
         found = fields(data)[0]
         cursor, at = found.get(b"__CURSOR", b""), found.get(b"__REALTIME_TIMESTAMP", b"")
     place = _CURSOR.fullmatch(cursor)
-    if not place or not at.isdigit() or int(at) != int(place[4], 16):
+    if not place or not at.isdigit() or int(at) != int(place[5], 16):
         raise NotExport("an entry has no cursor or no time, or they contradict each other")
-    return Entry(data, int(at), int(place[2], 16), place[1], place[3])
+    return Entry(data, int(at), int(place[2], 16), place[1], place[3], place[4])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Dict, Iterable, List, Optional, Tuple
@@ -19,6 +19,10 @@ from .journal_export import Entry
 
 #: So much the clock may go back without a word: threads write a little out of order.
 _SLACK = 1_000_000
+#: A source that begins when the host is up for no longer, in us, has all of that boot.
+_BOOT = 120_000_000
+#: So soon after a source's begin journald says that it began, in us.
+_START = 10_000_000
 #: The name of a folder with a host's journal.
 _ID = re.compile(r"[0-9a-f]{32}")
 #: More runs of numbers than these in a file are not kept apart.
@@ -36,12 +40,16 @@ _IDS = (_DROPPED, _MISSED, _STARTED, _STOPPED, _SHUTDOWN)
 
 @dataclass
 class Run:
-    """Entries whose numbers follow each other."""
+    """Entries whose numbers follow each other.
+
+    :param up: for how long the host ran at the first one, in us; -1 when that is not known
+    """
 
     first: int
     last: int
     begin: int
     end: int
+    up: int = -1
 
 
 @dataclass
@@ -66,12 +74,14 @@ class Story:
     :param runs: per source of numbers
     :param told: (time in us, what was lost)
     :param backs: (time before, time after) where the clock went back, in us
+    :param started: when journald began, in us
     """
 
     runs: Dict[bytes, List[Run]] = field(default_factory=dict)
     boots: Dict[bytes, Boot] = field(default_factory=dict)
     told: List[Tuple[int, str]] = field(default_factory=list)
     backs: List[Tuple[int, int]] = field(default_factory=list)
+    started: List[int] = field(default_factory=list)
     first: Optional[int] = None
     overflow: bool = False
     name: str = ""
@@ -89,7 +99,7 @@ class Story:
         if run and entry.source == self._source and entry.sequence == run.last + 1:
             run.last, run.end = entry.sequence, at
         elif self._count < _RUNS:
-            self._run = Run(entry.sequence, entry.sequence, at, at)
+            self._run = Run(entry.sequence, entry.sequence, at, at, int(entry.up, 16))
             self._source = entry.source
             self.runs.setdefault(entry.source, []).append(self._run)
             self._count += 1
@@ -114,6 +124,8 @@ class Story:
             text = printable((entry.field(b"MESSAGE") or b"").decode("utf-8", "replace"), 200)
             self.told.append((entry.at, f"the journal says: {text}"))
             return
+        if identity == _STARTED:
+            self.started.append(entry.at)
         if identity == _STARTED and boot.marked and not boot.orderly:
             self.told.append((entry.at, "the journal began again without having been stopped"))
         boot.marked, boot.orderly = entry.at, identity != _STARTED
@@ -127,22 +139,8 @@ def gaps(stories: Iterable[Story], period: Period, machine: str = "") -> List[Ga
     stories = list(stories)
     begin, end = (int(each * 1e6) for each in period.epochs())
     found: List[Tuple[int, int, str]] = _edges(stories, begin, end, machine)
-    numbers = {
-        source: _Numbers([run for story in stories for run in story.runs.get(source, [])])
-        for source in {source for story in stories for source in story.runs}
-    }
-    for source, own in numbers.items():
-        others = [each for name, each in numbers.items() if name != source]
-        last, at = own.runs[0].last, own.runs[0].end
-        for run in own.runs[1:]:
-            if run.first > last + 1:
-                window = _ordered(at, run.begin)
-                count = run.first - last - 1 - _elsewhere(Run(last + 1, run.first - 1, *window), others)
-                if count:
-                    missing = plural(count, "entry is", "entries are")
-                    found.append((*window, f"{missing} missing between two numbers: vacuumed or lost"))
-            if run.last > last:
-                last, at = run.last, run.end
+    for inside in _folders(stories).values():
+        found += _missing(inside, begin)
     for story in stories:
         found += [(at, at, text) for at, text in story.told]
         for before, after in story.backs:
@@ -156,10 +154,7 @@ def gaps(stories: Iterable[Story], period: Period, machine: str = "") -> List[Ga
 
 def _edges(stories: List[Story], begin: int, end: int, machine: str) -> List[Tuple[int, int, str]]:
     """Where a folder's journal begins late, or the host's own ends early: another folder's says nothing of that."""
-    folders: Dict[str, List[Story]] = {}
-    for story in stories:
-        if story.first is not None:
-            folders.setdefault(os.path.dirname(story.name), []).append(story)
+    folders = _folders([story for story in stories if story.first is not None])
     found = []
     for folder, inside in sorted(folders.items()):
         # What users' files have says nothing of the system's, which are vacuumed by themselves.
@@ -174,6 +169,59 @@ def _edges(stories: List[Story], begin: int, end: int, machine: str) -> List[Tup
     if machine and machine not in folders and any(_ID.fullmatch(folder) for folder in folders):
         found.append((begin, end, "there is no journal of this host's own machine-id, only others'"))
     return found
+
+
+def _folders(stories: List[Story]) -> Dict[str, List[Story]]:
+    """The stories of each folder, which has one machine's journal."""
+    folders: Dict[str, List[Story]] = {}
+    for story in stories:
+        folders.setdefault(os.path.dirname(story.name), []).append(story)
+    return folders
+
+
+def _missing(stories: List[Story], begin: int) -> List[Tuple[int, int, str]]:
+    """Numbers that one machine's journal does not have: between two of a source, and before a source's first."""
+    numbers = {
+        source: _Numbers([run for story in stories for run in story.runs.get(source, [])])
+        for source in {source for story in stories for source in story.runs}
+    }
+    started = sorted(at for story in stories for at in story.started)
+    found = []
+    for source, own in numbers.items():
+        others = [each for name, each in numbers.items() if name != source]
+        found += _before(own.runs[0], others, started, begin)
+        last, at = own.runs[0].last, own.runs[0].end
+        for run in own.runs[1:]:
+            if run.first > last + 1:
+                window = _ordered(at, run.begin)
+                count = run.first - last - 1 - _elsewhere(Run(last + 1, run.first - 1, *window), others)
+                if count:
+                    missing = plural(count, "entry is", "entries are")
+                    found.append((*window, f"{missing} missing between two numbers: vacuumed or lost"))
+            if run.last > last:
+                last, at = run.last, run.end
+    return found
+
+
+def _before(run: Run, others: List[_Numbers], started: List[int], begin: int) -> List[Tuple[int, int, str]]:
+    """What is missing before a source's first number, where another source reaches further back and hides it.
+
+    A source may begin within the period: with its first number, with the host or journald, or where a number of another
+    source with the same counter is the one before.
+
+    :param started: when journald began, in order
+    """
+    earlier = [each for other in others for each in other.runs if each.begin < run.begin]
+    if run.begin <= begin or run.first <= 1 or not earlier or 0 <= run.up <= _BOOT:
+        return []
+    number = bisect_left(started, run.begin)
+    if number < len(started) and started[number] <= run.begin + _START:
+        return []
+    if any(each.last == run.first - 1 and each.end <= run.begin + _SLACK for each in earlier):
+        return []
+    last = max((each.end for each in earlier if each.end <= run.begin), default=min(each.begin for each in earlier))
+    text = f"what was before number {run.first} of a source of numbers is nowhere: vacuumed or lost"
+    return [(last, run.begin, text)]
 
 
 class _Numbers:
