@@ -186,6 +186,7 @@ def test_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKEN", "gw")
     assert (collect().outcome, collect().files) == ("failed", [])
     assert "No such container: gw" in collect().reason
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert collect(runtime="podman").reason == "podman is not installed on this host."
     assert "is not a container's name" in collect(container="--help").reason
     assert "not there yet" in containers.kubernetes(given).reason
@@ -232,3 +233,59 @@ def test_the_collector_is_of_the_collections_version() -> None:
     galaxy = yaml.safe_load((COLLECTION / "galaxy.yml").read_text())
     assert (COLLECTOR.name, COLLECTOR.version) == (f"{galaxy['namespace']}.{galaxy['name']}", galaxy["version"])
     assert json.dumps(Collected("a", Period(PERIOD["from"], PERIOD["to"]), COLLECTOR).to_dict())
+
+
+CRICTL = r"""#!/bin/sh
+[ "$1" = --version ] && { echo "fake 1.0"; exit 0; }
+[ "$1" = ps ] && { cat "$HOME/ids"; exit 0; }
+for each in "$@"; do id=$each; done
+[ "$1" = inspect ] && { cat "$HOME/$id.json"; exit $?; }
+[ "$1" = logs ] || exit 9
+cat "$HOME/$id.log"
+"""
+
+
+def test_containers_of_one_name_are_judged_each_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crictl").write_text(CRICTL)
+    (tmp_path / "crictl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    period, scratch = Period(PERIOD["from"], PERIOD["to"]), Scratch(str(tmp_path), 1 << 30)
+
+    def container(id: str, created: str, first: str, attempt: int, pod: str = "p1") -> None:
+        status = {
+            "createdAt": f"{created}.5Z",
+            "metadata": {"attempt": attempt},
+            "labels": {"io.kubernetes.pod.uid": pod},
+        }
+        (tmp_path / f"{id}.json").write_text(json.dumps({"status": status}) if created else "")
+        text = f"{first}.25Z said\n" if first else ""
+        (tmp_path / f"{id}.log").write_text(text + "2025-10-02T00:00:00.25Z said\n" * (id == "a0"))
+
+    def collect(*ids: str, **change: Any) -> tuple[str, list[tuple[str, str, str]]]:
+        (tmp_path / "ids").write_text("".join(f"{id}\n" for id in ids))
+        given = {"name": "gateway", "container": "gw", "runtime": "crictl", "timeout": 120, **change}
+        source = Source.from_dict(containers.collect(scratch, period, given).to_dict())
+        return source.outcome, [(gap.begin[5:16], gap.end[5:16], gap.reason.partition(":")[0]) for gap in source.gaps]
+
+    container("a0", "2025-09-01T00:00:00", "2025-09-01T00:00:09", 0)
+    container("b1", "2025-10-10T00:00:00", "2025-10-10T00:00:09", 1)
+    assert collect("a0", "b1") == ("complete", [])
+    # The runtime threw the newer one's begin away, and the older one's log reaches back.
+    container("b1", "2025-10-10T00:00:00", "2025-10-20T00:00:00", 1)
+    late = ("10-10T00:00", "10-20T00:00", "the log of the container b1 begins late")
+    assert collect("a0", "b1") == ("partial", [late])
+    assert collect("a0", "b1", fresh_ok=True) == ("complete", [])
+    # Nobody says when it was made.
+    container("b1", "", "2025-10-20T00:00:00", 1)
+    assert collect("a0", "b1") == ("partial", [("10-01T00:00", *late[1:])])
+    # It says nothing at all.
+    container("b1", "2025-10-10T00:00:00", "", 1)
+    assert collect("a0", "b1") == ("partial", [("10-10T00:00", "11-01T00:00", late[2])])
+    # Two starts between them are gone.
+    container("b3", "2025-10-10T00:00:00", "2025-10-10T00:00:09", 3)
+    gone = ("09-01T00:00", "10-10T00:00", "2 containers before b3 are gone, with their logs")
+    assert collect("a0", "b3") == ("partial", [("10-01T00:00", *gone[1:])])
+    # Another pod's first container is a pod's begin.
+    container("c0", "2025-10-10T00:00:00", "2025-10-10T00:00:09", 0, pod="p2")
+    assert collect("a0", "c0") == ("complete", [])

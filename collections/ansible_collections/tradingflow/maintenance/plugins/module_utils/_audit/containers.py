@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Tuple
 
 from ..errors import EvidenceError
-from .collected import COMPLETE, FAILED, PARTIAL, Count, Gap, Period, Source, Tool, written
+from ..words import plural
+from .collected import FAILED, Count, Gap, Period, Source, Tool, parsed, written
 from .packing import Packed, Scratch
-from .running import Running, lines, version
+from .running import Running, lines, said, version
 
 _NAME = re.compile(r"[\w][\w.@:/-]*", re.ASCII)
 _CARRIED = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ")
@@ -43,13 +46,30 @@ def collect(scratch: Scratch, period: Period, given: Dict[str, Any]) -> Source:
     return source
 
 
+@dataclass
+class Container:
+    """One container of the name.
+
+    :param first: second of its log's first line that says one; empty when none does
+    :param created: when it was made, empty when the runtime does not say
+    :param attempt: how often its pod had started it before
+    """
+
+    id: str
+    first: str = ""
+    created: str = ""
+    attempt: int = 0
+    pod: str = ""
+
+
 def _read(source: Source, packed: Packed, period: Period, given: Dict[str, Any]) -> None:
     problems: List[str] = []
-    first: Optional[str] = None
     listed = kept = 0
-    wholes, parts = _commands(period, given)
-    source.command = wholes[0]
-    for whole, part in zip(wholes, parts):  # noqa: B905 Python 3.9
+    found: List[Container] = []
+    for id, whole, part in _commands(period, given):
+        source.command = source.command or whole
+        one = _inspected(given["runtime"], id, given["timeout"])
+        found.append(one)
         inside = False
         running = Running(whole, given["timeout"], merged=True)
         last = b""
@@ -57,15 +77,15 @@ def _read(source: Source, packed: Packed, period: Period, given: Dict[str, Any])
             last = line
             at = _time(line)
             if at:
-                first = min(first or at, at)
+                one.first = min(one.first or at, at)
                 inside = period.begin <= at < period.end
             if inside:
                 packed.write(line + b"\n")
                 kept += 1
         source.exit_status = running.status
         if running.status:
-            said = last[:300].decode("utf-8", "replace")
-            raise EvidenceError(f"{given['runtime']} logs ended with {running.status}: {said or 'it says nothing'}")
+            text = last[:300].decode("utf-8", "replace")
+            raise EvidenceError(f"{given['runtime']} logs ended with {running.status}: {text or 'it says nothing'}")
         counted, inside = Running(part, given["timeout"], merged=True), False
         for line in lines(counted):
             at = _time(line)
@@ -82,21 +102,73 @@ def _read(source: Source, packed: Packed, period: Period, given: Dict[str, Any])
         problems.append(f"the runtime gives out {listed} lines for the period, {kept} were selected")
     if not kept and not given.get("empty_ok"):
         problems.append("it has no line of the period")
-    began = first or ("" if given.get("empty_ok") else period.end)
-    if began > period.begin and not given.get("fresh_ok"):
-        source.gaps = [Gap(period.begin, min(began, period.end), _LATE)]
-        problems.append(_LATE)
-    if problems:
-        source.outcome, source.reason = PARTIAL if kept else FAILED, f"{'; '.join(problems)}."
-    else:
-        source.outcome = COMPLETE
+    if not given.get("fresh_ok"):
+        source.gaps = _late(found, period, bool(given.get("empty_ok")))
+    source.concluded(problems)
 
 
-_LATE = "the log begins late: the container is younger, or the runtime threw away what was too much"
+_LATE = "begins late: the container is younger, or the runtime threw away what was too much"
+#: So long after it was made a container may say nothing, in seconds.
+_QUIET = 60
 
 
-def _commands(period: Period, given: Dict[str, Any]) -> Tuple[List[List[str]], List[List[str]]]:
-    """The commands for all, and those for the period alone.
+def _late(found: List[Container], period: Period, empty_ok: bool) -> List[Gap]:
+    """Where logs begin late: of all containers of the name together, and of each since it was made."""
+    gaps: List[Gap] = []
+    begins = [each.first for each in found if each.first]
+    began = min(begins) if begins else ("" if empty_ok else period.end)
+    if began > period.begin:
+        gaps.append(Gap(period.begin, min(began, period.end), f"the log {_LATE}"))
+    if len(found) > 1:
+        for each in found:
+            since = max(each.created, period.begin)
+            first = min(each.first or ("" if empty_ok else period.end), period.end)
+            if since < period.end and first > (_after(each.created) if each.created >= period.begin else since):
+                gaps.append(Gap(since, first, f"the log of the container {each.id[:12]} {_LATE}"))
+    return gaps + _gone(found, period)
+
+
+def _gone(found: List[Container], period: Period) -> List[Gap]:
+    """Containers that a pod had, by the number of its starts, and that are not there any more."""
+    gaps: List[Gap] = []
+    pods: Dict[str, List[Container]] = {}
+    for each in found:
+        pods.setdefault(each.pod, []).append(each)
+    for each in pods.values():
+        reached = -1
+        for one in sorted(each, key=lambda one: one.attempt):
+            gone = one.attempt - reached - 1
+            reached = one.attempt
+            if gone > 0 and one.created > period.begin:
+                text = f"{plural(gone, 'container')} before {one.id[:12]} are gone, with their logs"
+                gaps.append(Gap(period.begin, min(one.created, period.end), text))
+    return gaps
+
+
+def _after(at: str) -> str:
+    return written(parsed(at) + timedelta(seconds=_QUIET))
+
+
+def _inspected(runtime: str, id: str, timeout: float) -> Container:
+    """What the runtime knows of a container; nothing where it does not say."""
+    one = Container(id)
+    kind = [] if runtime == "crictl" else ["--type=container", "--format={{json .Created}}"]
+    try:
+        data = json.loads(said([runtime, "inspect", *kind, id], timeout))
+        if runtime != "crictl":
+            one.created = _time(f"{data} ".encode())
+            return one
+        status = data["status"]
+        one.created = _time(f"{status['createdAt']} ".encode())
+        one.attempt = int(status["metadata"].get("attempt", 0))
+        one.pod = str(status["labels"]["io.kubernetes.pod.uid"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return one
+
+
+def _commands(period: Period, given: Dict[str, Any]) -> List[Tuple[str, List[str], List[str]]]:
+    """Of each container its name or id, the command for all, and that for the period alone.
 
     :raises EvidenceError: there is no such container
     """
@@ -104,7 +176,7 @@ def _commands(period: Period, given: Dict[str, Any]) -> Tuple[List[List[str]], L
     window = [f"--since={period.begin}", f"--until={period.end}"]
     if runtime != "crictl":
         whole = [runtime, "logs", "--timestamps"]
-        return [[*whole, name]], [[*whole, *window, name]]
+        return [(name, [*whole, name], [*whole, *window, name])]
     # A pod that was restarted has one more container of the same name; crictl knows no end.
     running = Running(["crictl", "ps", "--all", "--quiet", "--name", f"^{re.escape(name)}$"], given["timeout"])
     ids = sorted(line.decode("ascii", "replace").strip() for line in lines(running))
@@ -112,7 +184,7 @@ def _commands(period: Period, given: Dict[str, Any]) -> Tuple[List[List[str]], L
     if running.status or not ids:
         raise EvidenceError(f"crictl knows no container {name}")
     whole = ["crictl", "logs", "--timestamps"]
-    return [[*whole, each] for each in ids], [[*whole, window[0], each] for each in ids]
+    return [(each, [*whole, each], [*whole, window[0], each]) for each in ids]
 
 
 def _time(line: bytes) -> str:
