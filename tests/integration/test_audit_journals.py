@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import journals
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import clock_history, journals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Period, Source
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.journal_export import entries
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.journal_files import looked_at
@@ -175,3 +175,36 @@ def test_no_journal_no_time_and_no_space(whole: Path, tmp_path: Path) -> None:
     assert "max_bytes" not in source.reason
     assert "more than the 10 B" in source.reason
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_history_of_a_clock_that_was_set_back_is_whole(tmp_path: Path) -> None:
+    """Of each file of the journal, and not sought by time."""
+    unit = {"_SYSTEMD_UNIT": "systemd-timesyncd.service"}
+    told = [said(BEGIN + 86400 * day, f"day {day}", **unit) for day in range(31)]
+    told[9:9] = [said(BEGIN + 86400 * 20, "set forward", **unit), said(BEGIN + 86400 * 8 + 5, "and back", **unit)]
+    told.insert(3, said(BEGIN + 86400 * 2 + 9, "no time service", _SYSTEMD_UNIT="app.service"))
+    journal(tmp_path / "journal/machine/system.journal", told[:20])
+    journal(tmp_path / "journal/machine/user-1000.journal", told[20:])
+    given = {"journal_folders": [str(tmp_path / "journal")], "chrony_folder": str(tmp_path / "no"), "timeout": 120}
+    staging = tmp_path / "staging"
+    staging.mkdir()
+
+    def collect() -> tuple[Source, list[bytes]]:
+        found = clock_history.collect(Scratch(str(staging), 1 << 30), PERIOD, given)
+        source = Source.from_dict(found.to_dict())
+        source.files = [file for file in source.files if file.path.endswith(".export.gz")]
+        return source, messages(staging, source)
+
+    source, texts = collect()
+    assert (source.outcome, source.reason, source.gaps) == ("complete", "", [])
+    assert sorted(texts) == sorted([f"day {day}".encode() for day in range(31)] + [b"set forward", b"and back"])
+    assert source.counts[0].records == source.counts[1].records
+    # A file of it that cannot be read, and with it the days that only it had.
+    (tmp_path / "journal/machine/user-1000.journal").write_bytes(b"no journal")
+    source, texts = collect()
+    assert source.outcome == "partial"
+    assert "user-1000.journal: it cannot be read" in source.reason
+    assert [(gap.begin[:10], gap.end[:10]) for gap in source.gaps] == [
+        ("2026-10-18", "2026-10-21"),
+        ("2026-10-22", "2026-11-01"),
+    ]

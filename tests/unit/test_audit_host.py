@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import containers, facts, host, log_files
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import (
+    clock_history,
+    containers,
+    facts,
+    host,
+    log_files,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import (
     COLLECTOR,
     Collected,
@@ -211,22 +217,35 @@ def test_versions_are_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert source.reason == "2 packages are listed, the package database has 3."
 
 
-def test_a_history_of_the_clock_has_to_reach_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_history_of_the_clock_has_something_of_each_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    monkeypatch.setattr(facts, "said", lambda *_given: "")
+    monkeypatch.setattr(clock_history, "said", lambda *_given: "")
     period, scratch = Period(PERIOD["from"], PERIOD["to"]), Scratch(str(tmp_path), 1 << 30)
     (tmp_path / "chrony").mkdir()
-    given = {"timeout": 120, "chrony_folder": str(tmp_path / "chrony")}
-    late = "2025-10-30 12:00:00 10.0.0.1 3 -1.0 0.1 1e-6 N 1 1e-6 0 1e-3 1e-3 1e-3\n"
-    (tmp_path / "chrony/tracking.log").write_text(late)
-    source = Source.from_dict(facts.clock(scratch, period, given).to_dict())
-    assert source.outcome == "partial"
-    assert [(gap.begin, gap.end, gap.reason) for gap in source.gaps] == [
-        (PERIOD["from"], "2025-10-30T12:00:00Z", "the log begins late")
-    ]
-    (tmp_path / "chrony/tracking.log").write_text(late.replace("10-30", "09-30") + late)
-    source = Source.from_dict(facts.clock(scratch, period, given).to_dict())
-    assert (source.outcome, source.reason, source.gaps) == ("complete", "", [])
+    given = {"timeout": 120, "chrony_folder": str(tmp_path / "chrony"), "journal_folders": []}
+
+    def collect(*days: str, measured: tuple[str, ...] = ()) -> tuple[str, list[tuple[str, str, str]]]:
+        rest = "12:00:00 10.0.0.1 3 -1.0 0.1 1e-6 N 1 1e-6 0 1e-3 1e-3 1e-3"
+        (tmp_path / "chrony/tracking.log").write_text("".join(f"{day} {rest}\n" for day in days))
+        found = clock_history.collect(scratch, period, {**given, "measured": list(measured)})
+        source = Source.from_dict(found.to_dict())
+        return source.outcome, [(gap.begin[5:10], gap.end[5:10], gap.reason[:20]) for gap in source.gaps]
+
+    october = [f"2025-10-{day:02}" for day in range(1, 32)]
+    assert collect("2025-09-30", *october) == ("complete", [])
+    silent = "neither a time servi"
+    # One line is no history, and what daily runs measured is one.
+    assert collect("2025-09-30", "2025-10-10") == (
+        "partial",
+        [("10-01", "10-10", silent), ("10-11", "11-01", silent)],
+    )
+    assert collect("2025-09-30", "2025-10-10", measured=(*october[:9], *october[11:])) == (
+        "partial",
+        [("10-11", "10-12", silent)],
+    )
+    assert collect("2025-09-30", "2025-10-10", measured=tuple(october)) == ("complete", [])
+    # What chrony wrote has to reach back all the same.
+    assert collect(*october, measured=tuple(october)) == ("partial", [("10-01", "10-01", "the log begins late")])
 
 
 def test_the_collector_is_of_the_collections_version() -> None:

@@ -139,6 +139,7 @@ class ActionModule(ActionBase):
                 "open_elsewhere": report["elsewhere"]["counts"],
                 **({"answered": answered} if (answered := reports.answered(report)) is not None else {}),
                 **({"checkpoints": counted} if (counted := reports.checkpoints(report)) else {}),
+                **({"clocks": told} if (told := reports.clocks(report)) else {}),
                 **({"break_glass": broken} if (broken := reports.glass.broken(report)) else {}),
             },
             signing_key=evidence["signing_key"] or evidence["signing_key_file"],

@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..errors import ConfigurationError, EvidenceError, LockedError, MaintenanceError
 from ..masking import masked
-from . import containers, facts, journals, log_files
+from . import clock_history, containers, facts, journals, log_files
 from .collected import COLLECTOR, COMPLETE, FAILED, NAME, Collected, Period, Source, encoded, safe_path
 from .journal_files import FOLDERS
 from .packing import Scratch, digest_of
@@ -57,6 +57,7 @@ SPEC: Dict[str, Any] = {
     "logs": {"type": "list", "elements": "dict", "default": [], "options": LOG_SPEC},
     "journal_folders": {"type": "list", "elements": "path", "default": FOLDERS},
     "chrony_folder": {"type": "path", "default": "/var/log/chrony"},
+    "clock_measured": {"type": "list", "elements": "str", "default": []},
     "max_bytes": {"type": "int", "default": 20_000_000_000},
     "timeout": {"type": "int", "default": 900},
     "workers": {"type": "int", "default": 2},
@@ -152,7 +153,7 @@ def _planned(options: Dict[str, Any]) -> List[Tuple[str, str, Collector, Dict[st
     if options["versions"]:
         plans.append(("versions", "versions", facts.versions, common))
     if options["clock"]:
-        plans.append(("clock", "clock", facts.clock, common))
+        plans.append(("clock", "clock", clock_history.collect, {**common, "measured": options["clock_measured"]}))
     names = [plan[0] for plan in plans]
     for name in names:
         if not safe_path(name) or "/" in name or name != name.lower() or names.count(name) > 1:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from ..errors import EvidenceError
 from ..words import printable
@@ -103,8 +103,19 @@ def _machine() -> str:
         return ""
 
 
-def read(scratch: Scratch, period: Period, one: JournalFile, options: Dict[str, Any]) -> Reading:
-    """One file, whatever is wrong with it."""
+def read(
+    scratch: Scratch,
+    period: Period,
+    one: JournalFile,
+    options: Dict[str, Any],
+    units: Sequence[str] = (),
+    place: str = "journal",
+) -> Reading:
+    """One file, whatever is wrong with it.
+
+    :param units: arguments that choose entries, none for all of them
+    :param place: folder for what is read
+    """
     result = Reading(one.name, Story(name=one.name))
     if one.damage:
         result.problem = f"it cannot be read: {one.damage}"
@@ -112,13 +123,13 @@ def read(scratch: Scratch, period: Period, one: JournalFile, options: Dict[str, 
     name = re.sub(r"[^A-Za-z0-9@._~-]", "_", one.name.replace("/", "--")).lstrip("-") or "journal"
     try:
         path = _path(one, options["journal_folders"])
-        with Packed(scratch, f"journal/{name}.export.gz") as packed:
-            total = _export(path, period, result, packed, options["timeout"])
+        with Packed(scratch, f"{place}/{name}.export.gz") as packed:
+            total = _export(path, period, result, packed, options["timeout"], units)
             if result.kept:
                 result.file = packed.close(result.kept)
-        if not result.problem and one.entries is not None and total < one.entries:
+        if not units and not result.problem and one.entries is not None and total < one.entries:
             result.problem = f"it is corrupt: {total} of its {one.entries} entries could be read"
-        _list(path, period, result, options["timeout"])
+        _list(path, period, result, options["timeout"], units)
     except EvidenceError as error:
         result.problem = result.problem or error.message.rstrip(".")
     return result
@@ -138,10 +149,12 @@ def _path(one: JournalFile, folders: List[str]) -> str:
     raise EvidenceError(f"it was vacuumed before it was read, with {one.entries} entries")
 
 
-def _export(path: str, period: Period, result: Reading, packed: Packed, timeout: float) -> int:
+def _export(
+    path: str, period: Period, result: Reading, packed: Packed, timeout: float, units: Sequence[str]
+) -> int:
     """Writes the period's entries, and tells how many the file has in all."""
     begin, end = (int(each * 1e6) for each in period.epochs())
-    running = Running([*_EXPORT, f"--file={path}"], timeout)
+    running = Running([*_EXPORT, f"--file={path}", *units], timeout)
     batch: List[bytes] = []
     total = waiting = 0
     try:
@@ -167,10 +180,10 @@ def _export(path: str, period: Period, result: Reading, packed: Packed, timeout:
     return total
 
 
-def _list(path: str, period: Period, result: Reading, timeout: float) -> None:
+def _list(path: str, period: Period, result: Reading, timeout: float, units: Sequence[str]) -> None:
     """Counts the period's entries in journalctl's own listing."""
     begin, end = (int(each * 1e6) for each in period.epochs())
-    running = Running([*_LISTING, f"--file={path}"], timeout)
+    running = Running([*_LISTING, f"--file={path}", *units], timeout)
     count = 0
     for line in lines(running):
         match = AT.search(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import glass
 from .build import build
-from .checkpoints import checkpoints
+from .checkpoints import checkpoints, clocks
 from .files import point_latest, summary, write
 from .history import load_history
 from .kept import bring_back, keep
@@ -24,6 +24,7 @@ __all__ = [
     "bring_back",
     "build",
     "checkpoints",
+    "clocks",
     "glass",
     "is_partial",
     "is_whole",

@@ -18,3 +18,14 @@ def checkpoints(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if check["id"].startswith(_CHECK) and isinstance(details.get("days"), dict):
             found.setdefault(str(details.get("relation")), details["days"])
     return found
+
+
+def clocks(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Host -> what its kernel said of its clock: synchronised, and error in s. Hosts of which nobody knows are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for check in report["checks"]:
+        kernel = (check.get("details") or {}).get("kernel")
+        if check["id"] == "system.clock_skew" and isinstance(kernel, dict):
+            if isinstance(kernel.get("synchronised"), bool):
+                found.setdefault(str(check.get("host")), {name: kernel.get(name) for name in ("synchronised", "error")})
+    return found
