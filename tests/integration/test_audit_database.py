@@ -16,6 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import tables as tables_module
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.checkpoints import Checkpoint, gaps
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Period, Source
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.packing import Scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.tables import tables
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.audited import audited
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.sql import reading
@@ -133,7 +134,7 @@ PERIOD = Period("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
 
 def collected(server: Server, staging: Path, then: dict[str, list[Checkpoint]]) -> Source:
     options = {"database": server.address, "tables": [COLLECTED]}
-    (source,) = tables(options, staging, PERIOD, {TABLE["relation"]: then} if then else {})
+    (source,) = tables(options, Scratch(str(staging), 1 << 30), PERIOD, {TABLE["relation"]: then} if then else {})
     return Source.from_dict(source.to_dict())
 
 
@@ -193,7 +194,7 @@ def test_days_that_are_only_partly_of_the_period_prove_nothing() -> None:
 
 def test_settings_and_roles(server: Server, tmp_path: Path) -> None:
     def sources() -> dict[str, Source]:
-        found = configuration.sources({"database": server.address}, tmp_path)
+        found = configuration.sources({"database": server.address}, Scratch(str(tmp_path), 1 << 30))
         return {each.name: Source.from_dict(each.to_dict()) for each in found}
 
     found = sources()
@@ -215,4 +216,4 @@ def test_settings_and_roles(server: Server, tmp_path: Path) -> None:
     finally:
         server("GRANT pg_read_all_settings TO {name}")
     nobody = {"database": {**server.address, "port": 1}}
-    assert {each.outcome for each in configuration.sources(nobody, tmp_path)} == {"failed"}
+    assert {each.outcome for each in configuration.sources(nobody, Scratch(str(tmp_path), 1 << 30))} == {"failed"}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import datetime
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import checkpoints
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.checkpoints import Checkpoint
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Period
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.ledger_once import Run
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.audited import judged
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import report as reports
 
@@ -26,56 +26,48 @@ def test_a_report_hands_on_what_its_checks_counted() -> None:
     assert reports.checkpoints({"checks": [other]}) == {}
 
 
-def record(at: str, content: dict[str, Any], kind: str = "run") -> Any:
-    return SimpleNamespace(predicate={"kind": kind, "recorded_at": at, "content": content})
+PERIOD = Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
 
 
-def recorded(
-    monkeypatch: pytest.MonkeyPatch, ledger: list[tuple[int, Any]]
-) -> tuple[checkpoints.Checkpoints, list[int]]:
-    read: list[int] = []
-
-    def walk(*_given: Any) -> Any:
-        for number, each in ledger:
-            read.append(number)
-            yield number, each
-
-    monkeypatch.setattr(checkpoints, "backwards", walk)
-    monkeypatch.setattr(checkpoints, "Store", lambda *_given, **_options: None)
-    monkeypatch.setattr(checkpoints, "trusted", lambda _evidence: None)
-    options = {"storage": {"bucket": "b"}, "evidence": {"signing_key": "k"}, "environment_name": "local"}
-    period = Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
-    return checkpoints.recorded(options, period), read
+def run(number: int, at: str, **content: Any) -> Run:
+    return Run(number, datetime.strptime(at, "%Y-%m-%dT%H:%M:%S%z").timestamp(), content)
 
 
-def test_only_what_is_a_count_of_a_day_by_a_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = {"checkpoints": {"maintenance.audit_log": DAYS}}
-    strange = {"checkpoints": {"a.b": {"2026-10-02": {"rows": "5"}, "x": {"rows": 1}, "2026-10-03": {"rows": True}}}}
-    late = datetime(2026, 11, 6, 1, tzinfo=UTC)
-    found, read = recorded(
-        monkeypatch,
-        [
-            (9, record(f"{late:%Y-%m-%dT%H:%M:%SZ}", counted)),
-            (8, record(f"{late - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}", counted)),
-            (7, None),
-            (6, record("2026-10-04T06:00:00Z", strange)),
-            (5, record("2026-10-04T06:00:00Z", {"checkpoints": [1]})),
-            (4, record("2026-10-04T06:00:00Z", counted, kind="review")),
-            (
-                3,
-                record("2026-10-03T06:00:00Z", {"checkpoints": {"maintenance.audit_log": {"2026-10-02": {"rows": 5}}}}),
-            ),
-            (2, record("2026-09-01T06:00:00Z", counted)),
-            (1, record("2026-08-01T06:00:00Z", counted)),
-        ],
-    )
-    assert found == {
+def test_only_what_is_a_count_of_a_day_by_a_run_counts() -> None:
+    counted = {"maintenance.audit_log": DAYS}
+    strange = {"a.b": {"2026-10-02": {"rows": "5"}, "x": {"rows": 1}, "2026-10-03": {"rows": True}}}
+    runs = [
+        run(9, "2026-11-06T01:00:00Z", checkpoints=counted),
+        run(8, "2026-11-05T01:00:00Z", checkpoints=counted),
+        run(6, "2026-10-04T06:00:00Z", checkpoints=strange),
+        run(5, "2026-10-04T06:00:00Z", checkpoints=[1]),
+        run(3, "2026-10-03T06:00:00Z", checkpoints={"maintenance.audit_log": {"2026-10-02": {"rows": 5}}}),
+        run(2, "2026-09-01T06:00:00Z", checkpoints=counted),
+    ]
+    assert checkpoints.recorded(runs, PERIOD) == {
         "maintenance.audit_log": {
             "2026-10-02": [Checkpoint(5, "9", 8), Checkpoint(5, None, 3)],
             "2026-10-03": [Checkpoint(7, "16", 8)],
         }
     }
-    assert read == [9, 8, 7, 6, 5, 4, 3, 2]
+
+
+def test_on_which_days_runs_measured_a_clock() -> None:
+    kernel = {"synchronised": True, "error": 0.001}
+    check = {"id": "system.clock_skew", "host": "app1", "details": {"kernel": {**kernel, "more": 1}}}
+    others = [{"id": "system.clock_skew", "host": "app2", "details": {"kernel": None}}, {"id": "system.load"}]
+    clocks = reports.clocks({"checks": [check, *others]})
+    assert clocks == {"app1": kernel}
+    runs = [
+        run(9, "2026-11-01T00:00:00Z", clocks=clocks),
+        run(8, "2026-10-31T23:59:59Z", clocks=clocks),
+        run(7, "2026-10-31T01:00:00Z", clocks=clocks),
+        run(6, "2026-10-04T01:00:00Z", clocks={"app1": {"synchronised": None}, "app3": 1}),
+        run(5, "2026-10-03T01:00:00Z", clocks=[1]),
+        run(4, "2026-10-01T00:00:00Z", clocks={"app1": {"synchronised": False, "error": 16}}),
+        run(3, "2026-09-30T23:59:59Z", clocks=clocks),
+    ]
+    assert checkpoints.measured(runs, PERIOD) == {"app1": ["2026-10-01", "2026-10-31"]}
 
 
 @pytest.mark.parametrize(

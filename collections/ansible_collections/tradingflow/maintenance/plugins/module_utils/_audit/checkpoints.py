@@ -7,19 +7,14 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
-from typing import Any, Dict, List, NamedTuple, Tuple
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, Iterable, List, NamedTuple, Set, Tuple
 
-from .._ledger.places import Store
-from .._ledger.points import trusted
-from .._ledger.record import parse_time
-from .._ledger.walk import backwards
 from ..words import plural
 from .collected import Gap, Period, parsed, written
 
 #: A day may be on the record so long after its end.
 _LATE = timedelta(days=5)
-_MOST = 1_000_000
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -39,25 +34,29 @@ class Checkpoint(NamedTuple):
 Checkpoints = Dict[str, Dict[str, List[Checkpoint]]]
 
 
-def recorded(options: Dict[str, Any], period: Period) -> Checkpoints:
+def recorded(runs: Iterable[Any], period: Period) -> Checkpoints:
     """What the ledger's records of runs have of the period's days.
 
-    :raises MaintenanceError: the ledger cannot be read
+    :param runs: newest first, see ledger_once.Run
     """
     found: Checkpoints = {}
-    if not options["storage"] or not options["evidence"]:
-        return found
-    store = Store(options["storage"], options["environment_name"], pool=16)
-    begin, end = parsed(period.begin), parsed(period.end)
-    for number, record in backwards(store, trusted(options["evidence"]), options["environment_name"], _MOST):
-        if record is None or record.predicate["kind"] != "run":
-            continue
-        at = parse_time(record.predicate["recorded_at"])
-        if at < begin - timedelta(days=2):
-            break
-        if at < end + _LATE:
-            _add(found, record.predicate["content"].get("checkpoints"), number)
+    begin, end = period.epochs()
+    for number, at, content in runs:
+        if begin - 2 * 86400 <= at < end + _LATE.total_seconds():
+            _add(found, content.get("checkpoints"), number)
     return found
+
+
+def measured(runs: Iterable[Any], period: Period) -> Dict[str, List[str]]:
+    """Of each host, the days of the period in UTC of which a run measured its clock."""
+    found: Dict[str, Set[str]] = {}
+    begin, end = period.epochs()
+    for _number, at, content in runs:
+        clocks = content.get("clocks") if begin <= at < end else None
+        for host, told in clocks.items() if isinstance(clocks, dict) else ():
+            if isinstance(told, dict) and isinstance(told.get("synchronised"), bool):
+                found.setdefault(str(host), set()).add(f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d}")
+    return {host: sorted(days) for host, days in sorted(found.items())}
 
 
 def _add(found: Checkpoints, given: Any, number: int) -> None:

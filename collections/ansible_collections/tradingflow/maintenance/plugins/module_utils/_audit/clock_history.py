@@ -41,7 +41,7 @@ _DAY = re.compile(rb"(?m)^(\d{4}-\d\d-\d\d) ")
 def collect(scratch: Scratch, period: Period, given: Dict[str, Any]) -> Source:
     """The source "clock".
 
-    :param given: journal_folders, chrony_folder, timeout, and measured, days in UTC of which the ledger has a measurement
+    :param given: journal_folders, chrony_folder, timeout; measured: days in UTC that runs measured, by the ledger
     """
     source = Source("clock", "clock", FAILED)
     problems: List[str] = []

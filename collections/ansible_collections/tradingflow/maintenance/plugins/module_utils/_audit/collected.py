@@ -195,6 +195,16 @@ class Source:
         self.reason = f"{'; '.join(problems[:5])}{rest}."
         return self
 
+    def miscounted(self, empty_ok: bool) -> List[str]:
+        """What is wrong with its counts: they differ, or there is nothing, which was not declared as well."""
+        problems = []
+        if len({count.records for count in self.counts} | {self.records}) > 1:
+            shown = ", ".join(f"{count.by}: {count.records}" for count in self.counts)
+            problems.append(f"the counts differ ({shown})")
+        if not self.records and not empty_ok:
+            problems.append("there are no records, and that was not declared as well")
+        return problems
+
     def to_dict(self) -> Dict[str, Any]:
         return {**asdict(self), "gaps": [gap.to_dict() for gap in self.gaps]}
 

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 from .._postgres.snapshot import MODE, SETTINGS
 from ..database import connected
 from ..errors import DatabaseError, MaintenanceError
 from .collected import COMPLETE, FAILED, Count, Source, Tool
-from .platform import Writer, guarded, judged
+from .packing import Packed, Scratch
+from .platform import guarded
 
 try:
     import psycopg2
@@ -75,7 +75,7 @@ _MAY = (
 _SEES = "SELECT pg_has_role(current_user, 'pg_read_all_settings', 'USAGE')"
 
 
-def sources(options: Dict[str, Any], staging: Path) -> List[Source]:
+def sources(options: Dict[str, Any], scratch: Scratch) -> List[Source]:
     """The sources "configuration" and "roles", as they are now."""
     planned = {"configuration": CONFIGURATION, "roles": ROLES}
     found: List[Source] = []
@@ -91,40 +91,46 @@ def sources(options: Dict[str, Any], staging: Path) -> List[Source]:
                 cursor.execute(_MAY)
                 asked = [each for each in queries if each[0] != "access" or cursor.fetchone()[0]]
                 source = Source(name, name, COMPLETE, command=[query for _what, query in asked], tool=tool)
-                found.append(guarded(source, _collector(cursor, asked, staging)))
+                found.append(guarded(source, _collector(cursor, asked, scratch)))
             cursor.execute("ROLLBACK")
     except MaintenanceError as error:
         found += [Source(name, name, FAILED, error.message) for name in list(planned)[len(found) :]]
     return found
 
 
-def _collector(cursor: Any, queries: Sequence[Tuple[str, str]], staging: Path) -> Any:
+def _collector(cursor: Any, queries: Sequence[Tuple[str, str]], scratch: Scratch) -> Any:
     def collect(source: Source) -> Source:
-        writer = Writer(staging, f"{source.name}/{source.name}.jsonl.gz")
-        written = counted = 0
-        reasons: List[str] = []
-        for what, query in queries:
-            cursor.execute("SAVEPOINT one")
-            try:
-                cursor.execute(f"SELECT count(*) FROM ({query}) q")  # noqa: S608
-                count = cursor.fetchone()[0]
-                cursor.execute(f"SELECT (to_jsonb(q) || jsonb_build_object('of', %s))::text FROM ({query}) q", (what,))  # noqa: S608
-                rows = sorted(row[0] for row in cursor.fetchall())
-            except psycopg2.Error as error:
-                cursor.execute("ROLLBACK TO SAVEPOINT one")
-                reasons.append(f"{what}: {' '.join(str(error).split())[:200]}")
-                continue
-            counted += count
-            written += len(rows)
-            writer.write("".join(f"{row}\n" for row in rows).encode("utf-8"))
-        if source.kind == "configuration":
-            cursor.execute(_SEES)
-            if not cursor.fetchone()[0]:
-                reasons.append(_HIDDEN)
-        if not written:
-            raise DatabaseError(f"PostgreSQL refused: {'; '.join(reasons)}")
-        source = replace(source, files=[writer.close(written)], records=written, reason="; ".join(reasons))
+        with Packed(scratch, f"{source.name}/{source.name}.jsonl.gz") as packed:
+            written, counted, reasons = _asked(cursor, queries, packed)
+            if source.kind == "configuration":
+                cursor.execute(_SEES)
+                if not cursor.fetchone()[0]:
+                    reasons.append(_HIDDEN)
+            if not written:
+                raise DatabaseError(f"PostgreSQL refused: {'; '.join(reasons)}")
+            source = replace(source, files=[packed.close(written)], records=written)
         source.counts = [Count("count(*) of each query", counted), Count("rows written", written)]
-        return judged(source, empty_ok=False)
+        return source.concluded(reasons + source.miscounted(empty_ok=False))
 
     return collect
+
+
+def _asked(cursor: Any, queries: Sequence[Tuple[str, str]], packed: Packed) -> Tuple[int, int, List[str]]:
+    """Rows written, rows counted, and what was refused."""
+    written = counted = 0
+    reasons: List[str] = []
+    for what, query in queries:
+        cursor.execute("SAVEPOINT one")
+        try:
+            cursor.execute(f"SELECT count(*) FROM ({query}) q")  # noqa: S608
+            count = cursor.fetchone()[0]
+            cursor.execute(f"SELECT (to_jsonb(q) || jsonb_build_object('of', %s))::text FROM ({query}) q", (what,))  # noqa: S608
+            rows = sorted(row[0] for row in cursor.fetchall())
+        except psycopg2.Error as error:
+            cursor.execute("ROLLBACK TO SAVEPOINT one")
+            reasons.append(f"{what}: {' '.join(str(error).split())[:200]}")
+            continue
+        counted += count
+        written += len(rows)
+        packed.write("".join(f"{row}\n" for row in rows).encode("utf-8"))
+    return written, counted, reasons

@@ -149,9 +149,7 @@ def _path(one: JournalFile, folders: List[str]) -> str:
     raise EvidenceError(f"it was vacuumed before it was read, with {one.entries} entries")
 
 
-def _export(
-    path: str, period: Period, result: Reading, packed: Packed, timeout: float, units: Sequence[str]
-) -> int:
+def _export(path: str, period: Period, result: Reading, packed: Packed, timeout: float, units: Sequence[str]) -> int:
     """Writes the period's entries, and tells how many the file has in all."""
     begin, end = (int(each * 1e6) for each in period.epochs())
     running = Running([*_EXPORT, f"--file={path}", *units], timeout)

@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import zlib
+import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from ..database import DATABASE_SPEC
 from ..errors import MaintenanceError
 from ..storage import STORAGE_SPEC
-from .collected import COMPLETE, FAILED, NAME, PARTIAL, Collected, File, Period, Source, Tool, encoded
+from .collected import COMPLETE, FAILED, NAME, Collected, Period, Source, Tool, encoded
 from .options import EVIDENCE, PLATFORM
+from .packing import Scratch
 from .staged import put
 
 #: Argument spec of the module audit_platform.
@@ -31,6 +31,7 @@ SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "storage": {"type": "dict", "options": STORAGE_SPEC},
     "evidence": {"type": "dict", "options": EVIDENCE},
+    "limit": {"type": "int", "default": 0},
     "ledger_empty_ok": {"type": "bool", "default": False},
     "tables": {
         "type": "list",
@@ -45,52 +46,6 @@ SPEC: Dict[str, Any] = {
         },
     },
 }
-
-
-class Writer:
-    """A compressed file being written; the same content gives the same bytes."""
-
-    def __init__(self, staging: Path, path: str) -> None:
-        self.path, self._final = path, staging / path
-        self._final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._partial = self._final.with_name(f"{self._final.name}.partial")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(self._partial, flags, 0o600), "wb")
-        # A gzip header without name and time.
-        self._deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
-        self._digest, self._size = hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> None:
-        """Takes bytes."""
-        self._put(self._deflate.compress(data))
-
-    def _put(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._size += len(data)
-        self._file.write(data)
-
-    def close(self, records: int) -> File:
-        """Puts the file in place."""
-        self._put(self._deflate.flush())
-        self._file.close()
-        os.replace(self._partial, self._final)
-        return File(self.path, self._size, self._digest.hexdigest(), records)
-
-
-def judged(source: Source, empty_ok: bool) -> Source:
-    """A source with its outcome, by what was counted.
-
-    :param source: complete so far, with its reason when it is not
-    """
-    reasons = [source.reason] if source.reason else []
-    if len({count.records for count in source.counts} | {source.records}) > 1:
-        shown = ", ".join(f"{count.by}: {count.records}" for count in source.counts)
-        reasons.append(f"the counts differ ({shown})")
-    if not source.records and not empty_ok:
-        reasons.append("there are no records, and that was not declared as well")
-    if not reasons and not source.gaps:
-        return source
-    return replace(source, outcome=PARTIAL, reason="; ".join(reasons) or "a part of the period is missing")
 
 
 def guarded(source: Source, collect: Callable[[Source], Source]) -> Source:
@@ -110,6 +65,7 @@ def collect(options: Dict[str, Any]) -> Collected:
     """Collects into the staging folder, and writes collected.json there, last."""
     from .checkpoints import Checkpoints, recorded
     from .configuration import sources as configuration
+    from .ledger_once import Ledger
     from .ledger_records import ledger_records
     from .tables import tables
 
@@ -118,19 +74,29 @@ def collect(options: Dict[str, Any]) -> Collected:
     period = Period.from_dict({"from": options["begin"], "to": options["end"]})
     # Its files are written anew: what it said of the old ones does not hold any more.
     (staging / NAME).unlink(missing_ok=True)
+    scratch = Scratch(str(staging), options["limit"] or sys.maxsize)
     sources: List[Source] = []
-    if options["tables"]:
+    with ExitStack() as stack:
         checkpoints: Checkpoints = {}
-        unread = ""
-        try:
-            checkpoints = recorded(options, period)
-        except MaintenanceError as error:
-            unread = f"whether rows are missing cannot be told, as the ledger cannot be read: {error.message}"
-        sources += tables(options, staging, period, checkpoints, unread)
-    if options["database"]:
-        sources += configuration(options, staging)
-    if options["storage"] and options["evidence"]:
-        sources.append(guarded(Source("ledger", "ledger", COMPLETE), ledger_records(options, staging, period)))
+        unread: Optional[MaintenanceError] = None
+        ledger: Optional[Ledger] = None
+        if options["storage"] and options["evidence"]:
+            try:
+                ledger = stack.enter_context(Ledger(options, period))
+                checkpoints = recorded(ledger.runs, period)
+            except MaintenanceError as error:
+                unread = error
+        if options["tables"]:
+            sources += tables(options, scratch, period, checkpoints, _untold(unread))
+        if options["database"]:
+            sources += configuration(options, scratch)
+        if ledger or unread:
+            source = Source("ledger", "ledger", COMPLETE)
+            sources.append(guarded(source, ledger_records(options, scratch, period, ledger, unread)))
     found = Collected(PLATFORM, period, Tool("tradingflow.maintenance", options["version"]), sources)
     put(staging, options.get("plan", ""), encoded(found))
     return found
+
+
+def _untold(error: Optional[MaintenanceError]) -> str:
+    return f"whether rows are missing cannot be told, as the ledger cannot be read: {error.message}" if error else ""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 from .._postgres.snapshot import MODE, SETTINGS
@@ -15,7 +14,8 @@ from ..database import connected, quoted
 from ..errors import ConfigurationError, DatabaseError, MaintenanceError
 from .checkpoints import Checkpoints, gaps, query
 from .collected import COMPLETE, FAILED, Count, Period, Source, Tool
-from .platform import Writer, guarded, judged
+from .packing import Packed, Scratch
+from .platform import guarded
 
 try:
     import psycopg2
@@ -24,7 +24,7 @@ except ImportError:
 
 
 def tables(
-    options: Dict[str, Any], staging: Path, period: Period, checkpoints: Checkpoints, unread: str = ""
+    options: Dict[str, Any], scratch: Scratch, period: Period, checkpoints: Checkpoints, unread: str = ""
 ) -> List[Source]:
     """The sources; each fails by itself, all of them where there is no database.
 
@@ -40,7 +40,7 @@ def tables(
             )
         with connected(options["database"], statement_timeout=0, pinned=True) as connection:
             planned = [replace(each, reason=unread) for each in planned]
-            for source in _in_snapshot(connection, options, planned, staging, period, checkpoints):
+            for source in _in_snapshot(connection, options, planned, scratch, period, checkpoints):
                 found.append(source)
     except MaintenanceError as error:
         found += [replace(each, outcome=FAILED, reason=error.message) for each in planned[len(found) :]]
@@ -51,7 +51,7 @@ def _in_snapshot(
     connection: Any,
     options: Dict[str, Any],
     planned: List[Source],
-    staging: Path,
+    scratch: Scratch,
     period: Period,
     checkpoints: Checkpoints,
 ) -> Iterator[Source]:
@@ -69,7 +69,7 @@ def _in_snapshot(
             cursor.execute("SAVEPOINT one")
             yield guarded(
                 replace(source, tool=Tool("PostgreSQL", version)),
-                lambda source, table=table: _table(cursor, source, table, staging, period, checkpoints),  # type: ignore[misc]
+                lambda source, table=table: _table(cursor, source, table, scratch, period, checkpoints),  # type: ignore[misc]
             )
             cursor.execute("ROLLBACK TO SAVEPOINT one")
         cursor.execute("COMMIT")
@@ -111,7 +111,7 @@ def _table(
     cursor: Any,
     source: Source,
     table: Dict[str, Any],
-    staging: Path,
+    scratch: Scratch,
     period: Period,
     checkpoints: Checkpoints,
 ) -> Source:
@@ -138,13 +138,14 @@ def _table(
         if table["time"]:
             cursor.execute(f"SELECT count(*) FROM {relation} WHERE {_timeless(table['time'])}")  # noqa: S608
             untimed = cursor.fetchone()[0]
-        writer = Writer(staging, f"tables/{table['name']}.csv.gz")
-        cursor.copy_expert(copy, writer)
+        with Packed(scratch, f"tables/{table['name']}.csv.gz") as packed:
+            cursor.copy_expert(copy, packed)
+            copied = cursor.rowcount
+            file = packed.close(copied)
     except psycopg2.Error as error:
         raise DatabaseError(f"PostgreSQL refused: {' '.join(str(error).split())}") from None
-    copied = cursor.rowcount
     counts = [Count("count(*) in the same snapshot", counted), Count("rows that COPY gave out", copied)]
-    found = replace(source, files=[writer.close(copied)], records=copied, counts=counts)
+    found = replace(source, files=[file], records=copied, counts=counts)
     reasons = [found.reason] if found.reason else []
     if untimed:
         reasons.append(f"{untimed} rows have no time in {table['time']}, so that they belong to no period")
@@ -152,9 +153,8 @@ def _table(
     if then and table["time"]:
         found.gaps, proven = gaps(_days(cursor, relation, table, period), then, period)
         counts[0] = Count(f"{counts[0].by}; {proven} days also by the checkpoints of daily runs", counted)
-        reasons += [gap.reason for gap in found.gaps[:3]]
-    found.reason = "; ".join(reasons)
-    return judged(found, table["empty_ok"])
+    found.reason = ""
+    return found.concluded(reasons + found.miscounted(table["empty_ok"]))
 
 
 def _days(cursor: Any, relation: str, table: Dict[str, Any], period: Period) -> Dict[str, Tuple[int, Any]]:

@@ -21,11 +21,11 @@ def checkpoints(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def clocks(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Host -> what its kernel said of its clock: synchronised, and error in s. Hosts of which nobody knows are left out."""
+    """Host -> what its kernel said of its clock, synchronised and error in s; without hosts of which nobody knows."""
     found: dict[str, dict[str, Any]] = {}
     for check in report["checks"]:
         kernel = (check.get("details") or {}).get("kernel")
-        if check["id"] == "system.clock_skew" and isinstance(kernel, dict):
-            if isinstance(kernel.get("synchronised"), bool):
-                found.setdefault(str(check.get("host")), {name: kernel.get(name) for name in ("synchronised", "error")})
+        known = isinstance(kernel, dict) and isinstance(kernel.get("synchronised"), bool)
+        if check["id"] == "system.clock_skew" and known:
+            found.setdefault(str(check.get("host")), {name: kernel.get(name) for name in ("synchronised", "error")})
     return found
