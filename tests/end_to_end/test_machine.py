@@ -249,6 +249,7 @@ def test_audit(host: Host) -> None:
         audit_collection_from=f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%SZ}",
         audit_collection_to=f"{datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%M:%SZ}",
         audit_collection_ledger_empty_ok=True,
+        audit_collection_settle=0,
         audit_collection_database="{{ restore_database }}",
         audit_collection_tables=[{"name": "orders", "relation": "maintenance.orders", "order": ["order_id"]}],
         audit_collection_logs=[{"name": "postgresql", "path": "/var/log/postgresql/*.log", "empty_ok": True}],

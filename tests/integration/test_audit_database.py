@@ -217,3 +217,37 @@ def test_settings_and_roles(server: Server, tmp_path: Path) -> None:
         server("GRANT pg_read_all_settings TO {name}")
     nobody = {"database": {**server.address, "port": 1}}
     assert {each.outcome for each in configuration.sources(nobody, Scratch(str(tmp_path), 1 << 30))} == {"failed"}
+
+
+def test_a_time_without_a_zone_needs_one(server: Server, tmp_path: Path) -> None:
+    """Summer time begins in that month: its begin is of winter time, its end of summer time."""
+    server(
+        "DROP TABLE IF EXISTS {name}.local",
+        "CREATE TABLE {name}.local (at timestamp, on_day date, n int)",
+        "INSERT INTO {name}.local SELECT at::timestamp, at::date, n FROM (VALUES ('2026-03-01 00:59:59', 1),"
+        " ('2026-03-01 01:00:00', 2), ('2026-04-01 01:59:59', 3), ('2026-04-01 02:00:00', 4)) v (at, n)",
+        "GRANT SELECT ON {name}.local TO {name}",
+    )
+
+    def collect(period: Period = PERIOD, **table: Any) -> Source:
+        given = {**COLLECTED, "relation": f"{NAME}.local", "time": "at", "order": ["n"], "timezone": "", **table}
+        options = {"database": server.address, "tables": [given]}
+        (source,) = tables(options, Scratch(str(tmp_path), 1 << 30), period, {})
+        return Source.from_dict(source.to_dict())
+
+    def numbers(source: Source) -> list[str]:
+        with gzip.open(tmp_path / source.files[0].path, "rt", newline="", encoding="utf-8") as stream:
+            return [row["n"] for row in csv.DictReader(stream)]
+
+    for column in ("at", "on_day"):
+        source = collect(time=column)
+        assert (source.outcome, source.files) == ("failed", []), column
+        assert f"{column} has no time zone" in source.reason
+    assert numbers(collect(timezone="Europe/Berlin")) == ["2", "3"]
+    assert numbers(collect(timezone="UTC")) == ["1", "2"]
+    assert collect(timezone="Europe/Berlin").outcome == "complete"
+    assert "is no time zone" in collect(timezone="Mars/Olympus").reason
+    # An end that such a time tells twice.
+    source = collect(Period("2025-10-26T00:30:00Z", PERIOD.end), timezone="Europe/Berlin")
+    assert source.outcome == "partial"
+    assert "2025-10-26T00:30:00Z is an hour that Europe/Berlin has twice" in source.reason

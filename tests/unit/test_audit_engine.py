@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import (
     bundle,
     engine,
@@ -479,6 +480,26 @@ def test_rules_that_make_no_sense_are_refused_before_anything_is_collected(
 ) -> None:
     with pytest.raises(ConfigurationError):
         engine.prepare(auditor.options(**changes), engine.Context("r1", "ada", NOW))
+
+
+def test_hosts_are_told_which_days_runs_measured_their_clocks(auditor: Auditor) -> None:
+    evidence = auditor.options()["evidence"]
+    ledger.append(
+        *(STORAGE, "production", "run"),
+        actor="ada",
+        run_id="r0",
+        subjects=[{"name": "report", "digest": {"sha256": "0" * 64}}],
+        content={"clocks": {"app1": {"synchronised": True, "error": 0.001}}},
+        signing_key=evidence["signing_key_file"],
+        trusted_keys=evidence["trusted_key_files"],
+        lock_mode="none",
+        lock_days=1,
+    )
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    of = {"begin": f"{today - timedelta(days=1):%Y-%m-%d}", "end": f"{today + timedelta(days=1):%Y-%m-%d}"}
+    context = engine.Context("r1", "ada", today + timedelta(days=2))
+    prepared = engine.prepare(auditor.options(**of), context)
+    assert prepared["clocks"] == {"app1": [f"{today:%Y-%m-%d}"]}
 
 
 # The chain

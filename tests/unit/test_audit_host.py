@@ -308,3 +308,24 @@ def test_containers_of_one_name_are_judged_each_by_itself(tmp_path: Path, monkey
     # Another pod's first container is a pod's begin.
     container("c0", "2025-10-10T00:00:00", "2025-10-10T00:00:09", 0, pod="p2")
     assert collect("a0", "c0") == ("complete", [])
+
+
+def test_what_may_still_be_written_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collected soon after the period has ended; then once more, when logs have settled."""
+    end = Period(PERIOD["from"], PERIOD["to"]).epochs()[1]
+
+    def collect(after: int, **given: Any) -> dict[str, Any]:
+        monkeypatch.setattr(host.time, "time", lambda: end + after)
+        (source,) = host.collect(options(tmp_path, **given))["collected"]["sources"]
+        return dict(source)
+
+    source = collect(600)
+    assert (source["outcome"], source["records"]) == ("partial", 2)
+    assert source["reason"] == (
+        "the period ended 10 min ago, and logs may still be written: collect again after 2025-11-01T00:15:00Z."
+    )
+    assert collect(600, settle=600)["outcome"] == "complete"
+    assert collect(900)["outcome"] == "complete"
+    broken = collect(600, logs=[{"name": "app", "path": str(tmp_path / "none.log")}])
+    assert broken["outcome"] == "failed"
+    assert "is not there" in broken["reason"]

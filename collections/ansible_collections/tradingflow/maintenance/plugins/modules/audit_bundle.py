@@ -195,6 +195,10 @@ prepared:
       description: Hosts of which an earlier run collected all sources completely, each with the digest of its options.
       type: dict
       returned: always
+    clocks:
+      description: Of each host, the days of the period of which the ledger has a measurement of its clock.
+      type: dict
+      returned: always
     made:
       description: Whether the period has its bundle, so that nothing is collected.
       type: bool

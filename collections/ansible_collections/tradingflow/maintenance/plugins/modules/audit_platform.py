@@ -51,6 +51,14 @@ options:
   evidence:
     description: The keys whose records count. See M(tradingflow.maintenance.maintenance_report).
     type: dict
+  limit:
+    description: Bytes that are written at most, V(0) for no limit. Of the disk 5 percent stay free in any case.
+    type: int
+    default: 0
+  settle:
+    description: So many seconds after the end of the period, tables with a time are whole. Before, they are partial.
+    type: int
+    default: 900
   ledger_empty_ok:
     description: Whether it is well that the ledger has no record of the period.
     type: bool
@@ -71,6 +79,12 @@ options:
         required: true
       time:
         description: Column that says when a row happened. Without it, all rows are collected.
+        type: str
+        default: ""
+      timezone:
+        description:
+          - Zone of a O(tables[].time) without one (C(timestamp), C(date)), such as C(Europe/Berlin).
+          - Without it, such a table has failed.
         type: str
         default: ""
       order:

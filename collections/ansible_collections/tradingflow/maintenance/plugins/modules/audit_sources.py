@@ -131,6 +131,17 @@ options:
     description: Folder of chrony's logs, as its C(logdir) says.
     type: path
     default: /var/log/chrony
+  clock_measured:
+    description:
+      - Days of the period, in UTC, of which a daily run measured the clock, such as C(2026-10-01).
+      - Of each day, there must be such a measurement, or something that a time service logged.
+    type: list
+    elements: str
+    default: []
+  settle:
+    description: So many seconds after the end of the period, logs are whole. Before that they are partial.
+    type: int
+    default: 900
   max_bytes:
     description: Most bytes to write. Of the disk 5 percent stay free in any case.
     type: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -24,8 +25,10 @@ from ..errors import ConfigurationError, EvidenceError, LockedError
 from ..storage import patient
 from . import bundle, staged
 from .chain import Chain, Link
+from .checkpoints import measured as clocks_measured
 from .clean import cleaned, rules_of
 from .collected import FAILED, NAME, Collected, Period
+from .ledger_once import Ledger
 from .options import PLATFORM
 from .period import period as chosen
 from .proof import prove, sources_of
@@ -83,12 +86,17 @@ def prepare(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
             work.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (work.home, work.staging):
                 folder.chmod(0o700)
+    measured: Dict[str, List[str]] = {}
+    if not made or options["again"]:
+        with Ledger({**options, "staging": tempfile.gettempdir()}, work.period) as read:
+            measured = clocks_measured(read.runs, work.period)
     places = sorted(path.parent.name for path in work.staging.glob(f"*/{NAME}"))
     whole = [place for place in places if staged.complete(work.staging / place, work.period)]
     return {
         "period": work.period.to_dict(),
         "staging": str(work.staging),
         "collected": {place: staged.plan_of(work.staging / place) for place in whole},
+        "clocks": measured,
         "made": bool(made) and not options["again"],
         "number": newest.number + 1 if newest else 1,
         "bundle": made.facts["bundle"] if made else None,

@@ -25,9 +25,13 @@ from . import clock_history, containers, facts, journals, log_files
 from .collected import COLLECTOR, COMPLETE, FAILED, NAME, Collected, Period, Source, encoded, safe_path
 from .journal_files import FOLDERS
 from .packing import Scratch, digest_of
+from .period import unsettled
 
 #: Shows that a folder was made here, and remembers what is done.
 MARKER = ".tradingflow-audit"
+
+#: What others write, who may be late.
+_LOGS = ("journal", "log_file", "container")
 
 Collector = Callable[[Scratch, Period, Dict[str, Any]], Source]
 
@@ -59,6 +63,7 @@ SPEC: Dict[str, Any] = {
     "chrony_folder": {"type": "path", "default": "/var/log/chrony"},
     "clock_measured": {"type": "list", "elements": "str", "default": []},
     "max_bytes": {"type": "int", "default": 20_000_000_000},
+    "settle": {"type": "int", "default": 900},
     "timeout": {"type": "int", "default": 900},
     "workers": {"type": "int", "default": 2},
 }
@@ -136,12 +141,12 @@ def remove(staging: str, owner: str) -> bool:
 
 def _planned(options: Dict[str, Any]) -> List[Tuple[str, str, Collector, Dict[str, Any]]]:
     """Name, kind, function and options of each source."""
-    common = {name: options[name] for name in ("timeout", "workers", "journal_folders", "chrony_folder")}
+    common = {name: options[name] for name in ("timeout", "workers", "settle", "journal_folders", "chrony_folder")}
     plans: List[Tuple[str, str, Collector, Dict[str, Any]]] = []
     if options["journal"]:
         plans.append(("journal", "journal", journals.collect, common))
     for log in options["logs"]:
-        given = {**log, "timeout": options["timeout"]}
+        given = {**log, "timeout": options["timeout"], "settle": options["settle"]}
         if log["kind"] == "file":
             if not os.path.isabs(log["path"]):
                 raise ConfigurationError(f"The log {log['name']} has no absolute path.", "Give its path.")
@@ -168,8 +173,12 @@ def _collected(
     scratch: Scratch, period: Period, name: str, kind: str, collector: Collector, given: Dict[str, Any]
 ) -> Source:
     """A source, whatever happens to it."""
+    late = unsettled(period, given["settle"], time.time()) if kind in _LOGS else ""
     try:
-        return Source.from_dict(collector(scratch, period, given).to_dict())
+        source = collector(scratch, period, given)
+        if late and source.outcome == COMPLETE:
+            source.concluded([late])
+        return Source.from_dict(source.to_dict())
     except MaintenanceError as error:
         text = error.message
     except Exception as error:  # Only this source is unknown then.

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 from ..errors import ConfigurationError
-from .collected import Period, written
+from .collected import Period, parsed, written
 
 _MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -23,7 +23,7 @@ def period(begin: str, end: str, month: str, zone: str, now: datetime) -> Period
     :param zone: in which days and months are meant, e.g. UTC or Europe/Berlin
     :raises ConfigurationError: it makes no sense, or is not over
     """
-    place = _zone(zone)
+    place = zone_of(zone, "audit_collection_timezone")
     if bool(begin) != bool(end) or (begin and month):
         raise ConfigurationError(
             "A period needs both its ends, or a month, not a mixture.",
@@ -46,12 +46,36 @@ def period(begin: str, end: str, month: str, zone: str, now: datetime) -> Period
     return Period(written(first), written(last))
 
 
+def unsettled(of: Period, settle: int, now: float) -> str:
+    """Why what is written late may be missing, empty when the period ended long enough ago.
+
+    :param settle: seconds after its end until logs are whole
+    :param now: when collecting began, in seconds since 1970
+    """
+    end = of.epochs()[1]
+    if now >= end + settle:
+        return ""
+    after = written(datetime.fromtimestamp(end + settle, timezone.utc))
+    ago = max(0, int(now - end)) // 60
+    return f"the period ended {ago} min ago, and logs may still be written: collect again after {after}"
+
+
+def twice(at: str, zone: str) -> bool:
+    """Whether a moment is of an hour that a zone's clocks show twice.
+
+    :raises ConfigurationError: there is no such zone
+    """
+    local = parsed(at).astimezone(zone_of(zone, "timezone of the table"))
+    return bool(local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset())
+
+
 def compact(text: str) -> str:
     """A time of collected.json as a name has it: 20261001T000000Z."""
     return text.replace("-", "").replace(":", "")
 
 
-def _zone(name: str) -> Any:
+def zone_of(name: str, option: str) -> Any:
+    """:raises ConfigurationError: there is no such zone"""
     # Only the controller has it: hosts may run on an older Python.
     from zoneinfo import ZoneInfo
 
@@ -59,7 +83,7 @@ def _zone(name: str) -> Any:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ConfigurationError(
-            f"{str(name)[:60]!r} is no time zone.", "Name one as Europe/Berlin in audit_collection_timezone."
+            f"{str(name)[:60]!r} is no time zone.", f"Name one as Europe/Berlin in {option}."
         ) from None
 
 

@@ -32,6 +32,7 @@ SPEC: Dict[str, Any] = {
     "storage": {"type": "dict", "options": STORAGE_SPEC},
     "evidence": {"type": "dict", "options": EVIDENCE},
     "limit": {"type": "int", "default": 0},
+    "settle": {"type": "int", "default": 900},
     "ledger_empty_ok": {"type": "bool", "default": False},
     "tables": {
         "type": "list",
@@ -41,6 +42,7 @@ SPEC: Dict[str, Any] = {
             "name": {"type": "str", "required": True},
             "relation": {"type": "str", "required": True},
             "time": {"type": "str", "default": ""},
+            "timezone": {"type": "str", "default": ""},
             "order": {"type": "list", "elements": "str", "default": []},
             "empty_ok": {"type": "bool", "default": False},
         },
@@ -53,7 +55,7 @@ def guarded(source: Source, collect: Callable[[Source], Source]) -> Source:
     try:
         return collect(source)
     except MaintenanceError as error:
-        reason = error.message
+        reason = f"{error.message} {error.remedy}".strip()
     except OSError as error:
         reason = f"it cannot be written: {error.strerror}"
     except Exception as error:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -15,6 +16,7 @@ from ..errors import ConfigurationError, DatabaseError, MaintenanceError
 from .checkpoints import Checkpoints, gaps, query
 from .collected import COMPLETE, FAILED, Count, Period, Source, Tool
 from .packing import Packed, Scratch
+from .period import twice, unsettled, zone_of
 from .platform import guarded
 
 try:
@@ -59,7 +61,9 @@ def _in_snapshot(
         cursor.execute(SETTINGS)
         cursor.execute("SHOW server_version")
         version = cursor.fetchone()[0]
-        late = _unsettled(cursor, period)
+        late = "; ".join(
+            filter(None, (unsettled(period, options.get("settle", 0), time.time()), _unsettled(cursor, period)))
+        )
         planned = [
             replace(each, reason="; ".join(filter(None, (each.reason, late if table["time"] else ""))))
             for each, table in zip(planned, options["tables"])  # noqa: B905
@@ -107,6 +111,31 @@ def _timeless(column: str) -> str:
     return f"{quoted(column)} IS NULL OR NOT isfinite({quoted(column)})"
 
 
+#: The type of a column: whether it is of a zone.
+_ZONED = """
+SELECT t.typname NOT IN ('timestamp', 'date') FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = %s::regclass AND a.attname = %s AND NOT a.attisdropped
+"""
+
+
+def _ends(cursor: Any, relation: str, table: Dict[str, Any], period: Period) -> List[Tuple[str, Tuple[str, ...]]]:
+    """Both ends of the period as SQL and parameters, in the zone of the column.
+
+    :raises ConfigurationError: it has none, and none is declared
+    """
+    cursor.execute(_ZONED, (relation, table["time"]))
+    row = cursor.fetchone()
+    if row is None or row[0]:
+        return [("%s::timestamptz", (at,)) for at in (period.begin, period.end)]
+    if not table.get("timezone"):
+        raise ConfigurationError(
+            f"{table['time']} has no time zone: which rows are of the period cannot be told.",
+            "Set timezone of the table in audit_collection_tables, such as Europe/Berlin.",
+        )
+    zone_of(table["timezone"], "timezone of the table")
+    return [("%s::timestamptz AT TIME ZONE %s", (at, table["timezone"])) for at in (period.begin, period.end)]
+
+
 def _table(
     cursor: Any,
     source: Source,
@@ -126,7 +155,7 @@ def _table(
     try:
         if table["time"]:
             # Names may have a percent sign.
-            begin, end = (cursor.mogrify("%s::timestamptz", (at,)).decode() for at in (period.begin, period.end))
+            begin, end = (cursor.mogrify(*each).decode() for each in _ends(cursor, relation, table, period))
             where = f" WHERE {quoted(table['time'])} >= {begin} AND {quoted(table['time'])} < {end}"
         if table["order"]:
             order = " ORDER BY " + ", ".join(quoted(each) for each in table["order"])
@@ -149,6 +178,12 @@ def _table(
     reasons = [found.reason] if found.reason else []
     if untimed:
         reasons.append(f"{untimed} rows have no time in {table['time']}, so that they belong to no period")
+    if table["time"] and table.get("timezone"):
+        reasons += [
+            f"{at} is an hour that {table['timezone']} has twice: rows of it may be of the other one"
+            for at in (period.begin, period.end)
+            if twice(at, table["timezone"])
+        ]
     then = checkpoints.get(table["relation"])
     if then and table["time"]:
         found.gaps, proven = gaps(_days(cursor, relation, table, period), then, period)
