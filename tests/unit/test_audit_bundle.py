@@ -385,7 +385,19 @@ def test_a_chain_that_begins_anew_or_lacks_a_month(made: Made, tmp_path: Path) -
     # Periods may lie in any order, and over each other.
     november = {"from": "2026-10-15T00:00:00Z", "to": "2026-12-01T00:00:00Z"}
     third = other("third", number=3, previous=digest((late / "statement.dsse.json").read_bytes()), period=november)
-    assert made.verify("--require-complete", first, late, third).returncode == 0
+    done = made.verify("--require-complete", first, late, third)
+    assert done.returncode == 0
+    # That is said, as what is in it is there twice.
+    assert [line.partition(": bundle ")[2] for line in done.stdout.splitlines() if line.startswith("OVERLAP: ")] == [
+        "3 and bundle 1 both cover 2026-10-15T00:00:00Z to 2026-11-01T00:00:00Z"
+    ]
+    previous = made.verify("--previous", late / "statement.dsse.json", third)
+    assert "OVERLAP" not in previous.stdout
+    again = other("again", number=2, previous=before)
+    for given in ([first, again], ["--previous", first / "statement.dsse.json", again]):
+        done = made.verify(*given)
+        assert done.returncode == 0
+        assert "both cover 2026-10-01T00:00:00Z to 2026-11-01T00:00:00Z" in done.stdout
 
 
 def test_memory_is_bounded(made: Made, tmp_path: Path) -> None:

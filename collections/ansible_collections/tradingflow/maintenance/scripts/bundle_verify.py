@@ -598,6 +598,7 @@ class Proof:
         self.problems: list[str] = []
         self.incomplete: list[str] = []
         self.unchecked: list[str] = []
+        self.overlaps: list[str] = []
         self.facts: dict[str, Any] = {}
         self.digest = self.keyid = ""
         self.stamped_at: str | None = None
@@ -704,26 +705,43 @@ def chain(proofs: list[Proof], given: bytes | None) -> None:
 
 
 def uncovered(proofs: list[Proof], given: bytes | None) -> None:
-    """Adds to a bundle that none of the others reaches up to its begin: a chain may be whole, and lack a month."""
+    """Adds to a bundle that none of the others reaches up to its begin, as a chain may be whole and lack a month; and
+    what of its period another one covers as well.
+    """
     reached = None
+    seen: list[tuple[str, datetime, datetime]] = []
     if given is not None and not any(proof.problems for proof in proofs):
         # Which is the very one that the first bundle follows on.
-        reached = ended(given)
+        before = period_of(given)
+        if before is not None:
+            reached = before[1]
+            seen = [("that of --previous", *before)]
     for proof in sorted(
         (proof for proof in proofs if proof.facts), key=lambda proof: parse_time(proof.facts["period"]["from"])
     ):
         begin, end = (parse_time(proof.facts["period"][name]) for name in ("from", "to"))
         if reached is not None and reached < begin:
-            text = f"{reached.strftime('%Y-%m-%dT%H:%M:%SZ')} to {proof.facts['period']['from']}"
+            text = f"{shown(reached)} to {proof.facts['period']['from']}"
             proof.incomplete.append(f"none of the given bundles covers {text}")
         reached = end if reached is None else max(reached, end)
+        name = f"bundle {proof.facts['number']}"
+        for other, since, until in seen:
+            if max(since, begin) < min(until, end):
+                text = f"{shown(max(since, begin))} to {shown(min(until, end))}"
+                proof.overlaps.append(f"{name} and {other} both cover {text}")
+        seen.append((name, begin, end))
 
 
-def ended(statement: bytes) -> datetime | None:
-    """Where the period of a statement ends."""
+def shown(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def period_of(statement: bytes) -> tuple[datetime, datetime] | None:
+    """The period of a statement."""
     try:
         payload = base64.b64decode(json.loads(statement)["payload"], validate=True)
-        return parse_time(json.loads(payload)["predicate"]["period"]["to"])
+        period = json.loads(payload)["predicate"]["period"]
+        return parse_time(period["from"]), parse_time(period["to"])
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -734,6 +752,8 @@ def show(proof: Proof) -> None:
         print(f"{proof.verdict.upper()}: {proof.path}: {text}")
     for text in proof.incomplete:
         print(f"INCOMPLETE: {proof.path}: {text}")
+    for text in proof.overlaps:
+        print(f"OVERLAP: {proof.path}: {text}")
     for text in proof.unchecked:
         print(f"not checked: {proof.path}: {text}")
     if proof.verdict != "intact":
