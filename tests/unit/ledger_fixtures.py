@@ -85,6 +85,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.retention: dict[str, dict[str, Any]] = {}
+        self.holds: dict[str, str] = {}
         self.now = datetime.now(UTC)
         self.calls: list[str] = []
         self.puts: list[dict[str, Any]] = []
@@ -123,6 +124,12 @@ class MemoryStore:
         if self.honours_conditions and options.get("IfNoneMatch") == "*" and Key in self.objects:
             raise error("PreconditionFailed", 412)
         self.objects[Key] = Body
+        if "ObjectLockMode" in options:
+            self.retention[Key] = {
+                "Mode": options["ObjectLockMode"],
+                "RetainUntilDate": options["ObjectLockRetainUntilDate"],
+            }
+        self.holds[Key] = options.get("ObjectLockLegalHoldStatus", "OFF")
         if self.after_put:
             self.after_put.pop(0)()
         return self.answer()
@@ -131,6 +138,14 @@ class MemoryStore:
         if not self.object_lock:
             raise error("ObjectLockConfigurationNotFoundError", 404)
         return self.answer(ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+
+    def get_object_retention(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.retention:
+            raise error("NoSuchObjectLockConfiguration", 404)
+        return self.answer(Retention=self.retention[Key])
+
+    def get_object_legal_hold(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        return self.answer(LegalHold={"Status": self.holds[Key]})
 
 
 def error(code: str, status: int) -> ClientError:

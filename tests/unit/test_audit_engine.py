@@ -21,6 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit imp
     engine,
     fetch,
     findings,
+    locks,
     redact,
     scan,
     staged,
@@ -531,6 +532,66 @@ def test_nothing_is_chained_onto_a_broken_chain(auditor: Auditor, trouble: str, 
     with pytest.raises(EvidenceError):
         auditor.make(begin=NOVEMBER.begin, end=NOVEMBER.end)
     assert len([key for key in auditor.store.bundles() if key.endswith(".tar")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "says"),
+    [
+        ("none", "ok", "2 bundles"),
+        ("unlocked", "critical", "has no lock, instead of until 2033-11-01"),
+        ("shortened", "critical", "is locked only until 2026-12-01, instead of until 2033-11-01"),
+        ("statement", "critical", "00000001.json has no lock"),
+        ("gone", "critical", ".tar is gone"),
+        ("lifted", "warning", "A legal hold was lifted"),
+        ("hidden", "unknown", "is not known"),
+        ("no locks", "unknown", "no object lock"),
+    ],
+)
+def test_the_store_still_keeps_earlier_bundles(auditor: Auditor, trouble: str, status: str, says: str) -> None:
+    auditor.staged()
+    first = auditor.make(legal_hold=True)
+    auditor.staged(NOVEMBER)
+    of = {"begin": NOVEMBER.begin, "end": NOVEMBER.end}
+    auditor.make(**of)
+    store, archive = auditor.store, first["key"]
+    if trouble == "unlocked":
+        del store.retention[archive]
+    elif trouble == "shortened":
+        store.retention[archive]["RetainUntilDate"] = datetime(2026, 12, 1, tzinfo=UTC)
+    elif trouble == "statement":
+        del store.retention["here/audit/production/00000001.json"]
+    elif trouble == "gone":
+        del store.objects[archive]
+    elif trouble == "lifted":
+        store.holds[archive] = "OFF"
+    elif trouble == "hidden":
+        store.get_object_retention = denied  # type: ignore[method-assign]
+    elif trouble == "no locks":
+        store.object_lock = False
+    (check,) = [each for each in findings.findings(auditor.make(**of), "")[0] if each.id == "audit.locks"]
+    assert (check.status, says in check.message) == (status, True), check.message
+    assert bool(check.remedy) is (status != "ok")
+
+
+def test_beyond_its_retention_a_bundle_may_go(auditor: Auditor) -> None:
+    auditor.staged()
+    first = auditor.make(retention={"class": "short", "days": 3})
+    auditor.staged(NOVEMBER)
+    of = {"begin": NOVEMBER.begin, "end": NOVEMBER.end}
+    del auditor.store.objects[first["key"]]
+    assert auditor.checks(auditor.make(**of))["audit.locks"] == "ok"
+    chain, newest = chain_of(auditor)
+    assert locks.kept(chain, newest, NOW)["lost"] == []
+    assert locks.kept(chain, newest, datetime(2026, 11, 3, tzinfo=UTC))["lost"] == [f"{first['key']} is gone"]
+
+
+def chain_of(auditor: Auditor) -> Any:
+    made = engine._Maker(auditor.options(), engine.Context("r1", "ada", NOW), engine.work_of(auditor.options(), NOW))
+    return made.chain, made.chain.newest(auditor.options()["evidence"])
+
+
+def denied(**_given: Any) -> dict[str, Any]:
+    raise error("AccessDenied", 403)
 
 
 # Fetching

@@ -29,6 +29,7 @@ from .checkpoints import measured as clocks_measured
 from .clean import cleaned, rules_of
 from .collected import FAILED, NAME, Collected, Period
 from .ledger_once import Ledger
+from .locks import kept
 from .options import PLATFORM
 from .period import period as chosen
 from .proof import prove, sources_of
@@ -356,6 +357,10 @@ class _Maker:
             return {"trouble": f"{key} is missing"}
         return {"stored": False}
 
+    def _locks(self, link: Link) -> Optional[Dict[str, Any]]:
+        """What the store says of the locks of this bundle and those before it; None where none are asked for."""
+        return kept(self.chain, link, self.context.now) if self.evidence["lock_mode"] != "none" else None
+
     def _result(
         self,
         folder: Path,
@@ -378,6 +383,7 @@ class _Maker:
             "verified": proof["verdict"] if proof else None,
             "stamped_at": proof["stamped_at"] if proof else None,
             "timestamp": link.facts["timestamp"],
+            "locks": self._locks(link),
             "stored": True,
             "trouble": None,
             "changed": changed,

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action
 from ..errors import EvidenceError, MaintenanceError, StorageError
+from ..words import plural
 from .collected import COMPLETE, FAILED, PARTIAL, parsed
 
 _STATUS = {COMPLETE: OK, PARTIAL: WARNING, FAILED: UNKNOWN}
@@ -41,7 +42,7 @@ def planned(prepared: Dict[str, Any], started_at: str) -> Found:
 
 def findings(result: Dict[str, Any], started_at: str) -> Found:
     """What was made, source by source."""
-    checks = [*_sources(result), *_stored(result), *_chained(result)]
+    checks = [*_sources(result), *_stored(result), *_chained(result), *_locked(result)]
     sources = result["sources"]
     lacking = [each for each in sources or [] if each["outcome"] != COMPLETE]
     period = f"{result['period']['from']} to {result['period']['to']}"
@@ -116,6 +117,30 @@ def _chained(result: Dict[str, Any]) -> List[Check]:
         remedy = "Collect what is between them: audit_collection_from and audit_collection_to."
         return [Check("audit.chain", "Periods without a gap", WARNING, number, message=text, remedy=remedy)]
     return [Check("audit.chain", "Periods without a gap", OK, number, message=f"It follows on bundle {number - 1}")]
+
+
+def _locked(result: Dict[str, Any]) -> List[Check]:
+    """Whether the store still keeps what it was told to keep."""
+    id, title, locks = "audit.locks", "Audit bundles locked in the store", result["locks"]
+    if locks is None:
+        return []
+    count, details = locks["looked_at"], {name: locks[name][:20] for name in ("lost", "lifted", "untold")}
+    if locks["lost"]:
+        text = (
+            f"{plural(len(locks['lost']), 'object')} of audit bundles can be deleted or are gone: {locks['lost'][0]}."
+        )
+        remedy = "Find out who changed it (the store's access log), and lock it again; docs/audit.md, Keep and hold."
+        return [Check(id, title, CRITICAL, len(locks["lost"]), message=text, remedy=remedy, details=details)]
+    if locks["untold"]:
+        text = f"Whether bundles are still locked is not known: {locks['untold'][0]}."
+        remedy = "Give the key s3:GetObjectRetention, s3:GetObjectLegalHold and s3:GetBucketObjectLockConfiguration on"
+        remedy += " audit/*, or use a bucket with object lock."
+        return [Check(id, title, UNKNOWN, None, message=text, remedy=remedy, details=details)]
+    if locks["lifted"]:
+        text = f"A legal hold was lifted: {locks['lifted'][0]}."
+        remedy = "See that whoever lifted it was to."
+        return [Check(id, title, WARNING, len(locks["lifted"]), message=text, remedy=remedy, details=details)]
+    return [Check(id, title, OK, count, message=f"{plural(count, 'bundle')}, each locked as long as it says")]
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:
