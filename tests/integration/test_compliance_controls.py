@@ -32,9 +32,13 @@ GAPS = {
 }
 
 
+HOLDER: dict[str, Any] = {"column": "public.accounts.holder", "purpose": "identification"}
+INVENTORY: dict[str, list[dict[str, Any]]] = {"personal_data": [HOLDER]}
+
+
 def measured(database: dict[str, Any], heads: dict[str, Any] | None = None, **options: Any) -> dict[str, Check]:
     """All controls, by id without the area."""
-    given = {"database": database, "environment_name": "local", "calendar": CALENDAR, **options}
+    given = {"database": database, "environment_name": "local", "calendar": CALENDAR, **INVENTORY, **options}
     result = ArgumentSpecValidator(SPEC).validate(given)
     assert not result.error_messages
     found = engine.measure(result.validated_parameters, [], [], heads or {}, [("newest", datetime.now(UTC))])
@@ -227,6 +231,15 @@ def test_each_fault_is_found(platform: Sandbox, name: str) -> None:
     with changed(platform, statement):
         check = measured(platform.database)[id]
     assert (check.status, word in check.message) == (status, True), check.message
+
+
+def test_an_erasure_reaches_all_of_the_inventory(platform: Sandbox) -> None:
+    assert measured(platform.database)["erasure_proven"].status == "ok"
+    wide = [*INVENTORY["personal_data"], {"column": "public.users.email", "purpose": "sign in"}]
+    check = measured(platform.database, personal_data=wide)["erasure_proven"]
+    assert (check.status, "lacks public.users" in check.message) == ("unknown", True), check.message
+    wide[1]["erasure"] = False
+    assert measured(platform.database, personal_data=wide)["erasure_proven"].status == "ok"
 
 
 def test_what_was_reviewed_is_done(platform: Sandbox) -> None:

@@ -64,7 +64,7 @@ def request(**change: Any) -> dict[str, Any]:
     return {**row, "closed_at": None, "outcome": None, "now": NOW, **change}
 
 
-GIVEN = {"period_days": 31, "no_data_requests": False}
+GIVEN: dict[str, Any] = {"period_days": 31, "no_data_requests": False, "holidays": set()}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,12 @@ GIVEN = {"period_days": 31, "no_data_requests": False}
         ({"received_at": ago(50), "extended_at": ago(5)}, "critical"),
         ({"received_at": ago(40), "regime": "ccpa"}, "warning"),
         ({"received_at": ago(46), "regime": "ccpa"}, "critical"),
+        # To opt out: 15 working days, and nobody may take longer. NOW is a Monday.
+        ({"received_at": ago(20), "regime": "ccpa", "kind": "opt_out"}, "warning"),
+        ({"received_at": ago(22), "regime": "ccpa", "kind": "opt_out"}, "critical"),
+        ({"received_at": ago(22), "regime": "ccpa", "kind": "opt_out", "extended_at": ago(21)}, "critical"),
+        ({"received_at": ago(22), "regime": "ccpa", "kind": "access", "extended_at": ago(21)}, "ok"),
+        ({"received_at": ago(22), "regime": "gdpr", "kind": "opt_out"}, "ok"),
         ({"received_at": ago(60), "closed_at": ago(40), "outcome": "fulfilled"}, "ok"),
         ({"received_at": ago(60), "closed_at": ago(10), "outcome": "refused"}, "warning"),
         ({"received_at": ago(160), "closed_at": ago(90), "outcome": "fulfilled"}, "ok"),
@@ -88,6 +94,11 @@ GIVEN = {"period_days": 31, "no_data_requests": False}
 )
 def test_requests_have_a_deadline(change: dict[str, Any], status: str) -> None:
     assert requests.requests([request(**change)], GIVEN).status == status
+
+
+def test_a_holiday_is_no_day_of_a_term() -> None:
+    row = request(received_at=ago(22), regime="ccpa", kind="opt_out")
+    assert requests.requests([row], {**GIVEN, "holidays": {date(2026, 11, 26)}}).status == "warning"
 
 
 @pytest.mark.parametrize(
@@ -125,13 +136,43 @@ def erasure(place: str | None, remaining: Any, request: str = "E1") -> dict[str,
     return {"request": request, "place": place, "remaining": remaining, "closed_at": ago(40)}
 
 
+INVENTORY = [
+    {"column": "public.accounts.holder", "erasure": True},
+    {"column": "public.accounts.city", "erasure": True},
+    # Others' data, or what a law demands to keep.
+    {"column": "public.users.email", "erasure": False},
+]
+
+
 def test_an_erasure_is_proven_by_every_place() -> None:
-    assert requests.erased([erasure("accounts", 0), erasure("mail", 0)]).status == "ok"
-    assert requests.erased([erasure("accounts", 0), erasure("mail", 2)]).status == "critical"
-    assert requests.erased([erasure("accounts", 0), erasure(None, None, "E2")]).status == "unknown"
-    assert requests.erased([erasure("accounts", -1)]).status == "unknown"
+    assert requests.erased([erasure("accounts", 0), erasure("mail", 0)], INVENTORY).status == "ok"
+    assert requests.erased([erasure("accounts", 0), erasure("mail", 2)], INVENTORY).status == "critical"
+    assert requests.erased([erasure("accounts", 0), erasure(None, None, "E2")], INVENTORY).status == "unknown"
+    assert requests.erased([erasure("accounts", -1)], INVENTORY).status == "unknown"
     with pytest.raises(NotMeasured):
-        requests.erased([])
+        requests.erased([], INVENTORY)
+
+
+def test_an_erasure_reaches_every_place_of_the_inventory() -> None:
+    wide = [*INVENTORY, {"column": "crm.contacts.email", "erasure": True}]
+    found = requests.erased([erasure("accounts", 0), erasure("mail", 0)], wide)
+    assert (found.status, found.value) == ("unknown", None)
+    assert "crm.contacts" in found.message
+    assert found.details["not_looked_at"] == ["E1: crm.contacts"]
+    for place in ("contacts", "crm.contacts", "crm.contacts.email"):
+        assert requests.erased([erasure("public.accounts", 0), erasure(place, 0)], wide).status == "ok", place
+    # One of two requests does not stand for the other.
+    rows = [erasure("accounts", 0), erasure("contacts", 0), erasure("accounts", 0, "E2")]
+    assert requests.erased(rows, wide).details["not_looked_at"] == ["E2: crm.contacts"]
+    # A table's name alone is not enough where two schemas have one of that name.
+    twice = [*INVENTORY, {"column": "crm.accounts.email", "erasure": True}]
+    assert requests.erased([erasure("accounts", 0)], twice).status == "unknown"
+    assert requests.erased([erasure("public.accounts", 0), erasure("crm.accounts", 0)], twice).status == "ok"
+    # A column of one table is not all of it.
+    assert requests.erased([erasure("public.accounts.holder", 0)], INVENTORY).status == "unknown"
+    # Without an inventory nobody knows the places; rows that are left are critical all the same.
+    assert requests.erased([erasure("accounts", 0)], []).status == "unknown"
+    assert requests.erased([erasure("accounts", 1)], []).status == "critical"
 
 
 def test_older_backups_still_hold_what_was_erased() -> None:

@@ -103,6 +103,10 @@ options:
         description: The legal basis.
         type: str
         default: ""
+      erasure:
+        description: Whether an erasure has to reach it. Not where it is others' data, or a law demands to keep it.
+        type: bool
+        default: true
   not_personal:
     description: Columns that look like personal data and are none, as schema.table.column.
     type: list

@@ -134,9 +134,9 @@ def _gone(found: List[Container], period: Period) -> List[Gap]:
     pods: Dict[str, List[Container]] = {}
     for each in found:
         pods.setdefault(each.pod, []).append(each)
-    for each in pods.values():
+    for starts in pods.values():
         reached = -1
-        for one in sorted(each, key=lambda one: one.attempt):
+        for one in sorted(starts, key=lambda one: one.attempt):
             gone = one.attempt - reached - 1
             reached = one.attempt
             if gone > 0 and one.created > period.begin:

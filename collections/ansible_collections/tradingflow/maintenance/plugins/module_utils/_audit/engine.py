@@ -23,9 +23,8 @@ from .._storage.read import check_head, head
 from .._storage.upload import Uploader
 from ..errors import ConfigurationError, EvidenceError, LockedError
 from ..storage import patient
-from . import bundle, staged
+from . import bundle, checkpoints, staged
 from .chain import Chain, Link
-from .checkpoints import measured as clocks_measured
 from .clean import cleaned, rules_of
 from .collected import FAILED, NAME, Collected, Period
 from .ledger_once import Ledger
@@ -90,7 +89,7 @@ def prepare(options: Dict[str, Any], context: Context) -> Dict[str, Any]:
     measured: Dict[str, List[str]] = {}
     if not made or options["again"]:
         with Ledger({**options, "staging": tempfile.gettempdir()}, work.period) as read:
-            measured = clocks_measured(read.runs, work.period)
+            measured = checkpoints.measured(read.runs, work.period)
     places = sorted(path.parent.name for path in work.staging.glob(f"*/{NAME}"))
     whole = [place for place in places if staged.complete(work.staging / place, work.period)]
     return {
@@ -358,7 +357,7 @@ class _Maker:
         return {"stored": False}
 
     def _locks(self, link: Link) -> Optional[Dict[str, Any]]:
-        """What the store says of the locks of this bundle and those before it; None where none are asked for."""
+        """What the store says of the locks of the chain; None where none are asked for."""
         return kept(self.chain, link, self.context.now) if self.evidence["lock_mode"] != "none" else None
 
     def _result(

@@ -139,8 +139,8 @@ def gaps(stories: Iterable[Story], period: Period, machine: str = "") -> List[Ga
     stories = list(stories)
     begin, end = (int(each * 1e6) for each in period.epochs())
     found: List[Tuple[int, int, str]] = _edges(stories, begin, end, machine)
-    for inside in _folders(stories).values():
-        found += _missing(inside, begin)
+    for of_machine in _folders(stories).values():
+        found += _missing(of_machine, begin)
     for story in stories:
         found += [(at, at, text) for at, text in story.told]
         for before, after in story.backs:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import tempfile
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .._ledger.places import Store, Stored
+from .._ledger.folder import Stored
+from .._ledger.places import Store
 from .._ledger.points import trusted
 from .._ledger.record import parse_time
 from .._ledger.walk import backwards

@@ -18,17 +18,25 @@ REGIMES: Dict[str, Tuple[Tuple[int, int], Tuple[int, int]]] = {
 }
 
 
+#: What one regime wants to be done sooner, in working days, without an extension (CCPA Regulations, 7026(f), 7027(g)).
+WORKING_DAYS: Dict[Tuple[str, str], int] = {("ccpa", "opt_out"): 15, ("ccpa", "restriction"): 15}
+
+
 def months_after(day: date, months: int) -> date:
     """The same day so many months later, or the last of that month where it has no such day."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-def to_answer(regime: str, received: date, extended: bool) -> date:
+def to_answer(
+    regime: str, received: date, extended: bool, kind: str = "access", holidays: AbstractSet[date] = frozenset()
+) -> date:
     """The last day on which a data subject's request is answered in time.
 
     :raises KeyError: nobody knows the regime
     """
+    if (regime, kind) in WORKING_DAYS:
+        return working_days_after(received, WORKING_DAYS[regime, kind], holidays)
     first, more = REGIMES[regime]
     months, days = (first[0] + more[0], first[1] + more[1]) if extended else first
     return months_after(received, months) + timedelta(days=days)

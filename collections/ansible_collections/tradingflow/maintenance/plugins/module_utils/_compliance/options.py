@@ -44,6 +44,7 @@ SPEC: Dict[str, Any] = {
             "column": {"type": "str", "required": True},
             "purpose": {"type": "str", "required": True},
             "basis": {"type": "str", "default": ""},
+            "erasure": {"type": "bool", "default": True},
         },
     },
     "not_personal": {"type": "list", "elements": "str", "default": []},
@@ -96,6 +97,7 @@ def parameters(options: Dict[str, Any]) -> Dict[str, Any]:
     return {
         **{name: options[name] for name in names},
         "large": json.dumps(large),
+        "inventory": options["personal_data"],
         "calendar": duties(options["calendar"]),
         "holidays": dates(options["holidays"]),
     }

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from .._checks.sql import NotMeasured, Probe, Row
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
@@ -60,12 +60,12 @@ def _past(moment: Any, now: datetime) -> bool:
     return isinstance(moment, datetime) and 1970 < moment.year < 9999 and moment <= now
 
 
-def deadline(row: Row) -> date:
+def deadline(row: Row, holidays: AbstractSet[date]) -> date:
     """The last day on which a request is answered in time. An extension counts if told within the first term."""
-    received = row["received_at"].date()
-    first = to_answer(row["regime"], received, False)
+    received, kind = row["received_at"].date(), row["kind"]
+    first = to_answer(row["regime"], received, False, kind, holidays)
     extended = row["extended_at"] is not None and row["extended_at"].date() <= first
-    return to_answer(row["regime"], received, extended)
+    return to_answer(row["regime"], received, extended, kind, holidays)
 
 
 def requests(rows: List[Row], given: Row) -> Check:
@@ -82,7 +82,7 @@ def requests(rows: List[Row], given: Row) -> Check:
     sound = [row for row in rows if not strange(row)]
     late, soon, waiting, was_late = [], [], [], []
     for row in sound:
-        due, today = deadline(row), row["now"].date()
+        due, today = deadline(row, given["holidays"]), row["now"].date()
         if row["closed_at"] is not None:
             since = row["now"] - timedelta(days=given["period_days"])
             was_late += [row] if row["closed_at"].date() > due and row["closed_at"] >= since else []
@@ -95,9 +95,10 @@ def requests(rows: List[Row], given: Row) -> Check:
     details: Dict[str, Any] = {
         "open": len(late) + len(soon) + len(waiting),
         "answered_late": len(was_late),
-        "first": [f"{printable(row['request'], 40)} ({row['kind']}), due {deadline(row)}" for row in (*late, *soon)][
-            :10
-        ],
+        "first": [
+            f"{printable(row['request'], 40)} ({row['kind']}), due {deadline(row, given['holidays'])}"
+            for row in (*late, *soon)
+        ][:10],
     }
     text = f"{plural(details['open'], 'request is', 'requests are')} open: {len(late):,} late, {len(soon):,} "
     text += f"due within {SOON} days; {len(was_late):,} answered late in {given['period_days']} days."
@@ -128,10 +129,28 @@ _ERASURE_VIEWS = {
 }
 
 
-def erased(rows: List[Row]) -> Check:
+def reached(places: AbstractSet[str], inventory: Sequence[Dict[str, Any]]) -> List[str]:
+    """Tables of the inventory with a column that no place is of.
+
+    :param places: as the view has them, table, schema.table or schema.table.column
+    """
+    columns = [entry["column"] for entry in inventory if entry["erasure"]]
+    tables = {each.rpartition(".")[0] for each in columns}
+    names = [each.rpartition(".")[2] for each in tables]
+    open_ones = set()
+    for column in columns:
+        table = column.rpartition(".")[0]
+        name = table.rpartition(".")[2]
+        if not ({column, table} & places or (name in places and names.count(name) == 1)):
+            open_ones.add(table)
+    return sorted(open_ones)
+
+
+def erased(rows: List[Row], inventory: Sequence[Dict[str, Any]]) -> Check:
     """Whether places in the live data still have what was erased.
 
     :param rows: of each fulfilled request its places, or one row without a place
+    :param inventory: of personal data: column; erasure, whether it has to be erased
     """
     id = "compliance.erasure_proven"
     if not rows:
@@ -158,7 +177,29 @@ def erased(rows: List[Row]) -> Check:
             "Let the view maintenance.erasures count, of each, the rows left in every place that had personal data."
         )
         return told(id, UNKNOWN, None, text, remedy, details=details)
-    text = f"Of {plural(count, 'erasure')}, no place in live data has a row left."
+    if not any(entry["erasure"] for entry in inventory):
+        text = f"Whether {plural(count, 'erasure')} reached every place is not known: the inventory has none."
+        return told(id, UNKNOWN, None, text, "Write the inventory: compliance_report_personal_data.", details=details)
+    places: Dict[str, Set[str]] = {}
+    for row in rows:
+        places.setdefault(row["request"], set()).add(str(row["place"]))
+    short = {request: lacking for request, of in places.items() for lacking in [reached(of, inventory)] if lacking}
+    if short:
+        request, lacking = min(short.items())
+        text = f"{plural(len(short), 'erasure')} of {count:,} did not look at places of the inventory: "
+        text += f"{printable(request, 40)} lacks {printable(lacking[0], 120)}."
+        details["not_looked_at"] = [
+            f"{printable(request, 40)}: {printable(', '.join(lacking), 200)}"
+            for request, lacking in sorted(short.items())
+        ][:10]
+        remedy = (
+            "Let the view maintenance.erasures count the rows left there, too; or set erasure: false in the inventory"
+        )
+        remedy += " for what is others' or must be kept."
+        return told(id, UNKNOWN, None, text, remedy, details=details)
+    text = (
+        f"Of {plural(count, 'erasure')}, no place in live data has a row left, and each reached all of the inventory."
+    )
     return told(id, OK, 0, text, details=details)
 
 
@@ -217,7 +258,7 @@ def _erased(rows: List[Row], _thresholds: Row, given: Row) -> Iterator[Check]:
     seen = {row["request"]: row["closed_at"] for row in rows}
     now = given["now"] + timedelta(seconds=5)
     given["erasures"] = sorted(seen.items()) if all(_past(at, now) for at in seen.values()) else None
-    yield erased(rows)
+    yield erased(rows, given["inventory"])
 
 
 def _in_backups(_rows: List[Row], _thresholds: Row, given: Row) -> Iterator[Check]:

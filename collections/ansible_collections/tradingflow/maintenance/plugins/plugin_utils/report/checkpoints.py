@@ -25,7 +25,8 @@ def clocks(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for check in report["checks"]:
         kernel = (check.get("details") or {}).get("kernel")
-        known = isinstance(kernel, dict) and isinstance(kernel.get("synchronised"), bool)
-        if check["id"] == "system.clock_skew" and known:
+        if check["id"] != "system.clock_skew" or not isinstance(kernel, dict):
+            continue
+        if isinstance(kernel.get("synchronised"), bool):
             found.setdefault(str(check.get("host")), {name: kernel.get(name) for name in ("synchronised", "error")})
     return found
