@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,16 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options, physical
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import engine as drill
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._drill import options as drill_options
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, program
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import configuration, program, setup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import options as pgbackrest_options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, measuring, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
-from tests.conftest import Playbook, Sandbox, left_out, play_on, sandbox
+from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on, sandbox
 
+#: Where a sandbox is.
+STATE = ("TRADINGFLOW_SANDBOX_STATE", "TRADINGFLOW_SANDBOX_ROOT")
 #: Writes into the server's directory whenever a superuser runs it.
 PLANTED = """
 CREATE ROLE mallory LOGIN; GRANT CREATE ON DATABASE {database} TO mallory; ALTER ROLE mallory SET search_path = x;
@@ -276,17 +279,49 @@ def recorded(point: dict[str, Any]) -> dict[str, tuple[int, str]]:
     return {f"{t['schema']}.{t['name']}": (t["rows"], t["digest"]) for t in point["database"]["tables"]}
 
 
+def configure(physical: Physical, **changes: Any) -> None:
+    """Sets pgBackRest up as the role does with the local inventory, without a playbook."""
+    postgres = physical.state["postgres"]
+    folder = postgres["pgbackrest_dir"]
+    environment = physical.sandbox.environment
+    given = [f"{name}={environment[name]}" for name in (*STATE, VARIABLE)]
+    options = {
+        **{name: spec.get("default") for name, spec in setup.SPEC.items()},
+        "stanza": "local",
+        "repositories": [{**physical.repository, "ca_file": f"{folder}/ca.crt"}],
+        "database_name": postgres["database"],
+        "maintenance_user": postgres["maintenance_user"],
+        "config_file": f"{folder}/pgbackrest.conf",
+        **{f"{name}_path": f"{folder}/{name}" for name in ("spool", "log", "lock")},
+        "run_as": postgres["run_as"],
+        "port": postgres["port"],
+        "socket_directory": postgres["socket_dir"],
+        "database_user": postgres["superuser"],
+        "superuser": postgres["superuser"],
+        "wait_for_wal": 120,
+        "restart": True,
+        "restart_command": ["env", "-C", str(ROOT), *given, sys.executable, "-m", "sandbox", "restart", "postgres"],
+        **changes,
+    }
+    setup.Setup(options).run()
+    physical.sandbox.state = physical.state
+
+
 @contextmanager
-def set_up(bin_dir: str | None = None) -> Iterator[Physical]:
-    """A sandbox of its own, set up by the role.
+def set_up(bin_dir: str | None = None, *, by_role: bool = False) -> Iterator[Physical]:
+    """A sandbox of its own, set up.
 
     :param bin_dir: the server's programs, instead of those of the newest installed one
+    :param by_role: by the playbook, which takes ten times as long; its output is in setup
     """
     with sandbox("small", {VARIABLE: bin_dir or server()}) as up:
         made = Physical(up)
-        done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
-        if done.returncode:
-            pytest.fail(f"It was not set up:\n{done.output}")
-        made.setup = done.output
-        up.state = made.state
+        if by_role:
+            done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
+            if done.returncode:
+                pytest.fail(f"It was not set up:\n{done.output}")
+            made.setup = done.output
+            up.state = made.state
+        else:
+            configure(made)
         yield made

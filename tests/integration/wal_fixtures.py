@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,12 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks import backups as checks
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._pgbackrest import setup
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal import measure
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from sandbox.postgres import VARIABLE
-from tests.conftest import ROOT, sandbox
-from tests.integration.pgbackrest_fixtures import Physical, server
+from tests.conftest import sandbox
+from tests.integration.pgbackrest_fixtures import Physical, configure, server
 
 REPOSITORY = "pgbackrest/local"
 
@@ -117,36 +115,9 @@ def archiving() -> Iterator[Archiving]:
     """A sandbox of its own."""
     with sandbox("empty", {VARIABLE: server()}) as up:
         made = Archiving(up)
-        state = made.state
-        postgres = state["postgres"]
-        folder = postgres["pgbackrest_dir"]
-        options = {
-            **{name: spec.get("default") for name, spec in setup.SPEC.items()},
-            "stanza": "local",
-            "repositories": [{**made.repository, "ca_file": f"{folder}/ca.crt", "path": REPOSITORY}],
-            "database_name": postgres["database"],
-            "maintenance_user": postgres["maintenance_user"],
-            "config_file": f"{folder}/pgbackrest.conf",
-            **{f"{name}_path": f"{folder}/{name}" for name in ("spool", "log", "lock")},
-            "run_as": postgres["run_as"],
-            "port": postgres["port"],
-            "socket_directory": postgres["socket_dir"],
-            "database_user": postgres["superuser"],
-            "superuser": postgres["superuser"],
-            # One after the other: what is archived when is then known.
-            "archive_async": False,
-            "restart": True,
-            "restart_command": _restart(up.environment),
-        }
-        setup.Setup(options).run()
-        up.state = made.state
+        # One after the other: what is archived when is then known.
+        configure(made, archive_async=False, wait_for_wal=60)
         yield made
-
-
-def _restart(environment: dict[str, str]) -> list[str]:
-    names = ("TRADINGFLOW_SANDBOX_STATE", "TRADINGFLOW_SANDBOX_ROOT", VARIABLE)
-    given = [f"{name}={environment[name]}" for name in names]
-    return ["env", "-C", str(ROOT), *given, sys.executable, "-m", "sandbox", "restart", "postgres"]
 
 
 @pytest.fixture(scope="module")
