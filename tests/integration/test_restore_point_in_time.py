@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation.processes import inside
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance, readers, replay, server
@@ -29,6 +30,7 @@ from tests.integration import restore_fixtures
 from tests.integration.isolation_fixtures import every
 from tests.integration.pgbackrest_fixtures import PLANTED, UNPLANTED, Physical, set_up
 from tests.integration.restore_fixtures import bad, remove_cluster, restored, until
+from tests.integration.rewinding import Baseline
 from tests.integration.workers import Start
 
 place, worker = restore_fixtures.place, restore_fixtures.worker
@@ -41,8 +43,26 @@ class Lived:
         self.physical = physical
         self.place = place
         physical.sandbox("stop", "app")
+        # Only the tests' own transactions tell when a timeline ends.
+        physical.sql("ALTER SYSTEM SET autovacuum = off")
+        physical.sql("SELECT pg_reload_conf()")
         files = physical.state["app"]["data_dir"]
         self.point = physical.backup("full", data_directory=files)["recovery_point"]
+        self.baseline = Baseline(physical, physical.artifacts.parent / "baseline")
+        self._first = self.timeline()
+
+    def again(self) -> None:
+        """As it was when it was made, where something was restored in place since; the server runs."""
+        try:
+            changed = self.timeline() != self._first
+        except psycopg2.OperationalError:
+            changed = True
+        if changed:
+            self.baseline.rewind()
+
+    def timeline(self) -> int:
+        """That of the server."""
+        return int(self.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:8], 16)
 
     @property
     def postgres(self) -> dict[str, Any]:
@@ -159,7 +179,7 @@ def whole(place: Path) -> Iterator[Lived]:
 @pytest.fixture
 def lived(whole: Lived) -> Iterator[Lived]:
     """The platform, running."""
-    whole.physical.sandbox("start", "postgres")
+    whole.again()
     yield whole
     whole.clean()
 

@@ -65,9 +65,6 @@ class Counted(Lived):
         assert (self.newest(), self.count()) == (beat, rows)
         assert not self.sql("SELECT pg_is_in_recovery()")
 
-    def timeline(self) -> int:
-        return int(self.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:8], 16)
-
 
 def servers() -> list[str]:
     """The installed server, and the wheel's where pgBackRest here backs it up."""
@@ -91,7 +88,7 @@ def whole(request: pytest.FixtureRequest, place: Path) -> Iterator[Counted]:
 @pytest.fixture
 def lived(whole: Counted) -> Iterator[Counted]:
     """The platform, running, with an empty table."""
-    whole.physical.sandbox("start", "postgres")
+    whole.again()
     whole.sql("DROP TABLE IF EXISTS counted; CREATE TABLE counted ()")
     yield whole
     whole.clean()
