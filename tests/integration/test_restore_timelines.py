@@ -305,7 +305,11 @@ def test_now_while_the_server_runs(lived: Counted, monkeypatch: pytest.MonkeyPat
     assert "60 min ahead of this host's" in str(said["restore.reach"].message)
     with pytest.raises(ConfigurationError, match="in the future: the database server's clock"):
         engine.plan(lived.options(now + timedelta(hours=1)))
+    # By what lies there the server learns what of its log is archived, while it still runs.
+    spool = Path(lived.postgres["pgbackrest_dir"], "spool/archive/local")
+    (spool / "kept").touch()
     checks = lived.back(now)
+    assert (spool / "kept").exists()
     assert "before anything was stopped" in str(checks["restore.reach"].message)
     lived.stands(beat, 15)
     # All there is, too.

@@ -118,6 +118,18 @@ def newest_server(version: Tuple[int, int]) -> int:
     return next((server for needed, server in _POSTGRESQL if version >= needed), 0)
 
 
+def own_spool(directory: Any) -> str:
+    """The option with which restore leaves the configured spool alone.
+
+    Restore empties its spool. A server that still runs is told there, when it archives asynchronously, what of its log
+    is archived: its archive-push would wait for the lost word up to archive-timeout, and hold the server's stop up.
+    The spool that is named here is not there. No old word concerns the restored server, whose timeline is new.
+
+    :param directory: that is restored into
+    """
+    return f"--spool-path={directory}.spool"
+
+
 def check_server(version: Tuple[int, int], server: int) -> None:
     """Raises ConfigurationError when this pgBackRest does not know the server.
 

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 
 from .._isolation.processes import end_inside, mark, same
 from .._pgbackrest import info
-from .._pgbackrest.program import PgBackRest
+from .._pgbackrest.program import PgBackRest, own_spool
 from .._postgres import server, tablespaces
 from .._postgres.cluster import Cluster, check_version
 from .._postgres.replay import Replay, apart_of, remove_home
@@ -321,6 +321,7 @@ class PointInTime:
             if os.geteuid() == 0:
                 os.chown(self._new, self.backrest.user.uid, self.backrest.user.gid)
         arguments = [f"--repo={self.repository}", f"--set={self.backup.label}", f"--pg1-path={self._new}"]
+        arguments.append(own_spool(self._new))
         self.apart.spaces.note = lambda made: state.note(made_spaces=made)
         arguments += self.apart.spaces.arguments()
         arguments += [*self.wanted.arguments(), f"--target-timeline={self.choice.number}"]
