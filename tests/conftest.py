@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 import psycopg2
 import pytest
 
+from tests import ready
+
 pytest_plugins = ["tests.times"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,9 +199,9 @@ class Playbook:
 def _command(
     artifacts: Path, name: str, *arguments: str, inventory: str | Path = ROOT / "inventories/local"
 ) -> list[str]:
-    """The command line of a playbook, from the checkout's root."""
+    """The arguments of ``ansible-playbook``, from the checkout's root."""
     return [
-        *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), f"playbooks/{name}.yml"),
+        *("-i", str(inventory), f"playbooks/{name}.yml"),
         *("-e", f"tradingflow_artifacts_dir={artifacts}"),
         *arguments,
     ]
@@ -229,16 +231,8 @@ def play_on(
 ) -> Playbook:
     """Runs a playbook on a sandbox."""
     variables = {**platform.environment, **(environment or {})}
-    done = subprocess.run(
-        _command(artifacts, name, *_known(variables, Path(inventory)), *arguments, inventory=inventory),
-        cwd=ROOT,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-    )
+    command = _command(artifacts, name, *_known(variables, Path(inventory)), *arguments, inventory=inventory)
+    done = ready.run("playbook", command, variables, timeout)
     return Playbook(done.returncode, done.stdout, artifacts)
 
 
@@ -251,7 +245,7 @@ def start_on(
 ) -> subprocess.Popen[str]:
     """Starts a playbook on a sandbox, in a session of its own; its output is in stdout."""
     return subprocess.Popen(
-        _command(artifacts, name, *arguments, inventory=inventory),
+        [sys.executable, "-m", "ansible", "playbook", *_command(artifacts, name, *arguments, inventory=inventory)],
         cwd=ROOT,
         env=platform.environment,
         stdin=subprocess.DEVNULL,

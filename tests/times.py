@@ -38,6 +38,14 @@ LONG = (
 )
 
 _last = os.times()
+#: What processes took that somebody else waited for.
+_more = 0.0
+
+
+def add(seconds: float) -> None:
+    """Counts processor time of the present test that was spent by processes of others."""
+    global _more
+    _more += seconds
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
@@ -55,11 +63,11 @@ def pytest_runtest_logstart() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Adds to each phase's report what the process and the children it waited for took since the one before."""
-    global _last
+    global _last, _more
     report: Any = yield
     now = os.times()
-    setattr(report, _PROCESSOR, sum(now[:4]) - sum(_last[:4]))
-    _last = now
+    setattr(report, _PROCESSOR, sum(now[:4]) - sum(_last[:4]) + _more)
+    _last, _more = now, 0.0
     return report
 
 

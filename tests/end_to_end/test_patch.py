@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests import ready
 from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on
 from tests.end_to_end.test_daily import ids, keys, s3, statement
 from tests.machine import Machine, inventory, machine
@@ -26,6 +27,7 @@ from tests.machine.packages import Package, repository
 #: The same path on both machines, and no other run's.
 CA_FILE = f"/var/tmp/tradingflow-patched-{os.getpid()}-ca.crt"
 ENVIRONMENT = "patched"
+GROUP = "tradingflow_patching"
 #: What a package does that does not know of anybody who trades.
 RESTARTS = "deb-systemd-invoke restart cron.service || true"
 SSHD = "systemctl show -p MainPID -p ActiveEnterTimestampMonotonic ssh"
@@ -194,15 +196,18 @@ def test_a_plan_that_is_not_approved_is_not_carried_out(host: Host, planned: dic
     assert host.records() == []
 
 
-def adhoc(host: Host, *arguments: str, name: str = "host_patching", **options: Any) -> subprocess.Popen[str]:
-    """Starts a module itself, outside a run."""
+def asked(host: Host, arguments: tuple[str, ...], name: str = "host_patching", **options: Any) -> list[str]:
+    """Arguments of ansible for a module itself, outside a run."""
+    what = json.dumps({"needrestart": True, **options})
+    return ["-b", "-i", str(host.inventory), GROUP, "-m", f"tradingflow.maintenance.{name}", "-a", what, *arguments]
+
+
+def adhoc(host: Host, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Starts the module."""
     return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "ansible", "adhoc", "-b", "-i", str(host.inventory), "tradingflow_patching"),
-            *("-m", f"tradingflow.maintenance.{name}", "-a", json.dumps({"needrestart": True, **options}), *arguments),
-        ],
+        [sys.executable, "-m", "ansible", "adhoc", *asked(host, arguments, **options)],
         cwd=ROOT,
-        env={**host.platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        env=host.platform.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -213,8 +218,7 @@ def adhoc(host: Host, *arguments: str, name: str = "host_patching", **options: A
 
 def module(host: Host, *arguments: str, **options: Any) -> dict[str, Any]:
     """What the module itself says."""
-    with adhoc(host, *arguments, **options) as run:
-        said, _ = run.communicate(timeout=300)
+    said = ready.run("adhoc", asked(host, arguments, **options), host.platform.environment).stdout
     assert "=> " in said, said
     result: dict[str, Any] = json.JSONDecoder().raw_decode(said.partition("=> ")[2])[0]
     return result

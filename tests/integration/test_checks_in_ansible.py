@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Sandbox
+from tests import ready
+from tests.conftest import Sandbox
 
 SECRET = "hush-hush {{ 7 * 7 }} %s"
 RUN = "20261124T100000Z-daily-bbbbbb"
@@ -57,17 +58,10 @@ def run(tmp_path: Path) -> Callable[..., Result]:
         ]
         (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.yml")),
-                *(str(tmp_path / "play.yml"), *arguments),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "default"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        done = ready.run(
+            "playbook",
+            ["-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), *arguments],
+            {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "default"},
             timeout=600,
         )
         return Result(done, tmp_path / "daily" / RUN)

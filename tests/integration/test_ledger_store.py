@@ -21,6 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
+from tests import ready
 from tests.conftest import ROOT, Sandbox
 from tests.unit.ledger_fixtures import make_key, predicate, shared_client, verify, verify_alone
 
@@ -332,13 +333,10 @@ def module(mine: Ledger, tmp_path: Path) -> Callable[..., subprocess.CompletedPr
         play = [{"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": [task, show]}]
         path = tmp_path / "play.yml"
         path.write_text(yaml.safe_dump(play), encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", path, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        return ready.run(
+            "playbook",
+            ["-i", "localhost,", "-c", "local", str(path), *arguments],
+            {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_NOCOLOR": "1"},
             timeout=600,
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -17,7 +17,8 @@ import pytest
 import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs.reading import read
 
-from tests.conftest import ROOT, Playbook, Sandbox, left_out
+from tests import ready
+from tests.conftest import Playbook, Sandbox, left_out
 from tests.unit.logs_fixtures import source
 
 
@@ -110,18 +111,8 @@ def run(tmp_path: Path, *arguments: str, **variables: Any) -> tuple[str, dict[st
     ]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"web": given}}}))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.yml")),
-            *(str(tmp_path / "play.yml"), *arguments),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
+    asked = ["-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), *arguments]
+    done = ready.run("playbook", asked, dict(os.environ), timeout=600)
     assert done.returncode == 0, done.stdout
     record = json.loads((directory / "spool" / "logs@web.json").read_text())
     return done.stdout, {check["id"]: check for check in record["checks"]}
