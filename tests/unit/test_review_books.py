@@ -253,7 +253,8 @@ def test_restated_history() -> None:
     given[4]["pnl"] -= 5
     found = identity.restated(kept, followed(given, now=moment(FIRST + timedelta(days=90))))
     assert [one["month"] for one in found] == ["2026-03"]
-    assert found[0]["reported"] == found[0]["known"] == {"pnl": "29", "equity": "129"}
+    same = {"pnl": "29", "equity": "129", "fees": "15", "flows": "0"}
+    assert found[0]["reported"] == found[0]["known"] == same
     gone = followed(given[35:], now=moment(FIRST + timedelta(days=90)), capital=None)
     first = identity.restated(kept, gone)[0]
     assert (first["month"], first["known"]) == ("2026-03", None)

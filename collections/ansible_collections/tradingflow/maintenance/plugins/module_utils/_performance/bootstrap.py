@@ -52,10 +52,17 @@ def depths_of(drawn: Any) -> Any:
 Interval = List[Optional[float]]
 
 
-def intervals(values: Sequence[float], name: str, target: float, confidence: float) -> Dict[str, Interval]:
-    """[block-interval] Of Sortino, Omega, the deviation and the deepest drawdown: what so many of the paths have."""
+def intervals(
+    values: Sequence[float], name: str, target: float, confidence: float, per_year: Optional[int] = None
+) -> Dict[str, Interval]:
+    """[block-interval] Of Sortino, Omega, the deviation and the deepest drawdown: what so many of the paths have.
+
+    :param per_year: periods of a year; with as many values, and not fewer, also of Calmar
+    """
     array = series(values)
     parts: Dict[str, List[Any]] = {"sortino": [], "omega": [], "volatility": [], "maximum_drawdown": []}
+    if per_year and len(array) >= per_year:
+        parts["calmar"] = []
     for drawn in paths_of(array, len(array), PATHS, name):
         apart = drawn - target
         gains, losses = np.maximum(apart, 0), np.maximum(-apart, 0)
@@ -63,7 +70,13 @@ def intervals(values: Sequence[float], name: str, target: float, confidence: flo
             parts["sortino"].append(apart.mean(axis=1) / np.sqrt((losses**2).mean(axis=1)))
             parts["omega"].append(gains.sum(axis=1) / losses.sum(axis=1))
         parts["volatility"].append(drawn.std(axis=1, ddof=1))
-        parts["maximum_drawdown"].append(np.minimum(depths_of(drawn).min(axis=1), 0))
+        deepest = np.minimum(depths_of(drawn).min(axis=1), 0)
+        parts["maximum_drawdown"].append(deepest)
+        if per_year and "calmar" in parts:
+            # A path that lost all has lost all of a year.
+            grown = np.maximum((1 + drawn).prod(axis=1), 0) ** (per_year / len(array))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                parts["calmar"].append((grown - 1) / -deepest)
     found = {key: np.concatenate(each) for key, each in parts.items()}
     edges = (0.5 - confidence / 2, 0.5 + confidence / 2)
     return {key: [_quantile(drawn, edge) for edge in edges] for key, drawn in found.items()}

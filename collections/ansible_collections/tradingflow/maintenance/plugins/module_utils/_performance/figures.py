@@ -25,6 +25,7 @@ class Figures:
     :param undefined: why there is nothing, empty when there is
     :param count: sessions
     :param data: figure -> value, for the record; None what is undefined
+    :param open: the last session that has ended and the return since, None when there is none
     """
 
     undefined: str = ""
@@ -38,6 +39,12 @@ class Figures:
     data: Dict[str, Any] = field(default_factory=dict)
     daily: List[Tuple[date, float]] = field(default_factory=list)
     net: Dict[date, float] = field(default_factory=dict)
+    open: Optional[Tuple[Optional[date], float]] = None
+
+    @property
+    def levelled(self) -> List[float]:
+        """Returns that drawdowns are of: those of the sessions, and that of the days since the last one."""
+        return [*self.net.values(), *([self.open[1]] if self.open else [])]
 
 
 def figures(
@@ -51,9 +58,10 @@ def figures(
     try:
         found.daily = returns.daily(days)
         found.net = returns.by_session(found.daily, sessions)
+        found.open = returns.open_period(found.daily, sessions)
         net = list(found.net.values())
         found.count = len(net)
-        found.drawdown = drawdown(net)
+        found.drawdown = drawdown(found.levelled)
     except Undefined as error:
         found.undefined = str(error)
         return found
@@ -74,21 +82,24 @@ def figures(
         else str(sum((day.fees or 0 for day in days), Decimal(0))),
         "flows": str(sum((day.flow for day in days), Decimal(0))),
     }
-    found.data.update(_money(days))
+    if found.open:
+        found.data["open_since"] = str(found.open[0]) if found.open[0] else None
+        found.data["open_return"] = found.open[1]
+    found.data.update(_money(days, options["confidence"]))
     try:
         found.sharpe = ratios.sharpe(net, options["confidence"])
     except Undefined as error:
         found.why_no_sharpe = str(error)
     _ratios(name, found, net, options)
-    _drawdown(name, found, net, options)
+    _drawdown(name, found, options)
     return found
 
 
-def _money(days: Sequence[Day]) -> Dict[str, Any]:
+def _money(days: Sequence[Day], confidence: float) -> Dict[str, Any]:
     """Of results in money, which are exact: a day without a result counts for neither side."""
     results = [day.pnl for day in days if day.pnl]
     hits = sum(1 for value in results if value > 0)
-    interval = ratios.or_none(ratios.wilson, hits, len(results))
+    interval = ratios.or_none(ratios.wilson, hits, len(results), confidence)
     factor = ratios.or_none(ratios.profit_factor, results)
     share = None
     if all(day.fees is not None for day in days):
@@ -112,9 +123,10 @@ def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]
     found.data["omega"] = ratios.or_none(ratios.omega, net, target)
     if not found.sharpe:
         return
-    drawn = bootstrap.intervals(net, name, target, options["confidence"])
-    for key, factor in (("sortino", root), ("omega", 1.0), ("volatility", root), ("maximum_drawdown", 1.0)):
-        found.data[f"{key}_interval"] = [None if value is None else value * factor for value in drawn[key]]
+    drawn = bootstrap.intervals(net, name, target, options["confidence"], found.per_year)
+    for key, ends in drawn.items():
+        factor = root if key in ("sortino", "volatility") else 1.0
+        found.data[f"{key}_interval"] = [None if value is None else value * factor for value in ends]
     sharpe, moments = found.sharpe, found.sharpe.moments
     shape = (moments.skewness, moments.kurtosis)
     found.data.update(
@@ -141,11 +153,11 @@ def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]
         )
 
 
-def _drawdown(name: str, found: Figures, net: List[float], options: Dict[str, Any]) -> None:
+def _drawdown(name: str, found: Figures, options: Dict[str, Any]) -> None:
     depth = found.drawdown
     if depth is None:
         raise AssertionError("computed before")
-    found.expected = expected(net, name, options["paths"]) if depth.now < 0 else None
+    found.expected = expected(found.levelled, name, options["paths"]) if depth.now < 0 else None
     year = found.data["twr_annual"]
     found.data.update(
         {

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -15,6 +16,12 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
 from ..words import plural, printable
+from .columns import EXACT_FLOAT, Day, Days, decimal
+
+try:
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]
 
 Row = Mapping[str, Any]
 
@@ -24,22 +31,8 @@ AHEAD = 5
 LAST_MINUTE = 60
 #: Break or reason that is shown; the rest is counted.
 SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Day:
-    """One day of one strategy, in its currency.
-
-    :param base: what the day began with: the day before's equity and what flowed in
-    :param fees: None when nobody tells them
-    """
-
-    day: date
-    equity: Decimal
-    pnl: Decimal
-    flow: Decimal
-    base: Decimal
-    fees: Optional[Decimal]
+#: 1970-01-01, as days since year 1; and how many entries older reports have of a month.
+EPOCH, OLD = 719163, 3
 
 
 @dataclass
@@ -50,14 +43,16 @@ class Track:
     :param breaks: days on which the identity does not hold, and by how much
     :param doubts: why it cannot be relied on besides
     :param partial: the last day, which is not over and left out
+    :param inside: whether it began before its first day: then that day's result does not count
     """
 
     strategy: str
     currency: str = ""
-    days: List[Day] = field(default_factory=list)
+    days: Sequence[Day] = field(default_factory=list)
     breaks: List[Tuple[date, Decimal]] = field(default_factory=list)
     doubts: List[str] = field(default_factory=list)
     partial: Optional[date] = None
+    inside: bool = False
 
     @property
     def sound(self) -> bool:
@@ -107,6 +102,7 @@ def follow(
     # More digits than Decimal keeps by itself: what is cut off nobody would miss.
     with localcontext(EXACT):
         _chain(track, given, dict(flows or {}), capital, cut, tolerance)
+    track.days = Days.of(track.days)
     return track
 
 
@@ -153,6 +149,8 @@ def _chain(
         track.doubts.append("its capital is no number")
         return
     before = None if cut else capital
+    track.inside = before is None
+    days: List[Day] = []
     for row in rows:
         # A flow on a day without a row, such as of a weekend, is there when the next one begins.
         flow = sum((flows.pop(day) for day in [day for day in flows if day <= row["day"]]), Decimal(0))
@@ -160,8 +158,9 @@ def _chain(
             apart = row["equity"] - (before + row["pnl"] + flow)
             if abs(apart) > tolerance:
                 track.breaks.append((row["day"], apart))
-            track.days.append(Day(row["day"], row["equity"], row["pnl"], flow, before + flow, row["fees"]))
+            days.append(Day(row["day"], row["equity"], row["pnl"], flow, before + flow, row["fees"]))
         before = row["equity"]
+    track.days = days
     if rows and not track.days and not track.doubts:
         track.doubts.append("it has one day of equity, and nobody tells what it began with")
 
@@ -175,9 +174,9 @@ def gaps(track: Track, sessions: Sequence[date], until: date, stopped: bool) -> 
     """
     if not track.days:
         return []
-    there = {day.day for day in track.days}
-    last = track.days[-1].day if stopped else until
-    return [day for day in sessions if track.days[0].day < day <= last and day not in there]
+    there = set(Days.of(track.days).dates)
+    first, last = track.days[0].day, track.days[-1].day if stopped else until
+    return [day for day in sessions if first < day <= last and day not in there]
 
 
 def told(track: Track) -> str:
@@ -190,7 +189,8 @@ def told(track: Track) -> str:
     return "; ".join(filter(None, [text, *track.doubts]))
 
 
-#: What the months of a track were: SHA-256 of their days (the first 16 digits), result and last equity.
+#: What the months of a track were: SHA-256 of their days (the first 16 digits), result, last equity, fees (empty where
+#: nobody tells those of a day) and flows. Older reports have the first three, of days without fees and currency.
 Months = Dict[str, List[str]]
 
 
@@ -199,42 +199,116 @@ def months(track: Track, until: Optional[date] = None) -> Months:
 
     :param until: the last day that counts
     """
+    days = Days.of(track.days)
+    if until is not None:
+        days = days.taken(days.ordinals <= until.toordinal())
+    if not len(days):
+        return {}
+    stack = np.stack([days.equity, days.pnl, days.flow, days.fees])
+    scales = _scales(stack, days.scale)
+    bounds = [*_beginnings(days).tolist(), len(days)]
     result: Months = {}
-    days: Dict[str, List[Day]] = {}
-    for day in track.days:
-        if until is None or day.day <= until:
-            days.setdefault(f"{day.day:%Y-%m}", []).append(day)
-    for month, found in days.items():
-        text = "\n".join(f"{d.day} {_plain(d.equity)} {_plain(d.pnl)} {_plain(d.flow)}" for d in found)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        with localcontext(EXACT):
-            pnl = sum((day.pnl for day in found), Decimal(0))
-        result[month] = [digest, _plain(pnl), _plain(found[-1].equity)]
+    for begin, end in itertools.pairwise(bounds):
+        scale = int(scales[begin:end].max())
+        content = stack[:, begin:end] // 10 ** (days.scale - scale)
+        head = f"{track.currency} {scale} {days.ordinals[begin:end].tolist()} {days.known[begin:end].tolist()}"
+        digest = hashlib.sha256(head.encode() + _bytes(content)).hexdigest()[:16]
+        part = days.taken(slice(begin, end))
+        fees = _plain(part.total("fees")) if part.known.all() else ""
+        month = f"{date.fromordinal(int(days.ordinals[begin])):%Y-%m}"
+        last = decimal(part.equity[-1], days.scale)
+        result[month] = [digest, _plain(part.total("pnl")), _plain(last), fees, _plain(part.total("flow"))]
     return result
+
+
+def _scales(stack: Any, scale: int) -> Any:
+    """How many digits after the point the numbers of each day need, however many zeros they were written with."""
+    found = np.full(stack.shape[1], scale)
+    rest = np.arange(stack.shape[1])
+    content = stack
+    for less in range(scale):
+        plainer = (content % 10 == 0).all(axis=0)
+        if not plainer.any():
+            break
+        rest, content = rest[plainer], content[:, plainer] // 10
+        found[rest] = scale - less - 1
+    return found
+
+
+def _beginnings(days: Days) -> Any:
+    """Places of the first day of each month."""
+    of = (days.ordinals - EPOCH).astype("datetime64[D]").astype("datetime64[M]")
+    return np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
+
+
+def _bytes(content: Any) -> bytes:
+    """Integers as bytes, the same for the same ones in whatever array they are."""
+    if content.dtype != np.int64 and any(abs(value) >= EXACT_FLOAT for value in content.ravel().tolist()):
+        return str(content.tolist()).encode()
+    return content.astype("<i8").tobytes()  # type: ignore[no-any-return]
+
+
+def kept(track: Track, cut: Optional[bool] = None) -> Dict[str, Any]:
+    """What the next review compares with.
+
+    :param cut: whether there is more before the first day; by default as it was followed
+    """
+    return {
+        "from": str(track.days[0].day),
+        "through": str(track.days[-1].day),
+        "edge": track.inside if cut is None else cut,
+        "currency": track.currency,
+        "months": months(track),
+    }
+
+
+def compared(before: Mapping[str, Any], track: Track, first: Optional[date] = None) -> List[str]:
+    """Months that can be compared: those of which both have read the same days, as far as the windows go.
+
+    :param before: see kept(); from and edge may be missing
+    :param first: the first day that is read now, None when there is nothing before it
+    """
+    begins = track.days[0].day if track.days else date.max
+    began = date.fromisoformat(before["from"]) if before.get("from") else date.min
+    found = []
+    for month in sorted({*before["months"], *months(track, date.fromisoformat(before["through"]))}):
+        start = date.fromisoformat(f"{month}-01")
+        # What a window left out nobody has compared; what was the beginning of all must not move.
+        if before.get("edge") and begins < began and began > start:
+            continue
+        if first and begins > max(began, start):
+            continue
+        found.append(month)
+    return found
 
 
 def restated(before: Mapping[str, Any], track: Track, first: Optional[date] = None) -> List[Dict[str, Any]]:
     """Months that are no more what the last review read: as reported then, as known now.
 
-    :param before: through (a day), months
-    :param first: the first day that is read now: months that begin before are not compared
+    :param before: see kept()
+    :param first: the first day that is read now, None when there is nothing before it
     """
-    until = date.fromisoformat(before["through"])
-    now = months(track, until)
+    now = months(track, date.fromisoformat(before["through"]))
     found = []
-    for month in sorted({*before["months"], *now}):
-        if first and f"{first:%Y-%m}" >= month:
-            continue
+    for month in compared(before, track, first):
         then, here = before["months"].get(month), now.get(month)
-        if (then or [""])[0] != (here or [""])[0]:
-            found.append(
-                {
-                    "month": month,
-                    "reported": {"pnl": then[1], "equity": then[2]} if then else None,
-                    "known": {"pnl": here[1], "equity": here[2]} if here else None,
-                }
-            )
+        known = here[0] if here else ""
+        if then and here and len(then) == OLD:
+            known = _old_digest(track, month, date.fromisoformat(before["through"]))
+        if (then[0] if then else "") != known:
+            found.append({"month": month, "reported": _told(then), "known": _told(here)})
     return found
+
+
+def _told(month: Optional[Sequence[str]]) -> Optional[Dict[str, str]]:
+    return dict(zip(("pnl", "equity", "fees", "flows"), month[1:], strict=False)) if month else None
+
+
+def _old_digest(track: Track, month: str, until: date) -> str:
+    """The digest of a month as older versions made it, of days without fees and currency."""
+    days = [day for day in track.days if day.day <= until and f"{day.day:%Y-%m}" == month]
+    text = "\n".join(f"{d.day} {_plain(d.equity)} {_plain(d.pnl)} {_plain(d.flow)}" for d in days)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(value: Decimal) -> str:

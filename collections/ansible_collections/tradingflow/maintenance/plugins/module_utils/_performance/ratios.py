@@ -171,7 +171,8 @@ def expected_maximum(trials: int, variance: float) -> float:
     """The largest Sharpe ratio that so many trials without any skill lead one to expect."""
     if trials < 2:
         return 0.0
-    first, second = NORMAL.inv_cdf(1 - 1 / trials), NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+    # From the other side: 1 less a very small share is 1.
+    first, second = -NORMAL.inv_cdf(1 / trials), -NORMAL.inv_cdf(1 / (trials * math.e))
     return math.sqrt(variance) * ((1 - GAMMA) * first + GAMMA * second)
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from datetime import date
 from decimal import Decimal
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -55,6 +55,23 @@ def by_session(returns: Sequence[Tuple[date, float]], sessions: Sequence[date]) 
     # A session that has not come yet has no whole return.
     last = returns[-1][0] if returns else None
     return {day: value for day, value in found.items() if last is not None and day <= last}
+
+
+def open_period(
+    returns: Sequence[Tuple[date, float]], sessions: Sequence[date]
+) -> Optional[Tuple[Optional[date], float]]:
+    """What came after the last session that has ended, compounded; None when there is nothing.
+
+    It has no whole return yet, but a loss of it is one: a weekend's is there before Monday evening.
+
+    :returns: the last session, None when there was none yet, and the return
+    """
+    if not returns:
+        return None
+    place = bisect_right(sessions, returns[-1][0])
+    last = sessions[place - 1] if place and sessions[place - 1] >= returns[0][0] else None
+    values = [1 + value for day, value in returns if last is None or day > last]
+    return (last, math.prod(values) - 1) if values else None
 
 
 def time_weighted(returns: Sequence[float]) -> float:

@@ -56,8 +56,8 @@ def _thin(values: Sequence[Any]) -> List[int]:
 def _equity(name: str, found: Figures) -> Dict[str, Any]:
     if found.drawdown is None:
         raise AssertionError("computed before")
-    days: List[date] = list(found.net)
-    grown, depths = levels(list(found.net.values())), found.drawdown.depths
+    days: List[date] = [*found.net, *([found.daily[-1][0]] if found.open else [])]
+    grown, depths = levels(found.levelled), found.drawdown.depths
     places = _thin(grown)
     # The worst depth must be seen, whatever is left out between.
     places = sorted({*places, int(depths.argmin())})

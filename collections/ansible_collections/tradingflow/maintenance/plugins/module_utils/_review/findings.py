@@ -24,6 +24,7 @@ WHOLE = (
 )
 HELD = ("review.concentration", "Concentration of what is held")
 RESTATED = ("review.restated", "History as at the last review")
+RECORD = ("review.record", "What the ledger keeps of the review")
 DEFINE = "See docs/review.md for what the views must have."
 
 
@@ -112,8 +113,7 @@ def _identity(one: Any, id: str, title: str) -> Check:
     track = one.track
     details: Dict[str, Any] = {}
     if track.days:
-        through = str(track.days[-1].day)
-        details["history"] = {"strategy": one.name, "through": through, "months": identity.months(track)}
+        details["history"] = {"strategy": one.name, **identity.kept(track)}
     if track.breaks:
         text = f"{title}: {identity.told(track)}. Its figures are unknown."
         return Check(
@@ -175,7 +175,13 @@ def _performance(id: str, title: str, found: Figures, options: Dict[str, Any], m
         text += f" Turnover {data['turnover']:.1f} times its capital a year."
     if data.get("cost_share") is not None:
         text += f" Fees took {percent(data['cost_share'])} of what it earned before them."
-    text += f" Sortino {_within(data, 'sortino')}, Omega {_within(data, 'omega')}, Calmar {_number(data['calmar'])}."
+    text += f" Sortino {_within(data, 'sortino')}, Omega {_within(data, 'omega')}, Calmar "
+    text += f"{_within(data, 'calmar') if 'calmar_interval' in data else _number(data['calmar'])}."
+    if found.open:
+        text += (
+            f" {f'Since {found.open[0]}' if found.open[0] else 'So far'} {percent(found.open[1])}, of which no session"
+        )
+        text += " has ended yet: it is in no ratio."
     common["unit"] = ""
     common.update(limit)
     if found.count < options["minimum_sessions"]:
@@ -220,6 +226,9 @@ def _drawdown(id: str, title: str, found: Figures, options: Dict[str, Any], name
     text += f" The deepest was {percent(-depth.worst)}, the longest lasted {plural(depth.longest, 'session')}."
     if depth.worst < 0:
         text += f" Recovered in {plural(depth.recovery, 'session')}." if depth.recovery else " Not recovered yet."
+    if found.open:
+        since = f"since {found.open[0]}" if found.open[0] else "so far"
+        text += f" The days {since}, of which no session has ended yet, count: {percent(found.open[1])}."
     details = {"figures": {key: value for key, value in found.data.items() if "drawdown" in key}}
     check = judge(
         id,
@@ -294,10 +303,24 @@ def _blamed(check: Check, group: Any, found: Figures) -> Check:
     return check
 
 
+def _changed(found: List[Dict[str, Any]], before: str, now: str) -> str:
+    """What is another than it was: of the first month, result and equity, and what else differs."""
+    then, here = found[0]["reported"] or {}, found[0]["known"] or {}
+    text = f"Changed in {plural(len(found), 'month')}."
+    if before and before != now:
+        text += f" Its currency was {printable(before, 20)} as reported then, {printable(now, 20)} as known now."
+    parts = []
+    for key, name in (("pnl", "result"), ("equity", "equity"), ("fees", "fees"), ("flows", "flows")):
+        one, other = then.get(key) or "none", here.get(key) or "none"
+        if key in ("pnl", "equity") or (one != other and key in then):
+            parts.append(f"{name} {one} as reported then, {other} as known now")
+    return f"{text} {found[0]['month']}: {'; '.join(parts)}."
+
+
 def restatements(
     tracks: Mapping[str, identity.Track], read: Any, earlier: Mapping[str, Mapping[str, Any]], options: Dict[str, Any]
 ) -> List[Check]:
-    """Past equity that has changed since the last review."""
+    """Past equity, results, fees, flows or currency that have changed since the last review."""
     limit = limits(options["thresholds"], "restated")
     if not earlier:
         id, title = RESTATED
@@ -325,14 +348,16 @@ def restatements(
             text = f"{title}: the last review read it, and now there is nothing to read."
             result.append(unknown(id, title, text, "Find out who removed it.", source=SOURCE))
             continue
-        found = identity.restated(earlier[name], track, first if name in read.cut else None)
-        text = f"The same through {earlier[name]['through']}."
+        begin = first if name in read.cut else None
+        months = identity.compared(earlier[name], track, begin)
+        if not months:
+            text = f"{title}: no month is whole both in the last review and in this one."
+            result.append(unknown(id, title, text, "Read more days (strategy_review_days).", source=SOURCE))
+            continue
+        found = identity.restated(earlier[name], track, begin)
+        text = f"The same from {months[0]} through {earlier[name]['through']}."
         if found:
-            one = found[0]
-            then, now = one["reported"] or {}, one["known"] or {}
-            text = f"Changed in {plural(len(found), 'month')}. {one['month']}: result {then.get('pnl', 'none')} as"
-            text += f" reported then, {now.get('pnl', 'none')} as known now; equity {then.get('equity', 'none')} and"
-            text += f" {now.get('equity', 'none')}."
+            text = _changed(found, str(earlier[name].get("currency") or ""), track.currency)
         result.append(
             judge(
                 id,

@@ -81,6 +81,8 @@ def _correlation(found: Any, left: str, options: Dict[str, Any]) -> Check:
     text += f" {plural(len(found.window.days), 'session')} that all have ({found.window.days[0]} to"
     text += f" {found.window.days[-1]}); {found.correlation.average:.2f} on average, shrunk by"
     text += f" {percent(found.correlation.shrinkage, 0)}."
+    if options["currency"]:
+        text += f" Returns are in {options['currency']}."
     change = found.change
     if change is None:
         text += " Too short to compare two quarters."

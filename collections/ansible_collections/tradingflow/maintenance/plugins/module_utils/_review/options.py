@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Any, Dict
 
@@ -14,6 +15,9 @@ from ..checks import thresholds_spec
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..words import printable
+
+#: More trials than anyone makes are a slip.
+MOST_TRIALS = 10**15
 
 SPEC: Dict[str, Any] = {
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
@@ -64,6 +68,8 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
         raise ConfigurationError(
             "The confidence is not from 0.5 to below 1.", "Set strategy_review_confidence, as 0.95."
         )
+    if not math.isfinite(options["target"]):
+        raise ConfigurationError("The target is no number.", "Set strategy_review_target, in % per year.")
     for name, least in (("days", 2), ("minimum_sessions", 20), ("paths", 100), ("rate_age", 1)):
         if options[name] < least:
             raise ConfigurationError(f"The option {name} is below {least}.", f"Raise strategy_review_{name}.")
@@ -79,10 +85,12 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
         if names.count(name) > 1:
             raise ConfigurationError(f"The trials of {printable(name)} are given twice.", "Remove one of them.")
     for each in options["trials"]:
-        if each["trials"] < 1 or (each["variance"] is not None and not 0 < each["variance"] < float("inf")):
+        if not 1 <= each["trials"] <= MOST_TRIALS or (
+            each["variance"] is not None and not 0 < each["variance"] < float("inf")
+        ):
             raise ConfigurationError(
                 f"The trials of {printable(each['strategy'])} make no sense.",
-                "Give at least 1 trial, and a variance above 0 or none.",
+                f"Give 1 to {MOST_TRIALS} trials, and a variance above 0 or none.",
             )
     limits = {}
     for name, value in options["drawdown_limits"].items():

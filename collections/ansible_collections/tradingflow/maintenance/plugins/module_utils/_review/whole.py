@@ -23,7 +23,8 @@ from .._performance.correlation import (
     shares,
     stressed,
 )
-from .._performance.returns import Undefined
+from .._performance.returns import Undefined, daily
+from ..words import printable
 
 
 @dataclass
@@ -55,8 +56,12 @@ def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
     ended = {name: one.figures.daily[-1][0] for name, one in known.items() if one.ended}
     left_out.update({name: f"ended on {day}" for name, day in ended.items()})
     sound = {name: one for name, one in known.items() if name not in ended}
+    returns, undefined = _returns(sound, options, left_out)
+    sound = {name: sound[name] for name in returns}
+    if undefined:
+        return Whole(Window([], [], None), left_out, undefined)
     window, short = common(
-        {name: one.figures.daily for name, one in sound.items()},
+        returns,
         {name: one.sessions.days for name, one in sound.items()},
         options["minimum_sessions"],
     )
@@ -95,20 +100,35 @@ def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
     return found
 
 
+def _returns(sound: Dict[str, Any], options: Dict[str, Any], left_out: Dict[str, str]) -> "tuple[Dict[str, Any], str]":
+    """Returns of each strategy in one currency, by the rates of each day; and why there are none.
+
+    In currencies of their own, strategies that all hold the same foreign one would look as if they had nothing in
+    common.
+
+    :param left_out: gets who has none in that currency
+    """
+    currencies = sorted({one.track.currency for one in sound.values()})
+    if len(currencies) > 1 and not options["currency"]:
+        return {}, f"the strategies have several currencies ({', '.join(currencies)}), and none is the review's"
+    result = {}
+    for name, one in sound.items():
+        if one.no_days:
+            return {}, f"{printable(name, 40)}: {one.no_days}"
+        try:
+            same = one.track.currency == (options["currency"] or one.track.currency)
+            result[name] = one.figures.daily if same else daily(one.days)
+        except Undefined as error:
+            left_out[name] = f"in {options['currency']}: {error}"
+    return result, ""
+
+
 def _shares(found: Whole, sound: Dict[str, Any]) -> None:
     names = found.window.names
-    unknown = [name for name in names if not sound[name].days]
-    if unknown:
-        found.no_shares = f"{unknown[0]}: {sound[unknown[0]].no_days}"
-        return
-    currencies = {sound[name].track.currency for name in names}
     equity = [sound[name].days[-1].equity for name in names]
     total = sum(equity)
     if min(equity) <= 0:
         found.no_shares = "a strategy has equity of 0 or less"
-        return
-    if len(currencies) > 1 and not sound[names[0]].converted:
-        found.no_shares = "the strategies have several currencies, and none is the review's"
         return
     found.weights = [float(value / total) for value in equity]
     if found.correlation is None:
