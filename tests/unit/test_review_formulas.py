@@ -368,14 +368,14 @@ def test_clusters() -> None:
 
 def test_paths_are_blocks_of_the_returns() -> None:
     pool = np.arange(27) / 1000
-    parts = list(bootstrap.paths_of(pool, 50, 450, "s"))
-    assert [part.shape for part in parts] == [(200, 50), (200, 50), (50, 50)]
+    parts = list(bootstrap.paths_of(pool, 50, 1100, "s"))
+    assert [part.shape for part in parts] == [(500, 50), (500, 50), (100, 50)]
     places = np.rint(np.concatenate(parts) * 1000).astype(int)
     goes_on = np.mod(places[:, 1:] - places[:, :-1], 27) == 1
     # Blocks of 3 on average: two of three periods go on, and by chance one in 27 of the others.
     assert bootstrap.block(27) == 3
     assert float(goes_on.mean()) == pytest.approx(2 / 3 + 1 / 3 / 27, abs=0.02)
-    assert all((one == other).all() for one, other in zip(parts, bootstrap.paths_of(pool, 50, 450, "s"), strict=True))
+    assert all((one == other).all() for one, other in zip(parts, bootstrap.paths_of(pool, 50, 1100, "t"), strict=True))
 
 
 def test_intervals_are_wide_where_little_is_known() -> None:

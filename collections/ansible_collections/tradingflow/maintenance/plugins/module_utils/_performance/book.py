@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from .identity import Day
+from .columns import Day
 
 
 @dataclass

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Paths drawn from a series' own returns: stationary bootstrap (Politis and Romano 1994), the same in every run."""
+"""Paths drawn from a series' own returns, the same in every run: intervals, and how deep they end."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from .blocks import Blocks, block, counts_of, deepest, last_drawdown
 from .ratios import series
 
 try:
@@ -17,29 +16,19 @@ try:
 except ImportError:
     np = None  # type: ignore[assignment]
 
-#: Paths of an interval, and those that are in memory at once.
-PATHS, AT_ONCE = 400, 200
+#: Paths of an interval.
+PATHS = 400
+
+__all__ = ["PATHS", "block", "depths_of", "intervals", "lasting", "paths_of"]
 
 
-def block(count: int) -> int:
-    """Periods of a block on average, of so many returns."""
-    return max(1, math.ceil(math.pow(count, 1 / 3) - 0.5))
+def paths_of(pool: Any, periods: int, paths: int, name: str = "") -> Iterator[Any]:
+    """Paths of returns, some at a time: a row each. The same for all pools of as many returns.
 
-
-def paths_of(pool: Any, periods: int, paths: int, name: str) -> Iterator[Any]:
-    """Paths of returns, some at a time: a row each. The same for the same name and pool."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    random = np.random.Generator(np.random.PCG64(seed))
-    count = len(pool)
-    steps = np.arange(periods)
-    for first in range(0, paths, AT_ONCE):
-        shape = (min(AT_ONCE, paths - first), periods)
-        starts = random.integers(count, size=shape)
-        anew = random.random(shape) < 1 / block(count)
-        anew[:, 0] = True
-        # Where the block of each period began; from there it goes on, and around at the end.
-        began = np.maximum.accumulate(np.where(anew, steps, 0), axis=1)
-        yield pool[(np.take_along_axis(starts, began, axis=1) + steps - began) % count]
+    :param name: of the series; the draws do not depend on it
+    """
+    for part in Blocks(len(pool), periods, paths).parts():
+        yield pool[part.places()]
 
 
 def depths_of(drawn: Any) -> Any:
@@ -57,29 +46,58 @@ def intervals(
 ) -> Dict[str, Interval]:
     """[block-interval] Of Sortino, Omega, the deviation and the deepest drawdown: what so many of the paths have.
 
+    :param name: of the series; the draws do not depend on it
     :param per_year: periods of a year; with as many values, and not fewer, also of Calmar
     """
     array = series(values)
-    parts: Dict[str, List[Any]] = {"sortino": [], "omega": [], "volatility": [], "maximum_drawdown": []}
-    if per_year and len(array) >= per_year:
-        parts["calmar"] = []
-    for drawn in paths_of(array, len(array), PATHS, name):
-        apart = drawn - target
-        gains, losses = np.maximum(apart, 0), np.maximum(-apart, 0)
+    count = len(array)
+    apart, centred = array - target, array - array.mean()
+    # How often each return is in a path tells all that does not depend on their order.
+    content = np.stack([apart, np.minimum(apart, 0) ** 2, np.maximum(apart, 0), np.maximum(-apart, 0)], axis=1)
+    content = np.column_stack([content, centred, centred**2])
+    often = counts_of(count, count, PATHS)
+    mean, below, gains, losses, moved, squares = (often @ content).T
+    found: Dict[str, Any] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["sortino"] = mean / count / np.sqrt(below / count)
+        found["omega"] = gains / losses
+        found["volatility"] = np.sqrt(np.maximum(squares - moved**2 / count, 0) / (count - 1))
+    found["maximum_drawdown"], grown = _deepest(array, often)
+    if per_year and count >= per_year:
+        # A path that lost all has lost all of a year.
         with np.errstate(divide="ignore", invalid="ignore"):
-            parts["sortino"].append(apart.mean(axis=1) / np.sqrt((losses**2).mean(axis=1)))
-            parts["omega"].append(gains.sum(axis=1) / losses.sum(axis=1))
-        parts["volatility"].append(drawn.std(axis=1, ddof=1))
-        deepest = np.minimum(depths_of(drawn).min(axis=1), 0)
-        parts["maximum_drawdown"].append(deepest)
-        if per_year and "calmar" in parts:
-            # A path that lost all has lost all of a year.
-            grown = np.maximum((1 + drawn).prod(axis=1), 0) ** (per_year / len(array))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                parts["calmar"].append((grown - 1) / -deepest)
-    found = {key: np.concatenate(each) for key, each in parts.items()}
+            found["calmar"] = (np.maximum(grown, 0) ** (per_year / count) - 1) / -found["maximum_drawdown"]
     edges = (0.5 - confidence / 2, 0.5 + confidence / 2)
     return {key: [_quantile(drawn, edge) for edge in edges] for key, drawn in found.items()}
+
+
+def _deepest(array: Any, often: Any) -> "Tuple[Any, Any]":
+    """The deepest drawdown of each path, and what 1 became."""
+    count = len(array)
+    if array.min() > -1:
+        growth = np.log1p(array)
+        return deepest(growth, Blocks(count, count, PATHS)), np.exp(often @ growth)
+    # What loses all has no logarithm: day by day.
+    parts = [(np.minimum(depths_of(drawn).min(axis=1), 0), (1 + drawn).prod(axis=1)) for drawn in _drawn(array)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _drawn(array: Any) -> Iterator[Any]:
+    return paths_of(array, len(array), PATHS)
+
+
+def lasting(pool: Any, periods: int, paths: int) -> "Tuple[Any, Any]":
+    """How far below its peak each path ends, and how many periods after it."""
+    if pool.min() > -1:
+        return last_drawdown(np.log1p(pool), Blocks(len(pool), periods, paths))
+    last, lasted = [], []
+    for drawn in paths_of(pool, periods, paths):
+        below = depths_of(drawn)
+        last.append(below[:, -1])
+        # Periods since the last peak: all of them for a path that never was at one.
+        back = below[:, ::-1] >= 0
+        lasted.append(np.where(back.any(axis=1), back.argmax(axis=1), below.shape[1]))
+    return np.concatenate(last), np.concatenate(lasted)
 
 
 def _quantile(drawn: Any, share: float) -> Optional[float]:

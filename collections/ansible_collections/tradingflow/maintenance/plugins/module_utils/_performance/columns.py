@@ -113,7 +113,8 @@ class Days(Sequence[Day]):
         scale = max(scale_of(column) for column in columns)
         ordinals = np.array([day.day.toordinal() for day in days], dtype=np.int64)
         known = np.array([day.fees is not None for day in days], dtype=bool)
-        return cls(ordinals, scale, *(integers(column, scale) for column in columns), known)
+        equity, pnl, flow, base, paid = (integers(column, scale) for column in columns)
+        return cls(ordinals, scale, equity, pnl, flow, base, paid, known)
 
     def __len__(self) -> int:
         return len(self.ordinals)
@@ -150,7 +151,8 @@ class Days(Sequence[Day]):
         :param which: slice, places or a mask
         """
         columns = (self.equity, self.pnl, self.flow, self.base, self.fees, self.known)
-        return Days(self.ordinals[which], self.scale, *(column[which] for column in columns))
+        equity, pnl, flow, base, fees, known = (column[which] for column in columns)
+        return Days(self.ordinals[which], self.scale, equity, pnl, flow, base, fees, known)
 
     @property
     def dates(self) -> List[date]:

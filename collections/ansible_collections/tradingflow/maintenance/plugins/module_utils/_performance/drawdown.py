@@ -109,22 +109,15 @@ class Expected:
 def expected(returns: Sequence[float], name: str, paths: int = 1000) -> Optional[Expected]:
     """[drawdown-bootstrap] The last depth against paths of as many periods, drawn in blocks from before the last peak.
 
-    Stationary bootstrap (Politis and Romano 1994), blocks of n^(1/3) periods on average, the same paths for the same
-    name and returns. None when there are too few returns before the peak to draw from.
+    Stationary bootstrap (Politis and Romano 1994), blocks of n^(1/3) periods on average, the same draws in every run.
+    None when there are too few returns before the peak to draw from.
     """
     array = series(returns)
     found = drawdown(array)
     pool = array[: found.peak]
     if len(pool) < MINIMUM_BEFORE:
         return None
-    last, lasted = [], []
-    for drawn in bootstrap.paths_of(pool, len(array), paths, name):
-        below = bootstrap.depths_of(drawn)
-        last.append(below[:, -1])
-        # Periods since the last peak: all of them for a path that never was at one.
-        back = below[:, ::-1] >= 0
-        lasted.append(np.where(back.any(axis=1), back.argmax(axis=1), below.shape[1]))
-    depth, periods = np.concatenate(last), np.concatenate(lasted)
+    depth, periods = bootstrap.lasting(pool, len(array), paths)
     return Expected(
         float((depth > found.now).mean()),
         float((periods < found.periods).mean()),

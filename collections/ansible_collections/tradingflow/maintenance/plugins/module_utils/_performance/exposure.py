@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._checks.sql import Row, Views, finite
 from ..words import printable
-from .identity import Day
+from .columns import Day
 
 VALUED: Views = {
     "instruments": {"instrument": "text", "multiplier": "exact"},

@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import bootstrap, ratios, returns
+from .columns import Day
 from .drawdown import Drawdown, Expected, drawdown, expected
-from .identity import Day
 from .returns import Undefined
 
 

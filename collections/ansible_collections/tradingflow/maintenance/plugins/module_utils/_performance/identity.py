@@ -16,7 +16,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
 from ..words import plural, printable
-from .columns import EXACT_FLOAT, Day, Days, decimal
+from .columns import EXACT_FLOAT, Days, decimal
+from .columns import Day as Day
 
 try:
     import numpy as np

@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from .identity import Day
+from .columns import Day
 
 #: Days of a year of money-weighted returns (as XIRR).
 YEAR = 365.0

@@ -15,9 +15,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from .._checks.calendar import UnknownCalendar, parse
 from .._checks.guard import REMEDY, each, escaped
 from .._performance.book import Group, convert, together
+from .._performance.columns import Day
 from .._performance.exposure import Concentration, concentration, turnover
 from .._performance.figures import Figures, figures
-from .._performance.identity import Day, Track, follow, gaps
+from .._performance.identity import Track, follow, gaps
 from .._performance.ratios import needed
 from .._performance.reading import Read, read
 from .._performance.sessions import Sessions, sessions
