@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compliance, records, text
+from . import backtests, compliance, records, text
 from .books import ACCOUNT_OF, ACCOUNTS, CURRENCY_OF_VENUE, PLACES, Books, Transactions, money, place_of, transactions
 from .market import DAY, HOUR, MICRO, Market, is_open, micros
 from .reference import INSTRUMENTS, MONEY, PRICE, QUANTITY, STRATEGIES, VENUES
@@ -75,7 +75,7 @@ def make_tables(
     cutoff = (anchor - 5 * 60 * MICRO) // HOUR * HOUR
     first = anchor - days * DAY
     # Each part has its own stream of numbers: a change of one leaves the others as they are.
-    streams = [np.random.default_rng([seed, number]) for number in range(7)]
+    streams = [np.random.default_rng([seed, number]) for number in range(8)]
     market = Market(streams[0], first, anchor)
     book = Orders(streams[1], market, first, cutoff, anchor, orders)
     fills = Executions(streams[2], book, cutoff)
@@ -83,6 +83,7 @@ def make_tables(
     books = Books(market, fills, moved, first, cutoff, anchor)
     people = records.users(streams[4], anchor_at, users)
     accounts = records.accounts(streams[4], anchor_at, clients)
+    tested = backtests.fills(market, book, fills)
     trail = compliance.Trail(book, len(books.risk_limits()), anchor - 20 * DAY)
     return [
         *_reference(anchor_at, people, accounts, longest_pauses(book, days)),
@@ -97,6 +98,12 @@ def make_tables(
             "id at actor action object details previous_hash hash",
             records.audit_log(streams[5], anchor_at, days, people, entries),
         ),
+        listed(
+            "backtest_expectations",
+            "strategy_code day currency pnl fees funding",
+            backtests.expectations(streams[7], book, fills, books, tested),
+        ),
+        bulk("backtest_fills", len(tested.order), **backtests.columns(book, tested)),
         Table("trading_audit", compliance.TRAIL, trail.count, trail.lines),
         *(listed(*each) for each in compliance.tables(streams[6], anchor_at, accounts)),
     ]

@@ -12,6 +12,7 @@ from alembic import context
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+import sandbox.app.backtest_models  # noqa: F401 - its tables join the others
 from sandbox.app.compliance_models import TradingEntry
 
 if context.is_offline_mode():

@@ -53,7 +53,8 @@ SELECT e.strategy::text AS strategy, min(coalesce(p.currency, '')) AS currency, 
                 THEN abs(e.quantity::numeric * e.price::numeric) * coalesce(p.multiplier, 'NaN') ELSE 'NaN' END)
            AS traded
 FROM maintenance.executions e LEFT JOIN priced p ON p.instrument = e.instrument
-WHERE (e.executed_at IS NULL OR (e.executed_at >= current_date - %(days)s AND e.executed_at < %(until)s::date + 1))
+WHERE (e.executed_at IS NULL OR (e.executed_at >= %(until)s::date + 1 - %(days)s
+                                 AND e.executed_at < %(until)s::date + 1))
       AND e.kind IS DISTINCT FROM 'cancel'
       AND NOT EXISTS (SELECT FROM maintenance.executions r
                       WHERE r.venue = e.venue AND r.reference = e.venue_execution_id

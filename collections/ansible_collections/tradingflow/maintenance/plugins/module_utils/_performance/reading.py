@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
 from ..errors import ConfigurationError
+from .bridge import wanted_marks
+from .expectations import BRIDGED, BRIDGED_SQL, EXPECTED, EXPECTED_SQL, FUNDED, FUNDED_SQL, MARKS_SQL
 from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
-
-#: View -> column -> type, readable.
-Catalogue = Dict[str, Dict[str, Row]]
 
 #: Without these there is no review.
 EQUITY = {
@@ -41,13 +40,15 @@ FROM maintenance.strategies ORDER BY 1
 EQUITY_SQL = """
 SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
        equity::numeric AS equity, pnl::numeric AS pnl, {fees} AS fees, extract(epoch FROM as_of)::float8 AS as_of
-FROM maintenance.equity WHERE day IS NULL OR day > current_date - %(days)s
+FROM maintenance.equity WHERE day IS NULL OR day > %(until)s::date + 1 - %(days)s
 """
-CUT_SQL = "SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day <= current_date - %(days)s"
+CUT_SQL = (
+    "SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day <= %(until)s::date + 1 - %(days)s"
+)
 FLOWS_SQL = """
 SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
        sum(amount::numeric) AS amount
-FROM maintenance.strategy_flows WHERE day IS NULL OR day > current_date - %(days)s GROUP BY 1, 2, 3
+FROM maintenance.strategy_flows WHERE day IS NULL OR day > %(until)s::date + 1 - %(days)s GROUP BY 1, 2, 3
 """
 # The last price of each day that is over: one look into the index per day, instead of all prices.
 RATES_SQL = """
@@ -75,7 +76,11 @@ class Read:
     :param no_rates: currency -> why there are none
     :param traded: of each strategy
     :param held: positions
-    :param reasons: why there is nothing of these two, empty when there is
+    :param expected: what backtests expected; None when there is no view of it
+    :param bridged: what was filled, and what backtests filled
+    :param funded: what funding cost or brought
+    :param marks: instrument -> day -> last price, of what only one of the two held
+    :param reasons: why there is nothing of traded, held, expected, bridged or funded; empty when there is
     """
 
     now: float = 0.0
@@ -90,20 +95,23 @@ class Read:
     no_rates: Dict[str, str] = field(default_factory=dict)
     traded: List[Row] = field(default_factory=list)
     held: List[Row] = field(default_factory=list)
+    expected: Optional[List[Row]] = None
+    bridged: List[Row] = field(default_factory=list)
+    funded: List[Row] = field(default_factory=list)
+    marks: Dict[str, Dict[date, Decimal]] = field(default_factory=dict)
     reasons: Dict[str, str] = field(default_factory=dict)
 
 
-def read(options: Mapping[str, Any], more: "Optional[Callable[[Any, Catalogue, Read], None]]" = None) -> Read:
+def read(options: Mapping[str, Any]) -> Read:
     """All of one moment, in a transaction that only reads.
 
-    :param more: asks what else is needed of the same moment: a cursor, the views there are, and what was read
     :raises MaintenanceError: the database does not answer
     """
     found = Read()
     with reading(options["database"], options["timeout"], "REPEATABLE READ") as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
         cursor.execute(CATALOGUE, (SCHEMA,))
-        catalogue: Catalogue = {}
+        catalogue: Dict[str, Dict[str, Row]] = {}
         for row in cursor.fetchall():
             catalogue.setdefault(row["view"], {})[row["column"]] = row
         equity = {**EQUITY, **({"fees": "exact"} if "fees" in catalogue.get("equity", {}) else {})}
@@ -113,9 +121,10 @@ def read(options: Mapping[str, Any], more: "Optional[Callable[[Any, Catalogue, R
             found.lacking = found.lacking or lack(catalogue, {"strategy_flows": FLOWS})
         if found.lacking:
             return found
-        days = {"days": options["days"]}
         cursor.execute(NOW_SQL)
         found.now, found.today = (cursor.fetchone() or {}).values()
+        found.until = last_day(options, found.today)
+        days = {"days": options["days"], "until": found.until}
         cursor.execute(STRATEGIES_SQL.format(capital="capital::numeric" if capital else "NULL::numeric"))
         found.strategies = cursor.fetchall()
         cursor.execute(EQUITY_SQL.format(fees="fees::numeric" if "fees" in equity else "NULL::numeric"), days)
@@ -129,31 +138,61 @@ def read(options: Mapping[str, Any], more: "Optional[Callable[[Any, Catalogue, R
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
         end_of(options, found)
-        values = {"days": options["days"], "age": options["rate_age"], "until": found.until}
+        asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
         for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
             lacking = lack(catalogue, views)
-            rows, why = ([], lacking[0]) if lacking else asked(cursor, sql, values)
+            rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
             setattr(found, name, rows)
             found.reasons[name] = why.rstrip(".")
         _rates(cursor, catalogue, options, found)
-        if more:
-            more(cursor, catalogue, found)
+        if "backtest_expectations" in catalogue:
+            _expectations(cursor, catalogue, asked, found)
     return found
+
+
+def _expectations(cursor: Any, catalogue: Dict[str, Dict[str, Row]], asked: Dict[str, Any], found: Read) -> None:
+    """What backtests expected, and what was filled instead."""
+    for name, views, sql in (
+        ("expected", EXPECTED, EXPECTED_SQL),
+        ("bridged", BRIDGED, BRIDGED_SQL),
+        ("funded", FUNDED, FUNDED_SQL),
+    ):
+        lacking = lack(catalogue, views) or (lack(catalogue, EXPECTED) if name == "bridged" else None)
+        rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
+        setattr(found, name, rows)
+        found.reasons[name] = why.rstrip(".")
+    instruments = wanted_marks(found.bridged)
+    if instruments:
+        days = [row["day"] for row in found.bridged if row["day"]]
+        span = {"first": min(days), "last": found.until, "instruments": instruments}
+        rows, why = _asked(cursor, MARKS_SQL, {**asked, **span})
+        found.reasons["bridged"] = why.rstrip(".")
+        for row in rows:
+            found.marks.setdefault(row["instrument"], {})[row["day"]] = row["price"]
+
+
+def last_day(options: Mapping[str, Any], today: date) -> date:
+    """The last day of the review.
+
+    :raises ConfigurationError: it is not over
+    """
+    until: date = options["until"] or today - timedelta(days=1)
+    if until >= today:
+        raise ConfigurationError(
+            f"The last day of the review, {until}, is not over.", "Set strategy_review_until to an earlier day."
+        )
+    return until
 
 
 def end_of(options: Mapping[str, Any], found: Read) -> None:
     """The last day of the review; what came after it is left out."""
-    found.until = options["until"] or found.today - timedelta(days=1)
-    if found.until >= found.today:
-        raise ConfigurationError(
-            f"The last day of the review, {found.until}, is not over.", "Set strategy_review_until to an earlier day."
-        )
+    found.until = last_day(options, found.today)
     if options["until"]:
         for name, rows in found.equity.items():
             found.equity[name] = [row for row in rows if row["day"] is None or row["day"] <= found.until]
 
 
-def asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
+def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
     """Rows of what may fail without taking the rest with it, and why there are none."""
     cursor.execute("SAVEPOINT asked")
     rows: List[Row] = []
@@ -169,7 +208,7 @@ def asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row],
     return rows, why
 
 
-def _rates(cursor: Any, catalogue: Catalogue, options: Mapping[str, Any], found: Read) -> None:
+def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
     """Rates of each currency that is not the review's."""
     wanted = {row["currency"] for rows in found.equity.values() for row in rows if row["currency"]}
     days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
@@ -181,8 +220,8 @@ def _rates(cursor: Any, catalogue: Catalogue, options: Mapping[str, Any], found:
         elif lacking:
             found.no_rates[currency] = lacking[0].rstrip(".")
         else:
-            values = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
-            rows, why = asked(cursor, RATES_SQL, values)
+            asked = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
+            rows, why = _asked(cursor, RATES_SQL, asked)
             if why:
                 found.no_rates[currency] = why
             elif any(row["currency"] != options["currency"] for row in rows):

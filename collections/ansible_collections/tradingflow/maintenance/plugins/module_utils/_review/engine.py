@@ -24,7 +24,7 @@ from .._performance.reading import Read, read
 from .._performance.sessions import Sessions, sessions
 from ..checks import Check
 from ..words import printable
-from . import charts, findings, findings_joint
+from . import charts, findings, findings_backtest, findings_joint
 from .options import checked
 from .record import METHOD
 from .record import inputs as _inputs
@@ -83,19 +83,28 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
         return Review(findings.lacking(*found.lacking), [], {"method": METHOD, "lacking": found.lacking[0]})
     markets = Markets(found, options)
     strategies, ended = _strategies(found, options, markets)
-    checks: List[Check] = findings.strategies(len(strategies), ended)
+    names = {one.name for one in strategies}
+    compared = findings_backtest.wanted(found, names, options)
+    left = findings_backtest.not_measured(found, names, options)
+    checks: List[Check] = findings.strategies(len(strategies), ended, left)
+    checks += findings_backtest.views(found, options)
     for one in strategies:
         checks += each(partial(findings.of_strategy, one, options), *findings.planned(one.name))
+    backtests: Dict[str, Any] = {}
+    for one in strategies:
+        if one.name in compared:
+            judged = partial(findings_backtest.of_strategy, one, found, options, backtests)
+            checks += each(judged, *findings_backtest.planned(one.name))
     reason = found.reasons.get("held", "") or ("" if strategies else "there is no strategy")
     checks += each(lambda: findings_joint.of_exposure(_concentration(found, options), reason, options), findings.HELD)
-    checks += findings.strangers({one.name for one in strategies}, {one.account for one in strategies}, ended, options)
+    checks += findings.strangers(names, {one.account for one in strategies}, ended, options)
     known = {one.name: one.track for one in strategies}
     checks += each(lambda: findings.restatements(known, found, earlier, options), findings.RESTATED)
     _converted(strategies, options, found)
     groups = _groups(strategies, options)
     for group, result, doubt in groups:
-        judged = partial(findings.of_group, group, result, doubt, options)
-        checks += each(judged, *findings.planned_group(group.name))
+        outcome = partial(findings.of_group, group, result, doubt, options)
+        checks += each(outcome, *findings.planned_group(group.name))
     joint: Optional[Whole] = None
     try:
         joint = whole(strategies, options)
@@ -110,7 +119,7 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     except Exception as error:
         checks.append(escaped(*findings.RECORD, error))
     try:
-        record = _record(strategies, groups, joint, options, parts)
+        record = _record(strategies, groups, joint, options, parts, backtests)
     except Exception as error:
         # What could be told of what was read is kept all the same.
         record = {"method": METHOD, "failed": type(error).__name__, "inputs": parts}

@@ -34,10 +34,11 @@ def lacking(message: str, remedy: str) -> List[Check]:
     return [unknown(id, title, f"{title}: {message}", remedy, source="schema maintenance") for id, title in titles]
 
 
-def strategies(count: int, ended: List[str]) -> List[Check]:
+def strategies(count: int, ended: List[str], more: str = "") -> List[Check]:
     """How many there are: none is not well.
 
     :param ended: those that are left out
+    :param more: what is not measured, as a sentence
     """
     id, title = "review.strategies", "Strategies reviewed"
     if not count:
@@ -46,7 +47,7 @@ def strategies(count: int, ended: List[str]) -> List[Check]:
     if ended:
         named = ", ".join(printable(name, 40) for name in ended[:3]) + (" and more" if len(ended) > 3 else "")
         text += f" Left out, as stopped and without equity in these days: {len(ended)} ({named})."
-    return [Check(id, title, OK, count, message=text, source=SOURCE)]
+    return [Check(id, title, OK, count, message=text + more, source=SOURCE)]
 
 
 def strangers(names: Set[str], accounts: Set[str], ended: List[str], options: Dict[str, Any]) -> List[Check]:
@@ -54,6 +55,7 @@ def strangers(names: Set[str], accounts: Set[str], ended: List[str], options: Di
     given = dict.fromkeys(options["drawdown_limits"].keys() - names - accounts - set(ended), "drawdown limit")
     trials = {one["strategy"] for one in options["trials"]}
     given.update(dict.fromkeys(trials - names - set(ended), "number of trials"))
+    given.update(dict.fromkeys(set(options["expectations"]) - names - set(ended), "expectation"))
     given.update(dict.fromkeys(options["drawdown_limits"].keys() & names & accounts, "drawdown limit"))
     result = []
     for name, what in sorted(given.items()):
@@ -64,7 +66,8 @@ def strangers(names: Set[str], accounts: Set[str], ended: List[str], options: Di
             + ("a strategy and an account" if both else "nothing")
             + " of this name."
         )
-        remedy = "Correct the name in strategy_review_drawdown_limits or strategy_review_trials."
+        remedy = "Correct the name in strategy_review_drawdown_limits, strategy_review_trials or"
+        remedy += " strategy_review_expectations."
         result.append(unknown(f"review.options:{shown}", f"Options for {shown}", text, remedy, source=SOURCE))
     return result
 

@@ -44,6 +44,7 @@ SPEC: Dict[str, Any] = {
     },
     "drawdown_limits": {"type": "dict", "default": {}},
     "paths": {"type": "int", "default": 1000},
+    "expectations": {"type": "list", "elements": "str", "default": []},
     "thresholds": thresholds_spec(
         {
             "sharpe": (0, None),
@@ -54,6 +55,8 @@ SPEC: Dict[str, Any] = {
             "correlation": (0.9, None),
             "risk_share": (50, None),
             "concentration": (50, None),
+            "residual": (0.5, None),
+            "drift": (5, None),
         }
     ),
 }

@@ -48,6 +48,15 @@ def inputs(found: Read, calendars: Mapping[Any, Sessions], options: Mapping[str,
         "flows": _digest(None if flows is None else _rows(flows)),
         "executions": _digest([_rows(found.traded), found.reasons.get("traded", "")]),
         "positions": _digest([_rows(found.held), newest, found.reasons.get("held", "")]),
+        "expectations": _digest(
+            [
+                None if found.expected is None else _rows(found.expected),
+                _rows(found.bridged),
+                _rows(found.funded),
+                {name: {str(day): str(price) for day, price in of.items()} for name, of in found.marks.items()},
+                [found.reasons.get(name, "") for name in ("expected", "bridged", "funded")],
+            ]
+        ),
         "rates": _digest([rates, found.no_rates]),
         "calendars": _digest(
             {str(name): [list(map(str, each.days)), list(map(str, each.year))] for name, each in calendars.items()}
@@ -80,11 +89,17 @@ def _equity(found: Read) -> str:
 
 
 def record(
-    strategies: Any, groups: Any, joint: Any, options: Mapping[str, Any], parts: Mapping[str, str]
+    strategies: Any,
+    groups: Any,
+    joint: Any,
+    options: Mapping[str, Any],
+    parts: Mapping[str, str],
+    backtests: Mapping[str, Any],
 ) -> Dict[str, Any]:
     """What was read, how it was computed, and what came out.
 
     :param parts: see inputs(); empty when they could not be told
+    :param backtests: strategy -> bridge and drift
     """
     result: Dict[str, Any] = plain(
         {
@@ -98,6 +113,7 @@ def record(
             "accounts": {group.name: doubt or result.data for group, result, doubt in groups if group.name},
             "book": next((doubt or result.data for group, result, doubt in groups if not group.name), None),
             "diversification": joint.data if joint else None,
+            "backtests": backtests,
         }
     )
     return result
