@@ -134,7 +134,9 @@ def test_a_mean_has_an_interval_that_knows_of_dependence() -> None:
     random = np.random.default_rng(3)
     noise = random.normal(0, 1, 2000)
     slow = np.convolve(noise, np.ones(5) / 5, mode="same")
-    width = [bridge.mean(values, 0.95).high - bridge.mean(values, 0.95).low for values in (noise, slow)]
+    width = [
+        bridge.mean(values.tolist(), 0.95).high - bridge.mean(values.tolist(), 0.95).low for values in (noise, slow)
+    ]
     assert width[0] == pytest.approx(2 * 1.96 / 2000**0.5, rel=0.1)
     # The mean of what is smoothed varies as much as before, although its values vary less.
     assert width[1] == pytest.approx(width[0], rel=0.25)

@@ -61,10 +61,12 @@ def test_the_open_period_is_what_no_session_has() -> None:
     sessions = [day for day in days if day.weekday() < 5]
     values = [(day, 0.01) for day in days]
     assert returns.open_period(values, sessions) is None
-    open = returns.open_period(values[:7], sessions)
-    assert open == (days[4], pytest.approx(1.01**2 - 1))
-    assert returns.open_period(values[5:7], sessions) == (None, pytest.approx(1.01**2 - 1))
-    assert returns.open_period(values, []) == (None, pytest.approx(1.01**9 - 1))
+    found: Any = returns.open_period(values[:7], sessions)
+    assert found == (days[4], pytest.approx(1.01**2 - 1))
+    found = returns.open_period(values[5:7], sessions)
+    assert found == (None, pytest.approx(1.01**2 - 1))
+    found = returns.open_period(values, [])
+    assert found == (None, pytest.approx(1.01**9 - 1))
     assert returns.open_period([], sessions) is None
 
 

@@ -56,7 +56,7 @@ def test_intervals_are_those_of_the_paths() -> None:
         "maximum_drawdown": deepest,
         "calmar": ((1 + drawn).prod(axis=1) ** (252 / 400) - 1) / -deepest,
     }
-    found = bootstrap.intervals(values, "x", target, 0.9, 252)
+    found = bootstrap.intervals(values.tolist(), "x", target, 0.9, 252)
     assert found.keys() == by_hand.keys()
     for key, each in by_hand.items():
         ordered = np.sort(each)
@@ -68,7 +68,7 @@ def test_intervals_are_those_of_the_paths() -> None:
 def test_what_loses_all_is_drawn_day_by_day() -> None:
     values = series(100, "usual")
     values[7] = -1.0
-    found = bootstrap.intervals(values, "x", 0.0, 0.95, 50)
+    found = bootstrap.intervals(values.tolist(), "x", 0.0, 0.95, 50)
     assert found["maximum_drawdown"][0] == -1
     depth, ago = bootstrap.lasting(values, 100, 100)
     assert depth.min() == -1

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, localcontext
-from typing import Any, Iterator, List, Optional, Sequence, Union, overload
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union, overload
 
 from .._checks.risk import EXACT
 
@@ -20,6 +21,8 @@ except ImportError:
 
 #: Integers below this are floats without loss; columns of larger ones are of Python's own, which have no end.
 EXACT_FLOAT = 2**53
+#: Calendars that are remembered.
+SEEN = 32
 #: Sums of a column must stay below this.
 MOST = 2**62
 
@@ -70,6 +73,29 @@ def decimal(value: Any, scale: int) -> Decimal:
     with localcontext(EXACT):
         found = Decimal(int(value)).scaleb(-scale).normalize()
         return found if int(found.as_tuple().exponent) <= 0 else found.quantize(Decimal(1))
+
+
+_seen: "Dict[int, Tuple[Any, Any]]" = {}
+
+
+def ordinals(days: Sequence[date]) -> Any:
+    """Days as days since year 1. Of tuples, such as the sessions of a calendar, the last few are remembered."""
+    if not isinstance(days, tuple):
+        return np.array([day.toordinal() for day in days], dtype=np.int64)
+    kept = _seen.get(id(days))
+    if kept is None or kept[0] is not days:
+        if len(_seen) >= SEEN:
+            _seen.clear()
+        kept = (days, np.array([day.toordinal() for day in days], dtype=np.int64))
+        _seen[id(days)] = kept
+    return kept[1]
+
+
+def plain(value: Any, scale: int) -> str:
+    """One of the integers as the number that it stands for, in one form: no zeros at its end, and none of "-0"."""
+    digits = str(abs(int(value))).rjust(scale + 1, "0")
+    text = digits[: len(digits) - scale] + ("." + digits[len(digits) - scale :]).rstrip("0").rstrip(".") * bool(scale)
+    return f"-{text}" if value < 0 else text
 
 
 def divided(above: Any, below: Any) -> Any:
@@ -154,6 +180,15 @@ class Days(Sequence[Day]):
         equity, pnl, flow, base, fees, known = (column[which] for column in columns)
         return Days(self.ordinals[which], self.scale, equity, pnl, flow, base, fees, known)
 
+    def scaled(self, scale: int) -> "Days":
+        """The same with more digits."""
+        if scale == self.scale:
+            return self
+        columns = (self.equity, self.pnl, self.flow, self.base, self.fees)
+        factor = 10 ** (scale - self.scale)
+        equity, pnl, flow, base, fees = (fitting(column.astype(object) * factor) for column in columns)
+        return Days(self.ordinals, scale, equity, pnl, flow, base, fees, self.known)
+
     @property
     def dates(self) -> List[date]:
         """The days themselves."""
@@ -162,3 +197,96 @@ class Days(Sequence[Day]):
     def total(self, name: str) -> Decimal:
         """The sum of a column."""
         return decimal(sum(getattr(self, name).tolist()), self.scale)
+
+
+class Rows(Sequence[Mapping[str, Any]]):
+    """Rows of the view equity, of one strategy and in order, as columns: nothing is wrong with any of them.
+
+    :param later: rows after the review's last day, one by one
+    :param sha256: of the columns as they were read, without those rows
+    """
+
+    def __init__(self, currency: str, columns: Dict[str, Any], later: List[Mapping[str, Any]], sha256: str) -> None:
+        self.currency, self.later, self.sha256 = currency, later, sha256
+        self.ordinals, self.as_of = columns["day"], columns["as_of"]
+        #: Scale and integers.
+        self.equity, self.pnl, self.fees = columns["equity"], columns["pnl"], columns["fees"]
+
+    def __len__(self) -> int:
+        return len(self.ordinals) + len(self.later)
+
+    @overload
+    def __getitem__(self, place: int) -> Mapping[str, Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Sequence[Mapping[str, Any]]": ...
+
+    def __getitem__(self, place: Union[int, slice]) -> Any:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        place %= len(self)
+        if place >= len(self.ordinals):
+            return self.later[place - len(self.ordinals)]
+        equity, pnl, fees = (
+            None if column is None else decimal(column[1][place], column[0])
+            for column in (self.equity, self.pnl, self.fees)
+        )
+        return {
+            "day": date.fromordinal(int(self.ordinals[place])),
+            "currency": self.currency,
+            "equity": equity,
+            "pnl": pnl,
+            "fees": fees,
+            "as_of": float(self.as_of[place]),
+        }
+
+
+def read_column(text: Optional[str], count: int) -> "Optional[Tuple[int, Any]]":
+    """Numbers with commas between, as a scale and integers; None for what is not so many plain numbers."""
+    if not text:
+        return None
+    found = np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8)
+    commas = np.flatnonzero(found == ord(","))
+    if len(commas) != count - 1 or found.max() > ord("9") or found.min() < ord(",") or (found == ord("/")).any():
+        return None
+    ends = np.append(commas, len(found))
+    longest = int(np.diff(ends, prepend=-1).max())
+    points = np.flatnonzero(found == ord("."))
+    scale = int(ends[0] - points[0] - 1) if len(points) else 0
+    even = not len(points) or (len(points) == count and bool((ends - points == scale + 1).all()))
+    if even and longest <= LONGEST:
+        return scale, fitting(np.fromstring(text.replace(".", ""), dtype=np.int64, sep=","))
+    # Of different lengths, or longer than 64 bits.
+    numbers = [Decimal(part) for part in text.split(",")]
+    scale = scale_of(numbers)
+    return scale, integers(numbers, scale)
+
+
+#: Characters of a field, its comma among them, that surely fit into 64 bits.
+LONGEST = 18
+
+
+def made_rows(row: Mapping[str, Any], later: List[Mapping[str, Any]]) -> Optional[Rows]:
+    """Columns of one strategy as they come from the database; None when its rows must be looked at one by one.
+
+    :param row: strategy, currency, other, rows, told, days, equity, pnl, fees, paid and as_of
+    """
+    count = row["rows"]
+    if row["paid"] not in (0, count) or not row["strategy"] or not row["currency"]:
+        return None
+    if row["currency"] != row["other"] or row["told"] != count:
+        return None
+    if any("E" in (row[name] or "").upper() for name in ("as_of", "equity", "pnl", "fees")):
+        return None
+    days, equity, pnl = (read_column(row[name], count) for name in ("days", "equity", "pnl"))
+    fees = read_column(row["fees"], count) if row["paid"] else None
+    if days is None or equity is None or pnl is None or (row["paid"] and fees is None) or days[0]:
+        return None
+    as_of = np.fromstring(row["as_of"] or "", dtype=float, sep=",")
+    if len(as_of) != count or not np.isfinite(as_of).all() or (np.diff(days[1]) <= 0).any():
+        return None
+    content = "\n".join(str(row[name]) for name in ("currency", "days", "equity", "pnl", "fees", "as_of"))
+    columns = {"day": days[1], "equity": equity, "pnl": pnl, "fees": fees, "as_of": as_of}
+    return Rows(row["currency"], columns, later, hashlib.sha256(content.encode()).hexdigest())

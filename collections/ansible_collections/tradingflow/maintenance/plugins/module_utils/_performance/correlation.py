@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from .columns import ordinals
 from .ratios import DUST, NORMAL
-from .returns import Undefined, by_session
+from .returns import Undefined, whole
 
 try:
     import numpy as np
@@ -49,30 +50,35 @@ def common(
     :param returns: of each strategy by day
     :param sessions: of each strategy's calendar
     """
-    left_out = {
-        name: "too few sessions"
-        for name, found in returns.items()
-        if len([day for day in sessions[name] if found and found[0][0] <= day <= found[-1][0]]) <= least
-    }
+    left_out = {}
+    for name, found in returns.items():
+        span = ordinals((found[0][0], found[-1][0]) if found else (date.max, date.min))
+        wanted = ordinals(sessions[name])
+        if int(((wanted >= span[0]) & (wanted <= span[1])).sum()) <= least:
+            left_out[name] = "too few sessions"
     names = sorted(returns.keys() - left_out.keys())
     if not names:
         return Window([], [], np.zeros((0, 0))), left_out
     first = max(returns[name][0][0] for name in names)
     last = min(returns[name][-1][0] for name in names)
-    days = sorted(set.intersection(*(set(sessions[name]) for name in names)))
+    # Most have the calendar of another one.
+    calendars = {id(sessions[name]): sessions[name] for name in names}
+    days = sorted(set.intersection(*(set(each) for each in calendars.values())))
     days = [day for day in days if first <= day <= last]
-    columns = []
-    for name in names:
+    matrix = np.zeros((max(0, len(days) - 1), len(names)))
+    common_days = tuple(days)
+    for column, name in enumerate(names if days[1:] else ()):
         # The first common session only begins: what came before it is not the same for all.
-        inside = [item for item in returns[name] if days and days[0] < item[0] <= days[-1]]
-        found = by_session(inside, days)
-        columns.append([found.get(day, 0.0) for day in days[1:]])
-    matrix = np.array(columns, dtype=float).T if days[1:] else np.zeros((0, len(names)))
-    for place in reversed(range(len(names))):
-        if len(matrix) and matrix[:, place].std() <= DUST * max(np.abs(matrix[:, place]).max(), DUST):
-            left_out[names[place]] = "returns do not vary"
-            matrix = np.delete(matrix, place, axis=1)
-            del names[place]
+        at = ordinals([day for day, _value in returns[name]])
+        inside = (at > days[0].toordinal()) & (at <= days[-1].toordinal())
+        values = np.array([value for _day, value in returns[name]])[inside]
+        places, found = whole(at[inside], values, common_days)
+        matrix[places - 1, column] = found
+    if len(matrix):
+        still = matrix.std(axis=0) <= DUST * np.maximum(np.abs(matrix).max(axis=0), DUST)
+        left_out.update({names[place]: "returns do not vary" for place in np.flatnonzero(still).tolist()})
+        names = [name for name, stays in zip(names, ~still, strict=True) if stays]
+        matrix = matrix[:, ~still]
     return Window(names, days[1:], matrix), left_out
 
 

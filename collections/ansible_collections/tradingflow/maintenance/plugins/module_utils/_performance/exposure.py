@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._checks.sql import Row, Views, finite
 from ..words import printable
-from .columns import Day
+from .columns import Day, Days
 
 VALUED: Views = {
     "instruments": {"instrument": "text", "multiplier": "exact"},
@@ -85,8 +85,9 @@ def turnover(days: Sequence[Day], currency: str, row: Optional[Mapping[str, Any]
     traded = row["traded"]
     if traded is None or not traded.is_finite() or {row["currency"], row["other"]} != {currency}:
         return None
-    average = sum((day.base for day in days), Decimal(0)) / len(days)
-    span = (days[-1].day - days[0].day).days + 1
+    columns = Days.of(days)
+    average = columns.total("base") / len(columns)
+    span = int(columns.ordinals[-1] - columns.ordinals[0]) + 1
     return float(traded / average) * 365 / span if average > 0 else None
 
 

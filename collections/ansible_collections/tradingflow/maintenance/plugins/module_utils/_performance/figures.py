@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import bootstrap, ratios, returns
-from .columns import Day
+from .columns import Day, Days, plain
 from .drawdown import Drawdown, Expected, drawdown, expected
 from .returns import Undefined
+
+try:
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]
 
 
 @dataclass
@@ -55,57 +59,63 @@ def figures(
     :param sessions: days on which a session of its market ended
     """
     found = Figures(per_year=per_year)
+    columns = Days.of(days)
     try:
-        found.daily = returns.daily(days)
-        found.net = returns.by_session(found.daily, sessions)
+        values = returns.values(columns)
+        found.daily = list(zip(columns.dates, values.tolist(), strict=True))
+        places, net = returns.whole(columns.ordinals, values, sessions)
+        found.net = dict(zip([sessions[place] for place in places.tolist()], net.tolist(), strict=True))
         found.open = returns.open_period(found.daily, sessions)
-        net = list(found.net.values())
         found.count = len(net)
-        found.drawdown = drawdown(found.levelled)
+        levelled: Any = np.append(net, found.open[1]) if found.open else net
+        found.drawdown = drawdown(levelled)
     except Undefined as error:
         found.undefined = str(error)
         return found
-    total = returns.time_weighted([value for _day, value in found.daily])
-    gross = ratios.or_none(lambda: returns.time_weighted([value for _day, value in returns.daily(days, gross=True)]))
+    total = returns.time_weighted(values.tolist())
+    gross = ratios.or_none(lambda: returns.time_weighted(returns.values(columns, gross=True).tolist()))
     found.data = {
-        "from": str(days[0].day),
-        "to": str(days[-1].day),
+        "from": str(found.daily[0][0]),
+        "to": str(found.daily[-1][0]),
         "sessions": found.count,
         "per_year": per_year,
         "twr": total,
         "twr_gross": gross,
         "twr_annual": returns.annual(total, found.count, per_year),
-        "mwr": ratios.or_none(returns.money_weighted_of, days),
-        "pnl": str(sum((day.pnl for day in days), Decimal(0))),
-        "fees": None
-        if any(day.fees is None for day in days)
-        else str(sum((day.fees or 0 for day in days), Decimal(0))),
-        "flows": str(sum((day.flow for day in days), Decimal(0))),
+        "mwr": ratios.or_none(returns.money_weighted_of, columns),
+        "pnl": _sum(columns, "pnl"),
+        "fees": _sum(columns, "fees") if columns.known.all() else None,
+        "flows": _sum(columns, "flow"),
     }
     if found.open:
         found.data["open_since"] = str(found.open[0]) if found.open[0] else None
         found.data["open_return"] = found.open[1]
-    found.data.update(_money(days, options["confidence"]))
+    found.data.update(_money(columns, options["confidence"]))
     try:
         found.sharpe = ratios.sharpe(net, options["confidence"])
     except Undefined as error:
         found.why_no_sharpe = str(error)
     _ratios(name, found, net, options)
-    _drawdown(name, found, options)
+    _drawdown(name, found, levelled, options)
     return found
 
 
-def _money(days: Sequence[Day], confidence: float) -> Dict[str, Any]:
+def _sum(days: Days, name: str) -> str:
+    """The sum of a column, exact."""
+    return plain(sum(getattr(days, name).tolist()), days.scale)
+
+
+def _money(days: Days, confidence: float) -> Dict[str, Any]:
     """Of results in money, which are exact: a day without a result counts for neither side."""
-    results = [day.pnl for day in days if day.pnl]
+    results = [value for value in days.pnl.tolist() if value]
     hits = sum(1 for value in results if value > 0)
     interval = ratios.or_none(ratios.wilson, hits, len(results), confidence)
     factor = ratios.or_none(ratios.profit_factor, results)
     share = None
-    if all(day.fees is not None for day in days):
-        fees = sum((day.fees or Decimal(0) for day in days), Decimal(0))
-        gains = sum((day.pnl for day in days), Decimal(0)) + fees
-        share = float(fees / gains) if gains > 0 else None
+    if days.known.all():
+        fees = sum(days.fees.tolist())
+        gains = sum(results) + fees
+        share = fees / gains if gains > 0 else None
     return {
         "days_with_result": len(results),
         "hit_rate": hits / len(results) if results else None,
@@ -115,7 +125,7 @@ def _money(days: Sequence[Day], confidence: float) -> Dict[str, Any]:
     }
 
 
-def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]) -> None:
+def _ratios(name: str, found: Figures, net: Any, options: Dict[str, Any]) -> None:
     root = math.sqrt(found.per_year)
     target = options["target"] / 100 / found.per_year
     sortino = ratios.or_none(ratios.sortino, net, target)
@@ -153,11 +163,11 @@ def _ratios(name: str, found: Figures, net: List[float], options: Dict[str, Any]
         )
 
 
-def _drawdown(name: str, found: Figures, options: Dict[str, Any]) -> None:
+def _drawdown(name: str, found: Figures, levelled: Any, options: Dict[str, Any]) -> None:
     depth = found.drawdown
     if depth is None:
         raise AssertionError("computed before")
-    found.expected = expected(found.levelled, name, options["paths"]) if depth.now < 0 else None
+    found.expected = expected(levelled, name, options["paths"]) if depth.now < 0 else None
     year = found.data["twr_annual"]
     found.data.update(
         {

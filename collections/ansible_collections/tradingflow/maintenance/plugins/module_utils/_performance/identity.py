@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
 from ..words import plural, printable
-from .columns import EXACT_FLOAT, Days, decimal
+from .columns import EXACT_FLOAT, Days, Rows, decimal, fitting, integers, ordinals, plain, scale_of
 from .columns import Day as Day
 
 try:
@@ -45,6 +45,7 @@ class Track:
     :param doubts: why it cannot be relied on besides
     :param partial: the last day, which is not over and left out
     :param inside: whether it began before its first day: then that day's result does not count
+    :param known: months that were computed before, by their last day
     """
 
     strategy: str
@@ -54,6 +55,7 @@ class Track:
     doubts: List[str] = field(default_factory=list)
     partial: Optional[date] = None
     inside: bool = False
+    known: Dict[Any, "Months"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def sound(self) -> bool:
@@ -79,6 +81,10 @@ def follow(
     :param cut: whether there are earlier days that were not read: then the first one only begins
     :param tolerance: by how much equity may differ
     """
+    if isinstance(rows, Rows):
+        quick = _quick(Track(strategy), rows, flows or {}, now, None if cut else capital, tolerance)
+        if quick:
+            return quick
     track = Track(strategy)
     given = [row for row in rows if not _odd(row, track, now)]
     given.sort(key=lambda row: row["day"])
@@ -105,6 +111,60 @@ def follow(
         _chain(track, given, dict(flows or {}), capital, cut, tolerance)
     track.days = Days.of(track.days)
     return track
+
+
+def _quick(
+    track: Track, rows: Rows, flows: Mapping[date, Decimal], now: float, capital: Optional[Decimal], tolerance: Decimal
+) -> Optional[Track]:
+    """The same of columns; None when something about them must be looked at row by row.
+
+    :param capital: None when the first day only begins
+    """
+    numbers = [*flows.values(), tolerance, *([] if capital is None else [capital])]
+    begins = (rows.ordinals - EPOCH) * 86400.0
+    if not all(_number(value) for value in numbers) or not len(begins):
+        return None
+    if (rows.as_of < begins + 86400 - LAST_MINUTE).any() or (rows.as_of > now + AHEAD).any():
+        return None
+    if rows.later:
+        last = rows.later[0]
+        if len(rows.later) > 1 or _odd(last, Track(""), now) or last["currency"] != rows.currency:
+            return None
+        if not _early(last) or now >= _ends(last["day"]) or last["day"].toordinal() <= rows.ordinals[-1]:
+            return None
+        track.partial = last["day"]
+    track.currency, track.inside = rows.currency, capital is None
+    fees = rows.fees or (0, np.zeros(len(begins), dtype=np.int64))
+    scale = max(rows.equity[0], rows.pnl[0], fees[0], scale_of(numbers))
+    equity, pnl, paid = (_grown(column, scale) for column in (rows.equity, rows.pnl, fees))
+    flow = np.zeros(len(begins), dtype=object)
+    for day, amount in flows.items():
+        # A flow on a day without a row, such as of a weekend, is there when the next one begins.
+        place = int(np.searchsorted(rows.ordinals, day.toordinal()))
+        if place < len(flow):
+            flow[place] += int(integers([amount], scale)[0])
+    flow = fitting(flow)
+    before = np.concatenate((integers([capital or Decimal(0)], scale), equity[:-1]))
+    base = before + flow
+    apart = equity - (base + pnl)
+    start = 1 if capital is None else 0
+    with localcontext(EXACT):
+        least = int(tolerance.scaleb(scale))
+    broken = np.flatnonzero(np.abs(apart) > least)
+    track.breaks = [
+        (date.fromordinal(int(rows.ordinals[place])), decimal(apart[place], scale))
+        for place in broken.tolist()
+        if place >= start
+    ]
+    known = np.full(len(begins), rows.fees is not None)
+    days = Days(rows.ordinals, scale, equity, pnl, flow, fitting(base), paid, known)
+    track.days = days.taken(slice(start, None))
+    return track if len(track.days) else None
+
+
+def _grown(column: Tuple[int, Any], scale: int) -> Any:
+    """A column with more digits."""
+    return column[1] if column[0] == scale else fitting(column[1].astype(object) * 10 ** (scale - column[0]))
 
 
 def _odd(row: Row, track: Track, now: float) -> bool:
@@ -175,9 +235,11 @@ def gaps(track: Track, sessions: Sequence[date], until: date, stopped: bool) -> 
     """
     if not track.days:
         return []
-    there = set(Days.of(track.days).dates)
-    first, last = track.days[0].day, track.days[-1].day if stopped else until
-    return [day for day in sessions if first < day <= last and day not in there]
+    there = Days.of(track.days).ordinals
+    last = int(there[-1]) if stopped else until.toordinal()
+    wanted = ordinals(sessions)
+    wanted = wanted[(wanted > there[0]) & (wanted <= last)]
+    return list(map(date.fromordinal, wanted[~np.isin(wanted, there)].tolist()))
 
 
 def told(track: Track) -> str:
@@ -200,25 +262,39 @@ def months(track: Track, until: Optional[date] = None) -> Months:
 
     :param until: the last day that counts
     """
+    if until not in track.known:
+        track.known[until] = _months(track, until)
+    return track.known[until]
+
+
+def _months(track: Track, until: Optional[date]) -> Months:
     days = Days.of(track.days)
     if until is not None:
-        days = days.taken(days.ordinals <= until.toordinal())
+        days = days.taken(slice(int(np.searchsorted(days.ordinals, until.toordinal(), side="right"))))
     if not len(days):
         return {}
     stack = np.stack([days.equity, days.pnl, days.flow, days.fees])
-    scales = _scales(stack, days.scale)
-    bounds = [*_beginnings(days).tolist(), len(days)]
+    starts = _beginnings(days)
+    scales = np.maximum.reduceat(_scales(stack, days.scale), starts)
+    # Of Python's integers where sums of a month would not fit.
+    pnl, fees, flow = (np.add.reduceat(column, starts).tolist() for column in (days.pnl, days.fees, days.flow))
+    told = np.logical_and.reduceat(days.known, starts).tolist()
+    names = (days.ordinals[starts] - EPOCH).astype("datetime64[D]").astype("datetime64[M]").astype(str).tolist()
+    bounds = [*starts.tolist(), len(days)]
     result: Months = {}
-    for begin, end in itertools.pairwise(bounds):
-        scale = int(scales[begin:end].max())
+    for place, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        scale = int(scales[place])
         content = stack[:, begin:end] // 10 ** (days.scale - scale)
-        head = f"{track.currency} {scale} {days.ordinals[begin:end].tolist()} {days.known[begin:end].tolist()}"
-        digest = hashlib.sha256(head.encode() + _bytes(content)).hexdigest()[:16]
-        part = days.taken(slice(begin, end))
-        fees = _plain(part.total("fees")) if part.known.all() else ""
-        month = f"{date.fromordinal(int(days.ordinals[begin])):%Y-%m}"
-        last = decimal(part.equity[-1], days.scale)
-        result[month] = [digest, _plain(part.total("pnl")), _plain(last), fees, _plain(part.total("flow"))]
+        digest = hashlib.sha256(f"{track.currency} {scale}\n".encode())
+        digest.update(days.ordinals[begin:end].astype("<i8").tobytes() + days.known[begin:end].tobytes())
+        digest.update(_bytes(content))
+        result[names[place]] = [
+            digest.hexdigest()[:16],
+            plain(pnl[place], days.scale),
+            plain(days.equity[end - 1], days.scale),
+            plain(fees[place], days.scale) if told[place] else "",
+            plain(flow[place], days.scale),
+        ]
     return result
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
 from ..errors import ConfigurationError
 from .bridge import wanted_marks
+from .columns import Rows, made_rows
 from .expectations import BRIDGED, BRIDGED_SQL, EXPECTED, EXPECTED_SQL, FUNDED, FUNDED_SQL, MARKS_SQL
 from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
 
@@ -37,11 +38,33 @@ SELECT strategy::text AS strategy, account::text AS account, calendar::text AS c
        expected_state::text AS state, {capital} AS capital
 FROM maintenance.strategies ORDER BY 1
 """
+#: Rows one by one: of strategies about which something is odd, and of days after the review's last one.
 EQUITY_SQL = """
 SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
        equity::numeric AS equity, pnl::numeric AS pnl, {fees} AS fees, extract(epoch FROM as_of)::float8 AS as_of
-FROM maintenance.equity WHERE day IS NULL OR day > %(until)s::date + 1 - %(days)s
+FROM maintenance.equity
+WHERE {which}
 """
+ODD = """(day IS NULL OR day > %(until)s::date + 1 - %(days)s)
+      AND (strategy IS NULL OR strategy::text = ANY (%(odd)s)) AND ({later} OR day IS NULL OR NOT isfinite(day)
+           OR day <= %(until)s::date)"""
+LATER = "day IS NULL OR ((day > %(until)s::date OR NOT isfinite(day)) AND ({later} OR NOT isfinite(day)))"
+# A row per strategy, its days in order and with commas between: a tenth of the time of as many rows.
+COLUMNS_SQL = """
+DECLARE equity NO SCROLL CURSOR FOR
+SELECT strategy, min(currency) AS currency, max(currency) AS other, count(*) AS rows, count(currency) AS told,
+       count(fees) AS paid, string_agg(day, ',') AS days, string_agg(equity, ',') AS equity,
+       string_agg(pnl, ',') AS pnl, string_agg(fees, ',') AS fees, string_agg(as_of, ',') AS as_of
+FROM (SELECT strategy::text COLLATE "C" AS strategy, currency::text AS currency,
+             (day - DATE '0001-01-01' + 1)::text AS day, equity::numeric::text AS equity, pnl::numeric::text AS pnl,
+             {fees}::text AS fees, date_part('epoch', as_of)::text AS as_of
+      FROM maintenance.equity
+      WHERE day > %(until)s::date + 1 - %(days)s AND day <= %(until)s::date AND isfinite(day)
+      ORDER BY strategy::text COLLATE "C", maintenance.equity.day) e
+GROUP BY strategy
+"""
+#: Strategies that are in memory as text at once.
+AT_ONCE = 100
 CUT_SQL = (
     "SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day <= %(until)s::date + 1 - %(days)s"
 )
@@ -72,6 +95,7 @@ class Read:
     :param lacking: why there is no review, and what to do about it
     :param cut: strategies with days before the ones that were read
     :param flows: None when there is no view of them
+    :param equity: strategy -> rows of the view, one by one or as columns (Rows)
     :param rates: currency -> day -> how much of the review's currency one is worth
     :param no_rates: currency -> why there are none
     :param traded: of each strategy
@@ -88,7 +112,7 @@ class Read:
     until: date = date.min
     lacking: Optional[Tuple[str, str]] = None
     strategies: List[Row] = field(default_factory=list)
-    equity: Dict[str, List[Row]] = field(default_factory=dict)
+    equity: Dict[str, Any] = field(default_factory=dict)
     cut: "set[str]" = field(default_factory=set)
     flows: Optional[Dict[str, List[Row]]] = None
     rates: Dict[str, Dict[date, Decimal]] = field(default_factory=dict)
@@ -127,9 +151,7 @@ def read(options: Mapping[str, Any]) -> Read:
         days = {"days": options["days"], "until": found.until}
         cursor.execute(STRATEGIES_SQL.format(capital="capital::numeric" if capital else "NULL::numeric"))
         found.strategies = cursor.fetchall()
-        cursor.execute(EQUITY_SQL.format(fees="fees::numeric" if "fees" in equity else "NULL::numeric"), days)
-        for row in cursor:
-            found.equity.setdefault(row["strategy"] or "", []).append(row)
+        _equity(cursor, "fees::numeric" if "fees" in equity else "NULL::numeric", bool(options["until"]), days, found)
         cursor.execute(CUT_SQL, days)
         found.cut = {row["strategy"] for row in cursor}
         if "strategy_flows" in catalogue:
@@ -137,7 +159,6 @@ def read(options: Mapping[str, Any]) -> Read:
             found.flows = {}
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
-        end_of(options, found)
         asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
         for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
             lacking = lack(catalogue, views)
@@ -148,6 +169,42 @@ def read(options: Mapping[str, Any]) -> Read:
         if "backtest_expectations" in catalogue:
             _expectations(cursor, catalogue, asked, found)
     return found
+
+
+def _equity(cursor: Any, fees: str, ended: bool, days: Dict[str, Any], found: Read) -> None:
+    """Equity of all strategies, as columns where nothing is odd.
+
+    :param ended: whether days after the last one are left out, as a review of an earlier time does
+    """
+    later: Dict[str, List[Mapping[str, Any]]] = {}
+    after = "false" if ended else "true"
+    cursor.execute(EQUITY_SQL.format(fees=fees, which=LATER.format(later=after)), days)
+    for row in cursor:
+        later.setdefault(row["strategy"] or "", []).append(row)
+    odd = set(later) if "" in later else set()
+    odd |= {name for name, rows in later.items() if any(row["day"] is None for row in rows)}
+    # Groups in the order of their rows, and never all of them at once.
+    cursor.execute("SET LOCAL enable_hashagg = off")
+    cursor.execute(COLUMNS_SQL.format(fees=fees), days)
+    while True:
+        cursor.execute(f"FETCH {AT_ONCE} FROM equity")
+        fetched = cursor.fetchall()
+        if not fetched:
+            break
+        for row in fetched:
+            name = row["strategy"] or ""
+            made = None if name in odd else made_rows(row, later.get(name, []))
+            if made is None:
+                odd.add(name)
+            else:
+                found.equity[name] = made
+    cursor.execute("CLOSE equity; SET LOCAL enable_hashagg = on")
+    odd |= later.keys() - found.equity.keys()
+    if odd:
+        cursor.execute(EQUITY_SQL.format(fees=fees, which=ODD.format(later=after)), {**days, "odd": sorted(odd)})
+        for row in cursor:
+            if (row["strategy"] or "") in odd:
+                found.equity.setdefault(row["strategy"] or "", []).append(row)
 
 
 def _expectations(cursor: Any, catalogue: Dict[str, Dict[str, Row]], asked: Dict[str, Any], found: Read) -> None:
@@ -169,6 +226,22 @@ def _expectations(cursor: Any, catalogue: Dict[str, Dict[str, Row]], asked: Dict
         found.reasons["bridged"] = why.rstrip(".")
         for row in rows:
             found.marks.setdefault(row["instrument"], {})[row["day"]] = row["price"]
+
+
+def currencies_of(rows: Sequence[Mapping[str, Any]]) -> "set[Any]":
+    """Currencies of some rows of equity."""
+    if isinstance(rows, Rows):
+        return {rows.currency, *(row["currency"] for row in rows.later)}
+    return {row["currency"] for row in rows}
+
+
+def ends_of(rows: Sequence[Mapping[str, Any]]) -> List[date]:
+    """First and last day of some rows of equity; nothing of none."""
+    if isinstance(rows, Rows):
+        days = [rows[0]["day"], rows[len(rows.ordinals) - 1]["day"], *(row["day"] for row in rows.later)]
+    else:
+        days = [row["day"] for row in rows if row["day"]]
+    return [min(days), max(days)] if days else []
 
 
 def last_day(options: Mapping[str, Any], today: date) -> date:
@@ -210,8 +283,8 @@ def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row]
 
 def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
     """Rates of each currency that is not the review's."""
-    wanted = {row["currency"] for rows in found.equity.values() for row in rows if row["currency"]}
-    days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
+    wanted: "set[str]" = set().union(*map(currencies_of, found.equity.values())) - {None, ""}
+    days = [day for rows in found.equity.values() for day in ends_of(rows)]
     for currency in sorted(wanted - {options["currency"]}) if options["currency"] and days else []:
         instrument = options["rates"].get(currency)
         lacking = lack(catalogue, {"prices": PRICES})

@@ -7,12 +7,17 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from datetime import date
 from decimal import Decimal
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from .columns import Day
+from .columns import Day, Days, divided, ordinals
+
+try:
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]
 
 #: Days of a year of money-weighted returns (as XIRR).
 YEAR = 365.0
@@ -28,18 +33,28 @@ def daily(days: Sequence[Day], gross: bool = False) -> List[Tuple[date, float]]:
     :param gross: before fees
     :raises Undefined: a day began with nothing or less, or followed one that ended below 0, or nobody tells the fees
     """
-    found = []
-    for place, day in enumerate(days):
-        if day.base <= 0:
-            raise Undefined(f"{day.day} began with capital of 0 or less")
-        # What comes after a loss of more than all would turn the sign of the product.
-        if place and days[place - 1].equity < 0:
-            raise Undefined(f"{days[place - 1].day} ended with equity below 0")
-        if gross and day.fees is None:
-            raise Undefined("nobody tells the fees")
-        result = day.pnl + (day.fees or 0) if gross else day.pnl
-        found.append((day.day, float(result / day.base)))
-    return found
+    columns = Days.of(days)
+    return list(zip(columns.dates, values(columns, gross).tolist(), strict=True))
+
+
+def values(days: Days, gross: bool = False) -> Any:
+    """The same as an array, without the days.
+
+    :raises Undefined: likewise
+    """
+    # What comes after a loss of more than all would turn the sign of the product.
+    wrong = [
+        (place, kind)
+        for kind, bad in enumerate((days.base <= 0, np.append(False, days.equity[:-1] < 0), ~days.known & gross))
+        for place in np.flatnonzero(bad)[:1].tolist()
+    ]
+    if wrong:
+        place, kind = min(wrong)
+        day = date.fromordinal(int(days.ordinals[place]))
+        before = date.fromordinal(int(days.ordinals[place - 1]))
+        texts = (f"{day} began with capital of 0 or less", f"{before} ended with equity below 0")
+        raise Undefined((*texts, "nobody tells the fees")[kind])
+    return divided(days.pnl + days.fees if gross else days.pnl, days.base)
 
 
 def by_session(returns: Sequence[Tuple[date, float]], sessions: Sequence[date]) -> Dict[date, float]:
@@ -47,14 +62,26 @@ def by_session(returns: Sequence[Tuple[date, float]], sessions: Sequence[date]) 
 
     What comes after the last session is left for the next.
     """
-    found: Dict[date, float] = {}
-    for day, value in returns:
-        place = bisect_left(sessions, day)
-        if place < len(sessions):
-            found[sessions[place]] = (1 + found.get(sessions[place], 0.0)) * (1 + value) - 1
+    if not returns:
+        return {}
+    places, found = whole(ordinals([day for day, _value in returns]), [value for _day, value in returns], sessions)
+    return dict(zip([sessions[place] for place in places.tolist()], found.tolist(), strict=True))
+
+
+def whole(days: Any, returns: Any, sessions: Sequence[date]) -> "Tuple[Any, Any]":
+    """Places of the sessions that have a whole return, and these returns.
+
+    :param days: ordinals, in order
+    """
+    wanted = ordinals(sessions)
     # A session that has not come yet has no whole return.
-    last = returns[-1][0] if returns else None
-    return {day: value for day, value in found.items() if last is not None and day <= last}
+    wanted = wanted[: int(np.searchsorted(wanted, days[-1], side="right"))] if len(days) else wanted[:0]
+    places = np.searchsorted(wanted, days)
+    count = int(np.searchsorted(places, len(wanted)))
+    if not count:
+        return places[:0], np.zeros(0)
+    starts = np.flatnonzero(np.append(True, places[1:count] != places[: count - 1]))
+    return places[starts], np.multiply.reduceat(1 + np.asarray(returns[:count], dtype=float), starts) - 1
 
 
 def open_period(
@@ -70,16 +97,13 @@ def open_period(
         return None
     place = bisect_right(sessions, returns[-1][0])
     last = sessions[place - 1] if place and sessions[place - 1] >= returns[0][0] else None
-    values = [1 + value for day, value in returns if last is None or day > last]
-    return (last, math.prod(values) - 1) if values else None
+    after = [1 + value for day, value in returns if last is None or day > last]
+    return (last, math.prod(after) - 1) if after else None
 
 
 def time_weighted(returns: Sequence[float]) -> float:
     """The return of capital that was there all the time: the product, less 1."""
-    product = 1.0
-    for value in returns:
-        product *= 1 + value
-    return product - 1
+    return math.prod(1 + value for value in returns) - 1
 
 
 def annual(total: float, periods: int, per_year: float) -> Optional[float]:
@@ -129,13 +153,20 @@ def money_weighted_of(days: Sequence[Day]) -> float:
     """
     if not days:
         raise Undefined("there is no day")
+    columns = Days.of(days)
     # What flows in is there when the day begins, so at the end of the day before.
-    first = days[0].day.toordinal() - 1
-    flows = [(date.fromordinal(first), -float(days[0].base))]
-    flows += [(date.fromordinal(day.day.toordinal() - 1), -float(day.flow)) for day in days[1:] if day.flow]
-    flows.append((days[-1].day, float(days[-1].equity)))
+    first, last = int(columns.ordinals[0]) - 1, int(columns.ordinals[-1])
+    unit = 10**columns.scale
+    begin, end = int(columns.base[0]) / unit, int(columns.equity[-1]) / unit
+    moved = (np.flatnonzero(columns.flow[1:] != 0) + 1).tolist()
+    if not moved and begin > 0 and 1e-6 < end / begin < 1e6:
+        # The rate that turns the one into the other, over that time.
+        return float(end / begin - 1)
+    flows = [(date.fromordinal(first), -begin)]
+    flows += [(date.fromordinal(int(columns.ordinals[at]) - 1), -int(columns.flow[at]) / unit) for at in moved]
+    flows.append((date.fromordinal(last), end))
     rate = money_weighted(flows)
-    return float((1 + rate) ** ((days[-1].day.toordinal() - first) / YEAR) - 1)
+    return float((1 + rate) ** ((last - first) / YEAR) - 1)
 
 
 def dietz(begin: Decimal, end: Decimal, flows: Sequence[Tuple[Decimal, Decimal]]) -> Decimal:

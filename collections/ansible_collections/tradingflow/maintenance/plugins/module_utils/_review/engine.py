@@ -20,13 +20,13 @@ from .._performance.exposure import Concentration, concentration, turnover
 from .._performance.figures import Figures, figures
 from .._performance.identity import Track, follow, gaps
 from .._performance.ratios import needed
-from .._performance.reading import Read, read
+from .._performance.reading import Read, currencies_of, ends_of, read
 from .._performance.sessions import Sessions, sessions
 from ..checks import Check
 from ..words import printable
 from . import charts, findings, findings_backtest, findings_joint
 from .options import checked
-from .record import METHOD
+from .record import METHOD as METHOD
 from .record import inputs as _inputs
 from .record import record as _record
 from .whole import Whole, whole
@@ -200,7 +200,7 @@ def _strategy(
     if track.sound:
         one.figures = figures(name, track.days, one.sessions.days, one.sessions.per_year, options)
     if one.figures.data:
-        traded = next((item for item in found.traded if item["strategy"] == name), None)
+        traded = markets.traded.get(name)
         known = not found.reasons.get("traded")
         one.figures.data["turnover"] = turnover(track.days, track.currency, traded) if known else None
     return one
@@ -211,12 +211,14 @@ class Markets:
 
     :ivar last: the last day that is over
     :ivar made: name -> sessions
+    :ivar traded: strategy -> what was traded
     """
 
     def __init__(self, found: Read, options: Dict[str, Any]) -> None:
         self.last = found.until
-        days = [row["day"] for rows in found.equity.values() for row in rows if row["day"]]
+        days = [day for rows in found.equity.values() for day in ends_of(rows)]
         self._first = min(days, default=self.last)
+        self.traded = {item["strategy"]: item for item in found.traded}
         self._own = parse(options["calendars"])
         self.made: Dict[Any, Sessions] = {}
 
@@ -230,7 +232,7 @@ class Markets:
 def _flows(name: str, found: Read) -> Tuple[Dict[date, Decimal], str]:
     """Flows of a strategy by day, and what is wrong with them."""
     result: Dict[date, Decimal] = {}
-    currencies = {row["currency"] for row in found.equity.get(name, [])}
+    currencies = currencies_of(found.equity.get(name, []))
     for row in (found.flows or {}).get(name, []):
         if row["day"] is None or row["currency"] not in currencies:
             return {}, "a flow has no day, or another currency"

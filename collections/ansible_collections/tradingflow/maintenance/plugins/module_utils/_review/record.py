@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import Any, Dict, Iterable, Mapping
 
+from .._performance.columns import Rows
 from .._performance.reading import Read
 from .._performance.sessions import Sessions
 from ..checks import plain
@@ -83,7 +84,11 @@ def _rows(rows: Iterable[Mapping[str, Any]]) -> Any:
 def _equity(found: Read) -> str:
     digest = hashlib.sha256()
     for name in sorted(found.equity):
-        rows = [row for row in found.equity[name] if row["day"] is None or row["day"] <= found.until]
+        told = found.equity[name]
+        if isinstance(told, Rows):
+            digest.update(f"{name!r} {name in found.cut} {told.sha256}\n".encode("utf-8", "backslashreplace"))
+            continue
+        rows = [row for row in told if row["day"] is None or row["day"] <= found.until]
         digest.update(f"{name!r} {name in found.cut} {_digest(_rows(rows))}\n".encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
 
