@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
@@ -18,6 +18,9 @@ from .bridge import wanted_marks
 from .columns import Rows, made_rows
 from .expectations import BRIDGED, BRIDGED_SQL, EXPECTED, EXPECTED_SQL, FUNDED, FUNDED_SQL, MARKS_SQL
 from .exposure import HELD, HELD_SQL, TRADED, TRADED_SQL
+
+#: View -> column -> type, readable.
+Catalogue = Dict[str, Dict[str, Row]]
 
 #: Without these there is no review.
 EQUITY = {
@@ -126,16 +129,21 @@ class Read:
     reasons: Dict[str, str] = field(default_factory=dict)
 
 
-def read(options: Mapping[str, Any]) -> Read:
+#: Reads more in the same transaction: cursor, the views there are, and what was read so far.
+More = Callable[[Any, Catalogue, Read], None]
+
+
+def read(options: Mapping[str, Any], more: Optional[More] = None) -> Read:
     """All of one moment, in a transaction that only reads.
 
+    :param more: reads what another than the review needs, in place of what was traded, is held and was expected
     :raises MaintenanceError: the database does not answer
     """
     found = Read()
     with reading(options["database"], options["timeout"], "REPEATABLE READ") as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
         cursor.execute(CATALOGUE, (SCHEMA,))
-        catalogue: Dict[str, Dict[str, Row]] = {}
+        catalogue: Catalogue = {}
         for row in cursor.fetchall():
             catalogue.setdefault(row["view"], {})[row["column"]] = row
         equity = {**EQUITY, **({"fees": "exact"} if "fees" in catalogue.get("equity", {}) else {})}
@@ -159,10 +167,14 @@ def read(options: Mapping[str, Any]) -> Read:
             found.flows = {}
             for row in cursor:
                 found.flows.setdefault(row["strategy"] or "", []).append(row)
+        if more:
+            more(cursor, catalogue, found)
+            _rates(cursor, catalogue, options, found)
+            return found
         asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
         for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
             lacking = lack(catalogue, views)
-            rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
+            rows, why = ([], lacking[0]) if lacking else asked_of(cursor, sql, asked)
             setattr(found, name, rows)
             found.reasons[name] = why.rstrip(".")
         _rates(cursor, catalogue, options, found)
@@ -207,7 +219,7 @@ def _equity(cursor: Any, fees: str, ended: bool, days: Dict[str, Any], found: Re
                 found.equity.setdefault(row["strategy"] or "", []).append(row)
 
 
-def _expectations(cursor: Any, catalogue: Dict[str, Dict[str, Row]], asked: Dict[str, Any], found: Read) -> None:
+def _expectations(cursor: Any, catalogue: Catalogue, asked: Dict[str, Any], found: Read) -> None:
     """What backtests expected, and what was filled instead."""
     for name, views, sql in (
         ("expected", EXPECTED, EXPECTED_SQL),
@@ -215,14 +227,14 @@ def _expectations(cursor: Any, catalogue: Dict[str, Dict[str, Row]], asked: Dict
         ("funded", FUNDED, FUNDED_SQL),
     ):
         lacking = lack(catalogue, views) or (lack(catalogue, EXPECTED) if name == "bridged" else None)
-        rows, why = ([], lacking[0]) if lacking else _asked(cursor, sql, asked)
+        rows, why = ([], lacking[0]) if lacking else asked_of(cursor, sql, asked)
         setattr(found, name, rows)
         found.reasons[name] = why.rstrip(".")
     instruments = wanted_marks(found.bridged)
     if instruments:
         days = [row["day"] for row in found.bridged if row["day"]]
         span = {"first": min(days), "last": found.until, "instruments": instruments}
-        rows, why = _asked(cursor, MARKS_SQL, {**asked, **span})
+        rows, why = asked_of(cursor, MARKS_SQL, {**asked, **span})
         found.reasons["bridged"] = why.rstrip(".")
         for row in rows:
             found.marks.setdefault(row["instrument"], {})[row["day"]] = row["price"]
@@ -252,9 +264,14 @@ def last_day(options: Mapping[str, Any], today: date) -> date:
     until: date = options["until"] or today - timedelta(days=1)
     if until >= today:
         raise ConfigurationError(
-            f"The last day of the review, {until}, is not over.", "Set strategy_review_until to an earlier day."
+            f"The last day of the review, {until}, is not over.", f"Set {_role(options)}_until to an earlier day."
         )
     return until
+
+
+def _role(options: Mapping[str, Any]) -> str:
+    """Whose variables the options are."""
+    return str(options.get("role", "strategy_review"))
 
 
 def end_of(options: Mapping[str, Any], found: Read) -> None:
@@ -265,7 +282,7 @@ def end_of(options: Mapping[str, Any], found: Read) -> None:
             found.equity[name] = [row for row in rows if row["day"] is None or row["day"] <= found.until]
 
 
-def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
+def asked_of(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row], str]":
     """Rows of what may fail without taking the rest with it, and why there are none."""
     cursor.execute("SAVEPOINT asked")
     rows: List[Row] = []
@@ -281,7 +298,7 @@ def _asked(cursor: Any, sql: str, values: Mapping[str, Any]) -> "Tuple[List[Row]
     return rows, why
 
 
-def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[str, Any], found: Read) -> None:
+def _rates(cursor: Any, catalogue: Catalogue, options: Mapping[str, Any], found: Read) -> None:
     """Rates of each currency that is not the review's."""
     wanted: "set[str]" = set().union(*map(currencies_of, found.equity.values())) - {None, ""}
     days = [day for rows in found.equity.values() for day in ends_of(rows)]
@@ -289,12 +306,12 @@ def _rates(cursor: Any, catalogue: Dict[str, Dict[str, Row]], options: Mapping[s
         instrument = options["rates"].get(currency)
         lacking = lack(catalogue, {"prices": PRICES})
         if not instrument:
-            found.no_rates[currency] = f"no instrument of strategy_review_rates has rates of {currency}"
+            found.no_rates[currency] = f"no instrument of {_role(options)}_rates has rates of {currency}"
         elif lacking:
             found.no_rates[currency] = lacking[0].rstrip(".")
         else:
             asked = {"first": min(days), "last": max(days), "instrument": str(instrument), "age": options["rate_age"]}
-            rows, why = _asked(cursor, RATES_SQL, asked)
+            rows, why = asked_of(cursor, RATES_SQL, asked)
             if why:
                 found.no_rates[currency] = why
             elif any(row["currency"] != options["currency"] for row in rows):

@@ -6,54 +6,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional
 
-from .._checks.calendar import UnknownCalendar, parse
-from .._checks.guard import REMEDY, each, escaped
-from .._performance.book import Group, convert, together
-from .._performance.columns import Day
-from .._performance.exposure import Concentration, concentration, turnover
-from .._performance.figures import Figures, figures
-from .._performance.identity import Track, follow, gaps
+from .._checks.guard import each, escaped
+from .._performance.exposure import Concentration, concentration
 from .._performance.ratios import needed
-from .._performance.reading import Read, currencies_of, ends_of, read
-from .._performance.sessions import Sessions, sessions
+from .._performance.reading import Read, read
+from .._performance.strategies import Markets, converted, followed, grouped
 from ..checks import Check
-from ..words import printable
 from . import charts, findings, findings_backtest, findings_joint
 from .options import checked
 from .record import METHOD as METHOD
 from .record import inputs as _inputs
 from .record import record as _record
 from .whole import Whole, whole
-
-#: Words for a strategy that need not run, and may have ended.
-STOPPED = ("stopped", "disabled", "retired", "off")
-
-
-@dataclass
-class Strategy:
-    """All about one strategy.
-
-    :param days: in the review's currency, empty if they cannot be
-    :param no_days: why they cannot
-    :param ended: whether its equity ends before its market's newest session
-    """
-
-    name: str
-    account: str
-    track: Track
-    sessions: Optional[Sessions] = None
-    figures: Figures = field(default_factory=Figures)
-    days: Sequence[Day] = field(default_factory=list)
-    no_days: str = ""
-    remedy: str = ""
-    effect: Decimal = Decimal(0)
-    ended: bool = False
 
 
 @dataclass
@@ -82,7 +50,7 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     if found.lacking:
         return Review(findings.lacking(*found.lacking), [], {"method": METHOD, "lacking": found.lacking[0]})
     markets = Markets(found, options)
-    strategies, ended = _strategies(found, options, markets)
+    strategies, ended = followed(found, options, markets)
     names = {one.name for one in strategies}
     compared = findings_backtest.wanted(found, names, options)
     left = findings_backtest.not_measured(found, names, options)
@@ -100,8 +68,8 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     checks += findings.strangers(names, {one.account for one in strategies}, ended, options)
     known = {one.name: one.track for one in strategies}
     checks += each(lambda: findings.restatements(known, found, earlier, options), findings.RESTATED)
-    _converted(strategies, options, found)
-    groups = _groups(strategies, options)
+    converted(strategies, options, found)
+    groups = grouped(strategies, options)
     for group, result, doubt in groups:
         outcome = partial(findings.of_group, group, result, doubt, options)
         checks += each(outcome, *findings.planned_group(group.name))
@@ -136,169 +104,3 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
 def _concentration(found: Read, options: Dict[str, Any]) -> Concentration:
     newest = {currency: rates[max(rates)] for currency, rates in found.rates.items() if rates}
     return concentration(found.held, options["currency"], newest, found.no_rates)
-
-
-def _strategies(found: Read, options: Dict[str, Any], markets: "Markets") -> Tuple[List[Strategy], List[str]]:
-    """All strategies that either view names; and those that ended before the days that are read, which are left out."""
-    rows: Dict[str, List[Mapping[str, Any]]] = {}
-    for row in found.strategies:
-        rows.setdefault(row["strategy"] or "", []).append(row)
-    result, ended = [], []
-    for name in sorted({*rows, *found.equity}):
-        mine = rows.get(name, [])
-        if len(mine) == 1 and mine[0]["state"] in STOPPED and not found.equity.get(name):
-            ended.append(name)
-            continue
-        try:
-            result.append(_strategy(name, mine, found, options, markets))
-        except Exception as error:
-            doubt = _failed(error)
-            account = (mine[0].get("account") or "") if mine else ""
-            result.append(Strategy(name, account, Track(name, doubts=[doubt]), remedy=REMEDY))
-    return result, ended
-
-
-def _strategy(
-    name: str, mine: Sequence[Mapping[str, Any]], found: Read, options: Dict[str, Any], markets: "Markets"
-) -> Strategy:
-    """One strategy, as far as it can be followed.
-
-    :param mine: its rows of the view strategies, of which there should be one
-    """
-    row: Mapping[str, Any] = mine[0] if mine else {}
-    flows, doubt = _flows(name, found)
-    track = follow(
-        name,
-        found.equity.get(name, []),
-        flows,
-        now=found.now,
-        capital=row.get("capital"),
-        cut=name in found.cut,
-        tolerance=options["tolerance"],
-    )
-    one = Strategy(name, row.get("account") or "", track)
-    if doubt:
-        track.doubts.append(doubt)
-    if not name:
-        track.doubts.append("it has no name")
-    if len(mine) != 1:
-        track.doubts.append(f"the view maintenance.strategies has it {len(mine)} times")
-        return one
-    if not track.days:
-        return one
-    try:
-        one.sessions = markets.of(row["calendar"])
-    except UnknownCalendar as error:
-        track.doubts.append(error.message.rstrip("."))
-        one.remedy = error.remedy
-        return one
-    missing = gaps(track, one.sessions.days, markets.last, row.get("state") in STOPPED)
-    one.ended = bool(gaps(track, one.sessions.days, markets.last, False)) and not missing
-    if missing:
-        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        track.doubts.append(f"no equity of {shown}, when its market had a session")
-    if track.sound:
-        one.figures = figures(name, track.days, one.sessions.days, one.sessions.per_year, options)
-    if one.figures.data:
-        traded = markets.traded.get(name)
-        known = not found.reasons.get("traded")
-        one.figures.data["turnover"] = turnover(track.days, track.currency, traded) if known else None
-    return one
-
-
-class Markets:
-    """Sessions of all calendars, each made when it is first asked for.
-
-    :ivar last: the last day that is over
-    :ivar made: name -> sessions
-    :ivar traded: strategy -> what was traded
-    """
-
-    def __init__(self, found: Read, options: Dict[str, Any]) -> None:
-        self.last = found.until
-        days = [day for rows in found.equity.values() for day in ends_of(rows)]
-        self._first = min(days, default=self.last)
-        self.traded = {item["strategy"]: item for item in found.traded}
-        self._own = parse(options["calendars"])
-        self.made: Dict[Any, Sessions] = {}
-
-    def of(self, name: Any) -> Sessions:
-        """:raises UnknownCalendar: there is no such calendar"""
-        if name not in self.made:
-            self.made[name] = sessions(name, self._own, self._first, self.last)
-        return self.made[name]
-
-
-def _flows(name: str, found: Read) -> Tuple[Dict[date, Decimal], str]:
-    """Flows of a strategy by day, and what is wrong with them."""
-    result: Dict[date, Decimal] = {}
-    currencies = currencies_of(found.equity.get(name, []))
-    for row in (found.flows or {}).get(name, []):
-        if row["day"] is None or row["currency"] not in currencies:
-            return {}, "a flow has no day, or another currency"
-        result[row["day"]] = row["amount"]
-    return result, ""
-
-
-Judged = Tuple[Group, Figures, str]
-
-
-def _failed(error: Exception) -> str:
-    return f"this could not be judged, because of {type(error).__name__}"
-
-
-def _converted(strategies: List[Strategy], options: Dict[str, Any], found: Read) -> None:
-    """Gives each strategy its days in the review's currency, or the reason for none."""
-    for one in strategies:
-        if not one.track.sound:
-            one.no_days = "its books are not right"
-            continue
-        currency = options["currency"] or one.track.currency
-        rates = None
-        if one.track.currency != currency:
-            rates = found.rates.get(one.track.currency, {})
-        try:
-            one.days, one.effect, missing = convert(one.track.days, rates)
-        except Exception as error:
-            one.no_days = _failed(error)
-            continue
-        if missing:
-            shown = f"{missing[0]}" + (f" and {len(missing) - 1} more days" if len(missing) > 1 else "")
-            why = found.no_rates.get(one.track.currency) or f"no rate of {one.track.currency} for {shown}"
-            one.no_days = why
-
-
-def _groups(strategies: List[Strategy], options: Dict[str, Any]) -> List[Judged]:
-    """Accounts and the book, whose name is empty, with figures or the reason for none."""
-    result: List[Judged] = []
-    for name in [*sorted({one.account for one in strategies if one.account}), ""]:
-        try:
-            result.append(_group(name, strategies, options))
-        except Exception as error:
-            result.append((Group(name), Figures(), _failed(error)))
-    return result
-
-
-def _group(name: str, strategies: List[Strategy], options: Dict[str, Any]) -> Judged:
-    homeless = [one for one in strategies if not one.account]
-    members = [one for one in strategies if not name or one.account == name]
-    group, doubt = Group(name, [one.name for one in members]), ""
-    bad = [one for one in members if one.no_days]
-    currencies = {one.track.currency for one in members if one.track.currency}
-    if bad:
-        doubt = f"{printable(bad[0].name, 40)}: {bad[0].no_days}" + (f", and {len(bad) - 1} more" if bad[1:] else "")
-    elif not members:
-        doubt = "there is no strategy"
-    elif name and homeless:
-        # Nobody knows in whose sums it belongs.
-        doubt = f"{printable(homeless[0].name, 40) or 'a strategy'} has no account in the view maintenance.strategies"
-    elif not options["currency"] and len(currencies) > 1:
-        doubt = f"its strategies have several currencies ({', '.join(sorted(currencies))}), and none is the review's"
-    if doubt:
-        return group, Figures(), doubt
-    group = together(name, {one.name: one.days for one in members})
-    group.currency_effect = sum((one.effect for one in members), Decimal(0))
-    known = [one.sessions for one in members if one.sessions]
-    days = sorted({day for each in known for day in each.days})
-    per_year = len({day for each in known for day in each.year})
-    return group, figures(name, group.days, days, per_year, options), ""

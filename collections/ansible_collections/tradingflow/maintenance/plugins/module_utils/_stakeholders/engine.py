@@ -50,7 +50,14 @@ def draft(given: Dict[str, Any], findings: Sequence[Mapping[str, Any]]) -> Draft
     needed()
     options = checked(given)
     more = Asked()
-    reading = {**options, "until": options["last"], "target": 0.0, "trials": [], "paths": 100}
+    reading = {
+        **options,
+        "until": options["last"],
+        "target": 0.0,
+        "trials": [],
+        "paths": 100,
+        "role": "stakeholder_report",
+    }
     found = read(reading, partial(ask, options, more))
     if found.lacking:
         return Drafted([unknown("stakeholders.figures", "Figures of the month", *found.lacking)], options)

@@ -17,7 +17,7 @@ from .._checks.risk import EXACT
 from .._checks.sql import Row, Views, readable
 from .._checks.trading import lack
 from .._performance.exposure import TRADED, VALUED
-from .._performance.reading import PRICES, Catalogue, Read, asked
+from .._performance.reading import PRICES, Catalogue, Read, asked_of
 
 VIEWS: Views = {
     **VALUED,
@@ -100,12 +100,12 @@ def ask(options: Mapping[str, Any], into: Asked, cursor: Any, catalogue: Catalog
         "age": options["rate_age"],
     }
     lacking = lack(catalogue, VIEWS)
-    into.rows, into.lacking = ([], lacking[0]) if lacking else asked(cursor, SQL, values)
+    into.rows, into.lacking = ([], lacking[0]) if lacking else asked_of(cursor, SQL, values)
     instrument = options["benchmark"].get("instrument")
     if instrument:
         lacking = lack(catalogue, {"prices": PRICES})
         values["instrument"] = instrument
-        into.benchmark, into.no_benchmark = ([], lacking[0]) if lacking else asked(cursor, PRICE_SQL, values)
+        into.benchmark, into.no_benchmark = ([], lacking[0]) if lacking else asked_of(cursor, PRICE_SQL, values)
 
 
 @dataclass

@@ -13,11 +13,11 @@ from decimal import Decimal, localcontext
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._checks.risk import EXACT
+from .._performance.columns import Day
 from .._performance.figures import Figures, figures
-from .._performance.identity import Day
 from .._performance.reading import Read
 from .._performance.returns import Undefined, daily, time_weighted
-from .._performance.strategies import Strategy, followed, grouped
+from .._performance.strategies import Strategy, converted, followed, grouped
 from .instruments import Asked, Instruments, instruments
 
 #: Of the month: with so few sessions ratios say nothing, and are not told.
@@ -82,7 +82,8 @@ class Month:
 def month(found: Read, more: Asked, options: Dict[str, Any]) -> Month:
     """The month of what was read."""
     strategies, ended = followed(found, options)
-    groups = grouped(strategies, options, found)
+    converted(strategies, options, found)
+    groups = grouped(strategies, options)
     lines = [_strategy(one, options) for one in strategies]
     accounts = [_group(group, result, doubt, options, strategies) for group, result, doubt in groups]
     book = next(line for line in accounts if not line.name)
