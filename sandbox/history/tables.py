@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backtests, compliance, records, text
+from . import backtests, compliance, records, risk, text
 from .books import ACCOUNT_OF, ACCOUNTS, CURRENCY_OF_VENUE, PLACES, Books, Transactions, money, place_of, transactions
 from .market import DAY, HOUR, MICRO, Market, is_open, micros
 from .reference import INSTRUMENTS, MONEY, PRICE, QUANTITY, STRATEGIES, VENUES
@@ -106,6 +106,7 @@ def make_tables(
         bulk("backtest_fills", len(tested.order), **backtests.columns(book, tested)),
         Table("trading_audit", compliance.TRAIL, trail.count, trail.lines),
         *(listed(*each) for each in compliance.tables(streams[6], anchor_at, accounts)),
+        *(listed(*each) for each in risk.tables(books, fills, anchor_at)),
     ]
 
 

@@ -41,6 +41,7 @@ ROOF = {
     "_retention",
     "_review",
     "_stakeholders",
+    "_validation",
 }
 
 

@@ -12,13 +12,16 @@ from alembic import context
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-import sandbox.app.backtest_models  # noqa: F401 - its tables join the others
-from sandbox.app.compliance_models import TradingEntry
+from sandbox.app import backtest_models, compliance_models, risk_models
+from sandbox.app.models import Base
+
+#: The metadata have a module's tables once it is imported.
+TABLES = (compliance_models.TradingEntry, backtest_models.BacktestExpectation, risk_models.RiskForecast)
 
 if context.is_offline_mode():
     context.configure(
         url=os.environ.get("TRADINGFLOW_DATABASE_URL", "postgresql://"),
-        target_metadata=TradingEntry.metadata,
+        target_metadata=Base.metadata,
         literal_binds=True,
         transaction_per_migration=True,
     )
@@ -29,6 +32,6 @@ else:
     if not url:
         raise SystemExit("TRADINGFLOW_DATABASE_URL is not set.")
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        context.configure(connection=connection, target_metadata=TradingEntry.metadata, transaction_per_migration=True)
+        context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()

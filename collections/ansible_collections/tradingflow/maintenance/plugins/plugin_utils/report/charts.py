@@ -153,9 +153,30 @@ def _shares(chart: dict[str, Any]) -> Markup:
     return Markup('<table class="phases shares"><tbody>{}</tbody></table>').format(Markup("").join(rows))
 
 
+def _exceptions(chart: dict[str, Any]) -> Markup:
+    """Results of sessions as a line, what they might lose at most as another below, and bars down to what was worse."""
+    results, bounds = (_numbers(chart[key]) for key in ("results", "bounds"))
+    hits = [int(place) for place in chart["hits"][:MOST_POINTS]]
+    if len(results) != len(bounds) or any(not 0 <= place < len(results) for place in hits):
+        raise ValueError("not of the same sessions")
+    across = _scale([float(place) for place in range(len(results))], 0.0, len(results) - 1.0, WIDTH)
+    low, high = min(0.0, *results, *bounds), max(0.0, *results)
+    zero = _scale([0.0], low, high, HEIGHT, down=True)[0]
+    came, said = (_scale(values, low, high, HEIGHT, down=True) for values in (results, bounds))
+    drawn = f'<path class="band" d="{_path(across, said)}L{WIDTH} {zero:g}L0 {zero:g}Z"/>'
+    drawn += f'<path class="axis" d="M0 {zero:g}H{WIDTH}"/><path class="line" d="{_path(across, came)}"/>'
+    for place in hits:
+        # From what was forecast down to what came.
+        drawn += f'<rect class="hit" x="{across[place] - 3:g}" y="{said[place]:g}" width="6" '
+        drawn += f'height="{max(2.0, came[place] - said[place]):g}"/>'
+    label = f"{len(results)} sessions, {len(hits)} below value at risk"
+    return _panel(drawn, f"{100 * high:.1f} %", f"{100 * low:.1f} %", label, HEIGHT) + _ends(chart)
+
+
 KINDS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "equity": _equity,
     "band": _band,
+    "exceptions": _exceptions,
     "heatmap": _heatmap,
     "shares": _shares,
 }

@@ -1,7 +1,7 @@
 """Find an instrument's executions in the order of time
 
 Revision ID: 2d7e91b3c6f0
-Revises: 4f9a6c2e81b7
+Revises: 4a9d6e25b8f1
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2d7e91b3c6f0"
-down_revision = "4f9a6c2e81b7"
+down_revision = "4a9d6e25b8f1"
 phase = "expand"
 branch_labels = None
 depends_on = None
