@@ -27,7 +27,7 @@ daily: setup ## run the daily maintenance on the embedded sandbox
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml $(ARGS)
 
-monthly: setup ## back the sandbox up, prove an older recovery point, report what supports compliance and what is missing
+monthly: setup ## back the sandbox up, prove an older recovery point, validate risk models, report what supports compliance and what is missing
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml --tags backup
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/monthly.yml $(ARGS)

@@ -16,7 +16,7 @@ TABLES = (
     *("orders", "executions", "positions", "transactions", "cash_balances", "prices", "equity", "risk_limits"),
     *("strategies", "instruments", "venues", "venue_statements", "venue_executions", "venue_positions", "venue_cash"),
     *("accounts", "audit_log", "trading_audit", "kyc_documents", "kyc_screenings", "aml_reviews", "data_requests"),
-    *("risk_assessments", "regulatory_reports"),
+    *("risk_assessments", "regulatory_reports", "risk_forecasts", "risk_models", "limit_use"),
 )
 
 

@@ -12,7 +12,8 @@ version_added: "0.1.0"
 description:
   - Compares value at risk and expected shortfall, as the platform's own models forecast them, with what strategies and
     the book earned, and says how many exceptions there were, whether they cluster, and what the tests could have seen.
-  - What a test does not reject, and could hardly have rejected, is unknown. A forecast made after its day began is none.
+  - What a test does not reject, and could hardly have rejected, is unknown. A forecast made after its day began is
+    none.
   - Computes the losses of stress scenarios, compares limits with what was used of them, and looks for models that were
     not validated in time. docs/validation.md has every formula.
   - Reads views of the schema C(maintenance), which the platform's owner defines over tables of their own.
@@ -126,7 +127,7 @@ options:
             description: By so many standard deviations of its own daily moves, such as V("-5").
             type: str
       limits:
-        description: Losses that are allowed, of C(book), C(account/NAME) or C(strategy/NAME). Without any it is unknown.
+        description: Losses that are allowed, of C(book), C(account/NAME) or C(strategy/NAME). Without any, unknown.
         type: dict
         default: {}
   inventory:

@@ -223,8 +223,8 @@ def patterns(sessions: int, exceptions: int) -> Patterns:
     if not exceptions or not calm:
         one, last = np.ones(1), np.array([max(sessions - 1, 0)])
         none = np.zeros(1)
-        steps = (none, none, none, last) if exceptions else (last, none, none, none)
-        return Patterns(steps, np.array([bool(exceptions)]), one, none, none, one)
+        constant = (none, none, none, last) if exceptions else (last, none, none, none)
+        return Patterns(constant, np.array([bool(exceptions)]), one, none, none, one)
     runs, first, last = (each.ravel() for each in np.meshgrid(np.arange(1, exceptions + 1), [0, 1], [0, 1]))
     pauses = runs + 1 - first - last
     there = (pauses >= 1) & (pauses <= calm)
@@ -236,9 +236,9 @@ def patterns(sessions: int, exceptions: int) -> Patterns:
 
     ways = choose(exceptions - 1, runs - 1) + choose(calm - 1, pauses - 1)
     chance = np.exp(ways - choose(sessions, exceptions))
-    steps = (calm - pauses, runs - first, runs - last, exceptions - runs)
-    ratio = _ratios(*steps)
-    return Patterns(steps, first.astype(bool), chance, ways, ratio, _tail(ratio, chance))
+    made = (calm - pauses, runs - first, runs - last, exceptions - runs)
+    ratio = _ratios(*made)
+    return Patterns(made, first.astype(bool), chance, ways, ratio, _tail(ratio, chance))
 
 
 def _ratios(n00: Any, n01: Any, n10: Any, n11: Any) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.guard import each, escaped
+from .._checks.risk import EXACT
 from .._performance import strategies as members
 from .._performance.identity import told
 from .._performance.ratios import needed
@@ -54,22 +55,26 @@ def validate(options: Dict[str, Any]) -> Validation:
 def validated(found: Read, risk: Risk, options: Dict[str, Any]) -> Validation:
     """The same of what was read."""
     result = Validation()
-    joints: List[members.Joint] = []
-    strategies: List[members.Strategy] = []
-    subjects: List[Subject] = []
     if found.lacking:
-        id, title = "validation.books", "Books for the validation"
-        result.checks.append(unknown(id, title, f"{title}: {found.lacking[0]}", found.lacking[1]))
-    else:
-        strategies = members.followed(found, options, compute=False)[0]
-        members.converted(strategies, options, found)
+        message, remedy = found.lacking
+        for id, title in (("validation.forecasts", "Forecasts of risk"), inventory.LISTED, LIMITS, STRESS):
+            result.checks.append(unknown(id, title, f"{title}: {message}", remedy, source="schema maintenance"))
+        result.record["lacking"] = message
+        return result
+    strategies = members.followed(found, options, compute=False)[0]
+    members.converted(strategies, options, found)
     joints = members.joined(strategies, options)
-        subjects = [_strategy(one) for one in strategies] + [_joint(one, strategies, options) for one in joints]
+    subjects = [_strategy(one) for one in strategies] + [_joint(one, strategies, options) for one in joints]
     judged = _forecasts(result, risk, subjects, options)
     listed = [*options["inventory"], *risk.rows.get("models", [])]
-    used = {(one.model, one.version) for one in judged if one.version}
-    today = found.today
-    reason = risk.reasons.get("models")
+    # Those of the month: an older version may be in no inventory any more.
+    since = month(options, found)[0]
+    used = {
+        (row["model"] or "", row["version"] or "")
+        for row in risk.rows.get("forecasts", [])
+        if row["day"] is None or row["day"] >= since
+    }
+    today, reason = found.today, risk.reasons.get("models")
     result.checks += each(lambda: inventory.inventory(listed, used, today, options, reason), inventory.LISTED)
     result.checks += each(lambda: _limits(found, risk, strategies, joints, options), LIMITS)
     result.checks += each(lambda: _scenarios(found, risk, strategies, options), STRESS)
@@ -171,9 +176,10 @@ def _account(joint: members.Joint, strategies: List[members.Strategy], first: da
     if any(not one.track.sound for one in mine) or len(currencies) != 1:
         return limit_use.Use(doubt="the books of its strategies are not right, or in several currencies")
     days: Dict[date, Decimal] = {}
-    for one in mine:
-        for day in one.track.days:
-            days[day.day] = days.get(day.day, Decimal(0)) - day.pnl
+    with localcontext(EXACT):
+        for one in mine:
+            for day in one.track.days:
+                days[day.day] = days.get(day.day, Decimal(0)) - day.pnl
     lost = {day: max(Decimal(0), value) for day, value in days.items() if first <= day <= last}
     return limit_use.Use(lost, currency=currencies.pop())
 
@@ -186,8 +192,8 @@ def _scenarios(found: Read, risk: Risk, strategies: List[members.Strategy], opti
     reason = next(
         (risk.reasons[name] for name in ("positions", "instruments", "prices", "closes") if name in risk.reasons), None
     )
-    if reason or found.lacking:
-        message, remedy = reason or found.lacking or ("", "")
+    if reason:
+        message, remedy = reason
         made = (scenarios.planned(one) for one in options["scenarios"])
         return [unknown(id, title, f"{title}: {message}", remedy, source=scenarios.SOURCE) for id, title in made]
     newest = {currency: rates[max(rates)] for currency, rates in found.rates.items() if rates}

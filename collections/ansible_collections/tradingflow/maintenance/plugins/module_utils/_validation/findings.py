@@ -14,7 +14,7 @@ from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unkno
 from ..words import amount, plural, printable
 from . import coverage, shortfall
 from .forecasts import Series
-from .reference import Reference, compared
+from .reference import LEAST, Reference, compared
 
 SOURCE = "views maintenance.risk_forecasts and equity"
 #: Probability below which too many exceptions, or too large losses, are critical: that of Basel's red zone.
@@ -286,7 +286,7 @@ def _reference(id: str, title: str, one: Series, found: Optional[Reference], opt
     text = told(found, one.level, one.currency)
     limit = limits(options["thresholds"], "reference_ratio")
     if ratio is None:
-        return unknown(id, title, f"{text} No session has both.", LATER, source=SOURCE)
+        return unknown(id, title, f"{text} Fewer than {LEAST} sessions have both.", LATER, source=SOURCE)
     text += f" The model says {ratio:.2f} times as much, at the median."
     remedy = "Find out why the model sees so much less than these sessions have shown."
     details = {"ratio": ratio, "exceptions": found.exceptions, "sessions": len(found.var or {})}

@@ -42,7 +42,8 @@ class Outcome:
     @property
     def hit(self) -> bool:
         """Whether more was lost than value at risk."""
-        return -self.result > self.var
+        # A minus sign would round to the digits that Decimal keeps by itself.
+        return self.result.copy_negate() > self.var
 
 
 @dataclass(frozen=True)

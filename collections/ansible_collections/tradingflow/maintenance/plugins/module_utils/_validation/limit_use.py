@@ -45,7 +45,7 @@ class Use:
 
 def losses(days: Sequence[Day], first: date, last: date, currency: str) -> Use:
     """What was lost each day: the metric daily_loss, from the books."""
-    lost = {day.day: max(Decimal(0), -day.pnl) for day in days if first <= day.day <= last}
+    lost = {day.day: max(Decimal(0), day.pnl.copy_negate()) for day in days if first <= day.day <= last}
     return Use(lost, currency=currency)
 
 
@@ -111,9 +111,10 @@ def _subject(
         id,
         title,
         status,
-        len(breaches) if known else None,
-        unit="days with a breach",
-        **limits(thresholds, "limit_breaches"),
+        None if status == UNKNOWN else len(breaches),
+        unit="days" if breaches else "",
+        # Of a limit that is never or always used, this threshold says nothing.
+        **(limits(thresholds, "limit_breaches") if breaches else {}),
         message=text,
         remedy="" if status == OK else remedy,
         source=SOURCE,

@@ -72,9 +72,13 @@ def _simulated(returns: Any, share: Decimal) -> "Tuple[float, float]":
     return max(0.0, -float(worst.max())), max(0.0, -float(worst.mean()))
 
 
+#: Sessions that must have both, before they are compared.
+LEAST = 20
+
+
 def compared(found: Reference, forecast: Dict[date, Decimal]) -> Optional[float]:
-    """The median of what was forecast by what the reference says, of sessions that have both; None without any."""
+    """The median of what was forecast by what the reference says, of sessions that have both; None of too few."""
     ratios: List[float] = sorted(
         float(forecast[day]) / value for day, value in (found.var or {}).items() if day in forecast and value > 0
     )
-    return ratios[len(ratios) // 2] if ratios else None
+    return ratios[len(ratios) // 2] if len(ratios) >= LEAST else None

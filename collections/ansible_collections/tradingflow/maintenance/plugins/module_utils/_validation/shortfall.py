@@ -134,7 +134,7 @@ class Drawn:
 
     def chance(self, z1: Optional[float], z2: float) -> "Tuple[Optional[float], float]":
         """How often a right model shows as little, or less."""
-        found = []
+        found: List[Optional[float]] = []
         for values, value in ((self.z1, z1), (self.z2, z2)):
             if value is None or not len(values):
                 found.append(None)
