@@ -58,13 +58,13 @@ def test_what_the_sandbox_forecast(platform: Sandbox) -> None:
     held = platform.sql(
         "superuser",
         "SELECT sum(p.quantity * x.price * CASE WHEN x.currency = 'EUR' THEN (SELECT price FROM prices WHERE "
-        "instrument_code = 'FXHUB:EUR-USD' ORDER BY observed_at DESC LIMIT 1) ELSE 1 END) / 10 FROM positions p CROSS JOIN "
-        "LATERAL (SELECT price, currency FROM maintenance.prices WHERE instrument = p.instrument_code "
+        "instrument_code = 'FXHUB:EUR-USD' ORDER BY observed_at DESC LIMIT 1) ELSE 1 END) / 10 FROM positions p "
+        "CROSS JOIN LATERAL (SELECT price, currency FROM maintenance.prices WHERE instrument = p.instrument_code "
         "ORDER BY observed_at DESC LIMIT 1) x",
     )
     stress = found["stress:all fall"]
     assert stress.status == "ok"
-    assert float(stress.details["losses"]["book"]) == pytest.approx(float(held[0][0]), rel=2e-3)
+    assert float(stress.details["losses"]["book"]) == pytest.approx(float(held[0][0]), rel=1e-9)
     assert found["stress:deviations"].status == "ok"
     assert (found["inventory"].status, found["model:historical-coins 0.9"].status) == ("ok", "warning")
     limits = [check for id, check in found.items() if id.startswith("limits:")]

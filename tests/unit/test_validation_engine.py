@@ -144,7 +144,9 @@ def test_without_limits_or_scenarios_nothing_is_well() -> None:
 def test_a_currency_moves_what_is_in_it() -> None:
     rows = held()
     rows["prices"][1]["currency"] = "EUR"
-    found = scenarios.holdings(rows, "USD", {"EUR": Decimal("1.1")})
+    rate = {"instrument": "EUR-USD", "price": Decimal("1.1"), "currency": "USD"}
+    rates = {"EUR": "EUR-USD"}
+    found = scenarios.holdings({**rows, "prices": [*rows["prices"], rate]}, "USD", rates)
     shocks = [
         {"target": "currency", "of": "EUR", "by": "percent", "size": Decimal(-10)},
         {"target": "instrument", "of": "NWND", "by": "percent", "size": Decimal(20)},
@@ -152,6 +154,9 @@ def test_a_currency_moves_what_is_in_it() -> None:
     # Short 2500 EUR: worth 20 % more, of which the currency takes a tenth.
     assert scenarios.losses({"shocks": shocks}, found)["one"] == Decimal(-2750) + Decimal(2750) * Decimal("1.08")
     assert "there is no rate of EUR" in scenarios.holdings(rows, "USD", {}).doubt
+    for wrong in ({}, {"price": Decimal(0)}, {"price": None}, {"currency": "GBP"}, {"price": Decimal("NaN")}):
+        prices = [*rows["prices"], *([{**rate, **wrong}] if wrong else [])]
+        assert "there is no rate of EUR" in scenarios.holdings({**rows, "prices": prices}, "USD", rates).doubt
 
 
 @pytest.mark.parametrize(

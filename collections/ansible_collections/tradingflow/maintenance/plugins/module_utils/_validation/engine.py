@@ -77,7 +77,7 @@ def validated(found: Read, risk: Risk, options: Dict[str, Any]) -> Validation:
     today, reason = found.today, risk.reasons.get("models")
     result.checks += each(lambda: inventory.inventory(listed, used, today, options, reason), inventory.LISTED)
     result.checks += each(lambda: _limits(found, risk, strategies, joints, options), LIMITS)
-    result.checks += each(lambda: _scenarios(found, risk, strategies, options), STRESS)
+    result.checks += each(lambda: _scenarios(risk, strategies, options), STRESS)
     try:
         result.actions = charts.actions(judged)
     except Exception as error:
@@ -184,7 +184,7 @@ def _account(joint: members.Joint, strategies: List[members.Strategy], first: da
     return limit_use.Use(lost, currency=currencies.pop())
 
 
-def _scenarios(found: Read, risk: Risk, strategies: List[members.Strategy], options: Dict[str, Any]) -> List[Check]:
+def _scenarios(risk: Risk, strategies: List[members.Strategy], options: Dict[str, Any]) -> List[Check]:
     id, title = STRESS
     if not options["scenarios"]:
         remedy = "Write them down in model_validation_scenarios: docs/validation.md, Stress scenarios."
@@ -196,8 +196,7 @@ def _scenarios(found: Read, risk: Risk, strategies: List[members.Strategy], opti
         message, remedy = reason
         made = (scenarios.planned(one) for one in options["scenarios"])
         return [unknown(id, title, f"{title}: {message}", remedy, source=scenarios.SOURCE) for id, title in made]
-    newest = {currency: rates[max(rates)] for currency, rates in found.rates.items() if rates}
-    held = scenarios.holdings(risk.rows, options["currency"], newest)
+    held = scenarios.holdings(risk.rows, options["currency"], options["rates"])
     accounts = {one.name: one.account for one in strategies}
     money = options["currency"] or next((name for name, rate in held.rates.items() if rate == 1), "")
     result: List[Check] = []

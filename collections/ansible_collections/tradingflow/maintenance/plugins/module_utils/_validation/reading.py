@@ -78,7 +78,8 @@ FROM maintenance.instruments
 """
 PRICES_SQL = """
 SELECT h.instrument::text AS instrument, p.price::numeric AS price, p.currency::text AS currency
-FROM (SELECT DISTINCT instrument FROM maintenance.positions WHERE quantity IS DISTINCT FROM 0) h
+FROM (SELECT instrument::text AS instrument FROM maintenance.positions WHERE quantity IS DISTINCT FROM 0
+      UNION SELECT unnest(%(of_rates)s::text[])) h
      CROSS JOIN LATERAL (
         SELECT price, currency FROM maintenance.prices x
         WHERE x.instrument = h.instrument AND x.observed_at <= now() + interval '5 s'
@@ -123,7 +124,7 @@ def _more(
     options: Mapping[str, Any], risk: Risk, cursor: Any, catalogue: Dict[str, Dict[str, Row]], found: Read
 ) -> None:
     given = {**{name: options[name] for name in ("days", "rate_age", "limit_days", "volatility_days")}}
-    given["until"] = found.until
+    given.update(until=found.until, of_rates=[str(name) for name in options["rates"].values()])
     updated = {"updated_at": "time"} if "updated_at" in catalogue.get("risk_limits", {}) else {}
     limits = {"risk_limits": {**LIMITS["risk_limits"], **updated}}
     limits_sql = LIMITS_SQL.format(updated=UPDATED if updated else "NULL::date")

@@ -58,12 +58,12 @@ class Holdings:
     closes: Dict[str, List[Decimal]] = field(default_factory=dict)
 
 
-def holdings(rows: Mapping[str, Sequence[Row]], currency: Optional[str], rates: Mapping[str, Decimal]) -> Holdings:
+def holdings(rows: Mapping[str, Sequence[Row]], currency: Optional[str], rates: Mapping[str, Any]) -> Holdings:
     """What the views say.
 
     :param rows: positions, instruments, prices, closes
     :param currency: that losses are in; None when all prices are in one
-    :param rates: of other currencies
+    :param rates: other currencies -> the instrument whose newest price, in that currency, is their rate
     """
     found = Holdings()
     multipliers: Dict[str, Decimal] = {}
@@ -99,7 +99,11 @@ def holdings(rows: Mapping[str, Sequence[Row]], currency: Optional[str], rates: 
     if not currency and len(held) > 1:
         found.doubt = f"prices are in {', '.join(printable(one, 10) for one in sorted(held))}, and no currency is set"
     into = currency or next(iter(held), "")
-    found.rates = {**rates, into: Decimal(1)}
+    found.rates = {into: Decimal(1)}
+    for name, instrument in rates.items():
+        rate = prices.get(str(instrument))
+        if name != into and rate and rate["currency"] == into and _number(rate["price"]) and rate["price"] > 0:
+            found.rates[str(name)] = rate["price"]
     missing = sorted(held - found.rates.keys())
     if missing and not found.doubt:
         found.doubt = f"there is no rate of {printable(missing[0], 10)}"
