@@ -37,6 +37,7 @@ ROOF = {
     "_images",
     "_migration",
     "_patching",
+    "_refresh",
     "_restore",
     "_retention",
     "_review",

@@ -30,12 +30,12 @@ def planned(name: str) -> List[Tuple[str, str]]:
         (f"backtest.determinism:{shown}", f"Backtest of {shown} is the same twice"),
         (f"backtest.lookahead:{shown}", f"Backtest of {shown} does not look ahead"),
         (f"backtest.warm_up:{shown}", f"Warm-up of {shown} is long enough"),
-        (f"backtest.costs:{shown}", f"{shown} at twice the costs"),
-        (f"backtest.delay:{shown}", f"{shown} one bar later"),
+        (f"backtest.costs:{shown}", f"Backtest of {shown} at twice the costs"),
+        (f"backtest.delay:{shown}", f"Backtest of {shown} one bar later"),
         (f"backtest.universe:{shown}", f"Universe of {shown} is of its time"),
         (f"backtest.books:{shown}", f"Equity of {shown} follows from its fills"),
         (f"backtest.performance:{shown}", f"Performance of {shown}, backtested"),
-        (f"backtest.overfitting:{shown}", f"{shown} is no product of chance"),
+        (f"backtest.overfitting:{shown}", f"Overfitting of {shown}"),
         (f"backtest.change:{shown}", f"Backtest of {shown} against the last refresh"),
     ]
 

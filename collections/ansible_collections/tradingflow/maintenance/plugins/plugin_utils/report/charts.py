@@ -173,10 +173,30 @@ def _exceptions(chart: dict[str, Any]) -> Markup:
     return _panel(drawn, f"{100 * high:.1f} %", f"{100 * low:.1f} %", label, HEIGHT) + _ends(chart)
 
 
+def _compared(chart: dict[str, Any]) -> Markup:
+    """A line as it is now, and dashed as it was then, on the same days."""
+    lines = [[_numbers(point) for point in chart[key]] for key in ("then", "now") if chart.get(key)]
+    if any(not 2 <= len(line) <= MOST_POINTS or any(len(point) != 2 for point in line) for line in lines):
+        raise ValueError("no lines")
+    every = [point for line in lines for point in line]
+    ats, values = ([point[place] for point in every] for place in (0, 1))
+    low, high = min(values), max(values)
+    drawn = ""
+    for name, line in zip(("then", "line") if len(lines) == 2 else ("line",), lines, strict=True):
+        across = _scale([point[0] for point in line], min(ats), max(ats), WIDTH)
+        along = _scale([point[1] for point in line], low, high, HEIGHT, down=True)
+        drawn += f'<path class="{name}" d="{_path(across, along)}"/>'
+    label = f"Now {lines[-1][-1][1]:.3f}"
+    label += f"; dashed: the refresh before, to {lines[0][-1][1]:.3f}" if len(lines) == 2 else "; no refresh before"
+    told = Markup('<p class="evidence">{}</p>').format(label)
+    return _panel(drawn, f"{high:.3f}", f"{low:.3f}", label, HEIGHT) + _ends(chart) + told
+
+
 KINDS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "equity": _equity,
     "band": _band,
     "exceptions": _exceptions,
     "heatmap": _heatmap,
     "shares": _shares,
+    "compared": _compared,
 }
