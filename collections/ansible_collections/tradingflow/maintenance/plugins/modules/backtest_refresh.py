@@ -119,7 +119,7 @@ options:
         type: int
         default: 1
       trials:
-        description: How many variants were tried before it was chosen. If it says itself that there were more, these count.
+        description: How many variants were tried before it was chosen. If it says that there were more, these count.
         type: int
         default: 1
   directory:

@@ -12,6 +12,10 @@ told in its environment is all that it gets of ours.
 
 from __future__ import annotations
 
+# What is only looked for when it is needed would not be there any more.
+import encodings.ascii
+import encodings.latin_1
+import encodings.utf_8  # noqa: F401
 import json
 import os
 import resource
@@ -108,7 +112,9 @@ def furnish(request: Dict[str, Any]) -> None:
     for path in owned if user else ():
         os.chown(root + path, user["uid"], user["gid"])
     for place in ("/tmp", "/dev/shm"):  # noqa: S108 - in there
-        os.symlink(TEMPORARY, root + place)
+        # Not where something that is shown lies in it.
+        if not os.path.lexists(root + place):
+            os.symlink(TEMPORARY, root + place)
     os.mkdir(f"{root}/proc")
 
 

@@ -141,8 +141,8 @@ def in_words(change: Change, restated: Tuple[str, ...]) -> str:
             more = f" (restated: {named})"
         parts.append(f"{step.what}{money}{more}")
     if parts:
-        return f"up to {change.until}: " + ", ".join(parts)
+        return f"Up to {change.until}: " + ", ".join(parts)
     if change.names:
         named = ", ".join(change.names)
-        return f"up to {change.until} the same, although {plural(len(change.names), 'thing')} changed ({named})"
-    return f"up to {change.until} the same as then"
+        return f"Up to {change.until} the same, although {plural(len(change.names), 'thing')} changed ({named})"
+    return f"Up to {change.until} the same as then"

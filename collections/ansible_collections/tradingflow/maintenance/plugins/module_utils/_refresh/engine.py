@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._checks.guard import each, escaped
 from .._isolation import cells
@@ -42,10 +42,11 @@ class Refresh:
     record: Optional[Dict[str, Any]] = None
 
 
-def refresh(options: Dict[str, Any], python: str) -> Refresh:
+def refresh(options: Dict[str, Any], python: str, reader: Callable[..., snapshot.Snapshot] = snapshot.read) -> Refresh:
     """A whole refresh.
 
     :param python: interpreter of engines that name none
+    :param reader: takes the snapshot, see snapshot.read
     :raises MaintenanceError: an option makes no sense, or another refresh is at work
     """
     needed()
@@ -56,16 +57,18 @@ def refresh(options: Dict[str, Any], python: str) -> Refresh:
         return Refresh([unknown("backtest.strategies", "Strategies refreshed", text, remedy)])
     store = Store(settings.directory)
     with store.locked() as work:
-        return _refreshed(options, settings, store, work)
+        return _refreshed(options, settings, store, work, reader)
 
 
-def _refreshed(options: Dict[str, Any], settings: Settings, store: Store, work: Path) -> Refresh:
+def _refreshed(
+    options: Dict[str, Any], settings: Settings, store: Store, work: Path, reader: Callable[..., snapshot.Snapshot]
+) -> Refresh:
     subjects = [Subject(one) for one in settings.strategies]
     for one in subjects:
         one.earlier = store.earlier(one.name)
         one.then = as_it_was(one.strategy, one.earlier["told"]) if one.earlier and "told" in one.earlier else None
     wanted = [*settings.strategies, *(one.then for one in subjects if one.then)]
-    found = snapshot.read(options["database"], options["timeout"], settings.until, wanted, store.prices)
+    found = reader(options["database"], options["timeout"], settings.until, wanted, store.prices)
     store.keep_snapshot(found)
     checks = [_of_snapshot(found, {name for one in settings.strategies for name in _names(one)})]
     _prepare(subjects, found, store, work, settings)

@@ -306,7 +306,7 @@ class Judge:
         found = self.change
         if found.unknown:
             return unknown(id, title, f"{title}: {found.unknown}.", found.remedy, source=SOURCE)
-        text = f"{in_words(found, self._one.restated).capitalize()}."
+        text = f"{in_words(found, self._one.restated)}."
         capital = self._one.strategy.capital
         untold = [step.what for step in found.steps if step.money is None]
         if untold:
