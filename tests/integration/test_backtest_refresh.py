@@ -88,11 +88,11 @@ def test_the_snapshot_is_what_the_view_says_at_one_moment(platform: Sandbox, tmp
     ("statement", "why"),
     [
         (
-            "UPDATE prices SET price = 'NaN' WHERE instrument_code = '{coin}' AND observed_at > now() - '9 day'::interval",
+            "UPDATE prices SET price = 'NaN' WHERE instrument_code = '{coin}' AND observed_at > current_date - 9",
             "no numbers",
         ),
         (
-            "UPDATE prices SET currency = 'EUR' WHERE instrument_code = '{coin}' AND observed_at > now() - '9 d'::interval",
+            "UPDATE prices SET currency = 'EUR' WHERE instrument_code = '{coin}' AND observed_at > current_date - 9",
             "2 currencies",
         ),
         ("DELETE FROM prices WHERE instrument_code = '{coin}'", "there is no price of it"),

@@ -111,10 +111,9 @@ def test_restated_prices_and_changed_code_are_told_apart(tmp_path: Path) -> None
 
 
 def test_a_changed_engine_and_what_was_lost(tmp_path: Path) -> None:
-    library, lock = tmp_path / "library", tmp_path / "lock"
+    library = tmp_path / "library"
     library.mkdir()
     (library / "release.py").write_text("TURN = 1\n")
-    lock.write_text("release==1\n")
     code = copied(
         tmp_path / "code",
         (
@@ -123,10 +122,9 @@ def test_a_changed_engine_and_what_was_lost(tmp_path: Path) -> None:
         ),
     )
     one = strategy(code=code)
-    one["engine"] = {**one["engine"], "paths": [str(library)], "lock": [str(lock)]}
+    one["engine"] = {**one["engine"], "paths": [str(library)]}
     refreshed(tmp_path, one)
     (library / "release.py").write_text("TURN = -1\n")
-    lock.write_text("release==2\n")
     change = refreshed(tmp_path, one)["change:one"]
     assert change.details["changed"] == ["engine"]
     assert change.details["steps"]["code"] == change.details["steps"]["data"] == "0"
@@ -134,6 +132,7 @@ def test_a_changed_engine_and_what_was_lost(tmp_path: Path) -> None:
     assert change.status in ("warning", "critical")
     for name in ("code", "runs"):
         shutil.rmtree(tmp_path / "store" / name)
+    copied(tmp_path / "code")
     change = refreshed(tmp_path, one)["change:one"]
     assert change.status == "unknown"
     assert "nothing is left of" in change.message

@@ -19,7 +19,7 @@ from .._performance.ratios import needed
 from ..checks import OK, Check, plain, unknown
 from ..errors import MaintenanceError
 from ..words import plural, printable
-from . import charts, outputs, snapshot
+from . import charts, kubernetes, outputs, snapshot
 from .findings import Judge, planned
 from .options import Settings, checked
 from .probes import BASE, Planner, Subject, as_it_was, members, of_all, told
@@ -81,6 +81,14 @@ def _refreshed(
                     runs += step(one)
                 except (OSError, KeyError, MaintenanceError) as error:
                     one.why = f"its runs could not be prepared: {error}"
+        if settings.kubernetes and step == planner.first:
+            handed = [
+                (one.strategy, run)
+                for one in subjects
+                for run in runs
+                if (run.strategy, run.purpose) == (one.name, BASE)
+            ]
+            kubernetes.handed_over(handed, settings, store.root)
         of_all(subjects, pool.all(runs))
     for one in subjects:
         one.moved = one.code is not None and digest_of(one.strategy.code) != one.code.digest

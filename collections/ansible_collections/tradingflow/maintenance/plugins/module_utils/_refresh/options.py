@@ -165,6 +165,9 @@ def checked(options: Dict[str, Any], python: str) -> Settings:
         if names.count(name) > 1:
             raise ConfigurationError(f"The strategy {printable(name)} is there twice.", "Remove one of them.")
     if options["kubernetes"]:
+        for name in ("parallelism", "max_failed"):
+            if options["kubernetes"][name] < 1:
+                raise ConfigurationError(f"{name} of the Job is below 1.", "Correct backtest_refresh_kubernetes.")
         for one in strategies:
             if not _DIGEST.fullmatch(one.image):
                 raise ConfigurationError(

@@ -45,7 +45,7 @@ _PREFIXES = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, sy
 class Engine:
     """What runs a strategy's code.
 
-    :param digest: SHA-256 of version, distributions and lock files
+    :param digest: SHA-256 of version, distributions, lock files, and the state of what it has besides
     :param python: absolute path of its interpreter, empty for a program of its own
     """
 
@@ -149,6 +149,7 @@ def engine(strategy: Strategy, work: Path, limits: cells.Limits) -> Engine:
     binds, links = cells.shown(paths)
     for path in strategy.lock:
         told.append([os.path.basename(path), sha256(Path(path))])
+    told += [_state(path) for path in strategy.paths]
     if uses_python:
         folder = Path(tempfile.mkdtemp(dir=work))
         how = replace(limits, seconds=300, cpu=300)
@@ -169,6 +170,19 @@ def engine(strategy: Strategy, work: Path, limits: cells.Limits) -> Engine:
             ) from None
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return Engine(digest, strategy.python if uses_python else "", tuple(binds), tuple(links))
+
+
+def _state(path: str) -> str:
+    """Of what an engine has besides: names, sizes and times of its files, as it may be large."""
+    found = hashlib.sha256()
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            status = os.lstat(os.path.join(folder, name))
+            found.update(f"{folder}/{name}:{status.st_size}:{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    if os.path.isfile(path):
+        found.update(sha256(Path(path)).encode())
+    return found.hexdigest()
 
 
 def _prefixes(python: str) -> List[str]:
