@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="audit backup change health night protection trading"."""
+"""Runs the benchmarks that BENCH names, all by default: BENCH="audit backtest backup change health night protection trading"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import audit, backup, data_change, health, night, patching, protection, schema_change, trading
+from . import audit, backtest, backup, data_change, health, night, patching, protection, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "rows": data_change.main,
     "patch": patching.main,
     "audit": audit.main,
+    "backtest": backtest.main,
 }
 
 

@@ -233,7 +233,7 @@ def test_code_that_changes_meanwhile_and_a_crash_that_is_tried_again(tmp_path: P
 
 
 def test_without_walls_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = 'import sys; sys.stdin.read(); print(\'{"refused": "unavailable", "text": "no namespaces"}\')'
+    lost = 'import sys; sys.stdin.readline(); print(\'{"refused": "unavailable", "text": "no namespaces"}\')'
     monkeypatch.setattr(cells, "PROGRAM", lost)
     found = refreshed(tmp_path, written(tmp_path / "code", LEAVES))
     assert found["isolation"].status == found["run:one"].status == "unknown"

@@ -384,18 +384,38 @@ def _refusal(pipe: int) -> Optional[Refused]:
     return Refused(told["kind"], told["text"])
 
 
-def main() -> NoReturn:
-    """Says in JSON on standard output what became of it."""
-    request = json.loads(sys.stdin.buffer.read())
+def main() -> None:
+    """One program after the other: a request in JSON on a line of standard input, what became of it on one of output.
+
+    Each in a process of its own, which has all that is imported already.
+    """
+    parent = int(sys.argv[1])
+    for line in sys.stdin.buffer:
+        # Again each time, as whoever asks may be another thread by now: it ends with that one.
+        confine._libc.prctl(confine._PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        reader, writer = os.pipe()
+        ours = os.getpid()
+        pid = os.fork()
+        if not pid:
+            os.close(reader)
+            os.write(writer, json.dumps(_answer(json.loads(line), ours)).encode("ascii"))
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            said = file.read()
+        os.waitpid(pid, 0)
+        os.write(1, (said or b'{"refused": "failed", "text": "it was killed"}') + b"\n")
+
+
+def _answer(request: Dict[str, Any], parent: int) -> Dict[str, Any]:
     confine._libc.prctl(confine._PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != request["parent"]:
+    if os.getppid() != parent:
         os._exit(1)
-    answer: Dict[str, Any]
     try:
-        answer = guarded(request)
+        return guarded(request)
     except Refused as error:
-        answer = {"refused": error.kind, "text": str(error)}
+        return {"refused": error.kind, "text": str(error)}
     except Exception as error:
-        answer = {"refused": "failed", "text": f"{type(error).__name__}: {error}"}
-    os.write(1, json.dumps(answer).encode("ascii"))
-    os._exit(0)
+        return {"refused": "failed", "text": f"{type(error).__name__}: {error}"}

@@ -133,60 +133,99 @@ def shown(paths: Sequence[str]) -> Tuple[List[Tuple[str, str]], List[Tuple[str, 
     return [(path, path) for path in sorted(tops)], sorted((links[p], p) for p in links if p not in inside)
 
 
-def run(
-    arguments: Sequence[str],
-    *,
-    binds: Sequence[Tuple[str, str]],
-    links: Sequence[Tuple[str, str]] = (),
-    environment: Dict[str, str],
-    limits: Limits,
-    outputs: Sequence[str],
-    target: Path,
-) -> Ended:
-    """Runs a program to its end, or to one of its limits.
+class Launcher:
+    """Runs programs, one after the other, as a process of its own that has imported all. Of one thread."""
 
-    :param arguments: the first is the program's absolute path in there
-    :param binds: (what, where in there), all read-only; readable for others, as the program has no rights
-    :param links: (to what, where in there)
-    :param environment: besides what all get; no secret is in either
-    :param outputs: names of files that it leaves in its current directory
-    :param target: our folder, into which they are taken
-    :raises NoCells: it was not run, as it could not be shut off here
-    :raises MaintenanceError: it could not be run
-    """
-    nobody = secrets.choice(NOBODIES)
-    with tempfile.TemporaryDirectory(prefix=".root-", dir=target.parent) as root:
-        request = {
-            "arguments": list(arguments),
-            "binds": [list(pair) for pair in binds],
-            "links": [list(pair) for pair in links],
-            "environment": {**_ENVIRONMENT, **environment},
-            "limits": asdict(limits),
-            "outputs": list(outputs),
-            "target": str(target),
-            "root": os.path.realpath(root),
-            "user": None if os.geteuid() else {"uid": nobody, "gid": nobody},
-            "parent": os.getpid(),
-        }
-        try:
-            # Without preexec_fn: other threads run meanwhile. It sees to its own end should we die.
-            done = subprocess.run(
-                [sys.executable, "-I", "-S", "-c", PROGRAM],
-                input=json.dumps(request).encode("ascii"),
-                env={"PATH": _ENVIRONMENT["PATH"], "LC_ALL": "C.UTF-8"},
-                cwd="/",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                check=False,
+    def __init__(self) -> None:
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it, and what it runs."""
+        if self._process is not None:
+            # What it runs ends with it.
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        binds: Sequence[Tuple[str, str]],
+        links: Sequence[Tuple[str, str]] = (),
+        environment: Dict[str, str],
+        limits: Limits,
+        outputs: Sequence[str],
+        target: Path,
+    ) -> Ended:
+        """Runs a program to its end, or to one of its limits.
+
+        :param arguments: the first is the program's absolute path in there
+        :param binds: (what, where in there), all read-only; readable for others, as the program has no rights
+        :param links: (to what, where in there)
+        :param environment: besides what all get; no secret is in either
+        :param outputs: names of files that it leaves in its current directory
+        :param target: our folder, into which they are taken
+        :raises NoCells: it was not run, as it could not be shut off here
+        :raises MaintenanceError: it could not be run
+        """
+        nobody = secrets.choice(NOBODIES)
+        with tempfile.TemporaryDirectory(prefix=".root-", dir=target.parent) as root:
+            answer = self._asked(
+                {
+                    "arguments": list(arguments),
+                    "binds": [list(pair) for pair in binds],
+                    "links": [list(pair) for pair in links],
+                    "environment": {**_ENVIRONMENT, **environment},
+                    "limits": asdict(limits),
+                    "outputs": list(outputs),
+                    "target": str(target),
+                    "root": os.path.realpath(root),
+                    "user": None if os.geteuid() else {"uid": nobody, "gid": nobody},
+                },
+                arguments[0],
             )
-            answer = json.loads(done.stdout)
+        if "refused" in answer:
+            if answer["refused"] in ("unavailable", "doubt"):
+                raise NoCells(f"It was not run, as it could not be shut off here: {answer['text']}.", REMEDY)
+            raise MaintenanceError(f"{arguments[0]} could not be run: {answer['text']}")
+        lacking = {name: why for name, why in answer["outputs"] if why}
+        return Ended(answer["why"], answer["code"], answer["seconds"], answer["memory"], answer["said"], lacking)
+
+    def _asked(self, request: Dict[str, Any], name: str) -> Dict[str, Any]:
+        try:
+            if self._process is None:
+                # Without preexec_fn: other threads run meanwhile. It sees to its own end should we die.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", PROGRAM, str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={"PATH": _ENVIRONMENT["PATH"], "LC_ALL": "C.UTF-8"},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            into, out = self._process.stdin, self._process.stdout
+            if into is None or out is None:
+                raise OSError("it has no pipes")
+            into.write(json.dumps(request).encode("ascii") + b"\n")
+            into.flush()
+            answer = json.loads(out.readline())
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise MaintenanceError(f"{arguments[0]} could not be run apart from all else: {error}", REMEDY) from None
-    if "refused" in answer:
-        text = f"{answer['text']}"
-        if answer["refused"] in ("unavailable", "doubt"):
-            raise NoCells(f"It was not run, as it could not be shut off here: {text}.", REMEDY)
-        raise MaintenanceError(f"{arguments[0]} could not be run: {text}")
-    lacking = {name: why for name, why in answer["outputs"] if why}
-    return Ended(answer["why"], answer["code"], answer["seconds"], answer["memory"], answer["said"], lacking)
+            self.close()
+            raise MaintenanceError(f"{name} could not be run apart from all else: {error}", REMEDY) from None
+        if not isinstance(answer, dict):
+            raise MaintenanceError(f"{name} could not be run apart from all else.", REMEDY)
+        return answer
+
+
+def run(arguments: Sequence[str], **how: Any) -> Ended:
+    """Runs a single program, see Launcher.run."""
+    with Launcher() as launcher:
+        return launcher.run(arguments, **how)

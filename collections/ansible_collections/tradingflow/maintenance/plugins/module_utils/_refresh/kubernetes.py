@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The first run of each strategy as an Indexed Job, for where one machine is not enough. Rendered, and sent to nobody."""
+"""The first run of each strategy as an Indexed Job, where one machine is not enough. Rendered, and sent to nobody."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -207,13 +208,24 @@ class Pool:
         self._store = store
         self._work = work
         self._settings = settings
+        self._local = threading.local()
         #: After each run: how many are done.
         self.tell: Callable[[Outcome], None] = lambda outcome: None
 
     def all(self, runs: Sequence[Run]) -> List[Outcome]:
         """Outcomes in the order of the runs."""
-        with ThreadPoolExecutor(self._settings.workers, thread_name_prefix="backtest") as pool:
-            return list(pool.map(self._one, runs))
+        launchers: List[cells.Launcher] = []
+
+        def begin() -> None:
+            self._local.launcher = cells.Launcher()
+            launchers.append(self._local.launcher)
+
+        try:
+            with ThreadPoolExecutor(self._settings.workers, "backtest", begin) as pool:
+                return list(pool.map(self._one, runs))
+        finally:
+            for launcher in launchers:
+                launcher.close()
 
     def _one(self, run: Run) -> Outcome:
         try:
@@ -264,7 +276,8 @@ class Pool:
         values = {"{python}": run.engine.python, "{code}": "/code"}
         arguments = [re.sub(r"\{(python|code)\}", lambda m: values[m[0]], part) for part in run.command]
         data = run.data.folder
-        return cells.run(
+        launcher: cells.Launcher = self._local.launcher
+        return launcher.run(
             arguments,
             binds=[
                 *run.engine.binds,
