@@ -244,8 +244,10 @@ def start_on(
     inventory: str | Path = ROOT / "inventories/local",
 ) -> subprocess.Popen[str]:
     """Starts a playbook on a sandbox, in a session of its own; its output is in stdout."""
+    known = _known(platform.environment, Path(inventory))
+    command = _command(artifacts, name, *known, *arguments, inventory=inventory)
     return subprocess.Popen(
-        [sys.executable, "-m", "ansible", "playbook", *_command(artifacts, name, *arguments, inventory=inventory)],
+        [sys.executable, "-m", "ansible", "playbook", *command],
         cwd=ROOT,
         env=platform.environment,
         stdin=subprocess.DEVNULL,
