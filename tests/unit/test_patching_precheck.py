@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, host, precheck
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import canaries, marked, stop
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import (
+    canaries,
+    joined,
+    marked,
+    stop,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, PatchingError
 
 from tests.unit.test_patching_judgement import plan
@@ -208,3 +213,8 @@ def test_room_is_asked_for_wherever_packages_go(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "stat", stated)
     found = host.space(tmp_path, "/srv/scratch")
     assert [each["path"] for each in found] == ["/", "/boot", "/var", "/usr", "/srv/scratch"]
+
+
+def test_what_is_known_later_of_a_host_is_added() -> None:
+    found = joined([{"host": "a", "batch": 5}, {"host": "b"}, {"host": "a", "planned": True, "wanted": True}, "odd"])
+    assert found == [{"host": "a", "batch": 5, "planned": True, "wanted": True}, {"host": "b"}, "odd"]

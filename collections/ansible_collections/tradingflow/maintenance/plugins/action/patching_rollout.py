@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._patching.rollout import STATE, canaries, marked, stop
+from ..module_utils._patching.rollout import STATE, canaries, joined, marked, stop
 from ..module_utils.errors import MaintenanceError
 from ..plugin_utils.options import validated
 
@@ -26,6 +26,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
+        states = self._task.args.get("states")
+        if isinstance(states, list):
+            self._task.args["states"] = joined(states)
         args = validated(self, self.spec)
         groups = {name: list(hosts) for name, hosts in task_vars["groups"].items()}
         # All of the run, where the role is used without the playbook's group.

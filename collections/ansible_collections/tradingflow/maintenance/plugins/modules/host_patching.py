@@ -204,6 +204,11 @@ plan:
   description: What would be done - C(packages), C(kept), C(digest), C(refusals), C(back) and more.
   returned: in check mode
   type: dict
+state:
+  description:
+    - What the rollout has to know - C(host), C(planned) (nothing forbids it), C(wanted) (there is something to do).
+  returned: in check mode, when there is a plan
+  type: dict
 checks:
   description: What the report shows, as contract 1.
   returned: always

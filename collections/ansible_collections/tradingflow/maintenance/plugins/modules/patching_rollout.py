@@ -16,7 +16,8 @@ description:
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   states:
-    description: What the run knows of each of its hosts.
+    description:
+      - What the run knows of each of its hosts. Of a host that is named more than once, what is said later is added.
     type: list
     elements: dict
     required: true

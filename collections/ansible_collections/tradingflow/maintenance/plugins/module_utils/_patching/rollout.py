@@ -23,6 +23,16 @@ STATE: Dict[str, Any] = {
 }
 
 
+def joined(states: List[Any]) -> List[Any]:
+    """One state of each host: what is said of it later is added. What is no state is left for others to refuse."""
+    found: Dict[Any, Any] = {}
+    for number, state in enumerate(states):
+        named = isinstance(state, dict) and isinstance(state.get("host"), str)
+        key = state["host"] if named else number
+        found[key] = {**found.get(key, {}), **state} if named else state
+    return list(found.values())
+
+
 def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[str, Any]]) -> List[str]:
     """The hosts that go before all others.
 
