@@ -233,6 +233,7 @@ def test_of_real_names_the_newest_is_the_one_that_grub_takes(tmp_path: Path) -> 
     if not shutil.which("dpkg"):
         left_out("versions of Debian need dpkg: apt-get install dpkg")
 
+    @functools.cache
     def debian(one: str, other: str) -> int:
         for word, number in (("lt", -1), ("gt", 1)):
             if subprocess.run(["dpkg", "--compare-versions", one, word, other], check=False).returncode == 0:
