@@ -94,7 +94,9 @@ class Registry:
                 _, _, rest = path.partition("/v2/")
                 repository, _, name = rest.partition("/manifests/" if "/manifests/" in rest else "/blobs/")
                 scope = f"repository:{repository}:pull"
-                if registry.login and self.headers["Authorization"] != f"Bearer for.{scope}":
+                if path == "/v2/" and not registry.login:  # by which clients ask who is there
+                    self._send(200, "application/json", b"{}")
+                elif registry.login and self.headers["Authorization"] != f"Bearer for.{scope}":
                     realm = f"http://127.0.0.1:{registry.address.rpartition(':')[2]}/token"
                     challenge = f'Bearer realm="{realm}",service="here",scope="{scope}"'
                     self._send(401, "application/json", error("UNAUTHORIZED"), **{"WWW-Authenticate": challenge})

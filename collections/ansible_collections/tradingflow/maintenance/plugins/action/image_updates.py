@@ -16,6 +16,9 @@ from ..module_utils.checks import utc_now, worst
 from ..plugin_utils.area import AreaAction, Findings
 from ..plugin_utils.project import within
 
+#: Where the role keeps what container_images found on a host.
+VARIABLE = "__patching_containers"
+
 
 class ActionModule(AreaAction):
     area = "images"
@@ -27,8 +30,25 @@ class ActionModule(AreaAction):
         for name in ("database", "proposals_directory"):
             if args[name]:
                 args[name] = str(within(args[name], task_vars))
+        args["observed"] += _of_hosts(args["hosts"], task_vars)
         found = examined(args, now(), write=not self._task.check_mode)
         checks, actions = findings(found, started_at)
         images = summary(found, worst(check.status for check in checks))
         proposals = [each["proposal"]["path"] for each in found["images"] if (each["proposal"] or {}).get("path")]
         return Findings(checks, actions, changed=found["changed"], extra={"images": images, "proposals": proposals})
+
+
+def _of_hosts(hosts: list[str], task_vars: dict[str, Any]) -> list[dict[str, Any]]:
+    """What container_images found on hosts, each engine of each as a source; a host that was not asked is one, too."""
+    sources = []
+    for host in hosts:
+        variables = task_vars["hostvars"].get(host) or {}
+        said = variables.get(VARIABLE) or {}
+        if not isinstance(said.get("engines"), list) or not said["engines"]:
+            problem = str(said.get("msg") or "it was not reached, or not asked")
+            sources.append({"source": host, "problem": problem, "containers": []})
+            continue
+        for each in said["engines"]:
+            entry = {"problem": each["problem"], "containers": each["containers"]}
+            sources.append({"source": f"{each['engine']} on {host}", **entry})
+    return sources

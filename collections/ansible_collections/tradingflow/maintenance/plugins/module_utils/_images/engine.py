@@ -14,14 +14,16 @@ from .._advisories.findings import validated
 from .._work.proposals import written
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING
 from ..errors import ConfigurationError, ImageError, MaintenanceError
+from . import cluster
 from .content import Content
 from .manifest import Forged, Manifest, Missing
+from .observed import Observed, Seen, judged, started
 from .reference import DIGEST, Reference, parsed
 from .registry import Stores
 
 _BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 #: What is asked about each image, in this order.
-PARTS = ("pinned", "running", "newer", "base", "content")
+PARTS = ("pinned", "running", "started", "newer", "base", "content")
 
 
 def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str, Any]:
@@ -36,15 +38,18 @@ def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str
     validated(options["accepted"])
     stores = Stores(options)
     content = Content(options, stores) if options["content"] else None
+    observed = Observed(_sources(options), options["ignored"])
+    wanted = [part for part in PARTS if (part != "content" or content) and (part != "started" or observed.asked)]
     found: Dict[str, Any] = {"images": [], "changed": False, "scan": content.found if content else None}
+    found["observed"] = observed if observed.asked else None
     for image in options["images"]:
         entry: Dict[str, Any] = {"name": image["name"], "reference": image["reference"], "proposal": None}
-        entry.update(running=[], parts={}, rows=[], content=None)
+        entry.update(running=[], containers=[], parts={}, rows=[], content=None)
         found["images"].append(entry)
         try:
-            _image(image, stores, entry, content)
+            _image(image, stores, entry, content, observed)
         except MaintenanceError as error:
-            for part in PARTS if content else PARTS[:-1]:
+            for part in wanted:
                 entry["parts"].setdefault(part, judgement(UNKNOWN, None, error.message, error.remedy))
     if content:
         content.scan(now)
@@ -60,22 +65,31 @@ def judgement(status: str, value: Any, message: str, remedy: str = "") -> Dict[s
     return {"status": status, "value": value, "message": message, "remedy": remedy}
 
 
-def _image(image: Dict[str, Any], stores: Stores, entry: Dict[str, Any], content: Optional[Content]) -> None:
+def _image(
+    image: Dict[str, Any], stores: Stores, entry: Dict[str, Any], content: Optional[Content], observed: Observed
+) -> None:
     """Fills in the parts of one image.
 
     :raises ConfigurationError: its declaration makes no sense
     """
     reference = parsed(image["reference"])
-    entry["running"] = running = image["running"] or ([reference.digest] if reference.digest else [])
+    observed.declare(reference)
+    seen = observed.of(reference, image["platform"], stores) if observed.asked else []
+    entry["containers"] = [each._asdict() for each in seen]
+    declared = [] if observed.asked else image["running"]
+    running = list(dict.fromkeys(each.digest for each in seen if each.digest)) or declared
+    entry["running"] = running = running or ([reference.digest] if reference.digest else [])
     for digest in running:
         if not DIGEST.fullmatch(digest):
             raise ConfigurationError(f"{digest} is no digest.", "Write sha256: and 64 hexadecimal digits.")
     parts: Dict[str, Callable[[], Optional[Dict[str, Any]]]] = {
         "pinned": lambda: _pinned(reference),
-        "running": lambda: _running(reference, running, stores),
+        "running": lambda: _seen(reference, running, stores, seen, observed),
         "newer": lambda: _newer(reference, image["follow"], running, stores, entry["rows"]),
         "base": lambda: _base(reference, image, running, stores, entry["rows"]),
     }
+    if observed.asked:
+        parts["started"] = lambda: judgement(*started(seen, reference, stores))
     for name, part in parts.items():
         said = _answered(reference, part)
         if said:
@@ -127,6 +141,29 @@ def _pinned(reference: Reference) -> Dict[str, Any]:
 def _known(running: List[str]) -> None:
     if not running:
         raise ImageError("Which digest runs is not known", "Name it: reference with @sha256:..., or running.")
+
+
+def _seen(
+    reference: Reference, running: List[str], stores: Stores, seen: List[Seen], observed: Observed
+) -> Dict[str, Any]:
+    """Whether the registry has what was seen to run; without anybody who was asked, what was declared."""
+    early = judged(seen, observed) if observed.asked else None
+    if early:
+        return judgement(early[0], False, early[1], early[2])
+    said = _running(reference, running, stores)
+    if said["status"] == OK and observed.silent:
+        text = f"{said['message']} Not all say what runs: {', '.join(observed.silent)}."
+        return judgement(UNKNOWN, None, text, "See the checks of these sources.")
+    return said
+
+
+def _sources(options: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Who says what runs: what hosts said before, and the cluster, which is asked here."""
+    found = list(options["observed"])
+    if options["kubernetes"] is not None:
+        for each in cluster.found(options["kubernetes"], options["timeout"]):
+            found.append({"source": each["engine"], "problem": each["problem"], "containers": each["containers"]})
+    return found
 
 
 def _running(reference: Reference, running: List[str], stores: Stores) -> Dict[str, Any]:

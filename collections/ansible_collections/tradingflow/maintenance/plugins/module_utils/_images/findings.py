@@ -16,6 +16,7 @@ from .engine import PARTS
 TITLES = {
     "pinned": "Image named by its digest",
     "running": "What runs is in the registry",
+    "started": "Containers started by digest",
     "newer": "Newer image",
     "base": "Newer base image",
     "content": "Known vulnerabilities in the image",
@@ -28,14 +29,17 @@ def findings(found: Dict[str, Any], started_at: str) -> Tuple[List[Check], List[
         text = "No image is declared, so nothing is known about images."
         return [unknown("images.pinned", TITLES["pinned"], text, "Name them in patching_images.")], []
     checks, actions = _scan(found["scan"]), []
+    checks += found["observed"].checks() if found["observed"] else []
     for entry in found["images"]:
         name = printable(entry["name"])
         for part in (part for part in PARTS if part in entry["parts"]):
             said = entry["parts"][part]
             remedy = said["remedy"]
-            if said["status"] == "warning" and part != "content":
+            if said["status"] == "warning" and part in ("newer", "base"):
                 remedy = _remedy(entry)
             details = {"reference": entry["reference"], "running": entry["running"], "proposed": entry["rows"]}
+            if part in ("running", "started"):
+                details["containers"] = entry["containers"][:200]
             if part == "content":
                 details = {"reference": entry["reference"], "running": entry["running"], **(entry["content"] or {})}
             checks.append(
@@ -86,11 +90,13 @@ def summary(found: Dict[str, Any], status: str) -> Dict[str, Any]:
         "state": "proposed",
         "worst_status": status,
         "scan": found["scan"],
+        "sources": _sources(found),
         "images": [
             {
                 "name": entry["name"],
                 "reference": entry["reference"],
                 "running": entry["running"],
+                "containers": entry["containers"][:200],
                 "states": {part: said["status"] for part, said in entry["parts"].items()},
                 "proposed": entry["rows"],
                 "content": _kept(entry["content"]),
@@ -99,6 +105,12 @@ def summary(found: Dict[str, Any], status: str) -> Dict[str, Any]:
             for entry in found["images"]
         ],
     }
+
+
+def _sources(found: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Who was asked what runs."""
+    sources = found["observed"].sources if found["observed"] else []
+    return [{**each, "containers": len(each["containers"])} for each in sources]
 
 
 def _kept(content: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:

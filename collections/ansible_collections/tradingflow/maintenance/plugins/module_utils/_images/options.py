@@ -26,6 +26,26 @@ SPEC: Dict[str, Any] = {
             "known": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "observed": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "source": {"type": "str", "required": True},
+            "problem": {"type": "str"},
+            "containers": {"type": "list", "elements": "dict", "default": []},
+        },
+    },
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "kubernetes": {
+        "type": "dict",
+        "options": {
+            "kubeconfig": {"type": "path"},
+            "context": {"type": "str"},
+            "namespaces": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "ignored": {"type": "list", "elements": "str", "default": []},
     "auth_file": {"type": "path"},
     "ca_file": {"type": "path"},
     "plain_http": {"type": "list", "elements": "str", "default": []},
