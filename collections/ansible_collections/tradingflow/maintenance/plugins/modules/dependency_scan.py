@@ -68,12 +68,13 @@ options:
     default:
       - {ecosystem: PyPI, name: jinja2, version: "2.10", advisory: CVE-2019-10906}
       - {ecosystem: npm, name: minimist, version: 0.0.8, advisory: GHSA-vh95-rmgr-6w4m}
+      - {ecosystem: Debian, name: glibc, version: 2.0-1, advisory: DEBIAN-CVE-2023-4911}
+      - {ecosystem: Alpine, name: zlib, version: 1.0-r0, advisory: ALPINE-CVE-2022-37434}
     suboptions:
       ecosystem:
-        description: As OSV names it.
+        description: As OSV names it. Those of distributions are for images.
         type: str
         required: true
-        choices: [PyPI, npm]
       name:
         description: The package.
         type: str
@@ -121,6 +122,11 @@ options:
     description:
       - URL of a package index for PyPI that speaks PEP 691, such as C(https://pypi.org/simple). It says when releases
         were uploaded, and their digests. Without it, no version is proposed for a line with C(--hash).
+    type: str
+  npm_registry:
+    description:
+      - URL of a registry of npm that gives whole documents, such as C(https://registry.npmjs.org). Without it, no patch
+        of a C(package-lock.json) is made.
     type: str
   proposals_directory:
     description: Folder for proposals. Relative to the project. Without it none is written.
