@@ -38,6 +38,7 @@ attributes:
 EXAMPLES = r"""
 - name: Ask what runs
   tradingflow.maintenance.container_images:
+    timeout: 30
   become: true
   register: running
 """
