@@ -166,6 +166,12 @@ def test_one_image_takes_no_other_with_it(options: dict[str, Any], registry: Reg
     states = [checks[f"images.content:app{number}"].status for number in range(6)]
     assert states == ["ok", "unknown", "unknown", "critical", "critical", "unknown"]
     assert "/server" in checks["images.content:app5"].message
+    # Two that run, of which one cannot be read: what is in the other counts all the same.
+    bad = Image(DEBIAN, VULNERABLE).push(registry, "app", "1.2")
+    running = [others[0].rpartition("@")[2], bad]
+    both = looked(options, f"{registry.address}/app:1.2@{bad}", running=running)[0]["images.content:app0"]
+    assert (both.status, both.value) == ("critical", 1)
+    assert "zstd is not read" in both.message
 
 
 def test_blobs_may_lie_elsewhere_and_may_be_forged(options: dict[str, Any], registry: Registry) -> None:

@@ -51,7 +51,8 @@ def proposed(
             tree = _changed(tree, row, mine, options, versions, now, before)
         except MaintenanceError as error:
             row["why"] = error.message
-        if row["to"] or row["why"]:
+        # Where nothing is to be fixed, a newer version that somebody's range keeps out is no news.
+        if row["taken"] or (row["why"] and (mine or "younger" in row["why"])):
             rows.append(row)
     return rows, tree.text()
 

@@ -81,6 +81,10 @@ class Content:
             raise self._known[key]
         self._wanted.append((entry, manifest.digest, self._known[key]))
 
+    def doubt(self, entry: Dict[str, Any], digest: str, why: str) -> None:
+        """Of one that runs nothing is known."""
+        self._wanted.append((entry, digest, Inventory(doubts=[why])))
+
     def _inventory(self, image: Reference, manifest: Manifest, known: List[str]) -> Inventory:
         options, scratch = self._options, self._options["scratch_directory"]
         deadline = time.monotonic() + options["content_timeout"]
@@ -204,7 +208,7 @@ class Content:
                     {**row(each, each.package, self._options["accepted"], today.date()), "ecosystem": name}
                     for each in vulnerable
                 ]
-        if not count:
+        if not count and not why:
             why.append("No package was found in it.")
         why = list(dict.fromkeys(why))
         entry["content"] = {"systems": [summary(found) for _digest, found in mine], "found": rows[:_KEPT]}

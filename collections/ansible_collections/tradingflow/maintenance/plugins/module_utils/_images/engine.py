@@ -125,8 +125,13 @@ def _content(
     """Reads all images that run; they are judged when the scanner has seen them."""
     _known(running)
     for digest in running:
-        manifest = _for_platform(reference.of(digest=digest), image["platform"], stores)
-        content.read(entry, image["known"], reference.of(digest=manifest.digest), manifest)
+        try:
+            manifest = _for_platform(reference.of(digest=digest), image["platform"], stores)
+            content.read(entry, image["known"], reference.of(digest=manifest.digest), manifest)
+        except Forged:
+            raise
+        except ImageError as error:
+            content.doubt(entry, digest, error.message)  # and what is in the others counts all the same
 
 
 def _pinned(reference: Reference) -> Dict[str, Any]:
