@@ -255,7 +255,7 @@ def test_pods_of_a_cluster(api: KubernetesApi, registry: Registry) -> None:
     assert looked(registry, [], kubernetes=options)[0]["images.running:app"].status == "ok"
     api.pods = []
     gone = looked(registry, [], kubernetes=options)[0]
-    assert gone["images.running:app"].status == "unknown"
+    assert gone["images.running:app"].status == gone["images.started:app"].status == "unknown"
     assert gone["images.source:Kubernetes"].status == "ok"
 
 
@@ -306,5 +306,8 @@ def test_an_index_is_known_by_each_of_its_digests(registry: Registry) -> None:
         seen = {"name": "web", "image": f"{name}:1.2", "id": "x", "digests": digests}
         source = {"source": "app1", "problem": None, "containers": [seen]}
         assert looked(registry, [source])[0]["images.running:app"].status == "ok"
+    source["containers"] = [{**seen, "image": f"{name}@{many}"}]
+    assert looked(registry, [source])[0]["images.started:app"].status == "ok"
     quiet = {"source": "app2", "problem": "it was not reached", "containers": []}
-    assert looked(registry, [source, quiet])[0]["images.running:app"].status == "unknown"
+    checks = looked(registry, [source, quiet])[0]
+    assert checks["images.running:app"].status == checks["images.started:app"].status == "unknown"

@@ -48,13 +48,16 @@ def _containers(options: Dict[str, Any], namespace: Optional[str], timeout: floa
     """
     if kubernetes is None:
         raise ImageError("The Python library kubernetes is missing")
+    configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
+    # A question that failed is asked again by the next run, and not for minutes by this one.
+    configuration.retries = False
     try:
-        client: Any = kubernetes.config.new_client_from_config(options.get("kubeconfig"), options.get("context"))  # type: ignore[no-untyped-call]
+        kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+            options.get("kubeconfig"), options.get("context"), configuration, persist_config=False
+        )
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(f"The kubeconfig cannot be used: {printable(error, 200)}") from None
-    with client:
-        # A question that failed is asked again by the next run, and not for minutes by this one.
-        client.configuration.retries = False
+    with kubernetes.client.ApiClient(configuration) as client:  # type: ignore[no-untyped-call]
         pods = _pods(kubernetes.client.CoreV1Api(client), namespace, timeout)
     try:
         return [each for pod in pods for each in _of_pod(pod)]

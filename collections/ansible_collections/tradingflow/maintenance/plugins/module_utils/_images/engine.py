@@ -89,7 +89,7 @@ def _image(
         "base": lambda: _base(reference, image, running, stores, entry["rows"]),
     }
     if observed.asked:
-        parts["started"] = lambda: judgement(*started(seen, reference, stores))
+        parts["started"] = lambda: _complete(judgement(*started(seen, reference, stores)), observed)
     for name, part in parts.items():
         said = _answered(reference, part)
         if said:
@@ -155,7 +155,11 @@ def _seen(
     early = judged(seen, observed) if observed.asked else None
     if early:
         return judgement(early[0], False, early[1], early[2])
-    said = _running(reference, running, stores)
+    return _complete(_running(reference, running, stores), observed)
+
+
+def _complete(said: Dict[str, Any], observed: Observed) -> Dict[str, Any]:
+    """What is well as far as it was seen is only well when all was seen."""
     if said["status"] == OK and observed.silent:
         text = f"{said['message']} Not all say what runs: {', '.join(observed.silent)}."
         return judgement(UNKNOWN, None, text, "See the checks of these sources.")

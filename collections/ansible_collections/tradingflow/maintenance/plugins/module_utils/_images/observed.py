@@ -166,10 +166,13 @@ def started(seen: List[Seen], reference: Reference, stores: Stores) -> Tuple[str
     """Whether containers were started by digest: status, value, text, remedy.
 
     A tag that has moved since is what the next start runs.
+
+    :raises ImageError: none was seen
     """
+    if not seen:
+        raise ImageError("No container of it was seen", "See what runs, by source.")
     tagged: Dict[str, List[Seen]] = {}
     for each in seen:
-        name = None
         try:
             name = parsed(each.image)
         except MaintenanceError:
