@@ -76,6 +76,8 @@ def _pods(api: Any, namespace: Optional[str], timeout: float) -> List[Dict[str, 
             except kubernetes.client.ApiException as error:
                 if error.status == 410 and token:
                     break  # what the token stands for is gone: from the beginning
+                if not error.status:  # so says the library of TLS
+                    raise ImageError(f"The API does not answer: {printable(error.reason, 200)}") from None
                 raise ImageError(f"The API says {error.status} {printable(error.reason, 80)}") from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise ImageError(f"The API does not answer: {printable(error, 200)}") from None
