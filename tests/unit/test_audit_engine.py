@@ -402,7 +402,7 @@ def test_secrets_do_not_get_into_the_bundle(auditor: Auditor) -> None:
 def test_what_the_second_look_finds_fails_its_source(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     staging = auditor.staged()
     with monkeypatch.context() as patched:
-        patched.setattr(scan, "folder", lambda _target, found: ["app: token"] * (found.sources[0].name == "app"))
+        patched.setattr(scan, "files", lambda _target, found: ["app: token"] * (found.name == "app"))
         result = auditor.make()
     checks = auditor.checks(result)
     assert (checks["audit.source:app1/app"], checks[f"audit.source:{PLATFORM}/orders"]) == ("unknown", "ok")
@@ -417,21 +417,21 @@ def test_what_the_second_look_finds_fails_its_source(auditor: Auditor, monkeypat
 def test_the_ledger_does_not_fail_by_the_second_look(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not redacted, so that no rule could help."""
     auditor.staged(kind="ledger")
-    monkeypatch.setattr(scan, "folder", lambda _target, found: ["app: token"] * (found.sources[0].name == "app"))
+    monkeypatch.setattr(scan, "files", lambda _target, found: ["app: token"] * (found.name == "app"))
     checks = auditor.checks(auditor.make())
     assert (checks["audit.source:app1/app"], checks["audit.notes"]) == ("ok", "warning")
 
 
 def test_a_defect_in_redaction_fails_its_source_alone(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     staging = auditor.staged()
-    whole = redact.folder
+    whole = redact.source
 
-    def deep(folder: Path, collected: Any, target: Path, rules: Any) -> Any:
-        if collected.sources[0].name == "app":
+    def deep(folder: Path, given: Any, scratch: Any, rules: Any) -> Any:
+        if given.name == "app":
             raise RecursionError
-        return whole(folder, collected, target, rules)
+        return whole(folder, given, scratch, rules)
 
-    monkeypatch.setattr(redact, "folder", deep)
+    monkeypatch.setattr(redact, "source", deep)
     checks = auditor.checks(auditor.make())
     assert (checks["audit.source:app1/app"], checks[f"audit.source:{PLATFORM}/orders"]) == ("unknown", "ok")
     assert (staging / "app1" / NAME).is_file()

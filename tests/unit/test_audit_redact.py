@@ -18,14 +18,8 @@ from urllib.parse import quote
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import redact, scan
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import (
-    COLLECTOR,
-    Collected,
-    Count,
-    File,
-    Period,
-    Source,
-)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.collected import Count, File, Source
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.packing import Scratch
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.rules import Rules, load
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, EvidenceError
 
@@ -359,28 +353,32 @@ def _staged(folder: Path, name: str, kind: str, data: bytes, records: int) -> So
     return Source(name.split("/")[0], kind, "complete", files=[file], records=records, counts=counts)
 
 
-def test_a_folder(tmp_path: Path, rules: Rules) -> None:
+def _redacted(folder: Path, sources: list[Source], target: Path, rules: Rules) -> list[Source]:
+    target.mkdir()
+    return [redact.source(folder, each, Scratch(str(target), 1 << 40), rules) for each in sources]
+
+
+def test_files(tmp_path: Path, rules: Rules) -> None:
     envelope = json.dumps({"payload": base64.b64encode(b'{"token": "abc"}' * 9).decode()}).encode() + b"\n"
     sources = [
         _staged(tmp_path / "from", "logs/app.gz", "log_file", f"a\npassword={SECRET}\nb".encode(), 3),
         _staged(tmp_path / "from", "tables/t.csv.gz", "table", f"id,password\n1,{SECRET}\n".encode(), 1),
         _staged(tmp_path / "from", "ledger/r.jsonl.gz", "ledger", envelope, 1),
     ]
-    collected = Collected("app1", Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"), COLLECTOR, sources)
-    assert scan.folder(tmp_path / "from", collected)
-    result = redact.folder(tmp_path / "from", collected, tmp_path / "to", rules)
-    assert [source.redactions for source in result.sources] == [{"secret": 1}, {"secret": 1}, {}]
-    assert result == redact.folder(tmp_path / "from", collected, tmp_path / "again", rules)
-    for source in result.sources:
+    assert [found for source in sources for found in scan.files(tmp_path / "from", source)]
+    result = _redacted(tmp_path / "from", sources, tmp_path / "to", rules)
+    assert [source.redactions for source in result] == [{"secret": 1}, {"secret": 1}, {}]
+    assert result == _redacted(tmp_path / "from", sources, tmp_path / "again", rules)
+    for source in result:
         for file in source.files:
             data = (tmp_path / "to" / file.path).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size, file.sha256)
             assert SECRET.encode() not in gzip.decompress(data)
+        assert scan.files(tmp_path / "to", source) == []
     assert gzip.decompress((tmp_path / "to/ledger/r.jsonl.gz").read_bytes()) == envelope
-    assert scan.folder(tmp_path / "to", result) == []
     (tmp_path / "from/logs/app.gz").write_bytes(gzip.compress(b"other"))
     with pytest.raises(EvidenceError, match="not what was collected"):
-        redact.folder(tmp_path / "from", collected, tmp_path / "third", rules)
+        _redacted(tmp_path / "from", sources, tmp_path / "third", rules)
 
 
 def test_it_takes_little_memory(rules: Rules) -> None:
@@ -436,8 +434,7 @@ def test_a_log_is_one_whatever_its_name(tmp_path: Path, rules: Rules) -> None:
     data = f'a "b\npassword={SECRET}\n'.encode()
     names = ["csv/0001-fills.csv.gz", "export/0001-x.export.gz"]
     sources = [_staged(tmp_path / "from", name, "log_file", data, 2) for name in names]
-    collected = Collected("app1", Period("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"), COLLECTOR, sources)
-    redact.folder(tmp_path / "from", collected, tmp_path / "to", rules)
+    _redacted(tmp_path / "from", sources, tmp_path / "to", rules)
     for name in names:
         assert gzip.decompress((tmp_path / "to" / name).read_bytes()) == b'a "b\npassword=[redacted:secret]\n'
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from .._ledger.keys import SigningKey
 from ..errors import ConfigurationError, MaintenanceError
 from . import redact, scan
 from .collected import FAILED, Collected, Source
+from .packing import Scratch
 from .rules import KEY_BYTES, Rules, load
 
 #: What the signing key signs for a key of pseudonyms: nothing that counts as evidence begins so.
 _LABEL = b"tradingflow audit pseudonyms 1"
+
+_WORKERS = 2
 
 
 def rules_of(options: Dict[str, Any], key: SigningKey) -> Rules:
@@ -43,33 +47,39 @@ def cleaned(staging: Path, collected: Collected, target: Path, rules: Rules, not
     :param notes: gets what is odd in what is not redacted
     """
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sources = [_source(staging, collected, each, target, rules, notes) for each in collected.sources]
-    return replace(collected, sources=sources)
+    scratch = Scratch(str(target), 1 << 62)
+
+    def one(source: Source) -> Tuple[Source, str]:
+        return _source(staging, source, target, scratch, rules)
+
+    # The engines of patterns, of digests and of compression run beside Python.
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="clean") as pool:
+        done = list(pool.map(one, collected.sources))
+    notes += dict.fromkeys(note for _each, note in done if note and note not in notes)
+    return replace(collected, sources=[source for source, _note in done])
 
 
-def _source(
-    staging: Path, collected: Collected, source: Source, target: Path, rules: Rules, notes: List[str]
-) -> Source:
+def _source(staging: Path, source: Source, target: Path, scratch: Scratch, rules: Rules) -> Tuple[Source, str]:
+    """A source redacted, and what is odd in one that is not redacted."""
     try:
         for file in source.files:
             if not stat.S_ISREG((staging / file.path).lstat().st_mode):
-                return failed(source, f"{file.path} is not a regular file")
-        done = redact.folder(staging, replace(collected, sources=[source]), target, rules)
-        left = scan.folder(target, done)
+                return failed(source, f"{file.path} is not a regular file"), ""
+        done = redact.source(staging, source, scratch, rules)
+        left = scan.files(target, done)
         shown = "; ".join(left[:5])
         if left and source.kind == "ledger":
             # Signed, locked in the same store, and as it has to be: no rule could help.
-            note = f"The ledger's records have what looks like a secret ({shown})."
-            notes += [note] if note not in notes else []
-        elif left:
-            return failed(source, f"after redaction there still is what looks like a secret ({shown}): add a rule")
-        return done.sources[0]
+            return done, f"The ledger's records have what looks like a secret ({shown})."
+        if left:
+            return failed(source, f"after redaction there still is what looks like a secret ({shown}): add a rule"), ""
+        return done, ""
     except MaintenanceError as error:
-        return failed(source, error.message)
+        return failed(source, error.message), ""
     except OSError as error:
-        return failed(source, f"it cannot be read: {error.strerror}")
+        return failed(source, f"it cannot be read: {error.strerror}"), ""
     except Exception as error:  # Only this source has failed then.
-        return failed(source, f"unexpected {type(error).__name__} when it was redacted: this is a defect")
+        return failed(source, f"unexpected {type(error).__name__} when it was redacted: this is a defect"), ""
 
 
 def failed(source: Source, reason: str) -> Source:

@@ -63,12 +63,34 @@ class Journal:
     def _block(self, whole: bytes, write: Callable[[bytes], None]) -> int:
         """Entries without binary fields."""
         whole = whole.lstrip(b"\n")
+        if b"\n\n\n" in whole:
+            # journalctl may put one line feed more between what it shows.
+            whole = _BLANK.sub(b"\n\n", whole)
         if not self._suspect(whole):
-            write(_BLANK.sub(b"\n\n", whole))
-            return len(_BLANK.findall(whole))
-        entries = _BLANK.split(whole)[:-1]
-        write(b"".join(self._entry(each + b"\n\n") for each in entries))
-        return len(entries)
+            write(whole)
+            return whole.count(b"\n\n")
+        parts: List[bytes] = []
+        last = 0
+        for begin, end in self._places(whole):
+            parts += [whole[last:begin], self._entry(whole[begin:end])]
+            last = end
+        write(b"".join([*parts, whole[last:]]))
+        return whole.count(b"\n\n")
+
+    def _places(self, whole: bytes) -> Iterator[Tuple[int, int]]:
+        """Begin and end of entries in which there may be something; of all, where only a look at each can tell."""
+        place = 0
+        while place < len(whole):
+            found = None if self._values.rules.anchored else self._values.rules.suspect.search(whole, place)
+            own = self._fields.search(whole, place) if self._fields else None
+            first = min((match.start() for match in (found, own) if match), default=len(whole))
+            if not self._values.rules.anchored:
+                if first == len(whole):
+                    return
+                place = whole.rfind(b"\n\n", place, first) + 2 if b"\n\n" in whole[place:first] else place
+            end = whole.index(b"\n\n", place) + 2
+            yield place, end
+            place = end
 
     def _slowly(self, buffer: bytes, write: Callable[[bytes], None]) -> Tuple[int, int]:
         """Whole entries of any form: how many bytes they are, and how many."""

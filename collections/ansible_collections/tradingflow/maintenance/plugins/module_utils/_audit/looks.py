@@ -82,7 +82,7 @@ def named(name: bytes, value: bytes) -> bool:
     words = [word.decode().lower() for word in _SPLIT.findall(name)]
     if not words or not is_secret(value):
         return False
-    pairs = set(zip(words, words[1:]))  # noqa: B905 Python 3.9
+    pairs = {(words[index - 1], words[index]) for index in range(1, len(words))}
     says = (
         bool(_ALONE & set(words))
         or any(word.endswith(_ENDS) for word in words)
@@ -185,7 +185,7 @@ LOOKS: Tuple[Look, ...] = (
     _look("credentials", "bearer|basic|apikey", r"(?i)\bbearer(?:\s+|:\s?)([\w.~+/=-]{6,4000})", _credential),
     _look("credentials", "basic|apikey", r"(?i)\b(?:basic|apikey)\s+([\w.~+/=-]{6,4000})", _coded),
     _look("credentials", "negotiate|ntlm", r"(?i)\b(?:negotiate|ntlm)\s+([\w+/=-]{10,4000})", _both_cases),
-    _look("credentials", "digest", r"(?i)\bdigest\s+\w+=[\"']?([^\s\"',\[]{3,200})[^\n]{0,400}\bresponse=", len),
+    _look("credentials", "digest", r"(?i)\bdigest\s+\w+=[\"']?([^\s\"',\[]{3,200})[^\n]{0,400}\bresponse="),
     _look("cookie", "cookie", r"(?i)\b(?:set-)?cookie[\"']?\s{0,3}[:=]\s{0,3}[\"']?([^\s\"']{4,400})"),
     _look("key in a header", "x-", r"(?i)\bx-[\w-]{0,40}(?:key|token)\s+([\w.~+/=-]{6,200})", _credential),
     _look(

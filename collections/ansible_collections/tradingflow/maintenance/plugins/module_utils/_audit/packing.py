@@ -13,7 +13,7 @@ import shutil
 import threading
 import zlib
 from contextlib import suppress
-from typing import Any, BinaryIO, Iterator
+from typing import Any, BinaryIO, Iterator, Tuple
 
 from ..errors import EvidenceError
 from ..words import size
@@ -21,11 +21,13 @@ from .collected import File
 
 BLOCK = 1024 * 1024
 _fast: Any = zlib
+_DAMAGED: Tuple[Any, ...] = (zlib.error,)
 try:
     # On the controller; several times as fast.
     from isal import isal_zlib
 
     _fast = isal_zlib
+    _DAMAGED = (zlib.error, isal_zlib.error)
 except ImportError:
     pass
 
@@ -167,7 +169,7 @@ def blocks(path: str) -> Iterator[bytes]:
     """
     try:
         with open(path, "rb") as file:
-            inflate = zlib.decompressobj(31)
+            inflate = _fast.decompressobj(31)
             data = file.read(BLOCK)
             if not data:
                 raise zlib.error("it is empty")
@@ -179,12 +181,12 @@ def blocks(path: str) -> Iterator[bytes]:
                 if inflate.eof:
                     data = inflate.unused_data or file.read(BLOCK)
                     if data:
-                        inflate = zlib.decompressobj(31)
+                        inflate = _fast.decompressobj(31)
                 elif not data:
                     data = file.read(BLOCK)
             if not inflate.eof:
                 raise zlib.error("it ends early")
-    except zlib.error as error:
+    except _DAMAGED as error:
         raise EvidenceError(f"{os.path.basename(path)} is damaged: {error}", "Collect again.") from None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 from typing import List, NamedTuple, Tuple
 
 from ..masking import IN_QUERIES, MECHANISMS, NAMES, PASSWORDS, PHRASES, PREFIXES, SAID, SHORT_NAMES
@@ -297,6 +298,7 @@ _LOOSE_VALUE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def secret_name(name: str) -> bool:
     """Whether a name says that its value is a secret: the one place that decides it."""
     name = name.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Tuple
 
 from ..errors import EvidenceError
-from .collected import NAME, Collected, File, Source, encoded
+from .collected import File, Source
 from .csv_rows import Rows
 from .extents import LONGEST
 from .extents import value as value_at
@@ -31,34 +31,23 @@ _WORKERS = 2
 Write = Callable[[bytes], None]
 
 
-def folder(staging: Path, collected: Collected, target: Path, rules: Rules) -> Collected:
-    """Writes everything anew below another folder, redacted, and its collected.json.
+def source(staging: Path, given: Source, scratch: Scratch, rules: Rules) -> Source:
+    """The files of one source anew in another folder, redacted.
 
     The ledger's records are left as they are: they are signed, and have no secrets.
 
-    :param target: it is made
+    :param scratch: of the other folder
     :returns: with the new files' sizes and digests, and how often each rule replaced something
     :raises EvidenceError: a file is not what was collected, or cannot be read as what it is
     """
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = Scratch(str(target), 1 << 62)
-    jobs = [(source, file) for source in collected.sources for file in source.files]
+    files: List[File] = []
+    counts: Counts = dict(given.redactions)
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="redact") as pool:
-        done = list(pool.map(lambda job: _file(staging, scratch, job[0], job[1], rules), jobs))
-    result = replace(collected, sources=[])
-    for source in collected.sources:
-        files: List[File] = []
-        counts: Counts = dict(source.redactions)
-        for (of, _file_before), (file, found) in zip(jobs, done):  # noqa: B905 Python 3.9
-            if of is source:
-                files.append(file)
-                for name, count in found.items():
-                    counts[name] = counts.get(name, 0) + count
-        result.sources.append(replace(source, files=files, redactions=dict(sorted(counts.items()))))
-    text = encoded(Collected.from_dict(result.to_dict()))
-    (target / NAME).write_bytes(text)
-    (target / NAME).chmod(0o600)
-    return result
+        for file, found in pool.map(lambda each: _file(staging, scratch, given, each, rules), given.files):
+            files.append(file)
+            for name, count in found.items():
+                counts[name] = counts.get(name, 0) + count
+    return replace(given, files=files, redactions=dict(sorted(counts.items())))
 
 
 def _file(staging: Path, scratch: Scratch, source: Source, file: File, rules: Rules) -> Tuple[File, Counts]:

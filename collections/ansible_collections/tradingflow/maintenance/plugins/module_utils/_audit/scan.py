@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 from urllib.parse import unquote_to_bytes
 
-from ..errors import EvidenceError
 from . import looks
-from .collected import Collected
+from .collected import Source
 from .packing import blocks
 
 try:
@@ -84,18 +83,12 @@ def _coded() -> Any:
     return _filter(b"|".join(map(re2.escape, _ENCODED)))
 
 
-def folder(target: Path, collected: Collected) -> List[str]:
-    """What is still in the files: file, what, and about where; never the secret itself. Must be empty.
-
-    The ledger's records are signed and left as they are; their payloads are looked into as all else is.
+def files(target: Path, source: Source) -> List[str]:
+    """What is still in the files of a source: file, what, and about where; never the secret itself.
 
     :raises EvidenceError: a file cannot be read
     """
-    found: List[str] = []
-    for source in collected.sources:
-        for file in source.files:
-            found += [f"{file.path}: {text}" for text in stream(blocks(str(target / file.path)))]
-    return found
+    return [f"{file.path}: {text}" for file in source.files for text in stream(blocks(str(target / file.path)))]
 
 
 def stream(given: Iterator[bytes]) -> List[str]:
@@ -190,16 +183,3 @@ def _runs(text: bytes) -> Iterator[bytes]:
                 yield base64.b64decode(plain + b"=" * (-len(plain) % 4))
             except binascii.Error:
                 continue
-
-
-def must_be_clean(target: Path, collected: Collected) -> None:
-    """That nothing is found.
-
-    :raises EvidenceError: something is
-    """
-    found = folder(target, collected)
-    if found:
-        raise EvidenceError(
-            f"What is redacted still has what looks like a secret: {'; '.join(found[:10])}.",
-            "Nothing was packed. Add a rule to audit_collection_redaction that finds it, and run again.",
-        )

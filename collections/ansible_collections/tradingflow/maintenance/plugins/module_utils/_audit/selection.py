@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from .._logs.encoding import decoded
 from .._logs.entries import Entries
@@ -20,6 +20,8 @@ _MARGIN = 26 * 3600
 HEAD = 64 * 1024
 #: Lines before the first one with a time are kept so long.
 _WAITING = 1024 * 1024
+#: So many of them are looked at one by one, in the hope that the rest can be judged together.
+_WAITING_LINES = 20
 #: So many lines without a time, and not indented, may follow one that is not of the period.
 _FOLLOWING = 1000
 #: At a line's begin: a time or a day, in a form that is not understood when it comes to that.
@@ -44,10 +46,18 @@ _LINE = re.compile(
     + _ISO
     + rb")()"
 )
-_NUMBER = re.compile(
+_SAYS = (
     rb'"(?i:@?timestamp|time|ts|@?t|at|datetime|date|asctime|eventtime|(?:observed)?time_?unix_?nano|instant)"'
-    rb'\s{0,4}:\s{0,4}(?:"?\d{9}|\{)'
+    rb"\s{0,4}:\s{0,4}"
 )
+_NUMBER = re.compile(_SAYS + rb'(?:"?\d{9}|\{)')
+_JUST_BEFORE = b'": \t'
+_BEFORE = re.compile(_SAYS + rb'"?\Z')
+
+
+#: All digits as one, both ways of writing a day as one.
+_SHAPE = bytes.maketrans(b"123456789/", b"000000000-")
+_STAMPS = (b"0000-00-00T00:00:00", b"0000-00-00 00:00:00")
 
 
 class Selection:
@@ -111,6 +121,14 @@ class Selection:
 
     def _whole(self, data: bytes) -> None:
         """Whole lines."""
+        for _line in range(_WAITING_LINES if self._plain else 0):
+            if self.first is not None or not data:
+                break
+            end = data.find(b"\n") + 1
+            self._slow(data[:end])
+            data = data[end:]
+        if not data:
+            return
         count = data.count(b"\n")
         inside = self._at_once(data, count) if self._plain and self.first is not None else None
         if inside is None:
@@ -123,9 +141,13 @@ class Selection:
 
     def _at_once(self, data: bytes, count: int) -> Optional[bool]:
         """Whether all lines are of the period, or none is; None when they have to be looked at one by one."""
-        if self._inside is None or len(_LINE.findall(b"\n" + data)) != count or (b"{" in data and _NUMBER.search(data)):
+        if self._inside is None:
             return None
-        stamps = [stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in set(_ANY.findall(data))]
+        stamps = _leading(data, count)
+        if stamps is None:
+            if len(_LINE.findall(b"\n" + data)) != count or (b"{" in data and _NUMBER.search(data)):
+                return None
+            stamps = {stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in set(_ANY.findall(data))}
         low, high = min(stamps), max(stamps)
         if self._inside and self._inner and self._inner[0] <= low and high < self._inner[1]:
             return True
@@ -200,3 +222,30 @@ def _split(data: bytes) -> List[bytes]:
 
 def _iso(at: float) -> bytes:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S").encode()
+
+
+def _leading(data: bytes, count: int) -> Optional[Set[bytes]]:
+    """The times of lines that all begin alike, as most logs do, without looking at each by a pattern.
+
+    :param count: of the lines
+    :returns: None when they do not, or when another time may be in one of them
+    """
+    first = _LINE.match(b"\n" + data[: data.find(b"\n")])
+    if not first:
+        return None
+    end = first.end() - 1
+    shape = data.translate(_SHAPE)
+    if shape.count(b"\n" + shape[:end]) != count - 1 or sum(map(shape.count, _STAMPS)) != count:
+        return None
+    if b"{" in data:
+        # A member with a number, or an object, may say the time too.
+        inner = shape.count(b"{") > shape.count(b"\n{") + 1
+        for mark in (b"000000000", b"{") if inner else (b"000000000",):
+            place = shape.find(mark, 1)
+            while place >= 0:
+                if shape[place - 1] in _JUST_BEFORE and _BEFORE.search(data, max(0, place - 40), place):
+                    return None
+                place = shape.find(mark, place + len(mark))
+    begin = end - len(_STAMPS[0])
+    found = {line[begin:end] for line in data.split(b"\n")}
+    return {stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in found if stamp}
