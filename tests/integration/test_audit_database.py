@@ -251,3 +251,30 @@ def test_a_time_without_a_zone_needs_one(server: Server, tmp_path: Path) -> None
     source = collect(Period("2025-10-26T00:30:00Z", PERIOD.end), timezone="Europe/Berlin")
     assert source.outcome == "partial"
     assert "2025-10-26T00:30:00Z is an hour that Europe/Berlin has twice" in source.reason
+
+
+def test_a_database_that_is_down_and_a_disk_that_is_full(server: Server, tmp_path: Path) -> None:
+    """Each table says why, and leaves nothing half written; another one goes on."""
+    server(
+        "TRUNCATE {name}.{name}",
+        "INSERT INTO {name}.{name} SELECT '2026-03-02Z', n, md5(n::text), md5((-n)::text)"
+        " FROM generate_series(1, 60000) n",
+    )
+    small = {**COLLECTED, "name": "few", "order": []}
+    down: dict[str, Any] = {"database": {**server.address, "port": 1}, "tables": [COLLECTED, small]}
+    for source in tables(down, Scratch(str(tmp_path), 1 << 30), PERIOD, {}):
+        assert (source.outcome, source.files) == ("failed", [])
+        assert "Cannot connect" in source.reason
+    options = {"database": server.address, "tables": [COLLECTED, {**small, "relation": f"{NAME}.few", "time": ""}]}
+    server(
+        "DROP TABLE IF EXISTS {name}.few",
+        "CREATE TABLE {name}.few AS SELECT 1 AS n",
+        "GRANT SELECT ON {name}.few TO {name}",
+    )
+    scratch = Scratch(str(tmp_path), 1_500_000)
+    full, few = (Source.from_dict(each.to_dict()) for each in tables(options, scratch, PERIOD, {}))
+    assert (full.outcome, full.files) == ("failed", [])
+    assert "more than the" in full.reason
+    assert "COPY" not in full.reason
+    assert (few.outcome, few.reason, few.records) == ("complete", "", 1)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["few.csv.gz"]

@@ -208,3 +208,24 @@ def test_the_history_of_a_clock_that_was_set_back_is_whole(tmp_path: Path) -> No
         ("2026-10-18", "2026-10-21"),
         ("2026-10-22", "2026-11-01"),
     ]
+
+
+def test_a_file_that_is_rotated_in_while_others_are_read_is_read_too(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that is wrong, entries of the period may be in it."""
+    folder = tmp_path / "journal/machine"
+    folder.mkdir(parents=True)
+    shutil.copy(whole, folder / "system.journal")
+    read, named = journals.read, []
+
+    def rotated(scratch: Scratch, period: Period, one: Any, options: dict[str, Any]) -> Any:
+        if not named:
+            journal(folder / "system@2.journal", [said(BEGIN + 5, "of a clock that was set back")])
+        named.append(one.name)
+        return read(scratch, period, one, options)
+
+    monkeypatch.setattr(journals, "read", rotated)
+    source = collect(tmp_path / "journal", tmp_path / "staging")
+    assert named == ["machine/system.journal", "machine/system@2.journal"]
+    assert b"of a clock that was set back" in messages(tmp_path / "staging", source)

@@ -134,6 +134,16 @@ def test_each_source_of_numbers_has_to_have_its_begin(later: Story, gap: tuple[s
     assert [(each.begin[11:], each.end[11:]) for each in found] == ([gap] if gap else [])
 
 
+def test_a_clock_that_was_set_back_where_one_file_ends_is_named() -> None:
+    """systemd begins a new file then (254 and later)."""
+    older = numbered(f"{OWN}/system@1.journal", b"s", [(1, 100, -10, 5000)])
+    newer = numbered(SYSTEM, b"s", [(101, 200, 4000, 86400)])
+    (gap,) = gaps([older, newer], PERIOD)
+    assert (gap.begin[11:], gap.end[11:], gap.reason) == ("01:06:40Z", "01:23:20Z", "the clock was set back by 17 min")
+    forward = numbered(SYSTEM, b"s", [(101, 200, 6000, 86400)])
+    assert gaps([older, forward], PERIOD) == []
+
+
 def test_a_gap_is_not_filled_by_another_machines_numbers() -> None:
     ours = numbered(SYSTEM, b"s", [(1, 100, -10, 3000), (200, 300, 5000, 86400)])
     theirs = numbered(f"{OTHER}/system.journal", b"o", [(1, 1000, -10, 86400)])

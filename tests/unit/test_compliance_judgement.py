@@ -294,6 +294,11 @@ def test_reports_are_due_by_the_calendar() -> None:
     assert reported([sent(day) for day in WEEK[:3]] + [sent(WEEK[3], status="rejected")]).status == "critical"
     # Neither ages out.
     before = [sent(date(2026, 11, 12)), sent(date(2026, 11, 13), status="rejected"), sent(date(2026, 11, 16), 9)]
+    # Nor does it that no answer came.
+    quiet = [sent(date(2026, 11, 12), status="sent"), sent(date(2026, 11, 13)), sent(date(2026, 11, 16))]
+    weeks = [sent(date(2026, 11, day)) for day in (17, 18, 19, 20)] + [sent(day) for day in WEEK[:4]]
+    silent_long = reported(quiet + weeks)
+    assert (silent_long.status, silent_long.details["unacknowledged"]) == ("warning", ["2026-11-12"])
     aged = reported(before + [sent(day) for day in WEEK[:4]]).details
     assert (aged["missing"], aged["rejected"]) == ([f"2026-11-{day}" for day in (17, 18, 19, 20)], ["2026-11-13"])
     assert "late" not in aged

@@ -126,6 +126,11 @@ def test_of_ends_that_are_known_the_later_counts() -> None:
         ("patch", {"state": "ended", "well": False}, "patch:failed"),
         ("patch", {"state": "ended", "well": True}, "patch"),
         ("incident", {"what": "x"}, "incident"),
+        ("audit", {"sources": [{"outcome": "complete"}]}, "audit"),
+        ("audit", {"sources": [{"outcome": "complete"}, {"outcome": "partial"}]}, "audit:failed"),
+        ("audit", {"sources": [{"outcome": "failed"}]}, "audit:failed"),
+        ("audit", {"sources": []}, "audit:failed"),
+        ("audit", {}, "audit:failed"),
     ],
 )
 def test_only_what_tells_success_is_evidence(kind: str, content: dict[str, Any], name: str) -> None:

@@ -144,7 +144,7 @@ def gaps(stories: Iterable[Story], period: Period, machine: str = "") -> List[Ga
     for story in stories:
         found += [(at, at, text) for at, text in story.told]
         for before, after in story.backs:
-            found.append((after, before, f"the clock was set back by {span((before - after) / 1e6)}"))
+            found.append((after, before, _set_back(after, before)))
     if any(story.overflow for story in stories):
         found.append((begin, end, "the entries' numbers change too often to see whether one is missing"))
     found += _crashes(stories)
@@ -198,9 +198,16 @@ def _missing(stories: List[Story], begin: int) -> List[Tuple[int, int, str]]:
                 if count:
                     missing = plural(count, "entry is", "entries are")
                     found.append((*window, f"{missing} missing between two numbers: vacuumed or lost"))
+            if run.first > last and run.begin < at - _SLACK:
+                # Between two files: newer systemd begins another one then.
+                found.append((run.begin, at, _set_back(run.begin, at)))
             if run.last > last:
                 last, at = run.last, run.end
     return found
+
+
+def _set_back(after: int, before: int) -> str:
+    return f"the clock was set back by {span((before - after) / 1e6)}"
 
 
 def _before(run: Run, others: List[_Numbers], started: List[int], begin: int) -> List[Tuple[int, int, str]]:

@@ -193,7 +193,7 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
     # However long its period is, the last one that ended is seen.
     days = max(days, LENGTHS[duty.every] + duty.due_days)
     within = today - timedelta(days=days)
-    # What is missing or rejected does not age out: it counts from the first period that the platform reported on.
+    # What is missing, rejected or not acknowledged does not age out: it counts from the first period reported on.
     for end in duty.ends(min([within, *latest]), today - timedelta(days=1)):
         if duty.every == "day" and duty.working_days and not is_working(end, holidays):
             continue
@@ -203,10 +203,10 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
             ends["missing" if today > due else "pending"].append(end)
         elif sent["status"] == "rejected":
             ends["rejected"].append(end)
-        elif end >= within:
-            ends["late"] += [end] if sent["sent_at"].date() > due else []
+        else:
             if sent["status"] == "sent" and now - sent["sent_at"] > timedelta(days=duty.acknowledged_days):
                 ends["unacknowledged"].append(end)
+            ends["late"] += [end] if end >= within and sent["sent_at"].date() > due else []
     details: Dict[str, Any] = {name: [str(each) for each in found[-10:]] for name, found in ends.items() if found}
     if not expected:
         text = f"No period of this report ended since {duty.since}."

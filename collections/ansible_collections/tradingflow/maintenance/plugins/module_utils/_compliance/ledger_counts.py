@@ -85,7 +85,11 @@ def counts_as(kind: str, content: Dict[str, Any]) -> str:
         return ""  # a report is no evidence for itself
     if content.get("state") == "begun":
         return ""  # how it ended is another record
+    sources = content.get("sources")
     done = {
+        "audit": isinstance(sources, list)
+        and bool(sources)
+        and all(isinstance(each, dict) and each.get("outcome") == "complete" for each in sources),
         "backup": content.get("verified") is True,
         "drill": content.get("worst_status") == OK,
         "patch": content.get("state") != "ended" or content.get("well") is True,
