@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,7 @@ def test_what_may_still_be_written_is_not_complete(tmp_path: Path, monkeypatch: 
     end = Period(PERIOD["from"], PERIOD["to"]).epochs()[1]
 
     def collect(after: int, **given: Any) -> dict[str, Any]:
-        monkeypatch.setattr(host.time, "time", lambda: end + after)
+        monkeypatch.setattr(time, "time", lambda: end + after)
         (source,) = host.collect(options(tmp_path, **given))["collected"]["sources"]
         return dict(source)
 
