@@ -125,6 +125,8 @@ def test_of_ends_that_are_known_the_later_counts() -> None:
         ("patch", {"state": "begun"}, ""),
         ("patch", {"state": "ended", "well": False}, "patch:failed"),
         ("patch", {"state": "ended", "well": True}, "patch"),
+        # What a scan of dependencies or images leaves patches nothing.
+        ("patch", {"findings": []}, ""),
         ("incident", {"what": "x"}, "incident"),
         ("audit", {"sources": [{"outcome": "complete"}]}, "audit"),
         ("audit", {"sources": [{"outcome": "complete"}, {"outcome": "partial"}]}, "audit:failed"),

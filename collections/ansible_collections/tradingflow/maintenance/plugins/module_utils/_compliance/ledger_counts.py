@@ -85,6 +85,8 @@ def counts_as(kind: str, content: Dict[str, Any]) -> str:
         return ""  # a report is no evidence for itself
     if content.get("state") == "begun":
         return ""  # how it ended is another record
+    if kind == "patch" and content.get("state") != "ended":
+        return ""  # a scan, which patches nothing
     sources = content.get("sources")
     done = {
         "audit": isinstance(sources, list)
@@ -92,7 +94,7 @@ def counts_as(kind: str, content: Dict[str, Any]) -> str:
         and all(isinstance(each, dict) and each.get("outcome") == "complete" for each in sources),
         "backup": content.get("verified") is True,
         "drill": content.get("worst_status") == OK,
-        "patch": content.get("state") != "ended" or content.get("well") is True,
+        "patch": content.get("well") is True,
     }
     return kind if done.get(kind, True) else f"{kind}:failed"
 
