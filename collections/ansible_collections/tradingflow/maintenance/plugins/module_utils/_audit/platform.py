@@ -76,7 +76,7 @@ def collect(options: Dict[str, Any]) -> Collected:
     period = Period.from_dict({"from": options["begin"], "to": options["end"]})
     # Its files are written anew: what it said of the old ones does not hold any more.
     (staging / NAME).unlink(missing_ok=True)
-    scratch = Scratch(str(staging), options["limit"] or sys.maxsize)
+    scratch = Scratch(str(staging), options.get("limit") or sys.maxsize)
     sources: List[Source] = []
     with ExitStack() as stack:
         checkpoints: Checkpoints = {}
