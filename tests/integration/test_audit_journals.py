@@ -217,7 +217,8 @@ def test_a_file_that_is_rotated_in_while_others_are_read_is_read_too(
     folder = tmp_path / "journal/machine"
     folder.mkdir(parents=True)
     shutil.copy(whole, folder / "system.journal")
-    read, named = journals.read, []
+    named: list[str] = []
+    read = journals.read
 
     def rotated(scratch: Scratch, period: Period, one: Any, options: dict[str, Any]) -> Any:
         if not named:
