@@ -67,7 +67,10 @@ def test_against_limits(limit: str, status: str) -> None:
 def test_an_instrument_comes_before_its_class_and_that_before_all() -> None:
     rows = held()
     rows["positions"][0]["quantity"] = Decimal(1)
-    shocks = [{"everything": True, "percent": "-100"}, {"asset_class": "crypto", "percent": "-10"}]
+    shocks: list[dict[str, Any]] = [
+        {"everything": True, "percent": "-100"},
+        {"asset_class": "crypto", "percent": "-10"},
+    ]
     loss = stress(shocks, rows).details["losses"]["book"]
     assert Decimal(loss) == 6000 - 2500
     shocks.append({"instrument": "BTC", "percent": "-1"})

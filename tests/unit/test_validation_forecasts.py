@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._validation import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._validation.reading import Risk
 
 from tests.unit.test_review_engine import TODAY, moment
-from tests.unit.validation_fixtures import books, day, forecast, forecasts, pattern, spread, validated
+from tests.unit.validation_fixtures import books, day, forecast, forecasts, options, pattern, spread, validated
 
 KINDS = ("forecasts", "exceptions", "independence", "shortfall", "reference")
 #: 300 sessions with 15 exceptions at 95 %.
@@ -219,6 +221,12 @@ def test_books_that_do_not_add_up_leave_models_unknown() -> None:
     found = books(*RIGHT)
     found.equity["one"][100]["pnl"] += 1
     assert set(statuses(validated(found, forecasts(300))).values()) == {"unknown"}
+    for damage in (slice(100, 101), slice(0, 0)):
+        gap = books(*RIGHT)
+        rows = gap.equity["one"]
+        # A session of which there is no equity, or one that is there twice.
+        gap.equity["one"] = rows[:100] + rows[101:] if damage == slice(100, 101) else [*rows, rows[50]]
+        assert set(statuses(validated(gap, forecasts(300))).values()) == {"unknown"}
 
 
 def test_days_without_a_session_do_not_count() -> None:
@@ -243,10 +251,8 @@ def test_days_without_a_session_do_not_count() -> None:
 
 
 def test_without_forecasts_the_reference_is_shown_and_nothing_is_well() -> None:
-    from tests.unit.validation_fixtures import engine, options
-
     found = books(*RIGHT)
-    lacking = engine.Risk(reasons={"forecasts": ("there is no view maintenance.risk_forecasts.", "Define it.")})
+    lacking = Risk(reasons={"forecasts": ("there is no view maintenance.risk_forecasts.", "Define it.")})
     checks = {check.id: check for check in engine.validated(found, lacking, options()).checks}
     assert checks["validation.forecasts"].status == "unknown"
     assert "A plain historical model (reference)" in checks["validation.forecasts"].message
