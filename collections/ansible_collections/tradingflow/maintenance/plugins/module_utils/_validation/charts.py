@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
 from ..checks import as_action, utc_now
+from ..words import plural
 from .findings import level_of
 from .forecasts import Series
 
@@ -32,7 +33,7 @@ def _chart(title: str, one: Series) -> Dict[str, Any]:
     hits = [place for place, each in enumerate(outcomes) if each.hit]
     return {
         "kind": "exceptions",
-        "title": f"{title}: results, and value at risk below; {len(hits)} exceptions",
+        "title": f"{title}: results, and value at risk below; {plural(len(hits), 'exception')}",
         "from": str(outcomes[0].day) if outcomes else "",
         "to": str(outcomes[-1].day) if outcomes else "",
         "results": [round(float(each.result / each.base), 6) for each in outcomes],

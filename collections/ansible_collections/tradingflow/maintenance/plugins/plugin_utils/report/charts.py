@@ -168,7 +168,7 @@ def _exceptions(chart: dict[str, Any]) -> Markup:
     for place in hits:
         # From what was forecast down to what came.
         drawn += f'<rect class="hit" x="{across[place] - 3:g}" y="{said[place]:g}" width="6" '
-        drawn += f'height="{max(2.0, came[place] - said[place]):g}"/>'
+        drawn += f'height="{max(6.0, came[place] - said[place]):g}"/>'
     label = f"{len(results)} sessions, {len(hits)} below value at risk"
     return _panel(drawn, f"{100 * high:.1f} %", f"{100 * low:.1f} %", label, HEIGHT) + _ends(chart)
 
