@@ -1,4 +1,4 @@
-"""Runs the benchmarks that BENCH names, all by default: BENCH="audit backtest backup change health night protection trading"."""
+"""Runs the benchmarks that BENCH names (BENCH="audit trading"), all by default: see BENCHMARKS."""
 
 from __future__ import annotations
 
