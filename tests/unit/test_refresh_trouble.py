@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._isolation import cells, processes
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._refresh import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._refresh.probes import Planner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._refresh.store import Store
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import LockedError
 
@@ -84,7 +85,7 @@ assert not os.path.exists({str(ROOT / "inventories")!r}), "project"
 known = set("bin code dev etc in lib lib32 lib64 proc root sbin scratch tmp usr work home opt var".split())
 assert set(os.listdir("/")) <= known, "root"
 for folder, _folders, names in os.walk("/"):
-    if folder.startswith(("/proc", "/usr", "/sys")): continue
+    if folder.startswith(("/proc", "/usr", sys.base_prefix)): continue
     for name in names:
         assert name not in ("sandbox.json", "shadow", "inventory.yml", "sandbox.json"), (folder, name)
 assert os.getuid() not in (0, {os.getuid() or -1}) or {os.geteuid()}, "root"
@@ -216,16 +217,17 @@ def test_a_second_refresh_does_not_begin(tmp_path: Path) -> None:
         assert "Another refresh works in" in str(outcome[0])
 
 
-def test_code_that_changes_meanwhile_and_a_crash_that_is_tried_again(tmp_path: Path) -> None:
+def test_code_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = written(tmp_path / "code", LEAVES)
-    wall = Prices()
+    second = Planner.second
 
     def meddling(*arguments: Any) -> Any:
-        found = wall(*arguments)
-        threading.Timer(0.5, (tmp_path / "code/more.py").write_text, ("# another\n",)).start()
-        return found
+        (tmp_path / "code/more.py").write_text("# another\n", encoding="utf-8")
+        return second(*arguments)
 
-    found = refreshed(tmp_path, one, reader=meddling)
+    with monkeypatch.context() as patch:
+        patch.setattr(Planner, "second", meddling)
+        found = refreshed(tmp_path, one)
     assert found["run:one"].status == "unknown"
     assert "its code was changed meanwhile" in found["run:one"].message
     # Nothing of it is what the next refresh compares with.
