@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import audit, backtest, backup, data_change, health, night, patching, protection, schema_change, trading
+from . import audit, backtest, backup, data_change, health, night, patching, protection, review, schema_change, trading
 
 BENCHMARKS = {
     "health": health.main,
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "patch": patching.main,
     "audit": audit.main,
     "backtest": backtest.main,
+    "review": review.main,
 }
 
 

@@ -12,6 +12,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.ca
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import (
     drawdown,
     exposure,
+    history,
     identity,
     returns,
 )
@@ -88,9 +89,9 @@ def test_more_digits_than_decimal_keeps_by_itself() -> None:
     assert followed(given, capital=large).sound
     given[1]["equity"] = levels[2]
     assert [apart for _day, apart in followed(given, capital=large).breaks] == [dust]
-    kept = {"through": str(given[1]["day"]), "months": identity.months(followed(given, capital=large))}
+    kept = {"through": str(given[1]["day"]), "months": history.months(followed(given, capital=large))}
     given[1]["equity"] = levels[0]
-    assert len(identity.restated(kept, followed(given, capital=large))) == 1
+    assert len(history.restated(kept, followed(given, capital=large))) == 1
 
 
 def test_capital_that_is_not_what_it_began_with() -> None:
@@ -242,24 +243,24 @@ def test_restated_history() -> None:
     given = [row(place, str(100 + place), "1" if place else "0") for place in range(60)]
     track = followed(given, now=moment(FIRST + timedelta(days=90)))
     assert track.sound
-    kept = {"through": str(track.days[49].day), "months": identity.months(track, track.days[49].day)}
+    kept = {"through": str(track.days[49].day), "months": history.months(track, track.days[49].day)}
     # What came since is no restatement, nor are more zeros.
-    assert identity.restated(kept, track) == []
+    assert history.restated(kept, track) == []
     plainer = [{**one, "equity": one["equity"].quantize(Decimal("0.0000"))} for one in given]
-    assert identity.restated(kept, followed(plainer, now=moment(FIRST + timedelta(days=90)))) == []
+    assert history.restated(kept, followed(plainer, now=moment(FIRST + timedelta(days=90)))) == []
     # A result moved from one day to the next: the month ends as it did, and is yet another.
     given[3]["equity"] += 5
     given[3]["pnl"] += 5
     given[4]["pnl"] -= 5
-    found = identity.restated(kept, followed(given, now=moment(FIRST + timedelta(days=90))))
+    found = history.restated(kept, followed(given, now=moment(FIRST + timedelta(days=90))))
     assert [one["month"] for one in found] == ["2026-03"]
     same = {"pnl": "29", "equity": "129", "fees": "15", "flows": "0"}
     assert found[0]["reported"] == found[0]["known"] == same
     gone = followed(given[35:], now=moment(FIRST + timedelta(days=90)), capital=None)
-    first = identity.restated(kept, gone)[0]
+    first = history.restated(kept, gone)[0]
     assert (first["month"], first["known"]) == ("2026-03", None)
     # Months that are no longer read are no restatement; the first is read in part.
-    assert identity.restated(kept, gone, date(2026, 4, 3)) == []
+    assert history.restated(kept, gone, date(2026, 4, 3)) == []
 
 
 def test_a_strategy_that_joins_is_no_gain_and_one_that_ends_no_loss() -> None:

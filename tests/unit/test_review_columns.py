@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import identity, returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import history, identity, returns
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.book import convert, together
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.columns import (
     Days,
@@ -56,7 +56,7 @@ def equal(one: identity.Track, other: identity.Track) -> None:
     assert (one.days, one.breaks, one.doubts) == (other.days, other.breaks, other.doubts)
     assert (one.partial, one.inside, one.currency) == (other.partial, other.inside, other.currency)
     if one.days:
-        assert identity.kept(one) == identity.kept(other)
+        assert history.kept(one) == history.kept(other)
 
 
 CHANGES: dict[str, Any] = {

@@ -390,6 +390,8 @@ def test_the_readme_shows_every_threshold_as_it_is() -> None:
         "correlation": "`review.correlation`",
         "risk_share": "`review.diversification`",
         "concentration": "`review.concentration`",
+        "residual": "`review.bridge:",
+        "drift": "`review.drift:",
     }
     assert place.keys() == SPEC["thresholds"]["options"].keys()
     for name, limit in SPEC["thresholds"]["options"].items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import identity, returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import history, returns
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.bootstrap import intervals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
@@ -124,21 +124,21 @@ def test_the_edge_of_a_window_is_no_restatement() -> None:
         return followed([each for each in given if each["day"] >= first], capital=None, now=moment(date(2026, 7, 1)))
 
     whole = part(FIRST)
-    before = identity.kept(whole, cut=True)
+    before = history.kept(whole, cut=True)
     # Read on April 1: that day only begins, and the month lacks it.
     for first in (date(2026, 4, 1), date(2026, 3, 31), date(2026, 4, 10)):
         later = part(first)
-        assert identity.restated(before, later, first) == []
-        assert identity.compared(before, later, first)[-1:] == ["2026-05"]
-        assert "2026-03" not in identity.compared(before, later, first)
+        assert history.restated(before, later, first) == []
+        assert history.compared(before, later, first)[-1:] == ["2026-05"]
+        assert "2026-03" not in history.compared(before, later, first)
         # Of a month only the first day of which begins nobody knows that day's result.
-        assert ("2026-04" in identity.compared(before, later, first)) == (first == date(2026, 3, 31))
+        assert ("2026-04" in history.compared(before, later, first)) == (first == date(2026, 3, 31))
         # A window that has grown: what was not read then is no news.
-        assert identity.restated(identity.kept(later, cut=True), whole, FIRST) == []
+        assert history.restated(history.kept(later, cut=True), whole, FIRST) == []
         # A history that has grown backwards is.
-        assert identity.restated(identity.kept(later, cut=False), whole, FIRST) != []
+        assert history.restated(history.kept(later, cut=False), whole, FIRST) != []
     gone = part(date(2026, 4, 10))
-    assert [each["month"] for each in identity.restated(before, gone)] == ["2026-03", "2026-04"]
+    assert [each["month"] for each in history.restated(before, gone)] == ["2026-03", "2026-04"]
 
 
 def test_a_history_of_which_no_month_can_be_compared_is_unknown() -> None:
@@ -156,9 +156,9 @@ def test_what_an_older_version_kept_is_still_compared() -> None:
     text = "\n".join(f"{d.day} {d.equity} {d.pnl} 0" for d in track.days if d.day.month == 3)
     months = {"2026-03": [hashlib.sha256(text.encode()).hexdigest()[:16], "30", "130"]}
     before = {"through": "2026-03-31", "months": months}
-    assert identity.restated(before, track) == []
+    assert history.restated(before, track) == []
     months["2026-03"][0] = "0" * 16
-    assert [each["month"] for each in identity.restated(before, track)] == ["2026-03"]
+    assert [each["month"] for each in history.restated(before, track)] == ["2026-03"]
 
 
 def swinging() -> Read:

@@ -14,6 +14,7 @@ description:
     of a strategy whose books do not add up are unknown.
   - Computes returns, Sharpe ratios with their intervals, drawdowns against what a strategy's own past leads one to
     expect, correlations and shares of risk, of strategies, accounts and the book. docs/review.md has every formula.
+  - Bridges the live result to what a backtest expected of the same days, where the platform has expectations.
   - What is too short to tell is unknown, and strategies that cannot be told apart are not ranked.
   - Compares the history with what the last review read, and says what has been restated.
   - Reads views of the schema C(maintenance), which the platform's owner defines over tables of their own.
@@ -89,6 +90,11 @@ options:
     description: How many paths of its own returns a drawdown is compared with.
     type: int
     default: 1000
+  expectations:
+    description: Strategies that must have a backtest to be compared with. One that has none is unknown.
+    type: list
+    elements: str
+    default: []
   thresholds:
     description: When values are bad. What is left out keeps its default; C(.inf) switches one off.
     type: dict
@@ -178,6 +184,28 @@ options:
             description: Warning from here on.
             type: float
             default: 50
+          critical:
+            description: Critical from here on.
+            type: float
+      residual:
+        description: What nobody can explain between a backtest's result and the live one, in % of the capital.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 0.5
+          critical:
+            description: Critical from here on.
+            type: float
+      drift:
+        description: Live less expected return, in % per year, either way. Bad when its whole interval is beyond it.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 5
           critical:
             description: Critical from here on.
             type: float

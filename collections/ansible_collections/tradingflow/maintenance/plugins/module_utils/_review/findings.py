@@ -10,7 +10,7 @@ import math
 from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from .._performance import identity
+from .._performance import history, identity
 from .._performance.figures import Figures
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
@@ -116,7 +116,7 @@ def _identity(one: Any, id: str, title: str) -> Check:
     track = one.track
     details: Dict[str, Any] = {}
     if track.days:
-        details["history"] = {"strategy": one.name, **identity.kept(track)}
+        details["history"] = {"strategy": one.name, **history.kept(track)}
     if track.breaks:
         text = f"{title}: {identity.told(track)}. Its figures are unknown."
         return Check(
@@ -352,12 +352,12 @@ def restatements(
             result.append(unknown(id, title, text, "Find out who removed it.", source=SOURCE))
             continue
         begin = first if name in read.cut else None
-        months = identity.compared(earlier[name], track, begin)
+        months = history.compared(earlier[name], track, begin)
         if not months:
             text = f"{title}: no month is whole both in the last review and in this one."
             result.append(unknown(id, title, text, "Read more days (strategy_review_days).", source=SOURCE))
             continue
-        found = identity.restated(earlier[name], track, begin)
+        found = history.restated(earlier[name], track, begin)
         text = f"The same from {months[0]} through {earlier[name]['through']}."
         if found:
             text = _changed(found, str(earlier[name].get("currency") or ""), track.currency)
