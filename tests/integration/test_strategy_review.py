@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import reading
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.bridge import TERMS
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.columns import Rows
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
@@ -135,3 +139,84 @@ def test_the_weekly_playbook_reviews_and_records(platform: Sandbox, play: Callab
     assert len(record["inputs_sha256"]) == 64
     assert record["strategies"]["trend-coins"]["sessions"] >= 88
     assert platform.database["password"] not in json.dumps(record)
+
+
+def test_live_is_bridged_to_the_backtest(platform: Sandbox) -> None:
+    found = reviewed(platform)
+    for name in ("trend-coins", "grid-o'brien", "value-eu"):
+        check = found[f"bridge:{name}"]
+        assert check.status == "ok", check.message
+        told = check.details["bridge"]
+        with localcontext(prec=100):
+            terms = [Decimal(told[key]) for key in (*TERMS, "expected", "residual")]
+            assert sum(terms) == Decimal(told["live"])
+        # By hand: what the books and the expectations say.
+        rows = platform.sql(
+            "superuser",
+            "SELECT sum(e.pnl), sum(b.pnl), sum(b.fees - e.fees) FROM equity e JOIN backtest_expectations b "
+            f"USING (strategy_code, day) WHERE strategy_code = '{name.replace(chr(39), chr(39) * 2)}' "
+            f"AND day <= '{last_day(platform)}'",
+        )
+        assert [Decimal(told[key]) for key in ("live", "expected", "fees")] == list(rows[0])
+    assert Decimal(found["bridge:trend-coins"].details["bridge"]["missed"]) != 0
+    assert "Without a backtest to compare with" in found["strategies"].message
+
+
+@pytest.mark.parametrize(
+    ("statement", "id", "status", "why"),
+    [
+        # A result that no fill explains.
+        (
+            "UPDATE backtest_expectations SET pnl = pnl + 5000 WHERE strategy_code = 'trend-coins'",
+            *("bridge:trend-coins", "warning", "Unexplained"),
+        ),
+        ("UPDATE backtest_fills SET price = 'NaN' WHERE id = 7", "bridge:trend-coins", "unknown", "no side, price"),
+        (
+            "DELETE FROM backtest_expectations WHERE day = current_date - 30",
+            *("bridge:value-eu", "unknown", "no expectation of"),
+        ),
+    ],
+)
+def test_a_bridge_that_does_not_hold(platform: Sandbox, statement: str, id: str, status: str, why: str) -> None:
+    with changed(platform, statement):
+        check = reviewed(platform)[id]
+    assert (check.status, why in check.message) == (status, True), check.message
+
+
+def test_columns_are_the_rows_of_the_view(platform: Sandbox) -> None:
+    """What is read a strategy a row is what the view says row by row."""
+    given = {"database": platform.database, "until": str(last_day(platform)), **RATES}
+    read = reading.read(options.checked(ArgumentSpecValidator(options.SPEC).validate(given).validated_parameters))
+    assert {type(rows) for rows in read.equity.values()} == {Rows}
+    rows = platform.sql(
+        "superuser",
+        "SELECT strategy_code, day, currency, equity, pnl, fees, extract(epoch FROM as_of)::float8 FROM equity "
+        f"WHERE day <= '{last_day(platform)}' ORDER BY 1, 2",
+    )
+    names = ("day", "currency", "equity", "pnl", "fees", "as_of")
+    told = [(name, *(row[each] for each in names)) for name in sorted(read.equity) for row in read.equity[name]]
+    assert sorted(told) == sorted(tuple(row) for row in rows)
+    # Of one about which something is odd they are looked at one by one, and of no other.
+    with changed(platform, "UPDATE equity SET pnl = 'NaN' WHERE strategy_code = 'pairs-us' AND day = current_date - 9"):
+        read = reading.read(options.checked(ArgumentSpecValidator(options.SPEC).validate(given).validated_parameters))
+    assert [name for name, rows in read.equity.items() if not isinstance(rows, Rows)] == ["pairs-us"]
+    assert len(read.equity["pairs-us"]) == len(read.equity["trend-coins"])
+
+
+def test_the_digest_proves_what_was_read(platform: Sandbox) -> None:
+    def inputs() -> dict[str, str]:
+        given = {"database": platform.database, "until": str(last_day(platform)), **RATES}
+        found = engine.review(ArgumentSpecValidator(options.SPEC).validate(given).validated_parameters, {})
+        told: dict[str, str] = found.record["inputs"]
+        return told
+
+    before = inputs()
+    assert inputs() == before
+    for statement, part in (
+        ("UPDATE equity SET fees = fees + 1 WHERE strategy_code = 'pairs-us' AND day = current_date - 9", "equity"),
+        ("UPDATE backtest_fills SET price = price * 2 WHERE id = 7", "expectations"),
+        ("UPDATE executions SET quantity = quantity * 2 WHERE id = 7", "executions"),
+    ):
+        with changed(platform, statement):
+            after = inputs()
+        assert part in {name for name, value in before.items() if after[name] != value}, part

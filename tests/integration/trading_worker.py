@@ -17,6 +17,7 @@ TABLES = (
     *("strategies", "instruments", "venues", "venue_statements", "venue_executions", "venue_positions", "venue_cash"),
     *("accounts", "audit_log", "trading_audit", "kyc_documents", "kyc_screenings", "aml_reviews", "data_requests"),
     *("risk_assessments", "regulatory_reports", "risk_forecasts", "risk_models", "limit_use"),
+    *("backtest_expectations", "backtest_fills"),
 )
 
 
