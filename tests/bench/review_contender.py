@@ -48,10 +48,10 @@ def main() -> None:
     way = sys.argv[1]
     warnings.simplefilter("ignore")
     if way == "empyrical":
-        import empyrical
+        import empyrical  # type: ignore[import-not-found]
         import pandas as pd
     elif way == "ffn":
-        import ffn
+        import ffn  # type: ignore[import-not-found]
         import pandas as pd
     begun = time.monotonic()
     connection = psycopg2.connect(

@@ -93,7 +93,7 @@ class Blocks:
     def sums(self, values: Any) -> Any:
         """What each block adds up to."""
         total = np.concatenate(([0.0], self.around(values).cumsum()))
-        return total[self.starts + self.lengths] - total[self.starts]
+        return total.take(self.starts + self.lengths, mode="clip") - total.take(self.starts, mode="clip")
 
     def counts(self) -> Any:
         """How often each period of the series is in each path: a row per path."""
@@ -134,8 +134,8 @@ def deepest(growth: Any, blocks: Blocks) -> Any:
     found = []
     for part in blocks.parts():
         place = part.lengths * blocks.count + part.starts
-        begin, peak = _begin(part.sums(growth), highest.ravel()[place])
-        depth = np.minimum(begin + lowest.ravel()[place] - peak, inner.ravel()[place])
+        begin, peak = _begin(part.sums(growth), highest.take(place, mode="clip"))
+        depth = np.minimum(begin + lowest.take(place, mode="clip") - peak, inner.take(place, mode="clip"))
         found.append(np.minimum(depth.min(axis=0), 0))
     return np.expm1(np.concatenate(found))
 
@@ -157,10 +157,10 @@ def _table(growth: Any, blocks: Blocks) -> "Tuple[Any, Any, Any]":
 
 def _begin(sums: Any, highest: Any) -> "Tuple[Any, Any]":
     """Level at the beginning of each block, and the highest one before it; a path begins at 1, whose logarithm is 0."""
-    after = sums.cumsum(axis=0)
-    begin = np.concatenate((np.zeros((1, sums.shape[1])), after[:-1]))
-    top = np.maximum.accumulate(begin + highest, axis=0)
-    return begin, np.maximum(np.concatenate((np.zeros((1, sums.shape[1])), top[:-1])), 0.0)
+    begin, peak = np.zeros(sums.shape), np.zeros(sums.shape)
+    np.cumsum(sums[:-1], axis=0, out=begin[1:])
+    np.maximum.accumulate(begin[:-1] + highest[:-1], axis=0, out=peak[1:])
+    return begin, np.maximum(peak, 0.0, out=peak)
 
 
 def last_drawdown(growth: Any, blocks: Blocks) -> "Tuple[Any, Any]":
@@ -172,13 +172,13 @@ def last_drawdown(growth: Any, blocks: Blocks) -> "Tuple[Any, Any]":
     depths, ago = [], []
     for part in blocks.parts():
         place = part.lengths * blocks.count + part.starts
-        sums, top = part.sums(growth), highest.ravel()[place]
+        sums, top = part.sums(growth), highest.take(place, mode="clip")
         begin, peak = _begin(sums, top)
         reached = (begin + top >= peak) & (part.lengths > 0)
         # The last block that is at a peak, and where in it.
         row = len(reached) - 1 - reached[::-1].argmax(axis=0)
         path = np.arange(part.paths)
-        at = part.before[row, path] + last.ravel()[place[row, path]]
+        at = part.before[row, path] + last.take(place[row, path])
         ago.append(np.where(reached.any(axis=0), part.periods - at, part.periods))
         depths.append((begin[-1] + sums[-1]) - np.maximum(np.maximum((begin + top).max(axis=0), 0.0), 0.0))
     return np.expm1(np.minimum(np.concatenate(depths), 0)), np.concatenate(ago)
@@ -192,7 +192,6 @@ def _highest(growth: Any, blocks: Blocks) -> "Tuple[Any, Any]":
     highest, last = np.full((rows, count), -np.inf), np.zeros((rows, count), dtype=np.int32)
     for length in range(1, rows):
         level = total[length : length + count] - begin
-        np.copyto(last[length], last[length - 1])
-        last[length][level >= highest[length - 1]] = length
+        np.copyto(last[length], np.where(level >= highest[length - 1], length, last[length - 1]))
         np.maximum(highest[length - 1], level, out=highest[length])
     return highest, last
