@@ -52,12 +52,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {user};
 class Size:
     """So many strategies in a database of their own.
 
-    :param results: of each contender seconds and bytes, a pair per round
+    :param results: of each contender seconds, bytes and seconds of its own processor time, of each round
     """
 
     count: int
     database: dict[str, Any]
-    results: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    results: dict[str, list[tuple[float, int, float]]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def child(self, name: str) -> None:
@@ -80,7 +80,7 @@ class Size:
             raise RuntimeError(f"{name} failed ({done.returncode}): {done.stderr[-3000:]}")
         answer = json.loads(done.stdout)
         self.compare(name, answer["figures"])
-        self.results.setdefault(name, []).append((answer["seconds"], answer["peak"]))
+        self.results.setdefault(name, []).append((answer["seconds"], answer["peak"], answer["cpu"]))
         print(f"{self.count} strategies: {name} {answer['seconds']:.2f} s, {answer['peak'] / 1e6:.0f} MB", flush=True)
 
     def compare(self, name: str, figures: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class Size:
                     raise RuntimeError(f"{name}, {strategy}: {key} is {value}, ours {self.figures[strategy][key]}")
 
     def median(self, name: str, place: int) -> float:
-        """Seconds (0) or bytes (1)."""
+        """Seconds (0), bytes (1), or seconds of the processor (2)."""
         return statistics.median(result[place] for result in self.results[name])
 
 
@@ -170,16 +170,21 @@ def prepare() -> None:
 
 def table(sizes: list[Size]) -> str:
     """The results in Markdown."""
-    head = "| |" + "".join(f" {size.count:,} strategies: s | against ours | MB |" for size in sizes) + " growth |"
-    lines = [head, "|---|" + "--:|--:|--:|" * len(sizes) + "--:|"]
+    head = (
+        "| |"
+        + "".join(f" {size.count:,} strategies: s | processor s | against ours | MB |" for size in sizes)
+        + " growth |"
+    )
+    lines = [head, "|---|" + "--:|--:|--:|--:|" * len(sizes) + "--:|"]
     for name in CHILDREN:
         cells = ""
         for size in sizes:
             if name not in size.results:
-                cells += " not measured | | |"
+                cells += " not measured | | | |"
                 continue
             seconds, peak = size.median(name, 0), size.median(name, 1)
-            cells += f" {seconds:.2f} | {seconds / size.median('ours', 0):.1f} | {peak / 1e6:,.0f} |"
+            used, times = size.median(name, 2), seconds / size.median("ours", 0)
+            cells += f" {seconds:.2f} | {used:.2f} | {times:.1f} | {peak / 1e6:,.0f} |"
         lines.append(f"| {LABELS[name]} |{cells} {growth(sizes, name)} |")
     lines.append("")
     for size in sizes:

@@ -53,7 +53,7 @@ def main() -> None:
     elif way == "ffn":
         import ffn  # type: ignore[import-not-found]
         import pandas as pd
-    begun = time.monotonic()
+    begun, used = time.monotonic(), time.process_time()
     connection = psycopg2.connect(
         host=given["host"], port=given["port"], dbname=given["name"], user=given["user"], password=given["password"]
     )
@@ -70,9 +70,10 @@ def main() -> None:
             for name, group in table.groupby("strategy"):
                 values = group.set_index("day")["value"]
                 figures[str(name)] = by_empyrical(empyrical, values) if way == "empyrical" else by_ffn(ffn, values)
-    seconds = time.monotonic() - begun
+    seconds, used = time.monotonic() - begun, time.process_time() - used
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    print(json.dumps({"seconds": seconds, "peak": int(peak[1]) * 1024 if peak else 0, "figures": figures}))
+    memory = int(peak[1]) * 1024 if peak else 0
+    print(json.dumps({"seconds": seconds, "cpu": used, "peak": memory, "figures": figures}))
 
 
 def by_empyrical(empyrical: Any, values: Any) -> dict[str, float]:

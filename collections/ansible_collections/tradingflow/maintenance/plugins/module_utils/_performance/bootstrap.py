@@ -54,15 +54,19 @@ def intervals(
     apart, centred = array - target, array - array.mean()
     # How often each return is in a path tells all that does not depend on their order.
     content = np.stack([apart, np.minimum(apart, 0) ** 2, np.maximum(apart, 0), np.maximum(-apart, 0)], axis=1)
-    content = np.column_stack([content, centred, centred**2])
-    often = counts_of(count, count, PATHS)
-    mean, below, gains, losses, moved, squares = (often @ content).T
+    # What loses all has no logarithm.
+    growth = np.log1p(array) if array.min() > -1 else None
+    content = np.column_stack([content, centred, centred**2, centred if growth is None else growth])
+    mean, below, gains, losses, moved, squares, grew = (counts_of(count, count, PATHS) @ content).T
     found: Dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["sortino"] = mean / count / np.sqrt(below / count)
         found["omega"] = gains / losses
         found["volatility"] = np.sqrt(np.maximum(squares - moved**2 / count, 0) / (count - 1))
-    found["maximum_drawdown"], grown = _deepest(array, often)
+    if growth is not None:
+        found["maximum_drawdown"], grown = deepest(growth, Blocks(count, count, PATHS)), np.exp(grew)
+    else:
+        found["maximum_drawdown"], grown = _day_by_day(array)
     if per_year and count >= per_year:
         # A path that lost all has lost all of a year.
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,19 +75,11 @@ def intervals(
     return {key: [_quantile(drawn, edge) for edge in edges] for key, drawn in found.items()}
 
 
-def _deepest(array: Any, often: Any) -> "Tuple[Any, Any]":
+def _day_by_day(array: Any) -> "Tuple[Any, Any]":
     """The deepest drawdown of each path, and what 1 became."""
-    count = len(array)
-    if array.min() > -1:
-        growth = np.log1p(array)
-        return deepest(growth, Blocks(count, count, PATHS)), np.exp(often @ growth)
-    # What loses all has no logarithm: day by day.
-    parts = [(np.minimum(depths_of(drawn).min(axis=1), 0), (1 + drawn).prod(axis=1)) for drawn in _drawn(array)]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def _drawn(array: Any) -> Iterator[Any]:
-    return paths_of(array, len(array), PATHS)
+    drawn = list(paths_of(array, len(array), PATHS))
+    depths = [np.minimum(depths_of(part).min(axis=1), 0) for part in drawn]
+    return np.concatenate(depths), np.concatenate([(1 + part).prod(axis=1) for part in drawn])
 
 
 def lasting(pool: Any, periods: int, paths: int) -> "Tuple[Any, Any]":

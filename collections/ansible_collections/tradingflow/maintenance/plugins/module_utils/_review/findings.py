@@ -330,7 +330,7 @@ def restatements(
         text = "There is no earlier review to compare with. The next one compares with this one."
         return [unknown(id, title, text, "Nothing, if this is the first.", source="earlier reports")]
     result = []
-    first = read.today - timedelta(days=options["days"])
+    first = read.until + timedelta(days=1 - options["days"])
     newest = max(str(kept["through"]) for kept in earlier.values())
     for name in sorted(tracks.keys() - earlier.keys()):
         days = tracks[name].days
