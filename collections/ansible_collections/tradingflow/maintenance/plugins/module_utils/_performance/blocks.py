@@ -19,8 +19,8 @@ try:
 except ImportError:
     np = None  # type: ignore[assignment]
 
-#: A block lasts at most so many times as long as on average: one in a million would be longer.
-LONGEST = 14
+#: A block lasts at most so many times as long as on average: one in three thousand would be longer.
+LONGEST = 8
 #: Paths that are in memory at once.
 AT_ONCE = 500
 SEED = 20260301
