@@ -1,4 +1,4 @@
-"""``make monthly`` on the sandbox, once: evidence sealed, a restore proven, backtests refreshed, compliance assessed."""
+"""``make monthly`` on the sandbox, once: evidence, a proven restore, backtests, risk models, compliance, the report."""
 
 from __future__ import annotations
 

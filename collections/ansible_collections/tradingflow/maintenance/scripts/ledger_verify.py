@@ -49,8 +49,8 @@ PASSWORDS = (
 )
 PASSWORDS += "|пароль|密码|密碼|パスワード|비밀번호"
 #: What stands before "key" where that is a secret.
-KEYS = "api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared|deploy|fernet"
-KEYS += "|wallet|application|app"
+KEYS = "api|access|private|signing|encryption|account|master|listen|auth|consumer|licen[cs]e|subscription|shared"
+KEYS += "|deploy|fernet|wallet|application|app"
 #: Parts of longer names.
 NAMES = (
     r"pass[ _-]?phrase|passcode|pwd|secret|token"
@@ -206,7 +206,8 @@ _SECRETS = (
     # Without a quote it is one where it has letters and digits, as no word of a sentence has.
     (
         re.compile(
-            rf"(?i)\b({PASSWORDS}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth|private[ _-]?key)"
+            rf"(?i)\b({PASSWORDS}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth"
+            r"|private[ _-]?key)"
             r"((?:\s+(?:is|was|provided|given|used|sent))?:?\s+)"
             r"(?=[^\s\"'<>]{0,200}\d)(?=[^\s\"'<>]{0,200}[a-z])(?![^\s\"'<>]{0,200}[=:*])[^\s\"'<>,;]{8,}"
         ),
