@@ -109,7 +109,7 @@ def test_a_month_is_closed(platform: Sandbox, play: Callable[..., Playbook], tmp
     listed = s3.list_objects_v2(Bucket=storage["bucket"], Prefix=f"{storage['prefix']}/evidence/local/")["Contents"]
     bodies = [s3.get_object(Bucket=storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
     records = [predicate(body) for body in bodies]
-    assert [record["kind"] for record in records] == ["audit", "drill", "review", "review", "review", "run"]
+    assert [record["kind"] for record in records] == ["audit", "drill", *["review"] * 4, "run"]
     assert records[1]["content"]["drawn"] == {"seed": run_id, "among": 1}
     files = {name: folder / f"compliance.{name}" for name in ("html", "pdf", "json", "oscal.json")}
     pdf = files["pdf"].exists()
@@ -121,6 +121,8 @@ def test_a_month_is_closed(platform: Sandbox, play: Callable[..., Playbook], tmp
     assert checks["backtest.lookahead:honest"]["status"] == "ok"
     assert records[3]["content"]["title"] == "Risk models validated"
     assert records[4]["content"]["gaps"] > 0
+    assert records[5]["content"]["title"] == "Performance report drafted"
+    assert checks["stakeholders.figures"]["status"] == "ok"
     assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
     for path in files.values():
         assert hashlib.sha256(path.read_bytes()).hexdigest() in statement_of(bodies[4])
