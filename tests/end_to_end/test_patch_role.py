@@ -127,3 +127,39 @@ def test_what_was_done_is_not_lost_with_the_host_before_its_way_back_is_planned(
     assert said["steps"] == {"first_proof": {"proven": False}, "rollback": {}}
     assert "and so did going back. Require a plan of the way back: There is none: " in said["broke"]
     assert "refused" in said["broke"]
+
+
+#: Two hosts that do not answer; one of them names tasks that are not there.
+PLAN = """
+- hosts: lost, other
+  gather_facts: false
+  ignore_unreachable: true
+  tasks:
+    - block:
+        - ansible.builtin.include_role:
+            name: tradingflow.maintenance.patching
+            tasks_from: plan
+      rescue:
+        - ansible.builtin.set_fact:
+            said: "{{ ansible_failed_result.msg }}"
+    - ansible.builtin.copy:
+        content: >-
+          {{ {'said': hostvars.lost.said | default(''), 'lost': hostvars.lost.__patching_state,
+              'other': hostvars.other.__patching_state, 'wanted': hostvars.other.__patching_wanted} | to_json }}
+        dest: "{{ told }}"
+        mode: "0600"
+      delegate_to: localhost
+      run_once: true
+"""
+
+
+def test_a_host_that_does_not_answer_is_no_planned_one_and_a_missing_hook_is_told_first(tmp_path: Path) -> None:
+    closed = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_retries": 0}
+    hosts = {"lost": {**closed, "patching_after_host": "/nowhere/undrain.yml"}, "other": closed, "localhost": LOCAL}
+    options = {"maintenance_run": {"directory": str(tmp_path / "run"), "run_id": "two"}, "patching_canary": ["other"]}
+    said = play(tmp_path, PLAN, hosts, options)
+    assert "no such file of tasks on this machine: /nowhere/undrain.yml." in said["said"]
+    assert said["lost"] == {"host": "lost", "batch": 1}
+    # It stays the canary, and nobody follows it.
+    assert said["other"] == {"host": "other", "batch": 1, "planned": False, "wanted": False, "canary": True}
+    assert said["wanted"] is False
