@@ -21,6 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 
 from tests import osv_scanner
 from tests.advisories import advisories, seed
+from tests.npm_registry import NpmRegistry
 
 NOW = datetime.now(UTC)
 LOCK = """# as pip-compile writes it
@@ -148,6 +149,36 @@ def test_both_ecosystems_each_with_a_canary(options: dict[str, Any], tmp_path: P
     made = checks(options)
     assert made["dependencies.vulnerable:web"].status == "unknown"
     assert made["dependencies.vulnerable:application"].status == "critical"
+
+
+def test_a_patch_of_npms_lock_file(options: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "package-lock.json"
+    with NpmRegistry() as registry:
+        for version in ("0.0.8", "0.2.1"):
+            registry.publish("minimist", version)
+        old = registry.documents["minimist"]["versions"]["0.0.8"]["dist"]
+        entry = {"version": "0.0.8", "resolved": old["tarball"], "integrity": old["integrity"]}
+        root = {"name": "web", "dependencies": {"minimist": ">=0.0.8"}}
+        lock = {"name": "web", "lockfileVersion": 3, "packages": {"": root, "node_modules/minimist": entry}}
+        path.write_text(json.dumps(lock, indent=2) + "\n")
+        options["sources"] = [{"name": "web", "path": str(path), "format": "package-lock"}]
+        assert "without patching_dependencies_npm_registry" in checks(options)["dependencies.proposal:web"].message
+        options["npm_registry"] = registry.address
+        # Without the project's file nobody knows what it overrides.
+        assert checks(options)["dependencies.proposal:web"].status == "unknown"
+        (tmp_path / "package.json").write_text(json.dumps(root))
+        made = checks(options)
+        assert made["dependencies.proposal:web"].status == "ok"
+        (proposal,) = (tmp_path / "proposals").iterdir()
+        assert str(proposal) in made["dependencies.vulnerable:web"].remedy
+        subprocess.run(["git", "apply", str(proposal)], cwd=tmp_path, check=True, capture_output=True)
+    new = registry.documents["minimist"]["versions"]["0.2.1"]["dist"]
+    wanted = {"version": "0.2.1", "resolved": new["tarball"], "integrity": new["integrity"]}
+    assert json.loads(path.read_text())["packages"]["node_modules/minimist"] == wanted
+    assert checks(options)["dependencies.vulnerable:web"].status == "ok"
+    for version in (1, 4, "3"):
+        path.write_text(json.dumps({**lock, "lockfileVersion": version}))
+        assert checks(options)["dependencies.vulnerable:web"].status == "unknown"
 
 
 def test_an_accepted_finding_counts_again_after_its_day(options: dict[str, Any]) -> None:
