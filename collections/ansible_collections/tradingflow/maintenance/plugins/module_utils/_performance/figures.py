@@ -72,8 +72,8 @@ def figures(
     except Undefined as error:
         found.undefined = str(error)
         return found
-    total = returns.time_weighted(values.tolist())
-    gross = ratios.or_none(lambda: returns.time_weighted(returns.values(columns, gross=True).tolist()))
+    total = returns.time_weighted(values)
+    gross = ratios.or_none(lambda: returns.time_weighted(returns.values(columns, gross=True)))
     found.data = {
         "from": str(found.daily[0][0]),
         "to": str(found.daily[-1][0]),

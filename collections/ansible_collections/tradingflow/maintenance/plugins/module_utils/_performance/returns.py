@@ -103,7 +103,8 @@ def open_period(
 
 def time_weighted(returns: Sequence[float]) -> float:
     """The return of capital that was there all the time: the product, less 1."""
-    return math.prod(1 + value for value in returns) - 1
+    # One after the other, as sums of floats depend on their order.
+    return float(np.cumprod(1 + np.asarray(returns, dtype=float))[-1]) - 1 if len(returns) else 0.0
 
 
 def annual(total: float, periods: int, per_year: float) -> Optional[float]:
