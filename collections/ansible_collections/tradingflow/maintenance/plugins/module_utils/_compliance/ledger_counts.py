@@ -22,6 +22,8 @@ REPORT = "Compliance report"
 ACCEPTED = "End of the audit trail accepted"
 #: How titles of what was told to stakeholders begin, which is no review of anything.
 TOLD = "Performance report "
+#: How methods of what programs review begin: requirements ask for what people did.
+COMPUTED = ("strategy-review-", "backtest-refresh-")
 
 
 @dataclass
@@ -83,6 +85,8 @@ def counts_as(kind: str, content: Dict[str, Any]) -> str:
     """What a record is counted as: its kind, "kind:failed", or nothing."""
     if kind == "review" and (content.get("title") in (REPORT, ACCEPTED) or str(content.get("title")).startswith(TOLD)):
         return ""  # a report is no evidence for itself
+    if kind == "review" and str(content.get("method")).startswith(COMPUTED):
+        return ""  # nobody has read it
     if content.get("state") == "begun":
         return ""  # how it ended is another record
     if kind == "patch" and content.get("state") != "ended":
