@@ -176,7 +176,8 @@ def test_a_patch_of_npms_lock_file(options: dict[str, Any], tmp_path: Path) -> N
     wanted = {"version": "0.2.1", "resolved": new["tarball"], "integrity": new["integrity"]}
     assert json.loads(path.read_text())["packages"]["node_modules/minimist"] == wanted
     assert checks(options)["dependencies.vulnerable:web"].status == "ok"
-    for version in (1, 4, "3"):
+    versions: tuple[Any, ...] = (1, 4, "3")
+    for version in versions:
         path.write_text(json.dumps({**lock, "lockfileVersion": version}))
         assert checks(options)["dependencies.vulnerable:web"].status == "unknown"
 

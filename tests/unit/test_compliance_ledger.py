@@ -119,6 +119,8 @@ def test_of_ends_that_are_known_the_later_counts() -> None:
         ("review", {"strategies": []}, "review"),
         ("review", {"method": "strategy-review-1"}, ""),
         ("review", {"method": "backtest-refresh-1"}, ""),
+        ("review", {"method": "model-validation-1"}, ""),
+        ("review", {"title": "Performance report drafted"}, ""),
         ("drill", {"worst_status": "ok"}, "drill"),
         ("drill", {"worst_status": "critical"}, "drill:failed"),
         ("drill", {}, "drill:failed"),

@@ -23,7 +23,7 @@ ACCEPTED = "End of the audit trail accepted"
 #: How titles of what was told to stakeholders begin, which is no review of anything.
 TOLD = "Performance report "
 #: How methods of what programs review begin: requirements ask for what people did.
-COMPUTED = ("strategy-review-", "backtest-refresh-")
+COMPUTED = ("strategy-review-", "backtest-refresh-", "model-validation-")
 
 
 @dataclass
