@@ -93,6 +93,24 @@ MORE: dict[str, list[str]] = {
     f"said\npassword\t{S}": [S],
     f"b'said\\nghp_0123{S}'": [S],
 }
+#: What the second look does not see, and redaction does.
+ALSO: dict[str, list[str]] = {
+    f"set password to {S}": [S],
+    f"password -> {S}": [S],
+    f"ENV DB_PASSWORD {S}": [S],
+    f"aws configure set aws_secret_access_key {S}": [S],
+    f"user[password]={S}&password[0]={T}": [S, T],
+    f"password\\x3d{S}": [S],
+    f"password&#x3D;{S}": [S],
+    f"password=${{{S}}}": [S],
+    f"password = <{S}>": [S],
+    f"SET PASSWORD FOR 'bob' = '{S}'": [S],
+    f"vault kv put secret/app key={S} other={T}": [S, T],
+    f"kubectl create secret generic x --from-literal=a={S}": [S],
+    f"rolpassword SCRAM-SHA-256$4096:{S}$" + S + "=:" + S + "=": [S],
+    f"root:$6$salt${S}{S}:19000:0:99999:7:::": [S],
+    f"пароль: {S}": [S],
+}
 #: What an audit needs.
 HARMLESS = [
     "2026-10-01T00:00:00Z INFO order 7f3c9a2e-5b1d-4c8e-9f00-1234567890ab filled at 101.25 XNYS",
@@ -149,7 +167,7 @@ def places(text: str) -> dict[str, tuple[str, bytes]]:
     }
 
 
-@pytest.mark.parametrize(("text", "secrets"), [*SECRETS.items(), *MORE.items()])
+@pytest.mark.parametrize(("text", "secrets"), [*SECRETS.items(), *MORE.items(), *ALSO.items()])
 def test_no_secret_is_left_wherever_it_stands(rules: Rules, text: str, secrets: list[str]) -> None:
     for place, (form, given) in places(text).items():
         found = redacted(rules, given, form)

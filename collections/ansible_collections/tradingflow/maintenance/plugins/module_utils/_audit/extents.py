@@ -23,7 +23,7 @@ _ENTITY = re.compile(rb"&(?:quot|#34|#39|apos);")
 _TAG = re.compile(rb"\$\w*\$")
 # A quote or a < in the middle of a word goes on; what closes, and what opens another, ends it.
 _BARE = re.compile(
-    rb"\\?[^\s\"'<\\]+(?:\\[^\s\"'][^\s\"'<\\]*|[\"'](?=[\w!@#$%^&*+])[^\s\"'<\\]*|<(?![/\s])[^\s\"'<\\]*)*"
+    rb"(?:\\?[^\s\"'<\\]+|<(?![/\s])[^\s\"'<\\]*)(?:\\[^\s\"'][^\s\"'<\\]*|[\"'](?=[\w!@#$%^&*+])[^\s\"'<\\]*|<(?![/\s])[^\s\"'<\\]*)*"
 )
 _SEVERAL = re.compile(rb"[^\r\n\"'<>;,|)\]}\\]+")
 _NEXT = re.compile(rb"\s+[\w.-]+(?:=|:\s)")

@@ -52,9 +52,9 @@ _CAMEL = r"(?-i:[a-z](?:Pass|Pw|Otp|Psk|Sig|Jwt|Hmac|Pin))\b"
 _KEY = rf"(?P<key>(?i:[\w.-]{{0,60}}(?:{_LONG})[\w.-]{{0,60}}|(?:[\w.-]{{0,60}}[_.-]|\b)(?:{_SHORT})\b|\b{_PASS}\b|\w{{0,40}}{_CAMEL}))"
 #: Without what may come before a name, for what only has to be found.
 _QUOTE = r"(?:\\*[\"']|&quot;|&#34;|&#39;|&apos;)"
-_EQUALS = r"(?:=>|:=|[:=]|\\+u003[dDaA]|&#61;|&#58;)"
+_EQUALS = r"(?:=>|:=|[:=]|\\+(?:u003|x3)[dDaA]|&#(?:61|58|x3[dDaA]);)"
 #: Between a name and its value, which may begin in the next line.
-_SEPARATOR = rf"{_QUOTE}?\s{{0,4}}{_EQUALS}[ \t]*(?:\\?\r?\n[ \t]+)?"
+_SEPARATOR = rf"(?:\[\w{{0,9}}\]|\])?{_QUOTE}?\s{{0,4}}{_EQUALS}[ \t]*(?:\\?\r?\n[ \t]+)?"
 _PRIVATE = r"(?:[ +]|%20)(?:[A-Z0-9]+(?:[ +]|%20))*PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?"
 _PLAIN_WORD = r"(?:token|auth|authentication|authorization|certificate|scheme|realm|header|missing|required|invalid|expired|failed)\b"
 #: Digests of what is public, as images are named by them.
@@ -89,6 +89,10 @@ BUILT_IN: Tuple[Pattern, ...] = (
     Pattern("key_material", r"(?m)(?:^|[\s\"'>|])(?P<secret>[A-Za-z0-9+/]{64})[\"'\\]?(?:\r?\n|\z)"),
     Pattern(
         "webhook", r"(?i)(?:hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/)(?P<secret>[^\s\"'<>]+)"
+    ),
+    Pattern(
+        "password_hash",
+        r"(?P<secret>\$(?:1|2[abxy]|5|6|7|y|gy)\$[\w./$=,-]{20,}|\$argon2(?:id?|d)\$[\w./$=,+-]{20,}|SCRAM-SHA-256\$\d{1,9}:[\w+/=]+\$[\w+/=]+:[\w+/=]+)",
     ),
     # Addresses: who, and by which password.
     Pattern(
@@ -201,6 +205,9 @@ BUILT_IN: Tuple[Pattern, ...] = (
     ),
     # Statements, directives, prompts and protocols.
     Pattern("secret", r"(?i)\b(?:requirepass|masterauth|auth-pass\s+\S+)\s+", WORD, unless=r"\*"),
+    Pattern("secret", r"(?i)\bset\s+password\s+for\s+\S{1,80}\s*=\s*(?:password\s*\(\s*)?", QUOTED),
+    Pattern("secret", r"(?i)\bvault\s+(?:kv\s+)?(?:write|put|patch)\s+\S+\s+(?P<secret>\S+=[^\n|;&\"]+)"),
+    Pattern("secret", r"(?i)--from-literal[= ][\w.-]{1,80}=", WORD),
     Pattern("secret", r"(?i)\bidentified\s+by\s+", WORD, unless=r"(?i)(?:values|externally|password)\b|\*"),
     Pattern(
         "secret",
@@ -213,8 +220,8 @@ BUILT_IN: Tuple[Pattern, ...] = (
     Pattern("secret", r"(?i)\blogin\s+\S{1,60}\s+password\s+", WORD),
     Pattern(
         "secret",
-        rf"(?i)\b(?:{PASSWORDS}|passphrase|secret|token|api[ _-]?key|signature|private[ _-]?key)"
-        r"(?:\s+(?:is|was|provided|given|used|sent))?:?\s+(?P<secret>[^\s\"'<>,;]{8,})",
+        rf"(?i)\b(?P<key>[\w.-]{{0,60}}(?:{PASSWORDS}|passphrase|secret|token|api[ _-]?key|access[_-]?key|signature|private[ _-]?key)[\w.-]{{0,60}})"
+        r"(?:\s+(?:is|was|ist|provided|given|used|sent|to|set\s+to|changed\s+(?:from|to)))?(?:[\"']?:?\s+|\s*(?:->|[|~])\s*)(?P<secret>[^\s\"'<>,;]{8,})",
         unless=rf"{_PUBLIC}|[^\s\"'<>,;]{{0,200}}[=:*]",
         mixed=True,
     ),
@@ -261,7 +268,7 @@ BUILT_IN: Tuple[Pattern, ...] = (
 
 #: What leads to a secret as JSON writes it: with slashes, tabs and line ends in escapes, and commands in lists.
 ESCAPED: Tuple[str, ...] = (
-    r"\\+u00[2-7][0-9a-fA-F]",
+    r"\\+u[0-9a-fA-F]{4}",
     r"%(?:25)*[2-7][0-9A-Fa-f]",
     r":\\+/\\+/",
     rf"(?i)(?:{_LONG}|bearer|basic|negotiate|digest|ntlm|auth|pass|login|key)[\w.-]*[\"':=]*\\+[tnrbf]",
@@ -284,7 +291,7 @@ _PLAIN = re.compile(
     rb"|[~.]{0,2}/[\w./ -]*|[\w-]{1,40}\.(?:key|pem|crt|conf|txt|json|ya?ml)"
 )
 _NOTHING = re.compile(
-    rb"(?i)(?:null|none|nil|true|false|yes|no|on|off|\d{0,3}|\*+|<[a-z_ -]{0,30}>|\$\{?\w+\}?|\{\{[^{}]*\}\}|\{\}|\[\])[,;})\]]*"
+    rb"(?i)(?:null|none|nil|true|false|yes|no|on|off|\d{0,3}|\*+|<[a-z_ -]{0,30}>|\$\{?[A-Z_]+\d{0,2}\}?|\$\{?[a-z_.]+\}?|\{\{[a-z_. |()\[\]]*\}\}|\{\}|\[\])[,;})\]]*"
 )
 #: Names of which also a few digits are a secret, and of which a word or a number is none.
 _DIGITS = re.compile(r"(?i).*(?:cvv|cvc|pin|otp|passcode)")
