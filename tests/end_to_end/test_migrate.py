@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import engine as backup
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._backup import options as backup_spec
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._migration.required import carried_out
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.application import SEEDED, VERSION
 from tests.conftest import Playbook, Sandbox
@@ -67,8 +70,17 @@ def migrations(platform: Sandbox) -> list[dict[str, Any]]:
 def rehearsed(platform: Sandbox, play: Callable[..., Playbook]) -> None:
     """A rehearsal on a copy: measured, on record, and nothing of it in the database itself."""
     before = len(of_kind(platform, "rehearsal"))
-    made = play("daily", "--tags", "backup")
-    assert made.returncode == 0, made.output
+    postgres = platform.state["postgres"]
+    chosen = {
+        **{name: spec.get("default") for name, spec in backup_spec.SPEC.items()},
+        "environment_name": "local",
+        "database": platform.database,
+        "storage": platform.storage,
+        "pg_bin_dir": postgres["bin_dir"],
+        "data_directory": platform.state["app"]["data_dir"],
+        "scratch_directory": f"{platform.state['data_root']}/scratch",
+    }
+    backup.create(chosen, Progress())
     done = play("rehearse")
     assert done.returncode == 0, done.output
     report = done.report("rehearse")
