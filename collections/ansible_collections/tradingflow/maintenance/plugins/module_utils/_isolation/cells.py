@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import ConfigurationError, MaintenanceError
-from . import cell, confine
+from . import cell, confine, watch
 
 _NAME = "tradingflow_isolation"
 
@@ -30,7 +30,7 @@ def _source(module: Any) -> str:
     return text
 
 
-#: Both parts as one program, which needs nothing of ours on its path.
+#: All parts as one program, which needs nothing of ours on its path.
 PROGRAM = f"""
 import sys, types
 def add(name, text):
@@ -42,6 +42,7 @@ def add(name, text):
 package = sys.modules[{_NAME!r}] = types.ModuleType({_NAME!r})
 package.__path__ = []
 package.confine = add({_NAME + ".confine"!r}, {_source(confine)!r})
+package.watch = add({_NAME + ".watch"!r}, {_source(watch)!r})
 add({_NAME + ".cell"!r}, {_source(cell)!r}).main()
 """
 
