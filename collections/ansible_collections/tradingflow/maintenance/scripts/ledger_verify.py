@@ -207,8 +207,7 @@ _SECRETS = (
     (
         re.compile(
             rf"(?i)\b({PASSWORDS}|passphrase|secret|token|api[ _-]?key|signature|requirepass|masterauth"
-            r"|private[ _-]?key)"
-            r"((?:\s+(?:is|was|provided|given|used|sent))?:?\s+)"
+            r"|private[ _-]?key)((?:\s+(?:is|was|provided|given|used|sent))?:?\s+)"
             r"(?=[^\s\"'<>]{0,200}\d)(?=[^\s\"'<>]{0,200}[a-z])(?![^\s\"'<>]{0,200}[=:*])[^\s\"'<>,;]{8,}"
         ),
         rf"\1\2{MASK}",
