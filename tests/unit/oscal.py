@@ -3,8 +3,8 @@
 Against a description, in words of our own, of what we write of it: strict, so that what is not in here must first be
 looked up in OSCAL. And against NIST's own schema where ``TRADINGFLOW_OSCAL_SCHEMA`` names it, the file
 oscal_assessment-results_schema.json of a release of OSCAL; it is no part of this repository. What is written was held
-against that of OSCAL 1.0.6, and against the models of compliance-trestle 5.2.0, which are made of that of 1.2.1: it is
-valid by both. Neither is a dependency: trestle brings fifteen others along.
+against that of OSCAL 1.0.6. The models that compliance-trestle makes of the schema of 1.2.1 are asked in
+tests/trestle.py, in an environment of their own.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.action import complianc
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._compliance import assessment, oscal, requirements
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import compliance, pdf
 
+from tests import trestle
 from tests.conftest import COLLECTION, left_out
 from tests.unit.oscal import problems
 
@@ -100,6 +101,19 @@ def test_oscal_is_of_its_form() -> None:
     assert problems(document("run-1")) == []
     # Nothing bad, nothing known: no list may be empty.
     assert problems(document("run-1", records=None)) == []
+
+
+@pytest.mark.parametrize("damage", ["", "extra", "state", "time"])
+def test_oscal_is_of_the_form_of_its_official_models(damage: str) -> None:
+    made = copy.deepcopy(document("run-1"))
+    result = made["assessment-results"]["results"][0]
+    if damage == "extra":
+        result["more"] = 1
+    elif damage == "state":
+        result["findings"][0]["target"]["status"]["state"] = "perhaps"
+    elif damage == "time":
+        result["start"] = "yesterday"
+    assert bool(trestle.problems(made)) == bool(damage)
 
 
 def test_findings_stay_and_runs_are_their_own() -> None:
