@@ -1,4 +1,4 @@
-"""OSCAL's models as compliance-trestle makes them of NIST's schema, in an environment of its own in the shared cache."""
+"""OSCAL's models, which compliance-trestle makes of NIST's schema: in an environment of its own, in the cache."""
 
 from __future__ import annotations
 
