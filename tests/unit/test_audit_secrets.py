@@ -57,6 +57,8 @@ MORE: dict[str, list[str]] = {
     f'config {{\n  "secrets": {{\n    "a": "{S}",\n    "b": "{T}"\n  }}\n}}\n': [S, T],
     f'password="first\n  {S}"\nnext\n': [S],
     f"DB_PASSWORD:\n  {S}\n": [S],
+    f"DB_PASSWORD: |\n  {S}\n  {T}\nnext: 1\n": [S, T],
+    f"- name: DB_PASSWORD\n  value: >-\n    {S}\n": [S],
     f"<password>\n{S}\n</password>": [S],
     # Names in all lengths.
     f"pw={S}": [S],

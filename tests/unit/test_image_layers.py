@@ -115,7 +115,7 @@ def test_python_and_node(tmp_path: Path) -> None:
         ("app/node_modules/@scope/a/lib/package.json", '{"type": "module"}'),
         ("usr/lib/python3/dist-packages/six-1.0.egg-info", "Name: six\nVersion: 1.0\n"),
         ("var/lib/dpkg/info/python3-six.list", "/usr/lib/python3/dist-packages/six-1.0.egg-info\n"),
-        ("var/lib/dpkg/status", STATUS),
+        ("var/lib/dpkg/status", f"{STATUS}\n\nPackage: python3-six\nVersion: 1.0\n"),
         ("etc/os-release", DEBIAN),
     )
     found = read(tmp_path, app)
@@ -137,16 +137,47 @@ def test_python_and_node(tmp_path: Path) -> None:
         ([], "no package database"),
         ([("app/server", ELF)], "no os-release"),
         ([("etc/os-release", DEBIAN)], "no package database"),
-        ([("etc/os-release", "ID=debian\n"), ("var/lib/dpkg/status", STATUS)], "none whose advisories"),
-        ([("etc/os-release", "ID=plan9\nVERSION_ID=4\n"), ("var/lib/dpkg/status", STATUS)], "plan9 4 is none"),
-        ([("etc/os-release", "ID=alpine\nVERSION_ID=3.21_alpha1\n"), ("var/lib/dpkg/status", STATUS)], "is none"),
-        ([("etc/os-release", "ID=alpine\nVERSION_ID=3.20.1\n"), ("var/lib/dpkg/status", STATUS)], "of dpkg"),
+        (
+            [
+                ("etc/os-release", "ID=debian\n"),
+                ("var/lib/dpkg/status", STATUS),
+            ],
+            "none whose advisories",
+        ),
+        (
+            [
+                ("etc/os-release", "ID=plan9\nVERSION_ID=4\n"),
+                ("var/lib/dpkg/status", STATUS),
+            ],
+            "plan9 4 is none",
+        ),
+        (
+            [
+                ("etc/os-release", "ID=alpine\nVERSION_ID=3.21_alpha1\n"),
+                ("var/lib/dpkg/status", STATUS),
+            ],
+            "is none",
+        ),
+        (
+            [
+                ("etc/os-release", "ID=alpine\nVERSION_ID=3.20.1\n"),
+                ("var/lib/dpkg/status", STATUS),
+            ],
+            "of dpkg",
+        ),
         ([("etc/os-release", DEBIAN), ("var/lib/dpkg/status", "Package bash\n")], "not understood"),
         ([("etc/os-release", DEBIAN), ("var/lib/dpkg/status", "Package: bash\n")], "not understood"),
         ([("etc/os-release", DEBIAN), ("var/lib/dpkg/status", "Package: a\nVersion: 1 2\n")], "not understood"),
         ([("etc/os-release", DEBIAN), ("var/lib/rpm/Packages", b"\0" * 99)], "kind that is not read"),
         ([("etc/os-release", DEBIAN), ("var/lib/rpm/rpmdb.sqlite", b"no database")], "cannot be read"),
-        ([("etc/os-release", DEBIAN), ("var/lib/dpkg/status", STATUS), ("app/a.jar", "PK")], "Java archive"),
+        (
+            [
+                ("etc/os-release", DEBIAN),
+                ("var/lib/dpkg/status", STATUS),
+                ("app/a.jar", "PK"),
+            ],
+            "Java archive",
+        ),
     ],
 )
 def test_what_is_not_recognised(tmp_path: Path, files: list[Any], word: str) -> None:
@@ -162,6 +193,38 @@ def test_a_database_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert ("Debian:12", "bash", "5.2.15-2+b2") in names(found)
     found = read(tmp_path, layer(files[0], links={"var/lib/dpkg/status": "=opt/status"}))
     assert any("hard link" in doubt for doubt in found.doubts)
+
+
+VENDORED = [
+    ("a-1.0.dist-info/METADATA", "Name: a\nVersion: 1.0\n"),
+    ("a-1.0.dist-info/RECORD", "a/node_modules/tar/package.json,,\na/jars/log4j.jar,,\na/b-2.0.dist-info/METADATA,,\n"),
+    ("a/node_modules/tar/package.json", '{"name": "tar", "version": "4.0.0"}'),
+    ("a/jars/log4j.jar", "PK"),
+    ("a/b-2.0.dist-info/METADATA", "Name: b\nVersion: 2.0\n"),
+]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_what_a_wheel_brings_is_looked_at(tmp_path: Path, turn: int) -> None:
+    place = "usr/lib/python3.12/site-packages/"
+    files = [(place + name, content) for name, content in VENDORED[::turn]]
+    found = read(tmp_path, layer(("etc/os-release", DEBIAN), ("var/lib/dpkg/status", STATUS), *files))
+    assert {("npm", "tar", "4.0.0"), ("PyPI", "a", "1.0"), ("PyPI", "b", "2.0")} <= names(found)
+    assert [doubt for doubt in found.doubts if "log4j.jar" in doubt]
+
+
+def test_a_list_of_files_without_its_package_vouches_for_nothing(tmp_path: Path) -> None:
+    files = [("var/lib/dpkg/info/openssl:amd64.list", "/usr/bin/openssl\n"), ("usr/bin/openssl", ELF)]
+    files += [("etc/os-release", DEBIAN), ("var/lib/dpkg/status", STATUS)]
+    assert "/usr/bin/openssl" in read(tmp_path, layer(*files)).doubts[0]
+    entry = f"{STATUS}\n\nPackage: openssl\nVersion: 3.0\n"
+    assert read(tmp_path, layer(*files), layer(("var/lib/dpkg/status", entry))).doubts == []
+
+
+@pytest.mark.parametrize("name", ["app/x-py3.egg/EGG-INFO/PKG-INFO", "app/a.deps.json"])
+def test_what_is_not_looked_into_is_said(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, layer(("etc/os-release", DEBIAN), ("var/lib/dpkg/status", STATUS), (name, "{}")))
+    assert name in found.doubts[0]
 
 
 def paths(found: layers.Tree) -> set[str]:

@@ -99,6 +99,7 @@ def test_fills_that_are_none(tmp_path: Path, fills: str, why: str) -> None:
             '{"schema": 1, "trials": 1, "days": DAYS, "returns": [[0,0,0],[0,0,0]]}',
             "more trials than it counts",
         ),
+        ('{"schema": 1, "trials": 1, "days": DAYS, "returns": [[0, 0, 1' + "0" * 400 + "]]}", "each day"),
         ("[" * 100_000, "is no JSON"),
     ],
 )

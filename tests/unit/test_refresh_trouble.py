@@ -54,6 +54,8 @@ def _walls() -> None:
         ("open('/written', 'w')", "Read-only file system"),
         ("print('password=hunter2-of-somebody'); raise SystemExit(3)", "exit status 3"),
         ("raise SystemExit(42)", "need not be tried again"),
+        # What asks for programs is none of theirs.
+        ("import sys; raise SystemExit(7 if sys.stdin.read() == '' else 0)", "exit status 7"),
         ("import os; os.kill(os.getpid(), 9)", "signal 9"),
         ("", "its equity.csv is missing"),
         (f"{LEAVES}\nimport os; os.remove('fills.csv'); os.symlink('/proc/self/environ', 'fills.csv')", "no file"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import history, returns
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import history, returns, strategies
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.bootstrap import intervals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
@@ -191,12 +191,12 @@ def test_without_rates_nothing_is_said_of_strategies_together(currency: str | No
     assert ("no rate of EUR" if currency else "several currencies") in checks["correlation"].message
 
 
-@pytest.mark.parametrize("name", ["_record", "_concentration", "_inputs", "together", "convert", "_group"])
+@pytest.mark.parametrize("name", ["_record", "_concentration", "_inputs", "together", "convert", "_joint"])
 def test_no_mistake_takes_the_rest_with_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: Any, **_more: Any) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(engine, name, broken)
+    monkeypatch.setattr(strategies if name in ("together", "convert", "_joint") else engine, name, broken)
     result = engine.reviewed(three(), options(), {})
     checks = {check.id.removeprefix("review."): check for check in result.checks}
     assert checks["performance:good"].status == "ok"

@@ -16,6 +16,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakehold
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.instruments import instruments
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.month import linked
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.options import classes, month_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import of_mail
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report import pdf, performance
 
@@ -126,6 +127,28 @@ def test_an_instrument_that_cannot_be_told_leaves_its_strategy_untold(change: di
     found = instruments([{**ROW, **change}, {**ROW, "instrument": "Y"}], {"EUR": Decimal(1)})
     assert found.results == {}
     assert said in found.doubts["s"]
+
+
+def test_what_was_bought_and_sold_again_counts() -> None:
+    flat = {**ROW, **dict.fromkeys(("held", "later", "during"), Decimal(0)), "begin_price": None, "end_price": None}
+    assert instruments([{**flat, "paid": Decimal(-500)}], {"EUR": Decimal(1)}).results == {"s": {"X": Decimal(5000)}}
+    found = instruments([{**flat, "paid": Decimal("NaN")}], {"EUR": Decimal(1)})
+    assert "quantity, price, side or time" in found.doubts["s"]
+
+
+def test_the_largest_contributions_are_shown_whatever_their_sign() -> None:
+    given = {f"s{place}": 0.001 for place in range(230)} | {f"l{place}": -0.01 for place in range(60)}
+    bars = performance.waterfall(given)
+    assert len(bars) == performance.MOST_ROWS
+    assert sum(bar["name"].startswith("l") for bar in bars) == 60
+    assert math.isclose(sum(bar["value"] for bar in bars), sum(given.values()))
+    assert [bar["name"] for bar in bars if "smaller" in bar["name"]] == ["91 smaller ones"]
+
+
+def test_what_was_sent_is_known_whoever_sent_it() -> None:
+    ids = {mail.message_id("ab" * 32, "a@example.com", sender) for sender in ("r@a.example", "r@b.example")}
+    assert len(ids) == 2
+    assert len({of_mail(id) for id in ids}) == 1
 
 
 def test_what_was_never_held_in_the_month_needs_no_price() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..module_utils._stakeholders.document import AREAS
 from ..module_utils._stakeholders.engine import Drafted, addresses_digest, content, document_of, draft, keep, recorded
-from ..module_utils._stakeholders.options import SPEC
+from ..module_utils._stakeholders.options import SPEC, month_of
 from ..module_utils._stakeholders.past import bounds
-from ..module_utils.checks import OK, Check, as_action, unknown, utc_now
+from ..module_utils.checks import OK, UNKNOWN, Check, as_action, unknown, utc_now
 from ..module_utils.run import read_spool, standing, write_private
 from ..plugin_utils.area import AreaAction, Findings
 from ..plugin_utils.project import within
@@ -32,7 +32,10 @@ class ActionModule(AreaAction):
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         run, started_at = args.get("run") or {}, utc_now()
-        found = draft({name: value for name, value in args.items() if name != "run"}, findings(run))
+        found = draft(
+            {name: value for name, value in args.items() if name != "run"},
+            findings(run, str(month_of(args["month"])[0])),
+        )
         if not found.data:
             return Findings(found.checks)
         try:
@@ -46,7 +49,8 @@ class ActionModule(AreaAction):
         wanted = [document_of(found.options, each, bodies[each["name"]]) for each in found.options["recipients"]]
         number = recorded(found.known, wanted)
         new = number is None and not self._task.check_mode
-        if new:
+        # Also what is on record: the store may have lost it since.
+        if not self._task.check_mode:
             wanted = keep(found.options, bodies)
         files = []
         for document in wanted if directory else []:
@@ -88,14 +92,21 @@ def documents(found: Drafted) -> tuple[dict[str, str], dict[str, bytes]]:
     return pages, {name: pdf(html, int(end.timestamp())) for name, html in pages.items()}
 
 
-def findings(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Newest findings of the areas that a report tells: of this run, else of the last ones."""
+def findings(run: dict[str, Any], since: str) -> list[dict[str, Any]]:
+    """Newest findings of the areas that a report tells: of this run, else of the last ones since a day."""
     known: dict[tuple[str, str], list[dict[str, Any]]] = {}
     if not {"directory", "environment", "run_id"} <= run.keys():
         return []
     root = Path(run["directory"]).parent.parent
     for name in PLAYBOOKS:
-        known.update(standing(load_history(root, name, environment=run["environment"], before=run["run_id"])))
+        history = load_history(root, name, environment=run["environment"], before=run["run_id"])
+        known.update(standing([report for report in history if str(report["started_at"]) >= since]))
+    own: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in read_spool(Path(run["directory"])):
-        known[record["area"], record["host"]] = [{**check, "area": record["area"]} for check in record["checks"]]
-    return [check for (area, _host), checks in sorted(known.items()) if area in AREAS for check in checks]
+        place = own.setdefault((record["area"], record["host"]), [])
+        place += [{**check, "area": record["area"]} for check in record["checks"]]
+    known.update(own)
+    told = [check for (area, _host), checks in sorted(known.items()) if area in AREAS for check in checks]
+    none = {"status": UNKNOWN, "message": "No run since the month began tells of it."}
+    lacking = sorted(AREAS.keys() - {area for area, _host in known})
+    return told + [{"id": f"{area}.measured", "area": area, "title": area.capitalize(), **none} for area in lacking]

@@ -35,5 +35,8 @@ def kept(history: list[dict[str, Any]], host: str) -> dict[str, dict[str, Any]]:
             if check["host"] != host or not check["id"].startswith(KEPT) or not isinstance(told, dict):
                 continue
             if isinstance(told.get("through"), str) and isinstance(told.get("months"), dict):
-                found[told.get("strategy") or check["id"].removeprefix(KEPT)] = told
+                name = told.get("strategy") or check["id"].removeprefix(KEPT)
+                if told.get("past") and name in found and told["through"] < found[name]["through"]:
+                    continue  # a review of an earlier time: what came after it stays compared
+                found[name] = told
     return found

@@ -34,11 +34,18 @@ _PAIRS = {b"["[0]: b"]"[0], b"{"[0]: b"}"[0], b"("[0]: b")"[0]}
 _BRACKETS = re.compile(rb"[\[\]{}()]|\\*[\"']")
 
 
+#: A block of YAML: the lines that are as far in as its first one.
+_BLOCK = re.compile(rb"[|>][+\-0-9]{0,2}[ \t]*\r?\n(?P<in>[ \t]+)[^\n]*(?:\n(?P=in)[^\n]*)*")
+
+
 def value(text: bytes, begin: int, take: str) -> Optional[Tuple[int, int]]:
     """Begin and end of the value that begins at a place, without its quotes; None where there is none.
 
     :param take: of patterns.Pattern
     """
+    block = _BLOCK.match(text, begin)
+    if block:
+        return block.end("in"), min(block.end(), _limit(text, begin))
     opening = _OPEN.match(text, begin)
     if opening:
         return opening.end(), _quoted(text, opening.end(), opening[1], opening[2])

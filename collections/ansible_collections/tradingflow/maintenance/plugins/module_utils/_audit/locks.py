@@ -31,7 +31,12 @@ def kept(chain: Chain, newest: Optional[Link], now: datetime) -> Dict[str, Any]:
     found: Dict[str, Any] = {"looked_at": 0, "lost": [], "lifted": [], "untold": []}
     if newest is None:
         return found
-    if chain.locks() is False:
+    try:
+        can = chain.locks()
+    except MaintenanceError as error:
+        found["untold"].append(error.message)
+        return found
+    if can is False:
         found["untold"].append("the bucket has no object lock")
         return found
     numbers = range(newest.number, max(0, newest.number - _BACK), -1)
@@ -50,6 +55,8 @@ def _bundle(chain: Chain, number: int, now: datetime) -> Tuple[int, List[str], L
         link = chain.link(number)
     except EvidenceError as error:
         return 1, [f"bundle {number}: {error.message}"], [], []
+    except MaintenanceError as error:
+        return 1, [], [], [f"bundle {number}: {error.message}"]
     # What was locked was locked after the period's end; the lock holds at least so long.
     until = parsed(link.facts["period"]["to"]) + timedelta(days=link.facts["retention"]["days"])
     lost: List[str] = []

@@ -47,8 +47,10 @@ def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str
             raise DependencyError("No lock file could be read.", "See why below.")
         found["scanner"] = identity(options["program"] or SCANNERS[options["scanner"]][0], options["scanner"])
         answer = _scanned(options, [*sources, *canaries], found, now)
-    except MaintenanceError as error:
-        found["problem"] = {"message": error.message, "remedy": error.remedy}
+    except (MaintenanceError, OSError) as error:
+        text = getattr(error, "message", "") or f"It could not be scanned: {error}."
+        remedy = getattr(error, "remedy", "") or "See whether the temporary folder has room."
+        found["problem"] = {"message": text, "remedy": remedy}
         return found
     for name in ecosystems:
         found["canaries"][name] = canary(name, options["canaries"], answer)

@@ -15,6 +15,7 @@ from ..words import printable
 try:
     import kubernetes
     import urllib3
+    import yaml
 except ImportError:  # only the controller needs it
     kubernetes = None  # type: ignore[assignment]
 
@@ -55,6 +56,8 @@ def _containers(options: Dict[str, Any], namespace: Optional[str], timeout: floa
         kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
             options.get("kubeconfig"), options.get("context"), configuration, persist_config=False
         )
+    except yaml.YAMLError as error:  # its text may quote the file
+        raise ImageError(f"The kubeconfig is no YAML ({type(error).__name__})") from None
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(f"The kubeconfig cannot be used: {printable(error, 200)}") from None
     with kubernetes.client.ApiClient(configuration) as client:  # type: ignore[no-untyped-call]
@@ -110,6 +113,9 @@ def _of_pod(pod: Dict[str, Any]) -> List[Dict[str, Any]]:
         return []
     name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
     found = []
+    # The status has what the runtime made of the name, which may be another one.
+    groups = ("containers", "initContainers", "ephemeralContainers")
+    said = {one["name"]: one.get("image") for key in groups for one in (pod.get("spec") or {}).get(key) or []}
     for group in _GROUPS:
         for each in pod["status"].get(group) or []:
             state = each.get("state") or {}
@@ -122,7 +128,7 @@ def _of_pod(pod: Dict[str, Any]) -> List[Dict[str, Any]]:
             found.append(
                 {
                     "name": f"{name}/{each['name']}",
-                    "image": each["image"],
+                    "image": said.get(each["name"]) or each["image"],
                     "id": text,
                     "digests": [text] if "@" in text else [],
                 }

@@ -148,8 +148,9 @@ class Content:
             try:
                 # Each by itself: where the database of one is missing, the scanner says nothing about any.
                 answer = self._scanned(base, mine, now)
-            except MaintenanceError as error:
-                self._problems.update(dict.fromkeys(mine, error.message))
+            except (MaintenanceError, OSError) as error:
+                why = getattr(error, "message", "") or f"It could not be scanned: {error}."
+                self._problems.update(dict.fromkeys(mine, why))
                 continue
             self._answer.seen.update(answer.seen)
             self._answer.found.update(answer.found)

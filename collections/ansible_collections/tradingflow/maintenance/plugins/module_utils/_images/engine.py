@@ -55,7 +55,7 @@ def examined(options: Dict[str, Any], now: datetime, *, write: bool) -> Dict[str
         content.scan(now)
     for entry in found["images"]:
         if content and "content" not in entry["parts"]:
-            entry["parts"]["content"] = content.judged(entry, now)
+            entry["parts"]["content"] = _complete(content.judged(entry, now), observed, entry)
         if entry["rows"]:
             _propose(entry, options, found, write)
     return found
@@ -93,7 +93,7 @@ def _image(
     for name, part in parts.items():
         said = _answered(reference, part)
         if said:
-            entry["parts"][name] = said
+            entry["parts"][name] = said if name == "pinned" else _complete(said, observed, entry)
     if content:
         reader = content
         said = _answered(reference, lambda: _content(reference, image, running, stores, entry, reader))
@@ -158,11 +158,17 @@ def _seen(
     return _complete(_running(reference, running, stores), observed)
 
 
-def _complete(said: Dict[str, Any], observed: Observed) -> Dict[str, Any]:
-    """What is well as far as it was seen is only well when all was seen."""
-    if said["status"] == OK and observed.silent:
-        text = f"{said['message']} Not all say what runs: {', '.join(observed.silent)}."
-        return judgement(UNKNOWN, None, text, "See the checks of these sources.")
+def _complete(said: Dict[str, Any], observed: Observed, entry: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """What is well as far as it was seen is only well when all was seen.
+
+    :param entry: of the image, whose containers may run what no registry has
+    """
+    why = [f"Not all say what runs: {', '.join(observed.silent)}."] if observed.silent else []
+    lost = [each["where"] for each in (entry or {}).get("containers", ()) if each["digest"] is None]
+    why += [f"No registry has what these run: {', '.join(lost[:5])}."] if lost else []
+    if said["status"] == OK and why:
+        text = " ".join([said["message"], *why])
+        return judgement(UNKNOWN, None, text, "See the checks of these sources, and images.running.")
     return said
 
 

@@ -131,7 +131,7 @@ def cri_container(each: Dict[str, Any], images: List[Dict[str, Any]]) -> Dict[st
     mine = [image for image in images if ids & {image["id"], *(image.get("repoDigests") or ())}]
     pod = (each.get("labels") or {}).get("io.kubernetes.pod.name")
     name = each["metadata"]["name"]
-    named = (each["image"].get("userSpecifiedImage") or "") if not mine else ""
+    named = each["image"].get("userSpecifiedImage") or ""
     tags = [tag for image in mine for tag in image.get("repoTags") or ()]
     digests = [digest for image in mine for digest in image.get("repoDigests") or ()]
     return {

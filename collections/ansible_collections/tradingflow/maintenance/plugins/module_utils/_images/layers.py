@@ -34,7 +34,8 @@ OPAQUE = {
     "PHP's Composer": re.compile(r".*/vendor/composer/installed\.json"),
     "conda package": re.compile(r".*/conda-meta/[^/]+\.json"),
     "Yarn archive": re.compile(r".*/\.yarn/cache/[^/]+\.zip|(?:.*/)?\.pnp\.cjs"),
-    "Python archive": re.compile(r".*\.(?:egg|pyz|pex|whl)"),
+    "Python archive": re.compile(r".*\.(?:egg|pyz|pex|whl)|.*\.egg/EGG-INFO/PKG-INFO"),
+    ".NET package": re.compile(r".*\.deps\.json"),
 }
 PROGRAM = "program"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, unknown
@@ -162,6 +163,12 @@ def judged(seen: List[Seen], observed: Observed) -> Optional[Tuple[str, str, str
     return None
 
 
+def _by_id(each: Seen) -> bool:
+    """Whether it was started by the id of its image, which is its content."""
+    text = each.image[7:] if each.image.startswith("sha256:") else each.image
+    return re.fullmatch("[0-9a-f]{12,64}", text) is not None and each.id.rpartition(":")[2].startswith(text)
+
+
 def started(seen: List[Seen], reference: Reference, stores: Stores) -> Tuple[str, Any, str, str]:
     """Whether containers were started by digest: status, value, text, remedy.
 
@@ -172,16 +179,29 @@ def started(seen: List[Seen], reference: Reference, stores: Stores) -> Tuple[str
     if not seen:
         raise ImageError("No container of it was seen", "See what runs, by source.")
     tagged: Dict[str, List[Seen]] = {}
+    other: List[Seen] = []
+    moved: List[Seen] = []
+    doubts: List[str] = []
     for each in seen:
+        if _by_id(each):
+            continue
         try:
             name = parsed(each.image)
         except MaintenanceError:
+            other.append(each)
             continue
-        if name.tag and not name.digest and name.name == reference.name:
-            tagged.setdefault(name.tag, []).append(each)
-    if not tagged:
+        if name.digest:
+            continue
+        if name.name == reference.name:
+            # Without a tag it is :latest.
+            tagged.setdefault(name.tag or "latest", []).append(each)
+        else:
+            other.append(each)
+    if other:
+        names = ", ".join(f"{each.where} as {each.image}" for each in other[:_NAMED])
+        doubts.append(f"Started by another name, what that is at the next start is not known: {printable(names, 400)}.")
+    if not tagged and not other:
         return OK, 0, f"{plural(len(seen), 'container')}, none by a tag alone.", ""
-    moved, doubts = [], []
     for tag, containers in sorted(tagged.items()):
         try:
             now = stores.manifest(reference.of(tag=tag))
@@ -189,7 +209,7 @@ def started(seen: List[Seen], reference: Reference, stores: Stores) -> Tuple[str
             doubts.append(error.message)
             continue
         moved += [each for each in containers if each.digest not in (now.digest, *now.members)]
-    count = sum(map(len, tagged.values()))
+    count = sum(map(len, tagged.values())) + len(other)
     remedy = f"Start them as {reference.name}@sha256:..., as the release has it."
     if moved:
         names = ", ".join(each.where for each in moved[:_NAMED])

@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from .._advisories.answers import normal
 from ..errors import ImageError
@@ -24,6 +24,11 @@ _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.][^/]*)")
 _APK = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~:^!_-]*")
 _PYTHON = re.compile(r"(?P<place>.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)")
+#: What is, or leads to, a package's folder or description.
+_LINKED = re.compile(
+    r"(?P<python>.*\.(?:dist-info|egg-info)(?:/(?:METADATA|PKG-INFO))?)"
+    r"|(?:.*/)?node_modules(?:/[^/.][^/]*|/@[^/]+/[^/]+)?(?:/package\.json)?"
+)
 _NODE = re.compile(r"(?P<folder>(?:.*/)?node_modules/(?P<name>(?:@[^/]+/)?[^/]+))/package\.json")
 #: States of dpkg in which files of the package may be on the disk.
 _THERE = ("installed", "unpacked", "half-installed", "half-configured", "triggers-awaited", "triggers-pending")
@@ -90,9 +95,12 @@ def inventory(tree: Tree, known: List[str], scratch: Path) -> Inventory:
     if not databases:
         found.doubts.append("It has no package database of dpkg, apk or rpm.")
     found.owned = {tree.real(path) for path in found.owned}
-    _python(files, found)
-    _node(files, found)
-    _unknown_files(tree, known, found)
+    # What pip installed vouches for its programs only.
+    system = frozenset(found.owned)
+    _python(files, system, found)
+    _node(files, system, found)
+    _linked(tree, known, files, found)
+    _unknown_files(tree, known, system, found)
     return found
 
 
@@ -138,11 +146,15 @@ def _system(tree: Tree, files: Dict[str, bytes], found: Inventory) -> Optional[T
 
 
 def _dpkg(tree: Tree, files: Dict[str, bytes], found: Inventory) -> Iterator[Tuple[str, str, str]]:
+    lists: Dict[str, Set[str]] = {}
+    there: Set[str] = set()
     for path, data in files.items():
+        name = path.rpartition("/")[2]
         if path.startswith("var/lib/dpkg/info/") or path.endswith(".md5sums"):
             listed = data.decode("utf-8", "surrogateescape").splitlines()
             sums = path.endswith(".md5sums")
-            found.owned |= {(line.partition("  ")[2] if sums else line).strip("/") for line in listed}
+            mine = lists.setdefault(name.rpartition(".")[0].partition(":")[0], set())
+            mine |= {(line.partition("  ")[2] if sums else line).strip("/") for line in listed}
         elif _DPKG.fullmatch(path):
             for each in _paragraphs(data, path):
                 state = each.get("status", "install ok installed").split()[-1]
@@ -150,7 +162,10 @@ def _dpkg(tree: Tree, files: Dict[str, bytes], found: Inventory) -> Iterator[Tup
                     continue
                 if state not in _THERE or "package" not in each or "version" not in each:
                     raise ImageError(f"{path} has an entry that is not understood", "Look at its database.")
+                there |= {name, each["package"]}
                 yield ("dpkg", *_source(each))
+    # A list of files alone, without the package's entry, vouches for nothing.
+    found.owned |= {path for package in there for path in lists.get(package, ())}
 
 
 def _source(each: Dict[str, str]) -> Tuple[str, str]:
@@ -197,11 +212,11 @@ def _apk(tree: Tree, files: Dict[str, bytes], found: Inventory) -> Iterator[Tupl
             yield "apk", fields.get("o") or fields["P"], fields["V"]
 
 
-def _python(files: Dict[str, bytes], found: Inventory) -> None:
+def _python(files: Dict[str, bytes], system: FrozenSet[str], found: Inventory) -> None:
     """What pip installed; what the system's packages brought is those packages' business."""
     for path, data in files.items():
         match = _PYTHON.fullmatch(path)
-        if not match or path in found.owned:
+        if not match or path in system:
             continue
         fields = email.parser.HeaderParser().parsestr(data.decode("utf-8", "replace"))
         name, version = fields["Name"], fields["Version"]
@@ -228,10 +243,10 @@ def _beside(base: str, name: str) -> str:
     return "/".join(parts)
 
 
-def _node(files: Dict[str, bytes], found: Inventory) -> None:
+def _node(files: Dict[str, bytes], system: FrozenSet[str], found: Inventory) -> None:
     for path, data in files.items():
         match = _NODE.fullmatch(path)
-        if not match or path in found.owned:
+        if not match or path in system:
             continue
         try:
             said = json.loads(data)
@@ -244,12 +259,31 @@ def _node(files: Dict[str, bytes], found: Inventory) -> None:
         found.packages.add(Package("npm", name, version))
 
 
-def _unknown_files(tree: Tree, known: List[str], found: Inventory) -> None:
+def _linked(tree: Tree, known: List[str], files: Dict[str, bytes], found: Inventory) -> None:
+    """Packages whose folder or description is a link to where nobody looks."""
+    hidden = []
+    for path, _node_of in tree.links():
+        match = _LINKED.fullmatch(path)
+        if not match or any(fnmatch.fnmatchcase(f"/{path}", pattern) for pattern in known):
+            continue
+        target = tree.real(path, last=True)
+        if match["python"]:
+            names = (target, f"{target}/METADATA", f"{target}/PKG-INFO")
+            read = any(_PYTHON.fullmatch(each) and each in files for each in names)
+        else:
+            read = re.search(r"(?:^|/)node_modules(?:/|$)", target) is not None
+        if not read:
+            hidden.append(path)
+    if hidden:
+        found.doubts.append(f"{_some(sorted(hidden))} is a symbolic link, which is not followed.")
+
+
+def _unknown_files(tree: Tree, known: List[str], system: FrozenSet[str], found: Inventory) -> None:
     """Programs that no package has, and archives of packages that are not looked into."""
     nodes = [match["folder"] + "/" for match in map(_NODE.fullmatch, (path for path, _node in tree.files())) if match]
     marked: Dict[str, List[str]] = {}
     for path, node in sorted(tree.files(), key=lambda each: each[0]):
-        mine = node.mark and path not in found.owned
+        mine = node.mark and path not in (found.owned if node.mark == PROGRAM else system)
         if mine and node.mark == PROGRAM and "node_modules/" in path:
             mine = not any(path.startswith(folder) for folder in nodes)
         if mine and not any(fnmatch.fnmatchcase(f"/{path}", pattern) for pattern in known):

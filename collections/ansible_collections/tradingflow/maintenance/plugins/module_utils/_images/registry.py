@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import ssl
+import stat
 import time
 from pathlib import Path
 from typing import IO, Any, Dict, Optional, Tuple
@@ -23,7 +24,7 @@ from .._http.request import Answer, Replica, context, get
 from ..errors import ConfigurationError, ImageError
 from ..words import printable
 from .manifest import INDEXES, MANIFESTS, MOST, Forged, Manifest, Missing, read
-from .reference import Reference
+from .reference import DIGEST, Reference
 
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
 _PARAMETER = re.compile(r'([A-Za-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -103,10 +104,17 @@ class Stores:
         :raises Forged: it is something else than its digest says
         :raises ImageError: the store does not answer, or not as it must
         """
+        if not DIGEST.fullmatch(digest):
+            raise ImageError(f"{reference.name}: {printable(digest, 80)} is no digest", "Build the image anew.")
         hashed = Hashed(into, deadline)
         try:
             if reference.layout:
-                with (Path(reference.layout) / "blobs" / digest.replace(":", "/")).open("rb") as opened:
+                path = Path(reference.layout) / "blobs" / digest.replace(":", "/")
+                there = path.stat()
+                if not stat.S_ISREG(there.st_mode) or there.st_size != size:
+                    text = f"{reference.name}: {digest} is not a file of {size} bytes"
+                    raise Forged(text, "Deploy nothing from there.")
+                with path.open("rb") as opened:
                     shutil.copyfileobj(opened, hashed)
             else:
                 self._downloaded(reference, digest, size, hashed, deadline)

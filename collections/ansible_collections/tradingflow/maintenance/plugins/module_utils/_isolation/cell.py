@@ -307,6 +307,8 @@ def main() -> None:
         pid = os.fork()
         if not pid:
             os.close(reader)
+            # By its own input a program could ask for others, outside its walls.
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.write(writer, json.dumps(_answer(json.loads(line), ours)).encode("ascii"))
             os._exit(0)
         os.close(writer)

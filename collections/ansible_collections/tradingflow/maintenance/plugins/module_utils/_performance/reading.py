@@ -71,6 +71,9 @@ AT_ONCE = 100
 CUT_SQL = (
     "SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day <= %(until)s::date + 1 - %(days)s"
 )
+AFTER_SQL = """
+SELECT DISTINCT strategy::text AS strategy FROM maintenance.equity WHERE day > %(until)s::date AND isfinite(day)
+"""
 FLOWS_SQL = """
 SELECT strategy::text AS strategy, CASE WHEN isfinite(day) THEN day END AS day, currency::text AS currency,
        sum(amount::numeric) AS amount
@@ -97,6 +100,7 @@ class Read:
     :param until: the last day of the review
     :param lacking: why there is no review, and what to do about it
     :param cut: strategies with days before the ones that were read
+    :param after: strategies that went on after an end that was asked for
     :param flows: None when there is no view of them
     :param equity: strategy -> rows of the view, one by one or as columns (Rows)
     :param rates: currency -> day -> how much of the review's currency one is worth
@@ -117,6 +121,7 @@ class Read:
     strategies: List[Row] = field(default_factory=list)
     equity: Dict[str, Any] = field(default_factory=dict)
     cut: "set[str]" = field(default_factory=set)
+    after: "set[str]" = field(default_factory=set)
     flows: Optional[Dict[str, List[Row]]] = None
     rates: Dict[str, Dict[date, Decimal]] = field(default_factory=dict)
     no_rates: Dict[str, str] = field(default_factory=dict)
@@ -162,6 +167,9 @@ def read(options: Mapping[str, Any], more: Optional[More] = None) -> Read:
         _equity(cursor, "fees::numeric" if "fees" in equity else "NULL::numeric", bool(options["until"]), days, found)
         cursor.execute(CUT_SQL, days)
         found.cut = {row["strategy"] for row in cursor}
+        if options["until"]:
+            cursor.execute(AFTER_SQL, days)
+            found.after = {row["strategy"] for row in cursor}
         if "strategy_flows" in catalogue:
             cursor.execute(FLOWS_SQL, days)
             found.flows = {}

@@ -111,7 +111,9 @@ def _strategy(
         track.doubts.append(error.message.rstrip("."))
         one.remedy = error.remedy
         return one
-    missing = gaps(track, one.sessions.days, markets.last, row.get("state") in STOPPED)
+    # What went on after the last day had not ended by then, whatever it does now.
+    stopped = row.get("state") in STOPPED and name not in found.after
+    missing = gaps(track, one.sessions.days, markets.last, stopped)
     one.ended = bool(gaps(track, one.sessions.days, markets.last, False)) and not missing
     if missing:
         shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")

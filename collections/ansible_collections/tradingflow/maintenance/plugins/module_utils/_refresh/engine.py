@@ -79,7 +79,7 @@ def _refreshed(
             if not one.why:
                 try:
                     runs += step(one)
-                except (OSError, KeyError, MaintenanceError) as error:
+                except Exception as error:
                     one.why = f"its runs could not be prepared: {error}"
         if settings.kubernetes and step == planner.first:
             handed = [
@@ -88,7 +88,10 @@ def _refreshed(
                 for run in runs
                 if (run.strategy, run.purpose) == (one.name, BASE)
             ]
-            kubernetes.handed_over(handed, settings, store.root)
+            try:
+                kubernetes.handed_over(handed, settings, store.root)
+            except Exception as error:
+                checks.append(escaped("backtest.kubernetes", "Job for Kubernetes", error))
         of_all(subjects, pool.all(runs))
     for one in subjects:
         one.moved = one.code is not None and digest_of(one.strategy.code) != one.code.digest
@@ -100,7 +103,11 @@ def _refreshed(
     checks.insert(0, _of_all(subjects))
     checks.insert(1, _of_walls(subjects))
     for one, judge in judges:
-        _keep(one, judge, found, store)
+        try:
+            _keep(one, judge, found, store)
+        except Exception as error:
+            shown = printable(one.name)
+            checks.append(escaped(f"backtest.kept:{shown}", f"Refresh of {shown} kept to compare with", error))
     record = _record(judges, found, settings)
     actions: List[Dict[str, Any]] = []
     try:
@@ -136,7 +143,7 @@ def _prepare(subjects: List[Subject], found: snapshot.Snapshot, store: Store, wo
             one.engine = known[how]
         except MaintenanceError as error:
             one.why, one.remedy = error.message, error.remedy
-        except OSError as error:
+        except Exception as error:
             one.why = f"{type(error).__name__}: {error}"
 
 
@@ -193,6 +200,8 @@ def _of_walls(subjects: List[Subject]) -> Check:
     refused = next((one.why for one in subjects if "could not be shut off" in one.why), "")
     if refused:
         return unknown(id, title, f"{title}: {refused}", cells.REMEDY)
+    if not any(one.outcomes for one in subjects):
+        return unknown(id, title, f"{title}: nothing could be run.", "See why at each strategy.")
     text = f"{plural(ran, 'run')} without network, passwords and anything to write but memory."
     return Check(id, title, OK, ran, message=text if ran else "Nothing had to be run: all was done before.")
 

@@ -118,14 +118,16 @@ class Judge:
         base, found = self._one.outputs(BASE), ""
         if base is None or not self._one.cuts:
             return None
+        lacking = False
         for day in self._one.cuts:
             shorter = self._one.outputs(f"{CUT} {day}")
             if shorter is None:
-                return found or None
+                lacking = True
+                continue
             told = difference(base.until(day), shorter)
             if told and not found:
                 found = f"with prices up to {day} only, {told}"
-        return found
+        return found or (None if lacking else "")
 
     def _determinism(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:
         if base is None:
@@ -174,6 +176,8 @@ class Judge:
             why = "it is not the same twice" if unsteady else "nobody knows whether it is the same twice"
         elif ahead:
             why = "it looks ahead"
+        elif ahead is None:
+            why = "nobody knows whether it looks ahead"
         else:
             return None
         return unknown(id, title, f"{title}: {why}.", "Correct that first.", source=SOURCE)
@@ -189,6 +193,8 @@ class Judge:
             return failed
         more = one.outputs(WARM_UP)
         told = difference(base, more) if more else ""
+        if more and [row.day for row in base.days] != [row.day for row in more.days]:
+            return unknown(id, title, f"{title}: {told}.", CORRECT, source=SOURCE)
         share = _apart(base, more, one.strategy.capital)
         text = f"{days} days instead of {one.strategy.warm_up} change nothing."
         if told:
@@ -237,9 +243,10 @@ class Judge:
         details = {"as_it_is": float(before), "worse": float(after)}
         common: Dict[str, Any] = {"unit": "%", "source": SOURCE, "details": details}
         value = round(float(after - before), 6)
-        if purpose == COSTS and after > before:
-            text += " It earns more by paying more."
-            return Check(id, title, CRITICAL, value, message=text, remedy="Correct the sign of its costs.", **common)
+        if purpose == COSTS and after >= before:
+            text += " It does not earn less by paying more."
+            wrong = "Correct the sign of its costs, and whether its equity pays them."
+            return Check(id, title, CRITICAL, value, message=text, remedy=wrong, **common)
         if before > 0 >= after:
             return Check(id, title, WARNING, value, message=f"{text} Nothing is left.", remedy=remedy, **common)
         return Check(id, title, OK, value, message=text, **common)
@@ -293,6 +300,9 @@ class Judge:
         if self.worth is None:
             self.worth = worths.worth(self._one.strategy, base, self._snapshot.until, self._settings)
         refused = self._sound(id, title)
+        if not refused and self.verdicts.get("books") == CRITICAL:
+            why = "its equity does not follow from its fills"
+            refused = unknown(id, title, f"{title}: {why}.", CORRECT, source=SOURCE)
         if not refused and self.worth.doubt:
             refused = unknown(id, title, f"{title}: {self.worth.doubt}.", CORRECT, source=SOURCE)
         return refused

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -226,6 +227,12 @@ def _strategy(given: Dict[str, Any], python: str) -> Strategy:
     engine = given["engine"] or {"python": None, "paths": [], "lock": []}
     if not given["instruments"]:
         raise ConfigurationError(f"{shown} has no instrument.", "Name those that it may trade.")
+    try:
+        json.dumps(given["parameters"], sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"The parameters of {shown} are no JSON.", "Write days as text, and no .inf or .nan."
+        ) from None
     return Strategy(
         name,
         os.path.abspath(given["code"]),

@@ -206,7 +206,10 @@ def _trials(path: Path, days: List[date]) -> Tuple[int, List[List[float]]]:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def difference(one: Outputs, other: Outputs) -> Optional[str]:

@@ -169,6 +169,9 @@ def engine(strategy: Strategy, work: Path, limits: cells.Limits) -> Engine:
             raise MaintenanceError(
                 f"{strategy.python} does not run: {last_words(done.said)}", "Correct the strategy's engine."
             ) from None
+    program = strategy.command[0]
+    if not uses_python and os.path.isfile(program):
+        told.append([os.path.basename(program), sha256(Path(program))])
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return Engine(digest, strategy.python if uses_python else "", tuple(binds), tuple(links))
 
@@ -209,6 +212,8 @@ class Pool:
         self._work = work
         self._settings = settings
         self._local = threading.local()
+        #: By key: several runs of one refresh may be the same.
+        self._turns: Dict[str, threading.Lock] = {}
         #: After each run: how many are done.
         self.tell: Callable[[Outcome], None] = lambda outcome: None
 
@@ -229,12 +234,13 @@ class Pool:
 
     def _one(self, run: Run) -> Outcome:
         try:
-            outcome = self._done(run) or self._carried_out(run)
+            with self._turns.setdefault(run.key, threading.Lock()):
+                outcome = self._done(run) or self._carried_out(run)
         except cells.NoCells as error:
             outcome = Outcome(run, why=error.message, shut=False)
         except MaintenanceError as error:
             outcome = Outcome(run, why=error.message)
-        except OSError as error:
+        except Exception as error:
             outcome = Outcome(run, why=f"{type(error).__name__}: {error}")
         self.tell(outcome)
         return outcome

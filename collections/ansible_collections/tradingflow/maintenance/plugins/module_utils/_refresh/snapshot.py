@@ -39,7 +39,7 @@ SELECT instrument::text AS instrument, count(*) AS rows,
            AS no_number,
        count(*) FILTER (WHERE NOT isfinite(observed_at) OR observed_at IS NULL) AS no_time,
        count(*) - count(DISTINCT observed_at) - count(*) FILTER (WHERE observed_at IS NULL) AS twice,
-       count(DISTINCT currency) AS currencies, min(currency::text) AS currency
+       count(DISTINCT currency) + (count(*) <> count(currency))::int AS currencies, min(currency::text) AS currency
 FROM maintenance.prices
 WHERE instrument = ANY(%(instruments)s) AND (observed_at >= %(first)s AND observed_at < %(end)s
       OR observed_at IS NULL OR NOT isfinite(observed_at))

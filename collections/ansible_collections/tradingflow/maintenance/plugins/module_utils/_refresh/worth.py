@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .._checks.calendar import UnknownCalendar, parse
+from .._performance.columns import ordinals
 from .._performance.figures import Figures, figures
 from .._performance.identity import Day
 from .._performance.overfitting import backtest_overfitting
 from .._performance.ratios import sharpe
-from .._performance.returns import Undefined
+from .._performance.returns import Undefined, whole
 from .._performance.sessions import sessions
 from ..words import printable
 from .options import Instrument, Settings, Strategy
@@ -70,7 +71,11 @@ def worth(strategy: Strategy, found: Outputs, until: date, settings: Settings) -
         result.doubt = f"no equity of {missing[0]}{more}, when its market had a session"
         return result
     name = strategy.name
-    variance = _variance(found.returns, market.per_year)
+    # Of sessions, as the ratio that it is held against. Some of the trials tell nothing of all.
+    days = ordinals([row.day for row in found.days])
+    complete = len(found.returns) >= result.trials
+    trials = [whole(days, one, market.days)[1] for one in found.returns] if complete else []
+    variance = _variance(trials, market.per_year)
     options = {
         "confidence": settings.confidence,
         "target": 0.0,
@@ -111,13 +116,15 @@ def books(strategy: Strategy, found: Outputs, data: Slice, snapshot: Snapshot) -
         return None, f"{printable(foreign[0], 40)} is not in {strategy.currency}"
     files = _files(data)
     last = {name: last_prices(data.folder / file) for name, file in files.items()}
-    days = sorted({day for closes in last.values() for day in closes} | {row.day for row in found.days})
     fills: Dict[date, List[Any]] = defaultdict(list)
     for fill in found.fills:
         fills[fill.day].append(fill)
+    days = sorted({day for closes in last.values() for day in closes} | {row.day for row in found.days} | set(fills))
+    if fills and max(fills) > found.days[-1].day:
+        return Decimal(100), f"on {max(fills)} it has a fill after its last equity"
     rows = {row.day: row for row in found.days}
     cash, held, price = strategy.capital, defaultdict(Decimal), {}  # type: ignore[var-annotated]
-    worst, told = Decimal(0), ""
+    worst, told, paid = Decimal(0), "", Decimal(0)
     for day in days:
         for name, closes in last.items():
             if day in closes:
@@ -125,12 +132,13 @@ def books(strategy: Strategy, found: Outputs, data: Slice, snapshot: Snapshot) -
         for fill in fills.get(day, []):
             held[fill.instrument] += fill.quantity
             cash -= fill.quantity * fill.price
+            paid += fill.fee
         row = rows.get(day)
         if row is None:
             continue
-        paid = sum((fill.fee for fill in fills.get(day, [])), Decimal(0))
         if row.fees < paid - NEAR * max(abs(paid), abs(row.fees)):
-            return Decimal(100), f"on {day} its fills paid {paid:f}, and fees are {row.fees:f}"
+            return Decimal(100), f"by {day} its fills paid {paid:f}, and fees are {row.fees:f}"
+        paid = Decimal(0)
         cash += row.flow - row.fees
         unpriced = [name for name, quantity in held.items() if quantity and name not in price]
         if unpriced:

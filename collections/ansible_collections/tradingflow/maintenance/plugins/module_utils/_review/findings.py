@@ -96,7 +96,7 @@ def planned_group(name: str) -> List[Tuple[str, str]]:
 def of_strategy(one: Any, options: Dict[str, Any]) -> Iterator[Check]:
     """Everything about one strategy."""
     books, performance, depth = planned(one.name)
-    yield _identity(one, *books)
+    yield _identity(one, *books, bool(options["until"]))
     reason = why(one)
     if not reason:
         yield _performance(*performance, one.figures, options)
@@ -112,11 +112,11 @@ def _remedy(one: Any) -> str:
     return one.remedy or f"Correct what the message names. {DEFINE}"
 
 
-def _identity(one: Any, id: str, title: str) -> Check:
+def _identity(one: Any, id: str, title: str, past: bool = False) -> Check:
     track = one.track
     details: Dict[str, Any] = {}
     if track.days:
-        details["history"] = {"strategy": one.name, **history.kept(track)}
+        details["history"] = {"strategy": one.name, "past": past, **history.kept(track)}
     if track.breaks:
         text = f"{title}: {identity.told(track)}. Its figures are unknown."
         return Check(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._performance.reading import Read
-from ..checks import plain
+from ..checks import STATUSES, plain
 from ..words import printable
 from .instruments import Asked
 from .month import Line, Month
@@ -78,11 +78,11 @@ def told(
         "attribution": attribution(month),
         "findings": [
             {key: check.get(key) for key in ("id", "area", "title", "status", "message")}
-            for check in findings
+            for check in sorted(findings, key=lambda each: -STATUSES.index(each["status"]))
             if check.get("area") in AREAS
         ],
         "operations": operations(known.operations),
-        "changed_methods": changed(known.before),
+        "changed_methods": changed(known.before, known.whole and not known.operations.problem),
         "definitions": [{"id": id, "name": name, "text": text} for id, name, text in DEFINITIONS],
     }
     result: Dict[str, Any] = plain(data)
@@ -152,10 +152,14 @@ def compared(more: Asked, options: Mapping[str, Any], currency: str) -> "tuple[O
     return {"name": name, "instrument": given["instrument"], "return": float(value)}, ""
 
 
-def changed(before: Optional[Mapping[str, Any]]) -> List[str]:
-    """What is computed in another way than in the report before; None of a first report."""
+def changed(before: Optional[Mapping[str, Any]], sure: bool) -> List[str]:
+    """What is computed in another way than in the report before.
+
+    :param sure: whether no report before means that there was none
+    """
     if before is None:
-        return ["This is the first report in the ledger."]
+        first = "This is the first report in the ledger."
+        return [first if sure else "Not known: the ledger does not tell which report was before."]
     lines = []
     if before.get("method") != METHOD:
         lines.append(f"The report is made by {METHOD}; the one of {before.get('month')} was by {before.get('method')}.")

@@ -115,9 +115,11 @@ def _instruments(given: Month) -> Check:
         )
         return unknown(id, title, text, "Correct what the views executions, positions, prices and instruments tell.")
     shares = {}
-    for line in given.strategies:
-        if line.name in found.unexplained and line.equity:
-            shares[line.name] = abs(found.unexplained[line.name] / line.equity) * 100
+    for name, rest in sorted(found.unexplained.items()):
+        if found.capital[name]:
+            shares[name] = abs(rest / found.capital[name]) * 100
+        elif rest:
+            return unknown(id, title, f"{printable(name, 40)} has a result and no capital.", REVIEW)
     if not shares:
         return unknown(id, title, "There is no strategy with equity at the end of the month.", REVIEW)
     name = max(sorted(shares), key=lambda each: shares[each])

@@ -131,7 +131,8 @@ def instruments(rows: List[Row], rate: Mapping[str, Optional[Decimal]]) -> Instr
             name = row["strategy"] or ""
             at_end = row["held"] - row["later"]
             at_begin = at_end - row["during"]
-            if not at_end.is_nan() and not at_begin.is_nan() and not (at_end or at_begin or row["during"]):
+            # What was bought and sold again brought something; a number that is none counts as something.
+            if not (at_end or at_begin or row["during"] or row["paid"]):
                 continue
             why = _doubt(row, at_begin, at_end, rate)
             if why:

@@ -57,6 +57,7 @@ class Attribution:
     :param results: strategy -> result net of fees, in the report's currency
     :param currency: what changed rates made of capital, within the results
     :param fees: None when nobody tells them
+    :param capital: strategy -> equity at the end, else the most it began a day with, in the report's currency
     :param unexplained: strategy -> what its instruments do not add up to; without those whose instruments are not told
     """
 
@@ -66,6 +67,7 @@ class Attribution:
     fees: Optional[Decimal] = None
     instruments: Instruments = field(default_factory=Instruments)
     unexplained: Dict[str, Decimal] = field(default_factory=dict)
+    capital: Dict[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass
@@ -163,7 +165,11 @@ def attributed(
         result.instruments.results.pop(name)
     for one in strategies:
         days = _within(one.days, options)
-        if one.name in result.instruments.doubts or not days:
+        if one.name in result.instruments.doubts:
+            continue
+        if not days:
+            if result.instruments.results.pop(one.name, None):
+                result.instruments.doubts[one.name] = "it has executions or positions, and no equity in the month"
             continue
         if any(day.fees is None for day in days):
             result.instruments.doubts[one.name] = "nobody tells its fees"
@@ -172,6 +178,7 @@ def attributed(
         told = sum(result.instruments.results.get(one.name, {}).values(), Decimal(0))
         gross = sum((day.pnl + (day.fees or 0) for day in days), Decimal(0))
         result.unexplained[one.name] = gross - told
+        result.capital[one.name] = abs(days[-1].equity) or max(abs(day.base) for day in days)
     return result
 
 

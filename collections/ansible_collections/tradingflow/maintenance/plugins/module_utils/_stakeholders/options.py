@@ -66,8 +66,9 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
         raise ConfigurationError(
             "The confidence is not from 0.5 to below 1.", "Set stakeholder_report_confidence, as 0.95."
         )
-    if options["days"] < 31:
-        raise ConfigurationError("Fewer than 31 days are read.", "Raise stakeholder_report_days.")
+    if options["days"] < 45:
+        # The first day that is read only begins, and the month must be read whole.
+        raise ConfigurationError("Fewer than 45 days are read.", "Raise stakeholder_report_days.")
     first, last = month_of(options["month"])
     benchmark = {key: value for key, value in (options["benchmark"] or {}).items() if value}
     if "instrument" in benchmark and "reason" in benchmark:

@@ -77,6 +77,7 @@ class Known:
     :param approved: SHA-256 of documents -> by whom
     :param sending: message ids whose sending began, and those that were sent
     :param before: the newest draft of an earlier month
+    :param whole: whether all of the ledger was read, so that what is not here is not there
     """
 
     operations: Operations = field(default_factory=Operations)
@@ -85,6 +86,7 @@ class Known:
     sending: Dict[str, str] = field(default_factory=dict)
     sent: Dict[str, str] = field(default_factory=dict)
     before: Optional[Dict[str, Any]] = None
+    whole: bool = False
 
 
 def known(options: Mapping[str, Any]) -> Known:
@@ -111,6 +113,8 @@ def known(options: Mapping[str, Any]) -> Known:
             break
         if at < begin - timedelta(days=62):
             break
+    else:
+        found.whole = looked_at < MOST
     if looked_at >= MOST:
         found.operations.problem = f"The ledger has more than {MOST:,} records since the month began."
     for events in (found.operations.incidents, found.operations.changes, found.operations.overrides):
@@ -146,6 +150,11 @@ def _learn(found: Known, record: Record, at: datetime, end: datetime, month: str
         told.changes.append(_event(record, CHANGES[kind]))
 
 
+def of_mail(message_id: str) -> str:
+    """What of a message's id is of its document and address."""
+    return message_id.partition("@")[0]
+
+
 def _ours(found: Known, record: Record, content: Dict[str, Any]) -> None:
     """Newest first: of several only the first counts."""
     if content["title"] == DRAFTED:
@@ -161,7 +170,8 @@ def _ours(found: Known, record: Record, content: Dict[str, Any]) -> None:
         found.approved.setdefault(str(content.get("sha256")), record.predicate["actor"])
     else:
         into = found.sent if content["title"] == SENT else found.sending
-        into.setdefault(str(content.get("message_id")), record.predicate["recorded_at"])
+        # The sender's domain is no part of what was sent to whom.
+        into.setdefault(of_mail(str(content.get("message_id"))), record.predicate["recorded_at"])
 
 
 def _before(found: Known, record: Record) -> bool:

@@ -15,13 +15,13 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from .._ledger.record import parse_time
 from .._storage.read import fetch
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
-from ..errors import ConfigurationError, EvidenceError
+from ..errors import ConfigurationError, EvidenceError, MaintenanceError
 from ..storage import client, patient, storage_errors
 from ..words import plural, printable
 from .engine import addresses_digest
 from .mail import Mailer, MailError, connected, message, message_id
 from .options import ADDRESS, classes, month_of
-from .past import APPROVED, SENDING, SENT, Known, known
+from .past import APPROVED, SENDING, SENT, Known, known, of_mail
 
 #: No document of ours is larger.
 LARGEST = 30 * 1024 * 1024
@@ -73,6 +73,12 @@ def send(given: Dict[str, Any], record: Record, *, asking: bool = False) -> Outc
             remedy = "Read the newest draft, and approve what it has."
             id = f"stakeholders.approved:{sha256[:12]}"
             outcome.checks.append(Check(id, "Approval", CRITICAL, False, message=f"{text}.", remedy=remedy))
+    names = {each["name"] for each in options["recipients"]}
+    for document in newest.values():
+        if document["sha256"] in options["approved"] and document["name"] not in names:
+            text = f"It is approved, and {printable(document['name'], 60)} is no class of recipients any more."
+            id = f"stakeholders.approved:{document['sha256'][:12]}"
+            outcome.checks.append(Check(id, "Approval", CRITICAL, False, message=text, remedy=DRAFT))
     ready = []
     for each_class in options["recipients"]:
         document = newest.get(each_class["name"])
@@ -88,7 +94,13 @@ def send(given: Dict[str, Any], record: Record, *, asking: bool = False) -> Outc
             waiting = _waiting(each_class, document or {}, options, past)
             outcome.steps.append(f"{each_class['name']}: {plural(len(waiting), 'mail')} to send")
         return outcome
-    _deliver(ready, options, past, record, outcome)
+    try:
+        _deliver(ready, options, past, record, outcome)
+    except MaintenanceError as error:
+        # What was found and sent before it is told all the same.
+        failed = Check("stakeholders.delivery", "Delivery", CRITICAL, False, message=error.message)
+        failed.remedy = error.remedy
+        outcome.checks.append(failed)
     return outcome
 
 
@@ -138,7 +150,7 @@ def _waiting(
     return [
         address
         for address in each_class["addresses"]
-        if message_id(document["sha256"], address, sender) not in past.sent
+        if of_mail(message_id(document["sha256"], address, sender)) not in past.sent
     ]
 
 
@@ -211,7 +223,7 @@ def _class(
     }
     for address in waiting:
         id = message_id(sha256, address, mail["sender"])
-        begun = past.sending.get(id)
+        begun = past.sending.get(of_mail(id))
         if begun is None:
             record({"title": SENDING, **common, "message_id": id}, about, sha256)
         try:

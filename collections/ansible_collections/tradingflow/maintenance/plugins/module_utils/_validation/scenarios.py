@@ -136,6 +136,8 @@ def losses(scenario: Scenario, found: Holdings) -> Dict[str, Decimal]:
     result: Dict[str, Decimal] = {}
     with localcontext(EXACT):
         for one in found.positions:
+            if by.get("asset_class") and not one.asset_class and one.instrument not in by.get("instrument", {}):
+                raise CannotTell(f"nobody tells the asset class of {printable(one.instrument, 40)}, which is held")
             shock = by.get("instrument", {}).get(one.instrument) or by.get("asset_class", {}).get(one.asset_class)
             shock = shock or next(iter(by.get("everything", {}).values()), None)
             moved = Decimal(1) + _move(shock, one.instrument, found)

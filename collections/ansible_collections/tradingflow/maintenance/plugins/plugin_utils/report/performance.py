@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -75,6 +76,11 @@ def waterfall(contributions: dict[str, float]) -> list[dict[str, Any]]:
     given = {name: value for name, value in contributions.items() if abs(value) > SMALL}
     if not given:
         return []
+    ordered = sorted(given.items(), key=lambda item: (-abs(item[1]), item[0]))
+    if len(ordered) > MOST_ROWS:
+        rest = ordered[MOST_ROWS - 1 :]
+        given = dict(ordered[: MOST_ROWS - 1])
+        given[f"{len(rest)} smaller ones"] = math.fsum(value for _name, value in rest)
     low, high = min(0.0, *given.values()), max(0.0, *given.values())
     length = high - low
     return [
