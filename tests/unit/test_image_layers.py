@@ -214,7 +214,8 @@ def test_what_a_wheel_brings_is_looked_at(tmp_path: Path, turn: int) -> None:
 
 
 def test_a_list_of_files_without_its_package_vouches_for_nothing(tmp_path: Path) -> None:
-    files = [("var/lib/dpkg/info/openssl:amd64.list", "/usr/bin/openssl\n"), ("usr/bin/openssl", ELF)]
+    files: list[tuple[str, bytes | str]] = [("var/lib/dpkg/info/openssl:amd64.list", "/usr/bin/openssl\n")]
+    files.append(("usr/bin/openssl", ELF))
     files += [("etc/os-release", DEBIAN), ("var/lib/dpkg/status", STATUS)]
     assert "/usr/bin/openssl" in read(tmp_path, layer(*files)).doubts[0]
     entry = f"{STATUS}\n\nPackage: openssl\nVersion: 3.0\n"

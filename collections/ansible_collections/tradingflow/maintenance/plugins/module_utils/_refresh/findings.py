@@ -300,11 +300,11 @@ class Judge:
         if self.worth is None:
             self.worth = worths.worth(self._one.strategy, base, self._snapshot.until, self._settings)
         refused = self._sound(id, title)
-        if not refused and self.verdicts.get("books") == CRITICAL:
+        why = self.worth.doubt
+        if not why and self.verdicts.get("books") == CRITICAL:
             why = "its equity does not follow from its fills"
+        if not refused and why:
             refused = unknown(id, title, f"{title}: {why}.", CORRECT, source=SOURCE)
-        if not refused and self.worth.doubt:
-            refused = unknown(id, title, f"{title}: {self.worth.doubt}.", CORRECT, source=SOURCE)
         return refused
 
     def _change(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:
