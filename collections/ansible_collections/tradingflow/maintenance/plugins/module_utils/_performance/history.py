@@ -55,7 +55,9 @@ def _months(track: Track, until: Optional[date]) -> Months:
     result: Months = {}
     for place, (begin, end) in enumerate(itertools.pairwise(bounds)):
         scale = int(scales[place])
-        content = stack[:, begin:end] // 10 ** (days.scale - scale)
+        factor, content = 10 ** (days.scale - scale), stack[:, begin:end]
+        # More zeros than 64 bits have digits, as an empty strategy's numeric(38, 20).
+        content = (content if factor < 1 << 63 else content.astype(object)) // factor
         digest = hashlib.sha256(f"{track.currency} {scale}\n".encode())
         digest.update(days.ordinals[begin:end].astype("<i8").tobytes() + days.known[begin:end].tobytes())
         digest.update(_bytes(content))

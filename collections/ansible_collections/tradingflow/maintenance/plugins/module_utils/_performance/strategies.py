@@ -63,6 +63,8 @@ def followed(
         if len(mine) == 1 and mine[0]["state"] in STOPPED and not found.equity.get(name):
             ended.append(name)
             continue
+        if name in found.after and not found.equity.get(name) and name not in found.cut:
+            continue  # it begins after the last day
         try:
             result.append(_strategy(name, mine, found, options, markets, compute))
         except Exception as error:

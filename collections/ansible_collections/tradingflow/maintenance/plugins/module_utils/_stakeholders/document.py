@@ -111,6 +111,7 @@ def attribution(month: Month) -> Dict[str, Any]:
     """What made the book's result."""
     given = month.attribution
     return {
+        "doubt": given.doubt,
         "contributions": given.contributions,
         "results": given.results,
         "currency_effect": given.currency,

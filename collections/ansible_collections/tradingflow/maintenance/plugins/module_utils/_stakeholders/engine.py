@@ -107,6 +107,8 @@ def _instruments(given: Month) -> Check:
         return unknown(
             id, title, f"The book has no figures: {given.book.doubt or 'it has no day in this month'}.", REVIEW
         )
+    if found.doubt:
+        return unknown(id, title, f"What made the result is not known: {found.doubt}.", REVIEW)
     if found.instruments.doubts:
         name, why = next(iter(sorted(found.instruments.doubts.items())))
         more = len(found.instruments.doubts) - 1

@@ -53,6 +53,7 @@ class Line:
 class Attribution:
     """What made the book's result of the month.
 
+    :param doubt: why it is not known, empty when it is
     :param contributions: strategy -> share of the book's return (Carino 1999); they add up to it
     :param results: strategy -> result net of fees, in the report's currency
     :param currency: what changed rates made of capital, within the results
@@ -61,6 +62,7 @@ class Attribution:
     :param unexplained: strategy -> what its instruments do not add up to; without those whose instruments are not told
     """
 
+    doubt: str = ""
     contributions: Dict[str, float] = field(default_factory=dict)
     results: Dict[str, Decimal] = field(default_factory=dict)
     currency: Decimal = Decimal(0)
@@ -91,7 +93,10 @@ def month(found: Read, more: Asked, options: Dict[str, Any]) -> Month:
     book = next(line for line in accounts if not line.name)
     attribution = Attribution()
     if not book.doubt and book.month:
-        attribution = attributed(book, strategies, found, more, options)
+        try:
+            attribution = attributed(book, strategies, found, more, options)
+        except Undefined as error:
+            attribution.doubt = str(error)
     return Month(book, [line for line in accounts if line.name], lines, attribution, ended)
 
 
@@ -158,7 +163,7 @@ def attributed(
     if more.lacking:
         result.instruments.doubts = {one.name: more.lacking for one in strategies}
         return result
-    result.instruments = instruments(more.rows, _rates(found, book.currency, options["last"]))
+    result.instruments = instruments(more.rows, _rates(found, book.currency, options))
     strangers = set(result.instruments.results) - {one.name for one in strategies}
     for name in strangers:
         result.instruments.doubts[name] = "it has executions or positions, and no equity"
@@ -182,9 +187,14 @@ def attributed(
     return result
 
 
-def _rates(found: Read, currency: str, last: date) -> Dict[str, Optional[Decimal]]:
-    """What one of each currency is worth at the month's end."""
-    return {currency: Decimal(1), **{name: rates.get(last) for name, rates in found.rates.items()}}
+def _rates(found: Read, currency: str, options: Mapping[str, Any]) -> Dict[str, Optional[Decimal]]:
+    """What one of each currency is worth at the month's end: by the last day that has a rate, if it is recent."""
+    result: Dict[str, Optional[Decimal]] = {currency: Decimal(1)}
+    for name, rates in found.rates.items():
+        last = max((day for day in rates if day <= options["last"]), default=None)
+        recent = last is not None and (options["last"] - last).days * 24 <= options["rate_age"]
+        result[name] = rates[last] if last is not None and recent else None
+    return result
 
 
 def linked(book: Sequence[Day], members: Mapping[str, Sequence[Day]]) -> Dict[str, float]:
