@@ -201,7 +201,8 @@ LOOKS: Tuple[Look, ...] = (
     _look(
         "name beside a value",
         "value",
-        r"(?i)(?:name|key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?P<name>[\w.-]{1,60})[\"']?[\s,]{0,20}[\"']?value[\"']?\s{0,3}[:=]\s{0,3}(?:[|>][+\-\d]{0,2}\s{1,20})?[\"']?([^\s\"'<>]{4,200})",
+        r"(?i)(?:name|key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?P<name>[\w.-]{1,60})[\"']?[\s,]{0,20}[\"']?value[\"']?\s{0,3}[:=]\s{0,3}(?:[|"
+        r">][+\-\d]{0,2}\s{1,20})?[\"']?([^\s\"'<>]{4,200})",
     ),
     _look(
         "name beside a value",
@@ -211,8 +212,10 @@ LOOKS: Tuple[Look, ...] = (
     _look(
         "password or key by its name",
         "=|:|&quot;",
-        r"(?i)(?<![\w.-])(?=[\w. -]{0,120}(?:pass|pw|psk|secret|token|key|phrase|mnemonic|credential|sig|auth|otp|cvv|senha|wachtwoord|heslo|kennwort|session|assertion))(?P<name>(?:(?:api|private|fernet|license|seed|recovery|access|secret)[ ])?[\w.-]{1,120})"
-        r"(?:\"|'|&quot;)?[ \t]{0,3}(?:=>|:=|[:=])[ \t]{0,3}(?:[|>][+\-\d]{0,2}[ \t]*)?(?:\n[ \t]{1,8})?(?:[({\[]{0,3}\"((?:[^\"\\\n]|\\.){4,400})|[({\[]{0,3}'([^'\n]{4,400})"
+        r"(?i)(?<![\w.-])(?=[\w. -]{0,120}(?:pass|pw|psk|secret|token|key|phrase|mnemonic|credential|sig|auth|otp|cvv|senha|wachtwoord|heslo|kennwort|"
+        r"session|assertion))(?P<name>(?:(?:api|private|fernet|license|seed|recovery|access|secret)[ ])?[\w.-]{1,120})"
+        r"(?:\"|'|&quot;)?[ \t]{0,3}(?:=>|:=|[:=])[ \t]{0,3}(?:[|>][+\-\d]{0,2}[ \t]*)?(?:\n[ \t]{1,8})?(?:[({\[]{0,3}\"((?:[^\"\\\n]|\\.){4,400})|"
+        r"[({\[]{0,3}'([^'\n]{4,400})"
         r"|&quot;([^&\n]{4,400})|((?!\[[a-z0-9_-]{1,40}:)\[(?:[^\[\]]|\[[^\[\]]*\]){4,1000}\])|(\{(?:[^{}]|\{[^{}]*\}){4,1000}\})"
         r"|(?:[({]|\[(?![a-z0-9_-]{1,40}:)){0,3}((?:[^\s\"',;<>&)}\\]|(?<=\w)[\"'<>](?=\w)){4,200}))",
     ),
@@ -276,7 +279,8 @@ LOOKS: Tuple[Look, ...] = (
     _look(
         "secret that is told",
         "passw|secret|token|api key|signature",
-        r"(?i)\b(?:password|passphrase|secret|token|api[ _-]?key|signature)(?:\s(?:is|was|provided|given|used|sent))?:?\s+([^\s\"'<>,;=:*\[]{8,200})(?![^\s\"'<>,;]*[=:*])",
+        r"(?i)\b(?:password|passphrase|secret|token|api[ _-]?key|signature)(?:\s(?:is|was|provided|given|used|"
+        r"sent))?:?\s+([^\s\"'<>,;=:*\[]{8,200})(?![^\s\"'<>,;]*[=:*])",
         _coded,
     ),
     _look(

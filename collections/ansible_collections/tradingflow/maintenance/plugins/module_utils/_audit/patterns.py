@@ -153,12 +153,14 @@ BUILT_IN: Tuple[Pattern, ...] = (
     ),
     Pattern(
         "secret",
-        rf"(?i)\b(?:{VALUE_OF})\\*[\"']?\s*[:=]\s*\\*[\"'](?P<secret>[^\"'\\\n]*)\\*[\"'][\s,]*{_QUOTE}?(?:{NAME_OF}){_QUOTE}?\s*[:=]\s*\\*[\"'](?P<key>{_NAMED})\\*[\"']",
+        rf"(?i)\b(?:{VALUE_OF})\\*[\"']?\s*[:=]\s*\\*[\"']"
+        rf"(?P<secret>[^\"'\\\n]*)\\*[\"'][\s,]*{_QUOTE}?(?:{NAME_OF}){_QUOTE}?\s*[:=]\s*\\*[\"'](?P<key>{_NAMED})\\*[\"']",
         lines=True,
     ),
     Pattern(
         "secret",
-        rf"(?i)<(?:\w+:)?(?P<key>[\w.-]{{0,60}}(?:{_LONG}|\b(?:{_SHORT})\b)[\w.-]{{0,60}})(?:\s[^<>\n]*)?>\s*(?:<!\[CDATA\[(?P<secret1>(?:[^\]\n]|\][^\]\n])*(?:\n(?:[^\]\n]|\][^\]\n])*){{0,5}})"
+        rf"(?i)<(?:\w+:)?(?P<key>[\w.-]{{0,60}}(?:{_LONG}|\b(?:{_SHORT})\b)[\w.-]{{0,60}})(?:\s[^<>\n]*)?>\s*(?:<!\[CDATA\[(?P<secret1>(?:[^\]\n]|"
+        rf"\][^\]\n])*(?:\n(?:[^\]\n]|\][^\]\n])*){{0,5}})"
         r"|(?P<secret2>[^<\n]+(?:\n[^<\n]*){0,3})</|(?P<secret3>[^<\n]+))",
         unless=r"\[redacted:[a-z_-]+\]\]\]>",
         lines=True,
@@ -196,7 +198,8 @@ BUILT_IN: Tuple[Pattern, ...] = (
     ),
     Pattern(
         "secret",
-        r"(?i)\becho\s+(?:-\w+\s+)?[\"']?(?P<secret>[^\s\"'|]+)[\"']?\s*\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:chpasswd|passwd|sudo|docker\s+login|openssl|gpg|kinit)\b",
+        r"(?i)\becho\s+(?:-\w+\s+)?[\"']?(?P<secret>[^\s\"'|]+)[\"']?\s*\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:chpasswd|passwd|sudo|docker\s+login|openssl|"
+        r"gpg|kinit)\b",
     ),
     Pattern("secret", r"(?i)\bsmbclient\s[^\n]{0,200}%(?P<secret>[^\s\"']+)"),
     Pattern(
@@ -283,7 +286,8 @@ _SECRET_NAME = re.compile(
 _SECRET_CAMEL = re.compile(r".{0,60}[a-z](?:Pass|Pw|Otp|Psk|Sig|Jwt|Hmac|Pin)")
 #: Ends of names that say something about a secret, where the value is no more than that.
 _ABOUT = re.compile(
-    r"(?i).*(?:[_. -](?:at|type|count|age|length|policy|status|expiry|expires|expires?_in|ttl|id_type|file|path|dir|version|name|bits|algorithm|encryption|method|rotated)"
+    r"(?i).*(?:[_. -](?:at|type|count|age|length|policy|status|expiry|expires|expires?_in|ttl|id_type|file|path|dir|version|name|bits|algorithm|"
+    r"encryption|method|rotated)"
     r"|(?:At|Type|Count|Age|Length|Policy|Status|Expiry|Ttl|File|Path|Version|Algorithm|Method)|s_total|tokens)"
 )
 _PLAIN = re.compile(
@@ -291,7 +295,8 @@ _PLAIN = re.compile(
     rb"|[~.]{0,2}/[\w./ -]*|[\w-]{1,40}\.(?:key|pem|crt|conf|txt|json|ya?ml)"
 )
 _NOTHING = re.compile(
-    rb"(?i)(?:null|none|nil|true|false|yes|no|on|off|\d{0,3}|\*+|<[a-z_ -]{0,30}>|\$\{?[A-Z_]+\d{0,2}\}?|\$\{?[a-z_.]+\}?|\{\{[a-z_. |()\[\]]*\}\}|\{\}|\[\])[,;})\]]*"
+    rb"(?i)(?:null|none|nil|true|false|yes|no|on|off|\d{0,3}|\*+|<[a-z_ -]{0,30}>|\$\{?[A-Z_]+\d{0,2}\}?|\$\{?[a-z_.]+\}?|\{\{[a-z_. |()\[\]]*\}\}|"
+    rb"\{\}|\[\])[,;})\]]*"
 )
 #: Names of which also a few digits are a secret, and of which a word or a number is none.
 _DIGITS = re.compile(r"(?i).*(?:cvv|cvc|pin|otp|passcode)")
@@ -300,8 +305,10 @@ _STRICT = re.compile(rf"(?i).*(?:{PASSWORDS}|pass|pwd|pw|passcode|passphrase|cvv
 _SESSION, _LOGIN = re.compile(r"(?i).*session_?id"), re.compile(rb"c?\d{1,6}")
 _LOOSE = re.compile(r"(?i)(?:.*[_.-])?(?:auth|sig|sid|hmac)")
 _LOOSE_VALUE = re.compile(
-    rb"(?i)(?:\d{0,12}|ok|success(?:ful|fully)?|succeeded|fail(?:ed|ure)?|error|enabled|disabled|required|optional|missing|denied|granted|valid|invalid|expired"
-    rb"|unknown|basic|bearer|digest|password|peer|trust|cert|md5|ldap|scram-sha-256|oauth2?|anonymous|pam|sasl|gssapi|none|token|user|client|server|service|module|SIG[A-Z]{3,6}|SEGV|TERM|KILL)[,;})\]]*"
+    rb"(?i)(?:\d{0,12}|ok|success(?:ful|fully)?|succeeded|fail(?:ed|ure)?|error|enabled|disabled|required|optional|missing|denied|granted|valid|"
+    rb"invalid|expired"
+    rb"|unknown|basic|bearer|digest|password|peer|trust|cert|md5|ldap|scram-sha-256|oauth2?|anonymous|pam|sasl|gssapi|none|token|user|client|server|"
+    rb"service|module|SIG[A-Z]{3,6}|SEGV|TERM|KILL)[,;})\]]*"
 )
 
 

@@ -13,9 +13,9 @@ told in its environment is all that it gets of ours.
 from __future__ import annotations
 
 # What is only looked for when it is needed would not be there any more.
-import encodings.ascii
-import encodings.latin_1
-import encodings.utf_8  # noqa: F401
+import encodings.ascii  # pylint: disable=unused-import
+import encodings.latin_1  # pylint: disable=unused-import
+import encodings.utf_8  # noqa: F401  # pylint: disable=unused-import
 import json
 import os
 import resource

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
 from ..words import plural, printable
-from .columns import Day as Day
+from .columns import Day as Day  # pylint: disable=useless-import-alias
 from .columns import Days, Rows, decimal, fitting, integers, ordinals, scale_of
 
 try:

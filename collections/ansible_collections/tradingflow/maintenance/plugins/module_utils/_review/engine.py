@@ -18,7 +18,7 @@ from .._performance.strategies import Markets, converted, followed, grouped
 from ..checks import Check
 from . import charts, findings, findings_backtest, findings_joint
 from .options import checked
-from .record import METHOD as METHOD
+from .record import METHOD as METHOD  # pylint: disable=useless-import-alias
 from .record import inputs as _inputs
 from .record import record as _record
 from .whole import Whole, whole

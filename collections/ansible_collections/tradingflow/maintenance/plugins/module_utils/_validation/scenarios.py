@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, localcontext
-from itertools import pairwise
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
@@ -170,7 +170,7 @@ def deviation(closes: Sequence[Decimal], instrument: str) -> Decimal:
     if any(not _number(price) or price <= 0 for price in closes):
         raise CannotTell(f"a price of {shown} is not a number above 0")
     with localcontext(ROUNDED):
-        moves = [after / before - 1 for before, after in pairwise(closes)]
+        moves = [after / before - 1 for before, after in itertools.pairwise(closes)]
         mean = sum(moves, Decimal(0)) / len(moves)
         return (sum(((move - mean) ** 2 for move in moves), Decimal(0)) / (len(moves) - 1)).sqrt()
 
