@@ -124,7 +124,10 @@ TESTS=(
   "$WATCH::"test_{all_is_well,names_are_postgresqls_own,a_gap_is_named,archiving_fails,a_new_timeline}
   tests/unit
   --ignore=tests/unit/test_{awx,changed,docs,manual,rooms}.py
-  --deselect=tests/unit/test_compliance_report.py::test_a_pdf_is_made_and_nothing_is_fetched_for_it
+  # What needs Pango, a package registry, or namespaces within these namespaces.
+  --deselect=tests/unit/test_compliance_report.py::test_{a_pdf_is_made_and_nothing_is_fetched_for_it,oscal_is_of_the_form_of_its_official_models}
+  --deselect=tests/unit/test_stakeholders.py::test_the_same_page_gives_the_same_pdf
+  --deselect=tests/unit/test_refresh_trouble.py::test_a_user_without_rights_has_the_same_walls
 )
 
 case ${1:-} in
