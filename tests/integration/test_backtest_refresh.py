@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._refresh import engine, options, snapshot
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.conftest import Playbook, Sandbox
 from tests.integration.trading_worker import altered, changed
-from tests.unit.ledger_fixtures import predicate
+from tests.unit.ledger_fixtures import reviews
 from tests.unit.refresh_fixtures import LEAVES, walls, written
 
 COIN = "COINX:BTC-USD"
@@ -154,11 +153,7 @@ def test_the_monthly_refreshes_and_records(platform: Sandbox, play: Callable[...
         assert status[f"{id}:honest"] == "ok", id
     page = max((done.artifacts / "monthly").glob("2*/report.html")).read_text(encoding="utf-8")
     assert page.count('<figure class="chart">') == 3
-    s3 = s3_storage.client(platform.storage)
-    listed = s3.list_objects_v2(Bucket=platform.storage["bucket"], Prefix="evidence/local/")["Contents"]
-    bodies = [s3.get_object(Bucket=platform.storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
-    mine = [record for record in map(predicate, bodies) if record["run_id"] == report["run_id"]]
-    (record,) = [record["content"] for record in mine if record["kind"] == "review"]
+    (record,) = reviews(platform.storage, report["run_id"])
     assert record["method"] == engine.METHOD
     assert len(record["snapshot"]["sha256"]) == 64
     assert record["strategies"]["honest"]["verdicts"]["lookahead"] == "ok"

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._validation import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from tests.conftest import Playbook, Sandbox
 from tests.integration.test_strategy_review import last_day
 from tests.integration.trading_worker import altered, changed
-from tests.unit.ledger_fixtures import predicate
+from tests.unit.ledger_fixtures import reviews
 
 PAIRS = "strategy/pairs-us/ewma-normal/0.95"
 WHERE = "WHERE subject = 'pairs-us'"
@@ -143,11 +142,7 @@ def test_the_monthly_playbook_validates_and_records(platform: Sandbox, play: Cal
     assert [id for id in bad if not id.startswith(statistical)] == []
     page = (done.artifacts / "monthly" / report["run_id"] / "report.html").read_text(encoding="utf-8")
     assert page.count('<figure class="chart">') == 13
-    s3 = s3_storage.client(platform.storage)
-    listed = s3.list_objects_v2(Bucket=platform.storage["bucket"], Prefix="evidence/local/")["Contents"]
-    bodies = [s3.get_object(Bucket=platform.storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
-    mine = [record for record in map(predicate, bodies) if record["run_id"] == report["run_id"]]
-    (record,) = [record["content"] for record in mine if record["kind"] == "review"]
+    (record,) = reviews(platform.storage, report["run_id"])
     assert (record["method"], record["title"]) == (engine.METHOD, engine.TITLE)
     assert ["ewma-normal", "1.4", "J. Weber"] in record["models"]
     assert "sessions" in record["checks"][f"validation.exceptions:{PAIRS}"]

@@ -144,7 +144,11 @@ class Post:
     def draft(self, **given: Any) -> str:
         """Drafts, keeps and records; returns the digest."""
         found = draft(self.platform, **given)
-        documents = engine.keep(found.options, stakeholder_report.documents(found)[1])
+        bodies = stakeholder_report.documents(found)[1]
+        documents = [
+            engine.document_of(found.options, each, bodies[each["name"]]) for each in found.options["recipients"]
+        ]
+        engine.keep(found.options, documents, bodies)
         content = engine.content(found.options, found.data, documents)
         self.append(content, [{"name": each.key, "digest": {"sha256": each.sha256}} for each in documents])
         return documents[0].sha256

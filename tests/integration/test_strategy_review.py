@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils import storage as s3_storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import reading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.bridge import TERMS
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.columns import Rows
@@ -19,7 +18,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 
 from tests.conftest import Playbook, Sandbox
 from tests.integration.trading_worker import altered, changed
-from tests.unit.ledger_fixtures import predicate
+from tests.unit.ledger_fixtures import reviews
 
 RATES = {"currency": "USD", "rates": {"EUR": "FXHUB:EUR-USD"}, "paths": 100}
 
@@ -130,11 +129,7 @@ def test_the_weekly_playbook_reviews_and_records(platform: Sandbox, play: Callab
     assert report["worst_status"] in ("unknown", "critical", "warning")
     page = (done.artifacts / "weekly/latest/report.html").read_text(encoding="utf-8")
     assert page.count('<figure class="chart">') >= 14
-    s3 = s3_storage.client(platform.storage)
-    listed = s3.list_objects_v2(Bucket=platform.storage["bucket"], Prefix="evidence/local/")["Contents"]
-    bodies = [s3.get_object(Bucket=platform.storage["bucket"], Key=each["Key"])["Body"].read() for each in listed]
-    mine = [record for record in map(predicate, bodies) if record["run_id"] == report["run_id"]]
-    (record,) = [record["content"] for record in mine if record["kind"] == "review"]
+    (record,) = reviews(platform.storage, report["run_id"])
     assert record["method"] == engine.METHOD
     assert len(record["inputs_sha256"]) == 64
     assert record["strategies"]["trend-coins"]["sessions"] >= 88

@@ -170,3 +170,14 @@ def download(records: dict[str, bytes], folder: Path) -> Path:
 def predicate(data: bytes) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(base64.b64decode(json.loads(data)["payload"]))["predicate"]
     return found
+
+
+def reviews(options: dict[str, Any], run_id: str) -> list[dict[str, Any]]:
+    """Contents of a run's records of kind review, in the ledger of "local".
+
+    :param options: the option "storage"
+    """
+    s3, bucket = storage.client(options), options["bucket"]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="evidence/local/")["Contents"]
+    records = [predicate(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()) for each in listed]
+    return [each["content"] for each in records if each["run_id"] == run_id and each["kind"] == "review"]

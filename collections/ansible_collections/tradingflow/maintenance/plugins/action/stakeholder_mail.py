@@ -12,10 +12,9 @@ from typing import Any
 
 from ..module_utils import ledger
 from ..module_utils._stakeholders.mail import MAIL_SPEC
-from ..module_utils._stakeholders.options import RECIPIENTS_SPEC
+from ..module_utils._stakeholders.options import COMMON_SPEC
 from ..module_utils._stakeholders.sending import send
 from ..module_utils.checks import as_action, utc_now
-from ..module_utils.storage import STORAGE_SPEC
 from ..plugin_utils.actor import actor
 from ..plugin_utils.area import AreaAction, Findings
 from ..plugin_utils.project import within
@@ -25,12 +24,7 @@ class ActionModule(AreaAction):
     area = "stakeholders"
     title = "Performance report sent"
     spec: dict[str, Any] = {
-        "environment_name": {"type": "str", "required": True},
-        "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
-        "evidence": {"type": "dict", "required": True, "options": ledger.SIGNING_SPEC},
-        "month": {"type": "str"},
-        "title": {"type": "str", "default": "Performance report"},
-        "recipients": {"type": "list", "elements": "dict", "required": True, "options": RECIPIENTS_SPEC},
+        **COMMON_SPEC,
         "approved": {"type": "list", "elements": "str", "default": []},
         "mail": {"type": "dict", "required": True, "options": MAIL_SPEC},
         "witness": {"type": "path"},

@@ -51,7 +51,7 @@ class ActionModule(AreaAction):
         new = number is None and not self._task.check_mode
         # Also what is on record: the store may have lost it since.
         if not self._task.check_mode:
-            wanted = keep(found.options, bodies)
+            keep(found.options, wanted, bodies)
         files = []
         for document in wanted if directory else []:
             for ending, body in (("html", pages[document.name].encode()), ("pdf", bodies[document.name])):

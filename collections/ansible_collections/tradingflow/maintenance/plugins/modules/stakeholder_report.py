@@ -20,49 +20,6 @@ author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - numpy and weasyprint on the controller
 options:
-  environment_name:
-    description: The environment's name, as in the store and the ledger.
-    type: str
-    required: true
-  month:
-    description: The month, as YYYY-MM. By default the last one that is over.
-    type: str
-  title:
-    description: Title of the documents and subject of the mails.
-    type: str
-    default: Performance report
-  recipients:
-    description: Classes of recipients. Each gets a document of its own.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Small letters, digits and dashes, such as C(investors).
-        type: str
-        required: true
-      title:
-        description: What the document calls them. By default O(recipients[].name).
-        type: str
-      addresses:
-        description: Mail addresses. Other addresses need another draft, and another approval.
-        type: list
-        elements: str
-        required: true
-      sections:
-        description: What they see. Period, definitions and what the figures rest on are in every document.
-        type: list
-        elements: str
-        required: true
-        choices:
-          - book
-          - accounts
-          - strategies
-          - attribution
-          - instruments
-          - risk
-          - operations
-          - changes
   benchmark:
     description: What the book is compared with.
     type: dict
@@ -117,6 +74,7 @@ extends_documentation_fragment:
   - tradingflow.maintenance.database
   - tradingflow.maintenance.evidence
   - tradingflow.maintenance.run
+  - tradingflow.maintenance.stakeholders
   - tradingflow.maintenance.storage
 attributes:
   check_mode:

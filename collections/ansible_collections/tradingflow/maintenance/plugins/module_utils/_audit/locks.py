@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._ledger.places import NO_LOCK, ClientError
 from .._storage.read import head
@@ -88,27 +88,24 @@ def _bundle(chain: Chain, number: int, now: datetime) -> Tuple[int, List[str], L
 
 def _until(chain: Chain, key: str) -> Any:
     """Until when an object is locked; False when it is not, None when the store does not say."""
-    with storage_errors(chain.storage, f"asking for the lock of {key}"):
-        try:
-            answer = chain.s3.get_object_retention(Bucket=chain.bucket, Key=key).get("Retention") or {}
-        except ClientError as error:
-            if error_code(error) in _DENIED:
-                return None
-            if error_code(error) in NO_LOCK:
-                return False
-            raise
-    return answer.get("RetainUntilDate") or False
+    said = _said(chain, key, "lock", chain.s3.get_object_retention)
+    return said and ((said.get("Retention") or {}).get("RetainUntilDate") or False)
 
 
 def _hold(chain: Chain, key: str) -> Optional[bool]:
     """Whether an object is on legal hold; None when the store does not say."""
-    with storage_errors(chain.storage, f"asking for the legal hold of {key}"):
+    said = _said(chain, key, "legal hold", chain.s3.get_object_legal_hold)
+    return said and (said.get("LegalHold") or {}).get("Status") == "ON"
+
+
+def _said(chain: Chain, key: str, what: str, ask: Callable[..., Any]) -> Any:
+    """What the store says of an object's lock; False when it has none, None when it does not say."""
+    with storage_errors(chain.storage, f"asking for the {what} of {key}"):
         try:
-            answer = chain.s3.get_object_legal_hold(Bucket=chain.bucket, Key=key).get("LegalHold") or {}
+            return ask(Bucket=chain.bucket, Key=key)
         except ClientError as error:
             if error_code(error) in _DENIED:
                 return None
             if error_code(error) in NO_LOCK:
                 return False
             raise
-    return bool(answer.get("Status") == "ON")

@@ -42,18 +42,7 @@ _SMALL = 1 << 20
 
 def enter() -> None:
     """Namespaces of our own."""
-    uid, gid = os.geteuid(), os.getegid()
-    wanted = confine._CLONE_NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET | (confine._CLONE_NEWUSER if uid else 0)
-    confine._check(confine._libc.unshare(wanted), "no namespaces")
-    if uid:
-        try:
-            for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-                with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                    file.write(text)
-        except OSError as error:
-            raise Refused("unavailable", f"no user namespace: {error}") from None
-    private = confine._REC | confine._PRIVATE
-    confine._check(confine._mount("none", "/", None, private), "mounts cannot be separated")
+    confine.apart(_NEWUTS | _NEWIPC | _NEWPID | _NEWNET, "no namespaces")
 
 
 def _make(path: str, directory: bool) -> None:

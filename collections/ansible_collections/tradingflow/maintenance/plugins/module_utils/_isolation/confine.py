@@ -99,10 +99,14 @@ def _writable(path: str) -> None:
         _check(_remount(found, False), f"{path} cannot be made writable")
 
 
-def enter(request: Dict[str, Any]) -> None:
-    """A mount namespace in which only our folders can be written."""
+def apart(more: int, refused: str) -> None:
+    """Namespaces of our own: of mounts, which nobody else sees, and more; without root by one of users.
+
+    :param more: flags of unshare(2)
+    :raises Refused: there are none to be had
+    """
     uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWNS | (_CLONE_NEWUSER if uid else 0)), "no mount namespace")
+    _check(_libc.unshare(_CLONE_NEWNS | more | (_CLONE_NEWUSER if uid else 0)), refused)
     if uid:
         try:
             for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
@@ -111,6 +115,11 @@ def enter(request: Dict[str, Any]) -> None:
         except OSError as error:
             raise Refused("unavailable", f"no user namespace: {error}") from None
     _check(_mount("none", "/", None, _REC | _PRIVATE), "mounts cannot be separated")
+
+
+def enter(request: Dict[str, Any]) -> None:
+    """A mount namespace in which only our folders can be written."""
+    apart(0, "no mount namespace")
     if not _attribute("/", True, True):
         # One after the other; whether all came along is looked at below.
         for each in mounts():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -172,6 +173,7 @@ def changed(before: Optional[Mapping[str, Any]], sure: bool) -> List[str]:
     return lines
 
 
+@lru_cache(maxsize=1)
 def code() -> str:
     """SHA-256 of the code that computes: of this room and the one of formulas."""
     found = hashlib.sha256()

@@ -181,28 +181,23 @@ def addresses_digest(addresses: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(sorted(addresses)).encode()).hexdigest()
 
 
-def keep(options: Mapping[str, Any], documents: Mapping[str, bytes]) -> List[Document]:
+def keep(options: Mapping[str, Any], documents: Sequence[Document], bodies: Mapping[str, bytes]) -> None:
     """Puts documents into the store, each under its digest: what was approved once is never overwritten.
 
-    :param documents: class -> PDF
+    :param bodies: class -> PDF
     :raises StorageError: the store does not answer or refuses
     """
     storage = options["storage"]
     s3 = client(patient(storage))
-    kept = []
-    for each_class in options["recipients"]:
-        body = documents[each_class["name"]]
-        found = document_of(options, each_class, body)
+    for document in documents:
         with storage_errors(storage, "keeping the document"):
             s3.put_object(
                 Bucket=storage["bucket"],
-                Key=found.key,
-                Body=body,
+                Key=document.key,
+                Body=bodies[document.name],
                 ContentType="application/pdf",
                 ChecksumAlgorithm="SHA256",
             )
-        kept.append(found)
-    return kept
 
 
 def document_of(options: Mapping[str, Any], each_class: Mapping[str, Any], body: bytes) -> Document:

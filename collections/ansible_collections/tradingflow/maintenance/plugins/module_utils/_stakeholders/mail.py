@@ -77,8 +77,8 @@ class Mailer:
     def __init__(self, server: smtplib.SMTP, host: str) -> None:
         self._server, self._host = server, host
 
-    def send(self, mail: EmailMessage) -> str:
-        """Hands a message over; what the server said of it.
+    def send(self, mail: EmailMessage) -> None:
+        """Hands a message over.
 
         :raises MailError: it was refused, or nobody knows whether it was taken
         """
@@ -101,7 +101,6 @@ class Mailer:
         if refused:
             code, text = next(iter(refused.values()))
             raise MailError(f"{self._host} refused {printable(address, 80)}: {_said(code, text)}.", REMEDY)
-        return "taken"
 
 
 @contextmanager

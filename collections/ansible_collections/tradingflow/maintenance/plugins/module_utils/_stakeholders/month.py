@@ -149,9 +149,10 @@ def attributed(
     :raises Undefined: the book's return is none
     """
     result = Attribution()
+    own = {one.name: _within(one.days, options) for one in strategies}
     with localcontext(EXACT):
         for one in strategies:
-            days = _within(one.days, options)
+            days = own[one.name]
             result.results[one.name] = sum((day.pnl for day in days), Decimal(0))
             if one.track.currency != book.currency:
                 native = {day.day: day.pnl for day in one.track.days}
@@ -159,7 +160,7 @@ def attributed(
                 result.currency += sum((day.pnl - native[day.day] * rates[day.day] for day in days), Decimal(0))
     fees = (book.month or {}).get("fees")
     result.fees = None if fees is None else Decimal(fees)
-    result.contributions = linked(book.days, {one.name: _within(one.days, options) for one in strategies})
+    result.contributions = linked(book.days, own)
     if more.lacking:
         result.instruments.doubts = {one.name: more.lacking for one in strategies}
         return result
@@ -169,7 +170,7 @@ def attributed(
         result.instruments.doubts[name] = "it has executions or positions, and no equity"
         result.instruments.results.pop(name)
     for one in strategies:
-        days = _within(one.days, options)
+        days = own[one.name]
         if one.name in result.instruments.doubts:
             continue
         if not days:

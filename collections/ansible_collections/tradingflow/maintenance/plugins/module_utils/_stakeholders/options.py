@@ -36,15 +36,19 @@ BENCHMARK_SPEC: Dict[str, Any] = {
     "title": {"type": "str"},
     "reason": {"type": "str"},
 }
-SPEC: Dict[str, Any] = {
-    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-    "timeout": {"type": "int", "default": 120},
+#: Of drafting and of sending alike.
+COMMON_SPEC: Dict[str, Any] = {
     "environment_name": {"type": "str", "required": True},
     "storage": {"type": "dict", "required": True, "options": STORAGE_SPEC},
     "evidence": {"type": "dict", "required": True, "options": SIGNING_SPEC},
     "month": {"type": "str"},
     "title": {"type": "str", "default": "Performance report"},
     "recipients": {"type": "list", "elements": "dict", "required": True, "options": RECIPIENTS_SPEC},
+}
+SPEC: Dict[str, Any] = {
+    **COMMON_SPEC,
+    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "timeout": {"type": "int", "default": 120},
     "benchmark": {"type": "dict", "options": BENCHMARK_SPEC},
     "directory": {"type": "path"},
     "days": {"type": "int", "default": 1826},
