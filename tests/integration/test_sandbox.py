@@ -632,7 +632,8 @@ def test_the_documented_views_are_those_there_are(box: Box) -> None:
         text = f"`{column}` {families.get(kind, kind)}"
         found[view] = f"{found[view]}, {text}" if view in found else text
     documented = {}
-    texts = [(CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("sandbox", "compliance")]
+    pages = ("sandbox", "compliance", "validation")
+    texts = [(CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in pages]
     for line in "\n".join(texts).splitlines():
         cells = line.strip("| ").split(" | ")
         if line.startswith("| `") and len(cells) == 2:
