@@ -43,7 +43,7 @@ trap 'exit 143' TERM
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
 env --default-signal=INT TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
-  --ignore=tests/integration/test_pgbackrest_upgrade.py -n 5 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
+  --ignore=tests/integration/test_pgbackrest_upgrade.py -n 6 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
 
