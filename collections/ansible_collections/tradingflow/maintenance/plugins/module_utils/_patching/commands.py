@@ -35,10 +35,10 @@ ENVIRONMENT = {
 }
 #: Hooks of an update, which may leave stamps on the host or fetch more.
 _CLEAR = "".join(f"#clear APT::Update::{name};\n" for name in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success"))
-#: What dpkg and ucf do with a configuration file that was changed on the host.
+#: What dpkg and ucf do with a configuration file that was changed on the host, whatever its own apt.conf says before.
 _CONFFILES = {
-    "keep": (("--force-confdef", "--force-confold"), "UCF_FORCE_CONFFOLD"),
-    "replace": (("--force-confnew",), "UCF_FORCE_CONFFNEW"),
+    "keep": (("--no-force-confnew", "--force-confdef", "--force-confold"), "UCF_FORCE_CONFFOLD"),
+    "replace": (("--no-force-confdef", "--no-force-confold", "--force-confnew"), "UCF_FORCE_CONFFNEW"),
 }
 #: What apt says of a list that it does without; before 2.1 it knows no Error-Mode, and calls that a success.
 _NOT_FETCHED = ("Err:", "E: ", "W: Failed to fetch", "W: Some index files failed")
