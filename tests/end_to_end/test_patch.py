@@ -43,6 +43,8 @@ NEWER = [
 OLDER = [Package("tf-agent", "1.0", "", CONF), Package("tf-held", "1.0"), Package("tf-tool", "1.0")]
 #: More than a small disk has.
 BIG = [Package("tf-big", "1.0"), Package("tf-big", "1.1", "", {"usr/share/tf-big/data": "0123456789abcdef" * 20000})]
+#: The same version, and not the same in it.
+TWINS = [Package("tf-twin", "1.1", "", {"usr/share/tf-twin/whose": whose}) for whose in ("ours\n", "theirs\n")]
 #: Goes only with the newer one.
 NEEDS = Package("tf-needs", "1.0", "tf-tool (>= 1.1)")
 #: In needrestart's words, which is not in the image: cron until its process is another one, and ssh.
@@ -88,8 +90,9 @@ class Host:
         )
         self.inventory.write_text(text, encoding="utf-8")
         repository(folder / "srv/security", "Debian", "Debian-Security", "bookworm-security", NEWER)
-        main = [*OLDER, NEEDS, Package("tf-tool", "1.1", postinst=FAILS), *BIG]
+        main = [*OLDER, NEEDS, Package("tf-tool", "1.1", postinst=FAILS), *BIG, TWINS[0]]
         repository(folder / "srv/main", "Debian", "Debian", "bookworm", main)
+        repository(folder / "srv/other", "Other", "Other", "other", [Package("tf-twin", "1.0"), TWINS[1]])
         packed = subprocess.run(["tar", "-cC", folder, "srv"], check=True, capture_output=True).stdout
         made.run("base64 -d | tar --no-same-owner -C / -xf - && chmod -R a+rX /srv", text=b64encode(packed).decode())
         made.run("cat >/usr/sbin/needrestart && chmod 755 /usr/sbin/needrestart", text=NEEDRESTART)
@@ -403,14 +406,20 @@ def test_a_restart_that_does_not_come_leaves_the_host_halted_until_it_is_proven(
 
 
 def test_the_disk_is_full_in_the_middle(host: Host) -> None:
-    """What was not put in place is put in place by the next run."""
+    """What was not put in place is by the next run; what trades is not halted before all of it is there."""
     options: dict[str, Any] = {"scope": "all", "packages": ["tf-big"], "minimum_free": 1048576}
+    options["units"] = ["tf-trader.service"]
     host.machine.run(
         "dpkg -i /srv/main/tf-big_1.0_all.deb; mount -t tmpfs -o size=64k tradingflow /usr/share/tf-big;"
         "echo 1.0 >/usr/share/tf-big/version"
     )
     plan = module(host, "--check", **options)["plan"]
     assert [row["package"] for row in plan["packages"]] == ["tf-big"]
+    host.machine.run(": >/run/trader; mv /srv/main/tf-big_1.1_all.deb /srv/away")
+    missed = module(host, **options, expected_digest=plan["digest"])
+    assert "could not be downloaded, and nothing was touched" in missed["msg"]
+    assert (missed["changed"], missed["patched"], missed["patching"]["halted"]) == (False, False, [])
+    assert host.machine.run("cat /run/trader; mv /srv/away /srv/main/tf-big_1.1_all.deb") == ""
     failed = module(host, **options, expected_digest=plan["digest"])
     assert statuses(failed)["patching.failed"] == "critical"
     assert "No space left on device" in failed["msg"]
@@ -420,6 +429,19 @@ def test_the_disk_is_full_in_the_middle(host: Host) -> None:
     assert module(host, **options, expected_digest=plan["digest"])["patched"] is True
     assert host.versions()["tf-big"] == "1.1 installed"
     assert module(host, name="host_patching_proof")["proven"] is True
+    assert host.machine.run("cat /run/trader").split() == ["stopped", "started", "1.1"]
+
+
+def test_a_version_of_which_there_are_two_archives_is_not_put_in_place(host: Host) -> None:
+    """Which of the two it would be is apt-get's to choose, and the plan has the digest of one."""
+    more = "/etc/apt/sources.list.d/other.list"
+    host.machine.run(
+        f"dpkg -i /srv/other/tf-twin_1.0_all.deb; cat >{more}", text="deb [trusted=yes] file:/srv/other ./\n"
+    )
+    done = module(host, "--check", scope="all", packages=["tf-twin"], minimum_free=1048576)
+    host.machine.run(f"rm {more}; dpkg -P tf-twin")
+    assert statuses(done)["patching.refused:archives"] == "critical"
+    assert "tf-twin 1.1 (Debian bookworm, Other other)" in done["msg"]
 
 
 @pytest.mark.parametrize(

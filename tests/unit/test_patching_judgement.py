@@ -23,10 +23,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.
     unfinished,
     unplanned,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.solver import (
-    changed_conffiles,
-    matches,
-)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.notes import changed_conffiles
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.solver import matches
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     PatchingError,
 )
@@ -81,6 +79,7 @@ def plan(**values: Any) -> dict[str, Any]:
         "held": [],
         "rollback": False,
         "no_way_back": [],
+        "archives": [],
         "conffiles": "keep",
         "units": [],
         "units_missing": [],
@@ -163,6 +162,7 @@ def test_digest_is_the_same_on_hosts_that_differ_in_nothing_that_is_done() -> No
         ("unrecognised", {"unrecognised": ["tzdata"]}),
         ("lock", {"locks": [{"lock": "/var/lib/dpkg/lock", "pid": 7, "command": "apt-get"}]}),
         ("policy", {"policy": "foreign"}),
+        ("archives", {"archives": ["openssl 3.0.17-1 (Debian stable, Other stable)"]}),
         ("space", {"space": [{"path": "/var", "free": 6_009}]}),
         # A /boot of its own is small on most hosts, and has a limit of its own.
         ("space", {"space": [{"path": "/boot", "free": 499}]}),

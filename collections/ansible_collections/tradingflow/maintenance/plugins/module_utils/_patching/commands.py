@@ -177,6 +177,21 @@ def install_command(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any
     return ["apt-get", "-q", "-y", "--no-remove", *lower, *options(where), *more, "install", *names(rows)]
 
 
+def download(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any]) -> None:
+    """Has the archives at hand before anything on the host is touched: see install_command.
+
+    :raises PatchingError: one could not be had
+    """
+    program, *rest = install_command(where, rows, how)
+    try:
+        run([program, "--download-only", *rest])
+    except PatchingError as error:
+        raise PatchingError(
+            f"The packages could not be downloaded, and nothing was touched: {error.message}",
+            "Check the host's sources of packages and that they are reachable, and run it again.",
+        ) from None
+
+
 def install(where: Place, rows: List[Dict[str, Any]], how: Dict[str, Any]) -> None:
     """Puts them in place; which were installed for others only stays known.
 

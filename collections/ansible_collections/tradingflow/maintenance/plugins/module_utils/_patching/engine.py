@@ -16,9 +16,12 @@ from .._checks.clock import kernel as kernel_time
 from ..errors import PatchingError
 from . import back, commands, halt, health, host, kernel, precheck, proof, services, state
 from .judgement import digest_of, due, refusals, unfinished, unplanned
-from .solver import Solver, apt, changed_conffiles, compare, conffiles, status
+from .notes import changed_conffiles, conffiles, status
+from .solver import Solver, apt, compare
 
 ROOT = Path("/")
+#: In "configure": dpkg was interrupted between two of its own notes, and apt-get does nothing before that is ended.
+JOURNAL = "dpkg's own notes"
 
 
 def plan(options: Dict[str, Any]) -> Dict[str, Any]:
@@ -92,7 +95,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "scope": options["scope"],
         "packages": rows,
         "kept": stay,
-        "configure": states["configure"] + (["dpkg's own notes"] if journal else []),
+        "configure": states["configure"] + ([JOURNAL] if journal else []),
         "reinstall": states["reinstall"],
         "unrecognised": states["unrecognised"],
         "broken": broken,
@@ -101,6 +104,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "back": [] if broken or options["rollback"] else solver.back(rows),
         "rollback": options["rollback"],
         "no_way_back": unable,
+        "archives": solver.unsure(rows),
         "conffiles": options["conffiles"],
         "units": options["units"],
         "units_missing": halt.missing(options["units"]),
@@ -136,6 +140,9 @@ def applied(options: Dict[str, Any], where: commands.Place, result: Dict[str, An
     result["before"] = versions(before, result["packages"])
     directory = options["state_directory"]
     try:
+        if result["packages"] and JOURNAL not in result["configure"]:
+            # What trades is not halted while a mirror is slow, nor left halted when it does not answer.
+            commands.download(where, result["packages"], options)
         earlier = state.read(directory)
         kept = state.begun(earlier, result, facts(options), before)
         # First this: should we be killed, the next run knows what is to be proven and resumed.

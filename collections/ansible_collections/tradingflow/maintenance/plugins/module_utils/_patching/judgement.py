@@ -56,6 +56,10 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
     if plan["no_way_back"]:
         text = f"There is no way back by apt: {'; '.join(plan['no_way_back'][:5])}."
         refuse("back", text, "Restore the host from its snapshot, or repair it forwards.")
+    if plan["archives"]:
+        text = f"It is not certain which archive would be put in place: {'; '.join(plan['archives'][:5])}."
+        remedy = "Find out whose they are, and take one of the sources away or pin the package to the other one."
+        refuse("archives", text, remedy)
     if plan["units_missing"]:
         text = f"Named in patching_units, and not on this host: {', '.join(plan['units_missing'])}."
         refuse("units", text, "Correct patching_units, for this host or its group.")

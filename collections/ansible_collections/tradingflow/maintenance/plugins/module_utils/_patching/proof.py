@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Optional
 from .._work.asked import asked
 from ..errors import PatchingError
 from . import commands, halt, health, kernel, services, state
-from .solver import apt, compare, status
+from .notes import status
+from .solver import apt, compare
 from .units import listed, shown, systemd
 
 #: systemctl is-system-running; of these two the second is only as good as it was before.

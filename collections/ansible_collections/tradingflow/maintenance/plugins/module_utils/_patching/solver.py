@@ -80,7 +80,7 @@ class Solver:
         lists = [file for file in self.cache.file_list if not file.not_source]
         origins = self.options["security_origins"]
         if self.options["scope"] == "security" and not any(matches(file, o) for file in lists for o in origins):
-            known = sorted({f"{file.label or file.origin or file.site} {file.archive}".strip() for file in lists})
+            known = sorted({_named(file) for file in lists})
             raise PatchingError(
                 f"None of the host's package sources gives security updates. It has: {', '.join(known) or 'none'}.",
                 "Add the security repository to the host's apt sources, or describe it in patching_security_origins.",
@@ -183,6 +183,24 @@ class Solver:
         if {package.id for package in marked} != {package.id for package, _version in wanted} and not why:
             why.append("apt does not put exactly these versions in place")
         return ([], why) if why else ([self._row(package, "back") for package in marked], [])
+
+    def unsure(self, rows: List[Dict[str, Any]]) -> List[str]:
+        """Versions of which a plan cannot tell the archive: apt-get takes any of that version, and so may approve none.
+
+        Two sources with the same version and not the same in it, or one that states no SHA-256.
+        """
+        found = []
+        for row in rows:
+            archives: Dict[str, Set[str]] = {}
+            for version in self.cache[row["package"], row["architecture"]].version_list:
+                if version.ver_str == row["to"]:
+                    for file, index in version.file_list:
+                        if not file.not_source:
+                            archives.setdefault(self._digest(file, index), set()).add(_named(file))
+            if len(archives) != 1 or "" in archives:
+                names = ", ".join(sorted(set().union(*archives.values())))
+                found.append(f"{row['package']} {row['to']} ({names})")
+        return found
 
     def size(self, rows: List[Dict[str, Any]]) -> Tuple[int, int]:
         """Bytes to download, and bytes more on the disk afterwards."""
@@ -314,7 +332,7 @@ class Solver:
             "from": now.ver_str if now else None,
             "to": version.ver_str,
             "reason": reason,
-            "source": sorted({f"{file.label or file.origin or file.site} {file.archive}".strip() for file in sources}),
+            "source": sorted({_named(file) for file in sources}),
             "sha256": self._sha256(version),
             "download": int(version.size),
             "grows": int(version.installed_size) - (int(now.installed_size) if now else 0),
@@ -323,10 +341,20 @@ class Solver:
         }
 
     def _sha256(self, version: Any) -> str:
-        for file, index in version.file_list:
-            if not file.not_source and self.records.lookup((file, index)):
-                return str(self.records.sha256_hash or "")
-        return ""
+        return next((self._digest(file, index) for file, index in version.file_list if not file.not_source), "")
+
+    def _digest(self, file: Any, index: Any) -> str:
+        """The SHA-256 that a list states of an archive; empty when it states none."""
+        try:
+            return str(self.records.sha256_hash or "") if self.records.lookup((file, index)) else ""
+        except SystemError:
+            # apt_pkg's way to say that it is not there.
+            return ""
+
+
+def _named(file: Any) -> str:
+    """What a list of packages is called."""
+    return f"{file.label or file.origin or file.site} {file.archive}".strip()
 
 
 def matches(file: Any, origin: Dict[str, Optional[str]]) -> bool:
@@ -335,59 +363,3 @@ def matches(file: Any, origin: Dict[str, Optional[str]]) -> bool:
     return bool(said) and all(
         fnmatchcase(str(getattr(file, name) or ""), pattern or "") for name, pattern in said.items()
     )
-
-
-def changed_conffiles(records: Dict[str, Dict[str, str]], digest: Any) -> Dict[str, List[str]]:
-    """Configuration files that somebody changed, by package.
-
-    :param records: path -> MD5 as it was shipped, by package
-    :param digest: gives a file's MD5; None when it is gone
-    """
-    found: Dict[str, List[str]] = {}
-    for package, files in records.items():
-        changed: Set[str] = {path for path, shipped in files.items() if digest(path) != shipped}
-        if changed:
-            found[package] = sorted(changed)
-    return found
-
-
-def conffiles() -> Dict[str, Dict[str, str]]:
-    """Configuration files as they were shipped: path -> MD5, by package.
-
-    :raises PatchingError: dpkg's notes cannot be read
-    """
-    found: Dict[str, Dict[str, str]] = {}
-    for name, section in _sections():
-        lines = (section.get("Conffiles") or "").splitlines()
-        # PATH MD5 [obsolete | remove-on-upgrade]: a path may have blanks in it.
-        parts = [line.strip().rsplit(" ", 1) for line in lines if line.strip()]
-        files = {path: digest for path, digest in parts if len(digest) == 32}
-        if files:
-            found[name] = files
-    return found
-
-
-def status() -> Dict[str, Dict[str, str]]:
-    """Version and state of each package that dpkg knows, by name:architecture.
-
-    :raises PatchingError: dpkg's notes cannot be read
-    """
-    found = {}
-    for name, section in _sections():
-        state = str(section.get("Status") or "").split()[-1:]
-        if state and state != ["not-installed"]:
-            found[name] = {"version": str(section.get("Version") or ""), "state": state[0]}
-    return found
-
-
-def _sections() -> Iterator[Tuple[str, Any]]:
-    """dpkg's notes by name:architecture, packages of all architectures as of the host's own, as apt does."""
-    module = apt()
-    try:
-        native = module.get_architectures()[0]
-        with open(module.config.find_file("Dir::State::status"), "rb") as stream, module.TagFile(stream) as tags:
-            for section in tags:
-                architecture = section.get("Architecture") or native
-                yield f"{section['Package']}:{native if architecture == 'all' else architecture}", section
-    except (OSError, KeyError, module.Error) as error:
-        raise PatchingError(f"dpkg's notes cannot be read: {error}", "Look with dpkg --audit.") from None
