@@ -86,6 +86,7 @@ def plan(**values: Any) -> dict[str, Any]:
         "units_ran": values.get("units", []),
         "open": False,
         "reboot_mode": "never",
+        "reboot_before": None,
         "container": False,
         "kernel_of": None,
         "audit": {"said": "", "problem": None},

@@ -111,6 +111,7 @@ def planned(options: Dict[str, Any], where: commands.Place) -> Dict[str, Any]:
         "units_ran": halt.ran(options["units"], kept["ran"] if kept and kept["open"] else []),
         "open": bool(kept and kept["open"]),
         "reboot_mode": options["reboot"],
+        "reboot_before": kept.get("reboot") if kept and kept["open"] else None,
         "container": proof.container(),
         "reboot": sorted(row["package"] for row in rows if row["package"].startswith("linux-image-")),
         "restart": options["restart"],

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..checks import CRITICAL, OK, WARNING, Check, as_action, unknown, worst
 from ..words import plural, size, span
 from . import precheck
-from .judgement import due, missed
+from .judgement import ROW, covered, due, missed
 from .kernel import UNKNOWN as NOT_KNOWN
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
@@ -64,22 +64,15 @@ def isolated(units: List[str]) -> List[Check]:
 
 
 def intent(plan: Dict[str, Any], host: str) -> Dict[str, Any]:
-    """What the ledger keeps of a host that is about to be patched."""
+    """What the ledger keeps of a host that is about to be patched: all that the digest is of, and what explains it."""
     return {
+        **covered(plan),
+        "packages": [{key: row[key] for key in (*ROW, "reason")} for row in plan["packages"]],
         "state": "begun",
         "host": host,
         "scope": plan["scope"],
         "digest": plan["digest"],
-        "packages": [
-            {key: row[key] for key in ("package", "architecture", "from", "to", "reason", "sha256")}
-            for row in plan["packages"]
-        ],
-        "configure": plan["configure"],
         "back": plan["back"],
-        "rollback": plan["rollback"],
-        "conffiles": plan["conffiles"],
-        "units": plan["units"],
-        "reboot": plan["reboot_mode"],
     }
 
 

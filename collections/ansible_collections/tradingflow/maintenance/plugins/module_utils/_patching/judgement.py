@@ -14,27 +14,32 @@ from ..words import plural, size
 from .precheck import minimum
 
 #: What the digest covers of a package.
-_ROW = ("package", "architecture", "from", "to", "sha256", "conffiles_changed")
+ROW = ("package", "architecture", "from", "to", "sha256", "conffiles_changed")
 
 #: States in which dpkg has done with a package.
 _DONE = ("installed", "config-files")
 
 
-def digest_of(plan: Dict[str, Any]) -> str:
-    """SHA-256 over all that would be done: the same on two hosts on which the same would be done."""
-    content = {
-        "version": 3,
-        "packages": [{key: row[key] for key in _ROW} for row in plan["packages"]],
+def covered(plan: Dict[str, Any]) -> Dict[str, Any]:
+    """All that would be done, which is what an approval covers."""
+    return {
+        "version": 4,
+        "packages": [{key: row[key] for key in ROW} for row in plan["packages"]],
         "configure": plan["configure"],
         "restart": sorted(plan["restart"]),
         "conffiles": plan["conffiles"],
-        "units": sorted(plan["units"]),
+        # In the order in which they are halted.
+        "units": plan["units"],
         "reboot": plan["reboot_mode"],
         "rollback": plan["rollback"],
         "open": plan["open"],
         "due": due(plan),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
+
+
+def digest_of(plan: Dict[str, Any]) -> str:
+    """SHA-256 over what an approval covers: the same on two hosts on which the same would be done."""
+    return hashlib.sha256(json.dumps(covered(plan), sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
 
 
 def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
@@ -82,8 +87,10 @@ def refusals(plan: Dict[str, Any], approved: List[str]) -> List[Dict[str, str]]:
                 text = f"{each['path']} has {size(each['free'])} free, and {size(needed)} are needed."
                 option = "patching_minimum_free_boot" if each["path"] == "/boot" else "patching_minimum_free"
                 refuse("space", text, f"Free space there, or lower {option}.")
-    # What an earlier run began on the host is proven and resumed whatever was approved since.
-    touches = plan["packages"] or plan["configure"] or (due(plan) and not plan["open"])
+    # What an earlier run began on the host is proven and resumed whatever was approved since, and restarted if that run
+    # was to do it.
+    restarts = due(plan) or (plan["reboot_mode"] == "always" and plan["open"])
+    touches = plan["packages"] or plan["configure"] or (restarts and plan["reboot_before"] != plan["reboot_mode"])
     if approved and touches and plan["digest"] not in approved:
         text = f"The plan is {plan['digest']}, and that is not approved."
         refuse("approved", text, "Read the plan, and approve it (patching_approved).")

@@ -125,6 +125,8 @@ def begun(
         "before": before,
         "units": list(plan["units"]),
         "ran": list(plan["units_ran"]),
+        # Whether it may be restarted: what was approved goes on after a killed run, and nothing else.
+        "reboot": plan["reboot_mode"],
         # Of a restart that is to come, see kernel.coming.
         "kernel": None,
         "kernels": [],
