@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.run import write_spool
 
-from tests.conftest import ROOT
+from tests import ready
 
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 #: One host of the batch had nothing to do, and measured the platform before the first host; the other one was patched.
@@ -43,15 +43,7 @@ def play(folder: Path, text: str, hosts: dict[str, Any], options: dict[str, Any]
     played.write_text(text, encoding="utf-8")
     common = {"tradingflow_environment": "none", "tradingflow_storage": {}, "told": str(told)}
     how = ["-i", str(inventory), str(played), "-e", json.dumps({**common, **options})]
-    run = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", *how],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
+    run = ready.run("playbook", how, dict(os.environ), timeout=600)
     assert run.returncode == 0, run.stdout
     said: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
     return said
@@ -163,3 +155,49 @@ def test_a_host_that_does_not_answer_is_no_planned_one_and_a_missing_hook_is_tol
     # It stays the canary, and nobody follows it.
     assert said["other"] == {"host": "other", "batch": 1, "planned": False, "wanted": False, "canary": True}
     assert said["wanted"] is False
+
+
+#: Two hosts of a batch, as planning leaves them. Nothing is done on either: what comes before a host fails.
+GATES = """
+- hosts: open, closed
+  gather_facts: false
+  tasks:
+    - block:
+        - ansible.builtin.include_role:
+            name: tradingflow.maintenance.patching
+            tasks_from: apply
+      rescue:
+        - ansible.builtin.set_fact:
+            said: "{{ ansible_failed_result.msg }}"
+
+- hosts: open
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{ {'open': hostvars.open.said | default(''), 'closed': hostvars.closed.said | default('')} | to_json }}"
+        dest: "{{ told }}"
+        mode: "0600"
+"""
+
+
+def test_a_host_whose_own_gates_are_closed_is_not_patched_with_those_of_its_batch(tmp_path: Path) -> None:
+    hook = tmp_path / "before.yml"
+    hook.write_text("- ansible.builtin.fail: {msg: begun}\n", encoding="utf-8")
+    planned = {"plan": {"digest": "planned", "packages": [], "back": [], "open": False}, "intent": {}}
+
+    def host(name: str, **values: Any) -> dict[str, Any]:
+        state = {"host": name, "planned": True, "wanted": True, "canary": False, "batch": 2}
+        known = {"__patching_wanted": True, "__patching_plan": planned, "__patching_state": state}
+        return {**LOCAL, **known, **values}
+
+    frozen = [{"name": "close", "from": "2020-01-01", "until": "2099-01-01", "reason": "the year's end"}]
+    options = {
+        "maintenance_window_gates": {"patch": ["freeze"]},
+        "patching_canary": [],
+        "patching_health": [],
+        "patching_before_host": str(hook),
+    }
+    hosts = {"open": host("open"), "closed": host("closed", maintenance_window_freezes=frozen)}
+    said = play(tmp_path, GATES, hosts, options)
+    assert "begun" in said["open"]
+    assert "the gates do not allow it" in said["closed"]

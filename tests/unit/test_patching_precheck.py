@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching import commands, host, precheck
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.rollout import (
+    askers,
     canaries,
     joined,
     marked,
@@ -218,3 +219,9 @@ def test_room_is_asked_for_wherever_packages_go(tmp_path: Path, monkeypatch: pyt
 def test_what_is_known_later_of_a_host_is_added() -> None:
     found = joined([{"host": "a", "batch": 5}, {"host": "b"}, {"host": "a", "planned": True, "wanted": True}, "odd"])
     assert found == [{"host": "a", "batch": 5, "planned": True, "wanted": True}, {"host": "b"}, "odd"]
+
+
+def test_hosts_ask_the_gates_together_where_these_go_by_the_same() -> None:
+    app, base = {"maintenance_window_gates": {"patch": ["market"]}}, {"maintenance_window_gates": {"patch": ["freeze"]}}
+    said = {"app1": app, "db1": base, "app2": dict(app), "odd1": None, "odd2": None}
+    assert askers(list(said), said) == {"app1": "app1", "db1": "db1", "app2": "app1", "odd1": "odd1", "odd2": "odd2"}

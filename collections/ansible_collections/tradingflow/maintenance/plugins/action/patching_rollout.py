@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._patching.rollout import STATE, canaries, joined, marked, stop
+from ..module_utils._patching.rollout import ANSWERS, STATE, TAKEN, WINDOW, askers, canaries, joined, marked, stop
+from ..module_utils.checks import plain
 from ..module_utils.errors import MaintenanceError
 from ..plugin_utils.options import validated
 
@@ -20,6 +21,7 @@ class ActionModule(ActionBase):
         "states": {"type": "list", "elements": "dict", "required": True, "options": STATE},
         "canary": {"type": "list", "elements": "str", "default": []},
         "failures_allowed": {"type": "int", "default": 0},
+        "batch": {"type": "list", "elements": "str", "default": []},
     }
     _supports_async = False
 
@@ -40,5 +42,20 @@ class ActionModule(ActionBase):
             return result
         reason = stop(task_vars["inventory_hostname"], marked(args["states"], chosen), args["failures_allowed"])
         asks = next((state["host"] for state in args["states"] if state["wanted"]), "")
-        result.update(changed=False, canaries=chosen, asks=asks, stop=reason)
+        wanted = {state["host"] for state in args["states"] if state["wanted"]}
+        batch = [host for host in args["batch"] if host in wanted]
+        # One alone asks for itself, whatever its variables are.
+        said = {host: gates_of(task_vars["hostvars"], host) for host in batch} if len(batch) > 1 else {}
+        result.update(changed=False, canaries=chosen, asks=asks, stop=reason, askers=askers(batch, said))
         return result
+
+
+def gates_of(hostvars: Any, host: str) -> dict[str, Any] | None:
+    """What the gates go by on a host; None when that cannot be told."""
+    try:
+        variables = hostvars[host]
+        names = [name for name in variables if name.startswith(WINDOW) and name not in ANSWERS]
+        return {name: plain(variables[name]) for name in sorted({*names, *TAKEN}) if name in variables}
+    except Exception:
+        # Variables of others may be anything, such as a template that fails.
+        return None

@@ -63,6 +63,11 @@ options:
     description: Hosts of the whole run that may fail before the others are left alone.
     type: int
     default: 0
+  batch:
+    description: Hosts that begin together now.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Decides the same.
@@ -91,6 +96,11 @@ asks:
   description: The first host on which there is something to do, which asks the gates for all. Empty without any.
   returned: success
   type: str
+askers:
+  description:
+    - Who asks the gates for each host of O(batch) - the first of those for which they go by the same variables.
+  returned: success
+  type: dict
 stop:
   description: Why this host is left alone; empty when it may be patched.
   returned: success

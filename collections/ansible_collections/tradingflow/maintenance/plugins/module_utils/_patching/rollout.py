@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+import json
+from typing import Any, Dict, List, Optional
 
 from ..errors import ConfigurationError
 
@@ -21,6 +22,15 @@ STATE: Dict[str, Any] = {
     "held": {"type": "str", "default": ""},
     "batch": {"type": "int", "default": 1},
 }
+
+#: What the gates go by, of a host's variables: options of the role maintenance_window, and what its defaults take.
+WINDOW = "maintenance_window_"
+TAKEN = (
+    *("tradingflow_environment", "tradingflow_storage", "tradingflow_database", "tradingflow_evidence"),
+    *("trading_check_calendars", "backup_engines", "patching_duration"),
+)
+#: What the role says of earlier answers.
+ANSWERS = ("maintenance_window_answer", "maintenance_window_text", "maintenance_window_ends")
 
 
 def joined(states: List[Any]) -> List[Any]:
@@ -65,6 +75,19 @@ def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[s
     if named and not found:
         found = [state["host"] for state in states if state["wanted"]][:1]
     return list(dict.fromkeys(found))
+
+
+def askers(batch: List[str], said: Dict[str, Optional[Dict[str, Any]]]) -> Dict[str, str]:
+    """Who asks the gates for each host of a batch: the first one for which these go by the same.
+
+    :param said: what they go by, by host; None where that cannot be told, and then the host asks for itself
+    """
+    first: Dict[str, str] = {}
+    found: Dict[str, str] = {}
+    for host in batch:
+        options = said.get(host)
+        found[host] = host if options is None else first.setdefault(json.dumps(options, sort_keys=True), host)
+    return found
 
 
 def marked(states: List[Dict[str, Any]], chosen: List[str]) -> List[Dict[str, Any]]:
