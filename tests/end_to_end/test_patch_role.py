@@ -174,7 +174,7 @@ GATES = """
   gather_facts: false
   tasks:
     - ansible.builtin.copy:
-        content: "{{ {'open': hostvars.open.said | default(''), 'closed': hostvars.closed.said | default('')} | to_json }}"
+        content: "{{ dict(['open', 'closed'] | zip(['open', 'closed'] | map('extract', hostvars, 'said'))) | to_json }}"
         dest: "{{ told }}"
         mode: "0600"
 """

@@ -67,7 +67,7 @@ class ActionModule(HostAreaAction):
                 checks, actions = planned(result, started_at)
                 checks.append(told)
                 plan = intent(result, task_vars["inventory_hostname"])
-                known = {"host": plan["host"], "planned": not result["refusals"]}
+                known = {"host": plan["host"], "planned": not result["refusals"], "digest": plan["digest"]}
                 known["wanted"] = bool(known["planned"] and result["wanted"])
                 return Findings(checks, actions, extra={"plan": result, "intent": plan, "state": known})
             checks, actions, summary = findings(result, started_at)

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._patching.rollout import ANSWERS, STATE, TAKEN, WINDOW, askers, canaries, joined, marked, stop
-from ..module_utils.checks import plain
+from ..module_utils._patching.rollout import ANSWERS, STATE, TAKEN, WINDOW, askers, canaries, joined, marked, stop, told
+from ..module_utils.checks import as_action, plain, utc_now
 from ..module_utils.errors import MaintenanceError
+from ..module_utils.run import write_spool
 from ..plugin_utils.options import validated
 
 
@@ -22,6 +24,7 @@ class ActionModule(ActionBase):
         "canary": {"type": "list", "elements": "str", "default": []},
         "failures_allowed": {"type": "int", "default": 0},
         "batch": {"type": "list", "elements": "str", "default": []},
+        "run": {"type": "dict"},
     }
     _supports_async = False
 
@@ -47,7 +50,18 @@ class ActionModule(ActionBase):
         # One alone asks for itself, whatever its variables are.
         said = {host: gates_of(task_vars["hostvars"], host) for host in batch} if len(batch) > 1 else {}
         result.update(changed=False, canaries=chosen, asks=asks, stop=reason, askers=askers(batch, said))
+        if args["run"] and self._task.check_mode:
+            result.update(self._told(args, chosen, task_vars["inventory_hostname"]))
         return result
+
+    def _told(self, args: dict[str, Any], chosen: list[str], host: str) -> dict[str, Any]:
+        """Hands the order of the hosts to the report, as an area does."""
+        text = told(args["states"], chosen, args["failures_allowed"])
+        if not text:
+            return {}
+        action = as_action("patching.rollout", "Order of the hosts", "planned", False, text, utc_now(), {})
+        write_spool(Path(args["run"]["directory"]), "patching", host, [], [action], "rollout")
+        return {"area": "patching", "reported": True, "worst_status": "ok", "checks": [], "actions": [action]}
 
 
 def gates_of(hostvars: Any, host: str) -> dict[str, Any] | None:

@@ -54,6 +54,10 @@ options:
         description: How many hosts are patched at once.
         type: int
         default: 1
+      digest:
+        description: What its plan is known by.
+        type: str
+        default: ""
   canary:
     description: Hosts that go first, or groups of which the first host does. Empty for none.
     type: list
@@ -68,6 +72,9 @@ options:
     type: list
     elements: str
     default: []
+  run:
+    description: What the role C(run) hands to every area. In check mode the report then tells the order of the hosts.
+    type: dict
 attributes:
   check_mode:
     description: Decides the same.

@@ -24,6 +24,7 @@ def planned(plan: Dict[str, Any], started_at: str) -> Found:
     """Checks and the action of --check."""
     checks = [*_plan(plan), _services_known(plan)]
     text = f"Would {_what(plan)}. The plan is known by {plan['digest']}." if plan["wanted"] else "Nothing to do."
+    text += _withheld(plan)
     if plan["refusals"]:
         text = plan["refusals"][0]["message"]
     status = "failed" if plan["refusals"] else "planned" if plan["wanted"] else "ok"
@@ -42,12 +43,16 @@ def findings(result: Dict[str, Any], started_at: str) -> Tuple[List[Check], List
     if bad and result["halted"]:
         checks += isolated(result["halted"])
     if not result["wanted"] and not bad:
-        text = "Nothing to do."
+        text = f"Nothing to do.{_withheld(result)}"
     elif bad:
         # What ended it says more than what follows from it.
         text = (result["problem"] or {}).get("message") or sorted(bad, key=_worst_first)[0].message
     else:
-        text = f"{plural(len(result['packages']), 'package')} in {span(result['seconds'])}, as planned."
+        names = [row["package"] for row in result["packages"]]
+        text = f"{plural(len(names), 'package')} in {span(result['seconds'])}, as planned{': ' if names else ''}"
+        text += f"{_some(names)}."
+        restarted = [each["service"] for each in (result["services"] or {}).get("restarted", [])]
+        text += f" Restarted: {_some(restarted)}." if restarted else ""
     details = {**_details(result), "before": result["before"], "after": result["after"]}
     done = "failed" if result["refusals"] or bad else "ok"
     action = _action(done, result["changed"] is not False, text, started_at, details)
@@ -137,23 +142,30 @@ def _action(status: str, changed: bool, message: str, started_at: str, details: 
 
 
 def _details(plan: Dict[str, Any]) -> Dict[str, Any]:
-    names = (
-        "digest",
-        "scope",
-        "configure",
-        "download",
-        "grows",
-        "back",
-        "restart",
-        "reboot",
-        "locks",
-        "rollback",
-        "conffiles",
-        "units",
-        "reboot_mode",
-        "open",
+    names = ("digest", "scope", "configure", "back", "restart", "reboot", "locks", "conffiles", "units", "reboot_mode")
+    found = {name: plan[name] for name in names}
+    # What is not, or none, is noise on a screen.
+    found.update({f"{name}_bytes": plan[name] for name in ("download", "grows") if plan[name]})
+    found.update({name: True for name in ("rollback", "open") if plan[name]})
+    return {**found, "packages": plan["packages"][:_KEPT], "kept": plan["kept"][:_KEPT]}
+
+
+def _some(names: List[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _security(plan: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Security updates that somebody keeps back. Those that are phased come by themselves."""
+    return [each for each in plan["kept"] if each["security"] and each["reason"] in ("hold", "pin")]
+
+
+def _withheld(plan: Dict[str, Any]) -> str:
+    names = [f"{each['package']} ({each['reason']})" for each in _security(plan)]
+    return (
+        f" {'Security updates are' if len(names) > 1 else 'A security update is'} kept back: {_some(names)}."
+        if names
+        else ""
     )
-    return {**{name: plan[name] for name in names}, "packages": plan["packages"][:_KEPT], "kept": plan["kept"][:_KEPT]}
 
 
 def _what(plan: Dict[str, Any]) -> str:
@@ -197,7 +209,7 @@ def _plan(plan: Dict[str, Any]) -> List[Check]:
 
 
 def _kept(plan: Dict[str, Any]) -> Check:
-    """What stays though there is something newer. That it is held, or no security update, is somebody's decision."""
+    """What stays though there is something newer: somebody's decision, and a warning where it leaves a hole open."""
     kept = plan["kept"]
     decided = ("hold", "not security", "pin", "phased")
     stuck = [each for each in kept if each["reason"] not in decided]
@@ -207,6 +219,10 @@ def _kept(plan: Dict[str, Any]) -> Check:
     status, remedy = OK, ""
     if stuck:
         status, remedy = WARNING, "Look why with apt-get -s install PACKAGE: a removal is nobody's but yours to decide."
+    elif secure := _security(plan):
+        status = WARNING
+        text += f" {plural(len(secure), 'security update')} among them."
+        remedy = "Ask who holds or pins them, and why (apt-mark showhold, apt-cache policy); apt-mark unhold PACKAGE."
     details = {"kept": kept[:_KEPT]}
     return Check("patching.kept", "Packages kept", status, len(kept), message=text, remedy=remedy, details=details)
 

@@ -188,7 +188,8 @@ def compared(area: str, before: Optional[Checks], now: Optional[Checks]) -> Chec
     if parts:
         text = " ".join([*parts, "No critical one is worse."])
         remedy = "Put it right. What was bad before is not the patching's."
-        return Check(id, title, WARNING, 0, message=text, remedy=remedy, details={**details, "still": still})
+        count = len({*still, *found.lesser})
+        return Check(id, title, WARNING, count, message=text, remedy=remedy, details={**details, "still": still})
     text = f"Nothing is critical or unknown, of {plural(len(now), 'check')}."
     return Check(id, title, OK, 0, message=text)
 

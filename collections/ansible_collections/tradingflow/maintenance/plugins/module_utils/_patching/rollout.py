@@ -10,6 +10,7 @@ import json
 from typing import Any, Dict, List, Optional
 
 from ..errors import ConfigurationError
+from ..words import plural
 
 #: What the run knows of a host. A host of which less is known counts as not planned.
 STATE: Dict[str, Any] = {
@@ -21,6 +22,7 @@ STATE: Dict[str, Any] = {
     "well": {"type": "bool", "default": False},
     "held": {"type": "str", "default": ""},
     "batch": {"type": "int", "default": 1},
+    "digest": {"type": "str", "default": ""},
 }
 
 #: What the gates go by, of a host's variables: options of the role maintenance_window, and what its defaults take.
@@ -75,6 +77,31 @@ def canaries(named: List[str], groups: Dict[str, List[str]], states: List[Dict[s
     if named and not found:
         found = [state["host"] for state in states if state["wanted"]][:1]
     return list(dict.fromkeys(found))
+
+
+def told(states: List[Dict[str, Any]], chosen: List[str], allowed: int) -> str:
+    """Who would be patched when, and how that is approved; empty when there is nothing to do.
+
+    :param chosen: see canaries
+    :param allowed: hosts of the whole run that may fail
+    """
+    wanted = [state["host"] for state in states if state["wanted"]]
+    if not wanted:
+        return ""
+    missing = [state["host"] for state in states if not state["planned"]]
+    stuck = [host for host in chosen if host in missing]
+    if stuck:
+        return f"The canary has no plan, and nobody follows it: {', '.join(stuck)}."
+    rest = [host for host in wanted if host not in chosen]
+    batch = min(state["batch"] for state in states)
+    together = f"up to {batch} at a time" if batch > 1 else "one after the other"
+    parts = [f"First {', '.join(chosen)}, as canar{'ies' if len(chosen) > 1 else 'y'}"] if chosen else []
+    parts += [f"{'then ' if chosen else ''}{', '.join(rest)}, {together}"] if rest else []
+    text = f"{'; '.join(parts)}. Ends after {plural(allowed + 1, 'failure')}. "
+    text += f"Not planned: {', '.join(missing)}. " if missing else ""
+    digests = list(dict.fromkeys(state["digest"] for state in states if state["wanted"] and state["digest"]))
+    approved = json.dumps({"patching_approved": digests})
+    return f"{text}To have these plans carried out, and no other: leave out --check, and add -e '{approved}'"
 
 
 def askers(batch: List[str], said: Dict[str, Optional[Dict[str, Any]]]) -> Dict[str, str]:

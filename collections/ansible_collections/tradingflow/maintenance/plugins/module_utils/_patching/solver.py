@@ -274,7 +274,8 @@ class Solver:
             secure = [each for each in newer if self._secure(each)]
             wanted = self._highest(secure if self.options["scope"] == "security" else newer)
             if self._held(package):
-                kept.append(self._kept(package, self._highest(newer), "hold", "it is held (apt-mark showhold)"))
+                held = self._kept(package, self._highest(newer), "hold", "it is held (apt-mark showhold)")
+                kept.append({**held, "security": bool(secure)})
             elif wanted is None:
                 text = "there is a newer version, but no security update"
                 kept.append(self._kept(package, self._highest(newer), "not security", text))
@@ -282,9 +283,10 @@ class Solver:
                 self.options["scope"] == "security" and self._newer(wanted, candidate)
             ):
                 text = f"the preferences choose {candidate.ver_str if candidate else 'no version'}"
-                kept.append(self._kept(package, wanted, "pin", text))
+                kept.append({**self._kept(package, wanted, "pin", text), "security": bool(secure)})
             elif self._phased(package):
-                kept.append(self._kept(package, candidate, "phased", "it is not yet this host's turn to get it"))
+                phased = self._kept(package, candidate, "phased", "it is not yet this host's turn to get it")
+                kept.append({**phased, "security": bool(secure)})
             else:
                 chosen = wanted if self.options["scope"] == "security" else candidate
                 targets.append((package, chosen, "security" if secure else "update"))
@@ -321,6 +323,7 @@ class Solver:
             "available": version.ver_str if version else None,
             "reason": reason,
             "text": text,
+            "security": False,
         }
 
     def _row(self, package: Any, reason: str) -> Dict[str, Any]:
