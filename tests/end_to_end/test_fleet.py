@@ -128,22 +128,6 @@ def test_hosts_are_as_hosts_are(fleet: Fleet) -> None:
     assert again.stdout == "The hosts are up.\n"
 
 
-def test_check_only_plans(fleet: Fleet) -> None:
-    before = fleet.versions("app1")
-    done = fleet.patch("--check")
-    assert done.returncode == 0, done.output
-    planned = [each for each in done.report("patch")["actions"] if each["id"] == "patching.patch"]
-    assert sorted(each["host"] for each in planned) == sorted(ROLES)
-    for each in planned:
-        rows = {row["package"]: row for row in each["details"]["packages"]}
-        assert set(rows) == TAKEN
-        assert all(row["to"] == before[name] + NEWER for name, row in rows.items())
-        assert {row["package"]: row["reason"] for row in each["details"]["kept"]} == {HELD: "hold"}
-        # Debian's own version is in the repository, too.
-        assert each["details"]["back"] == []
-    assert {name: fleet.versions(name) for name in ROLES} == dict.fromkeys(ROLES, before)
-
-
 @contextmanager
 def asked_all_the_time(fleet: Fleet) -> Iterator[None]:
     """A client asks meanwhile, of both hosts, and is answered always: by either, and not always by both."""
@@ -168,6 +152,16 @@ def test_application_answers_while_its_hosts_are_patched(fleet: Fleet) -> None:
     wanted = {name: version + (NEWER if name in TAKEN else "") for name, version in before.items()}
     assert {name: fleet.versions(name) for name in ROLES} == dict.fromkeys(ROLES, wanted)
     report = done.report("patch")
+    planned = [each for each in report["actions"] if each["id"] == "patching.patch"]
+    assert sorted(each["host"] for each in planned) == sorted(ROLES)
+    for each in planned:
+        rows = {row["package"]: row["to"] for row in each["details"]["packages"]}
+        assert rows == {name: before[name] + NEWER for name in TAKEN}
+        assert {row["package"]: row["reason"] for row in each["details"]["kept"]} == {HELD: "hold"}
+        # Debian's own version is in the repository, too.
+        assert each["details"]["back"] == []
+    # What is held is a security update, and nothing else is worth a warning.
+    assert ids(report, "warning") == {"patching.kept"}
     assert ids(report, "critical", "unknown") == set()
     # libpq is the application's, and real needrestart says so: it runs the new one now.
     assert "patching.restarted:tradingflow.service" in ids(report, "ok")

@@ -170,8 +170,13 @@ def planned(host: Host) -> dict[str, Any]:
     assert host.machine.run(STATE) == before
     assert host.versions() == BEFORE
     assert host.records() == []
-    (action,) = [each for each in done.report("patch")["actions"] if each["id"] == "patching.patch"]
+    actions = {each["id"]: each for each in done.report("patch")["actions"]}
+    action = actions["patching.patch"]
     assert action["status"] == "planned"
+    # Who goes first, and what to say to have just this done.
+    order = actions["patching.rollout"]["message"]
+    assert "First db1, as canary." in order
+    assert action["details"]["digest"] in order
     details: dict[str, Any] = action["details"]
     return details
 

@@ -6,11 +6,10 @@ The hosts are none: one at a closed port, and names of this machine on which not
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from tests import ready
 from tests.conftest import ROOT, Sandbox
 from tests.end_to_end.test_daily import keys, s3, statement
 
@@ -86,16 +85,8 @@ def test_a_host_that_is_lost_has_its_end_on_record_and_counts(platform: Sandbox,
         "told": str(told),
     }
     inventories = ("-i", str(ROOT / "inventories/local"), "-i", str(inventory))
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", *inventories, str(played), "-e", json.dumps(options)],
-        cwd=ROOT,
-        env={**platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
+    how = [*inventories, str(played), "-e", json.dumps(options)]
+    done = ready.run("playbook", how, {**platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, 600)
     assert done.returncode == 0, done.stdout
     said = json.loads(told.read_text(encoding="utf-8"))
     assert "failed or did not reach its host" in said["undrained"]

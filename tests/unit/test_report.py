@@ -281,7 +281,9 @@ class TestChanges:
         second = self.report(tmp_path, "2", [check("a.y")], history=[first])
         assert self.changes(second) == {"lost": ["a.x:1", "a.x:2"]}
 
-    @pytest.mark.parametrize(("playbook", "lost"), [("migrate", ["a.bad"]), ("patch", ["a.bad"]), ("unheard_of", ["a.bad", "a.x"])])
+    @pytest.mark.parametrize(
+        ("playbook", "lost"), [("migrate", ["a.bad"]), ("patch", ["a.bad"]), ("unheard_of", ["a.bad", "a.x"])]
+    )
     def test_a_procedure_with_less_to_do_loses_no_ok(self, tmp_path: Path, playbook: str, lost: list[str]) -> None:
         given = {"playbook": playbook}
         first = self.report(tmp_path, "1", [check("a.x"), check("a.y"), check("a.bad", "critical")], **given)

@@ -156,7 +156,9 @@ def summary(result: Dict[str, Any], checks: List[Check]) -> Dict[str, Any]:
 def action(checks: List[Check], changed: bool, started_at: str) -> Dict[str, Any]:
     """The action of the report."""
     bad = [check for check in checks if check.status == CRITICAL] or [each for each in checks if each.value is None]
-    text = bad[0].message if bad else "The host is as planned, and what was halted runs again."
+    again = any(check.id.startswith("patching.resumed:") for check in checks)
+    well = f"The host is as planned{', and what was halted runs again' if again else ''}."
+    text = bad[0].message if bad else well
     return as_action(ID, _TITLE, "failed" if bad else "ok", changed, text, started_at, {})
 
 
