@@ -31,11 +31,15 @@ def export(entries: Iterable[dict[str, str | bytes | int]]) -> bytes:
     return b"".join(out)
 
 
-def journal(path: Path, entries: Iterable[dict[str, str | bytes | int]]) -> Path:
-    """A file of the journal with these entries."""
+def journal(path: Path, entries: Iterable[dict[str, str | bytes | int]], *, compact: bool = True) -> Path:
+    """A file of the journal with these entries.
+
+    :param compact: in the form that systemd 252 brought
+    """
     if not shutil.which("journalctl"):
         left_out("there is no journalctl")
     remote, environment = program("systemd-journal-remote", "systemd-journal-remote", libraries=True)
+    environment = {**environment, "SYSTEMD_JOURNAL_COMPACT": str(int(compact))}
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [str(remote), "--split-mode=none", "-o", str(path), "-"]
     subprocess.run(command, input=export(entries), env=environment, check=True, capture_output=True, timeout=300)

@@ -16,7 +16,7 @@ from typing import List, Optional, Tuple
 FOLDERS = ["/var/log/journal", "/run/log/journal"]
 _SIGNATURE = b"LPKSHHRH"
 #: Up to the time of the last entry; see systemd's JOURNAL_FILE_FORMAT.
-_HEADER = struct.Struct("<8s2IB7x16s16s16s16s15Q")
+HEADER = struct.Struct("<8s2IB7x16s16s16s16s15Q")
 _ENTRIES, _TAIL_NUMBER, _HEAD_NUMBER, _HEAD_AT, _TAIL_AT = 16, 17, 18, 20, 21
 
 
@@ -70,16 +70,16 @@ def looked_at(path: str, name: str) -> Optional[JournalFile]:
             return None
         one = JournalFile(path, name, (status.st_dev, status.st_ino))
         try:
-            data = os.pread(descriptor, _HEADER.size, 0)
+            data = os.pread(descriptor, HEADER.size, 0)
         except OSError as error:
             one.damage = error.strerror or "it cannot be read"
             return one
     finally:
         os.close(descriptor)
-    if len(data) < _HEADER.size or not data.startswith(_SIGNATURE):
+    if len(data) < HEADER.size or not data.startswith(_SIGNATURE):
         one.damage = "it does not begin as a journal does"
         return one
-    header = _HEADER.unpack(data)
+    header = HEADER.unpack(data)
     one.entries, one.head, one.tail = header[_ENTRIES], header[_HEAD_AT], header[_TAIL_AT]
     return one
 

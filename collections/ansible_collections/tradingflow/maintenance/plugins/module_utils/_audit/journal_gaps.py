@@ -11,11 +11,11 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from ..words import plural, printable, span
 from .collected import Gap, Period, written
-from .journal_export import Entry
+from .journal_export import Block, Entry
 
 #: So much the clock may go back without a word: threads write a little out of order.
 _SLACK = 1_000_000
@@ -36,6 +36,7 @@ _STARTED = b"f77379a8490b408bbe5f6940505a777b"
 _STOPPED = b"d93fb3c9c24d451a97cea615ce59c00b"
 _SHUTDOWN = b"98268866d1d54a499c4e98921d93bc40"
 _IDS = (_DROPPED, _MISSED, _STARTED, _STOPPED, _SHUTDOWN)
+_MARKS = re.compile(rb"\nMESSAGE_ID=(?:" + b"|".join(_IDS) + b")")
 
 
 @dataclass
@@ -85,35 +86,64 @@ class Story:
     first: Optional[int] = None
     overflow: bool = False
     name: str = ""
-    _last: Optional[Tuple[int, bytes]] = None
+    _last: int = 0
     _run: Optional[Run] = None
     _source: bytes = b""
+    _boot: bytes = b""
     _count: int = 0
 
-    def add(self, entry: Entry) -> None:
-        """Takes the next entry of the file in."""
-        at = entry.at
+    def add(self, piece: Union[Block, Entry]) -> None:
+        """Takes the next entry, or the next ones, of the file in."""
+        if isinstance(piece, Entry):
+            self._one(piece.source, piece.sequence, piece.boot, piece.up, piece.at)
+            if b"\nMESSAGE_ID=" in piece.data:
+                self._mark(piece, self.boots[piece.boot])
+            return
+        if not self._several(piece):
+            columns = (piece.sources, piece.sequences, piece.boots, piece.ups, piece.times)
+            for facts in zip(*columns):  # noqa: B905 Python 3.9
+                self._one(*facts)
+        if _MARKS.search(piece.data):
+            for entry in piece.entries():
+                if b"\nMESSAGE_ID=" in entry.data:
+                    self._mark(entry, self.boots[entry.boot])
+
+    def _several(self, block: Block) -> bool:
+        """Takes entries in that go on where the last one ended, as most do; False where one does not."""
+        run, numbers, times = self._run, block.sequences, block.times
+        if (
+            run is None
+            or numbers[0] != run.last + 1
+            or {*block.sources} != {self._source}
+            or {*block.boots} != {self._boot}
+            or times[0] < self._last
+            or list(numbers) != [*range(numbers[0], numbers[0] + len(numbers))]
+            or sorted(times) != times
+        ):
+            return False
+        run.last, run.end = numbers[-1], times[-1]
+        self._last = times[-1]
+        boot = self.boots[self._boot]
+        boot.last = max(boot.last, times[-1])
+        return True
+
+    def _one(self, source: bytes, number: int, boot: bytes, up: bytes, at: int) -> None:
         if self.first is None or at < self.first:
             self.first = at
         run = self._run
-        if run and entry.source == self._source and entry.sequence == run.last + 1:
-            run.last, run.end = entry.sequence, at
+        if run and source == self._source and number == run.last + 1:
+            run.last, run.end = number, at
         elif self._count < _RUNS:
-            self._run = Run(entry.sequence, entry.sequence, at, at, int(entry.up, 16))
-            self._source = entry.source
-            self.runs.setdefault(entry.source, []).append(self._run)
+            self._run, self._source = Run(number, number, at, at, int(up, 16)), source
+            self.runs.setdefault(source, []).append(self._run)
             self._count += 1
         else:
             self.overflow, self._run = True, None
-        if self._last and at < self._last[0] - _SLACK:
-            self.backs.append((self._last[0], at))
-        self._last = (at, entry.boot)
-        boot = self.boots.get(entry.boot)
-        if boot is None:
-            boot = self.boots[entry.boot] = Boot(at, at)
-        boot.first, boot.last = min(boot.first, at), max(boot.last, at)
-        if b"\nMESSAGE_ID=" in entry.data:
-            self._mark(entry, boot)
+        if at < self._last - _SLACK:
+            self.backs.append((self._last, at))
+        self._last, self._boot = at, boot
+        known = self.boots.setdefault(boot, Boot(at, at))
+        known.first, known.last = min(known.first, at), max(known.last, at)
 
     def _mark(self, entry: Entry, boot: Boot) -> None:
         identity = entry.field(b"MESSAGE_ID") or b""

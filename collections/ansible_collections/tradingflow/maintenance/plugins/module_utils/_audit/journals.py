@@ -13,15 +13,16 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
 
 from ..errors import EvidenceError
-from ..words import printable
+from ..words import plural, printable
 from .collected import FAILED, Count, File, Period, Source, Tool
-from .journal_export import entries
+from .journal_export import Block, Entry, pieces
 from .journal_files import JournalFile, found, looked_at
 from .journal_gaps import Story, gaps
-from .packing import BLOCK, Full, Packed, Scratch
+from .journal_index import counted
+from .packing import Full, Packed, Scratch
 from .running import Running, lines, version
 
 _EXPORT = ["journalctl", "--all", "--no-pager", "--quiet", "--output=export"]
@@ -34,14 +35,18 @@ AT = re.compile(rb'"__REALTIME_TIMESTAMP" ?: ?"(\d{1,19})"')
 class Reading:
     """What came of one file.
 
-    :param listed: entries of the period in journalctl's own listing, None when that failed
+    :param fields: of its entries of the period
+    :param listed: entries of the period by another count, None when that failed
+    :param indexed: whether that was the file's own index, and not journalctl's listing
     :param problem: why it is not whole
     """
 
     name: str
     story: Story
     kept: int = 0
+    fields: int = 0
     listed: Optional[int] = None
+    indexed: bool = False
     file: Optional[File] = None
     problem: str = ""
     status: int = 0
@@ -82,14 +87,14 @@ def judged(source: Source, period: Period, readings: List[Reading], closed: List
     source.gaps = gaps([reading.story for reading in readings], period, _machine())
     source.exit_status = max((reading.status for reading in readings), default=0)
     listed = sum(reading.listed or 0 for reading in readings)
-    source.counts = [
-        Count("entries in the export format", source.records),
-        Count("lines of journalctl --output=json", listed),
-    ]
+    by = "entries in the files' own index"
+    if any(reading.listed is not None and not reading.indexed for reading in readings):
+        by += ", and of files of a form that is not known in journalctl's listing"
+    source.counts = [Count("entries in the export format", source.records), Count(by, listed)]
     problems = [f"the folder {printable(folder)} cannot be looked into" for folder in closed]
     problems += [f"{printable(reading.name)}: {reading.problem}" for reading in readings if reading.problem]
     if listed != source.records and not problems:
-        problems.append(f"journalctl lists {listed} entries of the period, {source.records} were read")
+        problems.append(f"{listed} entries of the period are listed, {source.records} were read")
     if not source.records:
         problems.append("it has no entry of the period")
     return source.concluded(problems)
@@ -129,7 +134,10 @@ def read(
                 result.file = packed.close(result.kept)
         if not units and not result.problem and one.entries is not None and total < one.entries:
             result.problem = f"it is corrupt: {total} of its {one.entries} entries could be read"
-        _list(path, period, result, options["timeout"], units)
+        if not units:
+            _index(_path(one, options["journal_folders"]), one, period, result, options["timeout"])
+        if result.listed is None:
+            _list(path, period, result, options["timeout"], units)
     except EvidenceError as error:
         result.problem = result.problem or error.message.rstrip(".")
     return result
@@ -153,29 +161,44 @@ def _export(path: str, period: Period, result: Reading, packed: Packed, timeout:
     """Writes the period's entries, and tells how many the file has in all."""
     begin, end = (int(each * 1e6) for each in period.epochs())
     running = Running([*_EXPORT, f"--file={path}", *units], timeout)
-    batch: List[bytes] = []
-    total = waiting = 0
+    total = 0
     try:
-        for entry in entries(running.chunks()):
-            total += 1
-            result.story.add(entry)
-            if begin <= entry.at < end:
-                batch.append(entry.data)
-                waiting += len(entry.data)
-                result.kept += 1
-                if waiting > BLOCK:
-                    packed.write(b"".join(batch))
-                    batch, waiting = [], 0
+        for piece in pieces(running.chunks()):
+            total += 1 if isinstance(piece, Entry) else len(piece.times)
+            result.story.add(piece)
+            for part in _inside(piece, begin, end):
+                packed.write(part.data)
+                result.kept += 1 if isinstance(part, Entry) else len(part.times)
+                result.fields += part.count()
     except Full:
         raise
     except EvidenceError as error:
         result.problem = error.message.rstrip(".")
-    if batch:
-        packed.write(b"".join(batch))
     result.status = running.status
     if running.status and not result.problem:
         result.problem = f"journalctl ended with {running.status}: {running.stderr or 'it says nothing'}"
     return total
+
+
+def _inside(piece: Union[Block, Entry], begin: int, end: int) -> Iterator[Union[Block, Entry]]:
+    """What of a piece is of the period."""
+    if isinstance(piece, Block) and not begin <= min(piece.times) <= max(piece.times) < end:
+        yield from (entry for entry in piece.entries() if begin <= entry.at < end)
+    elif isinstance(piece, Block) or begin <= piece.at < end:
+        yield piece
+
+
+def _index(path: str, one: JournalFile, period: Period, result: Reading, timeout: float) -> None:
+    """Counts the period's entries and their fields in the file's own index."""
+    begin, end = (int(each * 1e6) for each in period.epochs())
+    found = counted(path, one.inode, begin, end, timeout)
+    if found is None:
+        return
+    result.indexed, (result.listed, fields) = True, found
+    # journalctl adds the id of the boot where an entry has none.
+    if result.kept == result.listed and result.fields < fields and not result.problem:
+        missing = plural(fields - result.fields, "field")
+        result.problem = f"journalctl left out {missing} of its entries without a word: it is damaged, or too new"
 
 
 def _list(path: str, period: Period, result: Reading, timeout: float, units: Sequence[str]) -> None:

@@ -123,9 +123,13 @@ class Packed:
         :raises Full: the limit is reached, or the disk is full
         """
         self._waiting += data
-        if len(self._waiting) >= BLOCK:
-            self._put(self._deflate.compress(self._waiting))
-            self._waiting = bytearray()
+        if len(self._waiting) < BLOCK:
+            return
+        # Always as much: what comes out may depend on it, and not on how a program's output happened to come in.
+        whole = len(self._waiting) // BLOCK * BLOCK
+        for place in range(0, whole, BLOCK):
+            self._put(self._deflate.compress(bytes(self._waiting[place : place + BLOCK])))
+        del self._waiting[:whole]
 
     def close(self, records: int) -> File:
         """Puts the file in place.

@@ -6,18 +6,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any, Iterator, List
 
 from ..errors import EvidenceError
 from ..masking import masked
 
 _CHUNK = 256 * 1024
+#: So much a program may be ahead of what is made of it, by Linux's F_SETPIPE_SZ; more is not allowed to everyone.
+_AHEAD, _SET_SIZE = 1024 * 1024, 1031
 _ENVIRONMENT = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "", "TZ": "UTC"}
 
 
@@ -72,6 +76,8 @@ class Running:
 
     def _read(self, process: Any) -> Iterator[bytes]:
         descriptor = process.stdout.fileno()
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, _SET_SIZE, _AHEAD)
         while True:
             left = self._end - time.monotonic()
             # A program that never stops talking is late as well.
