@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional, Tuple
 
-from .patterns import QUOTED, WORDS
+from .commands import QUOTED, WORDS
 
 #: Bytes of the longest secret of several lines, a private key.
 LONGEST = 20_000

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Callable, Iterator, NamedTuple, Tuple
 
+from . import command_looks
+
 #: Words that make a name one of a secret, wherever they are in it.
 _ALONE = {
     *("password", "passwords", "passwd", "passwort", "kennwort", "passphrase", "passcode", "pwd", "secret", "secrets"),
@@ -214,7 +216,7 @@ LOOKS: Tuple[Look, ...] = (
         "=|:|&quot;",
         r"(?i)(?<![\w.-])(?=[\w. -]{0,120}(?:pass|pw|psk|secret|token|key|phrase|mnemonic|credential|sig|auth|otp|cvv|senha|wachtwoord|heslo|kennwort|"
         r"session|assertion))(?P<name>(?:(?:api|private|fernet|license|seed|recovery|access|secret)[ ])?[\w.-]{1,120})"
-        r"(?:\"|'|&quot;)?[ \t]{0,3}(?:=>|:=|[:=])[ \t]{0,3}(?:[|>][+\-\d]{0,2}[ \t]*)?(?:\n[ \t]{1,8})?(?:[({\[]{0,3}\"((?:[^\"\\\n]|\\.){4,400})|"
+        r"(?:\"|'|&quot;)?[ \t]{0,3}(?:=>|:=|[:=])(?!/[\w./-]{0,200} ; USER=|(?:chauthtok|auth|account|session)\))[ \t]{0,3}(?:[|>][+\-\d]{0,2}[ \t]*)?(?:\n[ \t]{1,8})?(?:[({\[]{0,3}\"((?:[^\"\\\n]|\\.){4,400})|"
         r"[({\[]{0,3}'([^'\n]{4,400})"
         r"|&quot;([^&\n]{4,400})|((?!\[[a-z0-9_-]{1,40}:)\[(?:[^\[\]]|\[[^\[\]]*\]){4,1000}\])|(\{(?:[^{}]|\{[^{}]*\}){4,1000}\})"
         r"|(?:[({]|\[(?![a-z0-9_-]{1,40}:)){0,3}((?:[^\s\"',;<>&)}\\]|(?<=\w)[\"'<>](?=\w)){4,200}))",
@@ -236,14 +238,6 @@ LOOKS: Tuple[Look, ...] = (
     ),
     _look(
         "password of a program",
-        "sshpass|redis-cli|login|ldap|sqlcmd|mysql|mariadb",
-        r"\bsshpass(?:[\"'],)?\s+[\"']?-p(?:[\"'],)?\s*[\"']?([^\s\"'\[]{4,})|\bredis-cli\s[^\n]{0,200}?-a\s+([^\s\"'\[]{4,})"
-        r"|\b(?:docker|podman|helm|oc|skopeo)\s(?:registry\s)?login\s[^\n]{0,200}?-p\s+([^\s\"'\[]{4,})"
-        r"|\b(?:ldap\w{3,8}|sqlcmd)\s[^\n]{0,200}?\s-[wP]\s+([^\s\"'\[]{4,})"
-        r"|\b(?:mysql|mariadb)\w*\s[^\n]{0,200}?-p([^\s\"'\[\d][^\s\"']{3,})",
-    ),
-    _look(
-        "password of a program",
         "-u|--user|--proxy-user",
         r"(?:^|\s)(?:-u|--user|--proxy-user)[\s=]+[\"']?[\w.@-]{1,60}:([^\s\"'\[]{4,200})",
         lambda value: is_secret(value) and not value[:5].isdigit(),
@@ -252,11 +246,6 @@ LOOKS: Tuple[Look, ...] = (
         "password of a program",
         "sqlplus|expdp|impdp",
         r"(?i)\b(?:sqlplus|expdp|impdp)\s(?:-\w+\s+)*[^\s/]{1,60}/([^\s@\"'\[]{4,})",
-    ),
-    _look(
-        "password of a program",
-        "sudo -s|chpasswd",
-        r"\becho\s+[\"']?([^\s\"'|\[]{4,})[\"']?\s*\|\s*(?:sudo -S|chpasswd)",
     ),
     _look("password of a program", "pass:", r"\bpass:([^\s\"'\[]{4,})", _coded),
     _look(
@@ -312,7 +301,8 @@ ANY = (
     rb"|sqlcmd|ldap|mysql|mariadb|login|-u\s|--user|--proxy-user|hooks\.slack|webhooks|jdbc:oracle|private|chpasswd|sudo -s|x-[\w-]*key"
     rb"|\bpass|ghp_|gho_|ghs_|ghu_|ghr_|github_pat_|glpat-|gl[a-z]{2,4}-|xox|xapp-|[sr]k_live|[sr]k_test|\bsk-|hvs\.|aiza|npm_|pypi-|ya29"
     rb"|\bhf_|dop_v1|\bshp|\bsg\.|whsec_|\bv[1-4]\.|akia|asia|eyj|age-sec|\d{8}:[\w-]{8}|(?-i:\b[5KL][1-9A-HJ-NP-Za-km-z]{24})|://[^\s/@]*@|:[^\s@/]+@"
-    rb"|[?&](?:key|code|ticket|assertion|hash|[\w.-]*sign?)=|(?:\b|\^a|u0001)(?:554|925|1402|1404|96)=|\bname[\"']?\s*[:=]"
+    rb"|[?&](?:key|code|ticket|assertion|hash|[\w.-]*sign?)=|(?:\b|\^a|u0001)(?:554|925|1402|1404|96)=|\bname[\"']?\s*[:=]|"
+    + command_looks.ANY
 )
 
 
@@ -336,3 +326,4 @@ def found(text: bytes, small: bytes) -> Iterator[str]:
             if any(named(match[named_by], value) if named_by else look.judge(value) for value in values):
                 yield look.name
                 break
+    yield from command_looks.found(text, small, is_secret)

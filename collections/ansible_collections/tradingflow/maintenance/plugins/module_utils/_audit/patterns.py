@@ -12,32 +12,10 @@ from __future__ import annotations
 import base64
 import re
 from functools import lru_cache
-from typing import List, NamedTuple, Tuple
+from typing import List, Tuple
 
 from ..masking import IN_QUERIES, MECHANISMS, NAMES, PASSWORDS, PHRASES, PREFIXES, SAID, SHORT_NAMES
-
-#: How a value is taken that begins where a pattern ends: see extents.py.
-WORD, WORDS, QUOTED = "word", "words", "quoted"
-
-
-class Pattern(NamedTuple):
-    """What is looked for.
-
-    :param name: of the rule
-    :param pattern: what is replaced are the groups whose names begin with "secret"; "key" is what names them
-    :param take: or the value that begins where the pattern ends, and how it is taken
-    :param unless: what begins so is none
-    :param mixed: it has letters and digits, as no word of a sentence has
-    :param lines: it may go over several lines
-    """
-
-    name: str
-    pattern: str
-    take: str = ""
-    unless: str = ""
-    mixed: bool = False
-    lines: bool = False
-
+from .commands import COMMANDS, QUOTED, WORD, WORDS, Pattern
 
 #: Parts of names that say a secret follows; the second line is not in masking.py.
 _LONG = (
@@ -57,6 +35,8 @@ _EQUALS = r"(?:=>|:=|[:=]|\\+(?:u003|x3)[dDaA]|&#(?:61|58|x3[dDaA]);)"
 _SEPARATOR = rf"(?:\[\w{{0,9}}\]|\])?{_QUOTE}?\s{{0,4}}{_EQUALS}[ \t]*(?:\\?\r?\n[ \t]+)?"
 _PRIVATE = r"(?:[ +]|%20)(?:[A-Z0-9]+(?:[ +]|%20))*PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?"
 _PLAIN_WORD = r"(?:token|auth|authentication|authorization|certificate|scheme|realm|header|missing|required|invalid|expired|failed)\b"
+#: sudo writes PWD for the folder that a command runs in.
+_FOLDER = r"/[\w./-]* ; USER="
 #: Digests of what is public, as images are named by them.
 _PUBLIC = r"(?:0x)?[0-9a-fA-F]{40}\b|sha\d+"
 
@@ -168,8 +148,13 @@ BUILT_IN: Tuple[Pattern, ...] = (
     # A name and a value.
     Pattern("secret", rf"(?P<key>(?i:{PHRASES})){_SEPARATOR}", WORDS),
     Pattern("secret", rf"(?P<key>(?i:[\w.-]{{0,60}}(?:{PASSWORDS}|passcode|pwd)\w*)){_QUOTE}?\s*:[ \t]+", WORDS),
-    Pattern("secret", rf"(?i)(?P<key>{PASSWORDS}|pwd)\s*=[ \t]*(?P<secret>[^;\r\n\"'&=]+);"),
-    Pattern("secret", rf"{_KEY}{_SEPARATOR}", WORD),
+    Pattern("secret", rf"(?i)(?P<key>{PASSWORDS}|pwd)\s*=[ \t]*(?P<secret>[^;\r\n\"'&=]+);", unless=_FOLDER),
+    Pattern(
+        "secret",
+        rf"{_KEY}{_SEPARATOR}",
+        WORD,
+        unless=rf"{_FOLDER}|(?:chauthtok|auth|account|session)\)|password (?:for|of|changed) ",
+    ),
     # Options of programs.
     Pattern(
         "secret",
@@ -177,35 +162,7 @@ BUILT_IN: Tuple[Pattern, ...] = (
         WORD,
         unless=r"-{1,2}[a-z]",
     ),
-    Pattern(
-        "secret",
-        r"(?i)(?:\bsshpass\s+-p\s*|\bredis-cli\s(?:[^\r\n]{0,200}\s)?(?:-a|--pass)\s+"
-        r"|\b(?:docker|podman|helm|oc|skopeo|buildah|crane|az|argocd)\s+(?:registry\s+)?login\s(?:[^\r\n]{0,200}\s)?-p\s+"
-        r"|\b(?:ldap\w{3,8}|sqlcmd|zip|unzip|mosquitto_\w+|mongo\w*|ipmitool|impacket-\w+)\s(?:[^\r\n]{0,200}\s)?-[wPp]\s+)",
-        WORD,
-        unless=r"\d{1,5}(?:\s|$)",
-    ),
-    Pattern(
-        "secret",
-        r"(?i)\b(?:mysql|mariadb|7z|xtrabackup|innobackupex)[\w-]*\s(?:[^\n|;&]{0,300}\s)?-p(?P<secret>[^\s\"']+)",
-        unless=r"\d{1,5}(?:\s|$)",
-    ),
-    Pattern("secret", r"(?i)\b(?:mysql|mariadb)[\w-]*\s(?:[^\n|;&]{0,300}\s)?-p", QUOTED),
-    Pattern(
-        "secret",
-        r"(?i)(?:^|[\s\"'])(?:-u|--user|--proxy-user)[\s=]*[\"']?[^\s:\"'=]{1,60}:(?P<secret>[^\s\"']+)",
-        unless=r"\d{1,5}(?:\W|$)|\w+\)",
-    ),
-    Pattern(
-        "secret",
-        r"(?i)\becho\s+(?:-\w+\s+)?[\"']?(?P<secret>[^\s\"'|]+)[\"']?\s*\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:chpasswd|passwd|sudo|docker\s+login|openssl|"
-        r"gpg|kinit)\b",
-    ),
-    Pattern("secret", r"(?i)\bsmbclient\s[^\n]{0,200}%(?P<secret>[^\s\"']+)"),
-    Pattern(
-        "secret",
-        r"(?i)\b(?:sqlplus|expdp|impdp|rman)\s(?:-\w+\s+|target\s+)*[\"']?[^\s/\"']{1,60}/(?P<secret>[^\s@\"'\\]+)",
-    ),
+    *COMMANDS,
     # Statements, directives, prompts and protocols.
     Pattern("secret", r"(?i)\b(?:requirepass|masterauth|auth-pass\s+\S+)\s+", WORD, unless=r"\*"),
     Pattern("secret", r"(?i)\bset\s+password\s+for\s+\S{1,80}\s*=\s*(?:password\s*\(\s*)?", QUOTED),
@@ -275,9 +232,7 @@ ESCAPED: Tuple[str, ...] = (
     r"%(?:25)*[2-7][0-9A-Fa-f]",
     r":\\+/\\+/",
     rf"(?i)(?:{_LONG}|bearer|basic|negotiate|digest|ntlm|auth|pass|login|key)[\w.-]*[\"':=]*\\+[tnrbf]",
-    r"(?i)[\"'/](?:sshpass|redis-cli|docker|podman|helm|oc|skopeo|buildah|crane|az|argocd|ldap\w+|sqlcmd|zip|unzip|mosquitto_\w+"
-    r"|mongo\w*|ipmitool|impacket-\w+|mysql[\w-]*|mariadb[\w-]*|7z|smbclient|sqlplus|expdp|impdp|rman|curl|wget|-u|--user"
-    r"|--proxy-user|requirepass|masterauth|auth-pass)\\*[\"']\s*,",
+    r"(?i)[\"'/](?:curl|wget|-u|--user|--proxy-user|requirepass|masterauth|auth-pass)\\*[\"']\s*,",
 )
 
 _SECRET_NAME = re.compile(

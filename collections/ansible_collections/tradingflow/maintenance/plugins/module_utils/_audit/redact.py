@@ -13,12 +13,12 @@ from typing import Callable, Iterator, List, Tuple
 
 from ..errors import EvidenceError
 from .collected import File, Source
+from .commands import WORD
 from .csv_rows import Rows
 from .extents import LONGEST
 from .extents import value as value_at
 from .journal_text import Journal
 from .packing import Packed, Scratch, blocks, digest_of
-from .patterns import WORD
 from .rules import Rules
 from .values import Counts, Values
 

@@ -18,9 +18,10 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import ConfigurationError
+from .commands import Pattern
 from .extents import private_key
 from .extents import value as value_at
-from .patterns import BUILT_IN, ESCAPED, Pattern, harmless, names, secret_name
+from .patterns import BUILT_IN, ESCAPED, harmless, names, secret_name
 
 try:
     import re2

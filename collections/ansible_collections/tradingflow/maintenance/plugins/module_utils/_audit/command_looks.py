@@ -1,0 +1,199 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The second look at commands and calls: taken apart into words, of which some are secrets by what the program is.
+
+It shares nothing with commands.py: a vocabulary of its own, and words instead of patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+
+class Program(NamedTuple):
+    """What a program takes.
+
+    :param options: whose next word is a secret
+    :param joined: options that have it in the same word
+    :param within: an option of which the value has it behind this mark
+    :param reads: whether it reads one from its standard input
+    """
+
+    options: Tuple[bytes, ...] = ()
+    joined: Tuple[bytes, ...] = ()
+    within: Tuple[Tuple[bytes, bytes], ...] = ()
+    reads: bool = False
+
+
+_USER = tuple((option, b":") for option in (b"-u", b"--user", b"-U", b"--proxy-user"))
+_PERCENT = ((b"-U", b"%"), (b"--user", b"%"))
+_LOGIN = Program((b"-p",), (b"-p",), reads=True)
+_BY_NAME: Dict[bytes, Program] = {
+    b"sshpass": Program((b"-p",), (b"-p",)),
+    b"redis-cli": Program((b"-a", b"--pass")),
+    b"curl": Program(within=_USER),
+    b"etcdctl": Program(within=_USER),
+    b"openssl": Program((b"-k", b"-K", b"-hmac"), within=((b"-macopt", b"key:"),), reads=True),
+    b"useradd": Program((b"-p",)),
+    b"usermod": Program((b"-p",)),
+    b"zip": Program((b"-P",), (b"-P",)),
+    b"unzip": Program((b"-P",), (b"-P",)),
+    b"7z": Program((), (b"-p",)),
+    b"sqlcmd": Program((b"-P",)),
+    b"ipmitool": Program((b"-P",)),
+    b"cqlsh": Program((b"-p",)),
+    b"rdesktop": Program((b"-p",)),
+    b"ncftpput": Program((b"-p",)),
+    b"ncftpget": Program((b"-p",)),
+    b"lftp": Program(),
+    **{
+        b"ldap" + verb: Program((b"-w",))
+        for verb in (b"search", b"modify", b"add", b"delete", b"whoami", b"passwd", b"compare")
+    },
+    **{b"mosquitto_" + verb: Program((b"-P",)) for verb in (b"pub", b"sub", b"rr")},
+    b"xfreerdp": Program((), (b"/p:",)),
+    b"snmpwalk": Program((b"-c", b"-A", b"-X")),
+    b"snmpget": Program((b"-c", b"-A", b"-X")),
+    b"snmpset": Program((b"-c", b"-A", b"-X")),
+    b"mongo": Program((b"-p",)),
+    b"mongosh": Program((b"-p",)),
+    b"mongodump": Program((b"-p",)),
+    b"mongorestore": Program((b"-p",)),
+    b"mysql": Program((), (b"-p",)),
+    b"mysqldump": Program((), (b"-p",)),
+    b"mysqladmin": Program((b"password",), (b"-p",)),
+    b"mariadb": Program((), (b"-p",)),
+    b"mariadb-dump": Program((), (b"-p",)),
+    b"nmcli": Program((b"password",)),
+    b"smbclient": Program(within=_PERCENT),
+    b"rpcclient": Program(within=_PERCENT),
+    b"smbget": Program(within=_PERCENT),
+    b"rabbitmqctl": Program(),
+    b"wpa_passphrase": Program(),
+    b"ansible-vault": Program((b"encrypt_string",)),
+    b"htpasswd": Program(reads=True),
+    b"docker": _LOGIN,
+    b"podman": _LOGIN,
+    b"helm": _LOGIN,
+    b"oc": _LOGIN,
+    b"skopeo": _LOGIN,
+    b"vault": Program((b"login",), reads=True),
+    **dict.fromkeys(
+        (b"chpasswd", b"passwd", b"smbpasswd", b"kinit", b"cryptsetup", b"gpg", b"sudo"), Program(reads=True)
+    ),
+}
+_ONLY_LOGIN = (b"docker", b"podman", b"helm", b"oc", b"skopeo")
+#: How many words come between the command and the secret.
+_BEFORE = {b"add_user": 1, b"change_password": 1, b"authenticate_user": 1}
+
+_PROGRAM = re.compile(
+    rb"(?<![\w.=-])(?:[\w.-]*/[\w./-]*/)?("
+    + b"|".join(re.escape(name) for name in sorted(_BY_NAME, key=len, reverse=True))
+    + rb")(?=[\"'\s,\\<])"
+)
+_WORDS = re.compile(
+    rb"\\*\"((?:[^\"\\\n]|\\.)*?)\\*\"|\\*'([^'\n]*?)\\*'|(<<<)|([^\s\"',\\<]+(?:[\"'][^\s\"',]*)*)|\\."
+)
+_MARK = re.compile(rb"\[(?:redacted:[a-z0-9_-]{1,40}|[a-z0-9_-]{1,40}:[0-9a-f]{16})\]")
+_CLOSED = re.compile(rb"(?:\\*[\"']){0,2}")
+_END = re.compile(rb"[|;&\n]")
+#: At most so much of a line belongs to one command.
+_LONGEST = 2000
+_SAY = re.compile(
+    rb"\b(?:echo|printf)\s+([^\n]{1,1000}?)\|\s*(?:sudo\s+((?:-\w+\s+)*))?(?:[\w./-]*/)?([a-z]+)((?:\s+[\w-]+)?)"
+)
+_SAID = re.compile(rb"\b(?:echo|printf)\s|-\w+\s|[\"'\\;)(]|%s|\\n")
+_CALL = re.compile(
+    rb"(?i)\b(?:set|check|verify|validate|make|hash|change|update|reset)_?(?:[a-z]{1,12}_?)?(?:password|passwd|passphrase|secret|api_?key)\s?\("
+    rb"\s{0,3}(?:[\w.]{1,60}\s?,\s?)?[bruf]{0,2}\\*[\"']([^\"'\\\n]{4,200})|\b(?:hashpw|checkpw)\(\s{0,3}b?\\*[\"']([^\"'\\\n]{4,200})"
+)
+#: In any text that has one of these, in small letters.
+NEEDLES = (*sorted(_BY_NAME), b"hashpw", b"checkpw")
+#: The same for the pass over everything; functions are in it by what they are called.
+ANY = (
+    rb"\b(?:"
+    + b"|".join(re.escape(name) for name in sorted(_BY_NAME) if name != b"sudo")
+    + rb")[\"'\s,\\]|hashpw|checkpw|<<<|\|\s*sudo"
+)
+
+
+def found(text: bytes, small: bytes, is_secret: Callable[[bytes], bool]) -> Iterator[str]:
+    """Names of what is in a few lines.
+
+    :param small: the same in small letters
+    :param is_secret: whether something is left of a value beside what stands for secrets
+    """
+    if any(needle in small for needle in NEEDLES):
+        # What stands for a secret is one word.
+        plain = _MARK.sub(b"*", text)
+        if any(map(is_secret, _of_commands(plain))):
+            yield "password of a program"
+    if b"(" in small:
+        for match in _CALL.finditer(text):
+            if is_secret(match[1] or match[2]):
+                yield "password in a call"
+                break
+
+
+def _of_commands(text: bytes) -> Iterator[bytes]:
+    for match in _PROGRAM.finditer(text):
+        name = match[1]
+        stop = _END.search(text, match.end(), match.end() + _LONGEST)
+        # In a list its own quote ends first.
+        closed = _CLOSED.match(text, match.end())
+        begin = closed.end() if closed else match.end()
+        words = _split(text[begin : stop.start() if stop else match.end() + _LONGEST])
+        yield from _of_program(name, words)
+    for match in _SAY.finditer(text):
+        program = _BY_NAME.get(match[3], Program())
+        login = match[3] not in (*_ONLY_LOGIN, b"vault") or match[4].strip() == b"login"
+        if (program.reads and login) or b"S" in (match[2] or b""):
+            yield from _SAID.sub(b" ", match[1]).split()
+
+
+def _split(text: bytes) -> List[bytes]:
+    """The words of a command, or the items of a list; a text that is not closed is a word as well."""
+    found: List[bytes] = []
+    for match in _WORDS.finditer(text):
+        word = next((each for each in match.groups() if each is not None), None)
+        if word is not None and word not in (b"", b",", b"]", b"["):
+            found.append(word)
+    return found
+
+
+def _of_program(name: bytes, words: List[bytes]) -> Iterator[bytes]:
+    """What is a secret of a program's words."""
+    program = _BY_NAME[name]
+    if name in _ONLY_LOGIN and b"login" not in words[:3]:
+        return
+    for index, word in enumerate(words):
+        after = words[index + 1] if index + 1 < len(words) else b""
+        if word == b"<<<":
+            if program.reads:
+                yield after
+        elif word in program.options:
+            if not after.startswith((b"-", b"/")) and not after.isdigit():
+                yield after
+        else:
+            for option in program.joined:
+                if word.startswith(option) and not word[len(option) :].isdigit():
+                    yield word[len(option) :]
+        for option, mark in program.within:
+            value = after if word == option else word[len(option) :].lstrip(b"=") if word.startswith(option) else b""
+            secret = value.partition(mark)[2]
+            if secret and not secret[:5].isdigit():
+                yield secret
+        if word in _BEFORE:
+            yield from words[index + 2 : index + 3]
+    if name == b"htpasswd" and any(word.startswith(b"-") and b"b" in word for word in words):
+        plain = [word for word in words if not word.startswith(b"-")]
+        skip = 1 if any(word.startswith(b"-") and b"n" in word for word in words) else 2
+        yield from plain[skip : skip + 1]
+    if name == b"lftp" and b"-u" in words:
+        # A comma ends a word.
+        yield from words[words.index(b"-u") + 2 : words.index(b"-u") + 3]
+    if name == b"wpa_passphrase":
+        yield from words[1:2]

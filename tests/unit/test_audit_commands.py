@@ -1,0 +1,128 @@
+"""Arguments that are secrets by what the program or the function is: redacted, and seen by the second look when not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import scan
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.rules import Rules, load
+
+from tests.unit.test_audit_secrets import places, redacted
+
+S, T = "hunter2SecretValue99", "correct-Horse7battery"
+COMMANDS = [
+    f"user.set_password('{S}')",
+    f'setPassword("{S}")',
+    f"check_password(user, '{S}')",
+    f"make_password('{S}')",
+    f"bcrypt.hashpw(b'{S}', salt)",
+    f"chpasswd <<< 'u:{S}'",
+    f"chpasswd <<<u:{S}",
+    f"echo u:{S} | chpasswd",
+    f"echo 'u:{S} {T}' | sudo chpasswd",
+    f"printf 'u:{S}\\n' | /usr/sbin/chpasswd",
+    f'echo -n "{S}" | docker login --password-stdin reg',
+    f"echo {S} | passwd --stdin bob",
+    f"(echo {S}; echo {S}) | smbpasswd -s -a bob",
+    f"smbpasswd -a bob <<< {S}",
+    f"kinit bob <<< {S}",
+    f"echo {S} | cryptsetup luksOpen /dev/sda x -",
+    f"htpasswd -b file user {S}",
+    f"/usr/bin/htpasswd -bc /etc/nginx/.htpasswd user {S}",
+    f"htpasswd -nbB user {S}",
+    f"htpasswd -c -b /etc/f user '{S}'",
+    f"openssl enc -aes-256-cbc -k {S} -in a -out b",
+    f"openssl enc -aes-256-cbc -in a -pass pass:{S}",
+    f"openssl rsa -in k.pem -passin pass:{S} -out x",
+    f"openssl dgst -sha256 -hmac {S} file",
+    f"openssl mac -macopt key:{S} HMAC",
+    f"tar cz x | openssl enc -e -k {S}",
+    f"smbclient //h/share -U bob%{S}",
+    f"rpcclient -U 'bob%{S}' host",
+    f"curl -u user:{S} https://h/",
+    f"curl -uuser:{S} https://h/",
+    f"curl -U user:{S} -x proxy https://h/",
+    f"mysql -p{S} -u root",
+    f"mysql -u root -p'{S}' db",
+    f"mysqladmin -u root password {S}",
+    f"sshpass -p {S} ssh h",
+    f"sshpass -p{S} ssh -p 2222 h",
+    f"redis-cli -h h -a {S} ping",
+    f"docker login -p {S} -u u reg",
+    f"docker login -u u -p{S} reg",
+    f"docker login -u u -p {S} a; docker login -u u -p {T} b",
+    f"useradd -m -p {S} bob",
+    f"sudo: bob : TTY=pts/0 ; PWD=/home/bob ; USER=root ; COMMAND=/usr/sbin/usermod -p {S} bob",
+    f"7z a -p{S} x.7z f",
+    f"zip -P {S} x.zip f",
+    f"zip -e -P{S} x.zip f",
+    f"ansible-vault encrypt_string '{S}' --name x",
+    f"vault login {S}",
+    f"rabbitmqctl add_user bob {S}",
+    f"rabbitmqctl -n r change_password bob {S}",
+    f"snmpget -v3 -u u -A {S} -X {T} host",
+    f"mongosh -u u -p {S}",
+    f"cqlsh -u u -p {S} h",
+    f"lftp -u bob,{S} ftp://h",
+    f"wpa_passphrase net {S}",
+    # As lists, of JSON and of Python.
+    f'["htpasswd", "-b", "/etc/f", "bob", "{S}"]',
+    f"['openssl', 'enc', '-k', '{S}']",
+    f'{{"cmd": ["curl", "-u", "bob:{S}", "https://h"]}}',
+    f"run(['/usr/bin/redis-cli', '-a', '{S}'])",
+    f'exec ["sshpass","-p","{S}","ssh","h"]',
+]
+HARMLESS = [
+    "docker run -p 8080:80 app; curl -u bob https://h/; openssl s_client -connect h:443",
+    "htpasswd -c /etc/f bob; unzip -p release.zip README; zip -r x.zip folder",
+    "useradd -m -s /bin/bash bob; usermod -aG docker bob; new user: name=bob, UID=1001, shell=/bin/bash",
+    "sudo:      bob : TTY=pts/0 ; PWD=/home/bob ; USER=root ; COMMAND=/usr/bin/apt-get update",
+    "pam_unix(chpasswd:chauthtok): password changed for bob",
+    "passwd[812]: password for bob changed by root",
+    "get_password('database/prod'); read_secret('app'); has_token('x')",
+    "set_password() of bob; check_password() said no (bcrypt)",
+    "make_order('XNYS', 100); set_limit('account-77'); check_token_bucket(bucket, 'orders')",
+    "echo done | tee -a /var/log/job.log; printf '%s' 1 | wc -l",
+    "mysql -u root -h db -e 'select 1'; mysql  Ver 8.0.36 for Linux on x86_64",
+    "redis-cli -h cache -p 6379 ping; snmpwalk -v3 -l authPriv host",
+    "openssl 3.0.15-1~deb12u1 amd64; docker-ce 5:27.3.1-1; curl 7.88.1; zip 3.0-13",
+    "curl: (7) Failed to connect to h port 443 after 3 ms: Connection refused",
+    "curl -u $API_USER:$API_PASSWORD https://h/; docker login -u bob -p $REGISTRY_PASSWORD",
+    "Accepted publickey for bob from 192.0.2.7 port 52211 ssh2: ED25519 SHA256:x",
+    "vault: post-unseal setup complete; vault login -method=oidc; helm upgrade app -p 3",
+    "net ifindex 3 -U 100%; smbclient version 4.17.12",
+    "kinit: Cannot contact any KDC; gpg: Good signature from maintainer; sudo -S true",
+]
+
+
+@pytest.fixture(scope="module")
+def rules() -> Rules:
+    return load(None, b"k" * 32)
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_no_secret_of_a_command_is_left(rules: Rules, text: str) -> None:
+    for place, (form, given) in places(text).items():
+        found = redacted(rules, given, form)
+        assert not [each for each in (S, T) if each.encode() in found], (place, found)
+        assert scan.text_of(found) == [], (place, found)
+        assert redacted(rules, found, form) == found, place
+        if place == "json":
+            json.loads(found)
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_the_second_look_sees_it_when_it_is_left(text: str) -> None:
+    assert scan.text_of(text.encode())
+    assert scan.text_of(f"2026-10-01T00:00:00Z INFO {text}\n".encode())
+    assert scan.text_of(json.dumps({"event": text}).encode() + b"\n")
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_a_command_without_a_secret_stays(rules: Rules, text: str) -> None:
+    for place, (form, given) in places(text).items():
+        counts: dict[str, int] = {}
+        assert redacted(rules, given, form, counts) == given, place
+        assert counts == {}
+        assert scan.text_of(given) == [], place
