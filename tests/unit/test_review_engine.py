@@ -12,6 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.action.strategy_review import kept
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import _performance
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance import bootstrap
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read, end_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.options import SPEC, checked
@@ -93,6 +94,16 @@ def test_what_is_good_bad_and_cannot_be_told() -> None:
     assert sum(found["diversification"].details["risk_shares"].values()) == pytest.approx(1, abs=1e-5)
     assert found["restated"].status == "unknown"
     assert found["book"].details["figures"]["sessions"] == 399
+
+
+def test_fewer_paths_than_were_asked_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "paths" not in reviewed(three())["strategies"].message
+    monkeypatch.setattr(bootstrap, "ALL_PATHS", 450)
+    monkeypatch.setattr(bootstrap, "LEAST_PATHS", 20)
+    result = reviewed(three())
+    assert "of 150 paths of its own returns" in result["drawdown:dull"].message
+    assert "against 150 paths, of 200 that were asked for" in result["strategies"].message
+    assert "intervals are of 150 instead of 400" in result["strategies"].message
 
 
 def test_too_short_is_unknown_however_good() -> None:

@@ -14,6 +14,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._performan
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.bootstrap import intervals
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.record import inputs, together
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.unit.test_review_books import FIRST, followed, moment, row
@@ -246,9 +247,11 @@ def test_calmar_has_an_interval() -> None:
 
 
 def parts(found: Read, **given: Any) -> dict[str, str]:
-    record = engine.reviewed(found, options(**given), {}).record
-    inputs: dict[str, str] = record["inputs"]
-    return inputs
+    """Digests of the inputs, without all that a review computes of them."""
+    wanted = options(**given)
+    markets = strategies.Markets(found, wanted)
+    strategies.followed(found, wanted, markets, compute=False)
+    return inputs(found, markets.made, wanted)
 
 
 def changes() -> dict[str, Any]:
@@ -293,14 +296,15 @@ def changes() -> dict[str, Any]:
 def test_the_digest_has_every_input() -> None:
     before = parts(three())
     assert parts(three()) == before
+    record = engine.reviewed(three(), options(), {}).record
+    assert (record["inputs"], record["inputs_sha256"]) == (before, together(before))
     for part, change in changes().items():
         for one in change if isinstance(change, tuple) else (change,):
             found = three()
             one(found)
             after = parts(found)
             assert part in {name for name in before if before[name] != after[name]}, part
-            both = [engine.reviewed(each, options(), {}).record["inputs_sha256"] for each in (three(), found)]
-            assert both[0] != both[1]
+            assert together(after) != together(before)
     assert {name for name, value in parts(three(), confidence=0.9).items() if before[name] != value} == {"options"}
 
 

@@ -65,6 +65,19 @@ def test_intervals_are_those_of_the_paths() -> None:
         assert found[key][1] == pytest.approx(ordered[int((0.5 + 0.9 / 2) * 400)], abs=1e-12), key
 
 
+def test_many_strategies_get_fewer_paths_each() -> None:
+    assert bootstrap.bounded(1000, 1) == bootstrap.bounded(1000, 200) == (1000, 400)
+    assert bootstrap.bounded(1000, 400) == (500, 400)
+    assert bootstrap.bounded(1000, 1000) == bootstrap.bounded(1000, 10**6) == (200, 200)
+    # Who asks for fewer gets these.
+    assert bootstrap.bounded(100, 1000) == (100, 200)
+    values = series(400, "usual").tolist()
+    found = bootstrap.intervals(values, "x", 0.0, 0.9, 252, 200)
+    wider = bootstrap.intervals(values, "x", 0.0, 0.9, 252)
+    assert found != wider
+    assert found["volatility"] == pytest.approx(wider["volatility"], rel=0.03)
+
+
 def test_what_loses_all_is_drawn_day_by_day() -> None:
     values = series(100, "usual")
     values[7] = -1.0

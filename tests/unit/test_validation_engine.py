@@ -232,8 +232,29 @@ def test_limits_that_are_broken_near_unused_and_well() -> None:
     assert f"leverage broken on 1 day ({day(2)})" in broken.message
     near = limits_of([limit("leverage", "2")], use("leverage", ["1.6"] * 16 + ["1"] * 15))
     assert (near.status, "80 % or more on 16 of 31 days" in near.message) == ("warning", True)
-    unused = limits_of([limit("leverage", "2")], use("leverage", ["0.1"] * 31))
-    assert (unused.status, "never used beyond 5.0 %" in unused.message) == ("warning", True)
+
+
+def test_limits_that_nobody_needs_are_one_line() -> None:
+    rows = [*use("leverage", ["0.1"] * 31), *use("order_rate", ["0"] * 31), *use("concentration", ["1"] * 31)]
+    rows += [{**row, "scope": "account", "subject": "A"} for row in use("leverage", ["0.19"] * 31)]
+    limits = [limit(metric, "2") for metric in ("leverage", "order_rate", "concentration", "gross_exposure")]
+    limits.append(limit("leverage", "2", scope="account", subject="A"))
+    found = validated(books(*pattern("0" * 70)), [], {"limits": limits, "use": rows})
+    unused = found["limits_unused"]
+    assert (unused.status, unused.value) == ("warning", 3)
+    assert "3 of 4 limits with known use were never used to 10 %" in unused.message
+    assert "strategy one: order_rate 0.0 %, leverage 5.0 %; account A: leverage 9.5 %." in unused.message
+    assert unused.details["limits"][0] == {
+        "scope": "strategy", "subject": "one", "metric": "order_rate", "usage": 0.0, "status": "warning",
+    }  # fmt: skip
+    # It is no fault of theirs; what is not known of them stays unknown.
+    assert found["limits:account/A"].status == "ok"
+    assert "none broken or always near" in found["limits:account/A"].message
+    assert (found["limits:strategy/one"].status, "never" in found["limits:strategy/one"].message) == ("unknown", False)
+    needed = validated(books(*pattern("0" * 70)), [], {"limits": limits[2:3], "use": rows})["limits_unused"]
+    assert (needed.status, needed.value) == ("ok", 0)
+    nobody = validated(books(*pattern("0" * 70)), [], {"limits": limits[3:4], "use": []})["limits_unused"]
+    assert nobody.status == "unknown"
 
 
 def test_a_days_loss_comes_from_the_books() -> None:

@@ -120,9 +120,15 @@ class Blocks:
 
 
 @lru_cache(maxsize=2)
+def blocks_of(count: int, periods: int, paths: int) -> "Blocks":
+    """The blocks of all series of as many returns."""
+    return Blocks(count, periods, paths)
+
+
+@lru_cache(maxsize=2)
 def counts_of(count: int, periods: int, paths: int) -> Any:
     """How often each period is in each path, for all series of as many returns."""
-    return Blocks(count, periods, paths).counts()
+    return blocks_of(count, periods, paths).counts()
 
 
 def deepest(growth: Any, blocks: Blocks) -> Any:

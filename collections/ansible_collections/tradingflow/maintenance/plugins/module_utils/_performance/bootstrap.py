@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from .blocks import Blocks, block, counts_of, deepest, last_drawdown
+from .blocks import Blocks, block, blocks_of, counts_of, deepest, last_drawdown
 from .ratios import series
 
 try:
@@ -18,8 +18,20 @@ except ImportError:
 
 #: Paths of an interval.
 PATHS = 400
+#: Paths of drawdowns of all strategies of a review together, and the fewest of one: a thousand strategies must not take
+#: a thousand times as long.
+ALL_PATHS, LEAST_PATHS = 200_000, 200
 
-__all__ = ["PATHS", "block", "depths_of", "intervals", "lasting", "paths_of"]
+__all__ = ["PATHS", "block", "bounded", "depths_of", "intervals", "lasting", "paths_of"]
+
+
+def bounded(paths: int, strategies: int) -> "Tuple[int, int]":
+    """Paths of the drawdown and of the intervals of each of so many strategies, see ALL_PATHS.
+
+    :param paths: those that were asked for
+    """
+    each = max(LEAST_PATHS, ALL_PATHS // max(strategies, 1))
+    return min(paths, each), min(PATHS, each)
 
 
 def paths_of(pool: Any, periods: int, paths: int, name: str = "") -> Iterator[Any]:
@@ -42,7 +54,12 @@ Interval = List[Optional[float]]
 
 
 def intervals(
-    values: Sequence[float], name: str, target: float, confidence: float, per_year: Optional[int] = None
+    values: Sequence[float],
+    name: str,
+    target: float,
+    confidence: float,
+    per_year: Optional[int] = None,
+    paths: int = PATHS,
 ) -> Dict[str, Interval]:
     """[block-interval] Of Sortino, Omega, the deviation and the deepest drawdown: what so many of the paths have.
 
@@ -57,16 +74,16 @@ def intervals(
     # What loses all has no logarithm.
     growth = np.log1p(array) if array.min() > -1 else None
     content = np.column_stack([content, centred, centred**2, centred if growth is None else growth])
-    mean, below, gains, losses, moved, squares, grew = (counts_of(count, count, PATHS) @ content).T
+    mean, below, gains, losses, moved, squares, grew = (counts_of(count, count, paths) @ content).T
     found: Dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["sortino"] = mean / count / np.sqrt(below / count)
         found["omega"] = gains / losses
         found["volatility"] = np.sqrt(np.maximum(squares - moved**2 / count, 0) / (count - 1))
     if growth is not None:
-        found["maximum_drawdown"], grown = deepest(growth, Blocks(count, count, PATHS)), np.exp(grew)
+        found["maximum_drawdown"], grown = deepest(growth, blocks_of(count, count, paths)), np.exp(grew)
     else:
-        found["maximum_drawdown"], grown = _day_by_day(array)
+        found["maximum_drawdown"], grown = _day_by_day(array, paths)
     if per_year and count >= per_year:
         # A path that lost all has lost all of a year.
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -75,9 +92,9 @@ def intervals(
     return {key: [_quantile(drawn, edge) for edge in edges] for key, drawn in found.items()}
 
 
-def _day_by_day(array: Any) -> "Tuple[Any, Any]":
+def _day_by_day(array: Any, paths: int) -> "Tuple[Any, Any]":
     """The deepest drawdown of each path, and what 1 became."""
-    drawn = list(paths_of(array, len(array), PATHS))
+    drawn = list(paths_of(array, len(array), paths))
     depths = [np.minimum(depths_of(part).min(axis=1), 0) for part in drawn]
     return np.concatenate(depths), np.concatenate([(1 + part).prod(axis=1) for part in drawn])
 

@@ -57,6 +57,11 @@ def fitting(values: Any) -> Any:
     return array.astype(object)
 
 
+def total(column: Any) -> int:
+    """What a column of fitting() adds up to, which fits as well."""
+    return int(column.sum()) if column.dtype == np.int64 else sum(column.tolist())
+
+
 def integers(values: Sequence[Decimal], scale: int) -> Any:
     """Numbers times 10 to the scale, exactly."""
     with localcontext(EXACT):
@@ -93,8 +98,8 @@ def ordinals(days: Sequence[date]) -> Any:
 
 def plain(value: Any, scale: int) -> str:
     """One of the integers as the number that it stands for, in one form: no zeros at its end, and none of "-0"."""
-    digits = str(abs(int(value))).rjust(scale + 1, "0")
-    text = digits[: len(digits) - scale] + ("." + digits[len(digits) - scale :]).rstrip("0").rstrip(".") * bool(scale)
+    whole, rest = divmod(abs(int(value)), 10**scale)
+    text = f"{whole}.{rest:0{scale}d}".rstrip("0") if rest else str(whole)
     return f"-{text}" if value < 0 else text
 
 
@@ -196,7 +201,7 @@ class Days(Sequence[Day]):
 
     def total(self, name: str) -> Decimal:
         """The sum of a column."""
-        return decimal(sum(getattr(self, name).tolist()), self.scale)
+        return decimal(total(getattr(self, name)), self.scale)
 
 
 class Rows(Sequence[Mapping[str, Any]]):

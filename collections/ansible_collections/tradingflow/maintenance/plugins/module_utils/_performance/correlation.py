@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .columns import ordinals
 from .ratios import DUST, NORMAL
-from .returns import Undefined, whole
+from .returns import Series, Undefined, whole
 
 try:
     import numpy as np
@@ -69,9 +69,10 @@ def common(
     common_days = tuple(days)
     for column, name in enumerate(names if days[1:] else ()):
         # The first common session only begins: what came before it is not the same for all.
-        at = ordinals([day for day, _value in returns[name]])
+        given = Series.of(returns[name])
+        at = given.ordinals
         inside = (at > days[0].toordinal()) & (at <= days[-1].toordinal())
-        values = np.array([value for _day, value in returns[name]])[inside]
+        values = given.values[inside]
         places, found = whole(at[inside], values, common_days)
         matrix[places - 1, column] = found
     if len(matrix):

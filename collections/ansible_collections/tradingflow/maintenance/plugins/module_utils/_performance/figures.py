@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from . import bootstrap, ratios, returns
-from .columns import Day, Days, plain
+from .columns import Day, Days, ordinals, plain, total
 from .drawdown import Drawdown, Expected, drawdown, expected
 from .returns import Undefined
 
@@ -29,6 +29,8 @@ class Figures:
     :param undefined: why there is nothing, empty when there is
     :param count: sessions
     :param data: figure -> value, for the record; None what is undefined
+    :param daily: return of each day
+    :param sessions: return of each session that has ended
     :param open: the last session that has ended and the return since, None when there is none
     """
 
@@ -41,14 +43,19 @@ class Figures:
     expected: Optional[Expected] = None
     needed: Optional[int] = None
     data: Dict[str, Any] = field(default_factory=dict)
-    daily: List[Tuple[date, float]] = field(default_factory=list)
-    net: Dict[date, float] = field(default_factory=dict)
+    daily: Sequence[Tuple[date, float]] = field(default_factory=list)
+    sessions: returns.Series = field(default_factory=lambda: returns.Series([], []))
     open: Optional[Tuple[Optional[date], float]] = None
 
     @property
-    def levelled(self) -> List[float]:
+    def net(self) -> Dict[date, float]:
+        """Session -> return."""
+        return dict(self.sessions)
+
+    @property
+    def levelled(self) -> Any:
         """Returns that drawdowns are of: those of the sessions, and that of the days since the last one."""
-        return [*self.net.values(), *([self.open[1]] if self.open else [])]
+        return np.append(self.sessions.values, self.open[1]) if self.open else self.sessions.values
 
 
 def figures(
@@ -60,28 +67,30 @@ def figures(
     """
     found = Figures(per_year=per_year)
     columns = Days.of(days)
+    # Of a tuple the ordinals are remembered.
+    sessions = tuple(sessions)
     try:
         values = returns.values(columns)
-        found.daily = list(zip(columns.dates, values.tolist(), strict=True))
+        found.daily = returns.Series(columns.ordinals, values)
         places, net = returns.whole(columns.ordinals, values, sessions)
-        found.net = dict(zip([sessions[place] for place in places.tolist()], net.tolist(), strict=True))
+        found.sessions = returns.Series(ordinals(sessions)[places], net)
         found.open = returns.open_period(found.daily, sessions)
         found.count = len(net)
-        levelled: Any = np.append(net, found.open[1]) if found.open else net
+        levelled = found.levelled
         found.drawdown = drawdown(levelled)
     except Undefined as error:
         found.undefined = str(error)
         return found
-    total = returns.time_weighted(values)
+    grown = returns.time_weighted(values)
     gross = ratios.or_none(lambda: returns.time_weighted(returns.values(columns, gross=True)))
     found.data = {
         "from": str(found.daily[0][0]),
         "to": str(found.daily[-1][0]),
         "sessions": found.count,
         "per_year": per_year,
-        "twr": total,
+        "twr": grown,
         "twr_gross": gross,
-        "twr_annual": returns.annual(total, found.count, per_year),
+        "twr_annual": returns.annual(grown, found.count, per_year),
         "mwr": ratios.or_none(returns.money_weighted_of, columns),
         "pnl": _sum(columns, "pnl"),
         "fees": _sum(columns, "fees") if columns.known.all() else None,
@@ -102,23 +111,25 @@ def figures(
 
 def _sum(days: Days, name: str) -> str:
     """The sum of a column, exact."""
-    return plain(sum(getattr(days, name).tolist()), days.scale)
+    return plain(total(getattr(days, name)), days.scale)
 
 
 def _money(days: Days, confidence: float) -> Dict[str, Any]:
     """Of results in money, which are exact: a day without a result counts for neither side."""
-    results = [value for value in days.pnl.tolist() if value]
-    hits = sum(1 for value in results if value > 0)
+    results = days.pnl[days.pnl != 0]
+    won = results > 0
+    hits = int(won.sum())
     interval = ratios.or_none(ratios.wilson, hits, len(results), confidence)
-    factor = ratios.or_none(ratios.profit_factor, results)
+    # Of Python's integers, whose quotient is rounded once.
+    factor = ratios.or_none(ratios.profit_factor, [total(results[won]), total(results[~won])])
     share = None
     if days.known.all():
-        fees = sum(days.fees.tolist())
-        gains = sum(results) + fees
+        fees = total(days.fees)
+        gains = total(results) + fees
         share = fees / gains if gains > 0 else None
     return {
         "days_with_result": len(results),
-        "hit_rate": hits / len(results) if results else None,
+        "hit_rate": hits / len(results) if len(results) else None,
         "hit_rate_interval": list(interval) if interval else None,
         "profit_factor": None if factor is None else float(factor),
         "cost_share": share,
@@ -133,7 +144,8 @@ def _ratios(name: str, found: Figures, net: Any, options: Dict[str, Any]) -> Non
     found.data["omega"] = ratios.or_none(ratios.omega, net, target)
     if not found.sharpe:
         return
-    drawn = bootstrap.intervals(net, name, target, options["confidence"], found.per_year)
+    paths = options.get("interval_paths", bootstrap.PATHS)
+    drawn = bootstrap.intervals(net, name, target, options["confidence"], found.per_year, paths)
     for key, ends in drawn.items():
         factor = root if key in ("sortino", "volatility") else 1.0
         found.data[f"{key}_interval"] = [None if value is None else value * factor for value in ends]

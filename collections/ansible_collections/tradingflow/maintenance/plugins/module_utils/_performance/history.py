@@ -52,15 +52,18 @@ def _months(track: Track, until: Optional[date]) -> Months:
     told = np.logical_and.reduceat(days.known, starts).tolist()
     names = (days.ordinals[starts] - EPOCH).astype("datetime64[D]").astype("datetime64[M]").astype(str).tolist()
     bounds = [*starts.tolist(), len(days)]
+    factors = [10 ** (days.scale - scale) for scale in scales.tolist()]
+    # More zeros than 64 bits have digits, as an empty strategy's numeric(38, 20).
+    wide = stack.dtype != np.int64 or max(factors) >= 1 << 63
+    each = np.repeat(np.array(factors, dtype=object if wide else np.int64), np.diff(bounds))
+    contents, ordinals = (stack.astype(object) if wide else stack) // each, days.ordinals.astype("<i8")
+    contents = contents if wide else contents.astype("<i8")
     result: Months = {}
     for place, (begin, end) in enumerate(itertools.pairwise(bounds)):
-        scale = int(scales[place])
-        factor, content = 10 ** (days.scale - scale), stack[:, begin:end]
-        # More zeros than 64 bits have digits, as an empty strategy's numeric(38, 20).
-        content = (content if factor < 1 << 63 else content.astype(object)) // factor
-        digest = hashlib.sha256(f"{track.currency} {scale}\n".encode())
-        digest.update(days.ordinals[begin:end].astype("<i8").tobytes() + days.known[begin:end].tobytes())
-        digest.update(_bytes(content))
+        content = contents[:, begin:end]
+        digest = hashlib.sha256(f"{track.currency} {scales[place]}\n".encode())
+        digest.update(ordinals[begin:end].tobytes() + days.known[begin:end].tobytes())
+        digest.update(_bytes(content) if wide else content.tobytes())
         result[names[place]] = [
             digest.hexdigest()[:16],
             plain(pnl[place], days.scale),

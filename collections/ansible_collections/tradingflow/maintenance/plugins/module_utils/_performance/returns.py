@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from datetime import date
 from decimal import Decimal
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union, overload
 
 from .columns import Day, Days, divided, ordinals
 
@@ -27,14 +26,59 @@ class Undefined(Exception):
     """A figure that does not exist for these numbers. The text says why, beginning in lower case."""
 
 
-def daily(days: Sequence[Day], gross: bool = False) -> List[Tuple[date, float]]:
+class Series(Sequence[Tuple[date, float]]):
+    """Returns by day, in order, as two columns: pairs are made only where somebody asks for them.
+
+    :param ordinals: of the days, since year 1
+    """
+
+    def __init__(self, ordinals: Any, values: Any) -> None:
+        self.ordinals, self.values = ordinals, values
+
+    @classmethod
+    def of(cls, returns: Sequence[Tuple[date, float]]) -> "Series":
+        """Of pairs."""
+        if isinstance(returns, Series):
+            return returns
+        values = np.array([value for _day, value in returns], dtype=float)
+        return cls(ordinals([day for day, _value in returns]), values)
+
+    @property
+    def dates(self) -> List[date]:
+        """The days themselves."""
+        return list(map(date.fromordinal, self.ordinals.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.ordinals)
+
+    @overload
+    def __getitem__(self, place: int) -> Tuple[date, float]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Series": ...
+
+    def __getitem__(self, place: Union[int, slice]) -> "Union[Tuple[date, float], Series]":
+        if isinstance(place, slice):
+            return Series(self.ordinals[place], self.values[place])
+        return date.fromordinal(int(self.ordinals[place])), float(self.values[place])
+
+    def __iter__(self) -> Iterator[Tuple[date, float]]:
+        return zip(self.dates, self.values.tolist(), strict=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def daily(days: Sequence[Day], gross: bool = False) -> Series:
     """Each day's return on what the day began with.
 
     :param gross: before fees
     :raises Undefined: a day began with nothing or less, or followed one that ended below 0, or nobody tells the fees
     """
     columns = Days.of(days)
-    return list(zip(columns.dates, values(columns, gross).tolist(), strict=True))
+    return Series(columns.ordinals, values(columns, gross))
 
 
 def values(days: Days, gross: bool = False) -> Any:
@@ -64,7 +108,8 @@ def by_session(returns: Sequence[Tuple[date, float]], sessions: Sequence[date]) 
     """
     if not returns:
         return {}
-    places, found = whole(ordinals([day for day, _value in returns]), [value for _day, value in returns], sessions)
+    given = Series.of(returns)
+    places, found = whole(given.ordinals, given.values, sessions)
     return dict(zip([sessions[place] for place in places.tolist()], found.tolist(), strict=True))
 
 
@@ -95,9 +140,11 @@ def open_period(
     """
     if not returns:
         return None
-    place = bisect_right(sessions, returns[-1][0])
-    last = sessions[place - 1] if place and sessions[place - 1] >= returns[0][0] else None
-    after = [1 + value for day, value in returns if last is None or day > last]
+    given, wanted = Series.of(returns), ordinals(sessions)
+    place = int(np.searchsorted(wanted, given.ordinals[-1], side="right"))
+    last = sessions[place - 1] if place and wanted[place - 1] >= given.ordinals[0] else None
+    begin = 0 if last is None else int(np.searchsorted(given.ordinals, wanted[place - 1], side="right"))
+    after = (1 + given.values[begin:]).tolist()
     return (last, math.prod(after) - 1) if after else None
 
 

@@ -14,6 +14,7 @@ from .._checks.calendar import UnknownCalendar, parse
 from .._checks.guard import REMEDY
 from ..words import printable
 from .book import Group, convert, together
+from .bootstrap import bounded
 from .columns import Day
 from .exposure import turnover
 from .figures import Figures, figures
@@ -57,6 +58,8 @@ def followed(
     rows: Dict[str, List[Mapping[str, Any]]] = {}
     for row in found.strategies:
         rows.setdefault(row["strategy"] or "", []).append(row)
+    if compute:
+        options = _bounded(options, len(found.equity))
     result, ended = [], []
     for name in sorted({*rows, *found.equity}):
         mine = rows.get(name, [])
@@ -72,6 +75,12 @@ def followed(
             account = (mine[0].get("account") or "") if mine else ""
             result.append(Strategy(name, account, Track(name, doubts=[doubt]), remedy=REMEDY))
     return result, ended
+
+
+def _bounded(options: Dict[str, Any], count: int) -> Dict[str, Any]:
+    """Options of so many series, whose paths are all drawn in bounded time."""
+    drawdowns, intervals = bounded(options["paths"], count)
+    return {**options, "paths": drawdowns, "interval_paths": intervals}
 
 
 def _strategy(
@@ -220,7 +229,9 @@ def joined(strategies: List[Strategy], options: Dict[str, Any]) -> List[Joint]:
 def grouped(strategies: List[Strategy], options: Dict[str, Any]) -> List[Judged]:
     """The same with figures, or the reason for none."""
     result: List[Judged] = []
-    for joint in joined(strategies, options):
+    joints = joined(strategies, options)
+    options = _bounded(options, len(joints))
+    for joint in joints:
         outcome, doubt = Figures(), joint.doubt
         if not doubt:
             try:

@@ -56,7 +56,7 @@ def _thin(values: Sequence[Any]) -> List[int]:
 def _equity(name: str, found: Figures) -> Dict[str, Any]:
     if found.drawdown is None:
         raise AssertionError("computed before")
-    days: List[date] = [*found.net, *([found.daily[-1][0]] if found.open else [])]
+    days: List[date] = [*found.sessions.dates, *([found.daily[-1][0]] if found.open else [])]
     grown, depths = levels(found.levelled), found.drawdown.depths
     places = _thin(grown)
     # The worst depth must be seen, whatever is left out between.
@@ -74,7 +74,7 @@ def _equity(name: str, found: Figures) -> Dict[str, Any]:
 
 def _rolling(name: str, found: Figures, options: Dict[str, Any]) -> List[Dict[str, Any]]:
     """The Sharpe ratio of the last quarter, day by day, with a band (Mertens)."""
-    values, days = list(found.net.values()), list(found.net)
+    values, days = found.sessions.values, found.sessions.dates
     if len(values) < ROLLING + 2:
         return []
     places = [place + ROLLING for place in _thin(values[ROLLING - 1 :])]

@@ -54,6 +54,7 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     names = {one.name for one in strategies}
     compared = findings_backtest.wanted(found, names, options)
     left = findings_backtest.not_measured(found, names, options)
+    left += findings.fewer_paths(options["paths"], len(found.equity))
     checks: List[Check] = findings.strategies(len(strategies), ended, left)
     checks += findings_backtest.views(found, options)
     for one in strategies:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from .._performance import history, identity
+from .._performance.bootstrap import PATHS, bounded
 from .._performance.figures import Figures
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
@@ -48,6 +49,17 @@ def strategies(count: int, ended: List[str], more: str = "") -> List[Check]:
         named = ", ".join(printable(name, 40) for name in ended[:3]) + (" and more" if len(ended) > 3 else "")
         text += f" Left out, as stopped and without equity in these days: {len(ended)} ({named})."
     return [Check(id, title, OK, count, message=text + more, source=SOURCE)]
+
+
+def fewer_paths(asked: int, count: int) -> str:
+    """That fewer paths were drawn than were asked for, as a sentence; empty when they were not."""
+    drawdowns, intervals = bounded(asked, count)
+    if drawdowns >= asked and intervals >= PATHS:
+        return ""
+    return (
+        f" With so many strategies each one's drawdown is held against {drawdowns} paths, of {asked} that were asked"
+        f" for, and its intervals are of {intervals} instead of {PATHS}."
+    )
 
 
 def strangers(names: Set[str], accounts: Set[str], ended: List[str], options: Dict[str, Any]) -> List[Check]:
@@ -298,7 +310,7 @@ def _blamed(check: Check, group: Any, found: Figures) -> Check:
     """A drawdown with what each strategy did since the peak, in money."""
     if not found.drawdown or found.drawdown.now >= 0:
         return check
-    peak = list(found.net)[found.drawdown.peak - 1] if found.drawdown.peak else None
+    peak = found.sessions[found.drawdown.peak - 1][0] if found.drawdown.peak else None
     results = sorted((value, name) for name, value in group.since(peak).items())
     check.details["contributors"] = {name: str(value) for value, name in results[:40]}
     lost = [f"{printable(name, 40)} {value:,.2f}" for value, name in results[:3] if value < 0]

@@ -50,7 +50,7 @@ class Whole:
 
 def whole(strategies: Any, options: Dict[str, Any]) -> Whole:
     """Of all strategies whose figures are known; who is not among them is named."""
-    known = {one.name: one for one in strategies if one.figures.daily and one.sessions}
+    known = {one.name: one for one in strategies if len(one.figures.daily) and one.sessions}
     left_out = {one.name: "its figures are unknown" for one in strategies if one.name not in known}
     # The common window would end with who ended: the others' newest sessions must be in it.
     ended = {name: one.figures.daily[-1][0] for name, one in known.items() if one.ended}

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 from .._checks.guard import guarded
 from .._checks.risk import EXACT
 from .._performance.columns import Day
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, limits, worst
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, limits, unknown, worst
 from ..words import plural, printable
 from .scenarios import ROUNDED
 
@@ -23,6 +23,9 @@ Row = Mapping[str, Any]
 Key = Tuple[str, str, str]
 
 SOURCE = "views maintenance.risk_limits, limit_use and equity"
+UNUSED = ("validation.limits_unused", "Limits that nobody needed")
+#: Limits of these that are named in the message; details have all.
+NAMED = 12
 #: Breaches that are dated in the message; details have all.
 SHOWN = 3
 #: Days of the month below which nothing is said of what is never or always the case.
@@ -69,7 +72,7 @@ def told(rows: Iterable[Row]) -> Dict[Key, Use]:
 def judged(
     rows: Sequence[Row], uses: Mapping[Key, Use], first: date, last: date, thresholds: Dict[str, Any]
 ) -> Iterator[Check]:
-    """A check for each strategy and account with limits.
+    """A check for each strategy and account with limits, and one of all limits that nobody needed.
 
     :param rows: of the view risk_limits
     :param first: the first day of the period, last the last one
@@ -77,10 +80,63 @@ def judged(
     subjects: Dict[Tuple[str, str], List[Row]] = {}
     for row in rows:
         subjects.setdefault((printable(row["scope"], 40), printable(row["subject"])), []).append(row)
+    known: List[Dict[str, Any]] = []
     for (scope, name), own in subjects.items():
         id, title = f"validation.limits:{scope}/{name}", f"Limits of {scope} {name} against their use"
         judge = partial(_subject, id, title, own, uses, (first, last), thresholds)
-        yield guarded(id, title, judge, source=SOURCE)
+        check = guarded(id, title, judge, source=SOURCE)
+        told_of = check.details.get("limits", [])
+        known += [{**entry, "scope": scope, "subject": name} for entry in told_of if "unused" in entry]
+        yield check
+    yield guarded(*UNUSED, partial(_unused, known, len(rows), thresholds), source=SOURCE)
+
+
+def _unused(known: Sequence[Dict[str, Any]], count: int, thresholds: Dict[str, Any]) -> Check:
+    """All limits that nobody needed, as one finding: each alone would be noise beside what is broken.
+
+    :param known: limits whose use is known on enough days
+    :param count: all limits
+    """
+    id, title = UNUSED
+    if not known:
+        text = f"Of none of {plural(count, 'limit')} is enough of the use known."
+        return unknown(id, title, text, "Provide what the checks of each limit say is missing.", source=SOURCE)
+    bound = limits(thresholds, "limit_unused")
+    found = [entry for entry in known if _reached(entry, bound, entry["unused"], below=True)]
+    found.sort(key=lambda entry: (entry["unused"], entry["scope"], entry["subject"], entry["metric"]))
+    status = worst([OK, *(entry["status"] for entry in found)])
+    least = max((bound[state] for state in (CRITICAL, WARNING) if bound[state] is not None), default=0)
+    if not found:
+        text = f"Each of {plural(len(known), 'limit')} with known use was used to {least:g} % or more."
+        return Check(id, title, OK, 0, message=text, source=SOURCE)
+    by: Dict[str, List[str]] = {}
+    for entry in found[:NAMED]:
+        of = by.setdefault(f"{entry['scope']} {entry['subject']}", [])
+        of.append(f"{entry['metric']} {entry['unused']:.1f} %")
+    named = "; ".join(f"{name}: {', '.join(of)}" for name, of in by.items())
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    were = "was" if len(found) == 1 else "were"
+    text = (
+        f"{len(found)} of {plural(len(known), 'limit')} with known use {were} never used to {least:g} %: {named}{more}."
+    )
+    return Check(
+        id,
+        title,
+        status,
+        len(found),
+        message=text,
+        remedy="Decide in the next review of limits which of them should be tighter: as they are they limit nothing.",
+        source=SOURCE,
+        details={
+            "limits": [
+                {
+                    **{key: entry[key] for key in ("scope", "subject", "metric", "status")},
+                    "usage": round(entry["unused"], 4),
+                }
+                for entry in found
+            ]
+        },
+    )
 
 
 def _subject(
@@ -101,10 +157,10 @@ def _subject(
         entry["breaches"] = [str(day) for day in entry.get("breaches", [])][:40]
     known = sum(1 for entry in found if "highest" in entry)
     text = f"{period[0]} to {period[1]}: {plural(known, 'limit')} of {len(found)} with known use"
-    text += f"; {'; '.join(parts[:4])}." if parts else ", none broken, always near or never needed."
+    text += f"; {'; '.join(parts[:4])}." if parts else ", none broken or always near."
     if len(parts) > 4:
         text = f"{text[:-1]}, and {len(parts) - 4} more."
-    remedy = "Decide on each: a broken limit needs its reason on record, one that never or always binds a review."
+    remedy = "Decide on each: a broken limit needs its reason on record, one that always binds a review."
     if status == UNKNOWN:
         remedy = "Provide what the message says is missing: docs/validation.md, The views."
     return Check(
@@ -113,7 +169,7 @@ def _subject(
         status,
         None if status == UNKNOWN else len(breaches),
         unit="days" if breaches else "",
-        # Of a limit that is never or always used, this threshold says nothing.
+        # Of a limit that is always used, this threshold says nothing.
         **(limits(thresholds, "limit_breaches") if breaches else {}),
         message=text,
         remedy="" if status == OK else remedy,
@@ -155,7 +211,7 @@ def _limit(row: Row, uses: Mapping[Key, Use], period: Tuple[date, date], thresho
     )
     entry["status"], entry["rank"], entry["text"] = OK, 3, ""
     percent = f"{100 * share:.1f} %"
-    bounds = {name: limits(thresholds, f"limit_{name}") for name in ("breaches", "near", "unused")}
+    bounds = {name: limits(thresholds, f"limit_{name}") for name in ("breaches", "near")}
     missing = (period[1] - first).days + 1 - len(days)
     if _reached(entry, bounds["breaches"], len(broken)) and broken:
         shown = ", ".join(str(day) for day in broken[:SHOWN]) + (" and more" if len(broken) > SHOWN else "")
@@ -165,8 +221,8 @@ def _limit(row: Row, uses: Mapping[Key, Use], period: Tuple[date, date], thresho
         entry["text"] = f"{metric}: only {plural(len(days), 'day')} of its use known since {first}"
     elif _reached(entry, bounds["near"], 100 * close / len(days)):
         entry["text"], entry["rank"] = f"{metric} at {100 * near:.0f} % or more on {close} of {len(days)} days", 1
-    elif _reached(entry, bounds["unused"], float(100 * share), below=True):
-        entry["text"] = f"{metric} never used beyond {percent}"
+    if entry["status"] != UNKNOWN:
+        entry["unused"] = float(100 * share)
     return entry
 
 
