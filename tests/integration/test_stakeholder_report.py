@@ -76,7 +76,9 @@ def test_the_playbook_drafts_a_month(platform: Sandbox, drafted: Playbook) -> No
 
 
 def test_figures_are_those_of_the_tables(platform: Sandbox) -> None:
-    data = draft(platform).data
+    made = draft(platform)
+    data = made.data
+    assert {check.id: check.status for check in made.checks}["stakeholders.instruments"] == "ok"
     rows = platform.sql(
         "superuser",
         "SELECT strategy_code, sum(pnl), sum(fees), exp(sum(ln(1 + pnl / (equity - pnl)))) - 1 FROM equity "

@@ -71,6 +71,38 @@ def test_books_of_the_sandbox_add_up(platform: Sandbox) -> None:
     assert found["performance:trend-coins"].details["figures"]["twr"] == pytest.approx(one[0][0], rel=1e-9)
 
 
+def test_what_a_drawdown_is_made_of(platform: Sandbox) -> None:
+    found = reviewed(platform)
+    told = {id.partition(":")[2]: check for id, check in found.items() if id.startswith("drawdown:")}
+    below = {name: check.details["contributors"] for name, check in told.items() if "contributors" in check.details}
+    assert below
+    for name, parts in below.items():
+        assert "unknown" not in parts, (name, parts)
+        with localcontext(prec=100):
+            made = sum(map(Decimal, parts["instruments"].values()), Decimal(parts["unexplained"]))
+            assert made - Decimal(parts["fees"]) == Decimal(parts["money"]), name
+            assert abs(Decimal(parts["unexplained"])) < Decimal("0.01") * max(abs(made), Decimal(10_000)), (name, parts)
+
+
+def test_how_much_of_its_markets_a_strategy_takes(platform: Sandbox) -> None:
+    assert reviewed(platform)["capacity"].status == "unknown"
+    # Of each instrument and day ten times what the largest of all fills of trend-coins was: at least that much.
+    view = (
+        "CREATE VIEW maintenance.market_volume AS SELECT instrument, (executed_at AT TIME ZONE 'UTC')::date AS day, "
+        "10 * sum(quantity) AS volume FROM maintenance.executions e WHERE kind <> 'cancel' AND NOT EXISTS (SELECT FROM "
+        "maintenance.executions r WHERE r.venue = e.venue AND r.reference = e.venue_execution_id) GROUP BY 1, 2; "
+        "GRANT SELECT ON maintenance.market_volume TO maintenance"
+    )
+    with altered(platform, view, "DROP VIEW maintenance.market_volume"):
+        found = reviewed(platform)
+    capacity = {id: check for id, check in found.items() if id.startswith("capacity")}
+    assert "capacity" not in capacity
+    check = capacity["capacity:trend-coins"]
+    assert check.status in ("ok", "warning"), check.message
+    assert 0 < check.value <= 10
+    assert check.details["days_known"] == check.details["days_traded"] > 10
+
+
 @pytest.mark.parametrize(
     ("statement", "id", "status", "why"),
     [

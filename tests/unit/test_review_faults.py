@@ -248,6 +248,7 @@ def test_calmar_has_an_interval() -> None:
 
 def parts(found: Read, **given: Any) -> dict[str, str]:
     """Digests of the inputs, without all that a review computes of them."""
+    found.reasons.setdefault("lost", "nobody asked for it")
     wanted = options(**given)
     markets = strategies.Markets(found, wanted)
     strategies.followed(found, wanted, markets, compute=False)
@@ -260,6 +261,12 @@ def changes() -> dict[str, Any]:
 
     def traded(found: Read) -> None:
         found.traded = [{"strategy": "good", "currency": "USD", "other": "USD", "traded": Decimal(1)}]
+
+    def volumes(found: Read) -> None:
+        found.volumes = [{"strategy": "good", "traded": 1, "known": 1, "most": 0.1, "usual": 0.1}]
+
+    def contributors(found: Read) -> None:
+        found.lost = [{"span": "good", "instrument": "A", "held": Decimal(2), "later": Decimal(1), "paid": Decimal(1)}]
 
     def fees(found: Read) -> None:
         found.equity["good"][5]["fees"] += 1
@@ -285,6 +292,8 @@ def changes() -> dict[str, Any]:
     return {
         "positions": held,
         "executions": traded,
+        "volumes": volumes,
+        "contributors": contributors,
         "equity": (fees, late, cut),
         "flows": flows,
         "rates": rates,

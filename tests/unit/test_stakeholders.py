@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.identity import Day
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.instruments import instruments
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.returns import Undefined
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders import mail
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.instruments import instruments
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.month import linked
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.options import classes, month_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import of_mail

@@ -187,6 +187,17 @@ options:
           critical:
             description: Critical from here on.
             type: float
+      participation:
+        description: What a strategy took of its markets' volume, in %, on 95 % of days and instruments traded.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 10
+          critical:
+            description: Critical from here on.
+            type: float
       residual:
         description: What nobody can explain between a backtest's result and the live one, in % of the capital.
         type: dict

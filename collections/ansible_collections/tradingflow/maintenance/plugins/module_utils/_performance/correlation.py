@@ -322,8 +322,10 @@ def _long_run_covariance(values: Any, lag: int) -> Any:
     """As ratios.long_run_variance, of several at once."""
     centred = values - values.mean(axis=0)
     count = len(centred)
-    total = centred.T @ centred / count
+    # One product with each session's weighted neighbours, instead of one for each lag.
+    beside = centred.copy()
     for place in range(1, min(lag, count - 1) + 1):
-        crossed = centred[place:].T @ centred[:-place] / count
-        total += (1 - place / (lag + 1)) * (crossed + crossed.T)
-    return total
+        weight = 1 - place / (lag + 1)
+        beside[place:] += weight * centred[:-place]
+        beside[:-place] += weight * centred[place:]
+    return centred.T @ beside / count

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from .._checks.sql import Row, first_line, reading
 from .._checks.trading import CATALOGUE, SCHEMA, lack
 from ..errors import ConfigurationError
+from . import capacity
 from .bridge import wanted_marks
 from .columns import Rows, made_rows
 from .expectations import BRIDGED, BRIDGED_SQL, EXPECTED, EXPECTED_SQL, FUNDED, FUNDED_SQL, MARKS_SQL
@@ -107,11 +108,14 @@ class Read:
     :param no_rates: currency -> why there are none
     :param traded: of each strategy
     :param held: positions
+    :param volumes: of each strategy its share of the market's volume
+    :param lost: what each strategy below its peak made since then, by instrument; read later than the rest
     :param expected: what backtests expected; None when there is no view of it
     :param bridged: what was filled, and what backtests filled
     :param funded: what funding cost or brought
     :param marks: instrument -> day -> last price, of what only one of the two held
-    :param reasons: why there is nothing of traded, held, expected, bridged or funded; empty when there is
+    :param reasons: why there is nothing of traded, held, volumes, lost, expected, bridged or funded, each empty when
+        there is
     """
 
     now: float = 0.0
@@ -127,6 +131,8 @@ class Read:
     no_rates: Dict[str, str] = field(default_factory=dict)
     traded: List[Row] = field(default_factory=list)
     held: List[Row] = field(default_factory=list)
+    volumes: List[Row] = field(default_factory=list)
+    lost: List[Row] = field(default_factory=list)
     expected: Optional[List[Row]] = None
     bridged: List[Row] = field(default_factory=list)
     funded: List[Row] = field(default_factory=list)
@@ -180,7 +186,11 @@ def read(options: Mapping[str, Any], more: Optional[More] = None) -> Read:
             _rates(cursor, catalogue, options, found)
             return found
         asked = {"days": options["days"], "age": options["rate_age"], "until": found.until}
-        for name, views, sql in (("traded", TRADED, TRADED_SQL), ("held", HELD, HELD_SQL)):
+        for name, views, sql in (
+            ("traded", TRADED, TRADED_SQL),
+            ("held", HELD, HELD_SQL),
+            ("volumes", capacity.VIEWS, capacity.SQL),
+        ):
             lacking = lack(catalogue, views)
             rows, why = ([], lacking[0]) if lacking else asked_of(cursor, sql, asked)
             setattr(found, name, rows)

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.guard import each, escaped
+from .._checks.sql import Row
 from .._performance.exposure import Concentration, concentration
+from .._performance.instruments import Span
+from .._performance.lost import asked, lost, spans
 from .._performance.ratios import needed
 from .._performance.reading import Read, read
 from .._performance.strategies import Markets, converted, followed, grouped
 from ..checks import Check
-from . import charts, findings, findings_backtest, findings_joint
+from . import charts, findings, findings_backtest, findings_joint, findings_lost
 from .options import checked
 from .record import METHOD as METHOD  # pylint: disable=useless-import-alias
 from .record import inputs as _inputs
 from .record import record as _record
 from .whole import Whole, whole
+
+#: Gives rows of spans, and why there are none.
+Ask = Callable[[Sequence[Span]], Tuple[List[Row], str]]
 
 
 @dataclass
@@ -42,11 +48,16 @@ def review(options: Dict[str, Any], earlier: Mapping[str, Mapping[str, Any]]) ->
     needed()
     options = checked(options)
     found = read(options)
-    return reviewed(found, options, earlier)
+    return reviewed(found, options, earlier, partial(asked, options))
 
 
-def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> Review:
-    """The same of what was read."""
+def reviewed(
+    found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping[str, Any]], ask: Optional[Ask] = None
+) -> Review:
+    """The same of what was read.
+
+    :param ask: reads what instruments brought in some spans
+    """
     if found.lacking:
         return Review(findings.lacking(*found.lacking), [], {"method": METHOD, "lacking": found.lacking[0]})
     markets = Markets(found, options)
@@ -57,8 +68,14 @@ def reviewed(found: Read, options: Dict[str, Any], earlier: Mapping[str, Mapping
     left += findings.fewer_paths(options["paths"], len(found.equity))
     checks: List[Check] = findings.strategies(len(strategies), ended, left)
     checks += findings_backtest.views(found, options)
+    found.lost, found.reasons["lost"] = ask(spans(strategies)) if ask else ([], "nobody asked for it")
+    losses: Dict[str, List[Row]] = {row["span"]: [] for row in found.lost}
+    for row in found.lost:
+        losses[row["span"]].append(row)
     for one in strategies:
-        checks += each(partial(findings.of_strategy, one, options), *findings.planned(one.name))
+        made = partial(lost, one, losses.get(one.name, []), found.reasons["lost"], found, options)
+        checks += each(partial(findings.of_strategy, one, options, made), *findings.planned(one.name))
+    checks += each(partial(findings_lost.capacity, found, options), findings_lost.CAPACITY)
     backtests: Dict[str, Any] = {}
     for one in strategies:
         if one.name in compared:

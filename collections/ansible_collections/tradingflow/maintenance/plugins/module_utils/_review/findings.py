@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from .._performance import history, identity
 from .._performance.bootstrap import PATHS, bounded
 from .._performance.figures import Figures
+from .._performance.lost import Lost
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown, worst
 from ..words import plural, printable
+from .findings_lost import explained
 
 SOURCE = "view maintenance.equity"
 #: Ids and titles of what is about all strategies together.
@@ -105,14 +107,21 @@ def planned_group(name: str) -> List[Tuple[str, str]]:
     return [(f"review.{end}", f"Performance of {what}"), (f"review.drawdown_{end}", f"Drawdown of {what}")]
 
 
-def of_strategy(one: Any, options: Dict[str, Any]) -> Iterator[Check]:
-    """Everything about one strategy."""
+def of_strategy(one: Any, options: Dict[str, Any], made: Callable[[], Lost]) -> Iterator[Check]:
+    """Everything about one strategy.
+
+    :param made: gives what it made since its peak
+    """
     books, performance, depth = planned(one.name)
     yield _identity(one, *books, bool(options["until"]))
     reason = why(one)
     if not reason:
         yield _performance(*performance, one.figures, options)
-        yield _drawdown(*depth, one.figures, options, one.name)
+        check = _drawdown(*depth, one.figures, options, one.name)
+        if one.figures.drawdown.now < 0:
+            explained(check, made(), one.track.currency)
+            one.figures.data["drawdown_contributors"] = check.details["contributors"]
+        yield check
         return
     for id, title in (performance, depth):
         yield unknown(id, title, f"{title}: {reason}.", _remedy(one), source=SOURCE)

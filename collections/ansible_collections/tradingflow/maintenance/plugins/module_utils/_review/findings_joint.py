@@ -7,11 +7,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from ..checks import OK, WARNING, Check, judge, limits, unknown
 from ..words import plural, printable
 from .findings import DEFINE, HELD, SOURCE, WHOLE, percent
+
+try:
+    import numpy as np
+except ImportError:
+    np = None  # type: ignore[assignment]
 
 
 def _largest(shares: Dict[str, float]) -> Tuple[str, float]:
@@ -71,12 +76,19 @@ def of_whole(found: Any, options: Dict[str, Any]) -> Iterator[Check]:
     yield Check(id, title, OK, len(ranking.apart), message=text, source=SOURCE, details=details)
 
 
+def _most_alike(matrix: Any, names: List[str]) -> Tuple[float, str, str]:
+    """The largest correlation, and whose it is."""
+    rows, columns = np.tril_indices(len(names), -1)
+    values = matrix[rows, columns]
+    ties = np.flatnonzero(values == values.max()).tolist()
+    return max((float(values[at]), names[rows[at]], names[columns[at]]) for at in ties)
+
+
 def _correlation(found: Any, left: str, options: Dict[str, Any]) -> Check:
     id, title = WHOLE[0]
     # Shrunk correlations are smaller the more strategies there are: two that are one must not hide among many.
     matrix, names = found.correlation.sample, found.window.names
-    pairs = [(float(matrix[a][b]), names[a], names[b]) for a in range(len(names)) for b in range(a)]
-    most = max(pairs)
+    most = _most_alike(matrix, names)
     text = f"At most {most[0]:.2f} ({printable(most[1], 40)} and {printable(most[2], 40)}), of"
     text += f" {plural(len(found.window.days), 'session')} that all have ({found.window.days[0]} to"
     text += f" {found.window.days[-1]}); {found.correlation.average:.2f} on average, shrunk by"

@@ -55,6 +55,7 @@ SPEC: Dict[str, Any] = {
             "correlation": (0.9, None),
             "risk_share": (50, None),
             "concentration": (50, None),
+            "participation": (10, None),
             "residual": (0.5, None),
             "drift": (5, None),
         }

@@ -48,6 +48,14 @@ def inputs(found: Read, calendars: Mapping[Any, Sessions], options: Mapping[str,
         "strategies": _digest(_rows(found.strategies)),
         "flows": _digest(None if flows is None else _rows(flows)),
         "executions": _digest([_rows(found.traded), found.reasons.get("traded", "")]),
+        "volumes": _digest([_rows(found.volumes), found.reasons.get("volumes", "")]),
+        # What is held now changes with every trade; what was held then does not.
+        "contributors": _digest(
+            [
+                _rows({**row, "held": row["held"] - row["later"], "later": 0} for row in found.lost),
+                found.reasons.get("lost", ""),
+            ]
+        ),
         "positions": _digest([_rows(found.held), newest, found.reasons.get("held", "")]),
         "expectations": _digest(
             [

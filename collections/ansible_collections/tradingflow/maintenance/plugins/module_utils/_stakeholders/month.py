@@ -15,10 +15,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from .._checks.risk import EXACT
 from .._performance.columns import Day
 from .._performance.figures import Figures, figures
+from .._performance.instruments import Instruments, instruments
 from .._performance.reading import Read
 from .._performance.returns import Undefined, daily, time_weighted
 from .._performance.strategies import Strategy, converted, followed, grouped
-from .instruments import Asked, Instruments, instruments
+from .instruments import Asked
 
 #: Of the month: with so few sessions ratios say nothing, and are not told.
 MONTH = ("from", "to", "sessions", "twr", "twr_gross", "mwr", "pnl", "fees", "flows", "maximum_drawdown", "drawdown")
