@@ -16,7 +16,12 @@ from ansible_collections.tradingflow.maintenance.plugins.action import stakehold
 from ansible_collections.tradingflow.maintenance.plugins.module_utils import ledger, storage
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders import engine, sending
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.options import SPEC, month_of
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import SENT, known
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import (
+    SENT,
+    Event,
+    Known,
+    known,
+)
 
 from tests.conftest import Playbook, Sandbox, play_on
 from tests.mail_server import MailServer, mail_server
@@ -99,6 +104,35 @@ def test_figures_are_those_of_the_tables(platform: Sandbox) -> None:
         for day in (FIRST, LAST + timedelta(days=1))
     )
     assert data["benchmark"]["return"] == pytest.approx(float(last / first) - 1, rel=1e-12)
+
+
+def test_what_an_incident_cost(platform: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A day of the month, and one that ended before it began.
+    day = LAST - timedelta(days=3)
+    times = (f"{day}T00:00:00Z", f"{day + timedelta(days=1)}T00:00:00Z")
+    events = [Event(times[0], "incident", "Feed lost", "", "me", *order) for order in (times, times[::-1])]
+    known = Known()
+    known.operations.incidents = events
+    monkeypatch.setattr(engine, "_known", lambda _options: known)
+    found = [event["cost"] for event in draft(platform).data["operations"]["incidents"]]
+    # Executions, positions and prices on one side, the books on the other.
+    rates = dict(
+        platform.sql(
+            "superuser",
+            "SELECT DISTINCT ON (observed_at::date) 'EUR', price FROM prices WHERE instrument_code = 'FXHUB:EUR-USD' "
+            f"AND observed_at < '{LAST + timedelta(days=1)} 00:00+00' "
+            f"AND observed_at >= '{LAST} 00:00+00' ORDER BY observed_at::date, observed_at DESC",
+        )
+    )
+    books = platform.sql(
+        "superuser", f"SELECT currency, sum(pnl + fees), sum(equity) FROM equity WHERE day = '{day}' GROUP BY 1"
+    )
+    made = sum(Decimal(pnl) * rates.get(currency, 1) for currency, pnl, _equity in books)
+    equity = sum(Decimal(equity) for _currency, _pnl, equity in books)
+    assert found[0]["no_result"] == "", found[0]
+    assert abs(Decimal(found[0]["result"]) - made) < equity / 1000
+    assert found[0]["missed_fills"] >= 0, found[0]
+    assert "unknown" in found[1]
 
 
 def test_a_wrong_book_is_not_told(platform: Sandbox) -> None:

@@ -9,7 +9,11 @@ from typing import Any
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.instruments import Asked
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.month import Month, _rates, month
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.month import (
+    Month,
+    month,
+    rates_at_end,
+)
 
 from tests.unit.test_review_engine import book, track
 from tests.unit.test_review_engine import options as of_review
@@ -88,5 +92,5 @@ def test_rates_at_the_end_of_a_month_on_a_weekend() -> None:
     found = book()
     found.rates = {"EUR": {date(2026, 5, 29): Decimal("1.1"), date(2026, 6, 2): Decimal(9)}}
     given = {"last": LAST, "rate_age": 96}
-    assert _rates(found, "USD", given) == {"USD": 1, "EUR": Decimal("1.1")}
-    assert _rates(found, "USD", {**given, "rate_age": 24})["EUR"] is None
+    assert rates_at_end(found, "USD", given) == {"USD": 1, "EUR": Decimal("1.1")}
+    assert rates_at_end(found, "USD", {**given, "rate_age": 24})["EUR"] is None

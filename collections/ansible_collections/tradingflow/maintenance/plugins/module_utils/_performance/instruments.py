@@ -55,7 +55,7 @@ WITH span AS MATERIALIZED (
            sum({readable("p.quantity")}) AS quantity
     FROM span s JOIN maintenance.positions p ON {mine.format("p")} GROUP BY 1, 2, 3
 )
-SELECT a.*, i.multiplier, b.price AS begin_price, e.price AS end_price,
+SELECT a.*, i.multiplier, b.price AS begin_price, e.price AS end_price, e.observed_at >= s.first AS end_inside,
        CASE WHEN coalesce(b.currency, e.currency) = coalesce(e.currency, b.currency)
             THEN coalesce(e.currency, b.currency) END AS currency
 FROM (SELECT span, strategy, instrument, coalesce(quantity, 0) AS held, coalesce(later, 0) AS later,
@@ -68,7 +68,8 @@ FROM (SELECT span, strategy, instrument, coalesce(quantity, 0) AS held, coalesce
                         WHERE x.instrument = a.instrument AND x.observed_at < s.first
                               AND x.observed_at > s.first - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) b ON true
-     LEFT JOIN LATERAL (SELECT {readable("price")} AS price, currency::text AS currency FROM maintenance.prices x
+     LEFT JOIN LATERAL (SELECT {readable("price")} AS price, currency::text AS currency, x.observed_at
+                        FROM maintenance.prices x
                         WHERE x.instrument = a.instrument AND x.observed_at < s.after
                               AND x.observed_at > s.after - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) e ON true

@@ -21,7 +21,7 @@ from .month import Line, Month
 from .past import SHOWN, Known, Operations
 
 #: Changes when a document tells something else, or by other rules.
-METHOD = "stakeholder-report-1"
+METHOD = "stakeholder-report-2"
 #: Figures, what they are, and the ids under which docs/review.md and docs/stakeholders.md define them.
 DEFINITIONS = (
     ("twr", "Net return", "Time-weighted, after fees: what capital earned that was there all the time."),
@@ -40,6 +40,12 @@ DEFINITIONS = (
         "instrument-result",
         "Result of an instrument",
         "Worth at the end, less worth at the beginning and what was paid.",
+    ),
+    (
+        "event-cost",
+        "Cost of an incident or a change",
+        "What all that was held and traded made before fees while it lasted, by prices from then; and what fills that"
+        " only backtests had would have made by its end.",
     ),
 )
 NO_REASON = "none was declared, and no reason given"
@@ -202,6 +208,8 @@ def inputs(found: Read, more: Asked) -> str:
     # What is held now changes with every trade; what was held then does not.
     add("instruments", [{**row, "held": row["held"] - row["later"], "later": 0} for row in more.rows])
     add("benchmark", more.benchmark)
+    add("lasted", [{**row, "held": row["held"] - row["later"], "later": 0} for row in more.lasted.rows])
+    add("missed", more.lasted.missed)
     return digest.hexdigest()
 
 

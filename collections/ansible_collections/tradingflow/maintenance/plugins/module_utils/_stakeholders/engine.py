@@ -19,9 +19,10 @@ from ..checks import OK, WARNING, Check, judge, unknown
 from ..errors import MaintenanceError
 from ..storage import client, key, patient, storage_errors
 from ..words import plural, printable
+from . import costs
 from .document import METHOD, NO_REASON, told
 from .instruments import Asked, ask
-from .month import Month, month
+from .month import Month, month, rates_at_end
 from .options import checked
 from .past import DRAFTED, Known, known
 
@@ -58,11 +59,14 @@ def draft(given: Dict[str, Any], findings: Sequence[Mapping[str, Any]]) -> Draft
         "paths": 100,
         "role": "stakeholder_report",
     }
-    found = read(reading, partial(ask, options, more))
+    past = _known(options)
+    found = read(reading, partial(ask, options, more, past.operations))
     if found.lacking:
         return Drafted([unknown("stakeholders.figures", "Figures of the month", *found.lacking)], options)
-    past = _known(options)
     result = month(found, more, reading)
+    costs.tell(past.operations, more.lasted, rates_at_end(found, result.book.currency, options))
+    for event in [*past.operations.incidents, *past.operations.changes]:
+        event.told = costs.shown(event, result.book.currency)
     data = told(found, result, more, past, findings, options)
     checks: List[Check] = []
     wanted = bool(options["benchmark"].get("instrument"))

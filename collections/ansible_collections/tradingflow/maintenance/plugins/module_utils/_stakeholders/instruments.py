@@ -15,6 +15,9 @@ from .._checks.sql import Row
 from .._checks.trading import lack
 from .._performance.instruments import SQL, VIEWS, Span, values_of
 from .._performance.reading import PRICES, Catalogue, Read, asked_of
+from .costs import Lasted
+from .costs import ask as costs_of
+from .past import Operations
 
 PRICE_SQL = """
 SELECT p.price::numeric AS price, p.currency::text AS currency
@@ -35,15 +38,19 @@ class Asked:
     :param lacking: why there are none
     :param benchmark: prices at the begin and at the end of the month
     :param no_benchmark: why there are none
+    :param lasted: of the time that incidents and changes lasted
     """
 
     rows: List[Row] = field(default_factory=list)
     lacking: str = ""
     benchmark: List[Row] = field(default_factory=list)
     no_benchmark: str = ""
+    lasted: Lasted = field(default_factory=Lasted)
 
 
-def ask(options: Mapping[str, Any], into: Asked, cursor: Any, catalogue: Catalogue, _found: Read) -> None:
+def ask(
+    options: Mapping[str, Any], into: Asked, operations: Operations, cursor: Any, catalogue: Catalogue, _found: Read
+) -> None:
     """Asks for it, of the same moment as the books."""
     begin, end = (
         datetime.combine(day, time(), timezone.utc) for day in (options["first"], options["last"] + timedelta(days=1))
@@ -52,6 +59,7 @@ def ask(options: Mapping[str, Any], into: Asked, cursor: Any, catalogue: Catalog
     lacking = lack(catalogue, VIEWS)
     age = options["rate_age"]
     into.rows, into.lacking = ([], lacking[0]) if lacking else asked_of(cursor, SQL, values_of([month], age))
+    into.lasted = costs_of(operations, age, cursor, catalogue)
     values: Dict[str, Any] = {"first": begin, "after": end, "age": age}
     instrument = options["benchmark"].get("instrument")
     if instrument:

@@ -165,7 +165,7 @@ def attributed(
     if more.lacking:
         result.instruments.doubts = {one.name: more.lacking for one in strategies}
         return result
-    result.instruments = instruments(more.rows, _rates(found, book.currency, options))
+    result.instruments = instruments(more.rows, rates_at_end(found, book.currency, options))
     strangers = set(result.instruments.results) - {one.name for one in strategies}
     for name in strangers:
         result.instruments.doubts[name] = "it has executions or positions, and no equity"
@@ -189,7 +189,7 @@ def attributed(
     return result
 
 
-def _rates(found: Read, currency: str, options: Mapping[str, Any]) -> Dict[str, Optional[Decimal]]:
+def rates_at_end(found: Read, currency: str, options: Mapping[str, Any]) -> Dict[str, Optional[Decimal]]:
     """What one of each currency is worth at the month's end: by the last day that has a rate, if it is recent."""
     result: Dict[str, Optional[Decimal]] = {currency: Decimal(1)}
     for name, rates in found.rates.items():

@@ -40,13 +40,22 @@ SHOWN = 40
 
 @dataclass
 class Event:
-    """Something a report names. ``what`` and ``how`` are texts from records, printable."""
+    """Something a report names. ``what`` and ``how`` are texts from records, printable.
+
+    :param began_at, ended_at: as the record has them, empty where it does not
+    :param cost: see costs.tell; empty where nobody asked
+    :param told: the same for people
+    """
 
     at: str
     kind: str
     what: str
     how: str
     actor: str
+    began_at: str = ""
+    ended_at: str = ""
+    cost: Dict[str, Any] = field(default_factory=dict)
+    told: str = ""
 
 
 @dataclass
@@ -211,4 +220,16 @@ def _event(record: Record, kind: str) -> Event:
         printable(what, 120) if what else "",
         printable(how, 160) if how else "",
         printable(str(record.predicate["actor"]), 80),
+        _moment(content, "started_at", "began_at"),
+        _moment(content, "finished_at", "ended_at"),
     )
+
+
+def _moment(content: Dict[str, Any], *names: str) -> str:
+    """A time of a record, empty where there is none or what is there is none."""
+    text = next((str(content[name]) for name in names if content.get(name)), "")
+    try:
+        parse_time(text)
+    except ValueError:
+        return ""
+    return text
