@@ -42,6 +42,7 @@ ROOF = {
     "_retention",
     "_review",
     "_stakeholders",
+    "_tuning",
     "_validation",
 }
 

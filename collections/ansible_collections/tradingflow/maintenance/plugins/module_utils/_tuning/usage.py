@@ -1,0 +1,184 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How often indexes were read, over all servers, and since when anybody counted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Mapping, Optional
+
+from .._checks.sql import Row, reading
+from ..database import describe
+from ..errors import MaintenanceError
+from .catalogue import Index
+
+DAY = 86400.0
+
+#: A crash throws all statistics away and begins the server's own anew, but says nothing at the database.
+SINCE = """
+SELECT extract(epoch FROM now())::float8 AS now, pg_is_in_recovery() AS in_recovery,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system,
+       (SELECT extract(epoch FROM stats_reset)::float8 FROM pg_stat_database WHERE datname = current_database())
+           AS database_reset,
+       (SELECT extract(epoch FROM greatest(
+           (SELECT stats_reset FROM pg_stat_bgwriter), (SELECT stats_reset FROM pg_stat_archiver)))::float8) AS begun,
+       (SELECT count(*)::int FROM pg_stat_replication r
+        WHERE r.application_name NOT IN ('pg_receivewal', 'pg_basebackup') AND NOT EXISTS (
+            SELECT FROM pg_replication_slots l WHERE l.active_pid = r.pid AND l.slot_type = 'logical')) AS standbys,
+       current_setting('track_counts') = 'on' AS counted
+"""
+
+SCANS = "SELECT indexrelid::bigint AS oid, idx_scan AS scans FROM pg_stat_user_indexes"
+
+
+@dataclass
+class Use:
+    """One server's counts.
+
+    :param reset: when the database's statistics were reset, s since the epoch; None when they never were
+    :param begun: when the server's own begin, by a reset or a crash
+    :param scans: oid -> how often an index was read
+    """
+
+    server: str
+    now: float
+    reset: Optional[float]
+    begun: Optional[float]
+    scans: Dict[int, int]
+    in_recovery: bool = False
+    system: str = ""
+    standbys: int = 0
+    counted: bool = True
+
+
+@dataclass
+class Uses:
+    """All servers' counts.
+
+    :param problem: why together they do not say what was not read; empty when they do
+    """
+
+    servers: List[Use]
+    problem: str = ""
+
+    def scans(self, index: Index) -> Optional[int]:
+        """How often all servers together read an index; None when one of them does not say."""
+        counts = [use.scans.get(index.oid) for use in self.servers]
+        if any(count is None for count in counts):
+            return None if not any(counts) else sum(count or 0 for count in counts)
+        return sum(count or 0 for count in counts)
+
+    def covered_days(self) -> Optional[float]:
+        """Days for which every server is known to count; None when one of the databases was never reset."""
+        if any(use.reset is None for use in self.servers if not use.in_recovery):
+            return None
+        return self.begun_days()
+
+    def begun_days(self) -> Optional[float]:
+        """Days since the last time that a server threw counts away, as far as anybody knows; None when nobody does."""
+        times = [use.now - max(known) for use in self.servers if (known := _known(use))]
+        return min(times) / DAY if times else None
+
+    def evidence(self) -> Dict[str, Any]:
+        """For each server since when it counts."""
+        return {"servers": {use.server: _moment(max(_known(use), default=None)) for use in self.servers}}
+
+
+def _known(use: Use) -> List[float]:
+    return [moment for moment in (use.reset, use.begun) if moment is not None]
+
+
+def _moment(seconds: Optional[float]) -> Optional[str]:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def use_of(cursor: Any, server: str) -> Use:
+    """What one server counts."""
+    cursor.execute(SINCE)
+    row: Row = cursor.fetchone()
+    cursor.execute(SCANS)
+    scans = {each["oid"]: each["scans"] for each in cursor.fetchall() if each["scans"] is not None}
+    return Use(
+        server,
+        row["now"],
+        row["database_reset"],
+        row["begun"],
+        scans,
+        row["in_recovery"],
+        row["system"],
+        row["standbys"],
+        row["counted"],
+    )
+
+
+def uses(cursor: Any, database: Row, replicas: List[Row], timeout: int) -> Uses:
+    """The counts of the primary, which the cursor is on, and of every replica that is configured."""
+    found = [use_of(cursor, describe(database))]
+    primary, problem = found[0], ""
+    for replica in replicas:
+        try:
+            with reading(replica, timeout) as other:
+                use = use_of(other, describe(replica))
+        except MaintenanceError as error:
+            problem = problem or f"a replica could not be asked: {error.message}"
+            continue
+        if use.system != primary.system or not use.in_recovery:
+            problem = problem or f"{use.server} is no physical replica of this server"
+        found.append(use)
+    asked = len(found) - 1
+    if primary.in_recovery:
+        problem = problem or "this server is a standby: ask the primary, and name this one in replicas"
+    elif primary.standbys > asked:
+        problem = problem or f"{primary.standbys} standbys are connected, and {asked} of them could be asked"
+    if not all(use.counted for use in found):
+        problem = problem or "track_counts is off: nothing is counted"
+    return Uses(found, problem)
+
+
+@dataclass
+class Watched:
+    """Since when our own reports have known of indexes that nobody reads: index names come back, oids do not.
+
+    :param system: the server's identifier, without which an oid says nothing
+    :param known: oid -> s since the epoch
+    """
+
+    system: str
+    known: Dict[int, float] = field(default_factory=dict)
+
+    def since(self, oid: int) -> Optional[float]:
+        """When an index was first seen unread."""
+        return self.known.get(oid)
+
+    def as_data(self, oids: List[int], now: float) -> Dict[str, Any]:
+        """For the details of a check: at most as many as a report can carry, the ones known longest first."""
+        times = {oid: self.known.get(oid, now) for oid in oids}
+        kept = sorted(times, key=lambda oid: (times[oid], oid))[:MOST_WATCHED]
+        return {"system": self.system, "since": {str(oid): int(times[oid]) for oid in kept}}
+
+    @classmethod
+    def from_data(cls, details: Mapping[str, Any], system: str) -> Watched:
+        """What the last report's details say; nothing when they are of another server or make no sense."""
+        told = details.get("watched")
+        since = told.get("since") if isinstance(told, dict) and told.get("system") == system else None
+        if not isinstance(since, dict):
+            return cls(system)
+        sound = {
+            int(oid): float(at) for oid, at in since.items() if str(oid).isdigit() and isinstance(at, (int, float))
+        }
+        return cls(system, {oid: at for oid, at in sound.items() if at <= time.time()})
+
+
+#: Unread indexes of which a report keeps since when.
+MOST_WATCHED = 2000
+
+
+def age_days(since: Optional[float]) -> float:
+    """Days since a moment; 0 for none."""
+    return 0.0 if since is None else max(0.0, (time.time() - since) / DAY)
