@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..module_utils._tuning.engine import analyse
@@ -27,5 +28,24 @@ class ActionModule(AreaAction):
             told = of_check(history, host, id, unmeasured=True)
             return next((check["details"] for check in reversed(told) if check.get("details")), {})
 
+        args["memory"] = args["memory"] or machine_memory(args["database"]["host"])
         found = analyse(args, before)
         return Findings(found.checks, found.actions, extra={"tuning": found.record})
+
+
+def machine_memory(
+    host: str, proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup/memory.max")
+) -> int:
+    """Bytes of memory of the database's machine when that is this one; 0 when nobody knows."""
+    if host not in ("localhost", "127.0.0.1", "::1") and not host.startswith("/"):
+        return 0
+    try:
+        total = next(line.split()[1] for line in proc.read_text(encoding="ascii").splitlines() if "MemTotal" in line)
+        memory = 1024 * int(total)
+    except (OSError, ValueError, StopIteration, IndexError):
+        return 0
+    try:
+        # The limit of a container, if there is one.
+        return min(memory, int(group.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return memory

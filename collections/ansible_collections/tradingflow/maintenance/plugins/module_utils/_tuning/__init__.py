@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tunes the database: what its indexes, tables, statements and settings cost, each finding with evidence and a verdict."""
+"""Tunes the database: indexes, tables, statements and settings, each finding with evidence and a verdict."""

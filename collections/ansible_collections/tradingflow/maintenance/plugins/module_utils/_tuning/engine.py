@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from .._checks.guard import escaped
 from .._checks.replication import READ as READ_STATISTICS
-from .._checks.sql import ask, first_line, reading
+from .._checks.sql import NotMeasured, ask, first_line, reading
+from .._checks.statements import normalised
 from ..checks import Check, unknown
-from . import bloat, findings, tables
+from . import bloat, findings, plans, settings, statements, tables
 from .catalogue import indexes
 from .options import checked
 from .usage import Watched, uses
@@ -27,6 +28,7 @@ except ImportError:
 #: Id of a check -> its newest details in earlier reports, empty for none.
 Before = Callable[[str], Mapping[str, Any]]
 
+STATEMENTS = (statements.STATEMENTS_CHECK, plans.MISSING)
 INDEXES = (findings.UNUSED, findings.DUPLICATES, findings.INVALID, findings.USAGE)
 
 
@@ -67,7 +69,59 @@ def analyse(options: Dict[str, Any], before: Before) -> Analysis:
         found += part(cursor, lambda: bloat.measured(cursor, known, options, psycopg2.Error), bloat.PLANNED)
         for probe in tables.PROBES:
             found += ask(cursor, probe, thresholds, READ_STATISTICS)
+        found += part(cursor, lambda: of_settings(cursor, options), settings_planned(options))
+        found += part(cursor, lambda: of_statements(cursor, known, options, before), STATEMENTS)
+        for query in options["queries"]:
+            name = f"tuning.plan:{query['name']}", f"Plan of {query['name']}"
+            found += part(cursor, lambda query=query: of_query(cursor, query, options), (name,))  # type: ignore[misc]
     return Analysis(found, record=record(found))
+
+
+def of_settings(cursor: Any, options: Dict[str, Any]) -> List[Check]:
+    """Settings and pools."""
+    cursor.execute(settings.READ)
+    return list(settings.judged(cursor.fetchall(), options))
+
+
+def settings_planned(options: Dict[str, Any]) -> Tuple[Tuple[str, str], ...]:
+    """Their ids and titles."""
+    return (settings.SETTINGS, settings.POOLS) if options["pools"] else (settings.SETTINGS,)
+
+
+def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before: Before) -> List[Check]:
+    """Recorded statements with their plans, and the indexes that these lack."""
+    recorded = statements.recorded(cursor, before(statements.STATEMENTS_CHECK[0]))
+    missing = plans.Missing(cursor, known, options, psycopg2.Error)
+    shown: List[Dict[str, Any]] = []
+    unplanned = 0
+    for one in statements.most_costly(recorded, options["statements"]):
+        plan = plans.planned(cursor, one.text, options["search_path"], recorded.version, psycopg2.Error)
+        unplanned += bool(plan.problem)
+        if not plan.problem:
+            missing.look(one, plan, recorded.version)
+        shown.append(
+            {
+                "queryid": one.queryid,
+                "text": normalised(one.text),
+                "calls": one.calls,
+                "total_ms": round(one.total, 1),
+                "mean_ms": round(one.mean, 2),
+                "max_ms": round(one.longest, 1),
+                "since_last_run": not one.fresh,
+                "plan": plan.summary or f"unknown: {plan.problem}",
+            }
+        )
+    thresholds = options["thresholds"]
+    return [
+        statements.judged(recorded, shown, thresholds),
+        missing.judged(recorded, len(shown) - unplanned, unplanned, thresholds),
+    ]
+
+
+def of_query(cursor: Any, query: Dict[str, Any], options: Dict[str, Any]) -> List[Check]:
+    """The plan of one statement that an operator names."""
+    cursor.execute("SELECT current_setting('server_version_num')::int AS version")
+    return [plans.query(cursor, query, options, cursor.fetchone()["version"], psycopg2.Error)]
 
 
 def part(cursor: Any, judged: Callable[[], List[Check]], planned: Tuple[Tuple[str, str], ...]) -> List[Check]:
@@ -85,6 +139,8 @@ def part(cursor: Any, judged: Callable[[], List[Check]], planned: Tuple[Tuple[st
         found = [
             unknown(id, title, f"{title}: the statement failed: {text}.", READ_STATISTICS) for id, title in planned
         ]
+    except NotMeasured as error:
+        found = [unknown(id, title, f"{title}: {error.message}", error.remedy) for id, title in planned]
     except Exception as error:
         found = [escaped(id, title, error) for id, title in planned]
     cursor.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
