@@ -45,14 +45,14 @@ def test_every_unread_index_of_the_schema_has_its_verdict(tuned: Tuned) -> None:
 
 
 def test_nothing_that_has_to_stay_is_ever_to_be_dropped(tuned: Tuned) -> None:
-    known, _uses = tuned.read()
+    known, uses = tuned.read()
     must = {plain(one.full) for one in known if advice.has_to_stay(one)}
     assert {name for name, verdict in UNUSED.items() if verdict == "stays"} < must
     found = [*unused(tuned), *advice.invalid(known)]
     assert not {plain(one.index) for one in found if one.statement.startswith("DROP")} & must
     # Of two alike one may go, though both support a foreign key; nothing a constraint stands on may.
     tied = {plain(one.full) for one in known if one.constraint or one.identity or one.referenced_by or one.unique}
-    assert not {plain(one.index) for one in advice.duplicates(known)} & tied
+    assert not {plain(one.index) for one in advice.duplicates(known, uses)} & tied
 
 
 def test_a_dropped_one_would_come_back_as_it_was(tuned: Tuned) -> None:

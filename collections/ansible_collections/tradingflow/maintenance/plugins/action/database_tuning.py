@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..module_utils._tuning.apply import carry_out
 from ..module_utils._tuning.engine import analyse
-from ..module_utils._tuning.options import SPEC
+from ..module_utils._tuning.options import SPEC, checked
 from ..plugin_utils.area import AreaAction, Findings
+from ..plugin_utils.project import within
 from ..plugin_utils.report.history import of_check
 
 
@@ -29,8 +31,21 @@ class ActionModule(AreaAction):
             return next((check["details"] for check in reversed(told) if check.get("details")), {})
 
         args["memory"] = args["memory"] or machine_memory(args["database"]["host"])
+        for name in ("plans", "journal"):
+            if args[name]:
+                args[name] = str(within(args[name], task_vars))
+        if args["action"] != "analyse":
+            # Beside what the analysis of the same run found.
+            self.part = str(args["action"])
+            checked(args)
+            if self._task.check_mode:
+                return Findings()
+            outcome = carry_out(args)
+            return Findings(
+                outcome.checks, outcome.actions, changed=outcome.changed, extra={"applied": outcome.record()}
+            )
         found = analyse(args, before)
-        return Findings(found.checks, found.actions, extra={"tuning": found.record})
+        return Findings(found.checks, found.actions, extra={"tuning": found.record, "plan": found.plan})
 
 
 def machine_memory(

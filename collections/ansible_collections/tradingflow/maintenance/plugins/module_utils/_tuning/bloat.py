@@ -245,4 +245,12 @@ def _advice(known: List[Measured], name: str, limit: Limit) -> List[Dict[str, An
 def reindex(one: Measured) -> Advice:
     """Advice to rebuild an index that is bloated."""
     statement = f"REINDEX INDEX CONCURRENTLY {quoted(one.schema)}.{quoted(one.relation)}"
-    return Advice(one.name, one.table, SAFE, f"{one.bloat:g} % of {size(one.bytes)} are bloat", statement)
+    return Advice(
+        one.name,
+        one.table,
+        SAFE,
+        f"{one.bloat:g} % of {size(one.bytes)} are bloat",
+        statement,
+        "",
+        (one.schema, one.relation),
+    )

@@ -13,10 +13,13 @@ from .._checks.guard import escaped
 from .._checks.replication import READ as READ_STATISTICS
 from .._checks.sql import NotMeasured, ask, first_line, reading
 from .._checks.statements import normalised
-from ..checks import Check, unknown
+from ..checks import OK, WARNING, Check, as_action, unknown, utc_now
+from ..words import plural
 from . import bloat, findings, plans, settings, statements, tables
+from .apply import WHERE
 from .catalogue import indexes
 from .options import checked
+from .plan import planned, statement, write
 from .usage import Watched, uses
 
 try:
@@ -42,6 +45,10 @@ class Analysis:
     checks: List[Check]
     actions: List[Dict[str, Any]] = field(default_factory=list)
     record: Dict[str, Any] = field(default_factory=dict)
+    plan: Dict[str, Any] = field(default_factory=dict)
+
+
+PLANNED = ("tuning.planned", "What apply would do")
 
 
 def analyse(options: Dict[str, Any], before: Before) -> Analysis:
@@ -74,7 +81,60 @@ def analyse(options: Dict[str, Any], before: Before) -> Analysis:
         for query in options["queries"]:
             name = f"tuning.plan:{query['name']}", f"Plan of {query['name']}"
             found += part(cursor, lambda query=query: of_query(cursor, query, options), (name,))  # type: ignore[misc]
-    return Analysis(found, record=record(found))
+        plans_made: List[Dict[str, Any]] = []
+        found += part(cursor, lambda: of_plan(cursor, known, found, options, plans_made), (PLANNED,))
+    plan = plans_made[0] if plans_made else {}
+    if plan and options["plans"]:
+        write(plan, options["plans"])
+    started = utc_now()
+    actions = [
+        as_action(
+            f"tuning.{one['kind']}:{one['schema']}.{one['name']}",
+            f"{one['kind']} {one['schema']}.{one['name']}",
+            "planned",
+            False,
+            statement(one),
+            started,
+            {},
+        )
+        for one in plan.get("operations", ())[:200]
+    ]
+    return Analysis(found, actions, record(found, plan), plan)
+
+
+TABLES = """
+SELECT c.oid::bigint AS oid, n.nspname || '.' || c.relname AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm', 'p')
+"""
+
+
+def of_plan(
+    cursor: Any, known: List[Any], found: List[Check], options: Dict[str, Any], made: List[Dict[str, Any]]
+) -> List[Check]:
+    """The plan of what was found, put into made, and its check."""
+    cursor.execute(WHERE)
+    where = cursor.fetchone()
+    cursor.execute(TABLES)
+    tables_there = {row["name"]: row["oid"] for row in cursor.fetchall()}
+    database = {key: where[key] for key in ("system", "name", "oid")}
+    plan = planned(found, known, tables_there, database, options["drop_indexes"], options["extended_statistics"])
+    made.append(plan)
+    text = f"{plural(len(plan['operations']), 'operation')}, digest {plan['digest']}." if plan["digest"] else "Nothing."
+    if plan["refused"]:
+        text = f"{plan['refused'][0]}. {text}"
+    return [
+        Check(
+            *PLANNED,
+            WARNING if plan["refused"] else OK,
+            len(plan["operations"]),
+            message=text,
+            remedy="Take it out of database_tuning_drop_indexes or database_tuning_extended_statistics."
+            if plan["refused"]
+            else "",
+            source="this analysis",
+            details=dict(plan),
+        )
+    ]
 
 
 def of_settings(cursor: Any, options: Dict[str, Any]) -> List[Check]:
@@ -147,10 +207,11 @@ def part(cursor: Any, judged: Callable[[], List[Check]], planned: Tuple[Tuple[st
     return found
 
 
-def record(found: List[Check]) -> Dict[str, Any]:
+def record(found: List[Check], plan: Dict[str, Any]) -> Dict[str, Any]:
     """What the ledger keeps: what was found, without the evidence, which is in the report."""
     return {
         "method": METHOD,
+        "plan": plan.get("digest", ""),
         "checks": {check.id: {"status": check.status, "value": check.value} for check in found},
         "advice": {
             check.id: {key: check.details[key] for key in ("safe", "review", "unknown", "stay")}

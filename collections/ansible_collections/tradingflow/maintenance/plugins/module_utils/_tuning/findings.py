@@ -78,7 +78,7 @@ def of_indexes(
         first,
         of_advice(
             *DUPLICATES,
-            duplicates(indexes),
+            duplicates(indexes, uses),
             limits(thresholds, "duplicate_indexes"),
             "No index is superfluous because of another.",
             "pg_index",

@@ -31,6 +31,7 @@ class Advice:
     :param index: schema and name
     :param statement: what would do it, empty when nothing should be done
     :param ddl: by which it would come back
+    :param target: schema and name of what the statement is about, for a plan
     """
 
     index: str
@@ -39,11 +40,12 @@ class Advice:
     reason: str
     statement: str = ""
     ddl: str = ""
+    target: Tuple[str, ...] = ()
     evidence: Dict[str, Any] = field(default_factory=dict)
 
     def as_data(self) -> Dict[str, Any]:
         """As JSON data, for the details of a check."""
-        return {name: value for name, value in vars(self).items() if value not in ("", {})}
+        return {name: value for name, value in vars(self).items() if value not in ("", {}, ())}
 
 
 def drop(index: Index) -> str:
@@ -195,8 +197,11 @@ def _worth(index: Index) -> Tuple[bool, ...]:
     )
 
 
-def duplicates(indexes: Iterable[Index]) -> List[Advice]:
-    """Advice on indexes that another one makes superfluous. One that has to stay for its own sake is not among them."""
+def duplicates(indexes: Iterable[Index], uses: Uses) -> List[Advice]:
+    """Advice on indexes that another one makes superfluous. One that has to stay for its own sake is not among them.
+
+    Of two alike the one that is read is kept: the other may be among those that nobody reads, and both would be gone.
+    """
     found: List[Advice] = []
     groups: Dict[int, List[Index]] = {}
     for one in indexes:
@@ -213,7 +218,8 @@ def duplicates(indexes: Iterable[Index]) -> List[Advice]:
             ]
         # The one that is worth most comes first; the older of two of the same worth.
         usable = sorted(
-            (one for one in usable if one not in hidden), key=lambda one: ([not each for each in _worth(one)], one.oid)
+            (one for one in usable if one not in hidden),
+            key=lambda one: ([not each for each in _worth(one)], -(uses.scans(one) or 0), one.oid),
         )
         for number, keeper in enumerate(usable):
             if keeper.oid in superfluous:
@@ -223,6 +229,8 @@ def duplicates(indexes: Iterable[Index]) -> List[Advice]:
                     superfluous[other.oid] = _duplicate(other, keeper)
         for short in usable:
             able = [one for one in usable if one.oid not in superfluous and _prefix(short, one)]
+            if uses.scans(short):
+                able = [one for one in able if uses.scans(one) or has_to_stay(one)]
             longer = max(able, key=lambda one: len(one.keys), default=None)
             if longer and short.oid not in superfluous and not _tied(short, None):
                 superfluous[short.oid] = Advice(
@@ -232,7 +240,7 @@ def duplicates(indexes: Iterable[Index]) -> List[Advice]:
                     f"{longer.full} begins with the same columns; it is larger, so that reading it may take longer",
                     drop(short),
                     short.definition or "",
-                    {"kept": longer.full, "pages": short.pages, "kept_pages": longer.pages},
+                    evidence={"kept": longer.full, "pages": short.pages, "kept_pages": longer.pages},
                 )
         found += superfluous.values()
     return found
@@ -258,7 +266,7 @@ def _duplicate(other: Index, keeper: Index) -> Advice:
         reason += " but for storage, CLUSTER, when it refuses, or because the table is partitioned"
     evidence = {"kept": keeper.full, "kept_ddl": keeper.definition, "pages": other.pages, "scans": other.scans}
     verdict = SAFE if alike else REVIEW
-    return Advice(other.full, other.table, verdict, reason, drop(other), other.definition or "", evidence)
+    return Advice(other.full, other.table, verdict, reason, drop(other), other.definition or "", evidence=evidence)
 
 
 def invalid(indexes: Iterable[Index]) -> List[Advice]:

@@ -13,6 +13,29 @@ from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 
 SPEC: Dict[str, Any] = {
+    "action": {"type": "str", "default": "analyse", "choices": ["analyse", "apply", "undo"]},
+    "expected_digest": {"type": "str", "default": ""},
+    "plans": {"type": "path"},
+    "journal": {"type": "path"},
+    "drop_indexes": {"type": "list", "elements": "str", "default": []},
+    "extended_statistics": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "schema": {"type": "str", "default": "public"},
+            "table": {"type": "str", "required": True},
+            "columns": {"type": "list", "elements": "str", "required": True},
+        },
+    },
+    "window_ends": {"type": "str", "default": ""},
+    "free_bytes": {"type": "int", "default": 10_000_000_000},
+    "disk_bytes": {"type": "int", "default": 0},
+    "wal_bytes": {"type": "int", "default": 10_000_000_000},
+    "lag_bytes": {"type": "int", "default": 100_000_000},
+    "lag_wait": {"type": "int", "default": 300},
+    "lock_timeout": {"type": "float", "default": 5.0},
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "replicas": {"type": "list", "elements": "dict", "default": [], "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 60},
@@ -66,7 +89,8 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
     """
     for name in options["thresholds"]:
         limits(options["thresholds"], name)
-    for name, least in (("cycle_days", 0), ("read_bytes", 0), ("least_bytes", 0), ("memory", 0), ("statements", 1)):
+    least_of = dict.fromkeys(("cycle_days", "read_bytes", "least_bytes", "memory", "free_bytes", "disk_bytes"), 0)
+    for name, least in {**least_of, "wal_bytes": 0, "lag_bytes": 0, "lag_wait": 0, "statements": 1}.items():
         if options[name] < least:
             raise ConfigurationError(f"The option {name} must be at least {least}, not {options[name]}.", "Correct it.")
     for pool in options["pools"]:
@@ -76,4 +100,9 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
         names = [one["name"] for one in options[kind]]
         if len(names) != len(set(names)):
             raise ConfigurationError(f"Two {kind} have the same name.", "Give each a name of its own.")
+    if options["action"] != "analyse" and not (options["plans"] and options["journal"]):
+        raise ConfigurationError(f"Action {options['action']} needs the options plans and journal.", "Set both.")
+    # Whoever waits for a lock holds up all who come after; 0 would wait for ever.
+    if not 0.1 <= options["lock_timeout"] <= 60:
+        raise ConfigurationError("The option lock_timeout must be from 0.1 to 60 s.", "Correct it.")
     return options

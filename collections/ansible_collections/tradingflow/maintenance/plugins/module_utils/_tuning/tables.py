@@ -57,18 +57,19 @@ def tables(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
     off = [_full(row) for row in rows if row["enabled"] in ("false", "off", "0", "no") and row["live"] >= FEW]
     for row in rows:
         live, name = max(row["rows"], 0), f"{quoted(row['schema'])}.{quoted(row['name'])}"
+        target = row["schema"], row["name"]
         due = row["vacuum_threshold"] + row["vacuum_scale"] * live
         due = min(due, row["vacuum_most"]) if row["vacuum_most"] >= 0 else due
         if row["dead"] >= FEW and row["dead"] > OVER * due:
             text = f"{row['dead']:,} dead rows, autovacuum begins at {due:,.0f}"
-            dead.append((row["dead"], Advice("", _full(row), SAFE, text, f"VACUUM {name}")))
+            dead.append((row["dead"], Advice("", _full(row), SAFE, text, f"VACUUM {name}", "", target)))
         due = row["analyze_threshold"] + row["analyze_scale"] * live
         if row["live"] >= FEW and not row["has_statistics"]:
             text = f"about {row['live']:,} rows and no statistics at all: never analysed"
-            stale.append((row["live"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}")))
+            stale.append((row["live"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}", "", target)))
         elif row["changed"] >= FEW and row["changed"] > OVER * due:
             text = f"{row['changed']:,} rows changed since statistics were made, autovacuum begins at {due:,.0f}"
-            stale.append((row["changed"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}")))
+            stale.append((row["changed"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}", "", target)))
     for (id, title), name, found, good in (
         (VACUUM, "vacuum", dead, "Vacuum keeps up with all tables."),
         (ANALYZE, "analyze", stale, "Statistics of all tables are fresh enough."),
@@ -127,7 +128,8 @@ def ages(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
                 "advice": [
                     Advice(
                         "", _full(row), SAFE, f"{noun} ids {row[column]:,} old",
-                        f"VACUUM (FREEZE) {quoted(row['schema'])}.{quoted(row['name'])}",
+                        f"VACUUM (FREEZE) {quoted(row['schema'])}.{quoted(row['name'])}", "",
+                        (row["schema"], row["name"]),
                     ).as_data()
                     for row in oldest
                     if row[column] >= (limits(thresholds, name)["warning"] or float("inf"))

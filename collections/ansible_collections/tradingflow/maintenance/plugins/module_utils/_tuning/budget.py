@@ -1,0 +1,112 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What apply may still use up: the window, disk, WAL and the replicas' patience, asked again before each object."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Dict, Optional
+
+from ..errors import ConfigurationError
+from ..words import size, span
+
+#: Seconds before the window's end from which on nothing is begun.
+MARGIN = 60
+
+STATE = """
+SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS wal, current_setting('data_directory', true) AS folder,
+       (SELECT max(pg_current_wal_lsn() - coalesce(replay_lsn, '0/0')) FROM pg_stat_replication
+        WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal')) AS lag
+"""
+
+
+@dataclass
+class Budget:
+    """What was agreed.
+
+    :param ends: s since the epoch at which the window closes; None for no window
+    :param free_bytes: bytes that must be left free on the database's disk
+    :param disk_bytes: bytes that are free there, as an operator knows; 0 when only the disk itself can say
+    :param wal_bytes: bytes of WAL that all of it may write
+    :param lag_bytes: bytes that a replica may be behind
+    :param lag_wait: seconds for which it is waited for
+    """
+
+    ends: Optional[float]
+    free_bytes: int
+    disk_bytes: int
+    wal_bytes: int
+    lag_bytes: int
+    lag_wait: int
+    local: bool = False
+    wal_begun: Optional[int] = None
+    built: int = 0
+
+    def refuses(self, cursor: Any, needs: int) -> str:
+        """Why an operation that writes so many bytes must not begin now; empty when it may."""
+        if self.ends is not None and time.time() + MARGIN >= self.ends:
+            return "the window closes"
+        state = _state(cursor)
+        if self.wal_begun is None:
+            self.wal_begun = int(state["wal"])
+        if needs:
+            left = self._disk_left(state["folder"])
+            if left is None:
+                return "nobody knows how much of the database's disk is free (disk_bytes)"
+            # The new one is written beside the old one, and once more as WAL.
+            if left - 2 * needs < self.free_bytes:
+                parts = f"{size(left)} are free on the disk, it takes {size(2 * needs)}"
+                return f"{parts}, and {size(self.free_bytes)} must stay"
+        written = int(state["wal"]) - self.wal_begun
+        if written + needs > self.wal_bytes:
+            return f"{size(written)} of WAL were written, it takes {size(needs)}, and {size(self.wal_bytes)} are agreed"
+        return self._lag(cursor, state)
+
+    def _disk_left(self, folder: Optional[str]) -> Optional[int]:
+        found = []
+        if self.local and folder:
+            try:
+                found.append(shutil.disk_usage(folder).free)
+            except OSError:
+                pass
+        if self.disk_bytes:
+            found.append(self.disk_bytes - self.built)
+        return min(found) if found else None
+
+    def _lag(self, cursor: Any, state: Dict[str, Any]) -> str:
+        until = time.monotonic() + self.lag_wait
+        while int(state["lag"] or 0) > self.lag_bytes:
+            if time.monotonic() >= until:
+                return f"a replica is {size(int(state['lag']))} behind, after {span(self.lag_wait)} of waiting"
+            time.sleep(min(1.0, max(0.1, self.lag_wait / 10)))
+            state = _state(cursor)
+        return ""
+
+    def seconds_left(self) -> int:
+        """Until the window closes; 0 for no window."""
+        return 0 if self.ends is None else max(1, int(self.ends - time.time()))
+
+
+def _state(cursor: Any) -> Dict[str, Any]:
+    cursor.execute(STATE)
+    found: Dict[str, Any] = cursor.fetchone()
+    return found
+
+
+def moment(text: str) -> Optional[float]:
+    """A time of the maintenance window, s since the epoch; None for none.
+
+    :raises ConfigurationError: it is no time
+    """
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ConfigurationError(f"window_ends is no time: {text}.", "Give it as 2026-12-05T06:00:00Z.") from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()

@@ -1,0 +1,76 @@
+"""Verdicts on indexes that no real server needs to be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue import Index
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import duplicates, unused
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.statements import _since
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Use, Uses, Watched
+
+DAY = 86400.0
+SHORT = Index(
+    1, "s", "short", 9, "s.t", "btree", keys=(1,), opclasses=(7,), collations=(0,), options=(0,), definition="d"
+)
+LONG = replace(SHORT, oid=2, name="long", keys=(1, 2), opclasses=(7, 7), collations=(0, 0), options=(0, 0))
+TWIN = replace(SHORT, oid=3, name="twin")
+
+
+def uses(**scans: int) -> Uses:
+    oids = {"short": 1, "long": 2, "twin": 3}
+    counts = {oids[name]: scans.get(name, 0) for name in oids}
+    return Uses([Use("primary", 1e9, 1e9 - 100 * DAY, 1e9 - 100 * DAY, counts)])
+
+
+@pytest.mark.parametrize(
+    ("indexes", "read", "gone"),
+    [
+        # Were the older one kept, it would go as the one that nobody reads, and the one that is read with it.
+        ([SHORT, TWIN], {"twin": 5}, "short"),
+        ([SHORT, TWIN], {"short": 5}, "twin"),
+        ([SHORT, LONG], {"long": 5}, "short"),
+    ],
+)
+def test_what_is_read_is_kept(indexes: list[Index], read: dict[str, int], gone: str) -> None:
+    (one,) = duplicates(indexes, uses(**read))
+    assert one.index == f"s.{gone}"
+    unread = {each.index for each in unused(indexes, uses(**read), 92, Watched("", {1: 1.0, 2: 1.0, 3: 1.0}))}
+    assert unread | {one.index} < {each.full for each in indexes}
+
+
+def test_a_short_one_that_is_read_does_not_go_for_a_long_one_that_is_not() -> None:
+    assert duplicates([SHORT, LONG], uses(short=5)) == []
+
+
+def test_read_on_a_replica_only() -> None:
+    primary, replica = uses().servers[0], uses(short=1).servers[0]
+    both = Uses([primary, replica])
+    found = unused([SHORT, LONG], both, 92, Watched("", {1: 1.0, 2: 1.0}))
+    assert [one.index for one in found] == ["s.long"]
+    lacking = Uses([primary, replace(replica, scans={2: 0})])
+    found = unused([SHORT], lacking, 92, Watched("", {1: 1.0}))
+    assert [one.verdict for one in found] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("past", "evicted", "calls", "fresh"),
+    [
+        ([3, 30.0, "then"], 0, 7, False),
+        ([3, 30.0, "before"], 1, 10, True),
+        ([30, 300.0, "then"], 0, 10, True),
+        ("nonsense", 0, 10, True),
+        (None, 0, 10, True),
+    ],
+)
+def test_counts_are_never_negative(past: object, evicted: int, calls: int, fresh: bool) -> None:
+    row = {"queryid": "1", "query": "select", "calls": 10, "total": 100.0, "longest": 9.0, "rows": 1, "blocks": 1}
+    found = _since({**row, "since": "then"}, past, evicted)
+    assert (found.calls, found.fresh) == (calls, fresh)
+
+
+@pytest.mark.parametrize(("evicted", "calls"), [(0, 7), (1, 10)])
+def test_before_17_nobody_knows_what_was_evicted(evicted: int, calls: int) -> None:
+    row = {"queryid": "1", "query": "select", "calls": 10, "total": 100.0, "longest": 9.0, "rows": 1, "blocks": 1}
+    assert _since({**row, "since": None}, [3, 30.0, None], evicted).calls == calls
