@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, DatabaseError
 
 from tests.integration.tuning_fixtures import Tuned
@@ -23,7 +24,12 @@ BLOATED = (
     "INSERT INTO heap SELECT n, n FROM generate_series(1, 60000) n",
     "CREATE INDEX heap_n ON heap (n)",
     "DELETE FROM heap WHERE n % 10 <> 0",
+    # Before vacuum counts, not after it.
+    "SELECT pg_stat_force_next_flush()",
     "VACUUM heap",
+    "ALTER TABLE heap OWNER TO tradingflow",
+    "ALTER TABLE trades OWNER TO tradingflow",
+    "GRANT CREATE ON SCHEMA public TO tradingflow",
 )
 STATISTICS = {"name": "heap_n_m", "schema": "public", "table": "heap", "columns": ["n", "m"]}
 
@@ -33,21 +39,23 @@ class Applied:
 
     def __init__(self, tuned: Tuned, folder: Path) -> None:
         self.tuned, self.folder = tuned, folder
+        # It owns the tables and sees nothing else: not the replicas, the settings or what others build.
         postgres = tuned.platform.state["postgres"]
-        self.owner = {**tuned.address, "user": postgres["superuser"], "password": postgres["superuser_password"]}
+        self.owner = {**tuned.address, "user": postgres["owner"], "password": postgres["owner_password"]}
 
     def options(self, **more: Any) -> dict[str, Any]:
         paths = {"plans": str(self.folder / "plans"), "journal": str(self.folder / "journal.jsonl")}
-        return self.tuned.options(**{"free_bytes": 0, "lock_timeout": 2.0, **paths, **more})
+        return self.tuned.options(**{"disk_bytes": 10**12, "free_bytes": 0, "lock_timeout": 2.0, **paths, **more})
 
     def plan(self, **more: Any) -> dict[str, Any]:
         return engine.analyse(self.options(**more), lambda id: {}).plan
 
-    def __call__(self, digest: str, action: str = "apply", **more: Any) -> apply.Outcome:
-        return apply.carry_out(self.options(database=self.owner, action=action, expected_digest=digest, **more))
+    def __call__(self, wanted: str, action: str = "apply", **more: Any) -> apply.Outcome:
+        options = {"apply_database": self.owner, "action": action, "expected_digest": wanted, **more}
+        return apply.carry_out(self.options(**options))
 
-    def states(self, digest: str, **more: Any) -> dict[str, str]:
-        return {f"{one['kind']} {one['object']}": one["state"] for one in self(digest, **more).results}
+    def states(self, wanted: str, **more: Any) -> dict[str, str]:
+        return {f"{one['kind']} {one['object']}": one["state"] for one in self(wanted, **more).results}
 
     def events(self) -> list[str]:
         return [line["event"] for line in Journal(str(self.folder / "journal.jsonl")).lines()]
@@ -89,6 +97,11 @@ def test_what_was_approved_is_done_once_and_nothing_else(applied: Applied) -> No
     path.write_text(json.dumps(altered), encoding="utf-8")
     with pytest.raises(ConfigurationError, match="not what its digest says"):
         applied(plan["digest"])
+    old = {**plan, "made_at": "2026-01-01T00:00:00Z"}
+    old["digest"] = digest(old["operations"], old["database"], old["made_at"])
+    write(old, str(applied.folder / "plans"))
+    with pytest.raises(ConfigurationError, match="older than 14 days"):
+        applied(old["digest"])
     for wrong in ("", "planned", "0" * 64, "../" + plan["digest"]):
         with pytest.raises(ConfigurationError):
             applied(wrong)
@@ -96,9 +109,11 @@ def test_what_was_approved_is_done_once_and_nothing_else(applied: Applied) -> No
 
 def test_a_plan_is_of_one_database(applied: Applied) -> None:
     plan = applied.plan()
-    elsewhere = {**applied.owner, "name": "postgres"}
+    elsewhere = applied.tuned.platform.database
     with pytest.raises(DatabaseError, match="another database"):
         apply.carry_out(applied.options(database=elsewhere, action="apply", expected_digest=plan["digest"]))
+    with pytest.raises(ConfigurationError, match="two databases"):
+        applied(plan["digest"], database=elsewhere)
     assert not (applied.folder / "journal.jsonl").exists()
 
 
@@ -112,24 +127,24 @@ def test_a_plan_is_of_one_database(applied: Applied) -> None:
     ],
 )
 def test_no_room_no_rebuild(applied: Applied, limit: dict[str, Any], reason: str) -> None:
-    digest = applied.plan()["digest"]
-    outcome = applied(digest, **limit)
+    wanted = applied.plan()["digest"]
+    outcome = applied(wanted, **limit)
     last = outcome.results[-1]
     assert (last["kind"], last["state"]) == ("reindex", "stopped")
     assert reason in last["reason"]
     assert outcome.checks[-1].status == "warning"
     assert "reindex begun" not in applied.events()
     # With room it goes on where it stopped, by the same approval.
-    assert applied.states(digest)["reindex public.heap_n"] == "done"
+    assert applied.states(wanted)["reindex public.heap_n"] == "done"
 
 
 def test_a_locked_table_fails_in_time_and_leaves_nothing_behind(applied: Applied) -> None:
-    digest = applied.plan()["digest"]
+    wanted = applied.plan()["digest"]
     holder = applied.tuned.connect()
     with holder.cursor() as cursor:
         # Who reads holds up the last phase: lock_timeout ends that, too, and the new index stays behind.
         cursor.execute("BEGIN; INSERT INTO heap VALUES (1, 1)")
-        outcome = applied(digest, lock_timeout=0.5)
+        outcome = applied(wanted, lock_timeout=0.5)
     holder.close()
     last = outcome.results[-1]
     assert last["state"] == "failed"
@@ -139,7 +154,7 @@ def test_a_locked_table_fails_in_time_and_leaves_nothing_behind(applied: Applied
     if applied.tuned(left):
         # Its own leftover could not be dropped while the table was held: it is at the next run.
         assert "left behind" in last["reason"]
-    outcome = applied(digest)
+    outcome = applied(wanted)
     assert outcome.results[-1]["state"] == "done"
     assert applied.tuned(left) == []
 
@@ -148,13 +163,13 @@ def test_killed_its_own_leftover_goes_and_no_other(applied: Applied) -> None:
     applied.tuned("CREATE TABLE IF NOT EXISTS other (n int)", "CREATE INDEX other_n ON other (n)")
     applied.tuned("CREATE INDEX other_n_ccnew ON other (n)")
     applied.tuned("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'other_n_ccnew'::regclass")
-    digest = applied.plan()["digest"]
+    wanted = applied.plan()["digest"]
     holder = applied.tuned.connect()
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome = applied(digest, lock_timeout=60)
+            outcome = applied(wanted, lock_timeout=60)
             failed.extend(RuntimeError(one["reason"]) for one in outcome.results if one["state"] == "failed")
         except (DatabaseError, psycopg2.Error) as error:
             failed.append(error)
@@ -174,7 +189,7 @@ def test_killed_its_own_leftover_goes_and_no_other(applied: Applied) -> None:
     assert failed
     assert applied.events()[-1] == "reindex begun"
     assert applied.tuned("SELECT 1 FROM pg_class WHERE relname = 'heap_n_ccnew'")
-    outcome = applied(digest)
+    outcome = applied(wanted)
     assert outcome.leftovers == ["public.heap_n_ccnew"]
     assert outcome.results[-1]["state"] == "done"
     # Nobody knows whose that one is.
@@ -184,8 +199,8 @@ def test_killed_its_own_leftover_goes_and_no_other(applied: Applied) -> None:
 
 
 def test_a_leftover_that_was_there_before_is_left(applied: Applied) -> None:
-    digest = applied.plan()["digest"]
-    assert applied.states(digest)["reindex public.heap_n"] == "done"
+    wanted = applied.plan()["digest"]
+    assert applied.states(wanted)["reindex public.heap_n"] == "done"
     journal = Journal(str(applied.folder / "journal.jsonl"))
     begun = next(line for line in journal.lines() if line["event"] == "reindex begun")
     applied.tuned(
@@ -196,7 +211,7 @@ def test_a_leftover_that_was_there_before_is_left(applied: Applied) -> None:
     fields = {key: begun[key] for key in ("system", "database", "schema", "name", "table_oid", "oid")}
     for there, since, reason in (([oid], begun["xid"], "was there before"), ([], xid, "older than our rebuild")):
         journal.add("reindex begun", **fields, there=there, xid=since)
-        outcome = applied(digest)
+        outcome = applied(wanted)
         assert outcome.leftovers == []
         assert reason in outcome.checks[0].message
         assert outcome.checks[0].id == "tuning.leftovers"

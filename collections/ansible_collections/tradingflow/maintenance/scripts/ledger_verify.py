@@ -411,7 +411,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradingflow:maintenance:evidence:1"
 KINDS = (
     *("run", "backup", "drill", "restore", "deletion", "release", "migration", "patch", "review", "incident"),
-    *("override", "rehearsal", "data_update", "audit"),
+    *("override", "rehearsal", "data_update", "audit", "tuning"),
 )
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -7,16 +7,140 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_tuning
-short_description: Judge indexes, tables, statements and settings of a PostgreSQL database
+short_description: Judge indexes, tables, statements and settings of PostgreSQL, and rebuild by plan
 version_added: "0.1.0"
 description:
   - Judges indexes that nobody reads, duplicates and invalid ones, bloat, vacuum and statistics, wraparound, sequences,
     statements, settings and pools, each with its evidence and one of three verdicts, C(safe), C(review) or C(unknown)
     (docs/tuning.md).
-  - Runs on the controller, in one transaction that cannot write, with a timeout on every statement and lock.
+  - Carries out a plan of rebuilding, vacuum, statistics and drops that was approved by its digest, within a budget of
+    window, disk, WAL and replicas, and brings dropped indexes back.
+  - Analyses on the controller, in one transaction that cannot write, with a timeout on every statement and lock.
   - What has to stay, such as primary keys, unique indexes and those that support foreign keys, is never to be dropped.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
+  action:
+    description:
+      - V(analyse) only looks, and writes a plan into O(plans). V(apply) carries out the plan of
+        O(expected_digest). V(undo) brings back the indexes that were dropped.
+    type: str
+    choices: [analyse, apply, undo]
+    default: analyse
+  expected_digest:
+    description: The digest of the plan that was approved, for O(action=apply).
+    type: str
+    default: ""
+  plans:
+    description: A folder for plans on the controller, each under its digest. Without it none is kept.
+    type: path
+  journal:
+    description:
+      - A file on the controller that says what was begun and ended. By it leftovers of a killed rebuild are
+        told, and dropped indexes brought back.
+    type: path
+  drop_indexes:
+    description:
+      - Indexes, as schema.name, that a person wants to be dropped. They get into the plan when the advice of
+        this run says that they may go; their definitions are kept.
+    type: list
+    elements: str
+    default: []
+  extended_statistics:
+    description: Extended statistics (CREATE STATISTICS) that a person wants.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Their name.
+        type: str
+        required: true
+      schema:
+        description: Schema of the table, and of the statistics.
+        type: str
+        default: public
+      table:
+        description: The table's name.
+        type: str
+        required: true
+      columns:
+        description: Its columns.
+        type: list
+        elements: str
+        required: true
+  window_ends:
+    description:
+      - When the window closes, as the role maintenance_window says. Nothing begins within its last minute, and
+        no statement lasts longer.
+    type: str
+    default: ""
+  free_bytes:
+    description: Bytes that must stay free on the database's disk.
+    type: int
+    default: 10000000000
+  disk_bytes:
+    description:
+      - Bytes that are free on the database's disk. V(0) when only the disk itself can say, as it can on the
+        controller's own machine; where nobody knows nothing is rebuilt.
+    type: int
+    default: 0
+  wal_bytes:
+    description: Bytes of WAL that all of a plan may cause.
+    type: int
+    default: 10000000000
+  lag_bytes:
+    description: Bytes that a replica may be behind before the next operation begins.
+    type: int
+    default: 100000000
+  lag_wait:
+    description: Seconds for which a replica is waited for.
+    type: int
+    default: 300
+  lock_timeout:
+    description: Seconds for which a lock is waited for, from 0.1 to 60.
+    type: float
+    default: 5.0
+  apply_database:
+    description:
+      - The same database as a role that may change the tables, for O(action=apply) and O(action=undo). By
+        default O(database), which has to see replicas and settings then.
+    type: dict
+    suboptions:
+      host:
+        description: Its host.
+        type: str
+        default: localhost
+      port:
+        description: Its port.
+        type: int
+        default: 5432
+      name:
+        description: The database's name.
+        type: str
+        required: true
+      user:
+        description: The role to connect as.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+      sslmode:
+        description: How TLS is used, as libpq defines it.
+        type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+        default: verify-full
+      sslrootcert:
+        description: File of the CA that signed the server's certificate.
+        type: path
+      connect_timeout:
+        description: Seconds to wait for a connection.
+        type: int
+        default: 10
+      statement_timeout:
+        description: Seconds one statement may take.
+        type: int
+        default: 60
   replicas:
     description:
       - The database on every physical replica, for how its indexes are read there.
@@ -304,6 +428,15 @@ EXAMPLES = r"""
     cycle_days: 92
     pools:
       - {name: app, size: 20, replicas: 3}
+
+- name: Carry out a plan that was approved
+  tradingflow.maintenance.database_tuning:
+    run: "{{ maintenance_run }}"
+    action: apply
+    database: "{{ tradingflow_database }}"
+    expected_digest: 3f0c9d6f3c1f5d0d3e9f7a3d4c5b6a79808f9eadbccddbeafb0c1d2e3f405162
+    plans: /var/lib/tradingflow/plans
+    journal: /var/lib/tradingflow/tuning.jsonl
 """
 
 RETURN = r"""
@@ -319,6 +452,14 @@ worst_status:
   sample: ok
 tuning:
   description: What the ledger keeps, the status and value of each check and how much advice of each verdict there is.
-  returned: when the database answers
+  returned: when the database was analysed
+  type: dict
+plan:
+  description: What apply would do, with C(digest), C(operations), C(refused) and the C(database) it is of.
+  returned: when the database was analysed
+  type: dict
+applied:
+  description: What was done, with C(results) of each operation, C(leftovers_removed) and C(changed).
+  returned: with O(action=apply) and O(action=undo)
   type: dict
 """

@@ -29,7 +29,7 @@ options:
     required: true
     choices:
       [run, backup, drill, restore, deletion, release, migration, patch, review, incident, override, rehearsal,
-      data_update, audit]
+      data_update, audit, tuning]
   run_id:
     description: The run it belongs to. By default one of its own.
     type: str

@@ -62,10 +62,14 @@ class Outcome:
 
 
 class Work:
-    """One run of apply or undo, on a connection of its own."""
+    """One run of apply or undo.
 
-    def __init__(self, cursor: Any, options: Dict[str, Any]) -> None:
-        self.cursor, self.options = cursor, options
+    :param cursor: of the role that may change the tables
+    :param watch: of the role that may see what goes on: replicas, builds of others and where the data lie
+    """
+
+    def __init__(self, cursor: Any, watch: Any, options: Dict[str, Any]) -> None:
+        self.cursor, self.watch, self.options = cursor, watch, options
         self.outcome, self.journal = Outcome(), Journal(options["journal"])
         #: What the same plan has done in an earlier run.
         self.before = {
@@ -85,6 +89,9 @@ class Work:
         )
         cursor.execute(WHERE)
         self.where: Row = cursor.fetchone()
+        watch.execute(WHERE)
+        if watch.fetchone() != self.where:
+            raise ConfigurationError("database and apply_database are two databases.", "Name one, by two roles of it.")
         if self.where["in_recovery"]:
             raise ConfigurationError("This server is a standby, which nothing can be changed on.", "Name the primary.")
 
@@ -112,12 +119,12 @@ class Work:
 
     def known(self) -> List[Index]:
         """All indexes, as they are now."""
-        self.cursor.execute("BEGIN")
+        self.watch.execute("BEGIN")
         try:
-            self.cursor.execute("SET LOCAL lock_timeout TO '1s'")
-            return indexes(self.cursor, psycopg2.errors.LockNotAvailable)
+            self.watch.execute("SET LOCAL lock_timeout TO '1s'")
+            return indexes(self.watch, psycopg2.errors.LockNotAvailable)
         finally:
-            self.cursor.execute("ROLLBACK")
+            self.watch.execute("ROLLBACK")
 
     def clean(self) -> None:
         """Drops what a killed rebuild of ours left behind, where it is proven to be ours; tells of the rest."""
@@ -207,7 +214,7 @@ class Work:
             result.update(state=SKIPPED, reason=done)
             return ""
         before = self._size(operation)
-        stopped = self.budget.refuses(self.cursor, before)
+        stopped = self.budget.refuses(self.watch, before)
         if stopped:
             result["reason"] = stopped
             return stopped
@@ -302,12 +309,12 @@ class Work:
     def _size(self, operation: Operation) -> int:
         if operation["kind"] != "reindex":
             return 0
-        self.cursor.execute(
+        self.watch.execute(
             "SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = %(schema)s AND c.relname = %(name)s",
             {key: operation[key] for key in ("schema", "name")},
         )
-        row = self.cursor.fetchone()
+        row = self.watch.fetchone()
         return int(row["bytes"]) if row else 0
 
     def undo(self) -> None:
@@ -320,7 +327,7 @@ class Work:
             started, problem = utc_now(), None
             there = known.get(full)
             if there is None or not there.valid:
-                problem = self.budget.refuses(self.cursor, 0) or self._bring_back(gone, there)
+                problem = self.budget.refuses(self.watch, 0) or self._bring_back(gone, there)
                 result.update(state=FAILED if problem else DONE, reason=problem or "")
             if not problem:
                 self.journal.add("undone", schema=gone["schema"], name=gone["name"], **self.mine())
@@ -356,13 +363,17 @@ def carry_out(options: Dict[str, Any]) -> Outcome:
     apply = options["action"] == "apply"
     plan = approved(options["expected_digest"], options["plans"]) if apply else None
     rows = {"cursor_factory": psycopg2.extras.RealDictCursor} if psycopg2 else {}
-    with connected(options["database"], statement_timeout=0, pinned=True) as connection:
-        with connection.cursor(**rows) as cursor:
-            work = Work(cursor, options)
+    database, writer = options["database"], options["apply_database"] or options["database"]
+    with (
+        connected(writer, statement_timeout=0, pinned=True) as connection,
+        connected(database, pinned=True) as watching,
+    ):
+        with connection.cursor(**rows) as cursor, watching.cursor(**rows) as watch:
+            work = Work(cursor, watch, options)
             here = {key: work.where[key] for key in ("system", "name", "oid")}
             if plan is not None and plan["database"] != here:
                 raise DatabaseError(
-                    f"The plan is of another database than {describe(options['database'])}.",
+                    f"The plan is of another database than {describe(writer)}.",
                     "Make one here, review it, and approve its digest.",
                 )
             work.clean()

@@ -37,6 +37,7 @@ SPEC: Dict[str, Any] = {
     "lag_wait": {"type": "int", "default": 300},
     "lock_timeout": {"type": "float", "default": 5.0},
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
+    "apply_database": {"type": "dict", "options": DATABASE_SPEC},
     "replicas": {"type": "list", "elements": "dict", "default": [], "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 60},
     "cycle_days": {"type": "int", "default": 92},

@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import re
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-from ..checks import Check
+from ..checks import Check, utc_now
 from ..database import quoted
 from ..errors import ConfigurationError
 from .catalogue import Index
@@ -23,6 +25,8 @@ Operation = Dict[str, Any]
 
 #: In the order in which they are carried out: what is cheap and helps the planner first.
 KINDS = ("analyze", "vacuum", "freeze", "statistics", "reindex", "drop")
+#: Days for which an approval holds.
+MOST_DAYS = 14
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 NO_SUCH = "There is no plan with the digest {}."
 MAKE = "Run without action apply, review the plan in the report, and approve its digest."
@@ -55,9 +59,9 @@ def recreate(ddl: str) -> str:
     return f"CREATE {match[1] or ''}INDEX CONCURRENTLY {ddl[match.end() :]}"
 
 
-def digest(operations: Sequence[Operation], database: Dict[str, str]) -> str:
-    """Of what would be done, and where."""
-    text = json.dumps([database, list(operations)], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def digest(operations: Sequence[Operation], database: Dict[str, str], made_at: str) -> str:
+    """Of what would be done, where, and when it was planned: nobody approves next week's plan with this one."""
+    text = json.dumps([database, list(operations), made_at], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -75,7 +79,7 @@ def planned(
     :param database: system, name and oid of the database
     :param drops: indexes that a person named; one that was advised against is refused
     :param statistics: extended statistics that a person declared
-    :returns: {"digest", "database", "operations", "refused": [reasons]}
+    :returns: {"digest", "made_at", "database", "operations", "refused": [reasons]}
     """
     by_name = {one.full: one for one in indexes}
     operations: List[Operation] = []
@@ -115,8 +119,10 @@ def planned(
     gone = {one["oid"] for one in operations if one["kind"] == "drop"}
     operations = [one for one in operations if one["kind"] != "reindex" or one["oid"] not in gone]
     operations.sort(key=lambda one: (KINDS.index(one["kind"]), one["schema"], one["name"]))
+    made_at = utc_now()
     return {
-        "digest": digest(operations, database) if operations else "",
+        "digest": digest(operations, database, made_at) if operations else "",
+        "made_at": made_at,
         "database": database,
         "operations": operations,
         "refused": refused,
@@ -169,7 +175,9 @@ def write(plan: Dict[str, Any], folder: str) -> None:
     new = place / f".{plan['digest']}.{os.getpid()}"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({key: plan[key] for key in ("digest", "database", "operations")}, file, indent=1, sort_keys=True)
+        json.dump(
+            {key: plan[key] for key in ("digest", "made_at", "database", "operations")}, file, indent=1, sort_keys=True
+        )
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
@@ -185,11 +193,18 @@ def approved(wanted: str, folder: str) -> Dict[str, Any]:
     path = Path(folder) / f"{wanted}.json"
     try:
         plan: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        operations, database = plan["operations"], plan["database"]
-        if digest(operations, database) != wanted or any(one["kind"] not in KINDS for one in operations):
+        operations, made_at = plan["operations"], plan["made_at"]
+        age = time.time() - datetime.fromisoformat(made_at.replace("Z", "+00:00")).timestamp()
+        if digest(operations, plan["database"], made_at) != wanted or any(
+            one["kind"] not in KINDS for one in operations
+        ):
             raise ValueError
     except FileNotFoundError:
         raise ConfigurationError(NO_SUCH.format(wanted[:12]), MAKE) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"The plan {path.name} is not what its digest says, or unreadable.", MAKE) from None
+    if age > MOST_DAYS * 86400:
+        raise ConfigurationError(
+            f"The plan {wanted[:12]} is older than {MOST_DAYS} days: what it rests on has changed.", MAKE
+        )
     return plan
