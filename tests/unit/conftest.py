@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._ledger import places
 from hypothesis import HealthCheck, settings
 
+from tests.alone import alone
+from tests.conftest import left_out
 from tests.unit.ledger_fixtures import MemoryStore, make_key
 
 # Whatever else the machine does meanwhile.
@@ -27,3 +30,15 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     memory = MemoryStore()
     monkeypatch.setattr(places, "client", lambda storage, pool=10: memory)
     return memory
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests that are marked so run in namespaces of their own, see tests/alone.py."""
+    if pyfuncitem.get_closest_marker("alone") is None:
+        return None
+    if os.geteuid():
+        left_out("namespaces of its own need root")
+    names = pyfuncitem._fixtureinfo.argnames
+    alone(pyfuncitem.obj, {name: pyfuncitem.funcargs[name] for name in names})
+    return True

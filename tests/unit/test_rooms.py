@@ -34,6 +34,7 @@ ROOF = {
     "_data_update",
     "_dependencies",
     "_drill",
+    "_housekeeping",
     "_images",
     "_migration",
     "_patching",

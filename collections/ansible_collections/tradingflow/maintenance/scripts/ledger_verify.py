@@ -355,6 +355,10 @@ class MigrationError(MaintenanceError):
     """A database's schema cannot be changed, or did not become what it should."""
 
 
+class HousekeepingError(MaintenanceError):
+    """Something cannot be cleaned up, or it cannot be told whether it may be."""
+
+
 class DataUpdateError(MaintenanceError):
     """Rows cannot be changed as declared, or did not become what they should."""
 

@@ -1,0 +1,41 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Area housekeeping: has a host list what would go or take it away, and hands the findings to the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils._housekeeping.findings import findings
+from ..module_utils._housekeeping.options import SPEC
+from ..module_utils.checks import utc_now
+from ..module_utils.errors import HousekeepingError
+from ..plugin_utils.area import Findings
+from ..plugin_utils.on_host import HostAreaAction
+
+
+class ActionModule(HostAreaAction):
+    area = "housekeeping"
+    module = "host_housekeeping"
+    title = "Host cleaned up"
+    spec = SPEC
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        if failed := self.failed_alone(result):
+            result.update(failed=True, msg=failed["message"])
+        return result
+
+    def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
+        started_at = utc_now()
+        result = self.on_host(args, task_vars)
+        if error := result.get("error"):
+            raise HousekeepingError(error["message"], error["remedy"])
+        try:
+            checks, actions = findings(result, started_at)
+            changed = bool(result["changed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.not_understood(error) from error
+        return Findings(checks, actions, changed=changed, extra={"plan": result})

@@ -1,0 +1,168 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The declared directories: opened part by part without following links, and the quarantine that lies in each."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import Iterator, NamedTuple, Optional
+
+from ..errors import HousekeepingError
+from ..words import printable
+from .mounts import mount_id
+from .tree import opened
+
+#: In the directory itself: a rename never leaves its mount.
+QUARANTINE = b".tradingflow-maintenance.quarantine"
+#: What is never a directory of temporary files, under whatever name it was declared.
+_PROTECTED = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/sbin",
+    "/usr/share",
+    "/var",
+    "/var/backups",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/mail",
+    "/var/opt",
+    "/var/spool",
+]
+
+
+class Place(NamedTuple):
+    """A declared directory that is open.
+
+    :param path: as declared
+    :param mount: the mount it lies on
+    """
+
+    path: str
+    descriptor: int
+    mount: int
+
+
+@contextmanager
+def place(path: str) -> Iterator[Place]:
+    """Opens a declared directory.
+
+    :raises HousekeepingError: it is none that may be cleaned
+    """
+    descriptor = _opened(path)
+    try:
+        mine = os.fstat(descriptor)
+        for each in _PROTECTED:
+            with suppress(OSError):
+                other = os.stat(each)
+                if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
+                    raise HousekeepingError(
+                        f"{printable(path)} is {each}, which is not for temporary files.",
+                        "Correct housekeeping_temporary, and see what is mounted there.",
+                    )
+        try:
+            mount = mount_id(descriptor)
+        except (OSError, ValueError) as error:
+            raise HousekeepingError(
+                f"The mount of {printable(path)} is not known: {error}.", "Is /proc mounted?"
+            ) from None
+        yield Place(path, descriptor, mount)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    """The directory, with no link anywhere on the way there."""
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise HousekeepingError(f"{printable(path)} is not an absolute path.", "Correct housekeeping_temporary.")
+    descriptor = opened("/")
+    done = ""
+    for part in filter(lambda each: each not in ("", "."), path.split("/")):
+        done += f"/{part}"
+        try:
+            status = os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                raise HousekeepingError(
+                    f"{printable(done)} is a link, and links are not followed.",
+                    "Declare the directory that it leads to, if that is one for temporary files.",
+                )
+            inner = opened(part, descriptor)
+        except OSError as error:
+            raise HousekeepingError(
+                f"{printable(done)} cannot be opened: {error.strerror}.", "Correct housekeeping_temporary."
+            ) from None
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def quarantine(where: Place, make: bool) -> Optional[int]:
+    """The quarantine's descriptor, for root alone. None: there is none, and none was to be made.
+
+    :raises HousekeepingError: what has its name is somebody else's, or it cannot be made
+    """
+    name = os.fsdecode(QUARANTINE)
+    try:
+        if make:
+            with suppress(FileExistsError):
+                os.mkdir(QUARANTINE, 0o700, dir_fd=where.descriptor)
+        found = opened(QUARANTINE, where.descriptor)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HousekeepingError(
+            f"{printable(where.path)}/{name} cannot be made or opened: {error.strerror}.",
+            "Entries are set aside there before they are removed. Nothing was changed.",
+        ) from None
+    mine = os.fstat(found)
+    if mine.st_uid != os.geteuid() or stat.S_IMODE(mine.st_mode) & 0o077 or mount_id(found) != where.mount:
+        os.close(found)
+        raise HousekeepingError(
+            f"{printable(where.path)}/{name} is not of this collection: its owner, mode or mount is another.",
+            "Find out who made it, and remove it.",
+        )
+    return found
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Holds the quarantine for ourselves.
+
+    :raises HousekeepingError: another run has it
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise HousekeepingError(
+            "Another run is cleaning this directory.", "Wait for its end, then run again."
+        ) from None
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,0 +1,373 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Temporary files: which entries of a declared directory may go, and how they go. See docs/housekeeping.md."""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import fnmatch
+import hashlib
+import os
+import pwd
+import re
+import secrets
+import time
+from contextlib import suppress
+from typing import Any, Callable, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..errors import ConfigurationError, HousekeepingError
+from ..words import printable
+from .holders import Blind, Holders, scan
+from .place import QUARANTINE, Place, locked, place, quarantine
+from .tree import Budget, Rules, Seen, Stays, look, put_back, remove
+
+#: Of the system, whatever is declared: places of services and sockets that are looked for by name.
+KEPT = [
+    "systemd-private-*",
+    "snap-private-tmp",
+    ".X11-unix",
+    ".ICE-unix",
+    ".XIM-unix",
+    ".font-unix",
+    ".Test-unix",
+    ".X*-lock",
+    ".s.PGSQL.*",
+    "lost+found",
+    "aquota.user",
+    "aquota.group",
+]
+#: What an entry is called in quarantine: why it is there, since when, and its own name.
+_ASIDE = re.compile(rb"([qr])-(\d{8}T\d{6}Z)-[0-9a-f]{8}-(.+)", re.DOTALL)
+_STAMP = "%Y%m%dT%H%M%SZ"
+_LONGEST = 255
+#: Names of what stays that are told, for each reason.
+_SAMPLES = 20
+_DAY = 86400.0
+
+
+class Item(NamedTuple):
+    """An entry that may go.
+
+    :param aside: whether it lies in quarantine already
+    """
+
+    name: bytes
+    seen: Seen
+    aside: bool
+    token: str
+
+
+class Looked(NamedTuple):
+    """What there is in a declared directory.
+
+    :param kept: reason to the names of what stays
+    :param young: entries that are not old enough
+    :param later: entries that may go, beyond the most of one run
+    """
+
+    items: List[Item]
+    kept: Dict[str, List[bytes]]
+    young: int
+    later: int
+
+
+class Cleaner:
+    """One declared directory.
+
+    :param options: see options.DIRECTORY
+    :param maximum: entries that go in one run at most
+    :raises ConfigurationError: an owner is not known here
+    """
+
+    def __init__(self, options: Dict[str, Any], maximum: int, look_at: int, now: Callable[[], float] = time.time):
+        self.path = str(options["path"])
+        self.options = options
+        self.maximum = maximum
+        self.look_at = look_at
+        self.now = now
+        self.owners = _users(options["owners"])
+        if options["days"] <= 0 or options["quarantine_days"] < 0:
+            raise ConfigurationError(
+                f"{printable(self.path)}: days must be above 0, and quarantine_days not below.",
+                "Correct housekeeping_temporary.",
+            )
+
+    def plan(self) -> Dict[str, Any]:
+        """What would go, as JSON data. Nothing is changed."""
+        with place(self.path) as where:
+            holders = _scanned()
+            aside = quarantine(where, make=False)
+            try:
+                looked = self._looked(where, aside, holders)
+            finally:
+                if aside is not None:
+                    os.close(aside)
+            return self._planned(looked)
+
+    def apply(self, tokens: Collection[str]) -> Dict[str, Any]:
+        """Takes away what was planned and is still the same; nothing else.
+
+        :param tokens: of what was planned
+        :returns: the plan as it is now, with {"done": {"removed", "quarantined", "kept", "failed": rows of name and
+            why; "freed": bytes; "missing": how many of the planned are no more as they were}}
+        """
+        done = Done()
+        with place(self.path) as where:
+            aside = quarantine(where, make=True)
+            if aside is None:
+                raise HousekeepingError(f"{printable(self.path)} has no quarantine.", "Run again.")
+            try:
+                with locked(aside):
+                    looked = self._looked(where, aside, _scanned())
+                    items = [item for item in looked.items if item.token in tokens]
+                    self._apply(where, aside, items, done)
+            finally:
+                os.close(aside)
+        found = {item.token for item in items}
+        return {**self._planned(looked), "done": {**done.data(), "missing": len(set(tokens) - found)}}
+
+    def _apply(self, where: Place, aside: int, items: List[Item], done: "Done") -> None:
+        later = self.options["quarantine_days"] > 0
+        moved: List[Tuple[Item, bytes]] = []
+        for item in items:
+            if item.aside:
+                moved.append((item, item.name))
+                continue
+            with done.told(item):
+                moved.append((item, self._set_aside(where, aside, item, b"q" if later else b"r")))
+        # By path nobody reaches them any more. Who has opened one before that is seen now.
+        holders: Optional[Holders] = None
+        with suppress(Blind):
+            holders = scan()
+        for item, name in moved:
+            if holders is None:
+                self._back(where, aside, item, name, "not known whether it is in use", done)
+                continue
+            try:
+                rules = self._rules(holders, item.aside)
+                seen = look(aside, name, where.mount, rules, Budget(self.look_at), moved=True)
+                same = seen.identity[:2] == item.seen.identity[:2] and seen.files == item.seen.files
+                if not same or seen.newest > item.seen.newest:
+                    raise Stays("changed meanwhile")
+            except Stays as reason:
+                self._back(where, aside, item, name, str(reason), done)
+                continue
+            except OSError as error:
+                done.failed.append((item.name, f"{error.strerror}"))
+                continue
+            if later and not item.aside:
+                done.quarantined.append((item.name, seen.bytes))
+                continue
+            with done.told(item):
+                done.removed.append((item.name, remove(aside, name, where.mount)))
+
+    def _set_aside(self, where: Place, aside: int, item: Item, why: bytes) -> bytes:
+        """Moves an entry into quarantine, if it is what it was.
+
+        :raises Stays: it is not
+        :raises OSError: it cannot be moved
+        """
+        status = os.stat(item.name, dir_fd=where.descriptor, follow_symlinks=False)
+        if (status.st_dev, status.st_ino, status.st_ctime_ns) != item.seen.identity:
+            raise Stays("changed meanwhile")
+        stamp = time.strftime(_STAMP, time.gmtime(self.now())).encode()
+        name = b"-".join((why, stamp, secrets.token_hex(4).encode(), item.name))[:_LONGEST]
+        os.rename(item.name, name, src_dir_fd=where.descriptor, dst_dir_fd=aside)
+        return name
+
+    def _back(self, where: Place, aside: int, item: Item, name: bytes, why: str, done: "Done") -> None:
+        """Gives an entry its place back."""
+        match = _ASIDE.fullmatch(name)
+        wanted = match[3] if item.aside and match else item.name
+        try:
+            put_back(aside, name, where.descriptor, wanted)
+            done.kept.append((wanted, why))
+        except OSError as error:
+            done.failed.append((wanted, f"{why}; it stays in quarantine as {shown(name)}: {error.strerror or error}"))
+
+    def _limit(self) -> float:
+        return self.now() - float(self.options["days"]) * _DAY
+
+    def _rules(self, holders: Holders, aside: bool) -> Rules:
+        owners = None if aside else self.owners
+        return Rules(lambda identity: holders.identities.get(identity, ""), owners, bool(self.options["reads"]))
+
+    def _looked(self, where: Place, aside: Optional[int], holders: Holders) -> Looked:
+        looked: List[Item] = []
+        kept: Dict[str, List[bytes]] = {}
+        young = later = 0
+        budget = Budget(self.look_at)
+        path = os.path.normpath(os.fsencode(self.path))
+        covered = {where.descriptor: holders.sources.covered(path)}
+        if aside is not None:
+            covered[aside] = holders.sources.covered(os.path.join(path, QUARANTINE))
+        for folder, name, why in self._candidates(where, aside):
+            if why:
+                if why != "quarantine":
+                    kept.setdefault(why, []).append(name)
+                continue
+            try:
+                if name in covered[folder]:
+                    raise Stays(covered[folder][name])
+                seen = look(folder, name, where.mount, self._rules(holders, folder == aside), budget)
+            except Stays as reason:
+                kept.setdefault(str(reason), []).append(name)
+                continue
+            except FileNotFoundError:
+                # Gone meanwhile, or a part of it: it is in use.
+                young += 1
+                continue
+            except OSError as error:
+                kept.setdefault(f"cannot be looked at: {error.strerror}", []).append(name)
+                continue
+            if folder != aside and seen.newest > self._limit():
+                young += 1
+            elif len(looked) >= self.maximum:
+                later += 1
+            else:
+                looked.append(Item(name, seen, folder == aside, token(self.path, name, seen, folder == aside)))
+        return Looked(looked, kept, young, later)
+
+    def _candidates(self, where: Place, aside: Optional[int]) -> Iterator[Tuple[int, bytes, str]]:
+        """All entries: the descriptor of their folder, their name, and why they stay as far as the name says."""
+        if aside is not None:
+            for name in sorted(map(os.fsencode, os.listdir(aside))):
+                match = _ASIDE.fullmatch(name)
+                if not match:
+                    yield aside, name, "in quarantine under a strange name"
+                elif match[1] == b"r" or self._due(match[2]):
+                    yield aside, name, ""
+                else:
+                    yield aside, name, "quarantine"
+        for name in sorted(map(os.fsencode, os.listdir(where.descriptor))):
+            if name == QUARANTINE:
+                continue
+            text = os.fsdecode(name)
+            why = ""
+            if any(fnmatch.fnmatchcase(text, each) for each in KEPT):
+                why = "kept for the system"
+            elif any(fnmatch.fnmatchcase(text, each) for each in self.options["keep"]):
+                why = "kept by name"
+            elif not any(fnmatch.fnmatchcase(text, each) for each in self.options["names"]):
+                why = "name not declared"
+            yield where.descriptor, name, why
+
+    def _due(self, stamp: bytes) -> bool:
+        """Whether the time in quarantine is over. By the name: it has no other date that we made."""
+        try:
+            since = calendar.timegm(time.strptime(stamp.decode(), _STAMP))
+        except (OverflowError, ValueError):
+            return False
+        return self.now() - since >= float(self.options["quarantine_days"]) * _DAY
+
+    def _planned(self, looked: Looked) -> Dict[str, Any]:
+        return {
+            "items": [self._described(item) for item in looked.items],
+            "kept": {
+                reason: {"count": len(names), "names": [shown(name) for name in names[:_SAMPLES]]}
+                for reason, names in sorted(looked.kept.items())
+            },
+            "young": looked.young,
+            "later": looked.later,
+        }
+
+    def _described(self, item: Item) -> Dict[str, Any]:
+        match = _ASIDE.fullmatch(item.name) if item.aside else None
+        row = {
+            "name": shown(match[3] if match else item.name),
+            "bytes": item.seen.bytes,
+            "files": item.seen.files,
+            "newest": int(item.seen.newest),
+            "owner": item.seen.owner,
+            "quarantined": item.aside,
+            "token": item.token,
+        }
+        if shown(item.name) != os.fsdecode(item.name):
+            row["name_base64"] = base64.b64encode(match[3] if match else item.name).decode()
+        return row
+
+
+class Done:
+    """What became of the entries of a plan."""
+
+    def __init__(self) -> None:
+        self.removed: List[Tuple[bytes, int]] = []
+        self.quarantined: List[Tuple[bytes, int]] = []
+        self.kept: List[Tuple[bytes, str]] = []
+        self.failed: List[Tuple[bytes, str]] = []
+
+    def told(self, item: Item) -> "_Told":
+        return _Told(self, item)
+
+    def data(self) -> Dict[str, Any]:
+        """As JSON data."""
+        return {
+            "removed": [{"name": shown(_own(name)), "bytes": size} for name, size in self.removed],
+            "quarantined": [{"name": shown(name), "bytes": size} for name, size in self.quarantined],
+            "kept": [{"name": shown(name), "why": why} for name, why in self.kept],
+            "failed": [{"name": shown(_own(name)), "why": why} for name, why in self.failed],
+            "freed": sum(size for _name, size in self.removed),
+        }
+
+
+class _Told:
+    """What goes wrong with one entry is told, and the others go on."""
+
+    def __init__(self, done: Done, item: Item) -> None:
+        self.done, self.item = done, item
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if isinstance(error, Stays):
+            self.done.kept.append((self.item.name, str(error)))
+        elif isinstance(error, FileNotFoundError):
+            self.done.kept.append((self.item.name, "gone meanwhile"))
+        elif isinstance(error, OSError):
+            self.done.failed.append((self.item.name, error.strerror or str(error)))
+        else:
+            return False
+        return True
+
+
+def _own(name: bytes) -> bytes:
+    """The name that an entry of the quarantine had."""
+    match = _ASIDE.fullmatch(name)
+    return match[3] if match else name
+
+
+def _scanned() -> Holders:
+    try:
+        return scan()
+    except Blind as why:
+        raise HousekeepingError(
+            f"It is not known what is in use: {why}.", "Run it as root (become: true). Nothing was changed."
+        ) from None
+
+
+def _users(names: List[str]) -> Optional[FrozenSet[int]]:
+    """The ids of users; None for all."""
+    found = set()
+    for name in names:
+        try:
+            found.add(int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            raise ConfigurationError(
+                f"There is no user {printable(name)} on this host.", "Correct owners in housekeeping_temporary."
+            ) from None
+    return frozenset(found) if names else None
+
+
+def token(path: str, name: bytes, seen: Seen, aside: bool) -> str:
+    """What stands for an entry in a plan: another one, or the same one changed, has another."""
+    parts = [os.fsencode(path), name, repr((seen.identity, seen.newest, seen.files, aside)).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def shown(name: bytes) -> str:
+    """A name for people: what cannot be printed, or is no UTF-8, is escaped."""
+    return printable(name.decode("utf-8", "backslashreplace"), 300)
