@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries of a directory, looked at as a whole and taken away, by descriptors: no link is followed, no mount crossed."""
+"""Entries of a directory, looked at and taken away as a whole by descriptors: no link followed, no mount crossed."""
 
 from __future__ import annotations
 
