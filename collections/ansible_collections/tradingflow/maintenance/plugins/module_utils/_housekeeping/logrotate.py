@@ -134,10 +134,7 @@ def text_of(config: Dict[str, Any]) -> str:
         raise _wrong(f"{name}: paths, frequency and keep are needed.")
     create = " ".join(config["create"].split())
     if not re.fullmatch(r"0[0-7]{3} [A-Za-z0-9_.-]+ [A-Za-z0-9_.-]+", create):
-        raise _wrong(
-            f"{name}: create is a mode, a user and a group, such as 0640 www-data adm.",
-            "Correct housekeeping_rotation.",
-        )
+        raise _wrong(f"{name}: create is a mode, a user and a group, such as 0640 www-data adm.")
     lines = [
         "# Managed by TradingFlow Maintenance (role housekeeping); changes here are undone.",
         *paths,
