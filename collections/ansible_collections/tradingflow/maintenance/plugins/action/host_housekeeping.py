@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._housekeeping.findings import findings
+from ..module_utils._housekeeping.findings import baselines, findings
 from ..module_utils._housekeeping.options import SPEC
 from ..module_utils.checks import utc_now
 from ..module_utils.errors import HousekeepingError
@@ -33,8 +33,13 @@ class ActionModule(HostAreaAction):
         result = self.on_host(args, task_vars)
         if error := result.get("error"):
             raise HousekeepingError(error["message"], error["remedy"])
+        reports = self.earlier(args) if args["access_logs"] else []
+
+        def usual(path: str) -> list[dict[str, Any]]:
+            return baselines(reports, task_vars["inventory_hostname"], path)
+
         try:
-            checks, actions = findings(result, started_at)
+            checks, actions = findings(result, args["thresholds"], usual, started_at)
             changed = bool(result["changed"])
         except (KeyError, TypeError, ValueError) as error:
             raise self.not_understood(error) from error

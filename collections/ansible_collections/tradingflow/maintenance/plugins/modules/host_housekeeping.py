@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_housekeeping
-short_description: Clean up temporary files of a host by a plan
+short_description: Clean up a host by a plan - temporary files, journal, caches, kernels, rotation and access logs
 version_added: "0.1.0"
 description:
   - In check mode, lists exactly what would go, and changes nothing. Otherwise takes away what O(planned) lists and is
@@ -17,6 +17,9 @@ description:
   - No link is followed. An entry is first moved out of reach within its directory; what turns out to be in use or
     changed then gets its place back.
   - Without root nothing is removed, as only root sees what is in use.
+  - Configurations of logrotate are put in place once logrotate itself understands them. A damaged state file is
+    repaired from the files that are there. What nobody rotates, what is late and what loses lines is told.
+  - Access logs are only reviewed - who asks, what fails, what is unusual. Addresses are shortened on the host.
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   temporary:
@@ -56,6 +59,175 @@ options:
         description: Whether the time of the last read of a file counts, too.
         type: bool
         default: true
+  access_logs:
+    description: Access logs that are reviewed, with what was rotated away from them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The log, or a pattern of paths.
+        type: path
+        required: true
+      days:
+        description: How many days are reviewed, back from now.
+        type: float
+        default: 7
+      format:
+        description: V(combined) is common, too. V(auto) decides by each line.
+        type: str
+        choices: [auto, combined, json]
+        default: auto
+      fields:
+        description: Names of the fields of JSON, where they are unusual - C(time), C(client), C(status), C(path).
+        type: dict
+        default: {}
+      ipv4_bits:
+        description: How many bits of an IPv4 address are kept.
+        type: int
+        default: 24
+      ipv6_bits:
+        description: How many bits of an IPv6 address are kept.
+        type: int
+        default: 48
+      maximum_lines:
+        description: How many lines are read. With more it is unknown.
+        type: int
+        default: 5000000
+      empty_ok:
+        description: Whether it may have no request at all.
+        type: bool
+        default: false
+  rotation:
+    description: Rotation of logs by logrotate. Left out, it is not looked at.
+    type: dict
+    suboptions:
+      config:
+        description: The configuration. Managed ones go into C(logrotate.d) beside it.
+        type: path
+        default: /etc/logrotate.conf
+      state:
+        description: The state file.
+        type: path
+        default: /var/lib/logrotate/status
+      program:
+        description: The program, by its name or path.
+        type: str
+        default: logrotate
+      managed:
+        description: Configurations that are put in place.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The name of its file.
+            type: str
+            required: true
+          paths:
+            description: The logs, as patterns of absolute paths.
+            type: list
+            elements: str
+            required: true
+          frequency:
+            description: How often they are rotated.
+            type: str
+            choices: [hourly, daily, weekly, monthly]
+            default: daily
+          keep:
+            description: How many rotated files are kept.
+            type: int
+            default: 14
+          maximum_size:
+            description: Rotated earlier when larger, such as V(100M).
+            type: str
+            default: ""
+          create:
+            description: Mode, user and group of the new file, such as V(0640 www-data adm).
+            type: str
+            required: true
+          su:
+            description: User and group that logrotate becomes, where others than root may write to the folder.
+            type: str
+            default: ""
+          reopen:
+            description: A command that makes the program open the new file.
+            type: str
+            required: true
+      rotated:
+        description: Patterns of logs that somebody has to rotate.
+        type: list
+        elements: str
+        default: []
+  journal:
+    description: The archived files of the journal. Left out, they are not looked at.
+    type: dict
+    suboptions:
+      days:
+        description: Files go whose last entry is older than that.
+        type: float
+        required: true
+      retention_days:
+        description: For how long entries have to be kept, such as for audits. Fewer O(journal.days) are refused.
+        type: float
+        default: 92
+      folders:
+        description: Where the journal is.
+        type: list
+        elements: path
+        default: [/var/log/journal, /run/log/journal]
+  package_cache:
+    description: Whether archives that apt has fetched go.
+    type: bool
+    default: false
+  kernels:
+    description:
+      - Whether old kernels go, as far as apt's own autoremove would remove them. Never the running one, the two newest,
+        and those that the boot loader's links name.
+    type: bool
+    default: false
+  images:
+    description: Container programs whose unused images are told.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      program:
+        description: V(podman) or V(docker).
+        type: str
+        required: true
+      remove:
+        description: Ids or digests of images that may go when no container uses them.
+        type: list
+        elements: str
+        default: []
+  thresholds:
+    description: From which value on a check is a warning or critical. C(.inf) for no threshold.
+    type: dict
+    suboptions:
+      unparsed:
+        description: Lines of an access log that are not of its format, in percent. From the warning on it is unknown.
+        type: dict
+        suboptions:
+          warning:
+            description: Unknown from here on.
+            type: float
+            default: 1
+          critical:
+            description: Not used.
+            type: float
+      errors:
+        description: Requests with status 5xx, in percent.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5
   maximum:
     description: How many entries of a directory go at most.
     type: int
@@ -106,7 +278,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What would go, by class - C(temporary) with one part for each directory, C(tokens), C(digest).
+  description: What would go - C(classes) with the parts of each, C(tokens), C(digest).
   returned: when the host could be asked
   type: dict
 checks:

@@ -50,6 +50,7 @@ class Tally:
         return {
             "requests": self.requests,
             "unparsed": self.unparsed,
+            "other": self.before + self.later,
             "days": round(max(covered, 1 / 24), 3),
             "first": int(self.first),
             "last": int(self.last),
@@ -73,8 +74,7 @@ def review(options: Dict[str, Any], now: float) -> Dict[str, Any]:
     tally, damaged = Tally(), []
     left = int(options["maximum_lines"])
     with ExitStack() as stack:
-        for path, file in _opened(stack, str(options["path"]), since):
-            live = path == options["path"]
+        for path, file, live in _opened(stack, str(options["path"]), since):
             try:
                 left -= _count(file, reader, tally, since, now, live, left)
             except DAMAGED as error:
@@ -82,12 +82,13 @@ def review(options: Dict[str, Any], now: float) -> Dict[str, Any]:
     return {**tally.data(since, now), "damaged": damaged, "cut": left <= 0}
 
 
-def _opened(stack: ExitStack, pattern: str, since: float) -> List[Tuple[str, BinaryIO]]:
-    """The files of a log that may have something of the period. All are open before the first one is read.
+def _opened(stack: ExitStack, pattern: str, since: float) -> List[Tuple[str, BinaryIO, bool]]:
+    """The files of a log that may have something of the period, and whether they are written to.
 
-    A rotation meanwhile renames them; so their list is made again, until it has the same files.
+    All are open before the first one is read. A rotation meanwhile renames them; so their list is made again, until it
+    has the same files.
     """
-    files: Dict[Tuple[int, int], Tuple[str, BinaryIO]] = {}
+    files: Dict[Tuple[int, int], Tuple[str, BinaryIO, bool]] = {}
     for _round in range(5):
         found = listed(pattern)
         if found.closed:
@@ -101,14 +102,16 @@ def _opened(stack: ExitStack, pattern: str, since: float) -> List[Tuple[str, Bin
                 continue
             except OSError as error:
                 raise HousekeepingError(f"{printable(path)} cannot be read: {error.strerror}.", _RIGHTS) from None
-            stack.callback(file.close)
             status = os.fstat(file.fileno())
+            identity = (status.st_dev, status.st_ino)
+            if identity in files or (status.st_mtime < since and path not in found.direct):
+                file.close()
+                continue
+            stack.callback(file.close)
             if not stat.S_ISREG(status.st_mode):
                 raise HousekeepingError(f"{printable(path)} is no file.", "Correct housekeeping_access_logs.")
-            identity = (status.st_dev, status.st_ino)
-            if identity not in files and (status.st_mtime >= since or path in found.direct):
-                files[identity] = (path, file)
-                new = True
+            files[identity] = (path, file, path in found.direct)
+            new = True
             if len(files) > _FILES:
                 raise HousekeepingError(f"{printable(pattern)} has too many files.", "Review it in parts.")
         if not new:

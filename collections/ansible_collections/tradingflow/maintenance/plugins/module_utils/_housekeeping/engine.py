@@ -7,10 +7,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Callable, Collection, Dict, List, Optional
+import os
+import time
+from functools import partial
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
 
 from .._work.job import outcome
 from ..errors import HousekeepingError
+from .access import baseline, review
+from .images import Images
+from .journal import Journal
+from .packages import Archives, Kernels
+from .rotation import Rotation
 from .temporary import Cleaner
 
 
@@ -37,28 +45,56 @@ def run(params: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _all(params: Dict[str, Any], planned: Optional[Collection[str]]) -> Dict[str, Any]:
-    found = {"temporary": [_part(each["path"], _temporary(params, each, planned)) for each in params["temporary"]]}
+    now = time.time()
+    found: Dict[str, List[Dict[str, Any]]] = {}
+    # What is only looked at comes first: later its logs may be others.
+    found["access"] = [_part(each["path"], _reviewed(each, now)) for each in params["access_logs"]]
+    for kind, name, make in _classes(params, now):
+        found.setdefault(kind, []).append(_part(name, _work(make, planned)))
     tokens = [item["token"] for parts in found.values() for part in parts for item in part.get("items", [])]
-    return {**found, "tokens": tokens, "digest": digest(tokens), "changed": any(map(_changed, found.values()))}
+    changed = any(part.get("done", {}).get(what) for parts in found.values() for part in parts for what in _CHANGES)
+    return {"classes": found, "tokens": tokens, "digest": digest(tokens), "changed": changed}
+
+
+_CHANGES = ("removed", "quarantined", "written")
+
+
+def _classes(params: Dict[str, Any], now: float) -> Iterator[Tuple[str, str, Callable[[], Any]]]:
+    """Of what can be cleaned up: its class, its name, and what makes it; that has plan() and apply(tokens)."""
+    for each in params["temporary"]:
+        yield "temporary", each["path"], partial(Cleaner, each, params["maximum"], params["look_at"])
+    if params["rotation"]:
+        yield "rotation", "logrotate", partial(Rotation, params["rotation"])
+    if params["journal"]:
+        yield "journal", "journal", partial(Journal, params["journal"], now)
+    if params["package_cache"]:
+        yield "packages", "package cache", Archives
+    if params["kernels"]:
+        yield "kernels", "kernels", partial(Kernels, os.uname().release)
+    for each in params["images"]:
+        yield "images", each["program"], partial(Images, each["program"], each["remove"])
+
+
+def _work(make: Callable[[], Any], planned: Optional[Collection[str]]) -> Callable[[], Dict[str, Any]]:
+    def work() -> Dict[str, Any]:
+        made = make()
+        result: Dict[str, Any] = made.plan() if planned is None else made.apply(planned)
+        return result
+
+    return work
+
+
+def _reviewed(options: Dict[str, Any], now: float) -> Callable[[], Dict[str, Any]]:
+    def work() -> Dict[str, Any]:
+        found = review(options, now)
+        return {"found": found, "baseline": baseline(found), "empty_ok": options["empty_ok"], "period": options["days"]}
+
+    return work
 
 
 def _part(name: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
     """One part; its error takes no other part with it."""
     return {"name": name, **outcome(work)}
-
-
-def _temporary(
-    params: Dict[str, Any], options: Dict[str, Any], planned: Optional[Collection[str]]
-) -> Callable[[], Dict[str, Any]]:
-    def work() -> Dict[str, Any]:
-        cleaner = Cleaner(options, params["maximum"], params["look_at"])
-        return cleaner.plan() if planned is None else cleaner.apply(planned)
-
-    return work
-
-
-def _changed(parts: List[Dict[str, Any]]) -> bool:
-    return any(part.get("done", {}).get(what) for part in parts for what in ("removed", "quarantined"))
 
 
 def digest(tokens: Collection[str]) -> str:

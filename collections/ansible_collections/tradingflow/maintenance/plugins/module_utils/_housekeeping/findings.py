@@ -8,33 +8,136 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
+from .._checks.guard import each, escaped
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown
 from ..words import plural, size
+from .findings_logs import Usual, access, rotation
 
 Found = Tuple[List[Check], List[Dict[str, Any]]]
 #: Entries that nobody looked at to their end.
 _NOT_SEEN = "too many files to look at"
 
 
-def findings(result: Dict[str, Any], started_at: str) -> Found:
-    """Checks and actions of what engine.plan or engine.run gives."""
+def findings(result: Dict[str, Any], thresholds: Dict[str, Any], usual: Usual, started_at: str) -> Found:
+    """Checks and actions of what engine.plan or engine.run gives.
+
+    :param usual: see findings_logs
+    """
     checks: List[Check] = []
     actions: List[Dict[str, Any]] = []
-    freed: Dict[str, int] = {}
-    for part in result["temporary"]:
-        if "error" in part:
-            problem = part["error"]
-            id = f"housekeeping.temporary:{part['name']}"
-            checks.append(unknown(id, _TEMPORARY, problem["message"], problem["remedy"]))
-            continue
-        checks.append(_temporary(part))
-        actions.append(_cleaned(part, started_at))
-        done = part.get("done")
-        won = done["freed"] if done else sum(item["bytes"] for item in part["items"])
-        freed["temporary files"] = freed.get("temporary files", 0) + won
-    if freed:
-        checks.append(_space(freed, "tokens" in result and not _applied(result), result["digest"]))
+    won: Dict[str, int] = {}
+    applied = False
+    for kind, parts in result["classes"].items():
+        for part in parts:
+            applied = applied or "done" in part
+            if kind == "access":
+                id = f"housekeeping.access:{part['name']}"
+                checks += each(lambda part=part: access(part, thresholds, usual), (id, "Access log"))  # type: ignore[misc]
+                continue
+            new, more = _part(kind, part, started_at)
+            checks += new
+            actions += more
+            if "error" not in part and kind != "rotation":
+                done = part.get("done")
+                count = done["freed"] if done else sum(item["bytes"] for item in part["items"])
+                won[_NAMES[kind]] = won.get(_NAMES[kind], 0) + count
+    if won:
+        checks.append(_space(won, not applied, result["digest"]))
     return checks, actions
+
+
+def _part(kind: str, part: Dict[str, Any], started_at: str) -> Found:
+    """One part of a class; what nobody expected leaves only its own check unknown."""
+    name = part["name"]
+    id = f"housekeeping.{kind}" + (f":{name}" if kind in ("temporary", "images") else "")
+    try:
+        if kind == "rotation":
+            return rotation(part, started_at)
+        if "error" in part:
+            return [unknown(id, _NAMES[kind].capitalize(), part["error"]["message"], part["error"]["remedy"])], []
+        if kind == "temporary":
+            return [_temporary(part)], [_cleaned(part, started_at)]
+        return [_removals(id, kind, part)], _removed(id, kind, part, started_at)
+    except Exception as error:
+        return [escaped(id, _NAMES.get(kind, "Rotation of logs").capitalize(), error)], []
+
+
+def baselines(reports: List[Dict[str, Any]], host: str, path: str) -> List[Dict[str, Any]]:
+    """What earlier runs found of an access log, one of each day, oldest first.
+
+    :param reports: oldest first
+    """
+    found: Dict[str, Dict[str, Any]] = {}
+    for report in reports:
+        for check in report["checks"]:
+            mine = check["host"] == host and check["id"] == f"housekeeping.access:{path}" and check["status"] == OK
+            known = check["details"].get("baseline") if mine else None
+            if isinstance(known, dict) and known.get("requests_per_day"):
+                found[check["observed_at"][:10]] = known
+    return list(found.values())
+
+
+_NAMES = {
+    "temporary": "temporary files",
+    "journal": "journal",
+    "packages": "package cache",
+    "kernels": "old kernels",
+    "images": "unused images",
+}
+
+
+def _removals(id: str, kind: str, part: Dict[str, Any]) -> Check:
+    """The check of a class whose items go one by one."""
+    done = part.get("done")
+    count = done["freed"] if done else sum(item["bytes"] for item in part["items"])
+    number = len(done["removed"]) if done else len(part["items"])
+    status, remedy = OK, ""
+    message = f"{plural(number, 'item')} {'removed' if done else 'would go'} ({size(count)})"
+    if kind == "journal":
+        now = part["bytes"]
+        message += f"; the journal {'has now' if done else 'has'} {size(now)}"
+        if part["strange"]:
+            status, remedy = WARNING, "Look at it with journalctl --verify."
+            message += f"; {plural(len(part['strange']), 'file is', 'files are')} no journal: {part['strange'][0]}"
+    if kind == "images":
+        rest = len(part["unused"]) - (0 if done else len(part["items"]))
+        message += f"; {plural(rest, 'other image is', 'other images are')} used by no container"
+    if kind == "kernels":
+        message += f"; these stay: {', '.join(part['protected'])}"
+    if done and done["failed"]:
+        status, remedy = WARNING, "See the details."
+        message += f"; {done['failed'][0]['name']} could not be removed: {done['failed'][0]['why']}"
+    details: Dict[str, Any] = {key: part[key] for key in ("unused", "protected", "strange") if key in part}
+    title = _NAMES[kind].capitalize()
+    return Check(
+        id,
+        title,
+        status,
+        count,
+        unit="bytes",
+        message=f"{message}.",
+        remedy=remedy,
+        source=part["name"],
+        details=details,
+    )
+
+
+def _removed(id: str, kind: str, part: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
+    done = part.get("done")
+    rows = done["removed"] + done["failed"] if done else part["items"]
+    if not rows:
+        return []
+    status = "planned" if not done else "failed" if done["failed"] else "ok"
+    message = f"{plural(len(rows), 'item')}."
+    if done and done["failed"]:
+        message = f"{done['failed'][0]['name']} could not be removed: {done['failed'][0]['why']}"
+    details = {key: done[key] for key in ("removed", "failed")} if done else {"items": _shown(rows)}
+    changed = bool(done and done["removed"])
+    return [as_action(id, f"Remove: {_NAMES[kind]}", status, changed, message, started_at, details)]
+
+
+def _shown(rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "token"} for row in rows]
 
 
 _TEMPORARY = "Temporary files"
@@ -87,7 +190,7 @@ def _temporary(part: Dict[str, Any]) -> Check:
 
 def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
     done = part.get("done")
-    rows = [{key: value for key, value in item.items() if key != "token"} for item in part["items"]]
+    rows = _shown(part["items"])
     title = f"Clean up {part['name']}"
     if not done:
         message = f"{plural(len(rows), 'entry', 'entries')} would go." if rows else "Nothing to do."
@@ -99,10 +202,6 @@ def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
         details = {key: done[key] for key in ("removed", "quarantined", "kept", "failed")}
     changed = bool(done and (done["removed"] or done["quarantined"]))
     return as_action(f"housekeeping.clean:{part['name']}", title, status, changed, message, started_at, details)
-
-
-def _applied(result: Dict[str, Any]) -> bool:
-    return any("done" in part for part in result["temporary"])
 
 
 def _space(freed: Dict[str, int], planning: bool, digest: str) -> Check:

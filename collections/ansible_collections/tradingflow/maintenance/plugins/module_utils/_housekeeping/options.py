@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from ..checks import thresholds_spec
+
 #: One directory of temporary files.
 DIRECTORY: Dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -19,9 +21,57 @@ DIRECTORY: Dict[str, Any] = {
     "reads": {"type": "bool", "default": True},
 }
 
+#: One access log.
+ACCESS: Dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "days": {"type": "float", "default": 7},
+    "format": {"type": "str", "default": "auto", "choices": ["auto", "combined", "json"]},
+    "fields": {"type": "dict", "default": {}},
+    "ipv4_bits": {"type": "int", "default": 24},
+    "ipv6_bits": {"type": "int", "default": 48},
+    "maximum_lines": {"type": "int", "default": 5000000},
+    "empty_ok": {"type": "bool", "default": False},
+}
+#: One configuration of logrotate that is managed.
+MANAGED: Dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "paths": {"type": "list", "elements": "str", "required": True},
+    "frequency": {"type": "str", "default": "daily", "choices": ["hourly", "daily", "weekly", "monthly"]},
+    "keep": {"type": "int", "default": 14},
+    "maximum_size": {"type": "str", "default": ""},
+    "create": {"type": "str", "required": True},
+    "su": {"type": "str", "default": ""},
+    "reopen": {"type": "str", "required": True},
+}
+ROTATION: Dict[str, Any] = {
+    "config": {"type": "path", "default": "/etc/logrotate.conf"},
+    "state": {"type": "path", "default": "/var/lib/logrotate/status"},
+    "program": {"type": "str", "default": "logrotate"},
+    "managed": {"type": "list", "elements": "dict", "default": [], "options": MANAGED},
+    "rotated": {"type": "list", "elements": "str", "default": []},
+}
+JOURNAL: Dict[str, Any] = {
+    "days": {"type": "float", "required": True},
+    "retention_days": {"type": "float", "default": 92},
+    "folders": {"type": "list", "elements": "path", "default": ["/var/log/journal", "/run/log/journal"]},
+}
+IMAGES: Dict[str, Any] = {
+    "program": {"type": "str", "required": True},
+    "remove": {"type": "list", "elements": "str", "default": []},
+}
+#: What is a warning, and what is critical.
+LIMITS: Dict[str, Any] = {"unparsed": (1, None), "errors": (1, 5)}
+
 #: Argument spec of the module host_housekeeping, without "run".
 SPEC: Dict[str, Any] = {
     "temporary": {"type": "list", "elements": "dict", "default": [], "options": DIRECTORY},
+    "access_logs": {"type": "list", "elements": "dict", "default": [], "options": ACCESS},
+    "rotation": {"type": "dict", "options": ROTATION},
+    "journal": {"type": "dict", "options": JOURNAL},
+    "package_cache": {"type": "bool", "default": False},
+    "kernels": {"type": "bool", "default": False},
+    "images": {"type": "list", "elements": "dict", "default": [], "options": IMAGES},
+    "thresholds": thresholds_spec(LIMITS),
     "maximum": {"type": "int", "default": 5000},
     "look_at": {"type": "int", "default": 2000000},
     "approved": {"type": "list", "elements": "str", "default": []},

@@ -1,0 +1,158 @@
+"""What the report says of housekeeping, from what the engine gives."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.findings import baselines, findings
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
+
+NOTHING: dict[str, Any] = {
+    **{name: [] for name in ("temporary", "access_logs", "images", "approved", "planned")},
+    "rotation": None,
+    "journal": None,
+    "package_cache": False,
+    "kernels": False,
+    "maximum": 100,
+    "look_at": 1000,
+}
+THRESHOLDS = {"unparsed": {"warning": 1.0}, "errors": {"warning": 1.0, "critical": 5.0}}
+USUAL = {"requests_per_day": 4.0, "4xx": 0.0, "5xx": 0.0, "largest_client": 100.0, "clients": ["203.0.113.0/24"]}
+
+
+def told(result: dict[str, Any], earlier: int = 0) -> dict[str, Check]:
+    checks, _actions = findings(result, THRESHOLDS, lambda path: [USUAL] * earlier, "2026-11-30T12:00:00Z")
+    return {check.id: check for check in checks}
+
+
+def access(path: Path, **more: Any) -> dict[str, Any]:
+    one = {"path": str(path), "days": 7.0, "format": "auto", "fields": {}, "ipv4_bits": 24, "ipv6_bits": 48}
+    one.update({"maximum_lines": 1000, "empty_ok": False, **more})
+    return engine.plan({**NOTHING, "access_logs": [one]})
+
+
+def write(path: Path, statuses: list[int], junk: int = 0) -> Path:
+    at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(time.time() - 3600))
+    lines = [f'203.0.113.9 - - [{at}] "GET /x HTTP/1.1" {status} 1\n' for status in statuses]
+    path.write_text("".join(lines) + "junk\n" * junk, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statuses", "junk", "status"),
+    [([200] * 100, 0, "ok"), ([200] * 98 + [500] * 2, 0, "warning"), ([200, 500], 0, "critical"), ([200], 5, None)],
+)
+def test_requests_that_fail(tmp_path: Path, statuses: list[int], junk: int, status: str | None) -> None:
+    log = write(tmp_path / "access.log", statuses, junk)
+    checks = told(access(log))
+    if status is None:
+        assert checks[f"housekeeping.access:{log}"].status == "unknown"
+        assert f"housekeeping.access_errors:{log}" not in checks
+    else:
+        assert checks[f"housekeeping.access:{log}"].status == "ok"
+        assert checks[f"housekeeping.access_errors:{log}"].status == status
+
+
+@pytest.mark.parametrize(("empty_ok", "status"), [(False, "unknown"), (True, "ok")])
+def test_no_request_at_all(tmp_path: Path, empty_ok: bool, status: str) -> None:
+    log = write(tmp_path / "access.log", [])
+    assert told(access(log, empty_ok=empty_ok))[f"housekeeping.access:{log}"].status == status
+
+
+def test_a_log_that_is_not_there_leaves_the_others(tmp_path: Path) -> None:
+    checks = told(access(tmp_path / "none.log"))
+    assert [check.status for check in checks.values()] == ["unknown"]
+
+
+def test_what_is_unusual_is_said_after_some_runs(tmp_path: Path) -> None:
+    log = write(tmp_path / "access.log", [200] * 50)
+    assert f"housekeeping.access_unusual:{log}" not in told(access(log), 3)
+    assert told(access(log), 4)[f"housekeeping.access_unusual:{log}"].status == "warning"
+
+
+def test_baselines_are_of_the_host_and_one_a_day() -> None:
+    def report(host: str, day: int, status: str = "ok", requests: float = 1.0) -> dict[str, Any]:
+        details = {"baseline": {**USUAL, "requests_per_day": requests}}
+        at = f"2026-11-{day:02}T01:00:00Z"
+        check = {"id": "housekeeping.access:/a", "host": host, "status": status, "details": details, "observed_at": at}
+        return {"checks": [check, {**check, "id": "housekeeping.space"}]}
+
+    reports = [report("a", 1), report("a", 1, requests=2.0), report("b", 2), report("a", 3, "unknown"), report("a", 4)]
+    assert [each["requests_per_day"] for each in baselines(reports, "a", "/a")] == [2.0, 1.0]
+
+
+STATE = {"what": "state", "name": "s"}
+
+
+def rotation(**more: Any) -> dict[str, Any]:
+    part = {"name": "logrotate", "items": [], "errors": [], "faults": [], "logs": 3, "late": [], "copied": []}
+    return {"classes": {"rotation": [{**part, "unrotated": [], **more}]}, "tokens": [], "digest": "0"}
+
+
+@pytest.mark.parametrize(
+    ("more", "id", "status"),
+    [
+        ({}, "rotation", "ok"),
+        ({"errors": ["bad:2 unknown option"]}, "rotation", "warning"),
+        ({"late": [{"log": "/a", "days": 9.0, "period": 1.0}]}, "rotation", "warning"),
+        ({"unrotated": [{"log": "/a", "bytes": 5}]}, "rotation", "warning"),
+        ({"copied": ["/etc/logrotate.d/a: /a"]}, "rotation_copies", "warning"),
+        ({"faults": ["line 3"]}, "rotation_state", "critical"),
+        (
+            {"done": {"written": [{"what": "state", "name": "s", "kept": "k"}], "failed": []}},
+            "rotation_state",
+            "warning",
+        ),
+        ({"done": {"written": [], "failed": [{**STATE, "why": "w"}]}}, "rotation", "warning"),
+    ],
+)
+def test_rotation(more: dict[str, Any], id: str, status: str) -> None:
+    checks = told(rotation(**more))
+    assert {name for name, check in checks.items() if check.status != "ok"} == (
+        set() if status == "ok" else {f"housekeeping.{id}"}
+    )
+    assert checks[f"housekeeping.{id}"].status == status
+
+
+def temporary(**more: Any) -> dict[str, Any]:
+    part = {"name": "/tmp", "items": [], "kept": {}, "young": 0, "later": 0, **more}
+    return {"classes": {"temporary": [part]}, "tokens": [], "digest": "0"}
+
+
+def done(**more: Any) -> dict[str, Any]:
+    return {"removed": [], "quarantined": [], "kept": [], "failed": [], "freed": 0, "missing": 0, **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({}, "ok"),
+        ({"later": 5}, "warning"),
+        ({"kept": {"cannot be looked at: Input/output error": {"count": 1, "names": ["x"]}}}, "warning"),
+        ({"kept": {"too many files to look at": {"count": 1, "names": ["x"]}}}, "unknown"),
+        ({"done": done(failed=[{"name": "x", "why": "Operation not permitted"}])}, "warning"),
+        ({"done": done(failed=[{"name": "x", "why": "in use; it stays in quarantine as y: taken"}])}, "critical"),
+        ({"done": done(kept=[{"name": "x", "why": "changed meanwhile"}])}, "ok"),
+    ],
+)
+def test_temporary_files(more: dict[str, Any], status: str) -> None:
+    assert told(temporary(**more))["housekeeping.temporary:/tmp"].status == status
+
+
+def test_a_part_that_nobody_understands_leaves_the_others() -> None:
+    result = temporary()
+    result["classes"]["journal"] = [{"name": "journal", "items": []}]
+    checks = told(result)
+    assert checks["housekeeping.journal"].status == "unknown"
+    assert checks["housekeeping.temporary:/tmp"].status == "ok"
+
+
+def test_a_plan_that_was_not_approved() -> None:
+    with pytest.raises(HousekeepingError, match="not among those that were approved"):
+        engine.run({**NOTHING, "planned": ["a"], "approved": ["b"]})
+    assert engine.run({**NOTHING, "planned": ["a"], "approved": [engine.digest(["a"])]})["changed"] is False

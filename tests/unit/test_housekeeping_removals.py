@@ -1,0 +1,186 @@
+"""Journal, package cache and kernels: what may go, and that nothing else goes."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.journal import Journal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.packages import (
+    Archives,
+    Kernels,
+    _removals,
+    protected,
+    release_of,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
+    ConfigurationError,
+    HousekeepingError,
+)
+
+from tests.journals import journal
+
+DAY = 86400.0
+MACHINE = "0123456789abcdef0123456789abcdef"
+
+
+def cleaner(folder: Path, days: float = 100, retention: float = 92) -> Journal:
+    options = {"days": days, "retention_days": retention, "folders": [str(folder), str(folder / "none")]}
+    return Journal(options, time.time())
+
+
+def archived(folder: Path, first: float, last: float, number: int = 1) -> Path:
+    """A real file of the journal, as journald puts it aside.
+
+    :param first: days before now of its first entry, as of its last
+    """
+    now = time.time()
+    entries: list[dict[str, str | bytes | int]] = [
+        {"at": str(now - days * DAY), "MESSAGE": "m"} for days in (first, last)
+    ]
+    name = f"system@{MACHINE}-{number:016x}-{round((now - first * DAY) * 1e6):016x}.journal"
+    path = journal(folder / MACHINE / name, entries)
+    os.utime(path, (now - last * DAY, now - last * DAY))
+    return path
+
+
+def applied(made: Any) -> dict[str, Any]:
+    done: dict[str, Any] = made.apply([item["token"] for item in made.plan()["items"]])
+    return done
+
+
+def test_journal_goes_by_the_last_entry_of_a_file(tmp_path: Path) -> None:
+    old = archived(tmp_path, 300, 200)
+    # journalctl --vacuum-time would take this one: it goes by the first entry.
+    spans = archived(tmp_path, 250, 50, 2)
+    active = journal(tmp_path / MACHINE / "system.journal", [{"at": "1000000000", "MESSAGE": "m"}])
+    os.utime(active, (1, 1))
+    plan = cleaner(tmp_path).plan()
+    assert [item["name"] for item in plan["items"]] == [str(old)]
+    assert plan["strange"] == []
+    assert old.exists()
+    after = applied(cleaner(tmp_path))
+    assert not old.exists()
+    assert spans.exists()
+    assert active.exists()
+    assert after["done"]["freed"] == plan["bytes"] - after["bytes"] > 0
+    assert after["items"] == []
+
+
+def test_the_last_entry_counts_whatever_the_file_system_says(tmp_path: Path) -> None:
+    path = archived(tmp_path, 300, 50)
+    os.utime(path, (1, 1))
+    assert cleaner(tmp_path).plan()["items"] == []
+
+
+def test_a_file_that_is_no_journal_stays_and_is_told(tmp_path: Path) -> None:
+    path = archived(tmp_path, 300, 200)
+    path.write_bytes(b"\0" * 500)
+    os.utime(path, (1, 1))
+    plan = applied(cleaner(tmp_path))
+    assert plan["strange"] == [str(path)]
+    assert path.exists()
+
+
+def test_journal_that_has_to_be_kept(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is to be kept for 92 days"):
+        cleaner(tmp_path, days=30)
+
+
+def test_journal_that_was_not_planned_stays(tmp_path: Path) -> None:
+    planned = archived(tmp_path, 300, 200)
+    made = cleaner(tmp_path)
+    tokens = [item["token"] for item in made.plan()["items"]]
+    other = archived(tmp_path, 290, 180, 2)
+    assert len(made.apply(tokens)["done"]["removed"]) == 1
+    assert not planned.exists()
+    assert other.exists()
+
+
+def archive(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * 5000)
+    return path
+
+
+def test_archives_of_packages(tmp_path: Path) -> None:
+    gone = [archive(tmp_path, "a_1_all.deb"), archive(tmp_path, "partial/b_1_all.deb")]
+    made = Archives(str(tmp_path))
+    tokens = [item["token"] for item in made.plan()["items"]]
+    later, other = archive(tmp_path, "c_1_all.deb"), archive(tmp_path, "notes.txt")
+    (tmp_path / "link.deb").symlink_to("/etc/passwd")
+    done = made.apply(tokens)["done"]
+    assert [row["name"] for row in done["removed"]] == ["a_1_all.deb", "b_1_all.deb"]
+    assert not any(path.exists() for path in gone)
+    assert later.exists()
+    assert other.exists()
+    assert done["freed"] == 2 * 8192
+
+
+def _hold(path: str, held: Any, enough: Any) -> None:
+    with open(path, "w") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        held.set()
+        enough.wait(60)
+
+
+def test_archives_while_apt_is_at_work(tmp_path: Path) -> None:
+    kept = archive(tmp_path, "a_1_all.deb")
+    context = multiprocessing.get_context("fork")
+    held, enough = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), held, enough))
+    process.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(HousekeepingError, match="apt is at work"):
+            applied(Archives(str(tmp_path)))
+    finally:
+        enough.set()
+        process.join()
+    assert kept.exists()
+
+
+SIMULATED = """Reading package lists...
+The following packages will be REMOVED:
+  linux-image-6.1.0-10-amd64* old-thing*
+Remv linux-image-6.1.0-10-amd64 [6.1.38-1]
+Purg old-thing:amd64 [1.0] [other:amd64 ]
+"""
+
+
+def test_what_apt_would_remove() -> None:
+    assert _removals(SIMULATED) == {"linux-image-6.1.0-10-amd64", "old-thing"}
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("linux-image-6.1.0-10-amd64", "6.1.0-10-amd64"),
+        ("linux-headers-6.1.0-10-common", "6.1.0-10-common"),
+        ("linux-image-unsigned-6.5.0-14-generic", "6.5.0-14-generic"),
+        ("linux-image-amd64", None),
+        ("linux-libc-dev", None),
+    ],
+)
+def test_releases_of_packages(name: str, release: str | None) -> None:
+    assert release_of(name) == release
+
+
+def test_kernels_that_stay() -> None:
+    installed = [f"linux-image-6.1.0-{each}-amd64" for each in (9, 10, 21, 25, 30)]
+    stay = protected(installed, "6.1.0-10-amd64", {"6.1.0-21-amd64"})
+    assert stay == {f"6.1.0-{each}-amd64" for each in (10, 21, 25, 30)}
+    # By numbers, not by letters.
+    installed = [f"linux-image-6.{each}-amd64" for each in ("9.1", "10.1", "2.0")]
+    assert protected(installed, "x", set()) == {"x", "6.10.1-amd64", "6.9.1-amd64"}
+
+
+def test_links_of_the_boot_loader(tmp_path: Path) -> None:
+    (tmp_path / "vmlinuz").symlink_to("boot/vmlinuz-6.1.0-21-amd64")
+    assert Kernels("x", [str(tmp_path / "vmlinuz"), str(tmp_path / "none")])._linked() == {"6.1.0-21-amd64"}
