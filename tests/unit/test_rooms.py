@@ -37,6 +37,7 @@ ROOF = {
     "_housekeeping",
     "_images",
     "_migration",
+    "_monitoring",
     "_patching",
     "_refresh",
     "_restore",

@@ -1,0 +1,5 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Monitoring by what the checks go by: rules, routes, a dashboard; generated, put in place, proven to be loaded."""
