@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily monthly drill audit restore migrate rehearse data-update window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -26,6 +26,13 @@ help: ## list the targets
 daily: setup ## run the daily maintenance on the embedded sandbox
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml $(ARGS)
+
+weekly: setup ## back the sandbox up, prove it restores, tune, configure the monitoring, review the strategies
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/daily.yml --tags backup
+	@hosts=$$($(BIN)/python -m sandbox path --hosts)
+	if [ -f "$$hosts" ]; then more=(-i "$$hosts"); else more=(); fi
+	$(BIN)/ansible-playbook -i $(INVENTORY) "$${more[@]}" playbooks/weekly.yml $(ARGS)
 
 monthly: setup ## back the sandbox up, prove an older recovery point, validate risk models, report what supports compliance and what is missing
 	@$(BIN)/python -m sandbox up --newer-than 20
