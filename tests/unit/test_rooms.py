@@ -40,6 +40,7 @@ ROOF = {
     "_monitoring",
     "_patching",
     "_refresh",
+    "_responses",
     "_restore",
     "_retention",
     "_review",
