@@ -70,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
             from .hosts import fleet
 
             if options.command == "hosts-up":
-                print("\n".join(fleet.up(layout)) or "The hosts are up.")
+                booted = fleet.up(layout)
+                following = "Next: make patch ARGS=--check shows what would be patched; make hosts-down ends them."
+                print("\n".join([*booted, following]) if booted else "The hosts are up.")
             else:
                 print("\n".join(fleet.down(layout)) or "There are no hosts.")
         elif options.command == "status":

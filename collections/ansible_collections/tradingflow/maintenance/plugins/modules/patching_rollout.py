@@ -108,6 +108,11 @@ askers:
     - Who asks the gates for each host of O(batch) - the first of those for which they go by the same variables.
   returned: success
   type: dict
+actions:
+  description: Who goes first, and how the plans are approved, as the report shows it.
+  returned: in check mode within a run, when there is something to do
+  type: list
+  elements: dict
 stop:
   description: Why this host is left alone; empty when it may be patched.
   returned: success
