@@ -29,6 +29,33 @@ def selected(data: bytes, size: int, source: dict[str, Any] = SOURCE) -> tuple[b
     return b"".join(out), one.kept, one.left, one.strange
 
 
+ZONES = ["Z", "+00:00", "+02:00", "-05:00", "", " UTC", " CET", " +0100"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("form", ["json", "text", "quoted"])
+@pytest.mark.parametrize("of_source", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_at_the_ends_of_the_period_it_is_the_same(
+    zone: str, form: str, of_source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for end in (BEGIN, END):
+        lines = []
+        for number in range(600):
+            stamp = f"{datetime.fromtimestamp(end + (number - 300) * 120, UTC):%Y-%m-%dT%H:%M:%S}.000{zone}"
+            if form == "json":
+                lines.append(json.dumps({"time": stamp, "n": number}))
+            else:
+                lines.append(
+                    f"{stamp} order {number}" if form == "text" or number < 3 else f'said "{stamp}" of {number}'
+                )
+        data = "".join(f"{each}\n" for each in lines).encode()
+        source = {**SOURCE, "time_zone": of_source}
+        found = selected(data, 2000, source)
+        with monkeypatch.context() as patched:
+            patched.setattr(Selection, "_at_once", lambda *_given: None)
+            assert selected(data, 2000, source) == found
+
+
 def line(form: str, at: datetime, dice: random.Random) -> str:
     stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{dice.randrange(1000):03}Z"
     other = dice.choice(["", "", "", " until 2026-10-15T00:00:00Z", " of 2026-10-15 10:00:00", " ref 123456789012"])
@@ -63,12 +90,18 @@ def test_lines_that_begin_alike_are_judged_by_their_times_alone() -> None:
     lines = [f'{{"time": "2026-10-{day:02}T00:00:00Z", "n": {day}}}\n' for day in (3, 2, 4)]
     whole = "".join(lines).encode()
     expected = {f"2026-10-0{day}T00:00:00".encode() for day in (2, 3, 4)}
-    assert selection._leading(whole, 3) == expected
-    assert selection._leading(whole.replace(b'"n": 3', b'"n": 123456789012'), 3) == expected
+    zones = [selection._UTC]
+    assert selection._leading(whole, 3, zones) == (expected, True)
+    assert selection._leading(whole.replace(b'"n": 3', b'"n": 123456789012'), 3, zones) == (expected, True)
+    assert selection._leading(whole.replace(b"02T00:00:00Z", b"02T00:00:00+02:00"), 3, zones) == (expected, False)
+    assert selection._leading(whole.replace(b"Z", b""), 3, zones) == (expected, False)
+    assert selection._leading(whole.replace(b"Z", b""), 3, [selection._NO_ZONE]) == (expected, True)
+    quoted = whole.replace(b"{", b"said ").replace(b"}", b"")
+    assert selection._leading(quoted, 3, zones) == (expected, False)
     for other in (b'"at": 1234567890', b'"ts": {"s": 1}', b'"n": "2026-10-01T00:00:00"', b'"n": "2026/10/01 00:00:00"'):
-        assert selection._leading(whole.replace(b'"n": 4', other), 3) is None
-    assert selection._leading(whole + b"more\n", 4) is None
-    assert selection._leading(b"more\n" + whole, 4) is None
+        assert selection._leading(whole.replace(b'"n": 4', other), 3, zones) == (None, False)
+    assert selection._leading(whole + b"more\n", 4, zones) == (None, False)
+    assert selection._leading(b"more\n" + whole, 4, zones) == (None, False)
 
 
 LARGE = """

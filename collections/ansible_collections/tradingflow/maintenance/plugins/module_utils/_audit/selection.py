@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from .._logs.encoding import decoded
 from .._logs.entries import Entries
@@ -58,6 +59,9 @@ _BEFORE = re.compile(_SAYS + rb'"?\Z')
 #: All digits as one, both ways of writing a day as one.
 _SHAPE = bytes.maketrans(b"123456789/", b"000000000-")
 _STAMPS = (b"0000-00-00T00:00:00", b"0000-00-00 00:00:00")
+#: What follows a time that is of UTC, up to where nothing of it can follow any more; and one that names no zone.
+_UTC = re.compile(rb"(?:\.\d{1,9})?(?:Z| UTC| GMT)[\s\",\]|]")
+_NO_ZONE = re.compile(rb"(?:\.\d{1,9})?\"")
 
 
 class Selection:
@@ -74,6 +78,9 @@ class Selection:
         self._plain = not source.get("time_pattern") and (source.get("format") or "auto") in ("auto", "json", "text")
         self._inner = (_iso(begin + _MARGIN), _iso(end - _MARGIN)) if end - begin > 2 * _MARGIN else None
         self._outer = (_iso(begin - _MARGIN), _iso(end + _MARGIN))
+        zone = source.get("time_zone") or "local"
+        #: Whether a time that names no zone is of UTC.
+        self._utc = zone == "UTC" or (zone == "local" and time.tzname == ("UTC", "UTC") and not time.timezone)
         #: Lines of the period, and others.
         self.kept = self.left = 0
         #: When the first line with a time is of.
@@ -143,7 +150,12 @@ class Selection:
         """Whether all lines are of the period, or none is; None when they have to be looked at one by one."""
         if self._inside is None:
             return None
-        stamps = _leading(data, count)
+        stamps, exact = _leading(data, count, (_UTC, _NO_ZONE) if self._utc else (_UTC,))
+        if stamps is not None and exact:
+            begin, end = _iso(self._begin), _iso(self._end)
+            if begin <= min(stamps) and max(stamps) < end:
+                return True
+            return False if max(stamps) < begin or end <= min(stamps) else None
         if stamps is None:
             if len(_LINE.findall(b"\n" + data)) != count or (b"{" in data and _NUMBER.search(data)):
                 return None
@@ -224,19 +236,21 @@ def _iso(at: float) -> bytes:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
-def _leading(data: bytes, count: int) -> Optional[Set[bytes]]:
+def _leading(data: bytes, count: int, zones: Sequence["re.Pattern[bytes]"]) -> Tuple[Optional[Set[bytes]], bool]:
     """The times of lines that all begin alike, as most logs do, without looking at each by a pattern.
 
     :param count: of the lines
-    :returns: None when they do not, or when another time may be in one of them
+    :param zones: what follows a time of UTC
+    :returns: None when they do not, or when another time may be in one of them; and whether they are of UTC
     """
-    first = _LINE.match(b"\n" + data[: data.find(b"\n")])
+    line = data[: data.find(b"\n") + 1]
+    first = _LINE.match(b"\n" + line)
     if not first:
-        return None
+        return None, False
     end = first.end() - 1
     shape = data.translate(_SHAPE)
     if shape.count(b"\n" + shape[:end]) != count - 1 or sum(map(shape.count, _STAMPS)) != count:
-        return None
+        return None, False
     if b"{" in data:
         # A member with a number, or an object, may say the time too.
         inner = shape.count(b"{") > shape.count(b"\n{") + 1
@@ -244,8 +258,13 @@ def _leading(data: bytes, count: int) -> Optional[Set[bytes]]:
             place = shape.find(mark, 1)
             while place >= 0:
                 if shape[place - 1] in _JUST_BEFORE and _BEFORE.search(data, max(0, place - 40), place):
-                    return None
+                    return None, False
                 place = shape.find(mark, place + len(mark))
     begin = end - len(_STAMPS[0])
     found = {line[begin:end] for line in data.split(b"\n")}
-    return {stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in found if stamp}
+    stamps = {stamp.replace(b"/", b"-").replace(b" ", b"T") for stamp in found if stamp}
+    zone = next((match for match in (zone.match(line, end) for zone in zones) if match), None)
+    # In quotes a text's own time is none.
+    plain = line.startswith(b"{") or line[max(0, begin - 1) : begin] in (b"", b" ", b"\t", b"[", b"=", b"|")
+    exact = plain and zone is not None and shape.count(b"\n" + shape[: zone.end()]) == count - 1
+    return stamps, exact
