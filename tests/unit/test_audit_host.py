@@ -15,6 +15,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit imp
     clock_history,
     containers,
     facts,
+    findings,
     host,
     log_files,
 )
@@ -197,6 +198,16 @@ def test_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert collect(runtime="podman").reason == "podman is not installed on this host."
     assert "is not a container's name" in collect(container="--help").reason
     assert "not there yet" in containers.kubernetes(given).reason
+
+
+def test_kubernetes_is_never_complete(tmp_path: Path) -> None:
+    """Also where nothing is declared as enough, and with a log file of its name."""
+    given = {"name": "pods", "kind": "kubernetes", "empty_ok": True, "path": str(tmp_path / "app.log")}
+    (source,) = host.collect(options(tmp_path, logs=[given]))["collected"]["sources"]
+    assert (source["kind"], source["outcome"], source["files"]) == ("kubernetes", "failed", [])
+    assert "not there yet" in source["reason"]
+    (check,) = findings._sources({"sources": [{**source, "place": "app1", "host": "app1"}]})
+    assert (check.status, check.value) == ("unknown", None)
 
 
 def test_versions_are_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

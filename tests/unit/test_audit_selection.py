@@ -40,8 +40,8 @@ def test_at_the_ends_of_the_period_it_is_the_same(
 ) -> None:
     for end in (BEGIN, END):
         lines = []
-        for number in range(600):
-            stamp = f"{datetime.fromtimestamp(end + (number - 300) * 120, UTC):%Y-%m-%dT%H:%M:%S}.000{zone}"
+        for number in range(150):
+            stamp = f"{datetime.fromtimestamp(end + (number - 75) * 480, UTC):%Y-%m-%dT%H:%M:%S}.000{zone}"
             if form == "json":
                 lines.append(json.dumps({"time": stamp, "n": number}))
             else:
@@ -50,10 +50,10 @@ def test_at_the_ends_of_the_period_it_is_the_same(
                 )
         data = "".join(f"{each}\n" for each in lines).encode()
         source = {**SOURCE, "time_zone": of_source}
-        found = selected(data, 2000, source)
+        found = selected(data, 1500, source)
         with monkeypatch.context() as patched:
             patched.setattr(Selection, "_at_once", lambda *_given: None)
-            assert selected(data, 2000, source) == found
+            assert selected(data, 1500, source) == found
 
 
 def line(form: str, at: datetime, dice: random.Random) -> str:

@@ -140,7 +140,13 @@ def _locked(result: Dict[str, Any]) -> List[Check]:
         text = f"A legal hold was lifted: {locks['lifted'][0]}."
         remedy = "See that whoever lifted it was to."
         return [Check(id, title, WARNING, len(locks["lifted"]), message=text, remedy=remedy, details=details)]
-    return [Check(id, title, OK, count, message=f"{plural(count, 'bundle')}, each locked as long as it says")]
+    text = f"{plural(count, 'bundle')}, each locked as long as it says"
+    if count < locks["bundles"]:
+        text = (
+            f"{count} of {locks['bundles']} bundles, each locked as long as it says: the newest, and of older ones some"
+        )
+        text += " in each run, by turns"
+    return [Check(id, title, OK, count, message=text, details={"bundles": locks["bundles"]})]
 
 
 def _action(status: str, changed: bool, message: str, started_at: str, details: Dict[str, Any]) -> Dict[str, Any]:

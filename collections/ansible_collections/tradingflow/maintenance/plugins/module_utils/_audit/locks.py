@@ -17,18 +17,26 @@ from ..storage import error_code, storage_errors
 from .chain import Chain, Link
 from .collected import parsed
 
-#: So many bundles are looked at: ten years of monthly ones.
-_BACK = 120
+#: So many of the newest bundles are looked at each time: eleven years of weekly ones.
+_NEWEST = 600
+#: And about so many of older ones, by turns.
+_OLDER = 300
 _DENIED = ("AccessDenied", "403")
 
 
 def kept(chain: Chain, newest: Optional[Link], now: datetime) -> Dict[str, Any]:
     """What the store says of archives and statements of all bundles.
 
-    :returns: looked_at; lost: gone, or not locked any more as long as they must be; lifted: legal holds; untold: what
-        the store does not say
+    :returns: looked_at; bundles: how many there are; lost: gone, or not locked any more as long as they must be;
+        lifted: legal holds; untold: what the store does not say
     """
-    found: Dict[str, Any] = {"looked_at": 0, "lost": [], "lifted": [], "untold": []}
+    found: Dict[str, Any] = {
+        "looked_at": 0,
+        "bundles": newest.number if newest else 0,
+        "lost": [],
+        "lifted": [],
+        "untold": [],
+    }
     if newest is None:
         return found
     try:
@@ -39,7 +47,7 @@ def kept(chain: Chain, newest: Optional[Link], now: datetime) -> Dict[str, Any]:
     if can is False:
         found["untold"].append("the bucket has no object lock")
         return found
-    numbers = range(newest.number, max(0, newest.number - _BACK), -1)
+    numbers = chosen(newest.number)
     with ThreadPoolExecutor(8, thread_name_prefix="locks") as pool:
         for looked, lost, lifted, untold in pool.map(lambda number: _bundle(chain, number, now), numbers):
             found["looked_at"] += looked
@@ -47,6 +55,16 @@ def kept(chain: Chain, newest: Optional[Link], now: datetime) -> Dict[str, Any]:
             found["lifted"] += lifted
             found["untold"] += untold
     return found
+
+
+def chosen(newest: int) -> List[int]:
+    """Numbers of the bundles to look at: the newest, and of older ones each n-th.
+
+    With each new bundle it is the turn of others, so that none is left out for long.
+    """
+    older = range(max(0, newest - _NEWEST), 0, -1)
+    turns = -(-len(older) // _OLDER) or 1
+    return [*range(newest, len(older), -1), *(number for number in older if number % turns == newest % turns)]
 
 
 def _bundle(chain: Chain, number: int, now: datetime) -> Tuple[int, List[str], List[str], List[str]]:
