@@ -138,3 +138,10 @@ def test_a_large_log_takes_little_memory(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert found.returncode == 0, found.stderr
     assert found.stdout == f"complete {4000 * 120} {{'secret': {8 * 120}}} []\n"
+
+
+@pytest.mark.parametrize("stamp", ["2026-13-05T00:00:00Z", "2026-31-12T10:00:00Z", "2026-11-05T24:10:00Z"])
+def test_a_time_that_there_is_not_says_nothing(stamp: str) -> None:
+    """It is no time of after the period: such lines go with the one before."""
+    data = "".join(f"{each} order\n" for each in ["2026-10-05T00:00:00Z"] * 30 + [stamp] * 30).encode()
+    assert selected(data, 22 * 30)[1:] == (60, 0, 0)

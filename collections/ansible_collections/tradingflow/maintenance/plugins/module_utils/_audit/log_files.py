@@ -11,10 +11,10 @@ import re
 import stat
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
+from .._logs.files import Opened
 from .._logs.names import Listing, listed, log_of
 from .._logs.packed import DAMAGED, magic, unpacked
 from ..errors import EvidenceError
@@ -34,18 +34,6 @@ _NUMBERED = re.compile(r"(.*?)\.(\d{1,3})((?:\.[a-z0-9]{1,4})?)")
 
 class Moved(Exception):
     """The files changed places while they were read: begin again."""
-
-
-@dataclass
-class Opened:
-    """A file that stays the same file though its name may go to another."""
-
-    path: str
-    file: BinaryIO
-    inode: Tuple[int, int]
-    size: int
-    kind: str
-    begin: bytes
 
 
 def collect(scratch: Scratch, period: Period, given: Dict[str, Any]) -> Source:
@@ -196,7 +184,9 @@ class _Reading:
             self._older.add(log_of(path))
             return None
         try:
-            return Opened(path, file, inode, status.st_size, magic(file), os.pread(descriptor, _BEGIN, 0))
+            one = Opened(path, file, inode, status.st_size, status.st_mtime)
+            one.kind, one.head = magic(file), os.pread(descriptor, _BEGIN, 0)
+            return one
         except OSError as error:
             self.problems.append(f"{printable(path)} cannot be read: {error.strerror}")
             return None
@@ -265,17 +255,17 @@ class _Reading:
     def _still(self, one: Opened) -> None:
         """That what was read is still its begin: a copy of what was cut off may lie under a new name."""
         status = os.fstat(one.file.fileno())
-        if status.st_size < one.size or os.pread(one.file.fileno(), len(one.begin), 0) != one.begin:
+        if status.st_size < one.size or os.pread(one.file.fileno(), len(one.head), 0) != one.head:
             self._was_cut(one)
 
 
 def _has(one: Opened, before: Opened) -> bool:
     """Whether a file is a copy of one that was cut off."""
     if one.kind == "plain":
-        return one.size >= before.size and one.begin == before.begin
+        return one.size >= before.size and one.head == before.head
     try:
         with unpacked(one.kind, one.file) as stream:
-            return stream is not None and stream.read(len(before.begin)) == before.begin
+            return stream is not None and stream.read(len(before.head)) == before.head
     except DAMAGED:
         return False
 

@@ -236,6 +236,17 @@ def _iso(at: float) -> bytes:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
+def _times(stamps: Set[bytes]) -> bool:
+    """Whether all are times that there are."""
+    try:
+        for day in {stamp[:10] for stamp in stamps}:
+            datetime.strptime(day.decode("ascii"), "%Y-%m-%d")
+    except ValueError:
+        return False
+    clocks = {stamp[11:] for stamp in stamps}
+    return all(clock[:2] < b"24" and clock[3:5] < b"60" and clock[6:] < b"60" for clock in clocks)
+
+
 def _leading(data: bytes, count: int, zones: Sequence["re.Pattern[bytes]"]) -> Tuple[Optional[Set[bytes]], bool]:
     """The times of lines that all begin alike, as most logs do, without looking at each by a pattern.
 
@@ -266,5 +277,5 @@ def _leading(data: bytes, count: int, zones: Sequence["re.Pattern[bytes]"]) -> T
     zone = next((match for match in (zone.match(line, end) for zone in zones) if match), None)
     # In quotes a text's own time is none.
     plain = line.startswith(b"{") or line[max(0, begin - 1) : begin] in (b"", b" ", b"\t", b"[", b"=", b"|")
-    exact = plain and zone is not None and shape.count(b"\n" + shape[: zone.end()]) == count - 1
+    exact = plain and zone is not None and _times(stamps) and shape.count(b"\n" + shape[: zone.end()]) == count - 1
     return stamps, exact
