@@ -20,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._complianc
     to_answer,
     working_days_after,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._compliance.judging import of_all
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.conftest import COLLECTION
@@ -466,3 +467,11 @@ def test_what_ends_or_begins_is_said_in_time() -> None:
     assert [entry["id"] for entry in coming] == ["eu-rts25-2017-574", "eu-rts25-2025-1155"]
     assert "eu-rts25-2025-1155 follows" in coming[0]["text"]
     assert assessment.coming(CATALOGUE.within(["EU"]), date(2024, 1, 1)) == []
+
+
+def test_only_what_there_is_some_of_is_named() -> None:
+    parts = ((0, "never screened"), (13, "screened longer than 365 days ago"), (0, "with a hit"))
+    assert of_all("390 clients", parts, "none") == "Of 390 clients: 13 screened longer than 365 days ago."
+    assert (
+        of_all("390 clients", ((0, "never screened"),), "390 clients, each screened") == "390 clients, each screened."
+    )

@@ -251,7 +251,8 @@ def summary(assessment: Mapping[str, Any]) -> Check:
             ID, TITLE, UNKNOWN, message="No requirement is in force.", remedy="Set compliance_report_jurisdictions."
         )
     text = f"{whole:,} of {plural(len(rows), 'requirement')} in force have no gap; {plural(len(gaps), 'gap')}"
-    text += f", {details['overdue']:,} beyond the day by which they were to be closed." if gaps else "."
+    late = f", {details['overdue']:,} beyond the day by which they were to be closed" if details["overdue"] else ""
+    text += f"{late}."
     # Controls are judged by their own checks. What is missing besides is known by this one only.
     own = [gap for gap in gaps if gap["check"].partition(":")[0] not in CONTROLS]
     status = worst([OK, *(min(gap["status"], UNKNOWN, key=STATUSES.index) for gap in own)])

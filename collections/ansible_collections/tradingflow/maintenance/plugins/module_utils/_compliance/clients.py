@@ -12,6 +12,7 @@ from ..words import plural
 from .judging import (
     firsts,
     happened,
+    of_all,
     probe,
     refuse_empty,
     refuse_strange,
@@ -110,9 +111,13 @@ def documents(row: Row, _given: Row) -> Check:
     refuse_empty(row["documents"], "kyc_documents", "no document")
     refuse_undated(row["undated"], "kyc_documents", "expires_on or verified_at")
     bad = row["without"] + row["expired"]
-    text = f"Of {plural(row['clients'], 'client')}: {row['without']:,} without a verified document, "
-    text += f"{row['expired']:,} with expired ones only of a kind, {row['soon']:,} whose last of a kind expires within "
-    text += "30 days."
+    clients = plural(row["clients"], "client")
+    parts = (
+        (row["without"], "without a verified document"),
+        (row["expired"], "with expired ones only of a kind"),
+        (row["soon"], "whose last of a kind expires within 30 days"),
+    )
+    text = of_all(clients, parts, f"{clients}, none whose documents expire within 30 days")
     details = {"without": row["without"], "expired": row["expired"], "soon": row["soon"], "first": firsts(row["first"])}
     remedy = "Ask for new documents, or restrict the accounts."
     return told("compliance.kyc_documents", status_of(bad, row["soon"]), bad, text, remedy, details=details)
@@ -147,8 +152,13 @@ def screening(row: Row, given: Row) -> Check:
     refuse_undated(row["undated"], "kyc_screenings", "screened_at")
     refuse_strange(row["strange_result"], "rows", "kyc_screenings", "result", RESULTS)
     bad = row["never"] + row["old"] + row["hits"]
-    text = f"Of {plural(row['clients'], 'client')}: {row['never']:,} never screened, {row['old']:,} longer ago than "
-    text += f"{given['screening_days']} days, {row['hits']:,} with a hit that nobody has decided."
+    clients = plural(row["clients"], "client")
+    parts = (
+        (row["never"], "never screened"),
+        (row["old"], f"screened longer than {given['screening_days']} days ago"),
+        (row["hits"], "with a hit that nobody has decided"),
+    )
+    text = of_all(clients, parts, f"{clients}, each screened in the last {given['screening_days']} days")
     details = {"never": row["never"], "old": row["old"], "undecided": row["hits"], "first": firsts(row["first"])}
     remedy = "Screen them; decide hits; restrict the accounts until then."
     return told("compliance.kyc_screening", status_of(bad), bad, text, remedy, details=details)

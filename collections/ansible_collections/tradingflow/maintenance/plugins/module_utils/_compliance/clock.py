@@ -47,7 +47,7 @@ def judged(
                 kernel = (check.get("details") or {}).get("kernel")
                 measured.setdefault(str(check["host"]), {}).setdefault(day, []).append(kernel)
     if not measured:
-        text = f"{CONTROLS[ID]}: no daily run of the last {days} days measured a clock."
+        text = f"No daily run of the last {days} days measured a clock."
         return [
             unknown(ID, CONTROLS[ID], text, "Run playbooks/daily.yml every day, with --tags system.", source=SOURCE)
         ]

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..words import plural, printable
 from .controls import CONTROLS
 from .deadlines import is_working, months_after, working_days_after
-from .judging import refuse_empty, status_of, told
+from .judging import of_all, refuse_empty, status_of, told
 
 #: Periods and the most days that each has.
 LENGTHS = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
@@ -47,7 +47,9 @@ def assessments(rows: List[Row], most_days: int) -> Check:
             newest[name] = row
     old = [row for row in newest.values() if due_on(row, most_days) < row["now"].date()]
     soon = [row for row in newest.values() if 0 <= (due_on(row, most_days) - row["now"].date()).days <= 30]
-    text = f"Of {plural(len(newest), 'assessment')}, {len(old):,} overdue, {len(soon):,} due within 30 days."
+    all_of_them = plural(len(newest), "assessment")
+    parts = ((len(old), "overdue"), (len(soon), "due within 30 days"))
+    text = of_all(all_of_them, parts, f"{all_of_them}, none due within 30 days")
     first = [f"{printable(row['assessment'], 60)}, due {due_on(row, most_days)}" for row in (*old, *soon)]
     details = {"overdue": len(old), "soon": len(soon), "first": first[:10]}
     if old:
@@ -212,11 +214,15 @@ def _report(duty: Duty, rows: List[Row], now: datetime, holidays: AbstractSet[da
         text = f"No period of this report ended since {duty.since}."
         return unknown(id, title, text, "Nothing to do; the first one is judged when it has ended.")
     count = {name: len(found) for name, found in ends.items()}
-    text = (
-        f"Of {plural(expected, 'period')}: {count['missing']:,} not sent though due, {count['rejected']:,} rejected, "
+    periods = plural(expected, "period")
+    parts = (
+        (count["missing"], "not sent though due"),
+        (count["rejected"], "rejected"),
+        (count["unacknowledged"], "without an answer"),
+        (count["late"], "sent late"),
+        (count["pending"], "not due yet"),
     )
-    text += f"{count['unacknowledged']:,} without an answer, {count['late']:,} sent late, "
-    text += f"{count['pending']:,} not due yet."
+    text = of_all(periods, parts, f"{periods}, each reported in time")
     remedy = (
         "Send what is missing, correct what was rejected, ask where no answer came; tell the authority what is late."
     )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from .._checks.sql import NotMeasured, Probe, Row, Views
 from ..checks import CRITICAL, OK, WARNING, Check
@@ -35,6 +35,17 @@ def probe(id: str, sql: str, judge: Callable[[Row, Row], Check], views: Views, *
 
     source = ", ".join(f"view maintenance.{name}" for name in views)
     return Probe(((id, CONTROLS[id]),), source, sql, judged, views=views, context=True, **kwargs)
+
+
+def of_all(whole: str, parts: Iterable[Tuple[int, str]], none: str) -> str:
+    """A sentence that names only what there is some of.
+
+    :param whole: of what, counted
+    :param parts: how many, and of which it is said
+    :param none: what is said when there is none of any
+    """
+    told = [f"{count:,} {text}" for count, text in parts if count]
+    return f"Of {whole}: {', '.join(told)}." if told else f"{none}."
 
 
 def refuse_strange(count: int, what: str, view: str, column: str, words: Tuple[str, ...]) -> None:
