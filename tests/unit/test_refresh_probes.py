@@ -44,7 +44,7 @@ def test_an_honest_one_passes_and_is_not_run_again(tmp_path: Path) -> None:
     options = given(tmp_path, [strategy(parameters={"days": 5, "tried": [{"days": days} for days in range(3, 14)]})])
     found = engine.refresh(options, sys.executable, Prices())
     checks = {check.id.removeprefix("backtest."): check for check in found.checks}
-    sure = ("run", "determinism", "lookahead", "warm_up", "costs", "delay", "universe", "books")
+    sure = ("run", "determinism", "lookahead", "warm_up", "costs", "delay", "universe", "books", "fill_prices")
     assert {name: statuses(checks)[name] for name in sure} == dict.fromkeys(sure, "ok"), [
         check.message for check in checks.values()
     ]
@@ -138,6 +138,14 @@ def test_a_changed_engine_and_what_was_lost(tmp_path: Path) -> None:
     assert "nothing is left of" in change.message
 
 
+BETTER = (
+    "                if change:\n",
+    "                if change:\n"
+    "                    early = closes[bars[name][max(0, here - 1)]]\n"
+    "                    price = min(early, price) if change > 0 else max(early, price)\n",
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "given", "id", "status", "why"),
     [
@@ -214,6 +222,9 @@ def test_a_changed_engine_and_what_was_lost(tmp_path: Path) -> None:
             "no equity of",
         ),
         ([], {"currency": "EUR"}, "books", "unknown", "is not in EUR"),
+        # The better one of two prices: shorter runs, books and a bar's delay find nothing wrong.
+        ([BETTER], {}, "fill_prices", "warning", "better than the market: X:"),
+        ([BETTER], {}, "performance", "unknown", "its fills are better than its market was"),
     ],
 )
 def test_each_fault_is_told(

@@ -243,6 +243,17 @@ options:
             description: Critical from here on.
             type: float
             default: 1
+      fill_prices:
+        description: By how much a fill was better than the prices right before and after it, in %.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 0.1
+          critical:
+            description: Critical from here on.
+            type: float
       change:
         description: By how much engine, prices or code changed the last equity, in % of the capital.
         type: dict

@@ -14,6 +14,7 @@ from ..words import plural, printable
 from . import findings_worth
 from . import worth as worths
 from .compare import Change, compared, in_words
+from .fill_prices import better
 from .findings_worth import CORRECT, LATER, SOURCE, percent
 from .options import Settings
 from .outputs import Outputs, difference
@@ -34,6 +35,7 @@ def planned(name: str) -> List[Tuple[str, str]]:
         (f"backtest.delay:{shown}", f"Backtest of {shown} one bar later"),
         (f"backtest.universe:{shown}", f"Universe of {shown} is of its time"),
         (f"backtest.books:{shown}", f"Equity of {shown} follows from its fills"),
+        (f"backtest.fill_prices:{shown}", f"Fills of {shown} are at prices of their time"),
         (f"backtest.performance:{shown}", f"Performance of {shown}, backtested"),
         (f"backtest.overfitting:{shown}", f"Overfitting of {shown}"),
         (f"backtest.change:{shown}", f"Backtest of {shown} against the last refresh"),
@@ -60,7 +62,7 @@ class Judge:
         """All of them, in the order of planned()."""
         judged = (
             *(self._run, self._determinism, self._lookahead, self._warm_up, self._costs, self._delay),
-            *(self._universe, self._books, self._performance, self._overfitting, self._change),
+            *(self._universe, self._books, self._fill_prices, self._performance, self._overfitting, self._change),
         )
         base = self._one.outputs(BASE)
         for (id, title), judge_one in zip(self._titles.items(), judged):  # noqa: B905 - Python 3.9
@@ -281,6 +283,22 @@ class Judge:
         remedy = "Find what it books besides its fills, or by which prices it values them."
         return judge(id, title, round(float(share), 9), **limit, unit="%", message=text, remedy=remedy, source=SOURCE)
 
+    def _fill_prices(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:
+        outcome = self._one.outcomes.get(BASE)
+        if base is None or outcome is None:
+            return None
+        if not base.fills:
+            return unknown(id, title, f"{title}: it never traded.", LATER, source=SOURCE)
+        share, told = better(base, outcome.run.data, worths.files_of(outcome.run.data))
+        if share is None:
+            return unknown(id, title, f"{title}: {told}.", "Look at it by hand.", source=SOURCE)
+        text = "No fill is better than the prices right before and after it."
+        if share:
+            text = f"Fills are up to {float(share):.4g} % better than the market: {told}."
+        limit = limits(self._settings.thresholds, "fill_prices")
+        remedy = "Find by which price it is filled: one of another time is a look-ahead that shorter runs do not show."
+        return judge(id, title, round(float(share), 9), **limit, unit="%", message=text, remedy=remedy, source=SOURCE)
+
     def _performance(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:
         refused = self._valued(id, title, base)
         if refused or self.worth is None:
@@ -303,6 +321,8 @@ class Judge:
         why = self.worth.doubt
         if not why and self.verdicts.get("books") == CRITICAL:
             why = "its equity does not follow from its fills"
+        if not why and self.verdicts.get("fill_prices") in (WARNING, CRITICAL):
+            why = "its fills are better than its market was"
         if not refused and why:
             refused = unknown(id, title, f"{title}: {why}.", CORRECT, source=SOURCE)
         return refused

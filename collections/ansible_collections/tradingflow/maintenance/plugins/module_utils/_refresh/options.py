@@ -80,6 +80,7 @@ SPEC: Dict[str, Any] = {
             "pbo": (20, 50),
             "warm_up": (0.1, None),
             "books": (0.1, 1),
+            "fill_prices": (0.1, None),
             "change": (1, 10),
         }
     ),

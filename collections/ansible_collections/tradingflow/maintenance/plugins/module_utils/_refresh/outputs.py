@@ -153,7 +153,7 @@ def _fills(path: Path, first: date, last: date, instruments: Collection[str]) ->
         if not match:
             raise BadOutput(f"line {line} of {path.name} has no time in UTC: {printable(time, 40)}")
         day = _date(match[1], path, line)
-        if found and _sortable(time) < _sortable(found[-1].time):
+        if found and sortable(time) < sortable(found[-1].time):
             raise BadOutput(f"{time} in line {line} of {path.name} is not in order")
         if not first <= day <= last:
             raise BadOutput(f"{day} in line {line} of {path.name} is not in the window")
@@ -171,7 +171,7 @@ def _fills(path: Path, first: date, last: date, instruments: Collection[str]) ->
     return found
 
 
-def _sortable(time: str) -> str:
+def sortable(time: str) -> str:
     """However many digits the seconds have."""
     return time[:-1].ljust(26, "0") if "." in time else f"{time[:-1]}.000000"
 
@@ -237,4 +237,4 @@ def difference(one: Outputs, other: Outputs) -> Optional[str]:
 
 
 def _exact(fill: Fill) -> Tuple[str, str, Decimal, Decimal, Decimal]:
-    return _sortable(fill.time), fill.instrument, fill.quantity, fill.price, fill.fee
+    return sortable(fill.time), fill.instrument, fill.quantity, fill.price, fill.fee

@@ -114,7 +114,7 @@ def books(strategy: Strategy, found: Outputs, data: Slice, snapshot: Snapshot) -
     foreign = [name for name in sorted(data.files) if snapshot.prices[name].currency != strategy.currency]
     if foreign:
         return None, f"{printable(foreign[0], 40)} is not in {strategy.currency}"
-    files = _files(data)
+    files = files_of(data)
     last = {name: last_prices(data.folder / file) for name, file in files.items()}
     fills: Dict[date, List[Any]] = defaultdict(list)
     for fill in found.fills:
@@ -149,7 +149,7 @@ def books(strategy: Strategy, found: Outputs, data: Slice, snapshot: Snapshot) -
     return 100 * worst / strategy.capital, told
 
 
-def _files(data: Slice) -> Dict[str, str]:
+def files_of(data: Slice) -> Dict[str, str]:
     """Instrument -> its file in the slice: they are numbered by name."""
     return {name: f"prices/{number:04d}.csv" for number, name in enumerate(sorted(data.files), 1)}
 
