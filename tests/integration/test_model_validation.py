@@ -70,6 +70,10 @@ def test_what_the_sandbox_forecast(platform: Sandbox) -> None:
     assert len(limits) == 16
     assert {check.status for check in limits} <= {"ok", "warning"}
     assert all("usage" in limit for check in limits for limit in check.details["limits"])
+    # One line says which of them nobody needs, and not one for each of them.
+    assert not [check for check in limits if "never used" in check.message]
+    assert found["limits_unused"].status in ("ok", "warning")
+    assert sum(check.status == "warning" for check in limits) < 5
 
 
 @pytest.mark.parametrize(

@@ -401,6 +401,7 @@ def test_the_readme_shows_every_threshold_as_it_is() -> None:
         "correlation": "`review.correlation`",
         "risk_share": "`review.diversification`",
         "concentration": "`review.concentration`",
+        "participation": "`review.capacity:",
         "residual": "`review.bridge:",
         "drift": "`review.drift:",
     }

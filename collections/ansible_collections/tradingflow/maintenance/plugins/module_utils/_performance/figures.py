@@ -27,6 +27,7 @@ class Figures:
     """What came out.
 
     :param undefined: why there is nothing, empty when there is
+    :param calendar: days on which a session of its markets ended
     :param count: sessions
     :param data: figure -> value, for the record; None what is undefined
     :param daily: return of each day
@@ -35,6 +36,7 @@ class Figures:
     """
 
     undefined: str = ""
+    calendar: Sequence[date] = ()
     count: int = 0
     per_year: int = 0
     sharpe: Optional[ratios.Sharpe] = None
@@ -65,10 +67,10 @@ def figures(
 
     :param sessions: days on which a session of its market ended
     """
-    found = Figures(per_year=per_year)
-    columns = Days.of(days)
     # Of a tuple the ordinals are remembered.
     sessions = tuple(sessions)
+    found = Figures(per_year=per_year, calendar=sessions)
+    columns = Days.of(days)
     try:
         values = returns.values(columns)
         found.daily = returns.Series(columns.ordinals, values)

@@ -11,8 +11,8 @@ from datetime import date
 from typing import Any, Dict
 
 from .._checks.trading import exact
+from .._performance.options import SPEC as BOOKS
 from ..checks import thresholds_spec
-from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..words import printable
 
@@ -20,15 +20,8 @@ from ..words import printable
 MOST_TRIALS = 10**15
 
 SPEC: Dict[str, Any] = {
-    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-    "timeout": {"type": "int", "default": 120},
-    "days": {"type": "int", "default": 1826},
+    **BOOKS,
     "until": {"type": "str"},
-    "calendars": {"type": "dict", "default": {}},
-    "currency": {"type": "str"},
-    "rates": {"type": "dict", "default": {}},
-    "rate_age": {"type": "int", "default": 96},
-    "tolerance": {"type": "str", "default": "0"},
     "confidence": {"type": "float", "default": 0.95},
     "minimum_sessions": {"type": "int", "default": 60},
     "target": {"type": "float", "default": 0.0},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal, localcontext
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -105,15 +104,13 @@ def _within(days: Sequence[Day], options: Mapping[str, Any]) -> List[Day]:
     return [day for day in days if options["first"] <= day.day <= options["last"]]
 
 
-def _figures(
-    line: Line, sessions: Sequence[date], per_year: int, result: Figures, days: Sequence[Day], options: Dict[str, Any]
-) -> None:
+def _figures(line: Line, result: Figures, days: Sequence[Day], options: Dict[str, Any]) -> None:
     line.all = {key: result.data[key] for key in ALL if key in result.data}
     line.days = _within(days, options)
     if not line.days:
         return
     line.equity = line.days[-1].equity
-    found = figures(line.name, line.days, sessions, per_year, {**options, "paths": 100})
+    found = figures(line.name, line.days, result.calendar, result.per_year, {**options, "paths": 100})
     if found.undefined:
         line.doubt = found.undefined
     else:
@@ -127,7 +124,7 @@ def _strategy(one: Strategy, options: Dict[str, Any]) -> Line:
     elif one.figures.undefined:
         line.doubt = one.figures.undefined
     else:
-        _figures(line, one.sessions.days, one.sessions.per_year, one.figures, one.track.days, options)
+        _figures(line, one.figures, one.track.days, options)
     return line
 
 
@@ -136,9 +133,7 @@ def _group(group: Any, result: Figures, doubt: str, options: Dict[str, Any], str
     line = Line(group.name, options["currency"] or (currencies.pop() if len(currencies) == 1 else ""))
     line.doubt = doubt or result.undefined
     if not line.doubt:
-        members = [one.sessions for one in strategies if one.name in group.members and one.sessions]
-        days = sorted({day for each in members for day in each.days})
-        _figures(line, days, result.per_year, result, group.days, options)
+        _figures(line, result, group.days, options)
     return line
 
 

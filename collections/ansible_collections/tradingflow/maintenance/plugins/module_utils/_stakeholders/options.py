@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, Dict, List, Tuple
 
 from .._checks.trading import exact
-from ..database import DATABASE_SPEC
+from .._performance.options import SPEC as BOOKS
 from ..errors import ConfigurationError
 from ..ledger import SIGNING_SPEC
 from ..storage import STORAGE_SPEC
@@ -47,16 +47,9 @@ COMMON_SPEC: Dict[str, Any] = {
 }
 SPEC: Dict[str, Any] = {
     **COMMON_SPEC,
-    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-    "timeout": {"type": "int", "default": 120},
+    **BOOKS,
     "benchmark": {"type": "dict", "options": BENCHMARK_SPEC},
     "directory": {"type": "path"},
-    "days": {"type": "int", "default": 1826},
-    "calendars": {"type": "dict", "default": {}},
-    "currency": {"type": "str"},
-    "rates": {"type": "dict", "default": {}},
-    "rate_age": {"type": "int", "default": 96},
-    "tolerance": {"type": "str", "default": "0"},
     "confidence": {"type": "float", "default": 0.95},
 }
 

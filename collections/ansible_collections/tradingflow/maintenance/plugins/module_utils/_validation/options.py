@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any, Dict, List
 
 from .._checks.trading import exact
+from .._performance.options import SPEC as BOOKS
 from ..checks import thresholds_spec
-from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..words import printable
 
@@ -21,15 +21,8 @@ from ..words import printable
 TARGETS = ("instrument", "asset_class", "currency", "everything")
 
 SPEC: Dict[str, Any] = {
-    "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
-    "timeout": {"type": "int", "default": 120},
-    "days": {"type": "int", "default": 1826},
+    **BOOKS,
     "until": {"type": "str"},
-    "calendars": {"type": "dict", "default": {}},
-    "currency": {"type": "str"},
-    "rates": {"type": "dict", "default": {}},
-    "rate_age": {"type": "int", "default": 96},
-    "tolerance": {"type": "str", "default": "0"},
     "levels": {"type": "list", "elements": "str", "default": ["0.99"]},
     "significance": {"type": "float", "default": 0.05},
     "minimum_power": {"type": "float", "default": 0.8},
