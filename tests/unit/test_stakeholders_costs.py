@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders import costs
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.costs import Lasted
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import Event, Operations
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.past import Event, Operations, _run
 
 RATES = {"USD": Decimal(1), "EUR": Decimal("1.5"), "GBP": None}
 
@@ -88,3 +88,11 @@ def test_an_event_without_a_begin_and_an_end(began: str, ended: str) -> None:
     read = costs.ask(operations, 96, None, {})
     costs.tell(operations, read, RATES)
     assert costs.shown(event, "USD") == ("Cost not known: its record does not tell when it began and when it ended.")
+
+
+def test_a_run_whose_times_cannot_be_read_is_no_run_of_no_time() -> None:
+    told = Operations()
+    times = {"started_at": "2026-10-02T12:00:00Z", "finished_at": "2026-10-02T12:01:00Z"}
+    for change in ({}, {"finished_at": None}, {"finished_at": "2026-10-02T11:00:00Z"}):
+        _run(told, {"playbook": "daily", "worst_status": "ok", **times, **change}, "2026-10-02")
+    assert told.runs["daily"] == {"runs": 3, "seconds": 60, "not_ok": 0, "untimed": 2}

@@ -63,7 +63,7 @@ class Operations:
     """What was done to the platform in the month.
 
     :param problem: why nothing is known; empty when it is
-    :param runs: playbook -> how many, seconds, and how many ended worse than ok
+    :param runs: playbook -> how many, seconds, how many ended worse than ok, and of how many nobody knows the time
     :param answered: days on which a daily found application and database answering, not answering, or could not tell
     :param days: days of the month
     :param incidents, changes, overrides: newest last
@@ -193,14 +193,18 @@ def _before(found: Known, record: Record) -> bool:
 
 def _run(told: Operations, content: Dict[str, Any], day: str) -> None:
     name = str(content.get("playbook"))
-    row = told.runs.setdefault(name, {"runs": 0, "seconds": 0.0, "not_ok": 0})
+    row = told.runs.setdefault(name, {"runs": 0, "seconds": 0.0, "not_ok": 0, "untimed": 0})
     row["runs"] += 1
     row["not_ok"] += content.get("worst_status") != "ok"
     try:
         took = parse_time(str(content.get("finished_at"))) - parse_time(str(content.get("started_at")))
-        row["seconds"] += max(0.0, took.total_seconds())
     except ValueError:
-        pass
+        took = timedelta(seconds=-1)
+    # A time that nobody knows is not none.
+    if took < timedelta(0):
+        row["untimed"] += 1
+    else:
+        row["seconds"] += took.total_seconds()
     if name == "daily":
         answered = content.get("answered")
         whole = (content.get("scope") or {}).get("partial") is False
