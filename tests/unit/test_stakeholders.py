@@ -191,6 +191,7 @@ def test_the_page_escapes_what_comes_from_outside_and_tells_only_what_its_reader
             "days_down": 0,
             "runs": {},
             **{f"{more}{name}": [] for name in ("incidents", "changes", "overrides") for more in ("", "more_")},
+            "incidents": [{"at": "2026-10-02", "kind": "incident", "what": "x", "how": "", "told": "<b> not known"}],
         },
         "changed_methods": [],
         "definitions": [],
@@ -199,6 +200,7 @@ def test_the_page_escapes_what_comes_from_outside_and_tells_only_what_its_reader
     page = performance.page(data, readers)
     assert "<script" not in page
     assert "secret strategy" not in page
+    assert "&lt;b&gt; not known" in page
     assert "secret strategy" in performance.page(data, {**readers, "sections": ["instruments"]})
     assert "No figures: &lt;script" in page
 
