@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg2
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import indexes as advice
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import Advice
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Watched
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import KINDS
 
 from tests.integration.tuning_fixtures import DUPLICATES, INVALID, READ, UNUSED, Tuned, aged
 from tests.integration.tuning_fixtures import tuned as tuned
@@ -244,11 +246,17 @@ def test_statements_are_planned_and_not_carried_out(tuned: Tuned) -> None:
     assert "Index Scan on trades_at" in plan.message
     refused = tuned.analyse(queries=[{"name": "two", "sql": "SELECT 1; DROP TABLE trades"}])["tuning.plan:two"]
     assert refused.status == "unknown"
-    # Since then: one call more, and nothing of what came before.
-    tuned("SELECT nextval('drawn'), count(*) FROM trades WHERE note = 'x' AND price > 3")
+    # Since then: ten calls more, and nothing of what came before.
+    tuned(*["SELECT nextval('drawn'), count(*) FROM trades WHERE note = 'x' AND price > 3"] * 10)
     before = {"tuning.statements": check.details}
-    again = tuned.analyse(before)["tuning.statements"].details["statements"]
-    assert next(one for one in again if "nextval" in one["text"])["calls"] == 1
+    found = tuned.analyse(before)
+    again = found["tuning.statements"].details["statements"]
+    now = next(one for one in again if "nextval" in one["text"])
+    assert (now["calls"], now["mean_before_ms"]) == (10, shown["mean_ms"])
+    (action,) = engine.charts(list(found.values()), "2026-11-30T12:00:00Z")
+    (chart,) = action["details"]["charts"]
+    assert [shown["text"][:60], shown["mean_ms"], now["mean_ms"]] in chart["bars"]
+    assert "→" in KINDS["changes"](chart)
     # Forgotten and recorded anew: its own count, and never less than none.
     tuned(
         "SELECT pg_stat_statements_reset()",

@@ -346,12 +346,14 @@ class Work:
 
 def _action(result: Dict[str, Any], started: str) -> Dict[str, Any]:
     status = {DONE: "ok", FAILED: "failed"}.get(result["state"], "skipped")
-    text = result["reason"]
+    text, details = result["reason"], dict(result)
     if result["state"] == DONE and "before" in result:
         text = f"{size(result['before'])} before, {size(result['after'])} after"
+        pair = [result["object"], result["before"] / 1e6, result["after"] / 1e6]
+        details["charts"] = [{"kind": "changes", "title": "Size before and after", "unit": "MB", "bars": [pair]}]
     title = f"{result['kind']} {result['object']}"
     return as_action(
-        f"tuning.{result['kind']}:{result['object']}", title, status, status == "ok", text, started, result
+        f"tuning.{result['kind']}:{result['object']}", title, status, status == "ok", text, started, details
     )
 
 

@@ -99,6 +99,7 @@ def analyse(options: Dict[str, Any], before: Before) -> Analysis:
         )
         for one in plan.get("operations", ())[:200]
     ]
+    actions += charts(found, started)
     return Analysis(found, actions, record(found, plan), plan)
 
 
@@ -137,6 +138,17 @@ def of_plan(
     ]
 
 
+def charts(found: List[Check], started: str) -> List[Dict[str, Any]]:
+    """What statements take since the last run, beside what they took before it; none without an earlier run."""
+    for check in found:
+        if check.id == statements.STATEMENTS_CHECK[0]:
+            bars = statements.bars(check.details.get("statements", ()))
+            title = "Mean time of statements, before and since the last run"
+            drawn = {"charts": [{"kind": "changes", "title": title, "unit": "ms", "bars": bars}]}
+            return [as_action(check.id, title, OK, False, "", started, drawn)] if bars else []
+    return []
+
+
 def of_settings(cursor: Any, options: Dict[str, Any]) -> List[Check]:
     """Settings and pools."""
     cursor.execute(settings.READ)
@@ -150,7 +162,9 @@ def settings_planned(options: Dict[str, Any]) -> Tuple[Tuple[str, str], ...]:
 
 def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before: Before) -> List[Check]:
     """Recorded statements with their plans, and the indexes that these lack."""
-    recorded = statements.recorded(cursor, before(statements.STATEMENTS_CHECK[0]))
+    earlier = before(statements.STATEMENTS_CHECK[0])
+    recorded = statements.recorded(cursor, earlier)
+    means = statements.means(earlier)
     missing = plans.Missing(cursor, known, options, psycopg2.Error)
     shown: List[Dict[str, Any]] = []
     unplanned = 0
@@ -166,6 +180,7 @@ def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before
                 "calls": one.calls,
                 "total_ms": round(one.total, 1),
                 "mean_ms": round(one.mean, 2),
+                "mean_before_ms": means.get(one.queryid),
                 "max_ms": round(one.longest, 1),
                 "since_last_run": not one.fresh,
                 "plan": plan.summary or f"unknown: {plan.problem}",

@@ -148,6 +148,26 @@ def most_costly(found: Recorded, count: int) -> List[Statement]:
     return list({one.queryid: one for one in [*by_total, *by_mean]}.values())
 
 
+def means(earlier: Mapping[str, Any]) -> Dict[str, float]:
+    """Statement -> its mean in ms, as the last report said."""
+    told = earlier.get("statements")
+    found: Dict[str, float] = {}
+    for one in told if isinstance(told, list) else ():
+        if (
+            isinstance(one, dict)
+            and isinstance(one.get("queryid"), str)
+            and isinstance(one.get("mean_ms"), (int, float))
+        ):
+            found[one["queryid"]] = float(one["mean_ms"])
+    return found
+
+
+def bars(shown: Any) -> List[List[Any]]:
+    """[statement, mean before in ms, mean now in ms] of those that ran often enough since to compare."""
+    known = [one for one in shown if one["mean_before_ms"] and one["since_last_run"] and one["calls"] >= ENOUGH_CALLS]
+    return [[one["text"][:60], one["mean_before_ms"], one["mean_ms"]] for one in known][:10]
+
+
 def judged(found: Recorded, shown: List[Dict[str, Any]], thresholds: Dict[str, Any]) -> Check:
     """The slowest statement by its mean, in ms, of those that run again and again.
 

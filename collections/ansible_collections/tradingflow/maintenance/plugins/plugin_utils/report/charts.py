@@ -192,6 +192,27 @@ def _compared(chart: dict[str, Any]) -> Markup:
     return _panel(drawn, f"{high:.3f}", f"{low:.3f}", label, HEIGHT) + _ends(chart) + told
 
 
+def _changes(chart: dict[str, Any]) -> Markup:
+    """Of each name a bar as it is now, and a thin one as it was before."""
+    unit = clean(chart["unit"], 10, one_line=True)
+    bars = [(clean(name, 60, one_line=True), _numbers([then, now])) for name, then, now in chart["bars"]][:MOST_NAMES]
+    longest = max((value for _name, pair in bars for value in pair), default=0.0)
+    if longest <= 0 or any(value < 0 for _name, pair in bars for value in pair):
+        raise ValueError("no bars")
+    rows = []
+    for name, (then, now) in bars:
+        drawn = Markup(
+            '<svg class="span" viewBox="0 0 {} 10" preserveAspectRatio="none" aria-hidden="true">'
+            '<rect class="work" width="{:.1f}" height="6"/><rect class="held" y="7" width="{:.1f}" height="3"/></svg>'
+        ).format(WIDTH, WIDTH * now / longest, WIDTH * then / longest)
+        rows.append(
+            Markup('<tr><th scope="row">{}</th><td>{}</td><td class="num">{:.3g} → {:.3g} {}</td></tr>').format(
+                name, drawn, then, now, unit
+            )
+        )
+    return Markup('<table class="phases shares"><tbody>{}</tbody></table>').format(Markup("").join(rows))
+
+
 KINDS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "equity": _equity,
     "band": _band,
@@ -199,4 +220,5 @@ KINDS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "heatmap": _heatmap,
     "shares": _shares,
     "compared": _compared,
+    "changes": _changes,
 }

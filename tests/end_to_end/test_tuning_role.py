@@ -1,0 +1,74 @@
+"""Role database_tuning: approved, gated, carried out, on the record, and undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests import ready
+from tests.conftest import ROOT, Sandbox
+
+PLAY: list[dict[str, Any]] = [
+    {
+        "hosts": "tradingflow_runner",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "import_role": {"name": "tradingflow.maintenance.database_tuning"},
+                "vars": {"database_tuning_action": "{{ first | default('analyse') }}"},
+            },
+            {
+                "include_role": {"name": "tradingflow.maintenance.database_tuning"},
+                "vars": {"database_tuning_action": "undo"},
+                "when": "first is defined",
+            },
+        ],
+    }
+]
+HEAP = (
+    "CREATE TABLE tuned (n int) WITH (autovacuum_enabled = off)",
+    "CREATE INDEX tuned_one ON tuned (n)",
+    "CREATE INDEX tuned_two ON tuned (n)",
+    "ALTER TABLE tuned OWNER TO tradingflow",
+    "INSERT INTO tuned SELECT generate_series(1, 5000)",
+)
+
+
+def run(platform: Sandbox, folder: Path, **variables: Any) -> str:
+    book = folder / "tune.yml"
+    book.write_text(json.dumps(PLAY), encoding="utf-8")
+    values = {"tradingflow_artifacts_dir": str(folder), "database_tuning_drop_indexes": ["public.tuned_two"]}
+    arguments = ["-i", str(ROOT / "inventories/local"), str(book), "-e", json.dumps({**values, **variables})]
+    done = ready.run("playbook", arguments, platform.environment)
+    assert platform.state["postgres"]["owner_password"] not in done.stdout
+    return f"{done.returncode}\n{done.stdout}"
+
+
+def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> None:
+    for statement in HEAP:
+        platform.sql("superuser", statement)
+    indexes = "SELECT relname FROM pg_class WHERE relname LIKE 'tuned_%' ORDER BY 1"
+    try:
+        # Looked at only, with a plan for whoever approves it.
+        said = run(platform, tmp_path)
+        assert said.startswith("0\n"), said
+        assert len(list((tmp_path / "tuning-plans-local").glob("*.json"))) == 1
+        assert not (tmp_path / "tuning-local.jsonl").exists()
+        # A freeze holds it.
+        frozen = [{"name": "close", "from": "2020-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "reason": "x"}]
+        said = run(platform, tmp_path, first="apply", maintenance_window_freezes=frozen)
+        assert said.startswith("2\n"), said
+        assert not (tmp_path / "tuning-local.jsonl").exists()
+        assert len(platform.sql("superuser", indexes)) == 2
+        # Allowed, it is carried out, and in the same run undone again.
+        said = run(platform, tmp_path, first="apply")
+        assert said.startswith("0\n"), said
+        journal = [json.loads(line) for line in (tmp_path / "tuning-local.jsonl").read_text("utf-8").splitlines()]
+        assert [line["event"] for line in journal if line["event"] != "done"] == ["drop begun", "undone"]
+        assert {line["kind"] for line in journal if line["event"] == "done"} == {"analyze", "drop"}
+        assert len(platform.sql("superuser", indexes)) == 2
+        ledger = (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()
+        assert len(ledger) == 4
+    finally:
+        platform.sql("superuser", "DROP TABLE tuned")
