@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, DatabaseError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import utc_now
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
+    ConfigurationError,
+    DatabaseError,
+    LockedError,
+)
 
 from tests.integration.tuning_fixtures import Tuned
 from tests.integration.tuning_fixtures import tuned as tuned
@@ -258,3 +263,46 @@ def test_a_journal_that_was_cut_off_or_damaged(tmp_path: Path) -> None:
     journal.path.write_text("rubbish\n" + journal.path.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ConfigurationError, match="Line 1"):
         journal.lines()
+
+
+def test_two_at_once(applied: Applied) -> None:
+    wanted = applied.plan()["digest"]
+    other = applied.tuned.connect()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [apply.LOCK])
+        with pytest.raises(LockedError):
+            applied(wanted)
+    other.close()
+    assert applied.events() == []
+
+
+def test_one_that_has_been_read_since_stays(applied: Applied) -> None:
+    name = {"schema": "public", "name": "heap_n"}
+    applied.tuned("CREATE INDEX heap_m ON heap (m)", "ANALYZE heap")
+    plan = applied.plan()
+    index = next(one for one in applied.tuned.read()[0] if one.name == "heap_m")
+    drop = {
+        "kind": "drop",
+        **name,
+        "name": "heap_m",
+        "oid": index.oid,
+        "ddl": index.definition,
+        "kept": "",
+        "kept_ddl": "",
+    }
+
+    def approved(made_at: str) -> str:
+        found = {"digest": digest([drop], plan["database"], made_at), "made_at": made_at, "operations": [drop]}
+        write({**found, "database": plan["database"]}, str(applied.folder / "plans"))
+        return str(found["digest"])
+
+    applied.tuned("SET enable_seqscan TO off; SELECT count(*) FROM heap WHERE m = 7")
+    (one,) = applied(approved(plan["made_at"])).results
+    assert (one["state"], one["reason"]) == ("skipped", "it has been read since the plan was made, or nobody knows")
+    applied.tuned("SELECT pg_stat_reset_single_table_counters('heap_m'::regclass)")
+    (one,) = applied(approved(plan["made_at"])).results
+    assert (one["state"], one["reason"]) == ("skipped", "statistics were reset since the plan was made")
+    down = {**applied.tuned.address, "port": 1}
+    (one,) = applied(approved(utc_now()), replicas=[down]).results
+    assert "a replica could not be asked" in one["reason"]
+    assert applied.tuned("SELECT 1 FROM pg_class WHERE relname = 'heap_m'")

@@ -11,13 +11,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from .._checks.sql import Row, first_line
 from ..checks import CRITICAL, OK, WARNING, Check, as_action, utc_now
 from ..database import connected, describe
-from ..errors import ConfigurationError, DatabaseError
+from ..errors import ConfigurationError, DatabaseError, LockedError
 from ..words import plural, size
 from .budget import Budget, moment
 from .catalogue import Index, indexes
 from .indexes import LEFTOVER, drop, has_to_stay
 from .journal import Journal
-from .plan import Operation, approved, recreate, statement
+from .plan import Operation, age, approved, recreate, statement
+from .usage import uses
 
 try:
     import psycopg2
@@ -29,6 +30,9 @@ except ImportError:
 APPLIED = ("tuning.applied", "Plan carried out")
 UNDONE = ("tuning.undone", "Dropped indexes brought back")
 LEFT = ("tuning.leftovers", "Leftovers of a rebuild that was killed")
+
+#: Of the advisory lock that keeps two runs from one database: "tuning" in ASCII.
+LOCK = 0x74756E696E67
 
 DONE, SKIPPED, FAILED, STOPPED = "done", "skipped", "failed", "stopped"
 
@@ -71,6 +75,7 @@ class Work:
     def __init__(self, cursor: Any, watch: Any, options: Dict[str, Any]) -> None:
         self.cursor, self.watch, self.options = cursor, watch, options
         self.outcome, self.journal = Outcome(), Journal(options["journal"])
+        self.made_at = ""
         #: What the same plan has done in an earlier run.
         self.before = {
             (line["kind"], line["oid"], line["statistics"])
@@ -92,6 +97,10 @@ class Work:
         watch.execute(WHERE)
         if watch.fetchone() != self.where:
             raise ConfigurationError("database and apply_database are two databases.", "Name one, by two roles of it.")
+        # Tried and not waited for: who waits in it would hold up every CONCURRENTLY.
+        watch.execute("SELECT pg_try_advisory_lock(%(key)s) AS ours", {"key": LOCK})
+        if not watch.fetchone()["ours"]:
+            raise LockedError("Another run is tuning this database right now.", "Wait for its end.")
         if self.where["in_recovery"]:
             raise ConfigurationError("This server is a standby, which nothing can be changed on.", "Name the primary.")
 
@@ -296,14 +305,21 @@ class Work:
         tied = has_to_stay(one)
         if tied and not (kept and (one.supports or one.unique) and not (one.constraint or one.identity)):
             return f"it has to stay: {tied}"
-        if one.referenced_by or one.constraint or one.primary:
+        if one.referenced_by or one.constraint or one.primary or one.extension:
             return f"it has to stay: {tied}"
         if one.definition != operation["ddl"]:
             return "its definition is not what was approved"
-        if kept and not any(each.full == kept and each.valid for each in known):
-            return f"{kept}, which is to take its place, is gone or invalid"
-        if not kept and (one.scans is None or one.scans > operation["scans"]):
-            return "it has been read since the plan was made"
+        if kept:
+            same = any(each.full == kept and each.valid and each.definition == operation["kept_ddl"] for each in known)
+            return "" if same else f"{kept}, which is to take its place, is gone, invalid or another one"
+        counted = uses(self.watch, self.options["database"], self.options["replicas"], self.options["timeout"])
+        if counted.problem:
+            return counted.problem
+        if counted.scans(one) != 0:
+            return "it has been read since the plan was made, or nobody knows"
+        begun = counted.begun_days()
+        if begun is None or begun * 86400 < age(self.made_at):
+            return "statistics were reset since the plan was made"
         return ""
 
     def _size(self, operation: Operation) -> int:
@@ -380,6 +396,7 @@ def carry_out(options: Dict[str, Any]) -> Outcome:
                 )
             work.clean()
             if plan is not None:
+                work.made_at = plan["made_at"]
                 work.run(plan["operations"])
             else:
                 work.undo()

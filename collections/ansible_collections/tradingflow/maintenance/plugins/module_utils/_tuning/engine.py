@@ -167,10 +167,11 @@ def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before
     means = statements.means(earlier)
     missing = plans.Missing(cursor, known, options, psycopg2.Error)
     shown: List[Dict[str, Any]] = []
-    unplanned = 0
+    unplanned, writes = 0, 0
     for one in statements.most_costly(recorded, options["statements"]):
         plan = plans.planned(cursor, one.text, options["search_path"], recorded.version, psycopg2.Error)
-        unplanned += bool(plan.problem)
+        unplanned += bool(plan.problem) and plans.reads(one.text)
+        writes += not plans.reads(one.text)
         if not plan.problem:
             missing.look(one, plan, recorded.version)
         shown.append(
@@ -189,7 +190,7 @@ def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before
     thresholds = options["thresholds"]
     return [
         statements.judged(recorded, shown, thresholds),
-        missing.judged(recorded, len(shown) - unplanned, unplanned, thresholds),
+        missing.judged(recorded, unplanned, writes, thresholds),
     ]
 
 

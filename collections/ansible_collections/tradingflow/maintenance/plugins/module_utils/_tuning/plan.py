@@ -161,7 +161,7 @@ def _may_drop(name: str, indexes: Dict[str, Index], advised: Dict[str, Dict[str,
         "oid": index.oid,
         "ddl": index.definition,
         "kept": kept or "",
-        "scans": index.scans or 0,
+        "kept_ddl": (indexes[kept].definition or "") if kept else "",
     }
 
 
@@ -183,6 +183,14 @@ def write(plan: Dict[str, Any], folder: str) -> None:
     os.replace(new, path)
 
 
+def age(made_at: str) -> float:
+    """Seconds since a plan was made.
+
+    :raises ValueError: it does not say when
+    """
+    return time.time() - datetime.fromisoformat(made_at.replace("Z", "+00:00")).timestamp()
+
+
 def approved(wanted: str, folder: str) -> Dict[str, Any]:
     """The plan of a digest, as it was when it was approved.
 
@@ -194,7 +202,7 @@ def approved(wanted: str, folder: str) -> Dict[str, Any]:
     try:
         plan: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         operations, made_at = plan["operations"], plan["made_at"]
-        age = time.time() - datetime.fromisoformat(made_at.replace("Z", "+00:00")).timestamp()
+        old = age(made_at)
         if digest(operations, plan["database"], made_at) != wanted or any(
             one["kind"] not in KINDS for one in operations
         ):
@@ -203,7 +211,7 @@ def approved(wanted: str, folder: str) -> Dict[str, Any]:
         raise ConfigurationError(NO_SUCH.format(wanted[:12]), MAKE) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"The plan {path.name} is not what its digest says, or unreadable.", MAKE) from None
-    if age > MOST_DAYS * 86400:
+    if old > MOST_DAYS * 86400:
         raise ConfigurationError(
             f"The plan {wanted[:12]} is older than {MOST_DAYS} days: what it rests on has changed.", MAKE
         )

@@ -77,6 +77,11 @@ def planned(cursor: Any, text: str, search_path: List[str], version: int, errors
     return plan
 
 
+def reads(text: str) -> bool:
+    """Whether a statement is one of those that are planned."""
+    return _READS.match(text) is not None
+
+
 def _nodes(node: Row) -> Iterator[Row]:
     yield node
     for below in node.get("Plans", ()):
@@ -204,7 +209,7 @@ class Missing:
         return None if after.problem else after
 
     def judged(  # pylint: disable=too-many-arguments
-        self, recorded: Recorded, planned_ones: int, unplanned: int, thresholds: Dict[str, Any]
+        self, recorded: Recorded, unplanned: int, writes: int, thresholds: Dict[str, Any]
     ) -> Check:
         """One check of all candidates."""
         advice = list(self.found.values())
@@ -212,8 +217,8 @@ class Missing:
         open_ones = [one for one in advice if one.verdict == NOT_KNOWN and one.statement]
         text = f"{plural(len(sure), 'index', 'indexes')} would help, by HypoPG's plans." if self.hypopg else ""
         text = text or "No statement that could be planned reads a large table for few rows."
-        if unplanned:
-            text += f" {plural(unplanned, 'statement')} could not be planned."
+        if writes:
+            text += f" {plural(writes, 'statement writes', 'statements write')}, and nobody looked at what they lack."
         check = judge(
             *MISSING,
             len(sure),
@@ -233,9 +238,9 @@ class Missing:
             check.status, check.value = UNKNOWN, None
             check.message = f"{plural(len(open_ones), 'candidate')}; {first.table}: {first.reason}. "
             check.remedy = "Install HypoPG and run again, or try the index in the rehearsal of a migration."
-        elif unplanned and not planned_ones:
+        elif unplanned and check.status == OK:
             check.status, check.value = UNKNOWN, None
-            check.message = f"None of {plural(unplanned, 'statement')} could be planned."
+            check.message = f"{plural(unplanned, 'statement')} that only read could not be planned. {text}"
             check.remedy = "Name the schemas in database_tuning_search_path; parameters need PostgreSQL 16."
         return check
 
