@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from .._checks.sql import Row, reading
 from ..database import describe
 from ..errors import MaintenanceError
+from ..words import plural
 from .catalogue import Index
 
 DAY = 86400.0
@@ -135,7 +136,8 @@ def uses(cursor: Any, database: Row, replicas: List[Row], timeout: int) -> Uses:
     if primary.in_recovery:
         problem = problem or "this server is a standby: ask the primary, and name this one in replicas"
     elif primary.standbys > asked:
-        problem = problem or f"{primary.standbys} standbys are connected, and {asked} of them could be asked"
+        text = plural(primary.standbys, "standby is", "standbys are")
+        problem = problem or f"{text} connected, and {asked} could be asked"
     if not all(use.counted for use in found):
         problem = problem or "track_counts is off: nothing is counted"
     return Uses(found, problem)
