@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .._checks.sql import Row, first_line
-from ..checks import CRITICAL, OK, WARNING, Check, as_action, utc_now
-from ..database import connected, describe
+from ..checks import WARNING, Check, utc_now
+from ..database import connected
 from ..errors import ConfigurationError, DatabaseError, LockedError
-from ..words import plural, size
 from .budget import Budget, moment
 from .catalogue import Index, indexes
 from .indexes import LEFTOVER, drop, has_to_stay
 from .journal import Journal
+from .outcome import DONE, FAILED, LEFT, SKIPPED, STOPPED, Outcome, action_of, judged
 from .plan import Operation, age, approved, recreate, statement
 from .usage import uses
 
@@ -27,42 +28,14 @@ try:
 except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
-APPLIED = ("tuning.applied", "Plan carried out")
-UNDONE = ("tuning.undone", "Dropped indexes brought back")
-LEFT = ("tuning.leftovers", "Leftovers of a rebuild that was killed")
-
 #: Of the advisory lock that keeps two runs from one database: "tuning" in ASCII.
 LOCK = 0x74756E696E67
-
-DONE, SKIPPED, FAILED, STOPPED = "done", "skipped", "failed", "stopped"
 
 WHERE = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, current_database()::text AS name,
        (SELECT oid::bigint::text FROM pg_database WHERE datname = current_database()) AS oid,
        pg_is_in_recovery() AS in_recovery
 """
-
-
-class Outcome:
-    """What came of it.
-
-    :param results: {"kind", "object", "state", "reason", "before", "after"} of each operation
-    """
-
-    def __init__(self) -> None:
-        self.checks: List[Check] = []
-        self.actions: List[Dict[str, Any]] = []
-        self.results: List[Dict[str, Any]] = []
-        self.leftovers: List[str] = []
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was changed."""
-        return any(one["state"] == DONE for one in self.results) or bool(self.leftovers)
-
-    def record(self) -> Dict[str, Any]:
-        """For the ledger."""
-        return {"results": self.results, "leftovers_removed": self.leftovers, "changed": self.changed}
 
 
 class Work:
@@ -214,7 +187,7 @@ class Work:
                 result.update(state=FAILED, reason=f"broke off: {problem}")
                 stopped = "an operation before it broke off"
             if result["state"] != STOPPED:
-                self.outcome.actions.append(_action(result, started))
+                self.outcome.actions.append(action_of(result, started))
 
     def _one(self, operation: Operation, result: Dict[str, Any]) -> str:
         """One operation; why those after it must not begin, empty when they may."""
@@ -347,7 +320,7 @@ class Work:
                 result.update(state=FAILED if problem else DONE, reason=problem or "")
             if not problem:
                 self.journal.add("undone", schema=gone["schema"], name=gone["name"], **self.mine())
-            self.outcome.actions.append(_action(result, started))
+            self.outcome.actions.append(action_of(result, started))
 
     def _bring_back(self, gone: Dict[str, Any], there: Optional[Index]) -> Optional[str]:
         """Makes it anew; what a drop or an undo that was cut off left in its place goes first."""
@@ -360,17 +333,13 @@ class Work:
         return self.execute(recreate(gone["ddl"]))
 
 
-def _action(result: Dict[str, Any], started: str) -> Dict[str, Any]:
-    status = {DONE: "ok", FAILED: "failed"}.get(result["state"], "skipped")
-    text, details = result["reason"], dict(result)
-    if result["state"] == DONE and "before" in result:
-        text = f"{size(result['before'])} before, {size(result['after'])} after"
-        pair = [result["object"], result["before"] / 1e6, result["after"] / 1e6]
-        details["charts"] = [{"kind": "changes", "title": "Size before and after", "unit": "MB", "bars": [pair]}]
-    title = f"{result['kind']} {result['object']}"
-    return as_action(
-        f"tuning.{result['kind']}:{result['object']}", title, status, status == "ok", text, started, details
-    )
+@contextmanager
+def _sessions(options: Dict[str, Any]) -> Iterator[Tuple[Any, Any]]:
+    """Cursors of the role that changes, and of the one that watches."""
+    rows = {"cursor_factory": psycopg2.extras.RealDictCursor} if psycopg2 else {}
+    database, writer = options["database"], options["apply_database"] or options["database"]
+    with connected(writer, statement_timeout=0, pinned=True) as first, connected(database, pinned=True) as second:
+        yield first.cursor(**rows), second.cursor(**rows)
 
 
 def carry_out(options: Dict[str, Any]) -> Outcome:
@@ -380,49 +349,20 @@ def carry_out(options: Dict[str, Any]) -> Outcome:
     """
     apply = options["action"] == "apply"
     plan = approved(options["expected_digest"], options["plans"]) if apply else None
-    rows = {"cursor_factory": psycopg2.extras.RealDictCursor} if psycopg2 else {}
-    database, writer = options["database"], options["apply_database"] or options["database"]
-    with (
-        connected(writer, statement_timeout=0, pinned=True) as connection,
-        connected(database, pinned=True) as watching,
-    ):
-        with connection.cursor(**rows) as cursor, watching.cursor(**rows) as watch:
-            work = Work(cursor, watch, options)
-            here = {key: work.where[key] for key in ("system", "name", "oid")}
-            if plan is not None and plan["database"] != here:
-                raise DatabaseError(
-                    f"The plan is of another database than {describe(writer)}.",
-                    "Make one here, review it, and approve its digest.",
-                )
-            work.clean()
-            if plan is not None:
-                work.made_at = plan["made_at"]
-                work.run(plan["operations"])
-            else:
-                work.undo()
+    with _sessions(options) as (cursor, watch):
+        work = Work(cursor, watch, options)
+        here = {key: work.where[key] for key in ("system", "name", "oid")}
+        if plan is not None and plan["database"] != here:
+            raise DatabaseError(
+                "The plan is of another database than this one.",
+                "Make one here, review it, and approve its digest.",
+            )
+        work.clean()
+        if plan is not None:
+            work.made_at = plan["made_at"]
+            work.run(plan["operations"])
+        else:
+            work.undo()
     outcome = work.outcome
-    outcome.checks.append(_judged(outcome, apply))
+    outcome.checks.append(judged(outcome, apply))
     return outcome
-
-
-def _judged(outcome: Outcome, apply: bool) -> Check:
-    states = [one["state"] for one in outcome.results]
-    failed = [one for one in outcome.results if one["state"] == FAILED]
-    stopped = [one for one in outcome.results if one["state"] == STOPPED]
-    skipped = [one for one in outcome.results if one["state"] == SKIPPED]
-    text = f"{plural(states.count(DONE), 'operation')} done, {len(skipped)} skipped, {len(failed)} failed, "
-    text += f"{len(stopped)} left."
-    if failed:
-        text += f" {failed[0]['object']}: {failed[0]['reason']}."
-    elif stopped:
-        text += f" Stopped before {stopped[0]['object']}: {stopped[0]['reason']}."
-    status = CRITICAL if failed else WARNING if stopped else OK
-    return Check(
-        *(APPLIED if apply else UNDONE),
-        status,
-        states.count(DONE),
-        message=text,
-        remedy="Run again with the same digest: what is done is skipped." if status != OK else "",
-        source="the journal",
-        details={"results": outcome.results[:200], "leftovers_removed": outcome.leftovers},
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Dict, Optional
@@ -70,10 +71,8 @@ class Budget:
     def _disk_left(self, folder: Optional[str]) -> Optional[int]:
         found = []
         if self.local and folder:
-            try:
+            with suppress(OSError):
                 found.append(shutil.disk_usage(folder).free)
-            except OSError:
-                pass
         if self.disk_bytes:
             found.append(self.disk_bytes - self.built)
         return min(found) if found else None
