@@ -16,7 +16,7 @@ set -euo pipefail
 # Outside the checkout: shared by clones, kept by `make clean`. Everything in it is made anew when missing.
 CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tradingflow-maintenance"
 # The hosts' one user is "maintenance", who may become root.
-PACKAGES=ca-certificates,cron,dbus,gpgv,iproute2,needrestart,openssh-server,pgbackrest,postgresql,procps,python3
+PACKAGES=ca-certificates,cron,dbus,gpgv,iproute2,logrotate,needrestart,openssh-server,pgbackrest,postgresql,procps,python3
 PACKAGES+=,python3-apt,python3-boto3,python3-cffi-backend,python3-psycopg2,python3-zstandard,restic,sudo,systemd
 PACKAGES+=,systemd-sysv,tzdata
 # What the hosts are patched with is made of these; they are in /srv/debian of the image.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import access
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.access import (
     baseline,
     review,
@@ -22,6 +23,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeep
     plain_path,
     shortened,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._logs import names
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
 
 NOW = float(calendar.timegm((2026, 11, 30, 12, 0, 0)))
@@ -186,6 +188,24 @@ def test_rotated_while_it_is_read(tmp_path: Path) -> None:
         process.communicate()
     assert dict(map(tuple, found["clients"]))["198.51.100.0/24"] == 20000
     assert len(os.listdir(tmp_path)) == 301
+
+
+def test_rotated_between_its_name_and_its_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "access.log"
+    log.write_text(line() * 5, encoding="utf-8")
+    real, rounds = names.listed, 0
+
+    def listed(pattern: str) -> Any:
+        nonlocal rounds
+        rounds += 1
+        found = real(pattern)
+        if rounds == 1:
+            log.rename(tmp_path / "access.log.1")
+            log.write_text(line(), encoding="utf-8")
+        return found
+
+    monkeypatch.setattr(access, "listed", listed)
+    assert review(options(log), NOW)["requests"] == 6
 
 
 USUAL = {"requests_per_day": 1000.0, "4xx": 1.0, "5xx": 0.1, "largest_client": 20.0, "clients": ["203.0.113.0/24"]}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import temporary, tree
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.holders import Holders, scan
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.mounts import mount_id
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.place import QUARANTINE
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.temporary import Cleaner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
@@ -144,7 +145,7 @@ def test_only_declared_names_and_owners(folder: Path) -> None:
 
 
 HOLD = """
-import mmap, os, sys
+import ctypes, os, sys
 how, path = sys.argv[1:]
 if how == "descriptor":
     held = open(path)
@@ -153,8 +154,12 @@ elif how == "cwd":
 elif how == "root":
     os.chroot(os.path.dirname(path))
 elif how == "mmap":
+    # Python's own mmap would keep a descriptor.
     opened = os.open(path, os.O_RDONLY)
-    held = mmap.mmap(opened, 100, prot=mmap.PROT_READ)
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    assert libc.mmap(None, 100, 1, 2, opened, 0) not in (None, 2**64 - 1)
     os.close(opened)
 print("held", flush=True)
 sys.stdin.read()
@@ -278,6 +283,23 @@ def test_swapped_between_the_last_look_and_the_move(folder: Path, monkeypatch: p
     assert (folder / "tree/precious").exists()
 
 
+def test_given_to_somebody_between_the_last_look_and_the_move(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the ctime tells, which the move itself will set."""
+    path = tell_tale(folder, "file")
+    made = cleaner(folder)
+    tokens = [item["token"] for item in made.plan()["items"]]
+    real = made._looked
+
+    def looked(*arguments: Any) -> Any:
+        found = real(*arguments)
+        os.chown(path, 65534, 65534)
+        return found
+
+    monkeypatch.setattr(made, "_looked", looked)
+    assert made.apply(tokens)["done"]["kept"] == [{"name": "file", "why": "changed meanwhile"}]
+    assert path.exists()
+
+
 def test_written_to_between_the_last_look_and_the_move(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tell_tale(folder, "tree", "deep", "file")
     made = cleaner(folder)
@@ -359,6 +381,24 @@ def test_bind_mounts_inside(folder: Path, tmp_path: Path) -> None:
     assert precious.exists()
 
 
+def test_mounted_after_the_mounts_were_read(folder: Path) -> None:
+    """The mount of every folder that is opened is asked, too: when it is looked at, and when it is removed."""
+    precious = tell_tale(folder / "outside", "precious")
+    (folder / "tmp/tree/inner").mkdir(parents=True)
+    mount("--bind", precious.parent, folder / "tmp/tree/inner")
+    descriptor = tree.opened(str(folder / "tmp"))
+    try:
+        rules = tree.Rules(lambda identity: "", None, True)
+        on = mount_id(descriptor)
+        with pytest.raises(tree.Stays, match="mount point"):
+            tree.look(descriptor, b"tree", on, rules, tree.Budget(100))
+        with pytest.raises(tree.Stays, match="mount point"):
+            tree.remove(descriptor, b"tree", on)
+    finally:
+        os.close(descriptor)
+    assert precious.exists()
+
+
 def test_root_bound_over_the_directory(folder: Path) -> None:
     (folder / "tmp").mkdir()
     mount("--bind", "/", folder / "tmp")
@@ -416,9 +456,9 @@ def test_quarantine_and_its_end(folder: Path) -> None:
     assert made.plan()["items"] == []
     week = cleaner(folder, later=LATER + 8 * DAY, quarantine_days=7)
     plan = week.plan()
-    assert [(item["name"], item["quarantined"]) for item in plan["items"]] == [("file", True), ("tree", True)]
+    assert sorted((item["name"], item["quarantined"]) for item in plan["items"]) == [("file", True), ("tree", True)]
     done = applied(week)
-    assert [row["name"] for row in done["removed"]] == ["file", "tree"]
+    assert sorted(row["name"] for row in done["removed"]) == ["file", "tree"]
     assert os.listdir(aside) == []
 
 
