@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +128,116 @@ def test_hosts_are_as_hosts_are(fleet: Fleet) -> None:
     assert fleet.inventory.stat().st_mode & 0o777 == 0o600
     again = fleet.platform("hosts-up")
     assert again.stdout == "The hosts are up.\n"
+
+
+#: On app1: what may go, what may not, and two old kernels with what keeps a third one.
+UNTIDY = r"""set -eu
+cd /tmp; mkdir -p old/deep; echo x >old/deep/file; echo x >young; echo x >"$(printf 'new\nline')"
+mkdir -p old-mount/inner; echo x >/srv/precious; mkdir -p /srv/bound; cp /srv/precious /srv/bound
+mount --bind /srv/bound old-mount/inner
+echo x >old-held; systemd-run --quiet --unit=holds sh -c 'exec sleep 600 </tmp/old-held'
+ln -s / old-link; mkfifo old-pipe
+echo junk >>/var/lib/logrotate/status
+echo x >/var/log/alone.log
+echo x >/var/cache/apt/archives/cron_1_all.deb
+cat >/etc/logrotate.d/copies <<'.'
+/var/log/copied.log {
+  copytruncate
+  missingok
+}
+.
+for number in 1 2 3 4 5; do
+  mkdir -p /srv/kernels/$number/DEBIAN
+  printf 'Package: linux-image-6.1.0-%s-amd64\nVersion: 6.1.%s\n' $number $number >/srv/kernels/$number/DEBIAN/control
+  printf 'Architecture: all\nMaintainer: x <x@x>\nDescription: x\n' >>/srv/kernels/$number/DEBIAN/control
+  dpkg-deb --build /srv/kernels/$number /srv/kernels/$number.deb >/dev/null
+done
+dpkg -i /srv/kernels/*.deb >/dev/null
+apt-mark auto '?name(^linux-image-6)' >/dev/null
+ln -sfn boot/vmlinuz-6.1.0-2-amd64 /vmlinuz
+"""
+
+
+TIDY = """systemctl stop holds.service; umount /tmp/old-mount/inner; rm /vmlinuz /etc/logrotate.d/copies
+dpkg --purge $(dpkg-query -W -f '${Package}\\n' 'linux-image-6*')
+"""
+
+
+def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) -> None:
+    """What --check lists goes, and nothing else; apt, dpkg, logrotate and the processes are Debian's own."""
+    fleet.run("app1", f"sudo sh -c {shlex.quote(UNTIDY)}")
+    # No clock goes on by ten days in a test: what is younger than two seconds is young.
+    options: dict[str, Any] = {
+        "housekeeping_found": str(tmp_path),
+        "housekeeping_temporary": [
+            {"path": "/tmp", "days": 2 / 86400, "names": ["old*", "new*"]},
+            {"path": "/vmlinuz", "days": 1},
+        ],
+        "housekeeping_rotation": [
+            {
+                "name": "tradingflow-access",
+                "paths": ["/var/log/tradingflow/*.log"],
+                "create": "0640 maintenance maintenance",
+                "su": "maintenance maintenance",
+                "reopen": "true",
+            }
+        ],
+    }
+    inventory = ("-i", str(fleet.inventory), "--limit", "app1", "-e", json.dumps(options))
+    listing = r"find /tmp /var/cache/apt /var/lib/logrotate /etc/logrotate.d -xdev -printf '%p %T@\n' | sort"
+    before = fleet.run("app1", f"sudo {listing}")
+    time.sleep(3)
+
+    def found() -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((tmp_path / "app1.json").read_text(encoding="utf-8"))
+        return told
+
+    done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory, "--check")
+    assert done.returncode == 0, done.output
+    assert fleet.run("app1", f"sudo {listing}") == before
+    plan = found()["plan"]["plan"]
+    checks = {check["id"]: check for check in found()["plan"]["checks"]}
+    temporary, refused = plan["classes"]["temporary"]
+    assert [item["name"] for item in temporary["items"]] == ["new\\nline", "old", "old-link"]
+    held = fleet.run("app1", "systemctl show -P MainPID holds.service")
+    assert {
+        why: each["names"] for why, each in temporary["kept"].items() if "name" not in why and "kept" not in why
+    } == {
+        "mount point": ["old-mount"],
+        f"in use by process {held}": ["old-held"],
+        "socket, pipe or device": ["old-pipe"],
+    }
+    assert "is a link" in refused["error"]["message"]
+    assert checks["housekeeping.temporary:/vmlinuz"]["status"] == "unknown"
+    # The newest stay, of which apt knows three, and what /vmlinuz names.
+    assert [item["name"] for item in plan["classes"]["kernels"][0]["items"]] == ["linux-image-6.1.0-1-amd64"]
+    assert [item["name"] for item in plan["classes"]["packages"][0]["items"]] == ["cron_1_all.deb"]
+    assert checks["housekeeping.rotation_state"]["status"] == "critical"
+    assert "/etc/logrotate.d/copies: /var/log/copied.log" in checks["housekeeping.rotation_copies"]["message"]
+    assert "/var/log/alone.log is rotated by nobody" in str(checks["housekeeping.rotation"]["details"])
+
+    done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory)
+    assert done.returncode == 0, done.output
+    after = found()["done"]
+    assert after["changed"]
+    checks = {check["id"]: check for check in after["checks"]}
+    assert checks["housekeeping.rotation_state"]["status"] == "warning"
+    gone = {
+        row["name"] for part in after["plan"]["classes"]["temporary"] for row in part.get("done", {}).get("removed", [])
+    }
+    assert gone == {item["name"] for item in temporary["items"]}
+    assert set(fleet.run("app1", "ls -A /tmp").split()) >= {"young", "old-held", "old-pipe", "old-mount"}
+    assert fleet.run(
+        "app1", "cat /srv/bound/precious; ls /etc/os-release /var/cache/apt/archives/*.deb || true"
+    ).startswith("x")
+    kernels = fleet.run(
+        "app1", "dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' 'linux-image-6*' | grep ^ii || true"
+    )
+    assert [line.rpartition("-image-")[2] for line in kernels.split("\n")] == [f"6.1.0-{n}-amd64" for n in (2, 3, 4, 5)]
+    # The service that Debian runs every day: it goes on from the repaired state, and rotates the managed log.
+    rotated = "logrotate -f /etc/logrotate.d/tradingflow-access; logrotate /etc/logrotate.conf; ls /var/log/tradingflow"
+    assert "app.log.1" in fleet.run("app1", f"sudo sh -c {shlex.quote(rotated)}").split()
+    fleet.run("app1", f"sudo sh -c {shlex.quote(TIDY)}")
 
 
 @contextmanager

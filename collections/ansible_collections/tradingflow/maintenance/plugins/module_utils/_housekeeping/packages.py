@@ -24,6 +24,8 @@ _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "NEEDRESTART_SUSPEND": "1",
 }
+#: Without files of its own: a simulation would write these two.
+_SIMULATED = ("-s", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 _KERNEL = re.compile(r"linux-(?:image|headers|modules|modules-extra)-(?:unsigned-)?(\d+\.\d+\.\d.*)")
 _REMOVED = re.compile(r"(?:Remv|Purg) (\S+)")
 
@@ -104,7 +106,7 @@ class Kernels:
         :raises HousekeepingError: apt does not say
         """
         installed = self._installed()
-        wanted = _removals(self._apt("-s", "autoremove"))
+        wanted = _removals(self._apt(*_SIMULATED, "autoremove"))
         kept = protected(installed, self.running, self._linked())
         items = []
         for name in sorted(wanted):
@@ -123,7 +125,7 @@ class Kernels:
         done: Dict[str, Any] = {"removed": [], "failed": [], "freed": 0}
         if rows:
             names = sorted(row["name"] for row in rows)
-            would = _removals(self._apt("-s", "-o", "APT::Get::AutomaticRemove=0", "purge", *names))
+            would = _removals(self._apt(*_SIMULATED, "-o", "APT::Get::AutomaticRemove=0", "purge", *names))
             if would != set(names):
                 others = ", ".join(sorted(would ^ set(names)))
                 raise HousekeepingError(
