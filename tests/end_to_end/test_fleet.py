@@ -184,7 +184,9 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
         ],
     }
     inventory = ("-i", str(fleet.inventory), "--limit", "app1", "-e", json.dumps(options))
-    listing = r"find /tmp /var/cache/apt /var/lib/logrotate /etc/logrotate.d -xdev -printf '%p %T@\n' | sort"
+    listing = (
+        r"find /tmp /var/cache/apt /var/lib/logrotate /etc/logrotate.d -xdev -mindepth 1 -printf '%p %T@\n' | sort"
+    )
     before = fleet.run("app1", f"sudo {listing}")
     time.sleep(3)
 
@@ -209,8 +211,9 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
     }
     assert "is a link" in refused["error"]["message"]
     assert checks["housekeeping.temporary:/vmlinuz"]["status"] == "unknown"
-    # The newest stay, of which apt knows three, and what /vmlinuz names.
-    assert [item["name"] for item in plan["classes"]["kernels"][0]["items"]] == ["linux-image-6.1.0-1-amd64"]
+    # The two newest stay, and what /vmlinuz names.
+    going = [item["name"] for item in plan["classes"]["kernels"][0]["items"]]
+    assert going == ["linux-image-6.1.0-1-amd64", "linux-image-6.1.0-3-amd64"]
     assert [item["name"] for item in plan["classes"]["packages"][0]["items"]] == ["cron_1_all.deb"]
     assert checks["housekeeping.rotation_state"]["status"] == "critical"
     assert "/etc/logrotate.d/copies: /var/log/copied.log" in checks["housekeeping.rotation_copies"]["message"]
@@ -233,7 +236,7 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
     kernels = fleet.run(
         "app1", "dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' 'linux-image-6*' | grep ^ii || true"
     )
-    assert [line.rpartition("-image-")[2] for line in kernels.split("\n")] == [f"6.1.0-{n}-amd64" for n in (2, 3, 4, 5)]
+    assert [line.rpartition("-image-")[2] for line in kernels.split("\n")] == [f"6.1.0-{n}-amd64" for n in (2, 4, 5)]
     # The service that Debian runs every day: it goes on from the repaired state, and rotates the managed log.
     rotated = "logrotate -f /etc/logrotate.d/tradingflow-access; logrotate /etc/logrotate.conf; ls /var/log/tradingflow"
     assert "app.log.1" in fleet.run("app1", f"sudo sh -c {shlex.quote(rotated)}").split()

@@ -180,6 +180,43 @@ def test_in_use_in_any_way(folder: Path, how: str) -> None:
     assert names(cleaner(folder).plan()) == ["free", "tree"]
 
 
+LEADERLESS = """
+import ctypes, os, sys, threading, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+opened = os.open(sys.argv[1], os.O_RDONLY)
+libc.mmap(None, 100, 1, 2, opened, 0)
+os.close(opened)
+def wait():
+    time.sleep(0.2)
+    os.write(1, b"held\\n")
+    os.read(0, 1)
+    os._exit(0)
+threading.Thread(target=wait).start()
+libc.syscall(60, 0)
+"""
+
+
+def test_processes_that_have_ended_in_part(folder: Path) -> None:
+    """A zombie has no mounts, files or memory any more; of a process whose first thread has ended, the others have."""
+    tell_tale(folder, "free")
+    path = tell_tale(folder, "mapped")
+    zombie = os.fork()
+    if not zombie:
+        os._exit(0)
+    command = [sys.executable, "-S", "-c", LEADERLESS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert line(process) == "held\n"
+        for pid in (zombie, process.pid):
+            assert "State:\tZ" in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        plan = cleaner(folder).plan()
+        process.communicate("\n")
+    os.waitpid(zombie, 0)
+    assert names(plan) == ["free"]
+    assert kept(plan) == {f"in use by process {process.pid}": ["mapped"]}
+
+
 def test_file_behind_a_loop_device_and_swap_are_looked_for(folder: Path) -> None:
     image = folder / "image"
     with image.open("wb") as stream:

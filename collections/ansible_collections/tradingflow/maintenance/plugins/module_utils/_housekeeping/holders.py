@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from contextlib import suppress
@@ -47,7 +48,8 @@ def scan() -> Holders:
     me = os.getpid()
     try:
         for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-            for task in _listed(f"/proc/{pid}/task"):
+            tasks = _listed(f"/proc/{pid}/task")
+            for task in tasks:
                 place = f"/proc/{pid}/task/{task}"
                 links = ["cwd", "root", "exe"]
                 if pid != me:
@@ -57,13 +59,18 @@ def scan() -> Holders:
                     with suppress(FileNotFoundError, ProcessLookupError):
                         status = os.stat(f"{place}/{link}")
                         found.setdefault((status.st_dev, status.st_ino), f"process {pid}")
-            for identity in _mapped(pid, maps):
-                found.setdefault(identity, f"process {pid}")
-            with suppress(FileNotFoundError, ProcessLookupError):
-                namespace = os.readlink(f"/proc/{pid}/ns/mnt")
-                if namespace not in others:
-                    with open(f"/proc/{pid}/mountinfo", "rb") as stream:
-                        others[namespace] = list(parsed(stream.read()))
+                namespace = _namespace(place)
+                if namespace and namespace not in others:
+                    mounts = _mounts(place)
+                    if mounts:
+                        others[namespace] = mounts
+            # They share their memory. The first one may have ended before the others, and then has none.
+            for task in [str(pid), *tasks]:
+                lines = _maps(task)
+                if lines:
+                    for identity in _mapped(task, lines, maps):
+                        found.setdefault(identity, f"process {pid}")
+                    break
         for path, holder in _kernel():
             with suppress(FileNotFoundError):
                 status = os.stat(path)
@@ -89,16 +96,42 @@ def _listed(folder: str) -> List[str]:
         return []
 
 
-def _mapped(pid: int, seen: Set[bytes]) -> Iterator[Identity]:
-    """The files that a process has mapped.
+def _namespace(place: str) -> str:
+    """The namespace of mounts of a thread; empty when it has ended."""
+    try:
+        return os.readlink(f"{place}/ns/mnt")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _mounts(place: str) -> List[Mount]:
+    """The mounts that a thread sees; none when it has ended."""
+    try:
+        with open(f"{place}/mountinfo", "rb") as stream:
+            return list(parsed(stream.read()))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    except OSError as error:
+        # Linux' word for a thread that has just ended.
+        if error.errno == errno.EINVAL:
+            return []
+        raise
+
+
+def _maps(task: str) -> List[bytes]:
+    """The mappings of a thread; none when it has ended, or is the kernel's."""
+    try:
+        with open(f"/proc/{task}/maps", "rb") as stream:
+            return stream.read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _mapped(task: str, lines: List[bytes], seen: Set[bytes]) -> Iterator[Identity]:
+    """The files that a thread has mapped.
 
     :param seen: device, inode and name of those that were asked for already
     """
-    try:
-        with open(f"/proc/{pid}/maps", "rb") as stream:
-            lines = stream.read().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return
     for line in lines:
         words = line.split(None, 5)
         if len(words) < 5 or words[4] == b"0":
@@ -108,7 +141,7 @@ def _mapped(pid: int, seen: Set[bytes]) -> Iterator[Identity]:
             continue
         # By the mapping itself: on some file systems (overlay, btrfs) the device that is printed is not that of stat.
         try:
-            status = os.stat(b"/proc/%d/map_files/%s" % (pid, _range(words[0])))
+            status = os.stat(b"/proc/%s/map_files/%s" % (task.encode(), _range(words[0])))
         except (FileNotFoundError, ProcessLookupError):
             continue
         seen.add(name)
