@@ -217,6 +217,26 @@ def test_processes_that_have_ended_in_part(folder: Path) -> None:
     assert kept(plan) == {f"in use by process {process.pid}": ["mapped"]}
 
 
+def test_a_file_that_is_handed_on_while_all_are_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a process that has ended when its turn comes to one that began after all were listed."""
+    path = tell_tale(folder, "file")
+    real = os.listdir
+    begun: list[subprocess.Popen[str]] = []
+
+    def listdir(place: Any) -> list[Any]:
+        found = real(place)
+        if place == "/proc" and not begun:
+            command = [sys.executable, "-S", "-c", HOLD, "descriptor", str(path)]
+            begun.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            assert line(begun[0]) == "held\n"
+        return found
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    plan = cleaner(folder).plan()
+    begun[0].communicate("")
+    assert kept(plan) == {f"in use by process {begun[0].pid}": ["file"]}
+
+
 def test_file_behind_a_loop_device_and_swap_are_looked_for(folder: Path) -> None:
     image = folder / "image"
     with image.open("wb") as stream:

@@ -17,6 +17,8 @@ from .mounts import Mount, Sources, own, parsed
 Identity = Tuple[int, int]
 #: Linux' number of the right to look into other processes (capabilities(7)).
 _SYS_PTRACE = 19
+#: On a host that always starts programs, there are new ones each time.
+_ROUNDS = 5
 
 
 class Blind(Exception):
@@ -47,7 +49,7 @@ def scan() -> Holders:
     maps: Set[bytes] = set()
     me = os.getpid()
     try:
-        for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        for pid in _processes():
             tasks = _listed(f"/proc/{pid}/task")
             for task in tasks:
                 place = f"/proc/{pid}/task/{task}"
@@ -78,6 +80,17 @@ def scan() -> Holders:
         return Holders(found, Sources(own(), list(others.values())))
     except (OSError, ValueError) as error:
         raise Blind(f"not all that is in use can be seen: {error}") from None
+
+
+def _processes() -> Iterator[int]:
+    """All processes, also those that came while the others were looked at: what they hold, another had before them."""
+    seen: Set[int] = set()
+    for _round in range(_ROUNDS):
+        new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
+        if not new:
+            break
+        seen |= new
+        yield from sorted(new)
 
 
 def _may_look() -> bool:
