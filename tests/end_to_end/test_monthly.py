@@ -42,9 +42,9 @@ def backed_up(platform: Sandbox, storage: dict[str, Any], scratch: Path) -> str:
     return str(backup.create(options, Progress())["recovery_point"]["id"])
 
 
-def earlier(artifacts: Path, at: datetime) -> str:
-    """The report of an earlier monthly, which saw the gap of clients' documents; gives its run's id."""
-    run_id, moment = f"{at:%Y%m%dT%H%M%SZ}-monthly-0a1b2c", f"{at:%Y-%m-%dT%H:%M:%SZ}"
+def earlier(artifacts: Path, at: datetime, playbook: str = "monthly") -> str:
+    """The report of an earlier run, a monthly that saw the gap of clients' documents; gives its id."""
+    run_id, moment = f"{at:%Y%m%dT%H%M%SZ}-{playbook}-0a1b2c", f"{at:%Y-%m-%dT%H:%M:%SZ}"
     check = {
         "id": "compliance.requirements",
         "title": "Requirements are supported by what is measured",
@@ -61,7 +61,7 @@ def earlier(artifacts: Path, at: datetime) -> str:
         "schema": "urn:tradingflow:maintenance:report:1",
         "run_id": run_id,
         "environment": "local",
-        "playbook": "monthly",
+        "playbook": playbook,
         "check_mode": False,
         "started_at": moment,
         "finished_at": moment,
@@ -71,7 +71,7 @@ def earlier(artifacts: Path, at: datetime) -> str:
         "actions": [],
         "expected_missing": [],
     }
-    path = artifacts / "monthly" / run_id / "report.json"
+    path = artifacts / playbook / run_id / "report.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(report))
     return run_id

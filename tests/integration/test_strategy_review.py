@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
@@ -16,9 +14,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._performan
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine, options
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
-from tests.conftest import Playbook, Sandbox
+from tests.conftest import Sandbox
 from tests.integration.trading_worker import altered, changed
-from tests.unit.ledger_fixtures import reviews
 
 RATES = {"currency": "USD", "rates": {"EUR": "FXHUB:EUR-USD"}, "paths": 100}
 
@@ -152,22 +149,6 @@ def test_a_view_that_is_missing_or_has_another_type(platform: Sandbox) -> None:
         found = reviewed(platform)
     assert {check.status for check in found.values()} == {"unknown"}
     assert "has no column pnl" in found["book"].message
-
-
-def test_the_weekly_playbook_reviews_and_records(platform: Sandbox, play: Callable[..., Playbook]) -> None:
-    done = play("weekly")
-    assert done.returncode == 0, done.output
-    report = done.report("weekly")
-    assert {check["area"] for check in report["checks"]} == {"review"}
-    assert report["expected_missing"] == []
-    assert report["worst_status"] in ("unknown", "critical", "warning")
-    page = (done.artifacts / "weekly/latest/report.html").read_text(encoding="utf-8")
-    assert page.count('<figure class="chart">') >= 14
-    (record,) = reviews(platform.storage, report["run_id"])
-    assert record["method"] == engine.METHOD
-    assert len(record["inputs_sha256"]) == 64
-    assert record["strategies"]["trend-coins"]["sessions"] >= 88
-    assert platform.database["password"] not in json.dumps(record)
 
 
 def test_live_is_bridged_to_the_backtest(platform: Sandbox) -> None:

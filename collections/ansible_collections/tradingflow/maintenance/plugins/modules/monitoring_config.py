@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: monitoring_config
-short_description: Generate Prometheus's rules, Alertmanager's routes and a dashboard from the checks' thresholds, and load them
+short_description: Generate rules, routes and a dashboard from the checks' thresholds, and load them
 version_added: "0.1.0"
 description:
   - Generates alerting rules from the thresholds and hosts that the checks go by, so that both agree - for what runs
@@ -95,7 +95,9 @@ options:
     description: Where Prometheus answers, from the host. Without it nobody is asked, and that is unknown.
     type: str
   prometheus_reload:
-    description: The program that has it read its rules, such as C([systemctl, reload, prometheus]). Default is C(POST /-/reload).
+    description:
+      - The program that has it read its rules, such as C([systemctl, reload, prometheus]). Default
+        is C(POST /-/reload).
     type: list
     elements: str
     default: []
