@@ -178,6 +178,7 @@ def reviews(options: dict[str, Any], run_id: str) -> list[dict[str, Any]]:
     :param options: the option "storage"
     """
     s3, bucket = storage.client(options), options["bucket"]
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix="evidence/local/")["Contents"]
+    below = f"{options['prefix']}/" if options.get("prefix") else ""
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{below}evidence/local/")["Contents"]
     records = [predicate(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()) for each in listed]
     return [each["content"] for each in records if each["run_id"] == run_id and each["kind"] == "review"]
