@@ -35,6 +35,13 @@ def servers(shared: Servers) -> Servers:
     return shared
 
 
+@pytest.fixture(autouse=True)
+def found_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus finds its Alertmanagers within 5 s of a reload: one test waits for that."""
+    if request.node.name != "test_rules_are_loaded_and_said_to_be_only_then":
+        monkeypatch.setattr(engine_module, "alertmanagers", lambda server: server.query("vector(1)") and ["known"])
+
+
 def prometheus(servers: Servers) -> Server:
     return Server(servers.url("prometheus"), "prometheus", [], None, 20)
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.dashboard import (
+    UNITS,
+    dashboard,
+    edited_json,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.options import as_yaml, edited, sealed
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule, unit_tests
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rules import rules
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.debian import program
 from tests.unit.monitoring_fixtures import options
+from tests.unit.test_report_scope import GOOD, Days
 
 
 def written(folder: Path, found: list[Rule]) -> Path:
@@ -83,3 +92,62 @@ def test_a_file_is_known_to_be_edited_by_its_own_digest(tmp_path: Path) -> None:
     assert edited(text + "\n")
     assert edited("groups: []\n")
     assert edited("")
+
+
+def test_what_rules_look_at_is_what_runs_report(tmp_path: Path) -> None:
+    day = Days(tmp_path / "runs")
+    day(GOOD)
+    reported = set(re.findall(r"^(tradingflow_\w+)\{", (day.directory / "report.prom").read_text(), re.MULTILINE))
+    found = [rule for rule in rules(options(tmp_path)) if re.match(r"TradingFlow(Daily|Weekly|Monthly)", rule.name)]
+    wanted = {name for rule in found for name in re.findall(r"tradingflow_(?:run|check)_\w+", rule.expr)}
+    assert len(wanted) == 4
+    assert wanted <= reported
+
+
+def test_a_mistyped_name_or_interval_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="TradingFlowNothing"):
+        rules(options(tmp_path, leave_out=["TradingFlowNothing"]))
+    left = {rule.name for rule in rules(options(tmp_path, leave_out=["TradingFlowLoad"]))}
+    assert "TradingFlowLoad" not in left
+    for interval in ("26h", -1, True):
+        with pytest.raises(ConfigurationError, match="interval of daily"):
+            rules(options(tmp_path, playbooks={"daily": interval}))
+    assert not [rule for rule in rules(options(tmp_path, playbooks={"daily": 0})) if "Daily" in rule.name]
+
+
+def test_the_dashboard_is_what_grafana_reads(tmp_path: Path) -> None:
+    found = rules(options(tmp_path))
+    text = dashboard("test", {"daily": 93600, "weekly": 0}, found)
+    document = json.loads(text)
+    assert document["uid"].isascii()
+    assert len(document["uid"]) <= 40
+    panels = document["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = set()
+    for panel in panels:
+        assert panel["type"] in ("stat", "table", "timeseries")
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        taken = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + 8)}
+        assert not cells & taken
+        cells |= taken
+        assert panel["fieldConfig"]["defaults"]["unit"] in {*UNITS.values(), "short"}
+        steps = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+        # Grafana wants the first without a value, and the others ascending.
+        assert steps[0] is None
+        assert steps[1:] == sorted(steps[1:])
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    # Prometheus can read each of them.
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    records = [{"record": f"a:b{number}", "expr": expr} for number, expr in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(as_yaml({"groups": [{"name": "a", "rules": records}]}))
+    checked = promtool("check", "rules", tmp_path / "rules.yml")
+    assert f"{len(asked)} rules found" in checked.stdout, checked.stdout + checked.stderr
+    # Thresholds are the rules'; where low is bad, red is below.
+    memory = next(panel for panel in panels if panel["title"] == "MemoryAvailable")
+    colours = [(step["color"], step["value"]) for step in memory["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+    assert colours == [("red", None), ("yellow", 5), ("green", 10)]
+    assert not edited_json(text)
+    assert edited_json(text.replace("TradingFlow maintenance", "Mine"))
+    assert edited_json("{}")
+    assert edited_json("[1]")
