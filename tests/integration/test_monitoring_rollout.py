@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring import engine as engine_module
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.running import silent_for_ever
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.server import Server
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
 
@@ -85,10 +87,14 @@ def test_a_rule_whose_metric_nobody_has_is_named(servers: Servers) -> None:
     # What looks for absence itself fires, and is not among them.
     assert not any(key.startswith("TradingFlowDailyMissing") for key in wanting)
     # One host of two: the rule is alive, and says nothing of the other.
-    rule = engine_module.Rule("Probe", "up == 0", "warning", "", "", needs=[("up", ("127.0.0.1", "db9.example"))])
-    assert engine_module.silent_for_ever(prometheus(servers), [rule]) == {rule.key: "db9.example has no up"}
+    server = prometheus(servers)
+    assert server.until(lambda: bool(server.query("up")))
+    rule = Rule("Probe", "up == 0", "warning", "", "", needs=[("up", ("127.0.0.1", "db9.example"))])
+    assert silent_for_ever(server, [rule]) == {rule.key: "db9.example has no up"}
+    rule.needs = [("nobody_has_this", ())]
+    assert silent_for_ever(server, [rule]) == {rule.key: "nobody has nobody_has_this"}
     rule.needs = [("up", ("127.0.0.1",))]
-    assert engine_module.silent_for_ever(prometheus(servers), [rule]) == {}
+    assert silent_for_ever(server, [rule]) == {}
 
 
 def test_rules_changed_by_hand_are_shown_and_undone(servers: Servers) -> None:
@@ -171,6 +177,8 @@ def test_a_reload_that_never_comes_is_taken_back(servers: Servers) -> None:
 KILLED = """
 import json, os, signal, sys
 from tests.integration.monitoring_fixtures import configured
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.running import silent_for_ever
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.server import Server
 Server.reload = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 configured(json.loads(sys.argv[1]))

@@ -123,7 +123,7 @@ def test_the_dashboard_is_what_grafana_reads(tmp_path: Path) -> None:
     assert len(document["uid"]) <= 40
     panels = document["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    cells = set()
+    cells: set[tuple[int, int]] = set()
     for panel in panels:
         assert panel["type"] in ("stat", "table", "timeseries")
         place = panel["gridPos"]

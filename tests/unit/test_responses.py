@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -28,7 +28,7 @@ NAME = "http_request_duration_seconds"
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-def text(routes: dict[str, tuple[float, ...]], *, start: float = 1000, memory: float = 100e6, bad: int = 0) -> str:
+def text(routes: Mapping[str, Sequence[float]], *, start: float = 1000, memory: float = 100e6, bad: int = 0) -> str:
     """Metrics of a replica: route -> requests in each bucket, the last beyond the largest bound."""
     lines = [f"process_start_time_seconds {start}", f"process_resident_memory_bytes {memory}"]
     lines += ["tradingflow_db_pool_in_use 4", "tradingflow_db_pool_limit 10"]
@@ -89,9 +89,9 @@ def looks(*answers: str, days: float = 7, **more: Any) -> list[dict[str, Check]]
                 options.validated_parameters, lambda id: [check for check in told if check["id"] == id]
             )
             results.append({check.id.removeprefix("application_tuning.").replace(url, "it"): check for check in checks})
-            for check in told:
-                at = datetime.strptime(check["observed_at"], "%Y-%m-%dT%H:%M:%SZ") - timedelta(days=days)
-                check["observed_at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            for earlier in told:
+                at = datetime.strptime(earlier["observed_at"], "%Y-%m-%dT%H:%M:%SZ") - timedelta(days=days)
+                earlier["observed_at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
             for check in checks:
                 data = check.as_dict()
                 moved = datetime.now(UTC) - timedelta(days=days)
