@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.alertmanager import (
+    configuration,
+    shown,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.dashboard import (
     UNITS,
     dashboard,
@@ -151,3 +155,30 @@ def test_the_dashboard_is_what_grafana_reads(tmp_path: Path) -> None:
     assert edited_json(text.replace("TradingFlow maintenance", "Mine"))
     assert edited_json("{}")
     assert edited_json("[1]")
+
+
+def test_how_receivers_are_reached_is_shown_to_nobody() -> None:
+    secret = "T0/B0/xyzzy-hook"
+    receivers = [
+        {"name": "operators", "webhook_configs": [{"url": f"https://hooks.example/{secret}", "send_resolved": True}]},
+        {"name": "mail", "email_configs": [{"to": "a@b.example", "headers": {"X": secret}, "auth_password": secret}]},
+        {"name": "page", "pagerduty_configs": [{"routing_key": secret, "images": [{"href": secret}], "x": [secret]}]},
+    ]
+    given = {
+        "receivers": receivers,
+        "routes": {"critical": "operators"},
+        **dict.fromkeys(("group_wait", "group_interval", "repeat_interval"), "1m"),
+    }
+    text = sealed(configuration(given)[0])
+    assert secret in text
+    told = shown(text)
+    assert "xyzzy" not in told
+    assert "b.example" not in told
+    assert "name: operators" in told
+    assert "severity=" in told
+    by_hand = text.replace("\nroute:", f"\nglobal:\n  slack_api_url: https://hooks.example/{secret}\nroute:")
+    assert by_hand != text
+    assert "xyzzy" not in shown(by_hand)
+    assert "group_wait: " in shown(by_hand)
+    # Foreign ones are not known by heart.
+    assert "xyzzy" not in shown(f"global: {{slack_api_url: 'https://hooks.example/{secret}'}}\n")

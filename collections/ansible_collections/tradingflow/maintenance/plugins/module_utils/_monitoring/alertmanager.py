@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Dict, List, Tuple
 
 from ..errors import ConfigurationError
-from .options import as_yaml
+from ..masking import MASK
+from .options import MARK, as_yaml
 
 #: Severities of our alerts, and whose receiver one without its own takes.
 SEVERITIES = {"critical": "", "unknown": "critical", "warning": "critical", "watchdog": ""}
@@ -19,6 +21,33 @@ SEVERITIES = {"critical": "", "unknown": "critical", "warning": "critical", "wat
 EQUAL = ["alertname", "environment", "instance", "mountpoint", "host", "check"]
 #: How the receiver begins that tells nobody. A digest of the rest follows, which the running server shows.
 NOBODY = "tradingflow-nobody-"
+# Keys whose values are nobody's secret.
+_PLAIN = {"route", "routes", "receiver", "matchers", "source_matchers", "target_matchers", "equal"}
+_PLAIN |= {"group_by", "group_wait", "group_interval", "repeat_interval"}
+# A line of as_yaml: what stands before, a key, and its value; of a list only the value.
+_LINE = re.compile(r'(\s*(?:- )*)((?:"(?:[^"\\]|\\.)*"|\w+):(?: |$))?(.*)')
+
+
+def shown(text: str) -> str:
+    """A configuration without what receivers are reached by: addresses of webhooks are secrets, too.
+
+    One that is not of our making may have them anywhere, and is not shown.
+    """
+    if MARK not in text:
+        return "(a configuration that is not of our making)\n" if text else ""
+    lines, key = [], ""
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line)
+        key = (found and (found.group(2) or "").rstrip(": ")) or key
+        lines.append(line if line.startswith("#") or key in _PLAIN else _masked(line))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _masked(line: str) -> str:
+    if line.startswith("  - name: "):
+        return line
+    before, key, value = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr]
+    return f"{before}{key}{MASK if value else ''}"
 
 
 def receiver_of(options: Dict[str, Any], nobody: str) -> Dict[str, str]:

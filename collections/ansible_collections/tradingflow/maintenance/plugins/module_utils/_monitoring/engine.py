@@ -12,9 +12,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, utc_now
 from ..errors import ConfigurationError, MaintenanceError
-from ..masking import masked
 from ..words import plural
-from .alertmanager import NOBODY, configuration
+from .alertmanager import NOBODY, configuration, shown
 from .dashboard import SEAL, dashboard, edited_json
 from .options import MARK, as_yaml, edited, sealed
 from .programs import routes_valid, rules_valid
@@ -109,7 +108,7 @@ class Configuring:
         server = self._server("alertmanager", options["url"], options["reload"])
         check = partial(routes_valid, told=told, amtool=self.options["amtool"], timeout=self.options["timeout"])
         # It may hold passwords.
-        unit = Unit(options["file"], sealed(text), 0o640, edited, MARK, check, server)
+        unit = Unit(options["file"], sealed(text), 0o640, edited, MARK, check, server, shown=shown)
         if server is not None:
             unit.loaded = partial(routes_differ, server, marker)
         return self._shared(unit), len(told)
@@ -140,7 +139,8 @@ class Configuring:
         name, title = part
         diff = _diff(unit, outcome)
         if outcome.edited:
-            lines = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in diff)
+            raw = _compared(outcome.before or "", unit.text)
+            lines = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in raw)
             self.checks.append(
                 Check(
                     f"monitoring.drift:{name}",
@@ -180,9 +180,14 @@ class Configuring:
             return
         self.changed = self.changed or outcome.changed
         if outcome.changed and not outcome.problem:
-            before = masked(outcome.before or "")
+            before = unit.shown(outcome.before or "")
             self.diff.append(
-                {"before": before, "after": masked(unit.text), "before_header": unit.path, "after_header": unit.path}
+                {
+                    "before": before,
+                    "after": unit.shown(unit.text),
+                    "before_header": unit.path,
+                    "after_header": unit.path,
+                }
             )
         status = "failed" if outcome.problem else "planned" if self.check_mode else "ok"
         what = "Replaced" if outcome.changed else "Loaded again"
@@ -251,5 +256,8 @@ class Configuring:
 
 
 def _diff(unit: Unit, outcome: Outcome) -> List[str]:
-    before = masked(outcome.before or "").splitlines()
-    return list(difflib.unified_diff(before, masked(unit.text).splitlines(), "before", "after", lineterm="", n=1))
+    return _compared(unit.shown(outcome.before or ""), unit.shown(unit.text))
+
+
+def _compared(before: str, after: str) -> List[str]:
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="", n=1))

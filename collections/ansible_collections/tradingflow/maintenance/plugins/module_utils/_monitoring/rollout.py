@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, List, Optional
 
 from ..errors import ConfigurationError, LockedError, MaintenanceError
+from ..masking import masked
 from .server import Server
 
 #: Bytes of a file that is there which are read.
@@ -40,6 +41,7 @@ class Unit:
     :param mark: what a file of ours has in it, also after an edit by hand
     :param valid: raises MaintenanceError when the server would refuse a file's text
     :param server: who reads it; None when nobody is to be asked
+    :param shown: a text as the report may have it
     :param loaded: what the server has otherwise than the text says; empty when it has exactly that
     """
 
@@ -53,6 +55,7 @@ class Unit:
     loaded: Callable[[], List[str]] = list
     group: Optional[str] = None
     adopt: bool = False
+    shown: Callable[[str], str] = masked
 
 
 @dataclass
