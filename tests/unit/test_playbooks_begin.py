@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
@@ -46,3 +49,25 @@ def test_the_plan_of_a_run_has_the_hosts_outside_the_limit_too(path: Path) -> No
     # A restore is of one host, which the limit chooses: the role refuses more than one.
     if path.stem != "restore":
         assert not [hosts for hosts in plans if "ansible_play" in hosts or "ansible_limit" in hosts]
+
+
+@pytest.mark.parametrize(
+    ("approved", "chosen"),
+    [({}, [[], []]), ({"patching_approved": []}, [[], []]), ({"patching_approved": ["24e2"]}, [["a"], ["b"]])],
+)
+def test_the_weekly_patches_only_where_somebody_approved(approved: dict[str, Any], chosen: list[list[str]]) -> None:
+    loader = DataLoader()
+    plays = [
+        play
+        for play in loader.load_from_file(str(PLAYBOOKS / "weekly.yml"), trusted_as_template=True)
+        if ": patch " in play["name"]
+    ]
+    hosts = {
+        name: {"__patching_state": {"host": name, "wanted": True, "canary": name == "a", "batch": 1}, **approved}
+        for name in ("a", "b")
+    }
+    variables = {"groups": {"tradingflow_patching": list(hosts)}, "hostvars": hosts}
+    templar = Templar(loader=loader, variables=variables)
+    assert [templar.template(play["hosts"]) for play in plays] == chosen
+    # As --syntax-check has it.
+    assert Templar(loader=loader, variables={"groups": {}}).template(plays[0]["hosts"]) == "tradingflow_patching"
