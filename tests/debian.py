@@ -22,7 +22,8 @@ def program(name: str, package: str, *, libraries: bool = False) -> tuple[Path, 
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
     if found:
         return Path(found), {}
-    folder = CACHE / package
+    # One program of a package says nothing of its others.
+    folder = CACHE / (package if libraries else f"{package}-{name}")
     if not folder.is_dir():
         if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
             left_out(f"{name} is not installed, and there is no apt to get it by")
@@ -37,7 +38,7 @@ def unpack(package: str, folder: Path, only: str | None) -> None:
 
     :param only: one program of it; None for all of it, and what it depends on among libraries
     """
-    partial = folder.with_name(f"{package}.{os.getpid()}")
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "root").mkdir(parents=True)
     try:

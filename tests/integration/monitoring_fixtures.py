@@ -55,6 +55,8 @@ class Servers:
                 "rules_file": str(self.rules_file),
                 "prometheus_url": self.url("prometheus"),
                 "timeout": 20,
+                "promtool": str(program("promtool", "prometheus")[0]),
+                "amtool": str(program("amtool", "prometheus-alertmanager")[0]),
                 **more,
             },
         )
