@@ -37,7 +37,7 @@ def test_a_week_is_looked_after(platform: Sandbox, play: Callable[..., Playbook]
     # The weeks that were missed are a finding.
     assert checks["schedule.previous_run"]["status"] == "warning"
     assert {check["area"] for check in report["checks"]} == {
-        *("application_tuning", "drill", "monitoring", "review", "schedule"),
+        *("application_tuning", "drill", "monitoring", "review", "schedule", "tuning"),
     }
 
     assert (checks["drill.recovery_point"]["status"], checks["drill.recovery_point"]["value"]) == ("ok", newest)
