@@ -307,6 +307,8 @@ def _create_roles(state: State) -> None:
         server.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, maintenance))
     with cursor(section) as server:
         server.execute("CREATE EXTENSION pg_stat_statements")
+        # Bloat is measured by it or unknown.
+        server.execute("CREATE EXTENSION pgstattuple")
 
 
 def start(state: State, *, bulk: bool = False) -> None:
