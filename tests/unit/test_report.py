@@ -198,9 +198,7 @@ def test_two_long_ids_stay_two(tmp_path: Path) -> None:
 
 
 def test_huge_texts_are_cut_and_say_so(tmp_path: Path) -> None:
-    given = check(
-        "a.x", "warning", message="m" * 200_000, remedy="r" * 200_000, details={"log": ["l" * 3000] * 200}
-    )
+    given = check("a.x", "warning", message="m" * 200_000, remedy="r" * 200_000, details={"log": ["l" * 3000] * 200})
     write_spool(
         tmp_path, "a", "h1", [given], [action(message="m" * 200_000, details={str(i): "x" * 900 for i in range(99)})]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.callback.operator import reasons
+from ansible_collections.tradingflow.maintenance.plugins.callback.operator import reasons, shortened
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.job import BACKUP
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import one_line
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils import job
@@ -19,12 +19,20 @@ def test_the_worst_comes_first_and_what_many_checks_say_comes_once() -> None:
     hidden = [bad("unknown", f"Check {n}", f"Check {n}: the database does not answer.") for n in range(23)]
     checks = [bad("warning", "Disk", "/ is 91 % full."), *hidden, bad("critical", "Database answers", "It does not.")]
     assert reasons(checks) == [
-        ("critical", "It does not.", 1),
+        ("critical", "Database answers: It does not.", 1),
         ("unknown", "23 checks: the database does not answer.", 23),
-        ("warning", "/ is 91 % full.", 1),
+        ("warning", "Disk: / is 91 % full.", 1),
     ]
-    # One alone keeps its title.
+    # The title stands there once.
     assert reasons(hidden[:1]) == [("unknown", "Check 0: the database does not answer.", 1)]
+
+
+def test_a_long_message_is_cut_between_words_and_a_short_one_is_left_alone() -> None:
+    short = "It  does not."
+    assert shortened(short) == short
+    cut = shortened("Nobody knows. " * 50)
+    assert len(cut) <= 240
+    assert cut.endswith("knows. …") or cut.endswith("Nobody …")
 
 
 def test_progress_is_shown_when_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:

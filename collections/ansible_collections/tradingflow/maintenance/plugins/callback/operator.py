@@ -23,6 +23,7 @@ extends_documentation_fragment:
 
 import os
 import sys
+import textwrap
 from typing import Any
 
 from ansible import constants as C
@@ -34,6 +35,8 @@ from ..plugin_utils.report.scope import narrowed
 COLORS = {"ok": C.COLOR_OK, "warning": C.COLOR_WARN, "unknown": C.COLOR_UNREACHABLE, "critical": C.COLOR_ERROR}
 # Role argument validation runs whatever the tags.
 SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "meta")
+#: Characters of a message on one line of the screen.
+_LONGEST = 240
 VERDICTS = ("ansible.builtin.fail", "fail")
 
 
@@ -76,6 +79,7 @@ class CallbackModule(Default):
 
     _header = ""
     _broken = False
+    _begun = False
     _reporting = False
 
     @property
@@ -100,11 +104,17 @@ class CallbackModule(Default):
             # What Default needs to name the task when it fails.
             self._last_task_name = task.get_name().strip()
             self._last_task_banner = None
+            self._begun = True
             if self._header and task.action not in SILENT:
                 self._display.display(self._header, color=C.COLOR_HIGHLIGHT)
                 self._header = ""
         else:
             super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        # A group that this environment does not have; nothing at all is said.
+        if not self._quiet or not self._begun:
+            super().v2_playbook_on_no_hosts_matched()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._quiet:
@@ -152,12 +162,13 @@ class CallbackModule(Default):
             f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or nothing}".rstrip(),
             color=COLORS.get(status),
         )
-        for action in actions:
+        # Some only carry charts for the page.
+        for action in (each for each in actions if each["message"]):
             self._display.display(f"            {action['title']}: {action['message']}")
         # The report has them all; the screen shows the worst of them, and each reason once.
         told = reasons([check for check in checks if check["status"] != "ok"])
         for status, text, _count in told[:10]:
-            self._display.display(f"            {status}: {text}", color=COLORS[status])
+            self._display.display(f"            {status}: {shortened(text)}", color=COLORS[status])
         if more := sum(count for _status, _text, count in told[10:]):
             self._display.display(f"            and {more} more")
 
@@ -192,12 +203,18 @@ class CallbackModule(Default):
             super().v2_playbook_on_stats(stats)
 
 
+def shortened(text: str) -> str:
+    """A message for one line of the screen: whole words. The findings at the end have all of it."""
+    return textwrap.shorten(text, _LONGEST, placeholder=" …") if len(text) > _LONGEST else text
+
+
 def reasons(bad: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     """Status, text and number of checks, worst first; what several checks say word for word stands there once."""
     found: dict[tuple[str, str], list[str]] = {}
     for check in bad:
-        reason = check["message"].removeprefix(f"{check['title']}: ")
-        found.setdefault((check["status"], reason), []).append(check["message"])
+        title = f"{check['title']}: "
+        reason = check["message"].removeprefix(title)
+        found.setdefault((check["status"], reason), []).append(title + reason)
     worst = sorted(found.items(), key=lambda entry: list(COLORS).index(entry[0][0]), reverse=True)
     return [
         (status, texts[0] if len(texts) == 1 else f"{len(texts)} checks: {reason}", len(texts))

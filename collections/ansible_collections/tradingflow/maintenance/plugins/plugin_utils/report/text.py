@@ -124,9 +124,13 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
         if len(everything) > MOST_CHANGES:
             lines.append(f"{'':15}and {len(everything) - MOST_CHANGES:,} more: see the report")
 
-    if report["actions"]:
+    # What only carries charts says nothing here.
+    actions = [
+        each for each in report["actions"] if each["message"] or each["status"] != "ok" or facts(each, brief=True)
+    ]
+    if actions:
         lines += ["", _rule("Actions", width)]
-    for action in sorted(report["actions"], key=lambda action: action["status"] != "failed")[:MOST_ACTIONS]:
+    for action in sorted(actions, key=lambda action: action["status"] != "failed")[:MOST_ACTIONS]:
         add(f"{action['status']:<10}{action['title']}  ·  {action['host']}", 0, 10)
         if action["message"]:
             add(clean(action["message"], 600, one_line=True), 10)
@@ -139,8 +143,8 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
         for name, seconds, objective, status in objectives(action["details"]):
             measured = "not measured" if seconds is None else duration(seconds)
             add(f"{name}: {measured}, objective {duration(objective)} ({status})", 10)
-    if len(report["actions"]) > MOST_ACTIONS:
-        lines.append(f"{'':10}and {len(report['actions']) - MOST_ACTIONS:,} more: see the report")
+    if len(actions) > MOST_ACTIONS:
+        lines.append(f"{'':10}and {len(actions) - MOST_ACTIONS:,} more: see the report")
 
     lines += ["", _rule("Areas", width)]
     for (area, host), counts in _areas(report):
