@@ -21,8 +21,8 @@ BEGIN, DAYS = 1_790_812_800, 31
 
 
 def write(path: Path, size: int) -> int:
-    """A log of October 2026 of at least so many bytes, and how many lines it has."""
-    count = size // 170
+    """A log of October 2026 of about so many bytes, and how many lines it has."""
+    count = size // 150
     with path.open("w") as stream:
         for number in range(count):
             at = time.gmtime(BEGIN + number * DAYS * 86400 // count)
