@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.outcome import Outcome
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import utc_now
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
@@ -55,7 +56,7 @@ class Applied:
     def plan(self, **more: Any) -> dict[str, Any]:
         return engine.analyse(self.options(**more), lambda id: {}).plan
 
-    def __call__(self, wanted: str, action: str = "apply", **more: Any) -> apply.Outcome:
+    def __call__(self, wanted: str, action: str = "apply", **more: Any) -> Outcome:
         options = {"apply_database": self.owner, "action": action, "expected_digest": wanted, **more}
         return apply.carry_out(self.options(**options))
 

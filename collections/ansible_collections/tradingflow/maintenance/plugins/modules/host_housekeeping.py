@@ -237,7 +237,7 @@ options:
     type: int
     default: 2000000
   planned:
-    description: RV(plan.tokens) of check mode. Nothing else is removed.
+    description: What RV(plan) of check mode has as C(tokens). Nothing else is removed.
     type: list
     elements: str
     default: []
