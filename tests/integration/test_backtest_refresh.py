@@ -147,7 +147,7 @@ def test_the_monthly_refreshes_and_records(platform: Sandbox, play: Callable[...
     report = done.report("monthly")
     assert {check["area"] for check in report["checks"]} == {"backtest"}
     status = {check["id"].removeprefix("backtest."): check["status"] for check in report["checks"]}
-    assert len(status) == 3 + 3 * 11
+    assert len(status) == 3 + 3 * 12
     assert status["lookahead:peeking"] == status["determinism:restless"] == "critical"
     for id in ("run", "determinism", "lookahead", "warm_up", "universe", "books"):
         assert status[f"{id}:honest"] == "ok", id
