@@ -138,6 +138,8 @@ def done(**more: Any) -> dict[str, Any]:
         ({"done": done(failed=[{"name": "x", "why": "Operation not permitted"}])}, "warning"),
         ({"done": done(failed=[{"name": "x", "why": "in use; it stays in quarantine as y: taken"}])}, "critical"),
         ({"done": done(kept=[{"name": "x", "why": "changed meanwhile"}])}, "ok"),
+        ({"strays": [{"name": "x", "why": "in use by process 1"}]}, "critical"),
+        ({"strays": [], "done": done(restored=[{"name": "x", "why": "in use by process 1"}])}, "ok"),
     ],
 )
 def test_temporary_files(more: dict[str, Any], status: str) -> None:
@@ -156,3 +158,10 @@ def test_a_plan_that_was_not_approved() -> None:
     with pytest.raises(HousekeepingError, match="not among those that were approved"):
         engine.run({**NOTHING, "planned": ["a"], "approved": ["b"]})
     assert engine.run({**NOTHING, "planned": ["a"], "approved": [engine.digest(["a"])]})["changed"] is False
+
+
+def test_what_went_back_is_a_change() -> None:
+    part = temporary(done=done(restored=[{"name": "x", "why": "in use by process 1"}]))
+    (action,) = findings(part, {}, lambda _: [], "2026-11-30T00:00:00Z")[1]
+    assert (action["status"], action["changed"]) == ("ok", True)
+    assert action["details"]["restored"] == [{"name": "x", "why": "in use by process 1"}]

@@ -56,7 +56,7 @@ def _all(params: Dict[str, Any], planned: Optional[Collection[str]]) -> Dict[str
     return {"classes": found, "tokens": tokens, "digest": digest(tokens), "changed": changed}
 
 
-_CHANGES = ("removed", "quarantined", "written")
+_CHANGES = ("removed", "quarantined", "restored", "written")
 
 
 def _classes(params: Dict[str, Any], now: float) -> Iterator[Tuple[str, str, Callable[[], Any]]]:

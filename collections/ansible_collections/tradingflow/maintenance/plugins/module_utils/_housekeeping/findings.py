@@ -168,6 +168,13 @@ def _temporary(part: Dict[str, Any]) -> Check:
         status = UNKNOWN
         message += " Not everything was looked at."
         remedy = "Raise housekeeping_look_at, or see what makes so many files."
+    strays = part.get("strays", [])
+    if strays:
+        status, remedy = CRITICAL, "Run it without --check, which gives them their places back."
+        message += f" {plural(len(strays), 'entry', 'entries')} that an earlier run left in quarantine, such as "
+        message += f"{strays[0]['name']}: {strays[0]['why']}."
+    if done and done.get("restored"):
+        message += f" {plural(len(done['restored']), 'entry', 'entries')} put back from quarantine."
     if done and done["failed"]:
         # What stays in quarantine although it is in use is missed by somebody.
         stuck = [row for row in done["failed"] if "stays in quarantine" in row["why"]]
@@ -184,7 +191,12 @@ def _temporary(part: Dict[str, Any]) -> Check:
         message=message,
         remedy=remedy,
         source=part["name"],
-        details={"kept": part["kept"], "young": part["young"], **({"failed": done["failed"]} if done else {})},
+        details={
+            "kept": part["kept"],
+            "young": part["young"],
+            **({"strays": strays} if strays else {}),
+            **({"failed": done["failed"]} if done else {}),
+        },
     )
 
 
@@ -196,11 +208,11 @@ def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
         message = f"{plural(len(rows), 'entry', 'entries')} would go." if rows else "Nothing to do."
         status, details = ("planned" if rows else "skipped"), {"entries": rows}
     else:
-        gone = len(done["removed"]) + len(done["quarantined"])
-        message = f"{plural(gone, 'entry', 'entries')} cleaned up." if gone else "Nothing was done."
+        gone = len(done["removed"]) + len(done["quarantined"]) + len(done.get("restored", []))
+        message = f"{plural(gone, 'entry', 'entries')} cleaned up or put back." if gone else "Nothing was done."
         status = "failed" if done["failed"] else "ok" if gone else "skipped"
-        details = {key: done[key] for key in ("removed", "quarantined", "kept", "failed")}
-    changed = bool(done and (done["removed"] or done["quarantined"]))
+        details = {key: done.get(key, []) for key in ("removed", "quarantined", "kept", "restored", "failed")}
+    changed = bool(done and (done["removed"] or done["quarantined"] or done.get("restored")))
     return as_action(f"housekeeping.clean:{part['name']}", title, status, changed, message, started_at, details)
 
 

@@ -12,14 +12,14 @@ import fnmatch
 import hashlib
 import os
 import pwd
-import re
-import secrets
 import time
 from contextlib import suppress
 from typing import Any, Callable, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConfigurationError, HousekeepingError
 from ..words import printable
+from .aside import STAMP, astray, checked, moving, own, parsed, shown
+from .done import Done
 from .holders import Blind, Holders, scan
 from .place import QUARANTINE, Place, locked, place, quarantine
 from .tree import Budget, Rules, Seen, Stays, look, put_back, remove
@@ -39,10 +39,6 @@ KEPT = [
     "aquota.user",
     "aquota.group",
 ]
-#: What an entry is called in quarantine: why it is there, since when, and its own name.
-_ASIDE = re.compile(rb"([qr])-(\d{8}T\d{6}Z)-[0-9a-f]{8}-(.+)", re.DOTALL)
-_STAMP = "%Y%m%dT%H%M%SZ"
-_LONGEST = 255
 #: Names of what stays that are told, for each reason.
 _SAMPLES = 20
 _DAY = 86400.0
@@ -59,6 +55,11 @@ class Item(NamedTuple):
     aside: bool
     token: str
 
+    @property
+    def own(self) -> bytes:
+        """Its name in the directory."""
+        return own(self.name) if self.aside else self.name
+
 
 class Looked(NamedTuple):
     """What there is in a declared directory.
@@ -66,12 +67,14 @@ class Looked(NamedTuple):
     :param kept: reason to the names of what stays
     :param young: entries that are not old enough
     :param later: entries that may go, beyond the most of one run
+    :param strays: what an earlier run moved into quarantine and did not look at again, and why it belongs back
     """
 
     items: List[Item]
     kept: Dict[str, List[bytes]]
-    young: int
-    later: int
+    young: List[bytes]
+    later: List[bytes]
+    strays: List[Tuple[bytes, str]]
 
 
 class Cleaner:
@@ -112,7 +115,8 @@ class Cleaner:
 
         :param tokens: of what was planned
         :returns: the plan as it is now, with {"done": {"removed", "quarantined", "kept", "failed": rows of name and
-            why; "freed": bytes; "missing": how many of the planned are no more as they were}}
+            why; "restored": rows of what an earlier run had left in quarantine and has its place again;
+            "freed": bytes; "missing": how many of the planned are no more as they were}}
         """
         done = Done()
         with place(self.path) as where:
@@ -122,22 +126,26 @@ class Cleaner:
             try:
                 with locked(aside):
                     looked = self._looked(where, aside, _scanned())
+                    for name, why in looked.strays:
+                        self._back(where, aside, None, name, why, done)
                     items = [item for item in looked.items if item.token in tokens]
                     self._apply(where, aside, items, done)
             finally:
                 os.close(aside)
         found = {item.token for item in items}
+        # What became of the strays is among what was done.
+        looked = looked._replace(strays=[])
         return {**self._planned(looked), "done": {**done.data(), "missing": len(set(tokens) - found)}}
 
-    def _apply(self, where: Place, aside: int, items: List[Item], done: "Done") -> None:
+    def _apply(self, where: Place, aside: int, items: List[Item], done: Done) -> None:
         later = self.options["quarantine_days"] > 0
         moved: List[Tuple[Item, bytes]] = []
         for item in items:
             if item.aside:
                 moved.append((item, item.name))
                 continue
-            with done.told(item):
-                moved.append((item, self._set_aside(where, aside, item, b"q" if later else b"r")))
+            with done.told(item.own):
+                moved.append((item, self._set_aside(where, aside, item)))
         # By path nobody reaches them any more. Who has opened one before that is seen now.
         holders: Optional[Holders] = None
         with suppress(Blind):
@@ -156,15 +164,19 @@ class Cleaner:
                 self._back(where, aside, item, name, str(reason), done)
                 continue
             except OSError as error:
-                done.failed.append((item.name, f"{error.strerror}"))
+                self._back(where, aside, item, name, f"cannot be looked at: {error.strerror}", done)
                 continue
-            if later and not item.aside:
-                done.quarantined.append((item.name, seen.bytes))
-                continue
-            with done.told(item):
-                done.removed.append((item.name, remove(aside, name, where.mount)))
+            with done.told(item.own):
+                # A run that ends in the midst of the removal leaves half a tree, and that belongs nowhere.
+                sure = checked(name)
+                if name != sure:
+                    os.rename(name, sure, src_dir_fd=aside, dst_dir_fd=aside)
+                    if later:
+                        done.quarantined.append((item.own, seen.bytes))
+                        continue
+                done.removed.append((item.own, remove(aside, sure, where.mount)))
 
-    def _set_aside(self, where: Place, aside: int, item: Item, why: bytes) -> bytes:
+    def _set_aside(self, where: Place, aside: int, item: Item) -> bytes:
         """Moves an entry into quarantine, if it is what it was.
 
         :raises Stays: it is not
@@ -173,19 +185,29 @@ class Cleaner:
         status = os.stat(item.name, dir_fd=where.descriptor, follow_symlinks=False)
         if (status.st_dev, status.st_ino, status.st_ctime_ns) != item.seen.identity:
             raise Stays("changed meanwhile")
-        stamp = time.strftime(_STAMP, time.gmtime(self.now())).encode()
-        name = b"-".join((why, stamp, secrets.token_hex(4).encode(), item.name))[:_LONGEST]
+        name = moving(item.name, self.now())
         os.rename(item.name, name, src_dir_fd=where.descriptor, dst_dir_fd=aside)
         return name
 
-    def _back(self, where: Place, aside: int, item: Item, name: bytes, why: str, done: "Done") -> None:
-        """Gives an entry its place back."""
-        match = _ASIDE.fullmatch(name)
-        wanted = match[3] if item.aside and match else item.name
+    def _back(self, where: Place, aside: int, item: Optional[Item], name: bytes, why: str, done: Done) -> None:
+        """Gives an entry its place back.
+
+        :param item: None for what an earlier run has left
+        """
+        found = parsed(name)
+        wanted = item.own if item else own(name)
         try:
+            if wanted == own(name) and found and not found.whole:
+                raise OSError("its own name was too long to be kept")
             put_back(aside, name, where.descriptor, wanted)
-            done.kept.append((wanted, why))
+            (done.restored if item is None else done.kept).append((wanted, why))
+        except FileNotFoundError:
+            done.failed.append((wanted, f"{why}; somebody else took it out of the quarantine"))
         except OSError as error:
+            # By this name every run tries again, and tells.
+            with suppress(OSError):
+                os.rename(name, astray(name), src_dir_fd=aside, dst_dir_fd=aside)
+                name = astray(name)
             done.failed.append((wanted, f"{why}; it stays in quarantine as {shown(name)}: {error.strerror or error}"))
 
     def _limit(self) -> float:
@@ -196,9 +218,7 @@ class Cleaner:
         return Rules(lambda identity: holders.identities.get(identity, ""), owners, bool(self.options["reads"]))
 
     def _looked(self, where: Place, aside: Optional[int], holders: Holders) -> Looked:
-        looked: List[Item] = []
-        kept: Dict[str, List[bytes]] = {}
-        young = later = 0
+        looked = Looked([], {}, [], [], [])
         budget = Budget(self.look_at)
         path = os.path.normpath(os.fsencode(self.path))
         covered = {where.descriptor: holders.sources.covered(path)}
@@ -207,38 +227,45 @@ class Cleaner:
         for folder, name, why in self._candidates(where, aside):
             if why:
                 if why != "quarantine":
-                    kept.setdefault(why, []).append(name)
+                    looked.kept.setdefault(why, []).append(name)
                 continue
+            found = parsed(name) if folder == aside else None
+            stray = bool(found and found.stray)
             try:
                 if name in covered[folder]:
                     raise Stays(covered[folder][name])
-                seen = look(folder, name, where.mount, self._rules(holders, folder == aside), budget)
-            except Stays as reason:
-                kept.setdefault(str(reason), []).append(name)
-                continue
-            except FileNotFoundError:
-                # Gone meanwhile, or a part of it: it is in use.
-                young += 1
-                continue
-            except OSError as error:
-                kept.setdefault(f"cannot be looked at: {error.strerror}", []).append(name)
+                # The ctime of a stray is that of its move. All else in it was old then.
+                rules = self._rules(holders, folder == aside)
+                seen = look(folder, name, where.mount, rules, budget, moved=stray)
+                if stray and seen.newest > self._limit():
+                    raise Stays("changed meanwhile")
+            except (Stays, OSError) as error:
+                reason = str(error) if isinstance(error, Stays) else f"cannot be looked at: {error.strerror}"
+                if stray:
+                    looked.strays.append((name, reason))
+                elif isinstance(error, FileNotFoundError):
+                    # Gone meanwhile, or a part of it: it is in use.
+                    looked.young.append(name)
+                else:
+                    looked.kept.setdefault(reason, []).append(name)
                 continue
             if folder != aside and seen.newest > self._limit():
-                young += 1
-            elif len(looked) >= self.maximum:
-                later += 1
+                looked.young.append(name)
+            elif len(looked.items) >= self.maximum:
+                looked.later.append(name)
             else:
-                looked.append(Item(name, seen, folder == aside, token(self.path, name, seen, folder == aside)))
-        return Looked(looked, kept, young, later)
+                mark = token(self.path, name, seen, folder == aside)
+                looked.items.append(Item(name, seen, folder == aside, mark))
+        return looked
 
     def _candidates(self, where: Place, aside: Optional[int]) -> Iterator[Tuple[int, bytes, str]]:
         """All entries: the descriptor of their folder, their name, and why they stay as far as the name says."""
         if aside is not None:
             for name in sorted(map(os.fsencode, os.listdir(aside))):
-                match = _ASIDE.fullmatch(name)
-                if not match:
+                found = parsed(name)
+                if not found:
                     yield aside, name, "in quarantine under a strange name"
-                elif match[1] == b"r" or self._due(match[2]):
+                elif found.stray or self._due(found.since):
                     yield aside, name, ""
                 else:
                     yield aside, name, "quarantine"
@@ -258,7 +285,7 @@ class Cleaner:
     def _due(self, stamp: bytes) -> bool:
         """Whether the time in quarantine is over. By the name: it has no other date that we made."""
         try:
-            since = calendar.timegm(time.strptime(stamp.decode(), _STAMP))
+            since = calendar.timegm(time.strptime(stamp.decode(), STAMP))
         except (OverflowError, ValueError):
             return False
         return self.now() - since >= float(self.options["quarantine_days"]) * _DAY
@@ -270,14 +297,14 @@ class Cleaner:
                 reason: {"count": len(names), "names": [shown(name) for name in names[:_SAMPLES]]}
                 for reason, names in sorted(looked.kept.items())
             },
-            "young": looked.young,
-            "later": looked.later,
+            "young": len(looked.young),
+            "later": len(looked.later),
+            "strays": [{"name": shown(own(name)), "why": why} for name, why in looked.strays],
         }
 
     def _described(self, item: Item) -> Dict[str, Any]:
-        match = _ASIDE.fullmatch(item.name) if item.aside else None
         row = {
-            "name": shown(match[3] if match else item.name),
+            "name": shown(item.own),
             "bytes": item.seen.bytes,
             "files": item.seen.files,
             "newest": int(item.seen.newest),
@@ -286,58 +313,8 @@ class Cleaner:
             "token": item.token,
         }
         if shown(item.name) != os.fsdecode(item.name):
-            row["name_base64"] = base64.b64encode(match[3] if match else item.name).decode()
+            row["name_base64"] = base64.b64encode(item.own).decode()
         return row
-
-
-class Done:
-    """What became of the entries of a plan."""
-
-    def __init__(self) -> None:
-        self.removed: List[Tuple[bytes, int]] = []
-        self.quarantined: List[Tuple[bytes, int]] = []
-        self.kept: List[Tuple[bytes, str]] = []
-        self.failed: List[Tuple[bytes, str]] = []
-
-    def told(self, item: Item) -> "_Told":
-        return _Told(self, item)
-
-    def data(self) -> Dict[str, Any]:
-        """As JSON data."""
-        return {
-            "removed": [{"name": shown(_own(name)), "bytes": size} for name, size in self.removed],
-            "quarantined": [{"name": shown(name), "bytes": size} for name, size in self.quarantined],
-            "kept": [{"name": shown(name), "why": why} for name, why in self.kept],
-            "failed": [{"name": shown(_own(name)), "why": why} for name, why in self.failed],
-            "freed": sum(size for _name, size in self.removed),
-        }
-
-
-class _Told:
-    """What goes wrong with one entry is told, and the others go on."""
-
-    def __init__(self, done: Done, item: Item) -> None:
-        self.done, self.item = done, item
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        if isinstance(error, Stays):
-            self.done.kept.append((self.item.name, str(error)))
-        elif isinstance(error, FileNotFoundError):
-            self.done.kept.append((self.item.name, "gone meanwhile"))
-        elif isinstance(error, OSError):
-            self.done.failed.append((self.item.name, error.strerror or str(error)))
-        else:
-            return False
-        return True
-
-
-def _own(name: bytes) -> bytes:
-    """The name that an entry of the quarantine had."""
-    match = _ASIDE.fullmatch(name)
-    return match[3] if match else name
 
 
 def _scanned() -> Holders:
@@ -366,8 +343,3 @@ def token(path: str, name: bytes, seen: Seen, aside: bool) -> str:
     """What stands for an entry in a plan: another one, or the same one changed, has another."""
     parts = [os.fsencode(path), name, repr((seen.identity, seen.newest, seen.files, aside)).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
-
-
-def shown(name: bytes) -> str:
-    """A name for people: what cannot be printed, or is no UTF-8, is escaped."""
-    return printable(name.decode("utf-8", "backslashreplace"), 300)
