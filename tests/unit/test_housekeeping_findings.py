@@ -165,3 +165,58 @@ def test_what_went_back_is_a_change() -> None:
     (action,) = findings(part, {}, lambda _: [], "2026-11-30T00:00:00Z")[1]
     assert (action["status"], action["changed"]) == ("ok", True)
     assert action["details"]["restored"] == [{"name": "x", "why": "in use by process 1"}]
+
+
+class Part:
+    """A class that can be cleaned up. All of them call their entries the same."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+        self.given: list[str] = []
+
+    def plan(self) -> dict[str, Any]:
+        return {"items": [{"name": each, "token": each} for each in self.tokens]}
+
+    def apply(self, tokens: Any) -> dict[str, Any]:
+        self.given = sorted(tokens)
+        return {**self.plan(), "done": {"removed": [], "missing": len(set(tokens) - set(self.tokens))}}
+
+
+def test_each_part_has_its_own_of_what_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {("temporary", "/a"): Part(["x", "y"]), ("temporary", "/b"): Part(["x"]), ("journal", "/a"): Part(["z"])}
+    monkeypatch.setattr(
+        engine,
+        "_classes",
+        lambda *_: ((kind, name, lambda part=part: part) for (kind, name), part in parts.items()),
+    )
+    planned = engine.plan(NOTHING)
+    assert len(set(planned["tokens"])) == 4
+    parts["temporary", "/b"].tokens = []
+    done = engine.run({**NOTHING, "planned": planned["tokens"], "approved": [planned["digest"]]})
+    assert [part.given for part in parts.values()] == [["x", "y"], ["x"], ["z"]]
+    classes = done["classes"]
+    assert [part["done"]["missing"] for part in (*classes["temporary"], *classes["journal"])] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("other", ["{0}", "{0}/", "/{0}", "{0}/./"])
+def test_a_directory_that_is_declared_twice(tmp_path: Path, other: str) -> None:
+    """What one of them sets aside for a week, the other would remove at once."""
+    one = {"days": 1, "quarantine_days": 0, "owners": [], "names": ["*"], "keep": [], "reads": True}
+    for name in ("b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("c")
+    paths = [str(tmp_path / "b"), str(tmp_path / "c"), other.format(tmp_path / "b"), str(tmp_path / "link")]
+    found = engine.plan({**NOTHING, "temporary": [{**one, "path": path} for path in paths]})
+    first, alone, second, link = found["classes"]["temporary"]
+    assert "is a link" in part_message(link)
+    for part in (first, second):
+        assert "is declared more than once" in part["error"]["message"]
+    assert "is declared more than once" not in part_message(alone)
+    same = [{**one, "path": str(tmp_path / "none")}] * 2
+    for part in engine.plan({**NOTHING, "temporary": same})["classes"]["temporary"]:
+        assert "is declared more than once" in part_message(part)
+
+
+def part_message(part: dict[str, Any]) -> str:
+    message: str = part.get("error", {}).get("message", "")
+    return message

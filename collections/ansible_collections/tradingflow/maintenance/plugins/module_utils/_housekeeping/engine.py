@@ -18,6 +18,7 @@ from .access import baseline, review
 from .images import Images
 from .journal import Journal
 from .packages import Archives, Kernels
+from .place import declared_once
 from .rotation import Rotation
 from .temporary import Cleaner
 
@@ -50,7 +51,12 @@ def _all(params: Dict[str, Any], planned: Optional[Collection[str]]) -> Dict[str
     # What is only looked at comes first: later its logs may be others.
     found["access"] = [_part(each["path"], _reviewed(each, now)) for each in params["access_logs"]]
     for kind, name, make in _classes(params, now):
-        found.setdefault(kind, []).append(_part(name, _work(make, planned)))
+        mark = _mark(kind, name)
+        own = None if planned is None else frozenset(each[len(mark) :] for each in planned if each.startswith(mark))
+        part = _part(name, _work(make, own))
+        for item in part.get("items", []):
+            item["token"] = mark + item["token"]
+        found.setdefault(kind, []).append(part)
     tokens = [item["token"] for parts in found.values() for part in parts for item in part.get("items", [])]
     changed = any(part.get("done", {}).get(what) for parts in found.values() for part in parts for what in _CHANGES)
     return {"classes": found, "tokens": tokens, "digest": digest(tokens), "changed": changed}
@@ -59,10 +65,20 @@ def _all(params: Dict[str, Any], planned: Optional[Collection[str]]) -> Dict[str
 _CHANGES = ("removed", "quarantined", "restored", "written")
 
 
+def _mark(kind: str, name: str) -> str:
+    """What the tokens of a part begin with, so that each part is told of its own."""
+    return hashlib.sha256(f"{kind}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()[:8] + "-"
+
+
+def _cleaner(options: Dict[str, Any], params: Dict[str, Any]) -> Cleaner:
+    declared_once(options["path"], [each["path"] for each in params["temporary"]])
+    return Cleaner(options, params["maximum"], params["look_at"])
+
+
 def _classes(params: Dict[str, Any], now: float) -> Iterator[Tuple[str, str, Callable[[], Any]]]:
     """Of what can be cleaned up: its class, its name, and what makes it; that has plan() and apply(tokens)."""
     for each in params["temporary"]:
-        yield "temporary", each["path"], partial(Cleaner, each, params["maximum"], params["look_at"])
+        yield "temporary", each["path"], partial(_cleaner, each, params)
     if params["rotation"]:
         yield "rotation", "logrotate", partial(Rotation, params["rotation"])
     if params["journal"]:

@@ -10,9 +10,9 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
-from ..errors import HousekeepingError
+from ..errors import ConfigurationError, HousekeepingError
 from ..words import printable
 from .mounts import mount_id
 from .tree import opened
@@ -66,6 +66,33 @@ class Place(NamedTuple):
     path: str
     descriptor: int
     mount: int
+
+
+def declared_once(path: str, paths: List[str]) -> None:
+    """A directory has one quarantine: who declares it twice would have what is set aside for days removed at once.
+
+    :param paths: of all declared directories, this one among them
+    :raises ConfigurationError: another of them is the same
+    """
+    mine = _identity(path)
+    if sum(each == path or (mine is not None and _identity(each) == mine) for each in paths) > 1:
+        raise ConfigurationError(
+            f"{printable(path)} is declared more than once, maybe by another name.",
+            "Declare it once in housekeeping_temporary, with all its names. Nothing of it was changed.",
+        )
+
+
+def _identity(path: str) -> Optional[Tuple[int, int]]:
+    """Device and inode; None for what is refused anyway, such as a link that leads to another declared directory."""
+    try:
+        descriptor = _opened(path)
+    except HousekeepingError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
