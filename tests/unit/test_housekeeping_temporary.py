@@ -480,6 +480,49 @@ def test_what_a_container_has_mounted_stays(folder: Path) -> None:
     assert kept(plan) == {"mount point elsewhere": ["target"], "mounted elsewhere": ["source"]}
 
 
+@pytest.mark.parametrize("what", ["tree", "file", "tree/inner", "tree/folder"])
+@pytest.mark.parametrize("moment", ["before the move", "after the move"])
+def test_mounted_elsewhere_after_the_first_look(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, moment: str
+) -> None:
+    """A container has it as its folder from then on; nothing of it need be open."""
+    for parts in (("tree", "inner"), ("tree", "folder", "deep"), ("file",), ("free",)):
+        tell_tale(folder, "tmp", *parts)
+    elsewhere = folder / "elsewhere"
+    real = scan
+
+    def bound(source: Path) -> None:
+        elsewhere.mkdir() if source.is_dir() else elsewhere.touch()
+        mount("--bind", source, elsewhere)
+
+    def then_mounted() -> Holders:
+        found = real()
+        if moment == "before the move" and not elsewhere.exists():
+            bound(folder / "tmp" / what)
+        return found
+
+    made = cleaner(folder / "tmp")
+    tokens = [item["token"] for item in made.plan()["items"]]
+    if moment == "after the move":
+
+        def look_again() -> Holders:
+            name, _, inner = what.partition("/")
+            aside = list((folder / "tmp" / os.fsdecode(QUARANTINE)).glob(f"r-*-{name}"))
+            if aside:
+                bound(aside[0] / inner if inner else aside[0])
+            return real()
+
+        monkeypatch.setattr(temporary, "scan", look_again)
+    else:
+        monkeypatch.setattr(temporary, "scan", then_mounted)
+    done = made.apply(tokens)["done"]
+    name = what.partition("/")[0]
+    assert done["kept"] == [{"name": name, "why": "mounted elsewhere"}]
+    assert {row["name"] for row in done["removed"]} == {"tree", "file", "free"} - {name}
+    assert {path.name for path in (folder / "tmp").iterdir()} == {os.fsdecode(QUARANTINE), name}
+    assert (folder / "tmp/file").exists() if name == "file" else (folder / "tmp/tree/folder/deep").exists()
+
+
 def test_read_only_file_system(folder: Path) -> None:
     (folder / "tmp").mkdir()
     tell_tale(folder, "tmp", "file")

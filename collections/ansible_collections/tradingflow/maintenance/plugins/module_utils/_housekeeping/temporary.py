@@ -150,11 +150,14 @@ class Cleaner:
         holders: Optional[Holders] = None
         with suppress(Blind):
             holders = scan()
+        covered = holders.sources.covered(os.path.join(self._path(), QUARANTINE)) if holders else {}
         for item, name in moved:
             if holders is None:
                 self._back(where, aside, item, name, "not known whether it is in use", done)
                 continue
             try:
+                if name in covered:
+                    raise Stays(covered[name])
                 rules = self._rules(holders, item.aside)
                 seen = look(aside, name, where.mount, rules, Budget(self.look_at), moved=True)
                 same = seen.identity[:2] == item.seen.identity[:2] and seen.files == item.seen.files
@@ -210,6 +213,10 @@ class Cleaner:
                 name = astray(name)
             done.failed.append((wanted, f"{why}; it stays in quarantine as {shown(name)}: {error.strerror or error}"))
 
+    def _path(self) -> bytes:
+        """As the kernel's lists of mounts have it."""
+        return os.path.normpath(os.fsencode(self.path))
+
     def _limit(self) -> float:
         return self.now() - float(self.options["days"]) * _DAY
 
@@ -220,7 +227,7 @@ class Cleaner:
     def _looked(self, where: Place, aside: Optional[int], holders: Holders) -> Looked:
         looked = Looked([], {}, [], [], [])
         budget = Budget(self.look_at)
-        path = os.path.normpath(os.fsencode(self.path))
+        path = self._path()
         covered = {where.descriptor: holders.sources.covered(path)}
         if aside is not None:
             covered[aside] = holders.sources.covered(os.path.join(path, QUARANTINE))
