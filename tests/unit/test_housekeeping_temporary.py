@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import temporary, tree
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.holders import Holders, scan
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.mounts import mount_id
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.mounts import (
+    Namespace,
+    Sources,
+    mount_id,
+    parsed,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.place import QUARANTINE
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.temporary import Cleaner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
@@ -478,6 +483,31 @@ def test_what_a_container_has_mounted_stays(folder: Path) -> None:
         process.communicate("\n")
     assert names(plan) == ["free"]
     assert kept(plan) == {"mount point elsewhere": ["target"], "mounted elsewhere": ["source"]}
+
+
+def test_a_path_with_two_slashes(folder: Path) -> None:
+    """POSIX leaves their meaning open, and so does normpath; to the kernel they are one."""
+    for name in ("source", "free"):
+        tell_tale(folder / "tmp", name, "file")
+    (folder / "elsewhere").mkdir()
+    mount("--bind", folder / "tmp/source", folder / "elsewhere")
+    for path in (f"/{folder}/tmp", f"/{folder}//./tmp//"):
+        made = Cleaner({**cleaner(folder).options, "path": path}, 100, 10000, lambda: time.time() + LATER)
+        plan = made.plan()
+        assert names(plan) == ["free"]
+        assert kept(plan) == {"mounted elsewhere": ["source"]}
+    assert [row["name"] for row in applied(made)["removed"]] == ["free"]
+
+
+def test_layers_that_were_given_with_two_slashes(folder: Path) -> None:
+    """The kernel shows the options of an overlay as they were written."""
+    line = b"30 20 0:30 / /merged rw - overlay x rw,lowerdir=//a//l:/a/./m,upperdir=//a/u/,workdir=/a/w"
+    assert Sources([*parsed(line)], []).covered(b"/a") == dict.fromkeys([b"l", b"m", b"u", b"w"], "layer of a mount")
+
+
+@pytest.mark.parametrize("path", [b"//tmp/x", b"//", b"///tmp", b"relative", b""])
+def test_paths_that_no_list_of_mounts_has(path: bytes) -> None:
+    assert Namespace([]).inner(path) is None
 
 
 @pytest.mark.parametrize("what", ["tree", "file", "tree/inner", "tree/folder"])

@@ -76,6 +76,11 @@ def own() -> List[Mount]:
         return list(parsed(stream.read()))
 
 
+def straight(path: bytes) -> bytes:
+    """An absolute path as the kernel writes it; normpath leaves two slashes at its beginning."""
+    return b"/" + b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))
+
+
 def below(path: bytes, parent: bytes) -> bool:
     """Whether a path is a folder or something in it."""
     return path == parent or path.startswith(parent.rstrip(b"/") + b"/")
@@ -93,10 +98,14 @@ class Namespace:
         """A path as its file system knows it: its device, and the path from the file system's own root.
 
         :param strictly: what lies below a mount at that very place
+        :returns: None when no mount is known there, or the path is not absolute
         """
+        if not path.startswith(b"/"):
+            return None
+        path = straight(path)
         place = os.path.dirname(path) if strictly and path != b"/" else path
         while place not in self._points:
-            if place in (b"/", b""):
+            if place == b"/":
                 return None
             place = os.path.dirname(place)
         found = self._points[place]
@@ -120,10 +129,11 @@ class Sources:
                 lower = namespace.inner(each.point, strictly=True)
                 if lower:
                     self._places.add((*lower, "mount point elsewhere"))
-                self._places |= {(None, layer, "layer of a mount") for layer in each.layers}
+                self._places |= {(None, straight(layer), "layer of a mount") for layer in each.layers}
 
     def covered(self, path: bytes) -> Dict[bytes, str]:
         """The names in a directory that have to do with a mount, and why."""
+        path = straight(path)
         device, inner = self._own.inner(path) or (b"", b"")
         found: Dict[bytes, str] = {}
         for where, place, why in sorted(self._places, key=lambda each: each[2]):

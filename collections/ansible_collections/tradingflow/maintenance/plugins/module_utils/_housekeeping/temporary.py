@@ -150,7 +150,7 @@ class Cleaner:
         holders: Optional[Holders] = None
         with suppress(Blind):
             holders = scan()
-        covered = holders.sources.covered(os.path.join(self._path(), QUARANTINE)) if holders else {}
+        covered = holders.sources.covered(os.path.join(os.fsencode(self.path), QUARANTINE)) if holders else {}
         for item, name in moved:
             if holders is None:
                 self._back(where, aside, item, name, "not known whether it is in use", done)
@@ -213,10 +213,6 @@ class Cleaner:
                 name = astray(name)
             done.failed.append((wanted, f"{why}; it stays in quarantine as {shown(name)}: {error.strerror or error}"))
 
-    def _path(self) -> bytes:
-        """As the kernel's lists of mounts have it."""
-        return os.path.normpath(os.fsencode(self.path))
-
     def _limit(self) -> float:
         return self.now() - float(self.options["days"]) * _DAY
 
@@ -227,7 +223,7 @@ class Cleaner:
     def _looked(self, where: Place, aside: Optional[int], holders: Holders) -> Looked:
         looked = Looked([], {}, [], [], [])
         budget = Budget(self.look_at)
-        path = self._path()
+        path = os.fsencode(self.path)
         covered = {where.descriptor: holders.sources.covered(path)}
         if aside is not None:
             covered[aside] = holders.sources.covered(os.path.join(path, QUARANTINE))
