@@ -167,12 +167,30 @@ def test_a_damaged_state_is_repaired_from_the_files(host: Host) -> None:
     assert known[b"/after"] == b"2026-11-21-1:2:3"
     lost = state.moment(known[f"{host.logs}/lost.log".encode()])
     assert lost is not None
-    assert abs(time.time() - 3 * 86400 - lost.timestamp()) < 60
+    # When it was rotated, not when it was last written to before that.
+    assert abs((host.logs / "lost.log.1").stat().st_ctime - lost.timestamp()) < 60
     assert f"{host.logs}/never.log".encode() not in known
-    # What its own entry would have said: it is due, and rotated at once.
+
+
+def test_a_repaired_state_does_not_rotate_again_what_was_rotated_lately(host: Host) -> None:
+    """A log that is seldom written to: of the one file that is kept of it, nothing may go before its time."""
+    host.part("app", f"{host.logs}/*.log {{\n monthly\n rotate 1\n}}\n")
+    host.log("seldom.log")
+    kept = host.log("seldom.log.1", age=40)
+    host.state.write_bytes(b"damaged\n")
+    host.state.chmod(0o640)
+    assert applied(host.rotation())["done"]["failed"] == []
+    before = kept.stat().st_ino
     done = host.rotate()
     assert done.returncode == 0, done.stderr
-    assert (host.logs / "lost.log.3").exists()
+    assert kept.stat().st_ino == before
+
+
+def test_no_rotation_lies_in_the_future(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = host.log("app.log")
+    host.log("app.log.1")
+    monkeypatch.setattr(f"{Rotation.__module__}.time.time", lambda: 1000.0)
+    assert host.rotation()._rotated(str(log)) == 1000.0
 
 
 def test_a_state_that_logrotate_holds_is_left_alone(host: Host) -> None:

@@ -166,13 +166,16 @@ class Rotation:
         return kept
 
     def _rotated(self, log: str) -> Optional[float]:
-        """When the newest file was rotated away from a log: what was last written to it was written before that."""
+        """When the newest file was rotated away from a log: renamed or compressed, so by its ctime.
+
+        Its mtime is of the last line, long before that with a log that is seldom written to.
+        """
         times = []
         for path in listed(glob.escape(log)).paths:
             if path != log:
                 with suppress(OSError):
-                    times.append(os.stat(path).st_mtime)
-        return max(times) if times else None
+                    times.append(os.stat(path).st_ctime)
+        return min(max(times), time.time()) if times else None
 
     def _late(self, periods: Dict[str, Any], known: states.State) -> List[Dict[str, Any]]:
         late = []
