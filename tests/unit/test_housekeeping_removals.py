@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import packages
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.packages import (
     Archives,
@@ -184,3 +185,35 @@ def test_kernels_that_stay() -> None:
 def test_links_of_the_boot_loader(tmp_path: Path) -> None:
     (tmp_path / "vmlinuz").symlink_to("boot/vmlinuz-6.1.0-21-amd64")
     assert Kernels("x", [str(tmp_path / "vmlinuz"), str(tmp_path / "none")])._linked() == {"6.1.0-21-amd64"}
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> None:
+    """Programs of our own in place of apt's and dpkg's."""
+    for name, text in programs.items():
+        path = folder / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+    monkeypatch.setitem(packages._ENVIRONMENT, "PATH", f"{folder}:{os.environ['PATH']}")
+
+
+OLD = "linux-image-6.1.0-9-amd64"
+KNOWN = "\n".join(f"printf 'linux-image-6.1.0-{each}-amd64\\tii \\t1\\t10\\n'" for each in (9, 10, 21))
+
+
+def test_a_dpkg_that_fails_is_not_one_without_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch, apt_get="true", dpkg_query="echo 'dpkg-query: error: damaged' >&2; exit 2")
+    with pytest.raises(HousekeepingError, match="damaged"):
+        Kernels("x", []).plan()
+    # As it ends when nothing goes by such a name.
+    fake(tmp_path, monkeypatch, dpkg_query="echo 'dpkg-query: no packages found matching linux-*' >&2; exit 1")
+    assert Kernels("x", []).plan()["items"] == []
+    fake(tmp_path, monkeypatch, dpkg_query="echo 'dpkg-query: cannot read' >&2; exit 1")
+    with pytest.raises(HousekeepingError, match="cannot read"):
+        Kernels("x", []).plan()
+
+
+def test_real_dpkg_without_such_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "status").touch()
+    (tmp_path / "info").mkdir()
+    monkeypatch.setitem(packages._ENVIRONMENT, "DPKG_ADMINDIR", str(tmp_path))
+    assert Kernels("x", [])._installed() == {}

@@ -164,6 +164,10 @@ class Kernels:
             answer = asked(["dpkg-query", "-W", "-f", form, "linux-*"], _ENVIRONMENT, 300)
         except (OSError, TimeoutError) as error:
             raise HousekeepingError(f"dpkg cannot be asked: {error}.", "Set housekeeping_kernels to false.") from None
+        said = printable(" ".join(answer.messages.decode("utf-8", "replace").split()), 300)
+        # With status 1 it also says that nothing goes by such a name.
+        if answer.status and not (answer.status == 1 and "no packages found" in said):
+            raise HousekeepingError(f"dpkg-query failed: {said}.", "Put dpkg's database right first.")
         found = {}
         for line in answer.text.splitlines():
             name, state, version, size = line.split("\t")
