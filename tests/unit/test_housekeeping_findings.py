@@ -91,7 +91,7 @@ STATE = {"what": "state", "name": "s"}
 
 def rotation(**more: Any) -> dict[str, Any]:
     part = {"name": "logrotate", "items": [], "errors": [], "faults": [], "logs": 3, "late": [], "copied": []}
-    return {"classes": {"rotation": [{**part, "unrotated": [], **more}]}, "tokens": [], "digest": "0"}
+    return {"classes": {"rotation": [{**part, "unrotated": [], "never": "", **more}]}, "tokens": [], "digest": "0"}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,9 @@ def rotation(**more: Any) -> dict[str, Any]:
         ({"late": [{"log": "/a", "days": 9.0, "period": 1.0}]}, "rotation", "warning"),
         ({"unrotated": [{"log": "/a", "bytes": 5}]}, "rotation", "warning"),
         ({"copied": ["/etc/logrotate.d/a: /a"]}, "rotation_copies", "warning"),
+        ({"never": "/var/lib/logrotate/status"}, "rotation", "warning"),
+        ({"logs": 0}, "rotation", "unknown"),
+        ({"logs": 0, "errors": ["cannot read /etc/logrotate.conf"]}, "rotation", "unknown"),
         ({"faults": ["line 3"]}, "rotation_state", "critical"),
         (
             {"done": {"written": [{"what": "state", "name": "s", "kept": "k"}], "failed": []}},

@@ -239,6 +239,37 @@ def test_a_log_that_is_late(host: Host) -> None:
     assert late["period"] == 1
 
 
+def test_a_logrotate_that_never_ran(host: Host) -> None:
+    plan = host.rotation().plan()
+    assert (plan["logs"], plan["never"]) == (0, "")
+    host.part("app", f"{host.logs}/*.log {{\n daily\n}}\n")
+    host.log("app.log")
+    assert host.rotation().plan()["never"] == str(host.state)
+    host.state.write_bytes(TOP)
+    assert host.rotation().plan()["never"] == str(host.state)
+    host.state.unlink()
+    assert host.rotate().returncode == 0
+    assert host.rotation().plan()["never"] == ""
+
+
+def test_a_log_that_the_state_does_not_know_is_late_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.part("app", f"{host.logs}/*.log {{\n daily\n}}\n")
+    host.log("young.log", age=2)
+    host.log("late.log", age=9)
+    host.log("empty.log", age=9).write_text("", encoding="utf-8")
+    host.state.write_bytes(TOP + b'"/other" 2026-11-20-1:2:3\n')
+    assert [row["log"] for row in host.rotation().plan()["late"]] == [f"{host.logs}/late.log"]
+    # What is written to all the time is as old as its file.
+    ahead = time.time() + 20 * 86400
+    os.utime(host.logs / "young.log", (ahead, ahead))
+    monkeypatch.setattr(f"{Rotation.__module__}.time.time", lambda: ahead)
+    late = host.rotation().plan()["late"]
+    assert [(row["log"], round(row["days"])) for row in late] == [
+        (f"{host.logs}/late.log", 29),
+        (f"{host.logs}/young.log", 20),
+    ]
+
+
 def test_an_unknown_option_is_an_error_though_logrotate_ends_well(host: Host) -> None:
     host.part("bad", f"{host.logs}/a.log {{\n dailly\n missingok\n}}\n")
     assert host.rotate("-d").returncode == 0

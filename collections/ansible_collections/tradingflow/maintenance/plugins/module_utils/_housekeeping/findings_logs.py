@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List
 
-from ..checks import CRITICAL, OK, WARNING, Check, as_action, judge, limits, unknown
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, judge, limits, unknown
 from ..words import plural, span
 from .access import ENOUGH, REMEMBERED, unusual
 
@@ -120,17 +120,27 @@ def _rotated(part: Dict[str, Any]) -> Check:
     done = part.get("done") or {"failed": []}
     problems = [f"logrotate says: {each}" for each in part["errors"]]
     problems += [f"{row['name']} could not be written: {row['why']}" for row in done["failed"]]
+    if part["never"]:
+        problems.append(f"{part['never']} is missing or empty: logrotate has never run, or has its state elsewhere")
     problems += [f"{row['log']} was not rotated for {row['days']:g} days" for row in part["late"]]
     problems += [f"{row['log']} is rotated by nobody" for row in part["unrotated"]]
     if "done" in part:
         problems += [f"{row['name']} is not as it is to be" for row in part["items"] if row["what"] == "configuration"]
+    status = WARNING if problems else OK
+    if not part["logs"]:
+        # What it does not tell of may be late, or rotated by nobody.
+        status = UNKNOWN
+        problems.insert(0, "logrotate names no log")
+    remedy = "Correct the configuration of logrotate, or manage it by housekeeping_rotation."
+    if part["never"]:
+        remedy = "See that its timer runs (logrotate.timer), or set housekeeping_rotation_state."
     return Check(
         "housekeeping.rotation",
         _ROTATION,
-        WARNING if problems else OK,
+        status,
         len(problems),
         message=f"{'; '.join(problems[:5])}." if problems else f"{plural(part['logs'], 'log')} rotated in time.",
-        remedy="Correct the configuration of logrotate, or manage it by housekeeping_rotation." if problems else "",
+        remedy=remedy if problems else "",
         source="logrotate -d",
         details={"problems": problems},
     )

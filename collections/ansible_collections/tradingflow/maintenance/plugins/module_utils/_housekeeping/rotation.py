@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Optional
 
 from .._logs.names import listed, log_of
+from .._work.asked import asked
 from ..errors import HousekeepingError
 from ..run import write_private
 from ..words import printable
 from . import state as states
 from .logrotate import copied, files, text_of, told
 
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _DAY = 86400.0
 #: A log is late when it was not rotated for so many of its periods, and a day.
 _LATE = 2
@@ -55,6 +57,7 @@ class Rotation:
             "faults": known.faults,
             "logs": len(before.periods),
             "late": late,
+            "never": self._never(before.periods, known),
             "copied": self._copied(),
             "unrotated": self._unrotated(before.periods),
         }
@@ -178,17 +181,27 @@ class Rotation:
         return min(max(times), time.time()) if times else None
 
     def _late(self, periods: Dict[str, Any], known: states.State) -> List[Dict[str, Any]]:
-        late = []
-        for log, days in sorted(periods.items()):
+        now = time.time()
+        since: Dict[str, float] = {}
+        for log in periods:
             text = known.entries.get(os.fsencode(log))
             at = states.moment(text) if text else None
-            if days is None or at is None:
+            if at is not None:
+                since[log] = at.timestamp()
+        since = {**_born([log for log in periods if log not in since]), **since}
+        late = []
+        for log, days in sorted(periods.items()):
+            if days is None or log not in since:
                 continue
             with suppress(OSError):
-                age = (time.time() - at.timestamp()) / _DAY
+                age = (now - since[log]) / _DAY
                 if age > _LATE * days + 1 and os.stat(log).st_size:
                     late.append({"log": printable(log), "days": round(age, 1), "period": days})
         return late
+
+    def _never(self, periods: Dict[str, Any], known: states.State) -> str:
+        """The state file, when logrotate has never written to it though there are logs; else nothing."""
+        return printable(self.state) if periods and not known.entries and not known.faults else ""
 
     def _copied(self) -> List[str]:
         try:
@@ -232,6 +245,24 @@ def _put(path: str, content: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _born(logs: List[str]) -> Dict[str, float]:
+    """Since when logs have been there, in s since 1970: since they were last written to at the latest."""
+    found: Dict[str, float] = {}
+    for log in logs:
+        with suppress(OSError):
+            found[log] = os.stat(log).st_mtime
+    if found:
+        with suppress(OSError, TimeoutError):
+            # Python does not tell it; 0 and - are for file systems that do not know, ? for a program that does not.
+            said = asked(["stat", "--format=%W", "--", *found], _ENVIRONMENT, 60).text.split()
+            if len(said) == len(found):
+                for place, log in enumerate(list(found)):
+                    born = said[place]
+                    if born.isdigit() and int(born):
+                        found[log] = min(found[log], float(born))
+    return found
 
 
 @contextmanager
