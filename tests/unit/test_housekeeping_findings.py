@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.findings import baselines, findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
+
+from tests.journals import journal
 
 NOTHING: dict[str, Any] = {
     **{name: [] for name in ("temporary", "access_logs", "images", "approved", "planned")},
@@ -157,10 +159,55 @@ def test_a_part_that_nobody_understands_leaves_the_others() -> None:
     assert checks["housekeeping.temporary:/tmp"].status == "ok"
 
 
-def test_a_plan_that_was_not_approved() -> None:
-    with pytest.raises(HousekeepingError, match="not among those that were approved"):
-        engine.run({**NOTHING, "planned": ["a"], "approved": ["b"]})
-    assert engine.run({**NOTHING, "planned": ["a"], "approved": [engine.digest(["a"])]})["changed"] is False
+def with_journal(folder: Path) -> tuple[dict[str, Any], Path]:
+    """Parameters with a journal of which one file may go, and that file."""
+    at = time.time() - 200 * 86400
+    name = f"{'0' * 32}/system@{'0' * 32}-{1:016x}-{round(at * 1e6):016x}.journal"
+    path = journal(folder / name, [{"at": str(at), "MESSAGE": "m"}])
+    os.utime(path, (at, at))
+    options = {"days": 150.0, "retention_days": 123.0, "folders": [str(folder)]}
+    return {**NOTHING, "journal": options}, path
+
+
+@pytest.mark.parametrize("approved", [["b"], []])
+def test_a_plan_that_was_not_approved(tmp_path: Path, approved: list[str]) -> None:
+    params, old = with_journal(tmp_path)
+    plan = engine.plan(params)
+    assert len(plan["tokens"]) == 1
+    result = engine.run({**params, "planned": plan["tokens"], "approved": approved})
+    assert old.exists()
+    assert result["changed"] is False
+    # What would go is told as before, and that it was refused.
+    assert result["classes"]["journal"][0]["items"] == plan["classes"]["journal"][0]["items"]
+    checks, actions = findings(result, THRESHOLDS, lambda path: [], "2026-11-30T12:00:00Z")
+    assert "housekeeping.journal" in {check.id for check in checks}
+    (refused,) = [action for action in actions if action["status"] == "failed"]
+    assert "not among those that were approved" in refused["message"]
+    assert plan["digest"] in refused["message"]
+
+
+@pytest.mark.parametrize("approved", [None, "its own"])
+def test_a_plan_that_was_approved(tmp_path: Path, approved: str | None) -> None:
+    params, old = with_journal(tmp_path)
+    plan = engine.plan(params)
+    given = None if approved is None else [plan["digest"]]
+    result = engine.run({**params, "planned": plan["tokens"], "approved": given})
+    assert "refused" not in result
+    assert not old.exists()
+
+
+def test_nothing_planned_needs_no_approval() -> None:
+    assert "refused" not in engine.run({**NOTHING, "planned": [], "approved": []})
+
+
+def test_a_digest_is_of_what_goes_however_often_it_is_listed() -> None:
+    assert engine.digest(["b", "a", "a"]) == engine.digest(["a", "b"])
+
+
+def test_a_plan_of_rotation_alone_has_its_digest() -> None:
+    check = told(rotation(items=[STATE]))["housekeeping.space"]
+    assert check.details["digest"] == "0"
+    assert "0" in check.message
 
 
 def test_what_went_back_is_a_change() -> None:

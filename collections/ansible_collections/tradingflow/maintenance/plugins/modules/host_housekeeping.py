@@ -242,10 +242,9 @@ options:
     elements: str
     default: []
   approved:
-    description: Digests of plans that were approved. Another plan is refused. Empty for any plan.
+    description: Digests of plans that were approved. Any other is refused, and with V([]) each. Left out, none is.
     type: list
     elements: str
-    default: []
 extends_documentation_fragment:
   - tradingflow.maintenance.run
 attributes:
@@ -278,7 +277,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What would go - C(classes) with the parts of each, C(tokens), C(digest).
+  description:
+    - What would go - C(classes) with the parts of each, C(tokens), C(digest); C(refused) where it was not approved.
   returned: when the host could be asked
   type: dict
 checks:

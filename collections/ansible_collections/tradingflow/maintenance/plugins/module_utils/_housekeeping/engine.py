@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
 
-from .._work.job import outcome
+from .._work.job import described, outcome
 from ..errors import HousekeepingError
 from .access import baseline, review
 from .images import Images
@@ -34,14 +34,17 @@ def plan(params: Dict[str, Any]) -> Dict[str, Any]:
 def run(params: Dict[str, Any]) -> Dict[str, Any]:
     """Takes away what was planned, as far as it is still the same, and nothing else.
 
-    :raises HousekeepingError: the plan is none that was approved
+    A plan that is none of those that were approved changes nothing: what would go is told as by plan, and in "refused"
+    why it stays, as {kind, message, remedy}.
     """
     planned = frozenset(params["planned"])
-    if params["approved"] and planned and digest(planned) not in params["approved"]:
-        raise HousekeepingError(
+    # Nobody was asked when there are none at all; an empty list is what somebody has approved nothing by.
+    if params["approved"] is not None and planned and digest(planned) not in params["approved"]:
+        refused = HousekeepingError(
             f"The plan {digest(planned)} is not among those that were approved.",
             "Read the plan (--check), and put its digest into housekeeping_approved.",
         )
+        return {**_all(params, None), "refused": described(refused)}
     return _all(params, planned)
 
 
@@ -114,5 +117,5 @@ def _part(name: str, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
 
 
 def digest(tokens: Collection[str]) -> str:
-    """What stands for a whole plan."""
-    return hashlib.sha256("\n".join(sorted(tokens)).encode()).hexdigest()
+    """What stands for a whole plan, however often it lists something."""
+    return hashlib.sha256("\n".join(sorted(set(tokens))).encode()).hexdigest()

@@ -41,8 +41,13 @@ def findings(result: Dict[str, Any], thresholds: Dict[str, Any], usual: Usual, s
                 done = part.get("done")
                 count = done["freed"] if done else sum(item["bytes"] for item in part["items"])
                 won[_NAMES[kind]] = won.get(_NAMES[kind], 0) + count
-    if won:
+    if won or (not applied and result["classes"].keys() - {"access"}):
+        # Also a plan by which no space is won may have to be approved.
         checks.append(_space(won, not applied, result["digest"]))
+    if "refused" in result:
+        error = result["refused"]
+        message = f"{error['message']} {error['remedy']}"
+        actions.append(as_action("housekeeping.approval", "Approval", "failed", False, message, started_at, {}))
     return checks, actions
 
 
@@ -218,14 +223,15 @@ def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
 
 def _space(freed: Dict[str, int], planning: bool, digest: str) -> Check:
     total = sum(freed.values())
-    each = ", ".join(f"{name} {size(count)}" for name, count in freed.items())
+    plan = f" Digest of the plan: {digest}." if planning else ""
+    each = ": " + ", ".join(f"{name} {size(count)}" for name, count in freed.items()) if freed else ""
     return Check(
         "housekeeping.space",
         "Space won",
         OK,
         total,
         unit="bytes",
-        message=f"{size(total)} {'would be' if planning else 'were'} won: {each}.",
+        message=f"{size(total)} {'would be' if planning else 'were'} won{each}.{plan}",
         source="what the removed files held",
         details={**freed, **({"digest": digest} if planning else {})},
     )

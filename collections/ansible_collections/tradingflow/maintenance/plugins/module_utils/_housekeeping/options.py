@@ -74,6 +74,6 @@ SPEC: Dict[str, Any] = {
     "thresholds": thresholds_spec(LIMITS),
     "maximum": {"type": "int", "default": 5000},
     "look_at": {"type": "int", "default": 2000000},
-    "approved": {"type": "list", "elements": "str", "default": []},
+    "approved": {"type": "list", "elements": "str"},
     "planned": {"type": "list", "elements": "str", "default": []},
 }
