@@ -195,7 +195,8 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
         return told
 
     done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory, "--check")
-    assert done.returncode == 0, done.output
+    # /vmlinuz is a link: that is told, and leaves the rest.
+    assert done.returncode == 2, done.output
     assert fleet.run("app1", f"sudo {listing}") == before
     plan = found()["plan"]["plan"]
     checks = {check["id"]: check for check in found()["plan"]["checks"]}
@@ -220,7 +221,7 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
     assert "/var/log/alone.log is rotated by nobody" in str(checks["housekeeping.rotation"]["details"])
 
     done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory)
-    assert done.returncode == 0, done.output
+    assert done.returncode == 2, done.output
     after = found()["done"]
     assert after["changed"]
     checks = {check["id"]: check for check in after["checks"]}

@@ -26,6 +26,8 @@ class ActionModule(HostAreaAction):
         result = super().run(tmp, task_vars)
         if failed := self.failed_alone(result):
             result.update(failed=True, msg=failed["message"])
+        elif not self._task.args.get("run") and (trouble := _not_measured(result)):
+            result.update(failed=True, msg=trouble)
         return result
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
@@ -44,3 +46,15 @@ class ActionModule(HostAreaAction):
         except (KeyError, TypeError, ValueError) as error:
             raise self.not_understood(error) from error
         return Findings(checks, actions, changed=changed, extra={"plan": result})
+
+
+def _not_measured(result: dict[str, Any]) -> str:
+    """What could not be looked at at all, the whole host or one part of it; empty when there is nothing such."""
+    for check in result["checks"]:
+        if check["id"] == "housekeeping.measured" and check["status"] == "unknown":
+            return f"{check['message']} {check['remedy']}".strip()
+    for parts in (result.get("plan") or {}).get("classes", {}).values():
+        for part in parts:
+            if error := part.get("error"):
+                return f"{part['name']}: {error['message']} {error['remedy']}"
+    return ""

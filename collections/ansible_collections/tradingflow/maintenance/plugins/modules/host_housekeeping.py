@@ -255,7 +255,8 @@ attributes:
     description: The plan has the entries.
     support: none
 notes:
-  - With O(run), what goes wrong does not fail the task but is told by the report. Without it, the task fails.
+  - With O(run), what goes wrong does not fail the task but is told by the report. Without it, the task
+    fails, also when a part could not be looked at.
 """
 
 EXAMPLES = r"""

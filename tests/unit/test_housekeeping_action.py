@@ -1,0 +1,47 @@
+"""The action of housekeeping: when its task fails, and that nothing hides what was done."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.tradingflow.maintenance.plugins.action import host_housekeeping
+from ansible_collections.tradingflow.maintenance.plugins.action.host_housekeeping import ActionModule
+
+MEASURED = {"id": "housekeeping.measured", "status": "unknown", "message": "No Python.", "remedy": "Install it."}
+OK = {"id": "housekeeping.space", "status": "ok", "message": "1 B.", "remedy": ""}
+ERROR = {"name": "/x", "error": {"kind": "HousekeepingError", "message": "/x is a link.", "remedy": "Name it."}}
+REFUSED = {"status": "failed", "message": "The plan is not among those that were approved."}
+
+
+def action(**arguments: Any) -> ActionModule:
+    made = ActionModule.__new__(ActionModule)
+    made._task = SimpleNamespace(args=arguments)
+    return made
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+    told = {"checks": [OK], "actions": [], "failed": False, **result}
+    monkeypatch.setattr(host_housekeeping.HostAreaAction, "run", lambda self, tmp, task_vars: told)
+    return action(**arguments).run()
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({}, None),
+        ({"plan": {"classes": {"journal": [{"name": "journal", "items": []}]}}}, None),
+        ({"actions": [REFUSED]}, "not among those that were approved"),
+        ({"checks": [MEASURED]}, "No Python"),
+        ({"plan": {"classes": {"journal": [{"name": "journal"}], "temporary": [ERROR]}}}, "/x is a link"),
+    ],
+)
+def test_alone_it_fails_where_something_was_not_measured(
+    monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], message: str | None
+) -> None:
+    told = ended(monkeypatch, result)
+    assert told["failed"] is (message is not None)
+    assert message is None or message in told["msg"]
+    # A report of a run tells of it.
+    assert ended(monkeypatch, result, run={"directory": "/x"})["failed"] is False
