@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.action import host_housekeeping
 from ansible_collections.tradingflow.maintenance.plugins.action.host_housekeeping import ActionModule
 
 MEASURED = {"id": "housekeeping.measured", "status": "unknown", "message": "No Python.", "remedy": "Install it."}
@@ -23,7 +22,7 @@ def action(**arguments: Any) -> ActionModule:
 
 def ended(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     told = {"checks": [OK], "actions": [], "failed": False, **result}
-    monkeypatch.setattr(host_housekeeping.HostAreaAction, "run", lambda self, tmp, task_vars: told)
+    monkeypatch.setattr(f"{ActionModule.__module__}.HostAreaAction.run", lambda self, tmp, task_vars: told)
     return action(**arguments).run()
 
 
@@ -45,3 +44,26 @@ def test_alone_it_fails_where_something_was_not_measured(
     assert message is None or message in told["msg"]
     # A report of a run tells of it.
     assert ended(monkeypatch, result, run={"directory": "/x"})["failed"] is False
+
+
+def test_what_was_done_is_told_though_the_rest_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = action()
+    result = {"classes": {}, "tokens": [], "changed": True, "digest": "0"}
+    monkeypatch.setattr(made, "on_host", lambda args, task_vars: {**result, "classes": None}, raising=False)
+    found = made.collect({"access_logs": [], "thresholds": {}}, {"inventory_hostname": "a"})
+    assert found.changed is True
+    assert [check.status for check in found.checks] == ["unknown"]
+
+
+def test_earlier_reports_are_read_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = action()
+    asked: list[str] = []
+
+    def earlier(args: dict[str, Any]) -> Any:
+        raise OSError("no reports")
+
+    monkeypatch.setattr(made, "earlier", earlier, raising=False)
+    monkeypatch.setattr(made, "on_host", lambda args, task_vars: asked.append("host"), raising=False)
+    with pytest.raises(OSError, match="no reports"):
+        made.collect({"access_logs": [{}], "thresholds": {}}, {"inventory_hostname": "a"})
+    assert asked == []

@@ -151,6 +151,23 @@ def test_temporary_files(more: dict[str, Any], status: str) -> None:
     assert told(temporary(**more))["housekeeping.temporary:/tmp"].status == status
 
 
+BROKE = {"kind": "HousekeepingError", "message": "It broke.", "remedy": "Mend it."}
+
+
+@pytest.mark.parametrize("kind", ["journal", "kernels", "temporary", "rotation"])
+def test_an_error_afterwards_does_not_hide_what_was_done(kind: str) -> None:
+    row = {"name": "x", "what": "configuration", "bytes": 5}
+    part = {"name": kind, "error": BROKE, "done": done(removed=[row], written=[row], freed=5)}
+    result = {"classes": {kind: [part]}, "tokens": [], "digest": "0"}
+    checks, actions = findings(result, THRESHOLDS, lambda path: [], "2026-11-30T12:00:00Z")
+    assert checks[0].status == "unknown"
+    assert "It broke." in checks[0].message
+    (action,) = actions
+    assert action["changed"] is True
+    assert "x" in str(action["details"])
+    assert kind == "rotation" or checks[-1].value == 5
+
+
 def test_a_part_that_nobody_understands_leaves_the_others() -> None:
     result = temporary()
     result["classes"]["journal"] = [{"name": "journal", "items": []}]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import packages
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.images import Images
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.packages import (
     Archives,
@@ -19,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeep
     protected,
     release_of,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.asked import Answer
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     ConfigurationError,
     HousekeepingError,
@@ -217,3 +219,79 @@ def test_real_dpkg_without_such_packages(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "info").mkdir()
     monkeypatch.setitem(packages._ENVIRONMENT, "DPKG_ADMINDIR", str(tmp_path))
     assert Kernels("x", [])._installed() == {}
+
+
+def test_a_purge_that_fails_tells_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """apt removes one of two kernels, and breaks off; dpkg then says what is there."""
+    names = [f"linux-image-6.1.0-{each}-amd64" for each in (8, 9)]
+    apt = f"""case "$*" in *-s*) printf 'Remv {names[0]} [1]\\nRemv {names[1]} [1]\\n';;
+    *) touch {tmp_path}/purged; echo 'E: broken' >&2; exit 100;; esac"""
+    here = f"""printf '{names[1]}\\tii \\t1\\t10\\n'; test -e {tmp_path}/purged || printf '{names[0]}\\tii \\t1\\t10\\n'
+    {KNOWN.replace("0-9-", "0-7-")}"""
+    fake(tmp_path, monkeypatch, apt_get=apt, dpkg_query=here)
+    after = applied(Kernels("x", []))
+    assert [row["name"] for row in after["done"]["removed"]] == [names[0]]
+    (failed,) = after["done"]["failed"]
+    assert failed["name"] == names[1]
+    assert "broken" in failed["why"]
+    assert after["done"]["freed"] == 10240
+
+
+def test_when_nobody_knows_what_a_purge_left_nothing_counts_as_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = f"""case "$*" in *-s*) echo 'Remv {OLD} [1]';; *) touch {tmp_path}/purged; exit 100;; esac"""
+    fake(tmp_path, monkeypatch, apt_get=apt, dpkg_query=f"test -e {tmp_path}/purged && exit 2\n{KNOWN}")
+    after = applied(Kernels("x", []))
+    assert after["done"]["removed"] == []
+    assert "nobody knows what is left" in after["done"]["failed"][0]["why"]
+    # Beside what was done, why it cannot be looked at again.
+    assert "dpkg-query failed" in after["error"]["message"]
+
+
+def breaks(made: Any, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a method raise from a call on: a disk that is gone, a service that has ended."""
+    real, calls = getattr(made, name), 0
+
+    def method(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > times:
+            raise HousekeepingError("It broke.", "Mend it.")
+        return real(*arguments)
+
+    monkeypatch.setattr(made, name, method)
+
+
+def test_what_was_removed_is_told_though_it_cannot_be_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(tmp_path, 300, 200)
+    made = cleaner(tmp_path, days=150)
+    tokens = [item["token"] for item in made.plan()["items"]]
+    breaks(made, "_files", 1, monkeypatch)
+    after = made.apply(tokens)
+    assert len(after["done"]["removed"]) == 1
+    assert after["done"]["freed"] == after["done"]["removed"][0]["bytes"]
+    assert after["error"]["message"] == "It broke."
+
+    archive(tmp_path, "a_1_all.deb")
+    archives = Archives(str(tmp_path))
+    tokens = [item["token"] for item in archives.plan()["items"]]
+    breaks(archives, "_files", 1, monkeypatch)
+    after = archives.apply(tokens)
+    assert len(after["done"]["removed"]) == 1
+    assert after["error"]["message"] == "It broke."
+
+
+def test_images_that_were_removed_before_the_program_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Images("podman", ["1", "2"])
+    rows = [{"name": id, "bytes": 5, "digest": id, "ids": {id}, "token": id} for id in ("1", "2")]
+    monkeypatch.setattr(made, "_unused", lambda: rows)
+    monkeypatch.setattr(made, "_asked", lambda *arguments: Answer(0, b"", b""))
+    breaks(made, "_asked", 1, monkeypatch)
+    breaks(made, "_unused", 1, monkeypatch)
+    after = made.apply(["1", "2"])
+    assert [row["name"] for row in after["done"]["removed"]] == ["1"]
+    assert after["done"]["failed"] == [{"name": "2", "why": "It broke."}]
+    assert after["error"]["message"] == "It broke."

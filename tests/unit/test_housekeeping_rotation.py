@@ -287,6 +287,15 @@ def test_managed_configuration_is_put_in_place_once(host: Host) -> None:
     assert applied(made)["done"] == {"written": [], "failed": []}
 
 
+def test_what_was_written_is_told_though_it_cannot_be_looked_at_again(host: Host) -> None:
+    made = host.rotation(managed(host))
+    tokens = [item["token"] for item in made.plan()["items"]]
+    made._late = lambda periods, known: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    after = made.apply(tokens)
+    assert [row["what"] for row in after["done"]["written"]] == ["configuration"]
+    assert "ZeroDivisionError" in after["error"]["message"]
+
+
 def test_configuration_that_logrotate_refuses_leaves_what_was_there(host: Host) -> None:
     host.part("other", f"{host.logs}/app.log {{\n weekly\n}}\n")
     host.part("app", "# mine\n")

@@ -32,20 +32,21 @@ class ActionModule(HostAreaAction):
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
+        # First: what fails afterwards would hide what was done on the host.
+        reports = self.earlier(args) if args["access_logs"] else []
         result = self.on_host(args, task_vars)
         if error := result.get("error"):
             raise HousekeepingError(error["message"], error["remedy"])
-        reports = self.earlier(args) if args["access_logs"] else []
 
         def usual(path: str) -> list[dict[str, Any]]:
             return baselines(reports, task_vars["inventory_hostname"], path)
 
         try:
             checks, actions = findings(result, args["thresholds"], usual, started_at)
-            changed = bool(result["changed"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise self.not_understood(error) from error
-        return Findings(checks, actions, changed=changed, extra={"plan": result})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # Something may have been done all the same.
+            checks, actions = [self.unmeasured(self.not_understood(error))], []
+        return Findings(checks, actions, changed=bool(result.get("changed")), extra={"plan": result})
 
 
 def _not_measured(result: dict[str, Any]) -> str:
@@ -53,7 +54,7 @@ def _not_measured(result: dict[str, Any]) -> str:
     for check in result["checks"]:
         if check["id"] == "housekeeping.measured" and check["status"] == "unknown":
             return f"{check['message']} {check['remedy']}".strip()
-    for parts in (result.get("plan") or {}).get("classes", {}).values():
+    for parts in ((result.get("plan") or {}).get("classes") or {}).values():
         for part in parts:
             if error := part.get("error"):
                 return f"{part['name']}: {error['message']} {error['remedy']}"

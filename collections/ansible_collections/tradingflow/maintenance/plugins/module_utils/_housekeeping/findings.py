@@ -37,8 +37,8 @@ def findings(result: Dict[str, Any], thresholds: Dict[str, Any], usual: Usual, s
             new, more = _part(kind, part, started_at)
             checks += new
             actions += more
-            if "error" not in part and kind != "rotation":
-                done = part.get("done")
+            done = part.get("done")
+            if (done or "error" not in part) and kind != "rotation":
                 count = done["freed"] if done else sum(item["bytes"] for item in part["items"])
                 won[_NAMES[kind]] = won.get(_NAMES[kind], 0) + count
     if won or (not applied and result["classes"].keys() - {"access"}):
@@ -59,7 +59,12 @@ def _part(kind: str, part: Dict[str, Any], started_at: str) -> Found:
         if kind == "rotation":
             return rotation(part, started_at)
         if "error" in part:
-            return [unknown(id, _NAMES[kind].capitalize(), part["error"]["message"], part["error"]["remedy"])], []
+            checks = [unknown(id, _NAMES[kind].capitalize(), part["error"]["message"], part["error"]["remedy"])]
+            if "done" not in part:
+                return checks, []
+            # What was done before it is done.
+            cleaned = [_cleaned(part, started_at)] if kind == "temporary" else _removed(id, kind, part, started_at)
+            return checks, cleaned
         if kind == "temporary":
             return [_temporary(part)], [_cleaned(part, started_at)]
         return [_removals(id, kind, part)], _removed(id, kind, part, started_at)
@@ -207,7 +212,7 @@ def _temporary(part: Dict[str, Any]) -> Check:
 
 def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
     done = part.get("done")
-    rows = _shown(part["items"])
+    rows = _shown(part.get("items", []))
     title = f"Clean up {part['name']}"
     if not done:
         message = f"{plural(len(rows), 'entry', 'entries')} would go." if rows else "Nothing to do."

@@ -88,8 +88,10 @@ def _errors(part: Dict[str, Any], thresholds: Dict[str, Any]) -> Check:
 def rotation(part: Dict[str, Any], started_at: str) -> "tuple[List[Check], List[Dict[str, Any]]]":
     """Checks and actions of the rotation."""
     if "error" in part:
-        return [unknown("housekeeping.rotation", _ROTATION, part["error"]["message"], part["error"]["remedy"])], []
-    done = part.get("done")
+        error = part["error"]
+        checks = [unknown("housekeeping.rotation", _ROTATION, error["message"], error["remedy"])]
+        # What was done before it is done.
+        return checks, _set_up(part, started_at) if "done" in part else []
     checks = [_rotated(part), _state(part)]
     copies = part["copied"]
     checks.append(
@@ -104,16 +106,20 @@ def rotation(part: Dict[str, Any], started_at: str) -> "tuple[List[Check], List[
             details={"copied": copies},
         )
     )
+    return checks, _set_up(part, started_at)
+
+
+def _set_up(part: Dict[str, Any], started_at: str) -> List[Dict[str, Any]]:
+    done = part.get("done")
     rows = done["written"] + done["failed"] if done else part["items"]
     if not rows:
-        return checks, []
+        return []
     names = ", ".join(row["name"] for row in rows)
     status = "planned" if not done else "failed" if done["failed"] else "ok"
     message = f"{names}: {done['failed'][0]['why']}" if done and done["failed"] else f"{names}."
     changed = bool(done and done["written"])
     details = dict(done) if done else {"items": part["items"]}
-    action = as_action("housekeeping.rotation", "Set up the rotation", status, changed, message, started_at, details)
-    return checks, [action]
+    return [as_action("housekeeping.rotation", "Set up the rotation", status, changed, message, started_at, details)]
 
 
 def _rotated(part: Dict[str, Any]) -> Check:

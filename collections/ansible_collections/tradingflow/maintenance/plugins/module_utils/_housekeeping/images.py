@@ -12,6 +12,7 @@ from typing import Any, Collection, Dict, List, Set
 from .._work.asked import Answer, asked
 from ..errors import HousekeepingError
 from ..words import printable
+from .concluded import concluded
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
 
@@ -45,14 +46,18 @@ class Images:
         done: Dict[str, Any] = {"removed": [], "failed": [], "freed": 0}
         for row in self._unused():
             if row["token"] in tokens and self.declared & row["ids"]:
-                answer = self._asked("rmi", row["digest"])
+                try:
+                    answer = self._asked("rmi", row["digest"])
+                except HousekeepingError as error:
+                    done["failed"].append({"name": row["name"], "why": error.message})
+                    continue
                 if answer.status:
                     why = printable(answer.messages.decode("utf-8", "replace").strip(), 200)
                     done["failed"].append({"name": row["name"], "why": why})
                 else:
                     done["removed"].append({"name": row["name"], "bytes": row["bytes"]})
                     done["freed"] += row["bytes"]
-        return {**self.plan(), "done": done}
+        return concluded(self.plan, done)
 
     def _unused(self) -> List[Dict[str, Any]]:
         ids = {_bare(line) for line in self._said("images", "--all", "--no-trunc", "--quiet").split()}

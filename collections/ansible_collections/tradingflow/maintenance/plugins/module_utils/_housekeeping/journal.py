@@ -19,6 +19,7 @@ from typing import Any, Collection, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConfigurationError, HousekeepingError
 from ..words import printable
+from .concluded import concluded
 
 #: Whose@sequence-number-microseconds.journal, or whose@microseconds-number.journal~ of what was not closed.
 _ARCHIVED = re.compile(r".+@(?:[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{16}\.journal|[0-9a-f]{16}-[0-9a-f]{16}\.journal~)")
@@ -86,9 +87,10 @@ class Journal:
                 done["removed"].append(row)
             except OSError as error:
                 done["failed"].append({**row, "why": error.strerror})
-        after = self.plan()
-        done["freed"] = max(0, before - after["bytes"])
-        return {**after, "done": done}
+        after = concluded(self.plan, done)
+        known = "bytes" in after
+        done["freed"] = max(0, before - after["bytes"]) if known else sum(row["bytes"] for row in done["removed"])
+        return after
 
     def _old(self, found: List[File]) -> List[File]:
         limit = self.now - self.days * _DAY

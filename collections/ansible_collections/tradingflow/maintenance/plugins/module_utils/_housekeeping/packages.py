@@ -16,6 +16,7 @@ from typing import Any, Collection, Dict, List, Optional, Set
 from .._work.asked import asked
 from ..errors import HousekeepingError
 from ..words import printable
+from .concluded import concluded
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -52,7 +53,7 @@ class Archives:
         done: Dict[str, Any] = {"removed": [], "failed": [], "freed": 0}
         rows = [row for row in self._files() if row["token"] in tokens]
         if not rows:
-            return {**self.plan(), "done": done}
+            return concluded(self.plan, done)
         lock = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             try:
@@ -68,7 +69,7 @@ class Archives:
                     done["failed"].append({"name": row["name"], "why": error.strerror})
         finally:
             os.close(lock)
-        return {**self.plan(), "done": done}
+        return concluded(self.plan, done)
 
     def _files(self) -> List[Dict[str, Any]]:
         rows = []
@@ -119,7 +120,7 @@ class Kernels:
     def apply(self, tokens: Collection[str]) -> Dict[str, Any]:
         """Has apt remove what was planned, if it would remove nothing else with it.
 
-        :raises HousekeepingError: it would, or it failed
+        :raises HousekeepingError: it would
         """
         rows = [row for row in self.plan()["items"] if row["token"] in tokens]
         done: Dict[str, Any] = {"removed": [], "failed": [], "freed": 0}
@@ -132,16 +133,25 @@ class Kernels:
                     f"apt would not remove these kernels alone: {printable(others)}.",
                     "Remove them by hand: apt-get autoremove.",
                 )
-            self._apt("-y", "-q", "-o", "APT::Get::AutomaticRemove=0", "-o", "DPkg::Use-Pty=0", "purge", *names)
-            left = self._installed()
+            why = "still installed"
+            try:
+                self._apt("-y", "-q", "-o", "APT::Get::AutomaticRemove=0", "-o", "DPkg::Use-Pty=0", "purge", *names)
+            except HousekeepingError as error:
+                why = error.message
+            try:
+                left = self._installed()
+            except HousekeepingError as error:
+                # Not one counts as removed.
+                left = dict.fromkeys(names)
+                why = f"nobody knows what is left: {error.message}"
             for row in rows:
                 part = {"name": row["name"], "bytes": row["bytes"]}
                 if row["name"] in left:
-                    done["failed"].append({**part, "why": "still installed"})
+                    done["failed"].append({**part, "why": why})
                 else:
                     done["removed"].append(part)
                     done["freed"] += row["bytes"]
-        return {**self.plan(), "done": done}
+        return concluded(self.plan, done)
 
     def _apt(self, *arguments: str) -> str:
         try:

@@ -23,6 +23,7 @@ from ..errors import HousekeepingError
 from ..run import write_private
 from ..words import printable
 from . import state as states
+from .concluded import concluded
 from .logrotate import copied, files, text_of, told
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -80,7 +81,7 @@ class Rotation:
                 done["written"].append(row)
             except (HousekeepingError, OSError) as error:
                 done["failed"].append({**row, "why": str(error)})
-        return {**self.plan(), "done": done}
+        return concluded(self.plan, done)
 
     def _known(self) -> states.State:
         try:
