@@ -77,3 +77,17 @@ def test_a_program_that_does_not_answer_is_not_one_without_images(tmp_path: Path
         Images(str(tmp_path / "none"), []).plan()
     with pytest.raises(HousekeepingError, match="failed"):
         Images("false", []).plan()
+
+
+def test_parents_without_a_name_stay(podman: Podman) -> None:
+    """A program that removes an image takes those it was made from along, where nothing else names them."""
+    parent = podman.image("localhost/parent:1")
+    podman.run("create", "--name", "makes", parent, "/file")
+    child = podman.run("commit", "--quiet", "makes", "localhost/child:1").rpartition("sha256:")[2]
+    podman.run("rm", "makes")
+    podman.run("untag", "localhost/parent:1")
+    made = podman.images(child)
+    plan = made.plan()
+    assert names(plan["items"]) == ["localhost/child:1"]
+    assert names(made.apply([item["token"] for item in plan["items"]])["done"]["removed"]) == ["localhost/child:1"]
+    assert podman.run("images", "--all", "--no-trunc", "--quiet").replace("sha256:", "").split() == [parent]

@@ -47,7 +47,7 @@ class Images:
         for row in self._unused():
             if row["token"] in tokens and self.declared & row["ids"]:
                 try:
-                    answer = self._asked("rmi", row["digest"])
+                    answer = self._asked("rmi", "--no-prune", row["digest"])
                 except HousekeepingError as error:
                     done["failed"].append({"name": row["name"], "why": error.message})
                     continue
