@@ -105,6 +105,35 @@ def test_paths_say_nothing_of_anybody() -> None:
     assert plain_path("https://host/a#b") == "/a"
 
 
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/users/ann@example.com/orders", "/users/*/orders"),
+        ("/users/ann%40example.com", "/users/*"),
+        ("/login;jsessionid=abc", "/*"),
+        ("/set/theme=dark", "/set/*"),
+        ("/urn:isbn:x/y", "/*/y"),
+        ("/reset/AbcDefGhiJkl", "/reset/*"),
+        ("/api/OrderBook/abcdefghijklmnop", "/api/OrderBook/abcdefghijklmnop"),
+        ("203.0.113.7:443", "(other)"),
+        ("ann@example.com", "(other)"),
+        ("*", "(other)"),
+        ("HTTPS://ann:pw@host/a", "/a"),
+        ("https://ann:pw@host", "/"),
+        ("", "(other)"),
+        ("(no request)", "(no request)"),
+    ],
+)
+def test_routes_name_nobody(path: str, route: str) -> None:
+    assert plain_path(path) == route
+
+
+def test_a_proxy_names_no_client() -> None:
+    found = Reader("auto", {}, BITS).read(COMBINED.replace(b"GET /orders/4711?key=s", b"CONNECT 203.0.113.7:443"))
+    assert found is not None
+    assert found.path == "(other)"
+
+
 def test_period_with_what_was_rotated_away(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("".join(line(n) for n in range(10)), encoding="utf-8")

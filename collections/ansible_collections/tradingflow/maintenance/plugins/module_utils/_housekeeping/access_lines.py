@@ -25,8 +25,11 @@ _FIELDS = {
     "status": ("status", "status_code", "response"),
     "path": ("path", "uri", "request_uri", "url", "request"),
 }
-#: What would be a number, an id or a token in a path.
-_NAMELESS = re.compile(r"/(?=[^/]*\d)[^/]+|/[^/]{24,}")
+#: What would be a number, an id, an address or a token in a path: letters of both sizes in a long word are one, too.
+_NAMELESS = re.compile(r"/(?=[^/]*[\d@%:=;])[^/]+|/(?=[^/]*[a-z])(?=[^/]*[A-Z])[^/]{12,}|/[^/]{24,}")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
+#: In place of a path where there is none, and where it is none, such as an address that a proxy is asked for.
+_NO_REQUEST, _OTHER = "(no request)", "(other)"
 #: Seconds, and from there on milliseconds, since 1970.
 _MILLISECONDS = 1e11
 #: Addresses whose networks are kept in memory.
@@ -38,7 +41,7 @@ class Request(NamedTuple):
 
     :param at: in s since 1970
     :param client: the network of the client; "(name)" where the server has looked names up
-    :param path: without its query, numbers and long words
+    :param path: see plain_path
     """
 
     at: float
@@ -80,7 +83,7 @@ class Reader:
         if at is None:
             return None
         words = match[3].split(b" ")
-        path = words[1] if len(words) == 3 else b"(no request)"
+        path = words[1] if len(words) == 3 else _NO_REQUEST.encode()
         return self._request(at, match[1].decode("ascii", "replace"), int(match[4]), path.decode("utf-8", "replace"))
 
     def _json(self, line: bytes) -> Optional[Request]:
@@ -126,10 +129,15 @@ def shortened(client: str, prefixes: Sequence[int]) -> str:
 
 
 def plain_path(path: str) -> str:
-    """A path as a route: queries, numbers, ids and tokens are no one's business in a report."""
+    """A path as a route: queries, numbers, ids, addresses and tokens are no one's business in a report."""
+    if path == _NO_REQUEST:
+        return path
     path = path.split("?", 1)[0].split("#", 1)[0]
+    scheme = _SCHEME.match(path)
+    if scheme:
+        path = path[scheme.end() :] or "/"
     if not path.startswith("/"):
-        path = re.sub(r"^[a-z]+://[^/]*", "", path) or path
+        return _OTHER
     return _NAMELESS.sub("/*", path)[:100]
 
 
