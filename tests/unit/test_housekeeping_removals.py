@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import packages
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.images import Images
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.journal import Journal
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.options import JOURNAL
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.packages import (
     Archives,
     Kernels,
@@ -26,6 +28,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
     HousekeepingError,
 )
 
+from tests.conftest import ROOT
 from tests.journals import journal
 
 DAY = 86400.0
@@ -93,6 +96,16 @@ def test_a_file_that_is_no_journal_stays_and_is_told(tmp_path: Path) -> None:
 def test_journal_that_has_to_be_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is to be kept for 92 days"):
         cleaner(tmp_path, days=30)
+
+
+def test_the_journal_of_the_last_quarter_is_there_until_it_was_collected(tmp_path: Path) -> None:
+    """The audit of July to September, collected on the last day of October: its first day is 122 days ago."""
+    retention = JOURNAL["retention_days"]["default"]
+    with pytest.raises(ConfigurationError, match="is to be kept"):
+        cleaner(tmp_path, days=122, retention=retention)
+    assert cleaner(tmp_path, days=123, retention=retention).days == 123
+    role = yaml.safe_load((ROOT / "roles/housekeeping/defaults/main.yml").read_text(encoding="utf-8"))
+    assert role["housekeeping_journal_retention_days"] == retention
 
 
 def test_journal_that_was_not_planned_stays(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ options:
       retention_days:
         description: For how long entries have to be kept, such as for audits. Fewer O(journal.days) are refused.
         type: float
-        default: 92
+        default: 123
       folders:
         description: Where the journal is.
         type: list

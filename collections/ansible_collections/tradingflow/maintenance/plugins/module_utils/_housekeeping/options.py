@@ -50,9 +50,10 @@ ROTATION: Dict[str, Any] = {
     "managed": {"type": "list", "elements": "dict", "default": [], "options": MANAGED},
     "rotated": {"type": "list", "elements": "str", "default": []},
 }
+#: By default a quarter for its audit, and a month in which that is collected.
 JOURNAL: Dict[str, Any] = {
     "days": {"type": "float", "required": True},
-    "retention_days": {"type": "float", "default": 92},
+    "retention_days": {"type": "float", "default": 123},
     "folders": {"type": "list", "elements": "path", "default": ["/var/log/journal", "/run/log/journal"]},
 }
 IMAGES: Dict[str, Any] = {
