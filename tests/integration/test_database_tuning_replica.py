@@ -124,7 +124,7 @@ def names(tuned: Tuned, replicas: list[dict[str, Any]]) -> tuple[dict[str, str],
 
 def test_read_on_the_replica_only(tuned: Tuned, replica: Replica) -> None:
     found, problem = names(tuned, [])
-    assert problem == "1 standby is connected, and 0 could be asked"
+    assert problem == "1 standby is connected or expected by a slot, and 0 could be asked"
     assert found["accounts_opened"] == "unknown"
     assert "safe" not in found.values()
     found, problem = names(tuned, [replica.address])
@@ -140,6 +140,22 @@ def test_read_on_the_replica_only(tuned: Tuned, replica: Replica) -> None:
     # It is a replica of this server, and no server of its own.
     reversed_roles = names(Tuned(tuned.platform), [tuned.address])[1]
     assert "is no physical replica of this server" in reversed_roles
+
+
+def test_a_standby_that_is_not_named_is_noticed(tuned: Tuned, replica: Replica) -> None:
+    assert "are the same server" in names(tuned, [replica.address, {**replica.address, "host": "localhost"}])[1]
+    drop = "SELECT pg_drop_replication_slot('away')"
+    make = "SELECT pg_create_physical_replication_slot('away')"
+    # One that is away, of the primary; and one that the replica feeds.
+    for server in (tuned, replica):
+        server(make)
+        try:
+            found, problem = names(tuned, [replica.address])
+        finally:
+            server(drop)
+        assert problem == "2 standbys are connected or expected by a slot, and 1 could be asked"
+        assert "safe" not in found.values()
+    assert names(tuned, [replica.address])[1] == ""
 
 
 def test_a_standby_is_not_the_primary(tuned: Tuned, replica: Replica) -> None:

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue import Index
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.findings import of_indexes
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import duplicates, unused
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.statements import _since
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Use, Uses, Watched
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Use, Uses, Watched, uncounted
 
 DAY = 86400.0
+THRESHOLDS = {
+    name: {"warning": 1, "critical": None} for name in ("unused_indexes", "duplicate_indexes", "invalid_indexes")
+}
 SHORT = Index(
     1, "s", "short", 9, "s.t", "btree", keys=(1,), opclasses=(7,), collations=(0,), options=(0,), definition="d"
 )
@@ -52,6 +56,41 @@ def test_read_on_a_replica_only() -> None:
     lacking = Uses([primary, replace(replica, scans={2: 0})])
     found = unused([SHORT], lacking, 92, Watched("", {1: 1.0}))
     assert [one.verdict for one in found] == ["unknown"]
+
+
+PRIMARY = Use("primary", 1e9, None, None, {}, system="1", standbys=1, instance="a")
+STANDBY = replace(PRIMARY, server="standby", in_recovery=True, standbys=0, instance="b")
+OTHER = replace(STANDBY, server="other", instance="c")
+
+
+@pytest.mark.parametrize(
+    ("servers", "away", "problem"),
+    [
+        ([PRIMARY, STANDBY], 0, ""),
+        ([replace(PRIMARY, standbys=0), replace(STANDBY, fed=False)], 0, ""),
+        ([PRIMARY], 1, ""),
+        ([PRIMARY], 0, "1 standby is connected"),
+        ([PRIMARY, replace(STANDBY, standbys=1)], 0, "2 standbys are connected"),
+        ([PRIMARY, replace(STANDBY, standbys=1), OTHER], 0, ""),
+        # One that is fed from the archive does not stand in for the one that is connected.
+        ([PRIMARY, replace(STANDBY, fed=False)], 0, "1 standby is connected"),
+        ([replace(PRIMARY, standbys=2), STANDBY, replace(STANDBY, server="again")], 0, "are the same server"),
+        ([PRIMARY, replace(STANDBY, system="2")], 0, "is no physical replica"),
+        ([PRIMARY, replace(STANDBY, counted=False)], 0, "track_counts is off"),
+    ],
+)
+def test_who_may_read_uncounted(servers: list[Use], away: int, problem: str) -> None:
+    found = uncounted(servers, away)
+    assert found.startswith(problem) or problem in found
+    assert bool(found) is bool(problem)
+
+
+@pytest.mark.parametrize(("unseen", "since"), [(False, {"1": 5}), (True, {})])
+def test_days_on_which_another_may_have_read_it_do_not_count(unseen: bool, since: dict[str, int]) -> None:
+    counted = replace(uses(), problem="something", unseen=unseen)
+    never = of_indexes([SHORT], counted, Watched("", {1: 5.0}), 92, THRESHOLDS, 1e9)[0]
+    assert never.status == "unknown"
+    assert never.details["watched"]["since"] == since
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def of_indexes(
     )
     candidates = {one.index for one in never if one.verdict != STAYS}
     first.details.update(uses.evidence(), cycle_days=cycle_days)
-    first.details["watched"] = watched.as_data([one.oid for one in indexes if one.full in candidates], now)
+    # Days on which some other server may have read them do not count: they begin anew when all are counted.
+    watchable = [] if uses.unseen else [one.oid for one in indexes if one.full in candidates]
+    first.details["watched"] = watched.as_data(watchable, now)
     return [
         first,
         of_advice(

@@ -28,8 +28,13 @@ SELECT extract(epoch FROM now())::float8 AS now, pg_is_in_recovery() AS in_recov
        (SELECT extract(epoch FROM greatest(
            (SELECT stats_reset FROM pg_stat_bgwriter), (SELECT stats_reset FROM pg_stat_archiver)))::float8) AS begun,
        (SELECT count(*)::int FROM pg_stat_replication r
-        WHERE r.application_name NOT IN ('pg_receivewal', 'pg_basebackup') AND NOT EXISTS (
+        WHERE coalesce(r.application_name, '') NOT IN ('pg_receivewal', 'pg_basebackup') AND NOT EXISTS (
             SELECT FROM pg_replication_slots l WHERE l.active_pid = r.pid AND l.slot_type = 'logical')) AS standbys,
+       (SELECT count(*)::int FROM pg_replication_slots l
+        WHERE l.slot_type = 'physical' AND NOT EXISTS (
+            SELECT FROM pg_stat_replication r WHERE r.pid = l.active_pid)) AS slots,
+       EXISTS (SELECT FROM pg_stat_wal_receiver) OR current_setting('primary_slot_name') <> '' AS fed,
+       extract(epoch FROM pg_postmaster_start_time()) || ' ' || current_setting('port') AS instance,
        current_setting('track_counts') = 'on' AS counted
 """
 
@@ -43,6 +48,9 @@ class Use:
     :param reset: when the database's statistics were reset, s since the epoch; None when they never were
     :param begun: when the server's own begin, by a reset or a crash
     :param scans: oid -> how often an index was read
+    :param standbys: how many standbys it feeds, or keeps WAL for (a physical slot) while they are away
+    :param fed: whether it is a standby that one of these counts: one fed from the archive alone is seen nowhere
+    :param instance: what no other server has; empty when not known
     """
 
     server: str
@@ -54,6 +62,8 @@ class Use:
     system: str = ""
     standbys: int = 0
     counted: bool = True
+    fed: bool = True
+    instance: str = ""
 
 
 @dataclass
@@ -61,10 +71,13 @@ class Uses:
     """All servers' counts.
 
     :param problem: why together they do not say what was not read; empty when they do
+    :param unseen: whether something may have been read that none of them counts, now or later. A replica that did not
+        answer this time goes on counting, and says so next time
     """
 
     servers: List[Use]
     problem: str = ""
+    unseen: bool = False
 
     def scans(self, index: Index) -> Optional[int]:
         """How often all servers together read an index; None when one of them does not say."""
@@ -113,34 +126,50 @@ def use_of(cursor: Any, server: str) -> Use:
         scans,
         row["in_recovery"],
         row["system"],
-        row["standbys"],
+        row["standbys"] + row["slots"],
         row["counted"],
+        row["fed"],
+        row["instance"],
     )
 
 
 def uses(cursor: Any, database: Row, replicas: List[Row], timeout: int) -> Uses:
     """The counts of the primary, which the cursor is on, and of every replica that is configured."""
-    found = [use_of(cursor, describe(database))]
-    primary, problem = found[0], ""
+    found, away = [use_of(cursor, describe(database))], ""
     for replica in replicas:
         try:
             with reading(replica, timeout) as other:
-                use = use_of(other, describe(replica))
+                found.append(use_of(other, describe(replica)))
         except MaintenanceError as error:
-            problem = problem or f"a replica could not be asked: {error.message}"
-            continue
-        if use.system != primary.system or not use.in_recovery:
-            problem = problem or f"{use.server} is no physical replica of this server"
-        found.append(use)
-    asked = len(found) - 1
+            away = away or f"a replica could not be asked: {error.message}"
+    unseen = uncounted(found, len(replicas) + 1 - len(found))
+    return Uses(found, away or unseen, bool(unseen))
+
+
+def uncounted(found: List[Use], away: int = 0) -> str:
+    """Why some server may read what none of these counts; empty when none does.
+
+    :param found: the primary, then its replicas
+    :param away: replicas that are known and did not answer
+    """
+    primary, *replicas = found
     if primary.in_recovery:
-        problem = problem or "this server is a standby: ask the primary, and name this one in replicas"
-    elif primary.standbys > asked:
-        text = plural(primary.standbys, "standby is", "standbys are")
-        problem = problem or f"{text} connected, and {asked} could be asked"
+        return "this server is a standby: ask the primary, and name this one in replicas"
+    seen: Dict[str, str] = {}
+    for use in replicas:
+        if use.system != primary.system or not use.in_recovery:
+            return f"{use.server} is no physical replica of this server"
+        if use.instance and use.instance in seen:
+            return f"{use.server} and {seen[use.instance]} are the same server"
+        seen[use.instance] = use.server
+    # Standbys may have standbys of their own. One that nobody feeds is not among them, and stands in for none.
+    there, asked = sum(use.standbys for use in found), sum(use.fed for use in replicas)
+    if there > asked + away:
+        text = plural(there, "standby is", "standbys are")
+        return f"{text} connected or expected by a slot, and {asked} could be asked"
     if not all(use.counted for use in found):
-        problem = problem or "track_counts is off: nothing is counted"
-    return Uses(found, problem)
+        return "track_counts is off: nothing is counted"
+    return ""
 
 
 @dataclass
