@@ -70,6 +70,8 @@ CREATE TABLE pairs (a int, b int, PRIMARY KEY (a, b));
 CREATE TABLE uses (x int, y int, z int, FOREIGN KEY (x, y) REFERENCES pairs (a, b));
 CREATE INDEX uses_pair ON uses (y, x, z);
 CREATE INDEX uses_z ON uses (z, x);
+CREATE TABLE partly (x int, y int, z int, FOREIGN KEY (x, y) REFERENCES pairs (a, b));
+CREATE INDEX partly_y ON partly (y);
 CREATE TABLE quotes (id int, at timestamptz);
 CREATE INDEX quotes_at ON quotes (at);
 ALTER TABLE quotes CLUSTER ON quotes_at;
@@ -108,7 +110,7 @@ UNUSED = {
         (
             *("accounts_code_key", "accounts_email", "accounts_email_nulls", "trades_pkey"),
             *("trades_account", "trades_account_at", "bookings_pkey", "bookings_during_excl", "feed_key", "pairs_pkey"),
-            *("uses_pair", "events_pkey"),
+            *("uses_pair", "partly_y", "events_pkey"),
         ),
         STAYS,
     ),

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue import Index
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue import Index, support
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.findings import of_indexes
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import duplicates, unused
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import (
+    duplicates,
+    has_to_stay,
+    unused,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.statements import _since
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Use, Uses, Watched, uncounted
 
@@ -56,6 +60,27 @@ def test_read_on_a_replica_only() -> None:
     lacking = Uses([primary, replace(replica, scans={2: 0})])
     found = unused([SHORT], lacking, 92, Watched("", {1: 1.0}))
     assert [one.verdict for one in found] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("indexes", "stays"),
+    [
+        # Of a foreign key (tenant, order) = (1, 2), nothing else narrows down the row that refers to a deleted one.
+        ([replace(SHORT, keys=(2,))], {"short"}),
+        ([replace(SHORT, keys=(2, 3)), replace(LONG, keys=(3, 1))], {"short"}),
+        ([replace(SHORT, keys=(1,)), replace(LONG, keys=(2, 1))], {"long"}),
+        ([replace(SHORT, keys=(1,)), replace(LONG, keys=(2, 1), valid=False)], {"short", "long"}),
+        ([replace(SHORT, keys=(1,)), replace(LONG, keys=(2, 1), predicate="x")], {"short", "long"}),
+        ([replace(SHORT, keys=(1,)), replace(LONG, keys=(2, 1), method="brin")], {"short", "long"}),
+        ([replace(SHORT, keys=(1,)), replace(LONG, keys=(2, 1), table_oid=8)], {"short"}),
+        ([replace(SHORT, keys=(0,)), replace(TWIN, keys=(3,))], set()),
+    ],
+)
+def test_an_index_that_alone_helps_a_foreign_key_stays(indexes: list[Index], stays: set[str]) -> None:
+    known = [replace(one) for one in indexes]
+    support(known, {9: [{"name": "key", "columns": [1, 2]}]})
+    assert {one.name for one in known if one.supports} == stays
+    assert {one.name for one in known if has_to_stay(one)} == stays
 
 
 PRIMARY = Use("primary", 1e9, None, None, {}, system="1", standbys=1, instance="a")

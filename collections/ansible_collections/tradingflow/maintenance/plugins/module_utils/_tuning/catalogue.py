@@ -26,7 +26,7 @@ class Index:
     :param predicate: of a partial index, likewise
     :param constraint: name of the constraint that stands on it, empty for none
     :param referenced_by: foreign keys of other tables that rest on it
-    :param supports: foreign keys of its own table whose columns lead it
+    :param supports: foreign keys of its own table whose columns lead it; or one of them does, and no index has them all
     :param parent: oid of the partitioned index that it is attached to
     :param locked: whether somebody holds, or waits for, an exclusive lock on it or its table
     :param building: what builds, rebuilds or drops it right now, empty for nothing
@@ -200,8 +200,31 @@ def indexes(cursor: Any, lock_error: Type[BaseException]) -> List[Index]:
         seen = before.exclusive | after.exclusive
         one.locked = one.oid in seen or one.table_oid in seen
         one.referenced_by = rests.get(one.oid, [])
-        one.supports = [key["name"] for key in on_table.get(one.table_oid, ()) if leads(one, key["columns"])]
+    support(found, on_table)
     return found
+
+
+def support(indexes: List[Index], keys: Dict[int, List[Row]]) -> None:
+    """Notes which foreign keys each index supports: those that it leads with, or else may be the only help of.
+
+    :param keys: table -> its foreign keys: {"name", "columns"}
+    """
+    tables: Dict[int, List[Index]] = {}
+    for one in indexes:
+        tables.setdefault(one.table_oid, []).append(one)
+        one.supports = []
+    for table, found in keys.items():
+        for key in found:
+            there = tables.get(table, [])
+            whole = [one for one in there if leads(one, key["columns"])]
+            # PostgreSQL looks up all columns of a key, and takes what narrows them down: of an index that is not whole,
+            # or not valid, it is its first column.
+            part = [one for one in there if one.keys[:1] and one.keys[0] in key["columns"] and one not in whole]
+            sure = any(
+                one.valid and one.method in ("btree", "hash") and not one.predicate for one in whole if not one.hidden
+            )
+            for one in whole if sure else [*whole, *part]:
+                one.supports.append(key["name"])
 
 
 def leads(index: Index, columns: List[int]) -> bool:
