@@ -106,6 +106,30 @@ def test_every_duplicate_has_its_verdict(tuned: Tuned) -> None:
     assert {name: (one["verdict"], plain(one["evidence"]["kept"])) for name, one in found.items()} == DUPLICATES
 
 
+def test_parameters_and_statistics_make_two_indexes_two(tuned: Tuned) -> None:
+    tuned(
+        "CREATE TABLE words (v tsvector, t text)",
+        *(
+            f"CREATE INDEX {name} ON words USING {on}"
+            for name, on in (
+                ("words_v", "gist (v)"),
+                ("words_v_wide", "gist (v tsvector_ops (siglen = 1000))"),
+                ("words_v_wide_again", "gist (v tsvector_ops (siglen = 1000))"),
+                ("words_t", "btree (lower(t))"),
+                ("words_t_known", "btree (lower(t))"),
+            )
+        ),
+        "ALTER INDEX words_t_known ALTER COLUMN 1 SET STATISTICS 1000",
+    )
+    try:
+        found = of(tuned.analyse()["tuning.duplicate_indexes"])
+    finally:
+        tuned("DROP TABLE words")
+    assert {name: plain(one["evidence"]["kept"]) for name, one in found.items() if name.startswith("words")} == {
+        "words_v_wide_again": "words_v_wide"
+    }
+
+
 def test_invalid_ones(tuned: Tuned) -> None:
     check = tuned.analyse()["tuning.invalid_indexes"]
     assert (check.status, check.value) == ("warning", 2)

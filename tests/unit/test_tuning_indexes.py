@@ -63,6 +63,20 @@ def test_read_on_a_replica_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("index", "others"),
+    [
+        (replace(TWIN, parameters=("",), targets=(-1,)), 1),
+        (replace(TWIN, parameters=("{siglen=100}",), targets=(-1,)), 0),
+        (replace(TWIN, parameters=("",), targets=(1000,)), 0),
+        (replace(LONG, parameters=("", "{siglen=100}")), 1),
+        (replace(LONG, parameters=("{siglen=100}", "")), 0),
+    ],
+)
+def test_parameters_of_operator_classes_and_statistics_are_compared(index: Index, others: int) -> None:
+    assert len(duplicates([replace(SHORT, parameters=("",), targets=(-1,)), index], uses())) == others
+
+
+@pytest.mark.parametrize(
     ("indexes", "stays"),
     [
         # Of a foreign key (tenant, order) = (1, 2), nothing else narrows down the row that refers to a deleted one.

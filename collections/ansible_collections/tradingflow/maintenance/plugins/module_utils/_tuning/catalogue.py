@@ -22,6 +22,8 @@ class Index:
     :param keys: attribute numbers of the key columns, 0 for an expression
     :param included: those of INCLUDE
     :param opclasses: one per key column, like collations and options (DESC, NULLS FIRST)
+    :param parameters: of the operator classes, one text per key column, such as {siglen=100}, empty for none
+    :param targets: how much ANALYZE keeps of each key column, which is an expression then; -1 for the server's default
     :param expressions: all of them as PostgreSQL prints them, empty for none; None when a lock hid them
     :param predicate: of a partial index, likewise
     :param constraint: name of the constraint that stands on it, empty for none
@@ -51,6 +53,8 @@ class Index:
     opclasses: Tuple[int, ...] = ()
     collations: Tuple[int, ...] = ()
     options: Tuple[int, ...] = ()
+    parameters: Tuple[str, ...] = ()
+    targets: Tuple[int, ...] = ()
     nulls_not_distinct: bool = False
     expressions: Optional[str] = ""
     predicate: Optional[str] = ""
@@ -89,6 +93,10 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, i.in
        (SELECT h.inhparent::bigint FROM pg_inherits h WHERE h.inhrelid = i.indexrelid LIMIT 1) AS parent,
        i.indnkeyatts AS nkeys, i.indkey::int2[] AS attributes, i.indclass::oid[]::bigint[] AS opclasses,
        i.indcollation::oid[]::bigint[] AS collations, i.indoption::int2[] AS options,
+       (SELECT array_agg(coalesce(a.attoptions::text, '') ORDER BY a.attnum) FROM pg_attribute a
+        WHERE a.attrelid = i.indexrelid) AS parameters,
+       (SELECT array_agg(coalesce(a.attstattarget, -1)::int ORDER BY a.attnum) FROM pg_attribute a
+        WHERE a.attrelid = i.indexrelid) AS targets,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_not_distinct,
        CASE WHEN {_OPEN} THEN coalesce(pg_get_expr(i.indexprs, i.indrelid), '') END AS expressions,
        CASE WHEN {_OPEN} THEN coalesce(pg_get_expr(i.indpred, i.indrelid), '') END AS predicate,
@@ -250,5 +258,7 @@ def _index(row: Row) -> Index:
         opclasses=tuple(row["opclasses"])[:count],
         collations=tuple(row["collations"])[:count],
         options=tuple(row["options"])[:count],
+        parameters=tuple(row["parameters"])[:count],
+        targets=tuple(row["targets"])[:count],
         **plain,
     )

@@ -158,8 +158,10 @@ def _same(one: Index, other: Index) -> bool:
         one.table_oid == other.table_oid
         and one.method == other.method
         and one.partitioned == other.partitioned
-        and (one.keys, one.opclasses, one.collations, one.options)
-        == (other.keys, other.opclasses, other.collations, other.options)
+        and (one.keys, one.opclasses, one.parameters, one.collations, one.options)
+        == (other.keys, other.opclasses, other.parameters, other.collations, other.options)
+        # The planner estimates by the statistics of an index's expressions.
+        and one.targets == other.targets
         and set(one.included) == set(other.included)
         and (one.expressions, one.predicate) == (other.expressions, other.predicate)
         and one.exclusion == other.exclusion
@@ -176,6 +178,7 @@ def _prefix(short: Index, long: Index) -> bool:
         and count < len(long.keys)
         and short.keys == long.keys[:count]
         and short.opclasses == long.opclasses[:count]
+        and short.parameters == long.parameters[:count]
         and short.collations == long.collations[:count]
         and short.options == long.options[:count]
         # Expressions are told apart by their text only as a whole.
