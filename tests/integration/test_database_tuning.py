@@ -130,6 +130,19 @@ def test_parameters_and_statistics_make_two_indexes_two(tuned: Tuned) -> None:
     }
 
 
+def test_an_extensions_table_is_left_to_it(tuned: Tuned) -> None:
+    tuned(
+        "CREATE TABLE member (n int)",
+        "CREATE INDEX member_n ON member (n)",
+        "ALTER EXTENSION pgstattuple ADD TABLE member",
+    )
+    try:
+        (one,) = (one for one in unused(tuned) if one.index == "public.member_n")
+    finally:
+        tuned("ALTER EXTENSION pgstattuple DROP TABLE member", "DROP TABLE member")
+    assert (one.verdict, one.reason) == ("stays", "belongs to extension pgstattuple")
+
+
 def test_invalid_ones(tuned: Tuned) -> None:
     check = tuned.analyse()["tuning.invalid_indexes"]
     assert (check.status, check.value) == ("warning", 2)
@@ -337,3 +350,19 @@ def test_one_part_that_fails_leaves_the_others(tuned: Tuned, monkeypatch: pytest
         "tuning.index_bloat",
         "tuning.table_bloat",
     }
+
+
+def test_without_the_catalogue_nobody_says_that_there_are_no_indexes(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tuned.analyse(least_bytes=1)
+    monkeypatch.setattr(
+        "ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue.INDEXES", "bad"
+    )
+    found = tuned.analyse(least_bytes=1)
+    assert found.keys() == whole.keys()
+    for name in ("unused_indexes", "duplicate_indexes", "invalid_indexes", "index_bloat", "missing_indexes", "planned"):
+        assert found[f"tuning.{name}"].status == "unknown", name
+        assert found[f"tuning.{name}"].value is None
+    for name in ("table_bloat", "statements"):
+        assert found[f"tuning.{name}"].status == whole[f"tuning.{name}"].status != "unknown"

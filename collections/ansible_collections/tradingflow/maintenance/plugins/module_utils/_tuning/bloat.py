@@ -13,7 +13,7 @@ from .._checks.sql import Row, first_line
 from ..checks import OK, UNKNOWN, Check, judge, limits, unknown
 from ..database import quoted
 from ..words import plural, printable, size
-from .catalogue import Index
+from .catalogue import Index, without_catalogue
 from .indexes import REVIEW, SAFE, Advice
 
 Limit = Dict[str, Any]
@@ -94,9 +94,10 @@ class Budget:
         return True
 
 
-def measured(cursor: Any, indexes: List[Index], options: Row, errors: Type[BaseException]) -> List[Check]:
+def measured(cursor: Any, indexes: Optional[List[Index]], options: Row, errors: Type[BaseException]) -> List[Check]:
     """The checks of bloat: the largest first, until the budget is spent.
 
+    :param indexes: None when they could not be read
     :param options: see options.SPEC; what is smaller than least_bytes is not worth a look
     :param errors: psycopg2's error
     """
@@ -114,7 +115,7 @@ def measured(cursor: Any, indexes: List[Index], options: Row, errors: Type[BaseE
     cursor.execute(FILLFACTOR)
     fill = {each["oid"]: each["fillfactor"] for each in cursor.fetchall()}
     of_indexes: List[Measured] = []
-    for one in sorted(indexes, key=lambda one: -one.pages):
+    for one in sorted(indexes or (), key=lambda one: -one.pages):
         if one.pages * block < least or one.partitioned or not one.valid:
             continue
         of_indexes.append(_index(cursor, one, schema, block, fill.get(one.oid, 90), budget, errors))
@@ -124,7 +125,9 @@ def measured(cursor: Any, indexes: List[Index], options: Row, errors: Type[BaseE
         if table["pages"] * block >= least:
             of_tables.append(_table(cursor, table, schema, block, budget, errors))
     return [
-        judged(of_indexes, "index_bloat", INDEX_TITLE, limits(thresholds, "index_bloat"), least),
+        judged(of_indexes, "index_bloat", INDEX_TITLE, limits(thresholds, "index_bloat"), least)
+        if indexes is not None
+        else without_catalogue(*PLANNED[0]),
         judged(of_tables, "table_bloat", TABLE_TITLE, limits(thresholds, "table_bloat"), least),
     ]
 

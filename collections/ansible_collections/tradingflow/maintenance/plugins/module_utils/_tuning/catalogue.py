@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Set, Tuple, Type
 
 from .._checks.sql import Row
+from ..checks import Check, unknown
 
 #: How often the catalogue is asked again when somebody locked a table between two statements.
 TRIES = 3
+
+#: Message and remedy of what cannot be said without the indexes.
+NO_CATALOGUE = ("the indexes could not be read.", "See why in the checks of indexes, and run again.")
+
+
+def without_catalogue(id: str, title: str) -> Check:
+    """What nobody can say without the indexes."""
+    return unknown(id, title, f"{title}: {NO_CATALOGUE[0]}", NO_CATALOGUE[1], source="pg_index")
 
 
 @dataclass
@@ -104,7 +113,8 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, i.in
        coalesce((SELECT k.conname FROM pg_constraint k
                  WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') LIMIT 1), '') AS "constraint",
        coalesce((SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-                 WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype = 'e' LIMIT 1), '')
+                 WHERE d.classid = 'pg_class'::regclass AND d.objid IN (i.indexrelid, i.indrelid) AND d.deptype = 'e'
+                 LIMIT 1), '')
            AS extension,
        coalesce(c.reloptions::text, '') || ' ' || c.reltablespace AS storage, c.relpages AS pages,
        s.idx_scan AS scans

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.guard import escaped
 from .._checks.replication import READ as READ_STATISTICS
@@ -17,7 +17,7 @@ from ..checks import OK, WARNING, Check, as_action, unknown, utc_now
 from ..words import plural
 from . import bloat, findings, plans, settings, statements, tables
 from .apply import WHERE
-from .catalogue import indexes
+from .catalogue import NO_CATALOGUE, Index, indexes, without_catalogue
 from .options import checked
 from .plan import planned, statement, write
 from .usage import Watched, uses
@@ -63,16 +63,19 @@ def analyse(options: Dict[str, Any], before: Before) -> Analysis:
     with reading(options["database"], options["timeout"]) as cursor:
         # A relation that somebody locks must not hold us up, nor those who queue behind us.
         cursor.execute("SET LOCAL lock_timeout TO '1s'")
-        known: List[Any] = []
+        read: List[List[Index]] = []
 
         def of_indexes() -> List[Check]:
-            known.extend(indexes(cursor, psycopg2.errors.LockNotAvailable))
+            known = indexes(cursor, psycopg2.errors.LockNotAvailable)
+            read.append(known)
             counted = uses(cursor, options["database"], options["replicas"], options["timeout"])
             watched = Watched.from_data(before(findings.UNUSED[0]), counted.servers[0].system)
             now = counted.servers[0].now
             return findings.of_indexes(known, counted, watched, options["cycle_days"], thresholds, now)
 
         found += part(cursor, of_indexes, INDEXES)
+        # None when the catalogue could not be read: that is not a database without indexes.
+        known = read[0] if read else None
         found += part(cursor, lambda: bloat.measured(cursor, known, options, psycopg2.Error), bloat.PLANNED)
         for probe in tables.PROBES:
             found += ask(cursor, probe, thresholds, READ_STATISTICS)
@@ -110,9 +113,14 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN
 
 
 def of_plan(
-    cursor: Any, known: List[Any], found: List[Check], options: Dict[str, Any], made: List[Dict[str, Any]]
+    cursor: Any, known: Optional[List[Index]], found: List[Check], options: Dict[str, Any], made: List[Dict[str, Any]]
 ) -> List[Check]:
-    """The plan of what was found, put into made, and its check."""
+    """The plan of what was found, put into made, and its check.
+
+    :raises NotMeasured: the indexes are not known
+    """
+    if known is None:
+        raise NotMeasured(*NO_CATALOGUE)
     cursor.execute(WHERE)
     where = cursor.fetchone()
     cursor.execute(TABLES)
@@ -160,19 +168,19 @@ def settings_planned(options: Dict[str, Any]) -> Tuple[Tuple[str, str], ...]:
     return (settings.SETTINGS, settings.POOLS) if options["pools"] else (settings.SETTINGS,)
 
 
-def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before: Before) -> List[Check]:
-    """Recorded statements with their plans, and the indexes that these lack."""
+def of_statements(cursor: Any, known: Optional[List[Index]], options: Dict[str, Any], before: Before) -> List[Check]:
+    """Recorded statements with their plans, and the indexes that these lack; unknown when those there are, are."""
     earlier = before(statements.STATEMENTS_CHECK[0])
     recorded = statements.recorded(cursor, earlier)
     means = statements.means(earlier)
-    missing = plans.Missing(cursor, known, options, psycopg2.Error)
+    missing = plans.Missing(cursor, known or [], options, psycopg2.Error)
     shown: List[Dict[str, Any]] = []
     unplanned, writes = 0, 0
     for one in statements.most_costly(recorded, options["statements"]):
         plan = plans.planned(cursor, one.text, options["search_path"], recorded.version, psycopg2.Error)
         unplanned += bool(plan.problem) and plans.reads(one.text)
         writes += not plans.reads(one.text)
-        if not plan.problem:
+        if not plan.problem and known is not None:
             missing.look(one, plan, recorded.version)
         shown.append(
             {
@@ -190,7 +198,9 @@ def of_statements(cursor: Any, known: List[Any], options: Dict[str, Any], before
     thresholds = options["thresholds"]
     return [
         statements.judged(recorded, shown, thresholds),
-        missing.judged(recorded, unplanned, writes, thresholds),
+        missing.judged(recorded, unplanned, writes, thresholds)
+        if known is not None
+        else without_catalogue(*plans.MISSING),
     ]
 
 
