@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine, work
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.outcome import Outcome
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
@@ -270,7 +270,7 @@ def test_two_at_once(applied: Applied) -> None:
     wanted = applied.plan()["digest"]
     other = applied.tuned.connect()
     with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [apply.LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [work.LOCK])
         with pytest.raises(LockedError):
             applied(wanted)
     other.close()

@@ -6,169 +6,48 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
-from .._checks.sql import Row, first_line
-from ..checks import WARNING, Check, utc_now
-from ..database import connected
-from ..errors import ConfigurationError, DatabaseError, LockedError
-from .budget import Budget, moment
-from .catalogue import Index, indexes
-from .indexes import LEFTOVER, drop, has_to_stay
-from .journal import Journal
-from .outcome import DONE, FAILED, LEFT, SKIPPED, STOPPED, Outcome, action_of, judged
-from .plan import Operation, age, approved, recreate, statement
+from .._checks.sql import first_line
+from ..checks import utc_now
+from ..errors import DatabaseError
+from .catalogue import Index
+from .indexes import LEFTOVER, has_to_stay
+from .outcome import DONE, FAILED, SKIPPED, STOPPED, Outcome, action_of, judged
+from .plan import Operation, age, approved, statement
+from .undo import Undo
 from .usage import uses
+from .work import Work, sessions
 
 try:
     import psycopg2
-    import psycopg2.errors
-    import psycopg2.extras
 except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
-#: Of the advisory lock that keeps two runs from one database: "tuning" in ASCII.
-LOCK = 0x74756E696E67
 
-WHERE = """
-SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, current_database()::text AS name,
-       (SELECT oid::bigint::text FROM pg_database WHERE datname = current_database()) AS oid,
-       pg_is_in_recovery() AS in_recovery
-"""
+class Apply(Work):
+    """One run of apply.
 
-
-class Work:
-    """One run of apply or undo.
-
-    :param cursor: of the role that may change the tables
-    :param watch: of the role that may see what goes on: replicas, builds of others and where the data lie
+    :param plan: as it was approved
     """
 
-    def __init__(self, cursor: Any, watch: Any, options: Dict[str, Any]) -> None:
-        self.cursor, self.watch, self.options = cursor, watch, options
-        self.outcome, self.journal = Outcome(), Journal(options["journal"])
-        self.made_at = ""
+    def __init__(self, cursor: Any, watch: Any, options: Dict[str, Any], plan: Dict[str, Any]) -> None:
+        super().__init__(cursor, watch, options)
+        self.plan = plan
         #: What the same plan has done in an earlier run.
         self.before = {
             (line["kind"], line["oid"], line["statistics"])
             for line in self.journal.lines()
             if line["event"] == "done" and line["digest"] == options["expected_digest"]
         }
-        host = options["database"]["host"]
-        self.budget = Budget(
-            moment(options["window_ends"]),
-            options["free_bytes"],
-            options["disk_bytes"],
-            options["wal_bytes"],
-            options["lag_bytes"],
-            options["lag_wait"],
-            local=host in ("localhost", "127.0.0.1", "::1") or host.startswith("/"),
-        )
-        cursor.execute(WHERE)
-        self.where: Row = cursor.fetchone()
-        watch.execute(WHERE)
-        if watch.fetchone() != self.where:
-            raise ConfigurationError("database and apply_database are two databases.", "Name one, by two roles of it.")
-        # Tried and not waited for: who waits in it would hold up every CONCURRENTLY.
-        watch.execute("SELECT pg_try_advisory_lock(%(key)s) AS ours", {"key": LOCK})
-        if not watch.fetchone()["ours"]:
-            raise LockedError("Another run is tuning this database right now.", "Wait for its end.")
-        if self.where["in_recovery"]:
-            raise ConfigurationError("This server is a standby, which nothing can be changed on.", "Name the primary.")
 
     def _key(self, operation: Operation) -> Tuple[Any, ...]:
         return operation["kind"], operation["oid"], operation.get("statistics")
 
-    def mine(self) -> Dict[str, str]:
-        """What tells this database from others in the journal."""
-        return {"system": self.where["system"], "database": self.where["oid"]}
-
-    def execute(self, sql: str) -> Optional[str]:
-        """Carries out a statement within the window; None, or what went wrong.
-
-        :raises psycopg2.Error: the connection is lost
-        """
-        self.cursor.execute(f"SET lock_timeout TO {int(self.options['lock_timeout'] * 1000)}")
-        self.cursor.execute(f"SET statement_timeout TO {self.budget.seconds_left() * 1000}")
-        try:
-            self.cursor.execute(sql)
-        except psycopg2.Error as error:
-            if self.cursor.connection.closed:
-                raise
-            return first_line(error)
-        return None
-
-    def known(self) -> List[Index]:
-        """All indexes, as they are now."""
-        self.watch.execute("BEGIN")
-        try:
-            self.watch.execute("SET LOCAL lock_timeout TO '1s'")
-            return indexes(self.watch, psycopg2.errors.LockNotAvailable)
-        finally:
-            self.watch.execute("ROLLBACK")
-
-    def clean(self) -> None:
-        """Drops what a killed rebuild of ours left behind, where it is proven to be ours; tells of the rest."""
-        doubtful: List[str] = []
-        for begun in self.journal.begun(**self.mine()):
-            removed, doubt = self._clean(begun)
-            self.outcome.leftovers += removed
-            doubtful += doubt
-        if doubtful:
-            self.outcome.checks.append(
-                Check(
-                    *LEFT,
-                    WARNING,
-                    len(doubtful),
-                    message=f"Left as they are: {'; '.join(doubtful[:5])}.",
-                    remedy="Look at each; drop it by hand when nothing is building it (DROP INDEX CONCURRENTLY).",
-                    source="pg_index",
-                    details={"leftovers": doubtful[:50]},
-                )
-            )
-
-    def _clean(self, begun: Dict[str, Any]) -> Tuple[List[str], List[str]]:
-        removed: List[str] = []
-        doubt: List[str] = []
-        for one in self.known():
-            match = LEFTOVER.match(one.name)
-            if one.valid or not match or one.schema != begun["schema"] or match[1] != begun["name"]:
-                continue
-            reason = self._not_ours(one, begun)
-            problem = reason or self.execute(drop(one))
-            if problem:
-                doubt.append(f"{one.full} ({problem})")
-            else:
-                removed.append(one.full)
-        if not doubt:
-            self.journal.add(
-                "leftover removed", schema=begun["schema"], name=begun["name"], removed=removed, **self.mine()
-            )
-        return removed, doubt
-
-    def _not_ours(self, one: Index, begun: Dict[str, Any]) -> str:
-        """Why a leftover is not proven to be ours; empty when it is."""
-        if one.building:
-            return f"it is being worked on: {one.building}"
-        if one.locked:
-            return "it is locked"
-        if one.oid in begun["there"]:
-            return "it was there before"
-        if one.table_oid != begun["table_oid"]:
-            return "it is of another table"
-        self.cursor.execute(
-            # Of the transaction that made it: not before ours began.
-            "SELECT age(c.xmin) <= age(%(xid)s::text::xid) AS since FROM pg_class c WHERE c.oid = %(oid)s",
-            {"xid": begun["xid"], "oid": one.oid},
-        )
-        row = self.cursor.fetchone()
-        return "" if row and row["since"] else "it is older than our rebuild"
-
-    def run(self, operations: List[Operation]) -> None:
+    def run(self) -> None:
         """Each operation in turn, until the budget says stop."""
         stopped = ""
-        for operation in operations:
+        for operation in self.plan["operations"]:
             result: Dict[str, Any] = {
                 "kind": operation["kind"],
                 "object": f"{operation['schema']}.{operation['name']}",
@@ -195,7 +74,7 @@ class Work:
         if done:
             result.update(state=SKIPPED, reason=done)
             return ""
-        before = self._size(operation)
+        before = self.size_of(operation)
         stopped = self.budget.refuses(self.watch, before)
         if stopped:
             result["reason"] = stopped
@@ -206,7 +85,7 @@ class Work:
         if not problem:
             self.journal.add("done", digest=self.options["expected_digest"], kind=kind, oid=oid, statistics=name)
         if kind == "reindex":
-            result.update(before=before, after=self._size(operation))
+            result.update(before=before, after=self.size_of(operation))
             self.budget.built += before
         return ""
 
@@ -291,55 +170,9 @@ class Work:
         if counted.scans(one) != 0:
             return "it has been read since the plan was made, or nobody knows"
         begun = counted.begun_days()
-        if begun is None or begun * 86400 < age(self.made_at):
+        if begun is None or begun * 86400 < age(self.plan["made_at"]):
             return "statistics were reset since the plan was made"
         return ""
-
-    def _size(self, operation: Operation) -> int:
-        if operation["kind"] != "reindex":
-            return 0
-        self.watch.execute(
-            "SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %(schema)s AND c.relname = %(name)s",
-            {key: operation[key] for key in ("schema", "name")},
-        )
-        row = self.watch.fetchone()
-        return int(row["bytes"]) if row else 0
-
-    def undo(self) -> None:
-        """Brings back what was dropped and is still gone."""
-        known = {one.full: one for one in self.known()}
-        for gone in self.journal.dropped(**self.mine()):
-            full = f"{gone['schema']}.{gone['name']}"
-            result: Dict[str, Any] = {"kind": "undo", "object": full, "state": SKIPPED, "reason": "it is there"}
-            self.outcome.results.append(result)
-            started, problem = utc_now(), None
-            there = known.get(full)
-            if there is None or not there.valid:
-                problem = self.budget.refuses(self.watch, 0) or self._bring_back(gone, there)
-                result.update(state=FAILED if problem else DONE, reason=problem or "")
-            if not problem:
-                self.journal.add("undone", schema=gone["schema"], name=gone["name"], **self.mine())
-            self.outcome.actions.append(action_of(result, started))
-
-    def _bring_back(self, gone: Dict[str, Any], there: Optional[Index]) -> Optional[str]:
-        """Makes it anew; what a drop or an undo that was cut off left in its place goes first."""
-        if there is not None:
-            if there.building or there.locked or there.definition != gone["ddl"]:
-                return f"an invalid index has its name: {there.building or 'locked, or another one'}"
-            problem = self.execute(drop(there))
-            if problem:
-                return problem
-        return self.execute(recreate(gone["ddl"]))
-
-
-@contextmanager
-def _sessions(options: Dict[str, Any]) -> Iterator[Tuple[Any, Any]]:
-    """Cursors of the role that changes, and of the one that watches."""
-    rows = {"cursor_factory": psycopg2.extras.RealDictCursor} if psycopg2 else {}
-    database, writer = options["database"], options["apply_database"] or options["database"]
-    with connected(writer, statement_timeout=0, pinned=True) as first, connected(database, pinned=True) as second:
-        yield first.cursor(**rows), second.cursor(**rows)
 
 
 def carry_out(options: Dict[str, Any]) -> Outcome:
@@ -349,8 +182,8 @@ def carry_out(options: Dict[str, Any]) -> Outcome:
     """
     apply = options["action"] == "apply"
     plan = approved(options["expected_digest"], options["plans"]) if apply else None
-    with _sessions(options) as (cursor, watch):
-        work = Work(cursor, watch, options)
+    with sessions(options) as (cursor, watch):
+        work = Undo(cursor, watch, options) if plan is None else Apply(cursor, watch, options, plan)
         here = {key: work.where[key] for key in ("system", "name", "oid")}
         if plan is not None and plan["database"] != here:
             raise DatabaseError(
@@ -358,11 +191,7 @@ def carry_out(options: Dict[str, Any]) -> Outcome:
                 "Make one here, review it, and approve its digest.",
             )
         work.clean()
-        if plan is not None:
-            work.made_at = plan["made_at"]
-            work.run(plan["operations"])
-        else:
-            work.undo()
+        work.run()
     outcome = work.outcome
     outcome.checks.append(judged(outcome, apply))
     return outcome

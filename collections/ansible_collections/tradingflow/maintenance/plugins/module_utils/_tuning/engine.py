@@ -16,11 +16,11 @@ from .._checks.statements import normalised
 from ..checks import OK, WARNING, Check, as_action, unknown, utc_now
 from ..words import plural
 from . import bloat, findings, plans, settings, statements, tables
-from .apply import WHERE
 from .catalogue import NO_CATALOGUE, Index, indexes, without_catalogue
 from .options import checked
 from .plan import planned, statement, write
 from .usage import Watched, uses
+from .work import WHERE
 
 try:
     import psycopg2
