@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.sql import reading
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres import instance
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine, usage
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.budget import MARGIN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import unused
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Watched
 
 from sandbox.postgres import _environment, _identity
@@ -89,6 +93,12 @@ class Replica:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
+
+    def paused(self) -> None:
+        """Stops replaying; that is asked for, and not done at once."""
+        self("SELECT pg_wal_replay_pause()")
+        while self("SELECT pg_get_wal_replay_pause_state()") != [("paused",)]:
+            time.sleep(0.1)
 
     def caught_up(self) -> None:
         """Waits until it has replayed all that the primary has written."""
@@ -174,7 +184,7 @@ def test_its_lag_stops_a_plan(tuned: Tuned, replica: Replica, tmp_path: Path) ->
     owner = {**tuned.address, "user": postgres["owner"], "password": postgres["owner_password"]}
     plan = engine.analyse(tuned.options(**paths), lambda id: {}).plan
     replica.caught_up()
-    replica("SELECT pg_wal_replay_pause()")
+    replica.paused()
     tuned("INSERT INTO lagging SELECT generate_series(1, 5000)")
     how = {**paths, "action": "apply", "apply_database": owner, "expected_digest": plan["digest"], "lag_wait": 0}
     outcome = apply.carry_out(tuned.options(**how, lag_bytes=1000))
@@ -185,3 +195,43 @@ def test_its_lag_stops_a_plan(tuned: Tuned, replica: Replica, tmp_path: Path) ->
     outcome = apply.carry_out(tuned.options(**{**how, "lag_wait": 60}, lag_bytes=1000))
     assert {one["state"] for one in outcome.results if one["object"] == "public.lagging"} == {"done"}
     tuned("DROP TABLE lagging")
+
+
+def test_what_changes_while_a_replica_is_waited_for(tuned: Tuned, replica: Replica, tmp_path: Path) -> None:
+    tuned(
+        "CREATE TABLE waiting (n int) WITH (autovacuum_enabled = off)",
+        "CREATE INDEX waiting_one ON waiting (n)",
+        "CREATE INDEX waiting_two ON waiting (n)",
+        "ALTER TABLE waiting OWNER TO tradingflow",
+        "ANALYZE waiting",
+    )
+    postgres = tuned.platform.state["postgres"]
+    paths = {"plans": str(tmp_path / "plans"), "journal": str(tmp_path / "journal.jsonl")}
+    owner = {**tuned.address, "user": postgres["owner"], "password": postgres["owner_password"]}
+    plan = engine.analyse(tuned.options(**paths, drop_indexes=["public.waiting_two"]), lambda id: {}).plan
+    only = [one for one in plan["operations"] if one["kind"] == "drop"]
+    plan = {**plan, "operations": only, "digest": digest(only, plan["database"], plan["made_at"])}
+    write(plan, paths["plans"])
+    options = tuned.options(
+        **{**paths, "action": "apply", "apply_database": owner, "expected_digest": plan["digest"], "lag_wait": 60},
+        lag_bytes=1000,
+    )
+    replica.caught_up()
+    replica.paused()
+    tuned("INSERT INTO waiting SELECT generate_series(1, 5000)")
+    # The window closes while it waits: no operation begins in its last minute.
+    closing = datetime.fromtimestamp(time.time() + MARGIN + 2, timezone.utc).isoformat()
+    outcome = apply.carry_out({**options, "window_ends": closing})
+    assert [(one["state"], one["reason"]) for one in outcome.results] == [("stopped", "the window closes")]
+    results: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: results.extend(apply.carry_out(options).results))
+    thread.start()
+    asked = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_stat_replication%' AND pid <> pg_backend_pid()"
+    while not tuned(asked):
+        assert thread.is_alive()
+    tuned("DROP INDEX waiting_one")
+    replica("SELECT pg_wal_replay_resume()")
+    thread.join()
+    assert "waiting_one, which is to take its place, is gone" in results[0]["reason"]
+    assert tuned("SELECT 1 FROM pg_class WHERE relname = 'waiting_two'")
+    tuned("DROP TABLE waiting")

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Tuple
 from .._checks.sql import first_line
 from ..checks import utc_now
 from ..errors import DatabaseError
+from .budget import CLOSES
 from .catalogue import Index
 from .indexes import LEFTOVER, has_to_stay
 from .outcome import DONE, FAILED, SKIPPED, STOPPED, Outcome, action_of, judged
@@ -70,15 +71,22 @@ class Apply(Work):
 
     def _one(self, operation: Operation, result: Dict[str, Any]) -> str:
         """One operation; why those after it must not begin, empty when they may."""
-        done = self._done(operation)
-        if done:
-            result.update(state=SKIPPED, reason=done)
+        if self._key(operation) in self.before:
+            result.update(state=SKIPPED, reason="done before")
             return ""
         before = self.size_of(operation)
         stopped = self.budget.refuses(self.watch, before)
         if stopped:
             result["reason"] = stopped
             return stopped
+        # After the wait for replicas: the statement goes by the name, which may be another one's by then.
+        done = self._done(operation)
+        if done:
+            result.update(state=SKIPPED, reason=done)
+            return ""
+        if self.budget.closing():
+            result["reason"] = CLOSES
+            return CLOSES
         problem = self._carry_out(operation)
         result.update(state=FAILED if problem else DONE, reason=problem)
         kind, oid, name = self._key(operation)
@@ -94,8 +102,9 @@ class Apply(Work):
         if kind == "reindex":
             self.cursor.execute("SELECT pg_current_xact_id()::xid::text AS xid")
             xid = self.cursor.fetchone()["xid"]
-            there = [one.oid for one in self.known() if LEFTOVER.match(one.name)]
-            table = next((one.table_oid for one in self.known() if one.oid == operation["oid"]), 0)
+            known = self.known()
+            there = [one.oid for one in known if LEFTOVER.match(one.name)]
+            table = next((one.table_oid for one in known if one.oid == operation["oid"]), 0)
             self.journal.add("reindex begun", oid=operation["oid"], table_oid=table, xid=xid, there=there, **names)
             problem = self.execute(statement(operation))
             if not problem:
@@ -123,8 +132,6 @@ class Apply(Work):
     def _done(self, operation: Operation) -> str:
         """Why there is nothing to do, or nothing may be done; empty when there is."""
         kind = operation["kind"]
-        if self._key(operation) in self.before:
-            return "done before"
         if kind in ("reindex", "drop"):
             known = self.known()
             one = next((each for each in known if each.oid == operation["oid"]), None)

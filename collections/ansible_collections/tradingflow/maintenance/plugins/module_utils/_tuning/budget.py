@@ -11,17 +11,19 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ..errors import ConfigurationError
 from ..words import size, span
 
 #: Seconds before the window's end from which on nothing is begun.
 MARGIN = 60
+CLOSES = "the window closes"
 
+#: Up to where WAL was made; what is on the disk lags behind it without synchronous_commit.
 STATE = """
-SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS wal, current_setting('data_directory', true) AS folder,
-       (SELECT max(pg_current_wal_lsn() - coalesce(replay_lsn, '0/0')) FROM pg_stat_replication
+SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS wal, current_setting('data_directory', true) AS folder,
+       (SELECT max(pg_current_wal_insert_lsn() - coalesce(replay_lsn, '0/0')) FROM pg_stat_replication
         WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal')) AS lag
 """
 
@@ -50,11 +52,19 @@ class Budget:
 
     def refuses(self, cursor: Any, needs: int) -> str:
         """Why an operation that writes so many bytes must not begin now; empty when it may."""
-        if self.ends is not None and time.time() + MARGIN >= self.ends:
-            return "the window closes"
         state = _state(cursor)
         if self.wal_begun is None:
             self.wal_begun = int(state["wal"])
+        refused = self._no_room(state, needs)
+        if refused:
+            return refused
+        waited, state = self._lag(cursor, state)
+        # Time and room may have gone while a replica was waited for.
+        return waited or self._no_room(state, needs)
+
+    def _no_room(self, state: Dict[str, Any], needs: int) -> str:
+        if self.closing():
+            return CLOSES
         if needs:
             left = self._disk_left(state["folder"])
             if left is None:
@@ -63,10 +73,10 @@ class Budget:
             if left - 2 * needs < self.free_bytes:
                 parts = f"{size(left)} are free on the disk, it takes {size(2 * needs)}"
                 return f"{parts}, and {size(self.free_bytes)} must stay"
-        written = int(state["wal"]) - self.wal_begun
+        written = int(state["wal"]) - (self.wal_begun or 0)
         if written + needs > self.wal_bytes:
             return f"{size(written)} of WAL were written, it takes {size(needs)}, and {size(self.wal_bytes)} are agreed"
-        return self._lag(cursor, state)
+        return ""
 
     def _disk_left(self, folder: Optional[str]) -> Optional[int]:
         found = []
@@ -77,17 +87,22 @@ class Budget:
             found.append(self.disk_bytes - self.built)
         return min(found) if found else None
 
-    def _lag(self, cursor: Any, state: Dict[str, Any]) -> str:
+    def _lag(self, cursor: Any, state: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+        """What is still behind after the wait, empty for nothing, and the state then."""
         until = time.monotonic() + self.lag_wait
-        while int(state["lag"] or 0) > self.lag_bytes:
+        while int(state["lag"] or 0) > self.lag_bytes and not self.closing():
             if time.monotonic() >= until:
-                return f"a replica is {size(int(state['lag']))} behind, after {span(self.lag_wait)} of waiting"
+                return f"a replica is {size(int(state['lag']))} behind, after {span(self.lag_wait)} of waiting", state
             time.sleep(min(1.0, max(0.1, self.lag_wait / 10)))
             state = _state(cursor)
-        return ""
+        return "", state
+
+    def closing(self) -> bool:
+        """Whether nothing may begin any more."""
+        return self.ends is not None and time.time() + MARGIN >= self.ends
 
     def seconds_left(self) -> int:
-        """Until the window closes; 0 for no window."""
+        """Until the window closes; 0 for no window. Not to be asked once it is closing."""
         return 0 if self.ends is None else max(1, int(self.ends - time.time()))
 
 

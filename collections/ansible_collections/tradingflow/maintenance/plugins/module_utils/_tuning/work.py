@@ -13,7 +13,7 @@ from .._checks.sql import Row, first_line
 from ..checks import WARNING, Check
 from ..database import connected
 from ..errors import ConfigurationError, LockedError
-from .budget import Budget, moment
+from .budget import CLOSES, Budget, moment
 from .catalogue import Index, indexes
 from .indexes import LEFTOVER, drop
 from .journal import Journal
@@ -78,6 +78,8 @@ class Work:
 
         :raises psycopg2.Error: the connection is lost
         """
+        if self.budget.closing():
+            return CLOSES
         self.cursor.execute(f"SET lock_timeout TO {int(self.options['lock_timeout'] * 1000)}")
         self.cursor.execute(f"SET statement_timeout TO {self.budget.seconds_left() * 1000}")
         try:
