@@ -307,3 +307,48 @@ def test_one_that_has_been_read_since_stays(applied: Applied) -> None:
     (one,) = applied(approved(utc_now()), replicas=[down]).results
     assert "a replica could not be asked" in one["reason"]
     assert applied.tuned("SELECT 1 FROM pg_class WHERE relname = 'heap_m'")
+
+
+def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied) -> None:
+    applied.tuned("SET allow_in_place_tablespaces TO on", "CREATE TABLESPACE apart LOCATION ''")
+    applied.tuned(
+        "GRANT CREATE ON TABLESPACE apart TO tradingflow",
+        "CREATE INDEX heap_sum ON heap ((n + m), m) TABLESPACE apart",
+        "CREATE INDEX heap_sum_again ON heap ((n + m), m) TABLESPACE apart",
+        "COMMENT ON INDEX heap_sum_again IS 'It''s the desk''s'",
+        "ALTER INDEX heap_sum_again ALTER COLUMN 1 SET STATISTICS 777",
+        "ALTER INDEX heap_sum_again DEPENDS ON EXTENSION pgstattuple",
+        "ALTER TABLE heap CLUSTER ON heap_sum_again",
+        # The one that is read is kept.
+        "SET enable_seqscan TO off; SELECT count(*) FROM heap WHERE n + m = 7",
+    )
+    shown = (
+        "SELECT t.spcname, obj_description(c.oid), i.indisclustered, a.attstattarget, "
+        "EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'x') "
+        "FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_tablespace t ON t.oid = c.reltablespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1 WHERE c.relname = 'heap_sum_again'"
+    )
+    try:
+        before = applied.tuned(shown)
+        assert before == [("apart", "It's the desk's", True, 777, True)]
+        known = next(one for one in applied.tuned.read()[0] if one.name == "heap_sum_again")
+        kept = next(one for one in applied.tuned.read()[0] if one.name == "heap_sum")
+        plan = applied.plan()
+        drop = {"kind": "drop", "schema": "public", "name": known.name, "oid": known.oid, "ddl": known.definition}
+        drop.update(kept="public.heap_sum", kept_ddl=kept.definition, properties=known.properties)
+        made = {"digest": digest([drop], plan["database"], plan["made_at"]), "operations": [drop]}
+        write({**plan, **made}, str(applied.folder / "plans"))
+        # What was approved was another one.
+        applied.tuned("COMMENT ON INDEX heap_sum_again IS 'Other'")
+        (one,) = applied(made["digest"]).results
+        assert "is not what was approved" in one["reason"]
+        applied.tuned("COMMENT ON INDEX heap_sum_again IS 'It''s the desk''s'")
+        (one,) = applied(made["digest"]).results
+        assert (one["state"], one["reason"]) == ("done", "")
+        assert applied.tuned(shown) == []
+        (one,) = applied("", action="undo").results
+        assert (one["state"], one["reason"]) == ("done", "")
+        assert applied.tuned(shown) == before
+    finally:
+        applied.tuned("DROP TABLE heap")
+        applied.tuned("DROP TABLESPACE apart")

@@ -118,7 +118,13 @@ class Apply(Work):
                     problem += f"; left behind: {', '.join(doubt)}" if doubt else ""
             return problem
         if kind == "drop":
-            self.journal.add("drop begun", ddl=operation["ddl"], oid=operation["oid"], **names)
+            self.journal.add(
+                "drop begun",
+                ddl=operation["ddl"],
+                properties=operation.get("properties", {}),
+                oid=operation["oid"],
+                **names,
+            )
             problem = self.execute(statement(operation))
             if problem:
                 # A drop that was cut off leaves it invalid: then it is gone for all that is read.
@@ -168,6 +174,8 @@ class Apply(Work):
             return f"it has to stay: {tied}"
         if one.definition != operation["ddl"]:
             return "its definition is not what was approved"
+        if one.properties != operation.get("properties", {}):
+            return "its tablespace, comment or another property is not what was approved"
         if kept:
             same = any(each.full == kept and each.valid and each.definition == operation["kept_ddl"] for each in known)
             return "" if same else f"{kept}, which is to take its place, is gone, invalid or another one"

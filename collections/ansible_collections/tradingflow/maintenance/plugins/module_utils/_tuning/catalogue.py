@@ -39,6 +39,8 @@ class Index:
     :param referenced_by: foreign keys of other tables that rest on it
     :param supports: foreign keys of its own table whose columns lead it; or one of them does, and no index has them all
     :param parent: oid of the partitioned index that it is attached to
+    :param properties: what its definition does not say, in so far as it has any: {"tablespace", "comment", "clustered",
+        "targets": {number of a column: its statistics target}, "extensions": [those it depends on]}
     :param locked: whether somebody holds, or waits for, an exclusive lock on it or its table
     :param building: what builds, rebuilds or drops it right now, empty for nothing
     """
@@ -75,6 +77,7 @@ class Index:
     storage: str = ""
     pages: int = 0
     scans: Optional[int] = None
+    properties: Dict[str, Any] = field(default_factory=dict)
     locked: bool = False
     building: str = ""
 
@@ -117,6 +120,15 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, i.in
                  LIMIT 1), '')
            AS extension,
        coalesce(c.reloptions::text, '') || ' ' || c.reltablespace AS storage, c.relpages AS pages,
+       jsonb_strip_nulls(jsonb_build_object(
+           'tablespace', (SELECT p.spcname FROM pg_tablespace p WHERE p.oid = c.reltablespace),
+           'comment', obj_description(i.indexrelid, 'pg_class'), 'clustered', nullif(i.indisclustered, false),
+           'targets', (SELECT jsonb_object_agg(a.attnum::text, a.attstattarget) FROM pg_attribute a
+                       WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0),
+           'extensions', (SELECT jsonb_agg(e.extname ORDER BY e.extname)
+                          FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                          WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.deptype = 'x')
+       )) AS properties,
        s.idx_scan AS scans
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -259,7 +271,7 @@ def _index(row: Row) -> Index:
         for name in (
             *("oid", "schema", "name", "table_oid", "table", "method", "unique", "primary", "exclusion", "valid"),
             *("identity", "clustered", "partitioned", "parent", "nulls_not_distinct", "expressions", "predicate"),
-            *("definition", "constraint", "extension", "storage", "pages", "scans"),
+            *("definition", "constraint", "extension", "storage", "properties", "pages", "scans"),
         )
     }
     return Index(

@@ -13,7 +13,7 @@ import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..checks import Check, utc_now
 from ..database import quoted
@@ -57,6 +57,33 @@ def recreate(ddl: str) -> str:
     if not match:
         raise ConfigurationError("A plan holds a definition that is none of an index.", "Nothing was done by it.")
     return f"CREATE {match[1] or ''}INDEX CONCURRENTLY {ddl[match.end() :]}"
+
+
+def restored(table: str, index: Tuple[str, str], wanted: Dict[str, Any], there: Dict[str, Any]) -> List[str]:
+    """Statements that give an index what its definition does not say; what it has already stays as it is.
+
+    :param table: quoted, with its schema
+    :param index: schema and name
+    :param wanted: its properties as catalogue.Index has them
+    """
+    name = f"{quoted(index[0])}.{quoted(index[1])}"
+    found: List[str] = []
+    if "comment" in wanted and "comment" not in there:
+        found.append(f"COMMENT ON INDEX {name} IS {literal(wanted['comment'])}")
+    for column, target in sorted(wanted.get("targets", {}).items()):
+        if column not in there.get("targets", {}):
+            found.append(f"ALTER INDEX {name} ALTER COLUMN {int(column)} SET STATISTICS {int(target)}")
+    for extension in wanted.get("extensions", ()):
+        if extension not in there.get("extensions", ()):
+            found.append(f"ALTER INDEX {name} DEPENDS ON EXTENSION {quoted(extension)}")
+    if wanted.get("clustered") and not there.get("clustered"):
+        found.append(f"ALTER TABLE {table} CLUSTER ON {quoted(index[1])}")
+    return found
+
+
+def literal(text: str) -> str:
+    """A constant of SQL, whatever standard_conforming_strings says."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def digest(operations: Sequence[Operation], database: Dict[str, str], made_at: str) -> str:
@@ -160,6 +187,7 @@ def _may_drop(name: str, indexes: Dict[str, Index], advised: Dict[str, Dict[str,
         "name": index.name,
         "oid": index.oid,
         "ddl": index.definition,
+        "properties": index.properties,
         "kept": kept or "",
         "kept_ddl": (indexes[kept].definition or "") if kept else "",
     }

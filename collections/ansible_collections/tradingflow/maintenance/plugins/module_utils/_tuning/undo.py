@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 from ..checks import utc_now
+from ..database import quoted
 from .catalogue import Index
 from .indexes import drop
 from .outcome import DONE, FAILED, SKIPPED, action_of
-from .plan import recreate
+from .plan import recreate, restored
 from .work import Work
 
 
@@ -43,4 +44,28 @@ class Undo(Work):
             problem = self.execute(drop(there))
             if problem:
                 return problem
-        return self.execute(recreate(gone["ddl"]))
+        wanted = gone.get("properties", {})
+        self.cursor.execute("SELECT set_config('default_tablespace', %s, false)", [wanted.get("tablespace", "")])
+        return self.execute(recreate(gone["ddl"])) or self._complete(gone)
+
+    def _complete(self, gone: Dict[str, Any]) -> Optional[str]:
+        """Gives an index that is there the properties that its definition does not say."""
+        full = f"{gone['schema']}.{gone['name']}"
+        there = next((one for one in self.known() if one.full == full), None)
+        if there is None:
+            return "it is gone again"
+        wanted = gone.get("properties", {})
+        if there.properties.get("tablespace") != wanted.get("tablespace"):
+            return f"it is in another tablespace than before ({wanted.get('tablespace') or 'the default one'})"
+        self.watch.execute(
+            "SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.oid = %s",
+            [there.table_oid],
+        )
+        row = self.watch.fetchone()
+        table = f"{quoted(row['schema'])}.{quoted(row['name'])}"
+        for sql in restored(table, (gone["schema"], gone["name"]), wanted, there.properties):
+            problem = self.execute(sql)
+            if problem:
+                return f"it is there again, but not all that belonged to it: {problem}"
+        return None
