@@ -352,3 +352,42 @@ def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied
     finally:
         applied.tuned("DROP TABLE heap")
         applied.tuned("DROP TABLESPACE apart")
+
+
+def test_undo_only_says_what_is_so(applied: Applied, tmp_path: Path) -> None:
+    # Without a journal nobody knows what was dropped.
+    with pytest.raises(ConfigurationError, match="journal"):
+        applied("", action="undo")
+    Journal(str(applied.folder / "journal.jsonl")).add(
+        "drop begun", system="1", database="2", schema="public", name="x"
+    )
+    with pytest.raises(ConfigurationError, match="nothing of this database"):
+        applied("", action="undo")
+    applied.tuned(*(f"CREATE INDEX heap_{name} ON heap (m)" for name in ("one", "two", "three")))
+    first = applied.plan(drop_indexes=["public.heap_two"])
+    assert applied.states(first["digest"])["drop public.heap_two"] == "done"
+    second = applied.plan(drop_indexes=["public.heap_three"])
+    assert applied.states(second["digest"])["drop public.heap_three"] == "done"
+    begun = [line for line in Journal(str(applied.folder / "journal.jsonl")).lines() if line["event"] == "drop begun"]
+    assert begun[-1]["digest"] == second["digest"]
+    assert begun[-1]["bytes"] > 0
+    # No room for it, as for a rebuild.
+    (one,) = applied(second["digest"], action="undo", disk_bytes=1000).results
+    assert (one["state"], "free" in one["reason"]) == ("stopped", True)
+    # What one plan dropped, and no other one's.
+    with pytest.raises(ConfigurationError, match="no drop"):
+        applied("0" * 64, action="undo")
+    (one,) = applied(second["digest"], action="undo").results
+    assert (one["object"], one["state"]) == ("public.heap_three", "done")
+    # Another one of its name is none of it.
+    applied.tuned("CREATE INDEX heap_two ON heap (n, m)")
+    outcome = applied("", action="undo")
+    assert [(one["object"], one["state"]) for one in outcome.results] == [("public.heap_two", "failed")]
+    assert "another definition" in outcome.results[0]["reason"]
+    assert outcome.checks[-1].status == "critical"
+    applied.tuned("DROP INDEX heap_two")
+    # One that breaks off leaves those after it.
+    broken = {**begun[-1], "event": "drop begun", "ddl": "DROP TABLE heap", "name": "aaa"}
+    Journal(str(applied.folder / "journal.jsonl")).add(**{key: broken[key] for key in broken if key != "at"})
+    states = {one["object"]: one["state"] for one in applied("", action="undo").results}
+    assert states == {"public.aaa": "failed", "public.heap_two": "done"}

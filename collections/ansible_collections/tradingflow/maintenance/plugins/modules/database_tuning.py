@@ -27,7 +27,9 @@ options:
     choices: [analyse, apply, undo]
     default: analyse
   expected_digest:
-    description: The digest of the plan that was approved, for O(action=apply).
+    description:
+      - The digest of the plan that was approved, for O(action=apply). For O(action=undo) of the plan that dropped what is
+        to come back; without it all that was dropped does.
     type: str
     default: ""
   plans:

@@ -74,7 +74,7 @@ class Apply(Work):
         if self._key(operation) in self.before:
             result.update(state=SKIPPED, reason="done before")
             return ""
-        before = self.size_of(operation)
+        before = self.size_of(operation) if operation["kind"] == "reindex" else 0
         stopped = self.budget.refuses(self.watch, before)
         if stopped:
             result["reason"] = stopped
@@ -118,11 +118,13 @@ class Apply(Work):
                     problem += f"; left behind: {', '.join(doubt)}" if doubt else ""
             return problem
         if kind == "drop":
+            names["digest"] = self.options["expected_digest"]
             self.journal.add(
                 "drop begun",
                 ddl=operation["ddl"],
                 properties=operation.get("properties", {}),
                 oid=operation["oid"],
+                bytes=self.size_of(operation),
                 **names,
             )
             problem = self.execute(statement(operation))

@@ -57,7 +57,10 @@ class Journal:
             if end and os.pread(descriptor, 1, end - 1) != b"\n":
                 text = self.path.read_bytes()
                 os.ftruncate(descriptor, text.rfind(b"\n") + 1)
-            os.write(descriptor, line.encode("utf-8"))
+            left = memoryview(line.encode("utf-8"))
+            # A disk that fills up takes a part, and says so only at the next one.
+            while left:
+                left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -75,15 +78,20 @@ class Journal:
                 open_ones.pop(key, None)
         return list(open_ones.values())
 
-    def dropped(self, system: str, database: str) -> List[Dict[str, Any]]:
-        """Indexes of this database that were dropped and not brought back."""
+    def dropped(self, system: str, database: str, digest: str = "") -> List[Dict[str, Any]]:
+        """Indexes of this database that were dropped and not brought back.
+
+        :param digest: of the plan that dropped them; empty for all plans, of one name the last
+        """
         gone: Dict[Any, Dict[str, Any]] = {}
         for line in self.lines():
             if line.get("system") != system or line.get("database") != database:
+                continue
+            if digest and line.get("digest") != digest:
                 continue
             key = line.get("schema"), line.get("name")
             if line["event"] == "drop begun":
                 gone[key] = line
             elif line["event"] in ("undone", "drop failed"):
                 gone.pop(key, None)
-        return list(gone.values())
+        return [gone[key] for key in sorted(gone)]

@@ -6,35 +6,90 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
+from .._checks.sql import first_line
 from ..checks import utc_now
 from ..database import quoted
+from ..errors import ConfigurationError, MaintenanceError
 from .catalogue import Index
 from .indexes import drop
-from .outcome import DONE, FAILED, SKIPPED, action_of
+from .outcome import DONE, FAILED, SKIPPED, STOPPED, action_of
 from .plan import recreate, restored
 from .work import Work
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None  # type: ignore[assignment]
 
 
 class Undo(Work):
     """One run of undo."""
 
     def run(self) -> None:
-        """Brings back what was dropped and is still gone."""
-        known = {one.full: one for one in self.known()}
-        for gone in self.journal.dropped(**self.mine()):
-            full = f"{gone['schema']}.{gone['name']}"
-            result: Dict[str, Any] = {"kind": "undo", "object": full, "state": SKIPPED, "reason": "it is there"}
+        """Brings back what was dropped and is still gone: of the digest alone when one is given.
+
+        :raises ConfigurationError: the journal cannot say what that is
+        """
+        stopped = ""
+        for gone in self._gone():
+            result: Dict[str, Any] = {
+                "kind": "undo",
+                "object": f"{gone['schema']}.{gone['name']}",
+                "state": STOPPED,
+                "reason": stopped,
+            }
             self.outcome.results.append(result)
-            started, problem = utc_now(), None
-            there = known.get(full)
-            if there is None or not there.valid:
-                problem = self.budget.refuses(self.watch, 0) or self._bring_back(gone, there)
-                result.update(state=FAILED if problem else DONE, reason=problem or "")
-            if not problem:
-                self.journal.add("undone", schema=gone["schema"], name=gone["name"], **self.mine())
-            self.outcome.actions.append(action_of(result, started))
+            if stopped:
+                continue
+            started = utc_now()
+            try:
+                stopped = self._one(gone, result)
+            except Exception as error:
+                # One that breaks off leaves those after it, unless the connection is gone.
+                known = isinstance(error, (MaintenanceError, psycopg2.Error))
+                problem = first_line(error) if known else type(error).__name__
+                result.update(state=FAILED, reason=f"broke off: {problem}")
+                if self.cursor.connection.closed or self.watch.connection.closed:
+                    stopped = "the connection is lost"
+            if result["state"] != STOPPED:
+                self.outcome.actions.append(action_of(result, started))
+
+    def _gone(self) -> List[Dict[str, Any]]:
+        wanted, mine = self.options["expected_digest"], self.mine()
+        lines = self.journal.lines()
+        if not any(line.get("system") == mine["system"] and line.get("database") == mine["database"] for line in lines):
+            raise ConfigurationError(
+                f"The journal {self.journal.path} is missing, or knows nothing of this database.",
+                "Name the journal of the run that dropped them: without it nobody knows what to bring back.",
+            )
+        if wanted and not any(line["event"] == "drop begun" and line.get("digest") == wanted for line in lines):
+            raise ConfigurationError(
+                f"The journal knows no drop by the plan {wanted[:12]}.",
+                "Give the digest of the plan that dropped them, or none for all drops.",
+            )
+        return self.journal.dropped(**mine, digest=wanted)
+
+    def _one(self, gone: Dict[str, Any], result: Dict[str, Any]) -> str:
+        """One of them; why those after it must not begin, empty when they may."""
+        there = next((one for one in self.known() if one.full == result["object"]), None)
+        if there is not None and there.valid:
+            problem = "an index of that name has another definition" if there.definition != gone["ddl"] else None
+            problem = problem or self._complete(gone)
+            result.update(state=FAILED if problem else SKIPPED, reason=problem or "it is there")
+        else:
+            stopped = self.budget.refuses(self.watch, gone.get("bytes", 0))
+            if stopped:
+                result["reason"] = stopped
+                return stopped
+            problem = self._bring_back(gone, there)
+            result.update(state=FAILED if problem else DONE, reason=problem or "")
+            self.budget.built += gone.get("bytes", 0)
+        if not problem:
+            names = {"schema": gone["schema"], "name": gone["name"], "digest": gone.get("digest", "")}
+            self.journal.add("undone", **names, **self.mine())
+        return ""
 
     def _bring_back(self, gone: Dict[str, Any], there: Optional[Index]) -> Optional[str]:
         """Makes it anew; what a drop or an undo that was cut off left in its place goes first."""

@@ -161,8 +161,6 @@ class Work:
         raise NotImplementedError
 
     def size_of(self, operation: Operation) -> int:
-        if operation["kind"] != "reindex":
-            return 0
         self.watch.execute(
             "SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = %(schema)s AND c.relname = %(name)s",
