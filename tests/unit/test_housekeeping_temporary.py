@@ -564,6 +564,16 @@ def test_read_only_file_system(folder: Path) -> None:
     assert (folder / "tmp/file").exists()
 
 
+def test_read_only_and_nothing_to_do(folder: Path) -> None:
+    (folder / "tmp").mkdir()
+    tell_tale(folder, "tmp", "file")
+    mount("--bind", folder / "tmp", folder / "tmp")
+    mount("-o", "remount,ro,bind", folder / "tmp")
+    found = cleaner(folder / "tmp").apply([])
+    assert names(found) == ["file"]
+    assert found["done"]["removed"] == found["done"]["failed"] == []
+
+
 def test_full_disk(folder: Path) -> None:
     """A rename needs no space."""
     (folder / "tmp").mkdir()

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConfigurationError, HousekeepingError
@@ -149,9 +150,14 @@ def _opened(path: str) -> int:
     return descriptor
 
 
+class Full(HousekeepingError):
+    """The file system has no room for a folder, which is an inode and a block."""
+
+
 def quarantine(where: Place, make: bool) -> Optional[int]:
     """The quarantine's descriptor, for root alone. None: there is none, and none was to be made.
 
+    :raises Full: there is no room to make it
     :raises HousekeepingError: what has its name is somebody else's, or it cannot be made
     """
     name = os.fsdecode(QUARANTINE)
@@ -163,7 +169,8 @@ def quarantine(where: Place, make: bool) -> Optional[int]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise HousekeepingError(
+        kind = Full if error.errno in (errno.ENOSPC, errno.EDQUOT) else HousekeepingError
+        raise kind(
             f"{printable(where.path)}/{name} cannot be made or opened: {error.strerror}.",
             "Entries are set aside there before they are removed. Nothing was changed.",
         ) from None
@@ -175,6 +182,17 @@ def quarantine(where: Place, make: bool) -> Optional[int]:
             "Find out who made it, and remove it.",
         )
     return found
+
+
+def held(stack: ExitStack, aside: Optional[int]) -> Optional[int]:
+    """The quarantine, locked until the end of the stack, which closes it.
+
+    :raises HousekeepingError: another run has it
+    """
+    if aside is not None:
+        stack.callback(os.close, aside)
+        stack.enter_context(locked(aside))
+    return aside
 
 
 @contextmanager

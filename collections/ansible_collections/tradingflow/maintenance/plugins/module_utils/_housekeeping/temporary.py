@@ -13,7 +13,7 @@ import hashlib
 import os
 import pwd
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Callable, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConfigurationError, HousekeepingError
@@ -21,8 +21,8 @@ from ..words import printable
 from .aside import STAMP, astray, checked, moving, own, parsed, shown
 from .done import Done
 from .holders import Blind, Holders, scan
-from .place import QUARANTINE, Place, locked, place, quarantine
-from .tree import Budget, Rules, Seen, Stays, look, put_back, remove
+from .place import QUARANTINE, Full, Place, held, place, quarantine
+from .tree import Budget, Rules, Seen, Stays, look, put_back, remove, single
 
 #: Of the system, whatever is declared: places of services and sockets that are looked for by name.
 KEPT = [
@@ -42,6 +42,8 @@ KEPT = [
 #: Names of what stays that are told, for each reason.
 _SAMPLES = 20
 _DAY = 86400.0
+#: Files that go from their own place at most, to make room for the quarantine.
+_FIRST = 16
 
 
 class Item(NamedTuple):
@@ -119,23 +121,62 @@ class Cleaner:
             "freed": bytes; "missing": how many of the planned are no more as they were}}
         """
         done = Done()
-        with place(self.path) as where:
-            aside = quarantine(where, make=True)
-            if aside is None:
-                raise HousekeepingError(f"{printable(self.path)} has no quarantine.", "Run again.")
-            try:
-                with locked(aside):
-                    looked = self._looked(where, aside, _scanned())
-                    for name, why in looked.strays:
-                        self._back(where, aside, None, name, why, done)
-                    items = [item for item in looked.items if item.token in tokens]
-                    self._apply(where, aside, items, done)
-            finally:
-                os.close(aside)
+        with place(self.path) as where, ExitStack() as stack:
+            aside = held(stack, quarantine(where, make=False))
+            looked = self._looked(where, aside, _scanned())
+            for name, why in looked.strays:
+                if aside is not None:
+                    self._back(where, aside, None, name, why, done)
+            items = rest = [item for item in looked.items if item.token in tokens]
+            if items and aside is None:
+                aside, rest = self._made(stack, where, items, done)
+            if aside is not None:
+                self._apply(where, aside, rest, done)
         found = {item.token for item in items}
         # What became of the strays is among what was done.
         looked = looked._replace(strays=[])
         return {**self._planned(looked), "done": {**done.data(), "missing": len(set(tokens) - found)}}
+
+    def _made(self, stack: ExitStack, where: Place, items: List[Item], done: Done) -> Tuple[Optional[int], List[Item]]:
+        """Makes the quarantine. Where inodes are used up, plain files of the plan go first, each from its own place.
+
+        :returns: its descriptor, None when it could not be made and that was told; the items that are left
+        :raises HousekeepingError: it cannot be made, and nothing was removed
+        """
+        rest = list(items)
+        # Who declared days in quarantine does not want them to go at once.
+        most = 0 if self.options["quarantine_days"] > 0 else _FIRST
+        while True:
+            try:
+                return held(stack, quarantine(where, make=True)), rest
+            except HousekeepingError as error:
+                first = None
+                if isinstance(error, Full) and len(items) - len(rest) < most:
+                    first = next((item for item in rest if single(where.descriptor, item.name)), None)
+                if first is not None:
+                    rest.remove(first)
+                    self._at_once(where, first, done)
+                elif done.removed:
+                    done.failed += [(item.own, error.message) for item in rest]
+                    return None, []
+                else:
+                    raise
+
+    def _at_once(self, where: Place, item: Item, done: Done) -> None:
+        """Removes a plain file from its place, if it is what it was by a look at all processes just now."""
+        with done.told(item.own):
+            try:
+                holders = scan()
+            except Blind:
+                raise Stays("not known whether it is in use") from None
+            covered = holders.sources.covered(os.fsencode(self.path))
+            if item.name in covered:
+                raise Stays(covered[item.name])
+            rules = self._rules(holders, False)
+            if look(where.descriptor, item.name, where.mount, rules, Budget(1)) != item.seen:
+                raise Stays("changed meanwhile")
+            os.unlink(item.name, dir_fd=where.descriptor)
+            done.removed.append((item.own, item.seen.bytes))
 
     def _apply(self, where: Place, aside: int, items: List[Item], done: Done) -> None:
         later = self.options["quarantine_days"] > 0

@@ -140,6 +140,15 @@ def _walk(
         os.close(folder)
 
 
+def single(parent: int, name: bytes) -> bool:
+    """Whether an entry is a plain file of one name: its removal is one step and frees an inode."""
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def remove(parent: int, name: bytes, mount: int, depth: int = 0) -> int:
     """Takes an entry away with all that is in it.
 
