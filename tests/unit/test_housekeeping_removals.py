@@ -5,7 +5,11 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +312,56 @@ def test_images_that_were_removed_before_the_program_broke(monkeypatch: pytest.M
     assert [row["name"] for row in after["done"]["removed"]] == ["1"]
     assert after["done"]["failed"] == [{"name": "2", "why": "It broke."}]
     assert after["error"]["message"] == "It broke."
+
+
+PURGES = """
+import sys
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping import packages
+packages._ENVIRONMENT["PATH"] = sys.argv[1]
+made = packages.Kernels("x", [])
+made.apply([item["token"] for item in made.plan()["items"]])
+"""
+
+
+def test_a_purge_lives_on_when_the_module_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the connection is lost: dpkg with half of its work done is worse than one that was never asked."""
+    apt = f"""case "$*" in *-s*) echo 'Remv {OLD} [1]'; exit;; esac
+    touch {tmp_path}/begun; while ! test -e {tmp_path}/go; do sleep 0.05; done
+    echo "Removing {OLD}" && echo "well" >&2 && touch {tmp_path}/ended"""
+    fake(tmp_path, monkeypatch, apt_get=apt, dpkg_query=KNOWN)
+    command = [sys.executable, "-c", PURGES, packages._ENVIRONMENT["PATH"]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as module:
+        until(lambda: (tmp_path / "begun").exists(), module)
+        os.killpg(module.pid, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    until(lambda: (tmp_path / "ended").exists())
+
+
+def until(there: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    for _round in range(600):
+        if there():
+            return
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("It never came.")
+
+
+def test_a_purge_has_all_the_time_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time limit would kill dpkg amid its work. What it says of a failure is told."""
+    limits: list[float] = []
+    real = packages.asked
+
+    def asked(arguments: list[str], environment: dict[str, str], timeout: float) -> Any:
+        if "purge" in arguments and "-s" not in arguments:
+            limits.append(timeout)
+        return real(arguments, environment, timeout)
+
+    monkeypatch.setattr(packages, "asked", asked)
+    apt = f"""case "$*" in *-s*) echo 'Remv {OLD} [1]';; *) echo 'E: no lock' >&2; exit 100;; esac"""
+    fake(tmp_path, monkeypatch, apt_get=apt, dpkg_query=KNOWN)
+    after = applied(Kernels("x", []))
+    assert limits == []
+    assert "no lock" in after["done"]["failed"][0]["why"]

@@ -14,6 +14,7 @@ import stat
 from typing import Any, Collection, Dict, List, Optional, Set
 
 from .._work.asked import asked
+from .._work.lasting import lasting
 from ..errors import HousekeepingError
 from ..words import printable
 from .concluded import concluded
@@ -135,7 +136,7 @@ class Kernels:
                 )
             why = "still installed"
             try:
-                self._apt("-y", "-q", "-o", "APT::Get::AutomaticRemove=0", "-o", "DPkg::Use-Pty=0", "purge", *names)
+                self._purge(names)
             except HousekeepingError as error:
                 why = error.message
             try:
@@ -166,6 +167,20 @@ class Kernels:
                 f"apt-get {' '.join(arguments[-3:])} failed: {said}.", "Put the packages right first."
             )
         return answer.text
+
+    def _purge(self, names: List[str]) -> None:
+        """Has apt remove packages. It is never killed amid its work, by no time limit and by no lost connection.
+
+        :raises HousekeepingError: it failed
+        """
+        options = ["-y", "-q", "-o", "APT::Get::AutomaticRemove=0", "-o", "DPkg::Use-Pty=0"]
+        try:
+            code, said = lasting(["apt-get", *options, "purge", *names], _ENVIRONMENT)
+        except OSError as error:
+            raise HousekeepingError(f"apt-get cannot be run: {error}.", "Look at its permissions.") from None
+        if code:
+            # Its last lines say what happened.
+            raise HousekeepingError(f"apt-get purge failed ({code}): {printable(' '.join(said.split())[-300:], 300)}.")
 
     def _installed(self) -> Dict[str, Any]:
         """Packages of kernels: version, and bytes on the disk."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple
 from .._work import scratch
 from .._work.asked import asked
 from .._work.job import Kind
+from .._work.lasting import lasting
 from ..errors import PatchingError
 
 PATCHING = Kind("patching", "patching")
@@ -86,20 +86,7 @@ def run(arguments: List[str], **more: str) -> str:
     :raises PatchingError: it failed
     """
     try:
-        # Into a file: a pipe that nobody reads any more would end it.
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                arguments,
-                env={**ENVIRONMENT, **more},
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            code = ended(process)
-            output.seek(0)
-            said = output.read().decode("utf-8", "replace")
+        code, said = lasting(arguments, {**ENVIRONMENT, **more})
     except OSError as error:
         raise PatchingError(
             f"{arguments[0]} cannot be run: {error}", "Install it, or look at its permissions."
@@ -107,23 +94,6 @@ def run(arguments: List[str], **more: str) -> str:
     if code:
         raise PatchingError(f"{os.path.basename(arguments[0])} failed ({code}): {end_of(said)}")
     return said
-
-
-def ended(process: "subprocess.Popen[bytes]") -> int:
-    """A program's exit code. Ctrl-C waits for it, too: subprocess.run would kill it, and we would take its files away.
-
-    :raises KeyboardInterrupt: once it has ended
-    """
-    interrupt = None
-    while True:
-        try:
-            code = process.wait()
-            break
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
-    return code
 
 
 def end_of(said: str) -> str:
