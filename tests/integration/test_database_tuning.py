@@ -98,7 +98,13 @@ def test_statistics_reset_yesterday(tuned: Tuned) -> None:
     assert "trades_symbol" in of(found)
     # The times are carried on, for the day when counts are old enough.
     assert found.details["watched"]["since"].items() >= then.items()
-    tuned(READ)
+    # Nobody counts what was before: that no row is dead, no more than that statistics are fresh.
+    lost = tuned.analyse()
+    for name in ("vacuum", "analyze"):
+        assert (lost[f"tuning.{name}"].status, lost[f"tuning.{name}"].value) == ("unknown", None)
+        assert "public.trades" in lost[f"tuning.{name}"].details["uncounted"]
+    tuned("ANALYZE", READ)
+    assert tuned.analyse()["tuning.vacuum"].status == "ok"
 
 
 def test_every_duplicate_has_its_verdict(tuned: Tuned) -> None:
@@ -328,6 +334,64 @@ def test_tables_that_are_behind_and_numbers_that_end(tuned: Tuned) -> None:
     assert found["tuning.statistics"].value > 20
     assert found["tuning.index_usage"].details["most_read"]
     tuned("DROP TABLE behind, narrow")
+
+
+def test_sizes_are_those_of_the_files(tuned: Tuned) -> None:
+    tuned(
+        "CREATE TABLE loaded (n int) WITH (autovacuum_enabled = off)",
+        "CREATE INDEX loaded_n ON loaded (n)",
+        "INSERT INTO loaded SELECT generate_series(1, 60000)",
+        "DELETE FROM loaded WHERE n % 10 <> 0",
+        "SELECT pg_stat_force_next_flush()",
+        # As after a crash, or a pg_upgrade: nothing was ever counted.
+        "SELECT pg_stat_reset_single_table_counters('loaded'::regclass)",
+    )
+    assert tuned("SELECT relpages, reltuples FROM pg_class WHERE relname = 'loaded'") == [(0, -1)]
+    try:
+        found = tuned.analyse()
+    finally:
+        tuned("DROP TABLE loaded")
+    advice = {one["table"]: one for one in found["tuning.analyze"].details["advice"]}
+    assert "no statistics at all" in advice["public.loaded"]["reason"]
+    assert found["tuning.vacuum"].details["uncounted"] == ["public.loaded"]
+    assert found["tuning.vacuum"].status == "unknown"
+    assert "public.loaded" in {one["name"] for one in found["tuning.table_bloat"].details["measured"]}
+    assert "public.loaded_n" in {one["name"] for one in found["tuning.index_bloat"].details["measured"]}
+
+
+def test_a_setting_that_waits_for_a_restart_keeps_its_unit(tuned: Tuned) -> None:
+    def waits() -> bool:
+        return bool(tuned("SELECT pending_restart FROM pg_settings WHERE name = 'shared_buffers'")[0][0])
+
+    def shown() -> dict[str, str]:
+        check = tuned.analyse(memory=10**12)["tuning.settings"]
+        return {one["table"]: one["reason"] for one in check.details["advice"] if "restart" not in one["reason"]}
+
+    before = shown()
+    tuned("ALTER SYSTEM SET shared_buffers = '48MB'", "SELECT pg_reload_conf()")
+    try:
+        while not waits():
+            time.sleep(0.05)
+        found = shown()
+    finally:
+        tuned("ALTER SYSTEM RESET shared_buffers", "SELECT pg_reload_conf()")
+        while waits():
+            time.sleep(0.05)
+    assert found["shared_buffers"] == before["shared_buffers"]
+
+
+def test_a_plan_shows_no_literals(tuned: Tuned) -> None:
+    queries = [
+        {"name": "shown", "sql": "SELECT * FROM trades WHERE note = 'hunter2'"},
+        {"name": "wrong", "sql": "SELECT * FROM trades WHERE quantity = 'hunter2'"},
+        {"name": "near", "sql": "SELECT * FROM trades WHERE note 'hunter2'"},
+        {"name": "table", "sql": "/* why */ SELECT * FROM nowhere -- hunter2"},
+    ]
+    found = tuned.analyse(queries=queries)
+    assert found["tuning.plan:shown"].details["scans"][0]["table"] == "trades"
+    assert "invalid input syntax" in found["tuning.plan:wrong"].message
+    assert '"nowhere" does not exist' in found["tuning.plan:table"].message
+    assert not [id for id, check in found.items() if "hunter2" in str(check.as_dict())]
 
 
 def test_settings_and_pools(tuned: Tuned) -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.bloat import Measured, reindex
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.catalogue import Index, support
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.findings import of_indexes
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import (
+    Advice,
     duplicates,
     has_to_stay,
+    invalid,
     unused,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.statements import _since
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plans import Missing, reads
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.statements import (
+    OF_ROWS,
+    Recorded,
+    _since,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.usage import Use, Uses, Watched, uncounted
 
 DAY = 86400.0
@@ -152,3 +160,59 @@ def test_counts_are_never_negative(past: object, evicted: int, calls: int, fresh
 def test_before_17_nobody_knows_what_was_evicted(evicted: int, calls: int) -> None:
     row = {"queryid": "1", "query": "select", "calls": 10, "total": 100.0, "longest": 9.0, "rows": 1, "blocks": 1}
     assert _since({**row, "since": None}, [3, 30.0, None], evicted).calls == calls
+
+
+@pytest.mark.parametrize(
+    ("measured", "version", "verdict"),
+    [
+        (Measured("s", "i", 1, 60.0, "btree"), 160000, "safe"),
+        (Measured("s", "i", 1, 60.0, "gist", exclusion=True), 160000, "review"),
+        (Measured("s", "i", 1, 60.0, "btree"), 140003, "review"),
+        (Measured("s", "i", 1, 60.0, "btree"), 140004, "safe"),
+    ],
+)
+def test_what_cannot_be_rebuilt_without_a_lock_is_for_review(measured: Measured, version: int, verdict: str) -> None:
+    one = reindex(measured, version)
+    assert (one.verdict, bool(one.target), bool(one.statement)) == (verdict, verdict == "safe", verdict == "safe")
+    assert "exclusion" not in measured.as_data()
+
+
+def test_an_invalid_one_of_an_exclusion_constraint_is_not_rebuilt_by_a_statement() -> None:
+    (one,) = invalid([replace(SHORT, valid=False, exclusion=True)])
+    assert (one.verdict, one.statement) == ("review", "")
+    assert invalid([replace(SHORT, valid=False)])[0].statement
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "of_rows"),
+    [
+        ("SELECT 1", True, True),
+        ("/* app: desk */ SELECT 1", True, True),
+        ("-- app\n ( /* a * b */ /**/ select 1)", True, True),
+        ("/*+ hint */ UPDATE t SET n = 1", False, True),
+        ("/* SELECT */ VACUUM", False, False),
+        ("-- SELECT 1", False, False),
+        ("/* */" * 20_000 + "VACUUM", False, False),
+    ],
+)
+def test_statements_may_begin_with_comments(text: str, read: bool, of_rows: bool) -> None:
+    assert reads(text) is read
+    assert bool(OF_ROWS.match(text)) is of_rows
+
+
+def test_what_is_critical_stays_so_beside_what_nobody_knows() -> None:
+    class Nothing:
+        def execute(self, *_: object) -> None: ...
+
+        def fetchone(self) -> None: ...
+
+    missing = Missing(Nothing(), [], {}, ValueError)
+    missing.found = {
+        ("known",): Advice("", "s.t", "review", "a reason", "CREATE INDEX"),
+        ("open",): Advice("", "s.u", "unknown", "another", "CREATE INDEX"),
+    }
+    recorded = Recorded([], 170000, 0, True, {})
+    for critical, status in ((1, "critical"), (None, "unknown")):
+        check = missing.judged(recorded, 0, 0, {"missing_indexes": {"warning": 1, "critical": critical}})
+        assert check.status == status
+        assert "s.u" in check.message

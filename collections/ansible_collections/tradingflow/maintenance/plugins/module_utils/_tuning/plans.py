@@ -13,13 +13,13 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
 
 from .._checks.sql import Row, first_line
 from .._checks.statements import normalised
-from ..checks import OK, UNKNOWN, WARNING, Check, judge, limits, unknown
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, judge, limits, unknown
 from ..database import quoted
 from ..words import plural, printable
 from .catalogue import Index
 from .indexes import REVIEW, Advice
 from .indexes import UNKNOWN as NOT_KNOWN
-from .statements import MOST_TEXT, Recorded, Statement
+from .statements import LEAD, MOST_TEXT, Recorded, Statement
 
 #: From here on PostgreSQL plans a statement with $1 in it.
 GENERIC = 160000
@@ -27,7 +27,7 @@ GENERIC = 160000
 MANY_ROWS = 10_000
 SELECTIVE = 0.1
 
-_READS = re.compile(r"\s*\(*\s*(select|with|values|table)\b", re.IGNORECASE)
+_READS = re.compile(LEAD + r"(select|with|values|table)\b", re.IGNORECASE)
 #: A comparison in a plan's filter: a column and what it is compared by.
 _COMPARED = re.compile(r'\(?\(?(?:"([^"]+)"|([a-z_][a-z0-9_$]*))\)?(?:::[a-z ]+)?\s(=|<=|>=|<|>)\s', re.ASCII)
 
@@ -72,9 +72,20 @@ def planned(cursor: Any, text: str, search_path: List[str], version: int, errors
     except errors as error:
         if cursor.connection.closed:
             raise
-        plan = Plan(problem=first_line(error))
+        plan = Plan(problem=_problem(error))
     cursor.execute("ROLLBACK TO SAVEPOINT plan; RELEASE SAVEPOINT plan")
     return plan
+
+
+def _problem(error: Any) -> str:
+    """PostgreSQL's message without the statement's values. Only where it names what is missing are quotes of names."""
+    code = error.pgcode or ""
+    if code.startswith("P0"):
+        return f"a function that planning evaluates failed (SQLSTATE {code})"
+    text = first_line(error)
+    if not code.startswith("42") or code == "42601":
+        text = re.sub(r'"[^"]*"', '"…"', text)
+    return re.sub(r"'[^']*'", "'…'", text)
 
 
 def reads(text: str) -> bool:
@@ -235,8 +246,11 @@ class Missing:
         )
         if open_ones:
             first = open_ones[0]
-            check.status, check.value = UNKNOWN, None
-            check.message = f"{plural(len(open_ones), 'candidate')}; {first.table}: {first.reason}. "
+            told = f"{plural(len(open_ones), 'candidate')}; {first.table}: {first.reason}."
+            if check.status == CRITICAL:
+                check.message = f"{check.message} {told}"
+                return check
+            check.status, check.value, check.message = UNKNOWN, None, told
             check.remedy = "Install HypoPG and run again, or try the index in the rehearsal of a migration."
         elif unplanned and check.status == OK:
             check.status, check.value = UNKNOWN, None
@@ -260,6 +274,8 @@ def query(cursor: Any, asked: Row, options: Row, version: int, errors: Type[Base
         row = cursor.fetchone()
         if row and row["rows"] >= MANY_ROWS:
             large.append(f"{scan['schema']}.{scan['table']}")
+    # Filters hold the statement's values.
+    scans = [{key: value for key, value in scan.items() if key != "filter"} for scan in plan.scans[:20]]
     text = f"{plan.summary}, cost {plan.cost:,.0f}."
     return Check(
         id,
@@ -269,5 +285,5 @@ def query(cursor: Any, asked: Row, options: Row, version: int, errors: Type[Base
         message=f"It reads the whole of {', '.join(large)}: {text}" if large else text,
         remedy="See whether an index serves its condition and its order." if large else "",
         source=source,
-        details={"plan": plan.summary, "scans": plan.scans[:20], "statement": normalised(asked["sql"])},
+        details={"plan": plan.summary, "scans": scans, "statement": normalised(asked["sql"])},
     )

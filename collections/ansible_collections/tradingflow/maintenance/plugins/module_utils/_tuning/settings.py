@@ -19,14 +19,13 @@ POOLS = ("tuning.pools", "Connections that all pools may open")
 #: In bytes where they have a unit of memory, as the server counts them.
 READ = """
 SELECT name, setting, pending_restart,
-       CASE unit WHEN 'B' THEN 1 WHEN 'kB' THEN 1024 WHEN '8kB' THEN 8192 WHEN 'MB' THEN 1048576 END * setting::numeric
-           AS bytes
+       CASE WHEN unit IN ('B', 'kB', '8kB', 'MB')
+            THEN CASE unit WHEN 'B' THEN 1 WHEN 'kB' THEN 1024 WHEN '8kB' THEN 8192 ELSE 1048576 END * setting::numeric
+       END AS bytes
 FROM pg_settings
 WHERE name IN ('shared_buffers', 'effective_cache_size', 'work_mem', 'maintenance_work_mem', 'autovacuum_work_mem',
-               'max_connections', 'superuser_reserved_connections', 'reserved_connections', 'autovacuum_max_workers')
-UNION ALL
-SELECT name, setting, pending_restart, NULL FROM pg_settings
-WHERE name IN ('autovacuum', 'track_counts', 'fsync', 'full_page_writes', 'synchronous_commit')
+               'max_connections', 'superuser_reserved_connections', 'reserved_connections', 'autovacuum_max_workers',
+               'autovacuum', 'track_counts', 'fsync', 'full_page_writes', 'synchronous_commit')
       OR pending_restart
 """
 

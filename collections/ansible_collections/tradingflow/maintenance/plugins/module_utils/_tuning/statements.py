@@ -42,8 +42,10 @@ GROUP BY s.queryid
 
 INFO = "SELECT dealloc, stats_reset::text AS reset FROM {schema}.pg_stat_statements_info"
 
+#: What may stand before a statement's first word: many applications put a comment there that says whose it is.
+LEAD = r"(?:[\s(]|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
 #: Statements that have a plan; COPY, VACUUM, CREATE and so on have none.
-OF_ROWS = re.compile(r"\s*\(*\s*(select|insert|update|delete|merge|with|values|table)\b", re.IGNORECASE)
+OF_ROWS = re.compile(LEAD + r"(select|insert|update|delete|merge|with|values|table)\b", re.IGNORECASE)
 
 STATEMENTS_CHECK = ("tuning.statements", "Slowest statement since the last run")
 
