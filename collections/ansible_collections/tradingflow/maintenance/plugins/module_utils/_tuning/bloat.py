@@ -13,8 +13,8 @@ from .._checks.sql import Row, first_line
 from ..checks import OK, UNKNOWN, Check, judge, limits, unknown
 from ..database import quoted
 from ..words import plural, printable, size
-from .catalogue import Index, without_catalogue
-from .indexes import REVIEW, SAFE, Advice
+from .catalogue import BYTES, Index, without_catalogue
+from .indexes import REVIEW, SAFE, Advice, corrupts
 
 Limit = Dict[str, Any]
 
@@ -23,14 +23,14 @@ SELECT quote_ident(n.nspname) AS schema FROM pg_extension e JOIN pg_namespace n 
 WHERE e.extname = 'pgstattuple'
 """
 
-TABLES = """
-SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relpages AS pages,
+TABLES = f"""
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, {BYTES} AS bytes, c.relpages AS pages,
        coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100)
            AS fillfactor
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am a ON a.oid = c.relam
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND a.amname = 'heap'
       AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-"""
+"""  # noqa: S608 - constants of our own
 
 FILLFACTOR = """
 SELECT c.oid::bigint AS oid,
@@ -57,6 +57,7 @@ REMEDY = {
 class Measured:
     """What was measured of one relation.
 
+    :param exclusion: whether it is an index of an exclusion constraint, or of a key WITHOUT OVERLAPS
     :param bloat: % of it that is neither data nor what fillfactor leaves free; None when nobody knows
     """
 
@@ -67,6 +68,7 @@ class Measured:
     method: str
     problem: str = ""
     table: str = ""
+    exclusion: bool = False
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class Measured:
 
     def as_data(self) -> Dict[str, Any]:
         """As JSON data."""
-        left_out = ("schema", "relation")
+        left_out = ("schema", "relation", "exclusion")
         data = {key: value for key, value in vars(self).items() if key not in left_out and value not in ("", None)}
         return {"name": self.name, **data}
 
@@ -111,30 +113,40 @@ def measured(cursor: Any, indexes: Optional[List[Index]], options: Row, errors: 
             )
             for id, title in PLANNED
         ]
-    schema, block = row["schema"], _block(cursor)
+    schema, (block, version) = row["schema"], _server(cursor)
     cursor.execute(FILLFACTOR)
     fill = {each["oid"]: each["fillfactor"] for each in cursor.fetchall()}
     of_indexes: List[Measured] = []
     for one in sorted(indexes or (), key=lambda one: -one.pages):
-        if one.pages * block < least or one.partitioned or not one.valid:
+        # Of what is locked nobody knows the size when nobody has looked before.
+        small = one.pages * block < least and not (one.locked and not one.pages)
+        if small or one.partitioned or not one.valid:
             continue
         of_indexes.append(_index(cursor, one, schema, block, fill.get(one.oid, 90), budget, errors))
     cursor.execute(TABLES)
     of_tables: List[Measured] = []
-    for table in sorted(cursor.fetchall(), key=lambda table: -table["pages"]):
-        if table["pages"] * block >= least:
+    for table in sorted(cursor.fetchall(), key=lambda table: -_bytes(table, block)):
+        if _bytes(table, block) >= least or (table["bytes"] is None and not table["pages"]):
             of_tables.append(_table(cursor, table, schema, block, budget, errors))
     return [
-        judged(of_indexes, "index_bloat", INDEX_TITLE, limits(thresholds, "index_bloat"), least)
+        judged(of_indexes, "index_bloat", INDEX_TITLE, limits(thresholds, "index_bloat"), least, version)
         if indexes is not None
         else without_catalogue(*PLANNED[0]),
-        judged(of_tables, "table_bloat", TABLE_TITLE, limits(thresholds, "table_bloat"), least),
+        judged(of_tables, "table_bloat", TABLE_TITLE, limits(thresholds, "table_bloat"), least, version),
     ]
 
 
-def _block(cursor: Any) -> int:
-    cursor.execute("SELECT current_setting('block_size')::int AS block")
-    return int(cursor.fetchone()["block"])
+def _server(cursor: Any) -> Tuple[int, int]:
+    """Bytes of a block, and the server's version."""
+    cursor.execute(
+        "SELECT current_setting('block_size')::int AS block, current_setting('server_version_num')::int AS version"
+    )
+    row = cursor.fetchone()
+    return row["block"], row["version"]
+
+
+def _bytes(table: Row, block: int) -> int:
+    return int(table["bytes"] if table["bytes"] is not None else table["pages"] * block)
 
 
 def _asked(cursor: Any, sql: str, oid: int, errors: Type[BaseException]) -> Tuple[Optional[Row], str]:
@@ -156,7 +168,9 @@ def _asked(cursor: Any, sql: str, oid: int, errors: Type[BaseException]) -> Tupl
 def _index(
     cursor: Any, one: Index, schema: str, block: int, fillfactor: int, budget: Budget, errors: Type[BaseException]
 ) -> Measured:
-    found = Measured(one.schema, one.name, one.pages * block, None, one.method, table=one.table)
+    found = Measured(
+        one.schema, one.name, one.pages * block, None, one.method, table=one.table, exclusion=one.exclusion
+    )
     if one.method not in METHODS:
         found.problem = NO_BLOAT.get(one.method, f"pgstattuple does not measure {one.method}")
     elif one.locked or one.building:
@@ -188,7 +202,10 @@ def _index(
 
 def _table(cursor: Any, table: Row, schema: str, block: int, budget: Budget, errors: Type[BaseException]) -> Measured:
     name = f"{table['schema']}.{table['name']}"
-    found = Measured(table["schema"], table["name"], table["pages"] * block, None, "heap", table=name)
+    found = Measured(table["schema"], table["name"], _bytes(table, block), None, "heap", table=name)
+    if table["bytes"] is None:
+        found.problem = "it is locked right now"
+        return found
     if not budget.take(found.bytes):
         found.problem = "not read: more than read_bytes would have been"
         return found
@@ -201,7 +218,9 @@ def _table(cursor: Any, table: Row, schema: str, block: int, budget: Budget, err
     return found
 
 
-def judged(found: List[Measured], name: str, title: str, limit: Limit, least: int) -> Check:
+def judged(  # pylint: disable=too-many-arguments
+    found: List[Measured], name: str, title: str, limit: Limit, least: int, version: int
+) -> Check:
     """One check: the most bloated. Unknown when one that pgstattuple could measure was not measured."""
     known = [one for one in found if one.bloat is not None]
     # Of these methods nobody can say more, in this run or any other: each is listed as unknown, and alarms nobody.
@@ -222,7 +241,11 @@ def judged(found: List[Measured], name: str, title: str, limit: Limit, least: in
         message=text,
         remedy=REMEDY[name],
         source="pgstattuple",
-        details={"measured": _shown(known), "unknown": _shown(left + never), "advice": _advice(known, name, limit)},
+        details={
+            "measured": _shown(known),
+            "unknown": _shown(left + never),
+            "advice": _advice(known, name, limit, version),
+        },
     )
     if left:
         first = f"{printable(left[0].name)} ({left[0].problem})"
@@ -237,23 +260,25 @@ def _shown(found: List[Measured]) -> List[Dict[str, Any]]:
     return [one.as_data() for one in sorted(found, key=lambda one: (-(one.bloat or 0), -one.bytes))[:20]]
 
 
-def _advice(known: List[Measured], name: str, limit: Limit) -> List[Dict[str, Any]]:
+def _advice(known: List[Measured], name: str, limit: Limit, version: int) -> List[Dict[str, Any]]:
     bad = [one for one in known if limit["warning"] is not None and (one.bloat or 0) >= limit["warning"]]
     if name == "table_bloat":
         text = "VACUUM frees it for new rows only; pg_repack or VACUUM FULL in a window gives it back to the disk"
         return [Advice(one.name, one.table, REVIEW, f"{one.bloat:g} % are bloat: {text}").as_data() for one in bad]
-    return [reindex(one).as_data() for one in bad]
+    return [reindex(one, version).as_data() for one in bad]
 
 
-def reindex(one: Measured) -> Advice:
-    """Advice to rebuild an index that is bloated."""
+def reindex(one: Measured, version: int) -> Advice:
+    """Advice to rebuild an index that is bloated.
+
+    :param version: server_version_num
+    """
+    reason = f"{one.bloat:g} % of {size(one.bytes)} are bloat"
+    if one.exclusion:
+        text = "that of an exclusion constraint can only be rebuilt under a lock: REINDEX in a window"
+        return Advice(one.name, one.table, REVIEW, f"{reason}; {text}")
+    if corrupts(version):
+        text = "PostgreSQL 14.0 to 14.3 may corrupt what is rebuilt CONCURRENTLY: update the server first"
+        return Advice(one.name, one.table, REVIEW, f"{reason}; {text}")
     statement = f"REINDEX INDEX CONCURRENTLY {quoted(one.schema)}.{quoted(one.relation)}"
-    return Advice(
-        one.name,
-        one.table,
-        SAFE,
-        f"{one.bloat:g} % of {size(one.bytes)} are bloat",
-        statement,
-        "",
-        (one.schema, one.relation),
-    )
+    return Advice(one.name, one.table, SAFE, reason, statement, "", (one.schema, one.relation))

@@ -95,6 +95,15 @@ class Index:
 #: What locks leave readable.
 _OPEN = "i.indrelid <> ALL (%(locked)s) AND i.indexrelid <> ALL (%(locked)s)"
 
+#: What somebody locks exclusively, or waits for so, a prepared transaction as well: whoever asks for its size waits.
+LOCKED = """
+(SELECT l.relation FROM pg_locks l
+ WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+"""
+#: Bytes of the relation c as its file has them. NULL when it is locked: relpages says nothing before VACUUM or ANALYZE.
+BYTES = f"CASE WHEN c.oid NOT IN {LOCKED} THEN pg_relation_size(c.oid) END"
+
 INDEXES = f"""
 SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, i.indrelid::bigint AS table_oid,
        tn.nspname || '.' || t.relname AS "table", am.amname AS method, i.indisunique AS "unique",
@@ -119,7 +128,9 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, i.in
                  WHERE d.classid = 'pg_class'::regclass AND d.objid IN (i.indexrelid, i.indrelid) AND d.deptype = 'e'
                  LIMIT 1), '')
            AS extension,
-       coalesce(c.reloptions::text, '') || ' ' || c.reltablespace AS storage, c.relpages AS pages,
+       coalesce(c.reloptions::text, '') || ' ' || c.reltablespace AS storage,
+       CASE WHEN {_OPEN} THEN (pg_relation_size(c.oid) / current_setting('block_size')::int)::int ELSE c.relpages END
+           AS pages,
        jsonb_strip_nulls(jsonb_build_object(
            'tablespace', (SELECT p.spcname FROM pg_tablespace p WHERE p.oid = c.reltablespace),
            'comment', obj_description(i.indexrelid, 'pg_class'), 'clustered', nullif(i.indisclustered, false),
@@ -151,7 +162,7 @@ SELECT l.relation::bigint AS relation, l.mode, l.pid, p.pid IS NOT NULL AS build
        p.index_relid::bigint AS builds_index, p.command, p.phase
 FROM pg_locks l
 LEFT JOIN pg_stat_progress_create_index p ON p.pid = l.pid
-WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid()
+WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                      'AccessExclusiveLock')
@@ -183,6 +194,7 @@ def activity(cursor: Any) -> Activity:
     found = Activity()
     cursor.execute(ACTIVITY)
     for row in cursor.fetchall():
+        who = f"process {row['pid']}" if row["pid"] else "a prepared transaction"
         if row["mode"] == "AccessExclusiveLock":
             found.exclusive.add(row["relation"])
         if row["builds"]:
@@ -191,7 +203,7 @@ def activity(cursor: Any) -> Activity:
             found.built_on[row["builds_on"] or row["relation"]] = what
             if row["builds_index"]:
                 found.built[row["builds_index"]] = what
-        found.held[row["relation"]] = f"process {row['pid']} holds or waits for {row['mode']}"
+        found.held[row["relation"]] = f"{who} holds or waits for {row['mode']}"
     return found
 
 

@@ -54,6 +54,14 @@ def drop(index: Index) -> str:
     return f"DROP INDEX {how}{quoted(index.schema)}.{quoted(index.name)}"
 
 
+def corrupts(version: int) -> bool:
+    """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out of the index: 14.0 to 14.3, by the release notes.
+
+    :param version: server_version_num
+    """
+    return 140000 <= version < 140004
+
+
 def has_to_stay(index: Index) -> str:
     """Why an index has to stay however rarely it is read; empty when nothing speaks for it."""
     if index.primary:
@@ -297,5 +305,6 @@ def invalid(indexes: Iterable[Index]) -> List[Advice]:
             text = "left behind by a CREATE INDEX CONCURRENTLY that failed: it costs every write and answers nothing"
             text = "of a constraint, and invalid" if one.constraint else text
             rebuild = f"REINDEX INDEX CONCURRENTLY {quoted(one.schema)}.{quoted(one.name)}"
+            rebuild = "" if one.exclusion else rebuild  # which PostgreSQL refuses to do without a lock
             found.append(Advice(verdict=REVIEW, reason=text, statement=rebuild, **base))
     return found

@@ -12,7 +12,8 @@ from .._checks.sql import NotMeasured, Probe, Row
 from .._checks.statements import STATEMENTS
 from ..checks import OK, UNKNOWN, WARNING, Check, judge, limits
 from ..database import quoted
-from ..words import plural, printable
+from ..words import plural, printable, size
+from .catalogue import BYTES
 from .indexes import REVIEW, SAFE, Advice
 
 #: Settings of a table win over the server's; the ceiling is there from PostgreSQL 18 on, -1 for none.
@@ -24,7 +25,8 @@ coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions) WHE
 TABLES = f"""
 SELECT n.nspname AS schema, c.relname AS name, s.n_dead_tup AS dead, s.n_mod_since_analyze AS changed,
        s.n_ins_since_vacuum AS inserted, c.reltuples AS rows, s.n_live_tup AS live,
-       coalesce(s.last_analyze, s.last_autoanalyze) IS NOT NULL AS analyzed,
+       coalesce(s.last_analyze, s.last_autoanalyze, s.last_vacuum, s.last_autovacuum) IS NOT NULL AS looked_at,
+       {BYTES} AS bytes, c.relpages AS pages,
        EXISTS (SELECT FROM pg_statistic t WHERE t.starelid = c.oid) AS has_statistics,
        {_OPTION.format(name="autovacuum_vacuum_threshold")} AS vacuum_threshold,
        {_OPTION.format(name="autovacuum_vacuum_scale_factor")} AS vacuum_scale,
@@ -41,8 +43,9 @@ ORDER BY 1, 2
 
 #: How far over autovacuum's own threshold a table is called behind: below, it may just be its turn.
 OVER = 3
-#: Rows below which a table is of no interest.
+#: Rows below which a table is of no interest, and bytes where nobody knows how many it has.
 FEW = 1000
+LARGE = 1_000_000
 
 VACUUM = ("tuning.vacuum", "Tables that vacuum is behind with")
 ANALYZE = ("tuning.analyze", "Tables whose statistics are behind")
@@ -64,12 +67,16 @@ def tables(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
             text = f"{row['dead']:,} dead rows, autovacuum begins at {due:,.0f}"
             dead.append((row["dead"], Advice("", _full(row), SAFE, text, f"VACUUM {name}", "", target)))
         due = row["analyze_threshold"] + row["analyze_scale"] * live
-        if row["live"] >= FEW and not row["has_statistics"]:
-            text = f"about {row['live']:,} rows and no statistics at all: never analysed"
+        # Before VACUUM, ANALYZE or CREATE INDEX nobody knows how many rows there are (-1).
+        there = max(row["live"], live) >= FEW or (row["rows"] < 0 and (row["bytes"] or 0) >= LARGE)
+        if there and not row["has_statistics"]:
+            many = f"about {max(row['live'], int(live)):,} rows" if max(row["live"], live) else size(row["bytes"])
+            text = f"{many} and no statistics at all: never analysed"
             stale.append((row["live"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}", "", target)))
         elif row["changed"] >= FEW and row["changed"] > OVER * due:
             text = f"{row['changed']:,} rows changed since statistics were made, autovacuum begins at {due:,.0f}"
             stale.append((row["changed"], Advice("", _full(row), SAFE, text, f"ANALYZE {name}", "", target)))
+    uncounted = [_full(row) for row in rows if _uncounted(row)]
     for (id, title), name, found, good in (
         (VACUUM, "vacuum", dead, "Vacuum keeps up with all tables."),
         (ANALYZE, "analyze", stale, "Statistics of all tables are fresh enough."),
@@ -90,7 +97,24 @@ def tables(rows: List[Row], thresholds: Dict[str, Any]) -> Iterator[Check]:
             if check.status == OK:
                 check.status, check.message = WARNING, f"Autovacuum is switched off for {', '.join(off[:5])}. {good}"
                 check.remedy = "ALTER TABLE ... RESET (autovacuum_enabled), or see that whatever vacuums instead does."
+        if uncounted:
+            check.details["uncounted"] = uncounted[:50]
+        if uncounted and check.status in (OK, WARNING):
+            check.status, check.value = UNKNOWN, None
+            names = printable(", ".join(uncounted[:5]), 200)
+            text = check.message if advice or off else ""
+            check.message = (
+                f"Nobody has counted since the last crash or upgrade what changed in {names}. {text}".strip()
+            )
+            check.remedy = "ANALYZE these tables, or wait until they are not locked: counting begins with it."
         yield check
+
+
+def _uncounted(row: Row) -> bool:
+    """Whether a large table has no counts at all: after a crash or pg_upgrade all of them are gone, not zero."""
+    nothing = not (row["live"] or row["dead"] or row["changed"] or row["inserted"] or row["looked_at"])
+    hidden = row["bytes"] is None and not row["pages"]
+    return nothing and (hidden or (row["bytes"] or 0) >= LARGE)
 
 
 def _full(row: Row) -> str:
