@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine, work
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.budget import Budget
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.outcome import Outcome
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
@@ -51,7 +52,9 @@ class Applied:
 
     def options(self, **more: Any) -> dict[str, Any]:
         paths = {"plans": str(self.folder / "plans"), "journal": str(self.folder / "journal.jsonl")}
-        return self.tuned.options(**{"disk_bytes": 10**12, "free_bytes": 0, "lock_timeout": 2.0, **paths, **more})
+        return self.tuned.options(
+            **{"disk_bytes": 10**12, "wal_disk_bytes": -1, "free_bytes": 0, "lock_timeout": 2.0, **paths, **more}
+        )
 
     def plan(self, **more: Any) -> dict[str, Any]:
         return engine.analyse(self.options(**more), lambda id: {}).plan
@@ -346,7 +349,7 @@ def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied
         (one,) = applied(made["digest"]).results
         assert (one["state"], one["reason"]) == ("done", "")
         assert applied.tuned(shown) == []
-        (one,) = applied("", action="undo").results
+        (one,) = applied("", action="undo", tablespace_bytes={"apart": 10**12}).results
         assert (one["state"], one["reason"]) == ("done", "")
         assert applied.tuned(shown) == before
     finally:
@@ -391,3 +394,68 @@ def test_undo_only_says_what_is_so(applied: Applied, tmp_path: Path) -> None:
     Journal(str(applied.folder / "journal.jsonl")).add(**{key: broken[key] for key in broken if key != "at"})
     states = {one["object"]: one["state"] for one in applied("", action="undo").results}
     assert states == {"public.aaa": "failed", "public.heap_two": "done"}
+
+
+def own_plan(applied: Applied, *operations: dict[str, Any]) -> str:
+    """The digest of a plan of these operations."""
+    plan, found = applied.plan(), list(operations)
+    made = {**plan, "operations": found, "digest": digest(found, plan["database"], plan["made_at"])}
+    write(made, str(applied.folder / "plans"))
+    return str(made["digest"])
+
+
+@pytest.mark.parametrize("kind", ["vacuum", "freeze"])
+def test_vacuum_has_a_budget_and_keeps_out_of_the_way(applied: Applied, kind: str) -> None:
+    ((oid,),) = applied.tuned("SELECT 'heap'::regclass::oid::bigint")
+    wanted = own_plan(applied, {"kind": kind, "schema": "public", "name": "heap", "oid": oid})
+    for limit, reason in (
+        ({"wal_bytes": 1_000_000}, "WAL"),
+        ({"wal_disk_bytes": 1_000_000}, "free on the disk of pg_wal"),
+    ):
+        (one,) = applied(wanted, **limit).results
+        assert (one["state"], reason in one["reason"]) == ("stopped", True), one
+    applied.tuned("DELETE FROM heap")
+    ((before,),) = applied.tuned("SELECT pg_relation_size('heap')")
+    (one,) = applied(wanted).results
+    assert one["state"] == "done"
+    # Giving pages back takes a lock that a standby's readers cannot avoid.
+    assert applied.tuned("SELECT pg_relation_size('heap')") == [(before,)]
+    with work.sessions(applied.options(apply_database=applied.owner)) as (cursor, watch):
+        work.Work(cursor, watch, applied.options(apply_database=applied.owner))
+        cursor.execute("SHOW vacuum_cost_delay")
+        assert cursor.fetchone() == {"vacuum_cost_delay": "2ms"}
+
+
+def test_each_disk_has_its_own_figure(applied: Applied) -> None:
+    applied.tuned("SET allow_in_place_tablespaces TO on", "CREATE TABLESPACE apart LOCATION ''")
+    try:
+        applied.tuned("GRANT CREATE ON TABLESPACE apart TO tradingflow", "ALTER INDEX heap_n SET TABLESPACE apart")
+        ((oid,),) = applied.tuned("SELECT 'heap_n'::regclass::oid::bigint")
+        wanted = own_plan(applied, {"kind": "reindex", "schema": "public", "name": "heap_n", "oid": oid})
+
+        def said(**limit: Any) -> tuple[str, str]:
+            (one,) = applied(wanted, **limit).results
+            return one["state"], one["reason"]
+
+        assert said() == ("stopped", "nobody knows how much is free in tablespace apart (tablespace_bytes)")
+        assert "are free in tablespace apart" in said(tablespace_bytes={"apart": 1000})[1]
+        # TCP to a loopback address may be a tunnel: that machine's disk is not this one's.
+        assert "(wal_disk_bytes)" in said(tablespace_bytes={"apart": 10**12}, wal_disk_bytes=0)[1]
+        assert "free on the disk of pg_wal" in said(tablespace_bytes={"apart": 10**12}, wal_disk_bytes=1000)[1]
+        assert said(tablespace_bytes={"apart": 10**12}, disk_bytes=1)[0] == "stopped"
+        assert said(tablespace_bytes={"apart": 10**12}) == ("done", "")
+    finally:
+        applied.tuned("DROP TABLE heap")
+        applied.tuned("DROP TABLESPACE apart")
+
+
+def test_pg_wal_elsewhere(tmp_path: Path) -> None:
+    # On a socket, the disks themselves are asked, and a pg_wal of another file system is a disk of its own.
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/pg_wal").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/pg_wal").symlink_to("/dev/shm")
+    agreed = Budget(None, 0, 0, 10**12, 0, 0, local=True)
+    assert agreed.wal_left(str(tmp_path / "here"), 0)[1]
+    assert not agreed.wal_left(str(tmp_path / "there"), 0)[1]
+    assert agreed.wal_left(str(tmp_path / "nowhere"), 0) == (None, False)

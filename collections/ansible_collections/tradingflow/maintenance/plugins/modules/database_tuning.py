@@ -82,10 +82,20 @@ options:
     default: 10000000000
   disk_bytes:
     description:
-      - Bytes that are free on the database's disk. V(0) when only the disk itself can say, as it can on the
-        controller's own machine; where nobody knows nothing is rebuilt.
+      - Bytes that are free on the database's disk. V(0) when only the disk itself can say, as it can when O(database) is
+        reached by a Unix socket; where nobody knows nothing is rebuilt.
     type: int
     default: 0
+  wal_disk_bytes:
+    description:
+      - Bytes that are free on the disk of pg_wal, likewise. V(-1) when that is the disk of O(disk_bytes).
+      - Where nobody knows nothing is rebuilt, and no table vacuumed.
+    type: int
+    default: 0
+  tablespace_bytes:
+    description: The name of each tablespace of its own, and the bytes that are free there. In others nothing is rebuilt.
+    type: dict
+    default: {}
   wal_bytes:
     description: Bytes of WAL that all of a plan may cause.
     type: int

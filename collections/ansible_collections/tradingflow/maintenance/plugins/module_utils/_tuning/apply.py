@@ -74,8 +74,8 @@ class Apply(Work):
         if self._key(operation) in self.before:
             result.update(state=SKIPPED, reason="done before")
             return ""
-        before = self.size_of(operation) if operation["kind"] == "reindex" else 0
-        stopped = self.budget.refuses(self.watch, before)
+        needs = self.needs(operation)
+        stopped = self.budget.refuses(self.watch, needs)
         if stopped:
             result["reason"] = stopped
             return stopped
@@ -93,8 +93,8 @@ class Apply(Work):
         if not problem:
             self.journal.add("done", digest=self.options["expected_digest"], kind=kind, oid=oid, statistics=name)
         if kind == "reindex":
-            result.update(before=before, after=self.size_of(operation))
-            self.budget.built += before
+            result.update(before=needs.data, after=self.size_of(operation))
+            self.budget.has_built(needs)
         return ""
 
     def _carry_out(self, operation: Operation) -> str:

@@ -32,6 +32,8 @@ SPEC: Dict[str, Any] = {
     "window_ends": {"type": "str", "default": ""},
     "free_bytes": {"type": "int", "default": 10_000_000_000},
     "disk_bytes": {"type": "int", "default": 0},
+    "wal_disk_bytes": {"type": "int", "default": 0},
+    "tablespace_bytes": {"type": "dict", "default": {}},
     "wal_bytes": {"type": "int", "default": 10_000_000_000},
     "lag_bytes": {"type": "int", "default": 100_000_000},
     "lag_wait": {"type": "int", "default": 300},
@@ -91,9 +93,21 @@ def checked(options: Dict[str, Any]) -> Dict[str, Any]:
     for name in options["thresholds"]:
         limits(options["thresholds"], name)
     least_of = dict.fromkeys(("cycle_days", "read_bytes", "least_bytes", "memory", "free_bytes", "disk_bytes"), 0)
-    for name, least in {**least_of, "wal_bytes": 0, "lag_bytes": 0, "lag_wait": 0, "statements": 1}.items():
+    for name, least in {
+        **least_of,
+        "wal_bytes": 0,
+        "wal_disk_bytes": -1,
+        "lag_bytes": 0,
+        "lag_wait": 0,
+        "statements": 1,
+    }.items():
         if options[name] < least:
             raise ConfigurationError(f"The option {name} must be at least {least}, not {options[name]}.", "Correct it.")
+    try:
+        options["tablespace_bytes"] = {name: int(free) for name, free in options["tablespace_bytes"].items()}
+    except (TypeError, ValueError):
+        text = "The option tablespace_bytes has to name numbers of bytes."
+        raise ConfigurationError(text, "Correct it.") from None
     for pool in options["pools"]:
         if pool["size"] < 1 or pool["replicas"] < 1:
             raise ConfigurationError(f"The pool {pool['name']} needs a size and replicas of at least 1.", "Correct it.")

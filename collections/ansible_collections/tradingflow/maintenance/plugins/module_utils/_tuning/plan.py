@@ -41,8 +41,9 @@ def statement(operation: Operation) -> str:
         return f"CREATE STATISTICS {made} ON {columns} FROM {name}"
     return {
         "analyze": f"ANALYZE {name}",
-        "vacuum": f"VACUUM {name}",
-        "freeze": f"VACUUM (FREEZE) {name}",
+        # Giving pages back would lock out all others, a standby's readers for as long as it takes there.
+        "vacuum": f"VACUUM (TRUNCATE FALSE) {name}",
+        "freeze": f"VACUUM (FREEZE, TRUNCATE FALSE) {name}",
         "reindex": f"REINDEX INDEX CONCURRENTLY {name}",
         "drop": f"DROP INDEX CONCURRENTLY {name}",
     }[str(operation["kind"])]

@@ -12,6 +12,7 @@ from .._checks.sql import first_line
 from ..checks import utc_now
 from ..database import quoted
 from ..errors import ConfigurationError, MaintenanceError
+from .budget import Needs
 from .catalogue import Index
 from .indexes import drop
 from .outcome import DONE, FAILED, SKIPPED, STOPPED, action_of
@@ -79,13 +80,15 @@ class Undo(Work):
             problem = problem or self._complete(gone)
             result.update(state=FAILED if problem else SKIPPED, reason=problem or "it is there")
         else:
-            stopped = self.budget.refuses(self.watch, gone.get("bytes", 0))
+            bytes = gone.get("bytes", 0)
+            needs = Needs(bytes, bytes, gone.get("properties", {}).get("tablespace", ""))
+            stopped = self.budget.refuses(self.watch, needs)
             if stopped:
                 result["reason"] = stopped
                 return stopped
             problem = self._bring_back(gone, there)
             result.update(state=FAILED if problem else DONE, reason=problem or "")
-            self.budget.built += gone.get("bytes", 0)
+            self.budget.has_built(needs)
         if not problem:
             names = {"schema": gone["schema"], "name": gone["name"], "digest": gone.get("digest", "")}
             self.journal.add("undone", **names, **self.mine())

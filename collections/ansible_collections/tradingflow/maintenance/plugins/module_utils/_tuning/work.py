@@ -13,7 +13,7 @@ from .._checks.sql import Row, first_line
 from ..checks import WARNING, Check
 from ..database import connected
 from ..errors import ConfigurationError, LockedError
-from .budget import CLOSES, Budget, moment
+from .budget import CLOSES, Budget, Needs, moment
 from .catalogue import Index, indexes
 from .indexes import LEFTOVER, drop
 from .journal import Journal
@@ -55,7 +55,9 @@ class Work:
             options["wal_bytes"],
             options["lag_bytes"],
             options["lag_wait"],
-            local=host in ("localhost", "127.0.0.1", "::1") or host.startswith("/"),
+            local=host.startswith("/"),
+            wal_disk_bytes=options["wal_disk_bytes"],
+            tablespace_bytes=options["tablespace_bytes"],
         )
         cursor.execute(WHERE)
         self.where: Row = cursor.fetchone()
@@ -66,6 +68,8 @@ class Work:
         watch.execute("SELECT pg_try_advisory_lock(%(key)s) AS ours", {"key": LOCK})
         if not watch.fetchone()["ours"]:
             raise LockedError("Another run is tuning this database right now.", "Wait for its end.")
+        # By hand VACUUM runs unthrottled by default.
+        cursor.execute("SET vacuum_cost_delay TO '2ms'")
         if self.where["in_recovery"]:
             raise ConfigurationError("This server is a standby, which nothing can be changed on.", "Name the primary.")
 
@@ -161,13 +165,34 @@ class Work:
         raise NotImplementedError
 
     def size_of(self, operation: Operation) -> int:
+        """Bytes of an operation's index, by its name; 0 when it is gone."""
+        return self._measured(operation, "pg_relation_size(c.oid)")[0]
+
+    def needs(self, operation: Operation) -> Needs:
+        """What an operation writes at most."""
+        if operation["kind"] == "reindex":
+            # The new one is written beside the old one, and once more as WAL.
+            bytes, tablespace = self._measured(operation, "pg_relation_size(c.oid)")
+            return Needs(bytes, bytes, tablespace)
+        if operation["kind"] in ("vacuum", "freeze"):
+            # At most every page of it goes into WAL as a whole; of a partitioned table those of its partitions.
+            every = "SELECT c.oid AS part UNION SELECT relid FROM pg_partition_tree(c.oid)"
+            sizes = f"(SELECT sum(pg_table_size(part) + pg_indexes_size(part)) FROM ({every}) parts)"
+            return Needs(0, self._measured(operation, sizes)[0])
+        return Needs()
+
+    def _measured(self, operation: Operation, sizes: str) -> Tuple[int, str]:
+        """Bytes, and the tablespace when it is not the database's disk."""
         self.watch.execute(
-            "SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            f"SELECT {sizes} AS bytes, (SELECT nullif(p.spcname, 'pg_default') FROM pg_tablespace p "  # noqa: S608
+            "WHERE p.oid = coalesce(nullif(c.reltablespace, 0), "
+            "(SELECT d.dattablespace FROM pg_database d WHERE d.datname = current_database()))) AS tablespace "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = %(schema)s AND c.relname = %(name)s",
             {key: operation[key] for key in ("schema", "name")},
         )
         row = self.watch.fetchone()
-        return int(row["bytes"]) if row else 0
+        return (int(row["bytes"] or 0), row["tablespace"] or "") if row else (0, "")
 
 
 @contextmanager
