@@ -352,7 +352,7 @@ def until(there: Callable[[], bool], process: subprocess.Popen[bytes] | None = N
 def test_a_purge_has_all_the_time_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time limit would kill dpkg amid its work. What it says of a failure is told."""
     limits: list[float] = []
-    real = packages.asked
+    real: Callable[..., Any] = vars(packages)["asked"]
 
     def asked(arguments: list[str], environment: dict[str, str], timeout: float) -> Any:
         if "purge" in arguments and "-s" not in arguments:
