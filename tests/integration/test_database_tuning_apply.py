@@ -339,7 +339,7 @@ def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied
         plan = applied.plan()
         drop = {"kind": "drop", "schema": "public", "name": known.name, "oid": known.oid, "ddl": known.definition}
         drop.update(kept="public.heap_sum", kept_ddl=kept.definition, properties=known.properties)
-        made = {"digest": digest([drop], plan["database"], plan["made_at"]), "operations": [drop]}
+        made: dict[str, Any] = {"digest": digest([drop], plan["database"], plan["made_at"]), "operations": [drop]}
         write({**plan, **made}, str(applied.folder / "plans"))
         # What was approved was another one.
         applied.tuned("COMMENT ON INDEX heap_sum_again IS 'Other'")
@@ -408,10 +408,11 @@ def own_plan(applied: Applied, *operations: dict[str, Any]) -> str:
 def test_vacuum_has_a_budget_and_keeps_out_of_the_way(applied: Applied, kind: str) -> None:
     ((oid,),) = applied.tuned("SELECT 'heap'::regclass::oid::bigint")
     wanted = own_plan(applied, {"kind": kind, "schema": "public", "name": "heap", "oid": oid})
-    for limit, reason in (
+    limits: list[tuple[dict[str, Any], str]] = [
         ({"wal_bytes": 1_000_000}, "WAL"),
         ({"wal_disk_bytes": 1_000_000}, "free on the disk of pg_wal"),
-    ):
+    ]
+    for limit, reason in limits:
         (one,) = applied(wanted, **limit).results
         assert (one["state"], reason in one["reason"]) == ("stopped", True), one
     applied.tuned("DELETE FROM heap")

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +220,7 @@ def test_what_changes_while_a_replica_is_waited_for(tuned: Tuned, replica: Repli
     replica.paused()
     tuned("INSERT INTO waiting SELECT generate_series(1, 5000)")
     # The window closes while it waits: no operation begins in its last minute.
-    closing = datetime.fromtimestamp(time.time() + MARGIN + 2, timezone.utc).isoformat()
+    closing = datetime.fromtimestamp(time.time() + MARGIN + 2, UTC).isoformat()
     outcome = apply.carry_out({**options, "window_ends": closing})
     assert [(one["state"], one["reason"]) for one in outcome.results] == [("stopped", "the window closes")]
     results: list[dict[str, Any]] = []

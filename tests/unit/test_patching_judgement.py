@@ -25,6 +25,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.notes import changed_conffiles
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._patching.solver import matches
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._work import lasting
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
     PatchingError,
 )
@@ -383,9 +384,9 @@ def test_ctrl_c_waits_for_a_program_that_changes_packages() -> None:
 
     process = Process()
     with pytest.raises(KeyboardInterrupt):
-        commands.ended(cast("subprocess.Popen[bytes]", process))
+        lasting.ended(cast("subprocess.Popen[bytes]", process))
     assert process.over
-    assert commands.ended(cast("subprocess.Popen[bytes]", process)) == 0
+    assert lasting.ended(cast("subprocess.Popen[bytes]", process)) == 0
 
 
 def test_a_program_that_fails_says_how_it_ended() -> None:

@@ -28,8 +28,8 @@ options:
     default: analyse
   expected_digest:
     description:
-      - The digest of the plan that was approved, for O(action=apply). For O(action=undo) of the plan that dropped what is
-        to come back; without it all that was dropped does.
+      - The digest of the plan that was approved, for O(action=apply). For O(action=undo) of the plan that dropped what
+        is to come back; without it all that was dropped does.
     type: str
     default: ""
   plans:
@@ -82,8 +82,8 @@ options:
     default: 10000000000
   disk_bytes:
     description:
-      - Bytes that are free on the database's disk. V(0) when only the disk itself can say, as it can when O(database) is
-        reached by a Unix socket; where nobody knows nothing is rebuilt.
+      - Bytes that are free on the database's disk. V(0) when only the disk itself can say, as it can when O(database)
+        is reached by a Unix socket; where nobody knows nothing is rebuilt.
     type: int
     default: 0
   wal_disk_bytes:
@@ -93,7 +93,7 @@ options:
     type: int
     default: 0
   tablespace_bytes:
-    description: The name of each tablespace of its own, and the bytes that are free there. In others nothing is rebuilt.
+    description: The name of each tablespace of its own, and the bytes free there. In others nothing is rebuilt.
     type: dict
     default: {}
   wal_bytes:

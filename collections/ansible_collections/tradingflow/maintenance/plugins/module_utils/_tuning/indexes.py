@@ -55,7 +55,7 @@ def drop(index: Index) -> str:
 
 
 def corrupts(version: int) -> bool:
-    """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out of the index: 14.0 to 14.3, by the release notes.
+    """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out: 14.0 to 14.3, by the release notes.
 
     :param version: server_version_num
     """
