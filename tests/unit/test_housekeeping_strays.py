@@ -203,3 +203,11 @@ def test_a_name_that_was_cut_is_not_given_back(folder: Path, monkeypatch: pytest
     (failed,) = applied(cleaner(folder))["failed"]
     assert failed["why"].endswith("its own name was too long to be kept")
     assert quarantined(folder) == [aside.name]
+
+
+def test_its_move_alone_does_not_make_it_young(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(tell_tale(folder, "file"), (1, 1))
+    left_behind(folder, monkeypatch)
+    made = cleaner(folder, later=0)
+    assert made.plan()["strays"] == []
+    assert [row["name"] for row in applied(made)["removed"]] == ["file"]
