@@ -55,7 +55,7 @@ def drop(index: Index) -> str:
 
 
 def corrupts(version: int) -> bool:
-    """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out: 14.0 to 14.3, by the release notes.
+    """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out (14.0 to 14.3, by the release notes of 14.4).
 
     :param version: server_version_num
     """
