@@ -240,7 +240,7 @@ def test_dropped_by_name_and_brought_back(applied: Applied) -> None:
     applied.tuned("DROP INDEX trades_at_price")
     states = applied.states(plan["digest"])
     assert states["drop public.trades_symbol_again"] == "done"
-    assert states["drop public.trades_at_price_again"] == "skipped"
+    assert states["drop public.trades_at_price_again"] == "refused"
     assert applied.tuned(names) == [("trades_at_price_again",)]
     outcome = applied("", action="undo")
     assert [(one["object"], one["state"]) for one in outcome.results] == [("public.trades_symbol_again", "done")]
@@ -301,11 +301,15 @@ def test_one_that_has_been_read_since_stays(applied: Applied) -> None:
         return str(found["digest"])
 
     applied.tuned("SET enable_seqscan TO off; SELECT count(*) FROM heap WHERE m = 7")
-    (one,) = applied(approved(plan["made_at"])).results
-    assert (one["state"], one["reason"]) == ("skipped", "it has been read since the plan was made, or nobody knows")
+    outcome = applied(approved(plan["made_at"]))
+    (one,) = outcome.results
+    # It was approved and is not done: that is no good end.
+    assert outcome.checks[-1].status == "warning"
+    assert "it has been read since the plan was made" in outcome.checks[-1].message
+    assert (one["state"], one["reason"]) == ("refused", "it has been read since the plan was made, or nobody knows")
     applied.tuned("SELECT pg_stat_reset_single_table_counters('heap_m'::regclass)")
     (one,) = applied(approved(plan["made_at"])).results
-    assert (one["state"], one["reason"]) == ("skipped", "statistics were reset since the plan was made")
+    assert (one["state"], one["reason"]) == ("refused", "statistics were reset since the plan was made")
     down = {**applied.tuned.address, "port": 1}
     (one,) = applied(approved(utc_now()), replicas=[down]).results
     assert "a replica could not be asked" in one["reason"]
@@ -336,17 +340,21 @@ def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied
         assert before == [("apart", "It's the desk's", True, 777, True)]
         known = next(one for one in applied.tuned.read()[0] if one.name == "heap_sum_again")
         kept = next(one for one in applied.tuned.read()[0] if one.name == "heap_sum")
-        plan = applied.plan()
-        drop = {"kind": "drop", "schema": "public", "name": known.name, "oid": known.oid, "ddl": known.definition}
+        drop: dict[str, Any] = {
+            "kind": "drop",
+            "schema": "public",
+            "name": known.name,
+            "oid": known.oid,
+            "ddl": known.definition,
+        }
         drop.update(kept="public.heap_sum", kept_ddl=kept.definition, properties=known.properties)
-        made: dict[str, Any] = {"digest": digest([drop], plan["database"], plan["made_at"]), "operations": [drop]}
-        write({**plan, **made}, str(applied.folder / "plans"))
+        wanted = own_plan(applied, drop)
         # What was approved was another one.
         applied.tuned("COMMENT ON INDEX heap_sum_again IS 'Other'")
-        (one,) = applied(made["digest"]).results
+        (one,) = applied(wanted).results
         assert "is not what was approved" in one["reason"]
         applied.tuned("COMMENT ON INDEX heap_sum_again IS 'It''s the desk''s'")
-        (one,) = applied(made["digest"]).results
+        (one,) = applied(wanted).results
         assert (one["state"], one["reason"]) == ("done", "")
         assert applied.tuned(shown) == []
         (one,) = applied("", action="undo", tablespace_bytes={"apart": 10**12}).results
@@ -460,3 +468,77 @@ def test_pg_wal_elsewhere(tmp_path: Path) -> None:
     assert agreed.wal_left(str(tmp_path / "here"), 0)[1]
     assert not agreed.wal_left(str(tmp_path / "there"), 0)[1]
     assert agreed.wal_left(str(tmp_path / "nowhere"), 0) == (None, False)
+
+
+def test_what_is_not_as_it_was_approved_is_refused_and_said(applied: Applied) -> None:
+    ((oid,),) = applied.tuned("SELECT 'heap'::regclass::oid::bigint")
+    made = {"kind": "statistics", "schema": "public", "name": "heap", "oid": oid, "statistics": "heap_s"}
+    gone = {"kind": "analyze", "schema": "public", "name": "heap", "oid": 1}
+    rebuilt = {"kind": "reindex", "schema": "public", "name": "heap_n", "oid": 1}
+    applied.tuned("CREATE STATISTICS heap_s (ndistinct) ON m, n FROM heap")
+    wanted = own_plan(applied, {**made, "columns": ["n", "m"]}, {**made, "columns": ["n", "ctid"]}, gone, rebuilt)
+    outcome = applied(wanted)
+    assert [one["state"] for one in outcome.results] == ["skipped", "refused", "refused", "refused"]
+    assert (outcome.checks[-1].status, outcome.changed) == ("warning", False)
+    assert "3 refused" in outcome.checks[-1].message
+
+
+def test_a_locked_one_is_refused(applied: Applied) -> None:
+    ((oid, table),) = applied.tuned("SELECT 'heap_n'::regclass::oid::bigint, 'heap'::regclass::oid::bigint")
+    wanted = own_plan(
+        applied,
+        {"kind": "vacuum", "schema": "public", "name": "heap", "oid": table},
+        {"kind": "reindex", "schema": "public", "name": "heap_n", "oid": oid},
+    )
+    holder = applied.tuned.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE heap")
+        outcome = applied(wanted)
+    holder.close()
+    assert [one["state"] for one in outcome.results] == ["refused", "refused"]
+    assert "is locked" in outcome.checks[-1].message
+    assert applied(wanted).checks[-1].status == "ok"
+
+
+def test_sessions_that_wait_outlive_the_server_s_patience(applied: Applied) -> None:
+    wanted = applied.plan()["digest"]
+    owner = applied.owner["user"]
+    quick = ("idle_session_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
+    known = {name for (name,) in applied.tuned("SELECT name FROM pg_settings")}
+    try:
+        for user in (owner, applied.tuned.address["user"]):
+            applied.tuned(*(f'ALTER ROLE "{user}" SET {name} TO 4321' for name in quick if name in known))
+        options = applied.options(apply_database=applied.owner)
+        with work.sessions(options) as cursors:
+            work.Work(*cursors, options)
+            for cursor in cursors:
+                cursor.execute(
+                    "SELECT name, setting FROM pg_settings WHERE name = ANY (%s) AND setting <> '0'", [list(quick)]
+                )
+                assert cursor.fetchall() == []
+                cursor.execute("SHOW tcp_keepalives_idle")
+                assert cursor.fetchone() == {"tcp_keepalives_idle": "60"}
+            # The one that works holds it: the other one may be lost meanwhile.
+            cursors[0].execute("SELECT 1 AS held FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+            assert cursors[0].fetchall()
+    finally:
+        for user in (owner, applied.tuned.address["user"]):
+            applied.tuned(f'ALTER ROLE "{user}" RESET ALL')
+    holder = applied.tuned.connect()
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(applied(wanted, lock_timeout=60)))
+    with holder.cursor() as cursor:
+        cursor.execute("BEGIN; INSERT INTO heap VALUES (1, 1)")
+        thread.start()
+        while not applied.tuned("SELECT 1 FROM pg_class WHERE relname = 'heap_n_ccnew'"):
+            assert thread.is_alive()
+        # While it rebuilds, the one that only watches is lost.
+        applied.tuned(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tradingflow-maintenance' "
+            f"AND datname = current_database() AND usename <> '{owner}' AND pid <> pg_backend_pid()"
+        )
+    holder.close()
+    thread.join()
+    (one,) = [one for one in outcomes[0].results if one["kind"] == "reindex"]
+    assert (one["state"], "after" in one) == ("done", False)
+    assert applied.states(wanted)["reindex public.heap_n"] == "skipped"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Dict, List, Tuple
 
 from .._checks.sql import first_line
@@ -14,7 +15,7 @@ from ..errors import DatabaseError
 from .budget import CLOSES
 from .catalogue import Index
 from .indexes import LEFTOVER, has_to_stay
-from .outcome import DONE, FAILED, SKIPPED, STOPPED, Outcome, action_of, judged
+from .outcome import DONE, FAILED, REFUSED, SKIPPED, STOPPED, Outcome, action_of, judged
 from .plan import Operation, age, approved, statement
 from .undo import Undo
 from .usage import uses
@@ -22,6 +23,7 @@ from .work import Work, sessions
 
 try:
     import psycopg2
+    import psycopg2.errors
 except ImportError:
     psycopg2 = None  # type: ignore[assignment]
 
@@ -74,15 +76,19 @@ class Apply(Work):
         if self._key(operation) in self.before:
             result.update(state=SKIPPED, reason="done before")
             return ""
-        needs = self.needs(operation)
+        try:
+            needs = self.needs(operation)
+        except psycopg2.errors.LockNotAvailable:
+            result.update(state=REFUSED, reason="it, or its table, is locked")
+            return ""
         stopped = self.budget.refuses(self.watch, needs)
         if stopped:
             result["reason"] = stopped
             return stopped
         # After the wait for replicas: the statement goes by the name, which may be another one's by then.
-        done = self._done(operation)
-        if done:
-            result.update(state=SKIPPED, reason=done)
+        state, reason = self._found(operation)
+        if state:
+            result.update(state=state, reason=reason)
             return ""
         if self.budget.closing():
             result["reason"] = CLOSES
@@ -93,8 +99,11 @@ class Apply(Work):
         if not problem:
             self.journal.add("done", digest=self.options["expected_digest"], kind=kind, oid=oid, statistics=name)
         if kind == "reindex":
-            result.update(before=needs.data, after=self.size_of(operation))
+            result["before"] = needs.data
             self.budget.has_built(needs)
+            # What is done is done, also where its size cannot be told any more.
+            with suppress(psycopg2.Error):
+                result["after"] = self.size_of(operation)
         return ""
 
     def _carry_out(self, operation: Operation) -> str:
@@ -137,34 +146,54 @@ class Apply(Work):
             return ""
         return self.execute(statement(operation)) or ""
 
-    def _done(self, operation: Operation) -> str:
-        """Why there is nothing to do, or nothing may be done; empty when there is."""
+    def _found(self, operation: Operation) -> Tuple[str, str]:
+        """SKIPPED when it is as wanted, REFUSED when nothing may be done, and why; two empty strings otherwise."""
         kind = operation["kind"]
         if kind in ("reindex", "drop"):
             known = self.known()
             one = next((each for each in known if each.oid == operation["oid"]), None)
             if one is None:
-                return "done before, or another one has its name now"
+                return self._gone(operation, known)
             if (one.schema, one.name) != (operation["schema"], operation["name"]):
-                return "it was renamed"
+                return REFUSED, "it was renamed"
             if one.building or one.locked:
-                return f"left alone: {one.building or 'it, or its table, is locked'}"
-            return self._may_not_go(one, operation, known) if kind == "drop" else ""
+                return REFUSED, one.building or "it, or its table, is locked"
+            reason = self._may_not_go(one, operation, known) if kind == "drop" else ""
+            return (REFUSED, reason) if reason else ("", "")
         self.cursor.execute(
             "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.oid = %(oid)s AND n.nspname = %(schema)s AND c.relname = %(name)s",
             {key: operation[key] for key in ("oid", "schema", "name")},
         )
         if not self.cursor.fetchone():
-            return "the table is gone, or another one has its name now"
+            return REFUSED, "the table is gone, or another one has its name now"
         if kind == "statistics":
             self.cursor.execute(
-                "SELECT 1 AS there FROM pg_statistic_ext e JOIN pg_namespace n ON n.oid = e.stxnamespace "
+                "SELECT e.stxrelid::bigint AS table_oid, (SELECT array_agg(a.attname::text) FROM pg_attribute a "
+                "WHERE a.attrelid = e.stxrelid AND a.attnum = ANY (e.stxkeys::int2[])) AS columns "
+                "FROM pg_statistic_ext e JOIN pg_namespace n ON n.oid = e.stxnamespace "
                 "WHERE n.nspname = %(schema)s AND e.stxname = %(statistics)s",
                 {key: operation[key] for key in ("schema", "statistics")},
             )
-            return "they are there" if self.cursor.fetchone() else ""
-        return ""
+            row = self.cursor.fetchone()
+            if row and (row["table_oid"], set(row["columns"] or ())) == (operation["oid"], set(operation["columns"])):
+                return SKIPPED, "they are there"
+            return (REFUSED, "others have their name") if row else ("", "")
+        return "", ""
+
+    def _gone(self, operation: Operation, known: List[Index]) -> Tuple[str, str]:
+        """What it means that no index has its oid any more: a rebuild changes it."""
+        names = operation["schema"], operation["name"]
+        there = next((one for one in known if (one.schema, one.name) == names), None)
+        if operation["kind"] == "drop":
+            return (SKIPPED, "it is gone") if there is None else (REFUSED, "another one has its name now")
+        ours = any(
+            line["event"] == "reindex begun" and line.get("oid") == operation["oid"] and line.get("name") == names[1]
+            for line in self.journal.lines()
+        )
+        if ours and there is not None and there.valid:
+            return SKIPPED, "done before"
+        return REFUSED, "it is gone" if there is None else "another one has its name, or somebody else rebuilt it"
 
     def _may_not_go(self, one: Index, operation: Operation, known: List[Index]) -> str:
         """What has changed since the plan was approved, so that an index must not be dropped any more."""

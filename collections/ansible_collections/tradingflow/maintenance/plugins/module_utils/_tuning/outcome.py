@@ -15,7 +15,8 @@ APPLIED = ("tuning.applied", "Plan carried out")
 UNDONE = ("tuning.undone", "Dropped indexes brought back")
 LEFT = ("tuning.leftovers", "Leftovers of a rebuild that was killed")
 
-DONE, SKIPPED, FAILED, STOPPED = "done", "skipped", "failed", "stopped"
+#: Skipped is what is as it was wanted; refused is what was approved and must not, or cannot, be done any more.
+DONE, SKIPPED, REFUSED, FAILED, STOPPED = "done", "skipped", "refused", "failed", "stopped"
 
 
 class Outcome:
@@ -43,7 +44,7 @@ class Outcome:
 def action_of(result: Dict[str, Any], started: str) -> Dict[str, Any]:
     status = {DONE: "ok", FAILED: "failed"}.get(result["state"], "skipped")
     text, details = result["reason"], dict(result)
-    if result["state"] == DONE and "before" in result:
+    if result["state"] == DONE and "after" in result:
         text = f"{size(result['before'])} before, {size(result['after'])} after"
         pair = [result["object"], result["before"] / 1e6, result["after"] / 1e6]
         details["charts"] = [{"kind": "changes", "title": "Size before and after", "unit": "MB", "bars": [pair]}]
@@ -57,20 +58,25 @@ def judged(outcome: Outcome, apply: bool) -> Check:
     states = [one["state"] for one in outcome.results]
     failed = [one for one in outcome.results if one["state"] == FAILED]
     stopped = [one for one in outcome.results if one["state"] == STOPPED]
-    skipped = [one for one in outcome.results if one["state"] == SKIPPED]
-    text = f"{plural(states.count(DONE), 'operation')} done, {len(skipped)} skipped, {len(failed)} failed, "
-    text += f"{len(stopped)} left."
+    refused = [one for one in outcome.results if one["state"] == REFUSED]
+    text = f"{plural(states.count(DONE), 'operation')} done, {states.count(SKIPPED)} skipped, {len(refused)} refused, "
+    text += f"{len(failed)} failed, {len(stopped)} left."
     if failed:
         text += f" {failed[0]['object']}: {failed[0]['reason']}."
     elif stopped:
         text += f" Stopped before {stopped[0]['object']}: {stopped[0]['reason']}."
-    status = CRITICAL if failed else WARNING if stopped else OK
+    if refused:
+        text += f" Refused: {refused[0]['object']}: {refused[0]['reason']}."
+    status = CRITICAL if failed else WARNING if stopped or refused else OK
+    remedy = "Run again with the same digest: what is done is skipped." if status != OK else ""
+    if refused:
+        remedy += " What is refused for good needs a new plan."
     return Check(
         *(APPLIED if apply else UNDONE),
         status,
         states.count(DONE),
         message=text,
-        remedy="Run again with the same digest: what is done is skipped." if status != OK else "",
+        remedy=remedy,
         source="the journal",
         details={"results": outcome.results[:200], "leftovers_removed": outcome.leftovers},
     )

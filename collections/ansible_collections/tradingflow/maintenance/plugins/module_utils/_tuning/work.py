@@ -30,6 +30,15 @@ except ImportError:
 #: Of the advisory lock that keeps two runs from one database: "tuning" in ASCII.
 LOCK = 0x74756E696E67
 
+#: For sessions that are idle while the other one rebuilds for hours: no timeout of the server's, and no idle connection
+#: that a firewall forgets. In s and milliseconds; what an older server does not know is left out.
+PATIENT = """
+SELECT set_config(s.name, w.value, false)
+FROM (VALUES ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
+             ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '30'), ('tcp_keepalives_count', '4')) w (name, value)
+JOIN pg_settings s ON s.name = w.name
+"""
+
 WHERE = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system, current_database()::text AS name,
        (SELECT oid::bigint::text FROM pg_database WHERE datname = current_database()) AS oid,
@@ -59,14 +68,19 @@ class Work:
             wal_disk_bytes=options["wal_disk_bytes"],
             tablespace_bytes=options["tablespace_bytes"],
         )
+        for each in (cursor, watch):
+            each.execute(PATIENT)
+        # pg_relation_size waits for locks, too.
+        watch.execute("SET lock_timeout TO '1s'")
         cursor.execute(WHERE)
         self.where: Row = cursor.fetchone()
         watch.execute(WHERE)
         if watch.fetchone() != self.where:
             raise ConfigurationError("database and apply_database are two databases.", "Name one, by two roles of it.")
         # Tried and not waited for: who waits in it would hold up every CONCURRENTLY.
-        watch.execute("SELECT pg_try_advisory_lock(%(key)s) AS ours", {"key": LOCK})
-        if not watch.fetchone()["ours"]:
+        # By the session that works: it lasts as long as there is anything to be kept from.
+        cursor.execute("SELECT pg_try_advisory_lock(%(key)s) AS ours", {"key": LOCK})
+        if not cursor.fetchone()["ours"]:
             raise LockedError("Another run is tuning this database right now.", "Wait for its end.")
         # By hand VACUUM runs unthrottled by default.
         cursor.execute("SET vacuum_cost_delay TO '2ms'")
