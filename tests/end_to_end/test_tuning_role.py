@@ -35,11 +35,11 @@ HEAP = (
 )
 
 
-def run(platform: Sandbox, folder: Path, **variables: Any) -> str:
+def run(platform: Sandbox, folder: Path, *more: str, **variables: Any) -> str:
     book = folder / "tune.yml"
     book.write_text(json.dumps(PLAY), encoding="utf-8")
     values = {"tradingflow_artifacts_dir": str(folder), "database_tuning_drop_indexes": ["public.tuned_two"]}
-    arguments = ["-i", str(ROOT / "inventories/local"), str(book), "-e", json.dumps({**values, **variables})]
+    arguments = ["-i", str(ROOT / "inventories/local"), str(book), "-e", json.dumps({**values, **variables}), *more]
     done = ready.run("playbook", arguments, platform.environment)
     assert platform.state["postgres"]["owner_password"] not in done.stdout
     return f"{done.returncode}\n{done.stdout}"
@@ -50,6 +50,10 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         platform.sql("superuser", statement)
     indexes = "SELECT relname FROM pg_class WHERE relname LIKE 'tuned_%' ORDER BY 1"
     try:
+        # Only to be looked at: there is no plan that could be approved.
+        said = run(platform, tmp_path, "--check")
+        assert said.startswith("0\n"), said
+        assert not (tmp_path / "tuning-plans-local").exists()
         # Looked at only, with a plan for whoever approves it.
         said = run(platform, tmp_path)
         assert said.startswith("0\n"), said
@@ -61,6 +65,12 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert said.startswith("2\n"), said
         assert not (tmp_path / "tuning-local.jsonl").exists()
         assert len(platform.sql("superuser", indexes)) == 2
+        # Outside a run nobody else would tell that nothing was done; the ledger knows how it ended.
+        said = run(platform, tmp_path, first="apply", database_tuning_expected_digest="0" * 64)
+        assert said.startswith("2\n"), said
+        assert "There is no plan with the digest" in said
+        ledger = [json.loads(line) for line in (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()]
+        assert len(ledger) == 2
         # Allowed, it is carried out, and in the same run undone again.
         said = run(platform, tmp_path, first="apply")
         assert said.startswith("0\n"), said
@@ -68,7 +78,7 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert [line["event"] for line in journal if line["event"] != "done"] == ["drop begun", "undone"]
         assert {line["kind"] for line in journal if line["event"] == "done"} == {"analyze", "drop"}
         assert len(platform.sql("superuser", indexes)) == 2
-        ledger = (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()
-        assert len(ledger) == 4
+        ledger = [json.loads(line) for line in (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()]
+        assert len(ledger) == 6
     finally:
         platform.sql("superuser", "DROP TABLE tuned")

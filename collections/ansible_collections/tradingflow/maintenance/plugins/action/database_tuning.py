@@ -22,6 +22,19 @@ class ActionModule(AreaAction):
     title = "Database analysed"
     spec = SPEC
 
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        failed = self.failed_alone(result) or self._unmeasured_alone(result)
+        if failed:
+            result.update(failed=True, msg=failed["message"])
+        return result
+
+    def _unmeasured_alone(self, result: dict[str, Any]) -> dict[str, Any] | None:
+        """That nothing was looked at or done at all, where no report of a run tells of it."""
+        if self._task.args.get("run"):
+            return None
+        return next((check for check in result.get("checks", []) if check["id"] == f"{self.area}.measured"), None)
+
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         history, host = self.earlier(args), task_vars["inventory_hostname"]
 
@@ -44,6 +57,8 @@ class ActionModule(AreaAction):
             return Findings(
                 outcome.checks, outcome.actions, changed=outcome.changed, extra={"applied": outcome.record()}
             )
+        if self._task.check_mode:
+            args["plans"] = None  # nothing is written: the digest is in the report, and no plan is there to be approved
         found = analyse(args, before)
         return Findings(found.checks, found.actions, extra={"tuning": found.record, "plan": found.plan})
 
