@@ -65,6 +65,10 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert said.startswith("2\n"), said
         assert not (tmp_path / "tuning-local.jsonl").exists()
         assert len(platform.sql("superuser", indexes)) == 2
+        # What nobody has read is approved on the sandbox alone.
+        said = run(platform, tmp_path, first="apply", database_tuning_environment="production")
+        assert said.startswith("2\n"), said
+        assert "approves what nobody has read" in said
         # Outside a run nobody else would tell that nothing was done; the ledger knows how it ended.
         said = run(platform, tmp_path, first="apply", database_tuning_expected_digest="0" * 64)
         assert said.startswith("2\n"), said
