@@ -416,10 +416,10 @@ def own_plan(applied: Applied, *operations: dict[str, Any]) -> str:
 def test_vacuum_has_a_budget_and_keeps_out_of_the_way(applied: Applied, kind: str) -> None:
     ((oid,),) = applied.tuned("SELECT 'heap'::regclass::oid::bigint")
     wanted = own_plan(applied, {"kind": kind, "schema": "public", "name": "heap", "oid": oid})
-    limits: list[tuple[dict[str, Any], str]] = [
+    limits: tuple[tuple[dict[str, Any], str], ...] = (
         ({"wal_bytes": 1_000_000}, "WAL"),
         ({"wal_disk_bytes": 1_000_000}, "free on the disk of pg_wal"),
-    ]
+    )
     for limit, reason in limits:
         (one,) = applied(wanted, **limit).results
         assert (one["state"], reason in one["reason"]) == ("stopped", True), one

@@ -93,7 +93,7 @@ options:
     type: int
     default: 0
   tablespace_bytes:
-    description: The name of each tablespace of its own, and the bytes free there. In others nothing is rebuilt.
+    description: The name of each tablespace of its own, and the bytes that are free there.
     type: dict
     default: {}
   wal_bytes:

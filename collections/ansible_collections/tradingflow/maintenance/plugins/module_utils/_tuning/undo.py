@@ -116,8 +116,8 @@ class Undo(Work):
         if there.properties.get("tablespace") != wanted.get("tablespace"):
             return f"it is in another tablespace than before ({wanted.get('tablespace') or 'the default one'})"
         self.watch.execute(
-            "SELECT n.nspname AS schema, c.relname AS name FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
+            "SELECT n.nspname AS schema, c.relname AS name "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
             [there.table_oid],
         )
         row = self.watch.fetchone()

@@ -35,7 +35,8 @@ LOCK = 0x74756E696E67
 PATIENT = """
 SELECT set_config(s.name, w.value, false)
 FROM (VALUES ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('idle_in_transaction_session_timeout', '0'),
-             ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '30'), ('tcp_keepalives_count', '4')) w (name, value)
+             ('tcp_keepalives_idle', '60'), ('tcp_keepalives_interval', '30'),
+             ('tcp_keepalives_count', '4')) w (name, value)
 JOIN pg_settings s ON s.name = w.name
 """
 
@@ -190,17 +191,15 @@ class Work:
             return Needs(bytes, bytes, tablespace)
         if operation["kind"] in ("vacuum", "freeze"):
             # At most every page of it goes into WAL as a whole; of a partitioned table those of its partitions.
-            sizes = (
-                "(SELECT sum(pg_table_size(part) + pg_indexes_size(part)) FROM"
-                " (SELECT c.oid AS part UNION SELECT relid FROM pg_partition_tree(c.oid)) parts)"
-            )
+            every = "SELECT c.oid AS part UNION SELECT relid FROM pg_partition_tree(c.oid)"  # noqa: S608
+            sizes = f"(SELECT sum(pg_table_size(part) + pg_indexes_size(part)) FROM ({every}) parts)"
             return Needs(0, self._measured(operation, sizes)[0])
         return Needs()
 
     def _measured(self, operation: Operation, sizes: str) -> Tuple[int, str]:
         """Bytes, and the tablespace when it is not the database's disk."""
         self.watch.execute(
-            f"SELECT {sizes} AS bytes, (SELECT nullif(p.spcname, 'pg_default') FROM pg_tablespace p "  # noqa: S608
+            f"SELECT {sizes} AS bytes, (SELECT nullif(p.spcname, 'pg_default') FROM pg_tablespace p "  # noqa: S608 - constants of our own
             "WHERE p.oid = coalesce(nullif(c.reltablespace, 0), "
             "(SELECT d.dattablespace FROM pg_database d WHERE d.datname = current_database()))) AS tablespace "
             "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
