@@ -191,8 +191,8 @@ class Work:
             return Needs(bytes, bytes, tablespace)
         if operation["kind"] in ("vacuum", "freeze"):
             # At most every page of it goes into WAL as a whole; of a partitioned table those of its partitions.
-            every = "SELECT c.oid AS part UNION SELECT relid FROM pg_partition_tree(c.oid)"  # noqa: S608
-            sizes = f"(SELECT sum(pg_table_size(part) + pg_indexes_size(part)) FROM ({every}) parts)"
+            every = "SELECT c.oid AS part UNION SELECT relid FROM pg_partition_tree(c.oid)"
+            sizes = f"(SELECT sum(pg_table_size(part) + pg_indexes_size(part)) FROM ({every}) parts)"  # noqa: S608 - constants of our own
             return Needs(0, self._measured(operation, sizes)[0])
         return Needs()
 
