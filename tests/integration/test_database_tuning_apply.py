@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning import apply, engine, work
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.budget import Budget
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.indexes import CORRUPTS
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.journal import Journal
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.outcome import Outcome
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._tuning.plan import digest, write
@@ -314,6 +315,13 @@ def test_one_that_has_been_read_since_stays(applied: Applied) -> None:
     (one,) = applied(approved(utc_now()), replicas=[down]).results
     assert "a replica could not be asked" in one["reason"]
     assert applied.tuned("SELECT 1 FROM pg_class WHERE relname = 'heap_m'")
+
+
+def test_nothing_is_built_where_that_loses_rows(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = applied.plan()["digest"]
+    monkeypatch.setattr(apply, "corrupts", lambda version: version > 0)
+    rebuilt = [one for one in applied(wanted).results if one["kind"] == "reindex"]
+    assert {(one["state"], one["reason"]) for one in rebuilt} == {("refused", CORRUPTS)}
 
 
 def test_what_an_index_has_beside_its_definition_comes_back_too(applied: Applied) -> None:

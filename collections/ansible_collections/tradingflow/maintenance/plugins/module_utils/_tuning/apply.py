@@ -14,7 +14,7 @@ from ..checks import utc_now
 from ..errors import DatabaseError
 from .budget import CLOSES
 from .catalogue import Index
-from .indexes import LEFTOVER, has_to_stay
+from .indexes import CORRUPTS, LEFTOVER, corrupts, has_to_stay
 from .outcome import DONE, FAILED, REFUSED, SKIPPED, STOPPED, Outcome, action_of, judged
 from .plan import Operation, age, approved, statement
 from .undo import Undo
@@ -158,6 +158,8 @@ class Apply(Work):
                 return REFUSED, "it was renamed"
             if one.building or one.locked:
                 return REFUSED, one.building or "it, or its table, is locked"
+            if kind == "reindex" and corrupts(self.cursor.connection.server_version):
+                return REFUSED, CORRUPTS
             reason = self._may_not_go(one, operation, known) if kind == "drop" else ""
             return (REFUSED, reason) if reason else ("", "")
         self.cursor.execute(

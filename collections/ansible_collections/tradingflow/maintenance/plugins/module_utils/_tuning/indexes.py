@@ -54,6 +54,10 @@ def drop(index: Index) -> str:
     return f"DROP INDEX {how}{quoted(index.schema)}.{quoted(index.name)}"
 
 
+#: Why nothing is built concurrently there.
+CORRUPTS = "PostgreSQL 14.0 to 14.3 may leave rows out of an index that is built concurrently; update the server first"
+
+
 def corrupts(version: int) -> bool:
     """Whether CREATE INDEX and REINDEX CONCURRENTLY may leave rows out (14.0 to 14.3, by the release notes of 14.4).
 

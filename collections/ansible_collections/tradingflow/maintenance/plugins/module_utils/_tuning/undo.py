@@ -14,7 +14,7 @@ from ..database import quoted
 from ..errors import ConfigurationError, MaintenanceError
 from .budget import Needs
 from .catalogue import Index
-from .indexes import drop
+from .indexes import CORRUPTS, corrupts, drop
 from .outcome import DONE, FAILED, SKIPPED, STOPPED, action_of
 from .plan import recreate, restored
 from .work import Work
@@ -96,6 +96,8 @@ class Undo(Work):
 
     def _bring_back(self, gone: Dict[str, Any], there: Optional[Index]) -> Optional[str]:
         """Makes it anew; what a drop or an undo that was cut off left in its place goes first."""
+        if corrupts(self.cursor.connection.server_version):
+            return CORRUPTS
         if there is not None:
             if there.building or there.locked or there.definition != gone["ddl"]:
                 return f"an invalid index has its name: {there.building or 'locked, or another one'}"
