@@ -27,6 +27,8 @@ VIEWS: Views = {
 def _sql(mine: str) -> str:
     """What was held at both ends is what is held now, less what was executed since. NaN for all that is no number.
 
+    Marks are the last prices at or before a moment, as the books have them: spans side by side add up.
+
     :param mine: SQL: whether a row is of the span
     """
     return f"""
@@ -55,7 +57,7 @@ WITH span AS MATERIALIZED (
            sum({readable("p.quantity")}) AS quantity
     FROM span s JOIN maintenance.positions p ON {mine.format("p")} GROUP BY 1, 2, 3
 )
-SELECT a.*, i.multiplier, b.price AS begin_price, e.price AS end_price, e.observed_at >= s.first AS end_inside,
+SELECT a.*, i.multiplier, b.price AS begin_price, e.price AS end_price, e.observed_at > s.first AS end_inside,
        CASE WHEN coalesce(b.currency, e.currency) = coalesce(e.currency, b.currency)
             THEN coalesce(e.currency, b.currency) END AS currency
 FROM (SELECT span, strategy, instrument, coalesce(quantity, 0) AS held, coalesce(later, 0) AS later,
@@ -65,12 +67,12 @@ FROM (SELECT span, strategy, instrument, coalesce(quantity, 0) AS held, coalesce
      LEFT JOIN LATERAL (SELECT CASE WHEN count(*) = 1 THEN min({readable("multiplier")}) END AS multiplier
                         FROM maintenance.instruments x WHERE x.instrument::text = a.instrument) i ON true
      LEFT JOIN LATERAL (SELECT {readable("price")} AS price, currency::text AS currency FROM maintenance.prices x
-                        WHERE x.instrument = a.instrument AND x.observed_at < s.first
+                        WHERE x.instrument = a.instrument AND x.observed_at <= s.first
                               AND x.observed_at > s.first - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) b ON true
      LEFT JOIN LATERAL (SELECT {readable("price")} AS price, currency::text AS currency, x.observed_at
                         FROM maintenance.prices x
-                        WHERE x.instrument = a.instrument AND x.observed_at < s.after
+                        WHERE x.instrument = a.instrument AND x.observed_at <= s.after
                               AND x.observed_at > s.after - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) e ON true
 ORDER BY 1, 2, 3

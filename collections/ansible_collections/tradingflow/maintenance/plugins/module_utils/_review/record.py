@@ -17,7 +17,7 @@ from ..checks import plain
 from . import findings
 
 #: Changes when a figure is computed in another way.
-METHOD = "strategy-review-3"
+METHOD = "strategy-review-4"
 #: Options that no figure depends on; the last day is kept as it was decided.
 NO_FIGURE = ("database", "thresholds", "timeout", "run", "until")
 

@@ -24,7 +24,7 @@ from .past import Event, Operations
 #: Events that are looked at, the newest; each looks at all executions since it began.
 MOST = 40
 FILLS: Views = {"backtest_fills": BRIDGED["backtest_fills"], "orders": BRIDGED["orders"], **VIEWS}
-# Fills of backtests that none of our orders has, marked by the last price before the end.
+# Fills of backtests that none of our orders has, marked by the last price at the end.
 MISSED_SQL = f"""
 WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(spans)s::text[], %(strategies)s::text[], %(firsts)s::timestamptz[],
@@ -51,7 +51,7 @@ FROM missed m
                         FROM maintenance.instruments x WHERE x.instrument::text = m.instrument) i ON true
      LEFT JOIN LATERAL (SELECT CASE WHEN {finite("x.price")} THEN x.price::numeric END AS price,
                                x.currency::text AS currency FROM maintenance.prices x
-                        WHERE x.instrument = m.instrument AND x.observed_at < m.after
+                        WHERE x.instrument = m.instrument AND x.observed_at <= m.after
                               AND x.observed_at > m.after - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) p ON true
 GROUP BY m.span, m.instrument, i.multiplier, p.price, p.currency ORDER BY 1, 2

@@ -21,7 +21,7 @@ from .month import Line, Month
 from .past import SHOWN, Known, Operations
 
 #: Changes when a document tells something else, or by other rules.
-METHOD = "stakeholder-report-2"
+METHOD = "stakeholder-report-3"
 #: Figures, what they are, and the ids under which docs/review.md and docs/stakeholders.md define them.
 DEFINITIONS = (
     ("twr", "Net return", "Time-weighted, after fees: what capital earned that was there all the time."),
