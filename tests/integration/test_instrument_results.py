@@ -114,3 +114,58 @@ def test_what_moved_before_an_incident_is_none_of_its_cost(cursor: Any) -> None:
     assert found["no_result"] == "X has no price from while it lasted"
     found = cost(cursor, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z")
     assert (found["no_result"], found["result"]) == ("", 20)
+
+
+HOURS = ((at(9), at(10)), (at(10), at(11)), (at(11), at(12)), (at(9), at(12)))
+UNREADABLE = "X: a quantity, price, side or time is none"
+
+
+@pytest.mark.parametrize(
+    ("amendments", "now", "brought"),
+    [
+        # Ten bought for 100 each at 9:30. Taken back after the price had risen twice.
+        ([("c", at(11, 30), "cancel", {"reference": "t"})], 0, [0, 100, -100, 0]),
+        ([("c", at(11, 30), "correct", {"reference": "t", "quantity": 12, "price": 101})], 12, [0, 100, 248, 348]),
+        ([("c", at(9, 40), "correct", {"reference": "t", "quantity": 12, "price": 101})], 12, [-12, 120, 240, 348]),
+        # A correction of a correction, and a cancel of what was replaced already.
+        (
+            [
+                ("c", at(10, 30), "correct", {"reference": "t", "quantity": 8}),
+                ("d", at(11, 30), "correct", {"reference": "c", "quantity": 6}),
+                ("e", at(11, 45), "cancel", {"reference": "t"}),
+            ],
+            *(6, [0, 80, 100, 180]),
+        ),
+        # What a cancel says of itself does not matter; clocks of venues may differ.
+        ([("c", at(11, 30), "cancel", {"reference": "t", "quantity": None, "side": None})], 0, [0, 100, -100, 0]),
+        ([("c", at(9, 10), "cancel", {"reference": "t"})], 0, [0, 0, 0, 0]),
+        ([("c", at(8, 50), "cancel", {"reference": "t"})], 0, [0, 0, 0, 0]),
+        # Nobody knows until when it counted.
+        ([("c", None, "cancel", {"reference": "t"})], 0, [UNREADABLE] * 4),
+        (
+            [("c", at(10, 30), "cancel", {"reference": "t"}), ("d", "infinity", "cancel", {"reference": "t"})],
+            *(0, [UNREADABLE] * 4),
+        ),
+    ],
+)
+def test_an_amendment_counts_from_when_it_was_made(
+    cursor: Any, amendments: list[tuple[str, Any, str, dict[str, Any]]], now: int, brought: list[Any]
+) -> None:
+    prices(cursor, h9=100, h10=100, h11=110, h12=130)
+    held(cursor, now)
+    executed(cursor, "t", at(9, 30))
+    for id, when, kind, given in amendments:
+        executed(cursor, id, when, kind, **given)
+    assert of_spans(cursor, *HOURS) == brought
+
+
+@pytest.mark.parametrize("when", [at(10, 10), None])
+def test_what_was_put_right_at_once_does_not_matter(cursor: Any, when: datetime | None) -> None:
+    prices(cursor, h9=100, h10=100, h11=110, h12=130)
+    held(cursor, 10)
+    executed(cursor, "t", when, quantity="NaN")
+    executed(cursor, "c", at(10, 40), "correct", reference="t")
+    # Without a time of its own it may have counted before 10:00.
+    told = [0, 100] if when else [UNREADABLE] * 2
+    assert of_spans(cursor, (at(9), at(10)), (at(10), at(11)), (at(11), at(12))) == [*told, 200]
+    assert of_spans(cursor, (at(10), at(10, 30))) == [UNREADABLE]

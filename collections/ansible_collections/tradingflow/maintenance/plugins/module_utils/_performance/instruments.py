@@ -27,6 +27,8 @@ VIEWS: Views = {
 def _sql(mine: str) -> str:
     """What was held at both ends is what is held now, less what was executed since. NaN for all that is no number.
 
+    What was cancelled or replaced counted until its first amendment, as the books had it, and a correction counts from
+    its own time. What came and went on the same side of the end is left out: it may well be unreadable.
     Marks are the last prices at or before a moment, as the books have them: spans side by side add up.
 
     :param mine: SQL: whether a row is of the span
@@ -35,18 +37,31 @@ def _sql(mine: str) -> str:
 WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(spans)s::text[], %(strategies)s::text[], %(firsts)s::timestamptz[],
                          %(afters)s::timestamptz[]) s (span, whose, first, after)
-), moved AS (
-    SELECT s.span, e.strategy::text AS strategy, e.instrument::text AS instrument,
+), gone AS MATERIALIZED (
+    SELECT venue, reference, CASE WHEN bool_and(coalesce(isfinite(executed_at), false)) THEN min(executed_at) END AS at
+    FROM maintenance.executions WHERE kind IN ('cancel', 'correct') AND reference IS NOT NULL GROUP BY 1, 2
+), counted AS NOT MATERIALIZED (
+    SELECT e.strategy, e.instrument, e.price, e.executed_at,
            CASE WHEN e.side = 'buy' THEN {readable("e.quantity")} WHEN e.side = 'sell' THEN -{readable("e.quantity")}
                 ELSE 'NaN' END * CASE WHEN isfinite(e.executed_at) AND e.kind IN ('trade', 'correct') THEN 1
                                       ELSE 'NaN'::numeric END AS signed,
+           g.reference IS NOT NULL AS gone, CASE WHEN g.at IS NOT NULL THEN greatest(g.at, e.executed_at) END AS gone_at
+    FROM maintenance.executions e LEFT JOIN gone g ON g.venue = e.venue AND g.reference = e.venue_execution_id
+    WHERE e.kind IS DISTINCT FROM 'cancel'
+), moved AS (
+    SELECT s.span, e.strategy::text AS strategy, e.instrument::text AS instrument, e.signed,
            {readable("e.price")} AS price, e.executed_at >= s.after AS later
-    FROM span s JOIN maintenance.executions e ON {mine.format("e")}
-    WHERE (e.executed_at IS NULL OR e.executed_at >= s.first) AND e.kind IS DISTINCT FROM 'cancel'
+    FROM span s JOIN counted e ON {mine.format("e")}
+    WHERE (e.executed_at IS NULL OR e.executed_at >= s.first)
           AND (e.executed_at IS NULL OR e.executed_at >= (SELECT min(first) FROM span))
-          AND NOT EXISTS (SELECT FROM maintenance.executions r
-                          WHERE r.venue = e.venue AND r.reference = e.venue_execution_id
-                                AND r.kind IN ('cancel', 'correct'))
+          AND (e.gone_at < s.first) IS NOT TRUE
+          AND ((e.executed_at >= s.after) = (e.gone_at >= s.after)) IS NOT TRUE
+    UNION ALL
+    SELECT s.span, e.strategy::text, e.instrument::text,
+           CASE WHEN isfinite(e.gone_at) THEN -e.signed ELSE 'NaN' END, {readable("e.price")}, e.gone_at >= s.after
+    FROM span s JOIN counted e ON {mine.format("e")}
+    WHERE e.gone AND (e.gone_at IS NULL OR e.gone_at >= s.first)
+          AND (e.executed_at >= s.first AND (e.executed_at >= s.after) = (e.gone_at >= s.after)) IS NOT TRUE
 ), sums AS (
     SELECT span, strategy, instrument, coalesce(sum(signed) FILTER (WHERE later IS NOT FALSE), 0) AS later,
            coalesce(sum(signed) FILTER (WHERE later IS FALSE), 0) AS during,
