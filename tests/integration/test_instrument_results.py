@@ -169,3 +169,31 @@ def test_what_was_put_right_at_once_does_not_matter(cursor: Any, when: datetime 
     told = [0, 100] if when else [UNREADABLE] * 2
     assert of_spans(cursor, (at(9), at(10)), (at(10), at(11)), (at(11), at(12))) == [*told, 200]
     assert of_spans(cursor, (at(10), at(10, 30))) == [UNREADABLE]
+
+
+def missed(cursor: Any) -> None:
+    """A backtest bought 3 for 100 each at 10:10, and nobody else."""
+    cursor.execute(
+        "INSERT INTO maintenance.backtest_fills VALUES ('s', 'o', 'X', 'buy', 3, 100, 100, %s)", (at(10, 10),)
+    )
+
+
+def test_missed_fills_are_marked_by_prices_from_while_it_lasted(cursor: Any) -> None:
+    prices(cursor, h9=90, h10=100, h11=110)
+    missed(cursor)
+    found = cost(cursor, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z")
+    assert (found["missed_fills"], found["missed_result"], found["no_missed"]) == (1, 30, "")
+    # The price of its beginning would say that nothing happened since, and an older one something that never did.
+    for begin in ("10:00:00", "10:05:00"):
+        found = cost(cursor, f"2026-10-05T{begin}Z", "2026-10-05T10:30:00Z")
+        assert (found["missed_fills"], found["missed_result"]) == (1, None)
+        assert found["no_missed"] == "X has no price from while it lasted"
+
+
+@pytest.mark.parametrize("price", [0, -5])
+def test_missed_fills_are_not_marked_by_what_is_no_price(cursor: Any, price: int) -> None:
+    prices(cursor, h10=100, h11=price)
+    missed(cursor)
+    found = cost(cursor, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z")
+    assert (found["missed_fills"], found["missed_result"]) == (1, None)
+    assert found["no_missed"] == "X has no recent price, one multiplier or rate"

@@ -24,7 +24,7 @@ def row(**given: Any) -> dict[str, Any]:
 def missed(**given: Any) -> dict[str, Any]:
     """A backtest bought 3 at 2, which are worth 4 each at the end."""
     found: dict[str, Any] = {"span": "0", "instrument": "X", "fills": 1, "quantity": Decimal(3), "amount": Decimal(6)}
-    return {**found, "multiplier": Decimal(1), "price": Decimal(4), "currency": "USD", **given}
+    return {**found, "multiplier": Decimal(1), "price": Decimal(4), "currency": "USD", "end_inside": True, **given}
 
 
 def cost(rows: list[dict[str, Any]], fills: list[dict[str, Any]], **given: Any) -> tuple[dict[str, Any], str]:
@@ -68,6 +68,9 @@ def test_a_result_that_is_not_known(rows: list[dict[str, Any]], given: dict[str,
     ("fills", "given", "said"),
     [
         ([missed(price=None)], {}, "1 fill of backtests missed; what they would have made is not known: X has no"),
+        ([missed(price=Decimal(0))], {}, "is not known: X has no recent price"),
+        ([missed(price=Decimal(-4))], {}, "is not known: X has no recent price"),
+        ([missed(end_inside=False)], {}, "is not known: X has no price from while it lasted"),
         ([missed(currency="GBP")], {}, "is not known: X has no recent price"),
         ([missed(quantity=Decimal("NaN"))], {}, "is not known: X: a quantity"),
         ([], {"no_missed": "there is no view maintenance.backtest_fills."}, "Missed fills are not known: there is no"),

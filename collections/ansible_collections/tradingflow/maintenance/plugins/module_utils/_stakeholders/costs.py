@@ -30,7 +30,7 @@ WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(spans)s::text[], %(strategies)s::text[], %(firsts)s::timestamptz[],
                          %(afters)s::timestamptz[]) s (span, whose, first, after)
 ), missed AS (
-    SELECT s.span, s.after, b.instrument::text AS instrument,
+    SELECT s.span, s.first, s.after, b.instrument::text AS instrument,
            CASE WHEN {finite("b.quantity")} AND {finite("b.price")} THEN b.quantity::numeric
                      * CASE b.side WHEN 'buy' THEN 1 WHEN 'sell' THEN -1 ELSE 'NaN'::numeric END
                 ELSE 'NaN'::numeric END AS signed, b.price::numeric AS price
@@ -44,17 +44,17 @@ WITH span AS MATERIALIZED (
                                     AND r.kind IN ('cancel', 'correct')))
 )
 SELECT m.span, m.instrument, count(*) AS fills, sum(m.signed) AS quantity, sum(m.signed * m.price) AS amount,
-       i.multiplier, p.price, p.currency
+       i.multiplier, p.price, p.currency, p.observed_at > m.first AS end_inside
 FROM missed m
      LEFT JOIN LATERAL (SELECT CASE WHEN count(*) = 1 AND min(CASE WHEN {finite("x.multiplier")} THEN 1 ELSE 0 END) = 1
                                     THEN min(x.multiplier::numeric) END AS multiplier
                         FROM maintenance.instruments x WHERE x.instrument::text = m.instrument) i ON true
      LEFT JOIN LATERAL (SELECT CASE WHEN {finite("x.price")} THEN x.price::numeric END AS price,
-                               x.currency::text AS currency FROM maintenance.prices x
+                               x.currency::text AS currency, x.observed_at FROM maintenance.prices x
                         WHERE x.instrument = m.instrument AND x.observed_at <= m.after
                               AND x.observed_at > m.after - make_interval(hours => %(age)s)
                         ORDER BY x.observed_at DESC LIMIT 1) p ON true
-GROUP BY m.span, m.instrument, i.multiplier, p.price, p.currency ORDER BY 1, 2
+GROUP BY m.span, m.first, m.instrument, i.multiplier, p.price, p.currency, p.observed_at ORDER BY 1, 2
 """
 
 
@@ -160,10 +160,12 @@ def _missed(
             name = printable(row["instrument"] or "none", 40)
             if not row["quantity"].is_finite() or not row["amount"].is_finite():
                 return fills, total, f"{name}: a quantity, price or side of a backtest's fill is none"
-            worth = rate.get(row["currency"] or "")
-            if row["price"] is None or not row["multiplier"] or row["multiplier"] < 0 or worth is None:
+            worth, price = rate.get(row["currency"] or ""), row["price"]
+            if price is not None and not row["end_inside"]:
+                return fills, total, f"{name} has no price from while it lasted"
+            if price is None or price <= 0 or not row["multiplier"] or row["multiplier"] < 0 or worth is None:
                 return fills, total, f"{name} has no recent price, one multiplier or rate"
-            total += (row["quantity"] * row["price"] - row["amount"]) * row["multiplier"] * worth
+            total += (row["quantity"] * price - row["amount"]) * row["multiplier"] * worth
     return fills, total, ""
 
 
