@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._performan
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._performance.reading import Read
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._review.record import inputs, together
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders import document
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.costs import Lasted
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._stakeholders.instruments import Asked
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.unit.test_review_books import FIRST, followed, moment, row
@@ -255,6 +259,15 @@ def parts(found: Read, **given: Any) -> dict[str, str]:
     return inputs(found, markets.made, wanted)
 
 
+def brought(instrument: str, **given: Any) -> dict[str, Any]:
+    return {
+        "span": "good",
+        "instrument": instrument,
+        **dict.fromkeys(("held", "later", "during", "paid"), Decimal(0)),
+        **given,
+    }
+
+
 def changes() -> dict[str, Any]:
     def held(found: Read) -> None:
         found.held = [{"venue": "V", "instrument": "A", "currency": "USD", "worth": Decimal(1)}]
@@ -266,7 +279,7 @@ def changes() -> dict[str, Any]:
         found.volumes = [{"strategy": "good", "traded": 1, "known": 1, "most": 0.1, "usual": 0.1}]
 
     def contributors(found: Read) -> None:
-        found.lost = [{"span": "good", "instrument": "A", "held": Decimal(2), "later": Decimal(1), "paid": Decimal(1)}]
+        found.lost = [brought("A", held=Decimal(2), later=Decimal(1), paid=Decimal(1))]
 
     def fees(found: Read) -> None:
         found.equity["good"][5]["fees"] += 1
@@ -325,3 +338,35 @@ def test_what_is_not_of_the_review_does_not_change_the_digest() -> None:
     found.strategies.reverse()
     found.now += 60
     assert parts(found) == parts(three())
+
+
+def later(more: str) -> list[dict[str, Any]]:
+    """Of one that was held in the days reviewed: more of it since, and another for the first time."""
+    held = Decimal("12345678901234567890.12")
+    with localcontext(prec=100):
+        first = brought("A", held=held + Decimal(more), later=Decimal(more), paid=Decimal(1))
+    return [first, brought("B", held=Decimal(more), later=Decimal(more))]
+
+
+def of_lost(rows: list[dict[str, Any]]) -> str:
+    found = three()
+    found.lost = rows
+    return parts(found)["contributors"]
+
+
+def of_report(rows: list[dict[str, Any]]) -> str:
+    return document.inputs(three(), Asked(rows))
+
+
+def of_events(rows: list[dict[str, Any]]) -> str:
+    return document.inputs(three(), Asked(lasted=Lasted(rows=rows)))
+
+
+@pytest.mark.parametrize("digest", [of_lost, of_report, of_events])
+def test_what_is_traded_later_does_not_change_the_digest(digest: Callable[[list[dict[str, Any]]], str]) -> None:
+    before = digest(later("0")[:1])
+    for more in ("0", "1", "0.0000000000000001"):
+        assert digest(later(more)) == before
+    for change in ("held", "later", "during", "paid"):
+        for value in ("1", "NaN"):
+            assert digest([*later("0"), brought("C", **{change: Decimal(value)})]) != before

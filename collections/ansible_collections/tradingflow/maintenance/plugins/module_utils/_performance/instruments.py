@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, localcontext
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .._checks.risk import EXACT
 from .._checks.sql import Row, Views, readable
@@ -110,6 +110,22 @@ def values_of(spans: Sequence[Span], age: int) -> Dict[str, Any]:
     columns = zip(*spans, strict=True) if spans else ((), (), (), ())
     names = ("spans", "strategies", "firsts", "afters")
     return {**{name: list(column) for name, column in zip(names, columns, strict=True)}, "age": age}
+
+
+def lasting(rows: Sequence[Row]) -> List[Row]:
+    """What of these rows stays as it is whatever is traded after the end: what was held then, not what is held now.
+
+    An instrument of which there was nothing until then is left out, as it was when nobody had traded it yet.
+    """
+    found: List[Row] = []
+    with localcontext(EXACT):
+        for row in rows:
+            at_end = row["held"] - row["later"]
+            # Trades in smaller parts leave zeros behind.
+            at_end = at_end.normalize() if at_end.is_finite() else at_end
+            if at_end or row["during"] or row["paid"]:
+                found.append({**row, "held": at_end, "later": 0})
+    return found
 
 
 @dataclass

@@ -11,6 +11,7 @@ import json
 from typing import Any, Dict, Iterable, Mapping
 
 from .._performance.columns import Rows
+from .._performance.instruments import lasting
 from .._performance.reading import Read
 from .._performance.sessions import Sessions
 from ..checks import plain
@@ -49,13 +50,7 @@ def inputs(found: Read, calendars: Mapping[Any, Sessions], options: Mapping[str,
         "flows": _digest(None if flows is None else _rows(flows)),
         "executions": _digest([_rows(found.traded), found.reasons.get("traded", "")]),
         "volumes": _digest([_rows(found.volumes), found.reasons.get("volumes", "")]),
-        # What is held now changes with every trade; what was held then does not.
-        "contributors": _digest(
-            [
-                _rows({**row, "held": row["held"] - row["later"], "later": 0} for row in found.lost),
-                found.reasons.get("lost", ""),
-            ]
-        ),
+        "contributors": _digest([_rows(lasting(found.lost)), found.reasons.get("lost", "")]),
         "positions": _digest([_rows(found.held), newest, found.reasons.get("held", "")]),
         "expectations": _digest(
             [

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from .._performance.instruments import lasting
 from .._performance.reading import Read
 from ..checks import STATUSES, plain
 from ..words import printable
@@ -205,10 +206,9 @@ def inputs(found: Read, more: Asked) -> str:
         add("flows", [row for row in rows if row["day"] is None or row["day"] <= found.until])
     for currency, rates in sorted(found.rates.items()):
         add(f"rates {currency}", sorted(rates.items()))
-    # What is held now changes with every trade; what was held then does not.
-    add("instruments", [{**row, "held": row["held"] - row["later"], "later": 0} for row in more.rows])
+    add("instruments", lasting(more.rows))
     add("benchmark", more.benchmark)
-    add("lasted", [{**row, "held": row["held"] - row["later"], "later": 0} for row in more.lasted.rows])
+    add("lasted", lasting(more.lasted.rows))
     add("missed", more.lasted.missed)
     return digest.hexdigest()
 
