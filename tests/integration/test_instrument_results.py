@@ -197,3 +197,11 @@ def test_missed_fills_are_not_marked_by_what_is_no_price(cursor: Any, price: int
     found = cost(cursor, "2026-10-05T10:00:00Z", "2026-10-05T11:00:00Z")
     assert (found["missed_fills"], found["missed_result"]) == (1, None)
     assert found["no_missed"] == "X has no recent price, one multiplier or rate"
+
+
+def test_a_venue_whose_clock_is_behind_takes_nothing_back_before_it_was_there(cursor: Any) -> None:
+    prices(cursor, h8=100, h9=105, h10=110)
+    held(cursor, 0)
+    executed(cursor, "t", at(9, 30))
+    executed(cursor, "c", at(8, 50), "cancel", reference="t")
+    assert of_spans(cursor, (at(8), at(9)), (at(9), at(10)), (at(8), at(10))) == [0, 0, 0]
