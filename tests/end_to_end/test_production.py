@@ -123,7 +123,8 @@ class Runner:
     def fill_inventory(self) -> None:
         s3, ports = self.platform.state["s3"], self.machine.ports
         elsewhere = [f"endpoint: {s3['endpoint']}", f"ca_file: {CA_FILE}"]
-        self.exchange("hosts", ("        app2.production.tradingflow.example:\n", ""))
+        absent = [f"        {name}.production.tradingflow.example:\n" for name in ("app2", "monitor1")]
+        self.exchange("hosts", *((line, "") for line in absent))
         self.exchange(
             "group_vars/all/main.yml",
             (f"  host: {DATABASE}\n  port: 5432\n", f"  host: 127.0.0.1\n  port: {ports['postgres']}\n"),
