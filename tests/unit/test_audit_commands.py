@@ -72,6 +72,19 @@ COMMANDS = [
     f'{{"cmd": ["curl", "-u", "bob:{S}", "https://h"]}}',
     f"run(['/usr/bin/redis-cli', '-a', '{S}'])",
     f'exec ["sshpass","-p","{S}","ssh","h"]',
+    # What ends a command for a shell ends none within an argument.
+    f'ldapsearch -D cn=admin "(&(uid=x)(cn=y))" -w {S}',
+    f'ldapsearch -D cn=admin "(|(uid=x) (cn=y))" -w {S}',
+    f'mongodump --uri "mongodb://h/?a=1&b=2" -u bob -p {S}',
+    f'sqlcmd -Q "select 1; select 2" -U sa -P {S}',
+    f"sqlcmd -Q 'select 1 ; select 2' -U sa -P {S}",
+    f'redis-cli --eval "a;b" -a {S}',
+    f'mosquitto_pub -m "a;b" -P {S}',
+    f"mosquitto_pub -m a;b -P {S}",
+    f'docker login "https://r/?a&b" -u x -p {S}',
+    f'["ldapsearch","(&(uid=x))","-w","{S}"]',
+    f'["sqlcmd", "-Q", "select 1 ; select 2", "-U", "sa", "-P", "{S}"]',
+    f'mysql -e "FLUSH PRIVILEGES;" -uroot -p{S}',
 ]
 HARMLESS = [
     "docker run -p 8080:80 app; curl -u bob https://h/; openssl s_client -connect h:443",

@@ -99,7 +99,8 @@ _WORDS = re.compile(
 )
 _MARK = re.compile(rb"\[(?:redacted:[a-z0-9_-]{1,40}|[a-z0-9_-]{1,40}:[0-9a-f]{16})\]")
 _CLOSED = re.compile(rb"(?:\\*[\"']){0,2}")
-_END = re.compile(rb"[|;&\n]")
+#: As a word that is not quoted, before one that is no option, it begins another command.
+_OPERATOR = re.compile(rb"[|;&]+")
 #: At most so much of a line belongs to one command.
 _LONGEST = 2000
 _SAY = re.compile(
@@ -141,11 +142,11 @@ def found(text: bytes, small: bytes, is_secret: Callable[[bytes], bool]) -> Iter
 def _of_commands(text: bytes) -> Iterator[bytes]:
     for match in _PROGRAM.finditer(text):
         name = match[1]
-        stop = _END.search(text, match.end(), match.end() + _LONGEST)
+        stop = text.find(b"\n", match.end(), match.end() + _LONGEST)
         # In a list its own quote ends first.
         closed = _CLOSED.match(text, match.end())
         begin = closed.end() if closed else match.end()
-        words = _split(text[begin : stop.start() if stop else match.end() + _LONGEST])
+        words = _split(text[begin : stop if stop >= 0 else match.end() + _LONGEST])
         yield from _of_program(name, words)
     for match in _SAY.finditer(text):
         program = _BY_NAME.get(match[3], Program())
@@ -157,9 +158,15 @@ def _of_commands(text: bytes) -> Iterator[bytes]:
 def _split(text: bytes) -> List[bytes]:
     """The words of a command, or the items of a list; a text that is not closed is a word as well."""
     found: List[bytes] = []
+    ends = False
     for match in _WORDS.finditer(text):
         word = next((each for each in match.groups() if each is not None), None)
-        if word is not None and word not in (b"", b",", b"]", b"["):
+        if word is None or word in (b"", b",", b"]", b"["):
+            continue
+        if ends and not word.startswith(b"-"):
+            break
+        ends = match[4] is not None and _OPERATOR.fullmatch(word) is not None
+        if not ends:
             found.append(word)
     return found
 
