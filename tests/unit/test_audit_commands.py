@@ -85,6 +85,17 @@ COMMANDS = [
     f'["ldapsearch","(&(uid=x))","-w","{S}"]',
     f'["sqlcmd", "-Q", "select 1 ; select 2", "-U", "sa", "-P", "{S}"]',
     f'mysql -e "FLUSH PRIVILEGES;" -uroot -p{S}',
+    # Oracle's programs, also in lists.
+    f"sqlplus -S -R 3 scott/{S}@db @x.sql",
+    f'sqlplus -S "scott/{S}@db"',
+    f'["sqlplus", "-S", "scott/{S}@db"]',
+    f'["/opt/oracle/bin/sqlplus","-S","scott/{S}"]',
+    f'["expdp","scott/{S}@db","directory=x"]',
+    f'["impdp", "directory=x", "userid=scott/{S}"]',
+    f'["rman", "target", "sys/{S}@db"]',
+    f"['rman','target=/','catalog','rco/{S}@c']",
+    f"rman target sys/{S}@db catalog rco/{T}@c",
+    f'["smbclient", "//h/share", "-U", "bob%{S}"]',
 ]
 HARMLESS = [
     "docker run -p 8080:80 app; curl -u bob https://h/; openssl s_client -connect h:443",
@@ -105,6 +116,7 @@ HARMLESS = [
     "Accepted publickey for bob from 192.0.2.7 port 52211 ssh2: ED25519 SHA256:x",
     "vault: post-unseal setup complete; vault login -method=oidc; helm upgrade app -p 3",
     "net ifindex 3 -U 100%; smbclient version 4.17.12",
+    "sqlplus / as sysdba @/opt/oracle/scripts/start.sql; sqlplus /nolog; rman target / log /var/log/rman/backup.log",
     "kinit: Cannot contact any KDC; gpg: Good signature from maintainer; sudo -S true",
 ]
 
@@ -130,6 +142,14 @@ def test_the_second_look_sees_it_when_it_is_left(text: str) -> None:
     assert scan.text_of(text.encode())
     assert scan.text_of(f"2026-10-01T00:00:00Z INFO {text}\n".encode())
     assert scan.text_of(json.dumps({"event": text}).encode() + b"\n")
+
+
+@pytest.mark.parametrize("command", [["sshpass", "-p", S], ["sqlplus", f"scott/{S}"], ["smbclient", "-U", f"bob%{S}"]])
+def test_a_list_over_several_lines_is_looked_at_as_one(rules: Rules, command: list[str]) -> None:
+    text = json.dumps({"cmd": [*command, "x"]}, indent=2)
+    for place in ("csv", "journal"):
+        form, given = places(text)[place]
+        assert S.encode() not in redacted(rules, given, form), place
 
 
 @pytest.mark.parametrize("text", HARMLESS)

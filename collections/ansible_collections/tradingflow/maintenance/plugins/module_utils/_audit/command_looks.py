@@ -81,12 +81,15 @@ _BY_NAME: Dict[bytes, Program] = {
     b"oc": _LOGIN,
     b"skopeo": _LOGIN,
     b"vault": Program((b"login",), reads=True),
+    **dict.fromkeys((b"sqlplus", b"expdp", b"impdp", b"rman"), Program()),
     **dict.fromkeys(
         (b"chpasswd", b"passwd", b"smbpasswd", b"kinit", b"cryptsetup", b"gpg", b"sudo"), Program(reads=True)
     ),
 }
 _ONLY_LOGIN = (b"docker", b"podman", b"helm", b"oc", b"skopeo")
 #: How many words come between the command and the secret.
+_ORACLE = re.compile(rb"[^\s/@=,]{1,60}/\\*\"?([^\s@\"'\\]+)")
+_ORACLE_SAYS = (b"userid", b"target", b"catalog", b"auxiliary")
 _BEFORE = {b"add_user": 1, b"change_password": 1, b"authenticate_user": 1}
 
 _PROGRAM = re.compile(
@@ -204,3 +207,21 @@ def _of_program(name: bytes, words: List[bytes]) -> Iterator[bytes]:
         yield from words[words.index(b"-u") + 2 : words.index(b"-u") + 3]
     if name == b"wpa_passphrase":
         yield from words[1:2]
+    if name in (b"sqlplus", b"expdp", b"impdp", b"rman"):
+        yield from _of_oracle(words)
+
+
+def _of_oracle(words: List[bytes]) -> Iterator[bytes]:
+    """A name and a password: the first word that is no option, and others that are said to be."""
+    first = next((word for word in words if not word.startswith(b"-") and not word.isdigit()), b"")
+    given = [first]
+    for before, word in zip([b"", *words], words):
+        says, _equals, value = word.lower().partition(b"=")
+        if says in _ORACLE_SAYS and value:
+            given.append(word[len(says) + 1 :])
+        elif before.lower() in _ORACLE_SAYS[1:]:
+            given.append(word)
+    for one in given:
+        match = _ORACLE.match(one)
+        if match:
+            yield match[1]

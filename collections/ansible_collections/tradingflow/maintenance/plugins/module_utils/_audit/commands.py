@@ -62,6 +62,12 @@ def _place(command: str, unless: str = _NONE) -> Pattern:
     return Pattern("secret", rf"(?i)\b{command}{_S}", WORD, unless=unless)
 
 
+def _oracle(before: str) -> Pattern:
+    """A name and a password as Oracle's programs take them: name/password@database."""
+    user = rf"{_Q}[^\s/\"'@=,\\]{{1,60}}/"
+    return Pattern("secret", rf"(?i)\b{before}{user}(?:\\*\"(?P<secret1>[^\"\\\n]+)|(?P<secret2>[^\s@\"'\\]+))")
+
+
 _LOGIN = rf"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|az|argocd)(?:{_S}{_Q}registry)?{_S}{_Q}login"
 #: What reads a secret from its standard input.
 _READERS = (
@@ -72,6 +78,13 @@ _READERS = (
 _TAKE = (
     rf"(?:set|check|verify|validate|make|hash|change|update|reset|encrypt|compare|with|use)_?\w{{0,20}}?"
     rf"(?:{PASSWORDS}|passphrase|secret|api_?key)\w{{0,12}}|hashpw|checkpw"
+)
+
+#: In lists over several lines, which are looked at as a whole when one of these is in them.
+IN_LISTS = (
+    r"sshpass|redis-cli|docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|az|argocd|ldap\w+|sqlcmd|zip|unzip|mosquitto_\w+|mongo\w*"
+    r"|ipmitool|impacket-\w+|mysql[\w-]*|mariadb[\w-]*|7z|xtrabackup|innobackupex|smb\w+|rpcclient|sqlplus|expdp|impdp|rman|cqlsh"
+    r"|useradd|usermod|openssl|htpasswd|rabbitmqctl|vault|wpa_passphrase|nmcli|ansible-vault|snmp\w+|xfreerdp\w*|lftp|etcdctl"
 )
 
 COMMANDS: Tuple[Pattern, ...] = (
@@ -113,10 +126,10 @@ COMMANDS: Tuple[Pattern, ...] = (
         WORD,
     ),
     Pattern("secret", r"(?i)\bsmbclient\s[^\n]{0,200}%(?P<secret>[^\s\"']+)"),
-    Pattern(
-        "secret",
-        r"(?i)\b(?:sqlplus|expdp|impdp|rman)\s(?:-\w+\s+|target\s+)*[\"']?[^\s/\"']{1,60}/(?P<secret>[^\s@\"'\\]+)",
-    ),
+    # User and password of Oracle: the first argument that is no option, or one that says so.
+    _oracle(rf"(?:sqlplus|expdp|impdp){_S}(?:{_Q}-\w+{_S}(?:{_Q}\d{{1,2}}{_S})?)*(?:{_Q}userid=)?"),
+    _oracle(rf"(?:expdp|impdp){_S}{_MORE}{_Q}userid="),
+    *(_oracle(rf"rman{_S}{_MORE}{_Q}{word}(?:{_S}|=)") for word in ("target", "catalog", "auxiliary")),
     # What is piped or given to a program that reads it.
     Pattern(
         "secret",

@@ -243,11 +243,6 @@ LOOKS: Tuple[Look, ...] = (
         r"(?:^|\s)(?:-u|--user|--proxy-user)[\s=]+[\"']?[\w.@-]{1,60}:([^\s\"'\[]{4,200})",
         lambda value: is_secret(value) and not value[:5].isdigit(),
     ),
-    _look(
-        "password of a program",
-        "sqlplus|expdp|impdp",
-        r"(?i)\b(?:sqlplus|expdp|impdp)\s(?:-\w+\s+)*[^\s/]{1,60}/([^\s@\"'\[]{4,})",
-    ),
     _look("password of a program", "pass:", r"\bpass:([^\s\"'\[]{4,})", _coded),
     _look(
         "password in a statement",

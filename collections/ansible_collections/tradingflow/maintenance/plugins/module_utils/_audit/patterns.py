@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import List, Tuple
 
 from ..masking import IN_QUERIES, MECHANISMS, NAMES, PASSWORDS, PHRASES, PREFIXES, SAID, SHORT_NAMES
-from .commands import COMMANDS, QUOTED, WORD, WORDS, Pattern
+from .commands import COMMANDS, IN_LISTS, QUOTED, WORD, WORDS, Pattern
 
 #: Parts of names that say a secret follows; the second line is not in masking.py.
 _LONG = (
@@ -232,7 +232,7 @@ ESCAPED: Tuple[str, ...] = (
     r"%(?:25)*[2-7][0-9A-Fa-f]",
     r":\\+/\\+/",
     rf"(?i)(?:{_LONG}|bearer|basic|negotiate|digest|ntlm|auth|pass|login|key)[\w.-]*[\"':=]*\\+[tnrbf]",
-    r"(?i)[\"'/](?:curl|wget|-u|--user|--proxy-user|requirepass|masterauth|auth-pass)\\*[\"']\s*,",
+    rf"(?i)[\"'/](?:{IN_LISTS}|curl|wget|-u|--user|--proxy-user|requirepass|masterauth|auth-pass)\\*[\"']\s*,",
 )
 
 _SECRET_NAME = re.compile(
