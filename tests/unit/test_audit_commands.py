@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 
 import pytest
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import scan
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit import command_looks, scan
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._audit.rules import Rules, load
 
 from tests.unit.test_audit_secrets import places, redacted
@@ -142,6 +144,36 @@ def test_the_second_look_sees_it_when_it_is_left(text: str) -> None:
     assert scan.text_of(text.encode())
     assert scan.text_of(f"2026-10-01T00:00:00Z INFO {text}\n".encode())
     assert scan.text_of(json.dumps({"event": text}).encode() + b"\n")
+
+
+class Counted:
+    """A pattern of which is counted how many words it takes out of a text."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self._pattern, self.count = pattern, 0
+
+    def search(self, text: bytes, begin: int, end: int) -> re.Match[bytes] | None:
+        self.count += 1
+        return self._pattern.search(text, begin, end)
+
+    def finditer(self, text: bytes) -> Iterator[re.Match[bytes]]:
+        for match in self._pattern.finditer(text):
+            self.count += 1
+            yield match
+
+
+def test_a_line_of_many_names_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As anybody who may ask a server for something can have one written."""
+    words = Counted(command_looks._WORDS)
+    monkeypatch.setattr(command_looks, "_WORDS", words)
+    line = b"GET /?q=" + b"oc,zip," * 300
+    assert scan.text_of(line + b"\n") == []
+    assert 0 < words.count < 2000
+    assert scan.text_of(line + f"sshpass -p {S}\n".encode()) == ["password of a program"]
+
+
+def test_more_commands_than_can_be_looked_at_are_said() -> None:
+    assert scan.text_of(b"mysql," * 10_000 + f"sshpass -p {S}\n".encode()) == ["more commands than can be looked at"]
 
 
 @pytest.mark.parametrize("command", [["sshpass", "-p", S], ["sqlplus", f"scott/{S}"], ["smbclient", "-U", f"bob%{S}"]])

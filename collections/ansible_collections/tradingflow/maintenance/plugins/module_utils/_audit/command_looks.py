@@ -87,25 +87,30 @@ _BY_NAME: Dict[bytes, Program] = {
     ),
 }
 _ONLY_LOGIN = (b"docker", b"podman", b"helm", b"oc", b"skopeo")
+#: Options, and "registry", come before "login".
+_MOST_BEFORE_LOGIN = 3
 #: How many words come between the command and the secret.
 _ORACLE = re.compile(rb"[^\s/@=,]{1,60}/\\*\"?([^\s@\"'\\]+)")
 _ORACLE_SAYS = (b"userid", b"target", b"catalog", b"auxiliary")
 _BEFORE = {b"add_user": 1, b"change_password": 1, b"authenticate_user": 1}
 
 _PROGRAM = re.compile(
-    rb"(?<![\w.=-])(?:[\w.-]*/[\w./-]*/)?("
+    rb"(?<![\w.=-])("
     + b"|".join(re.escape(name) for name in sorted(_BY_NAME, key=len, reverse=True))
     + rb")(?=[\"'\s,\\<])"
 )
 _WORDS = re.compile(
-    rb"\\*\"((?:[^\"\\\n]|\\.)*?)\\*\"|\\*'([^'\n]*?)\\*'|(<<<)|([^\s\"',\\<]+(?:[\"'][^\s\"',]*)*)|\\."
+    rb"\\{0,16}\"((?:[^\"\\\n]|\\.)*?)\\{0,16}\"|\\{0,16}'([^'\n]*?)\\{0,16}'|(<<<)|([^\s\"',\\<]+(?:[\"'][^\s\"',]*)*)|\\."
 )
 _MARK = re.compile(rb"\[(?:redacted:[a-z0-9_-]{1,40}|[a-z0-9_-]{1,40}:[0-9a-f]{16})\]")
 _CLOSED = re.compile(rb"(?:\\*[\"']){0,2}")
 #: As a word that is not quoted, before one that is no option, it begins another command.
 _OPERATOR = re.compile(rb"[|;&]+")
-#: At most so much of a line belongs to one command.
-_LONGEST = 2000
+#: At most so many words of a line belong to one command.
+_MOST = 60
+#: Words that are looked at of a text, each as often as it belongs to a command. Text that is not made to be slow is far
+#: below it.
+_ALL = 200_000
 _SAY = re.compile(
     rb"\b(?:echo|printf)\s+([^\n]{1,1000}?)\|\s*(?:sudo\s+((?:-\w+\s+)*))?(?:[\w./-]*/)?([a-z]+)((?:\s+[\w-]+)?)"
 )
@@ -133,8 +138,11 @@ def found(text: bytes, small: bytes, is_secret: Callable[[bytes], bool]) -> Iter
     if any(needle in small for needle in NEEDLES):
         # What stands for a secret is one word.
         plain = _MARK.sub(b"*", text)
-        if any(map(is_secret, _of_commands(plain))):
-            yield "password of a program"
+        try:
+            if any(map(is_secret, _of_commands(plain))):
+                yield "password of a program"
+        except _TooMany:
+            yield "more commands than can be looked at"
     if b"(" in small:
         for match in _CALL.finditer(text):
             if is_secret(match[1] or match[2]):
@@ -142,15 +150,19 @@ def found(text: bytes, small: bytes, is_secret: Callable[[bytes], bool]) -> Iter
                 break
 
 
+class _TooMany(Exception):
+    """There are more commands in a text than are looked at."""
+
+
 def _of_commands(text: bytes) -> Iterator[bytes]:
+    words = _Words(text)
     for match in _PROGRAM.finditer(text):
-        name = match[1]
-        stop = text.find(b"\n", match.end(), match.end() + _LONGEST)
         # In a list its own quote ends first.
         closed = _CLOSED.match(text, match.end())
         begin = closed.end() if closed else match.end()
-        words = _split(text[begin : stop if stop >= 0 else match.end() + _LONGEST])
-        yield from _of_program(name, words)
+        name = match[1]
+        if name not in _ONLY_LOGIN or b"login" in words.after(begin, _MOST_BEFORE_LOGIN):
+            yield from _of_program(name, words.after(begin, _MOST))
     for match in _SAY.finditer(text):
         program = _BY_NAME.get(match[3], Program())
         login = match[3] not in (*_ONLY_LOGIN, b"vault") or match[4].strip() == b"login"
@@ -158,27 +170,58 @@ def _of_commands(text: bytes) -> Iterator[bytes]:
             yield from _SAID.sub(b" ", match[1]).split()
 
 
-def _split(text: bytes) -> List[bytes]:
-    """The words of a command, or the items of a list; a text that is not closed is a word as well."""
-    found: List[bytes] = []
-    ends = False
-    for match in _WORDS.finditer(text):
-        word = next((each for each in match.groups() if each is not None), None)
-        if word is None or word in (b"", b",", b"]", b"["):
-            continue
-        if ends and not word.startswith(b"-"):
-            break
-        ends = match[4] is not None and _OPERATOR.fullmatch(word) is not None
-        if not ends:
-            found.append(word)
-    return found
+class _Words:
+    """The words of commands, or the items of lists; a text that is not closed is a word as well.
+
+    Where a word begins decides what it is, so that a place is taken apart once however many commands it belongs to.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text, self._left = text, _ALL
+        self._known: Dict[int, Tuple[bytes, bool, int]] = {}
+        self._stop = -1
+
+    def after(self, begin: int, most: int) -> List[bytes]:
+        """The words of a command, at most so many.
+
+        :param begin: where the first one may begin
+        :raises _TooMany: there are too many commands
+        """
+        if not begin <= self._stop:
+            stop = self._text.find(b"\n", begin)
+            self._stop = stop if stop >= 0 else len(self._text)
+        found: List[bytes] = []
+        ends, place = False, begin
+        while place < self._stop and len(found) < most:
+            word, operator, place = self._known.get(place) or self._next(place)
+            self._left -= 1
+            if self._left < 0:
+                raise _TooMany
+            if not word:
+                continue
+            if ends and not word.startswith(b"-"):
+                break
+            ends = operator
+            if not ends:
+                found.append(word)
+        return found
+
+    def _next(self, place: int) -> Tuple[bytes, bool, int]:
+        """A word, whether it is an operator of a shell, and where it ends; an empty one where there is none."""
+        match = _WORDS.search(self._text, place, self._stop)
+        word = next((each for each in match.groups() if each is not None), b"") if match else b""
+        operator = match is not None and match[4] is not None and _OPERATOR.fullmatch(word) is not None
+        self._known[place] = found = (
+            b"" if word in (b",", b"]", b"[") else word,
+            operator,
+            match.end() if match else self._stop,
+        )
+        return found
 
 
 def _of_program(name: bytes, words: List[bytes]) -> Iterator[bytes]:
     """What is a secret of a program's words."""
     program = _BY_NAME[name]
-    if name in _ONLY_LOGIN and b"login" not in words[:3]:
-        return
     for index, word in enumerate(words):
         after = words[index + 1] if index + 1 < len(words) else b""
         if word == b"<<<":
@@ -215,12 +258,12 @@ def _of_oracle(words: List[bytes]) -> Iterator[bytes]:
     """A name and a password: the first word that is no option, and others that are said to be."""
     first = next((word for word in words if not word.startswith(b"-") and not word.isdigit()), b"")
     given = [first]
-    for before, word in zip([b"", *words], words):
+    for index, word in enumerate(words):
         says, _equals, value = word.lower().partition(b"=")
         if says in _ORACLE_SAYS and value:
             given.append(word[len(says) + 1 :])
-        elif before.lower() in _ORACLE_SAYS[1:]:
-            given.append(word)
+        elif says in _ORACLE_SAYS[1:]:
+            given += words[index + 1 : index + 2]
     for one in given:
         match = _ORACLE.match(one)
         if match:

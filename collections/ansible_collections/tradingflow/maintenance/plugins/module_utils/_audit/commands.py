@@ -39,8 +39,8 @@ class Pattern(NamedTuple):
 
 #: Between two arguments, and what one may begin with. What is quoted ends with its quote.
 _S, _Q = r"(?:\\*[\"'],[ \t]*|[ \t]+)", r"\\*[\"']?"
-#: Other arguments, as few as there can be: of two commands in a line each is found. They may have ; and | and & in them,
-#: and whether those are quoted cannot be told in what is escaped, or was taken apart.
+#: Other arguments, as few as there can be: of two commands in a line each is found. They may have ; and | and & in
+#: them, and whether those are quoted cannot be told in what is escaped, or was taken apart.
 _MORE = rf"(?:[^\n]*?{_S})??"
 _WORD = rf"{_Q}[^\s\"',|;&<>\\]+"
 #: Another option, a port.
