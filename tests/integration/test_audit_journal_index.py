@@ -105,6 +105,19 @@ def test_a_damaged_index_is_named(whole: Path, tmp_path: Path) -> None:
             counted(path)
 
 
+def test_a_place_that_no_file_has_is_damage(whole: Path, tmp_path: Path) -> None:
+    data = whole.read_bytes()
+    header = HEADER.unpack(data[: HEADER.size])
+    array, far = header[19], struct.pack("<Q", 1 << 63)
+    # Where the first list is by the header, where the next one is, and an entry of the first list in the regular form.
+    places = [88 + 11 * 8, array + 16, *([] if header[2] & 16 else [array + 24])]
+    for number, place in enumerate(places):
+        path = changed(whole, tmp_path / str(number), place, far)
+        with pytest.raises(EvidenceError, match="its index of entries is damaged"):
+            counted(path)
+        assert read(path, tmp_path / f"staging{number}").problem
+
+
 def test_another_file_and_no_time(whole: Path, tmp_path: Path) -> None:
     one = looked_at(str(whole), whole.name)
     assert one

@@ -79,6 +79,8 @@ def counted(path: str, inode: Tuple[int, int], begin: int, end: int, timeout: fl
                     count += 1
                     together += size - _SMALLEST
         return count, together // (4 if compact else 16)
+    except OverflowError:
+        raise _damaged("it names a place that no file has") from None
     except OSError as error:
         raise EvidenceError(f"its index cannot be read: {error.strerror}") from None
     finally:
