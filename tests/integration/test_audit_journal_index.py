@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,48 @@ def test_a_place_that_no_file_has_is_damage(whole: Path, tmp_path: Path) -> None
         with pytest.raises(EvidenceError, match="its index of entries is damaged"):
             counted(path)
         assert read(path, tmp_path / f"staging{number}").problem
+
+
+#: In the header: state, how many entries there are, the number of the last one.
+STATE, ENTRIES, TAIL_NUMBER = 16, 88 + 8 * 8, 88 + 9 * 8
+
+
+@pytest.mark.parametrize("state", [0, 1, 2])
+def test_entries_beyond_the_headers_count_are_named(whole: Path, tmp_path: Path, state: int) -> None:
+    """journalctl goes by that count as well, and shows the others as little."""
+    path = changed(whole, tmp_path, STATE, bytes([state]))
+    assert counted(path, 0, 1 << 62) == COUNT
+    data = path.read_bytes()
+    for number, few in enumerate([COUNT - 1, COUNT - 10, 4, 0]):
+        path = changed(path, tmp_path / str(number), ENTRIES, struct.pack("<Q", few))
+        with pytest.raises(EvidenceError, match=f"beyond the {few} of its header"):
+            counted(path)
+        assert "beyond" in read(path, tmp_path / f"staging{number}").problem
+    assert HEADER.unpack(data[: HEADER.size])[3] == state
+
+
+@pytest.mark.parametrize(("state", "number"), [(0, COUNT + 1), (2, COUNT + 1), (0, COUNT - 1), (1, COUNT - 1)])
+def test_the_last_number_is_that_of_the_header(whole: Path, tmp_path: Path, state: int, number: int) -> None:
+    path = changed(whole, tmp_path / "a", STATE, bytes([state]))
+    path = changed(path, tmp_path / "b", TAIL_NUMBER, struct.pack("<Q", number))
+    with pytest.raises(EvidenceError, match=f"its last entry is {COUNT}, and {number} by its header"):
+        counted(path)
+
+
+def test_a_file_that_is_written_meanwhile(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its count grows after it was read: with what came since there are as many."""
+    path = changed(whole, tmp_path / "a", STATE, b"\1")
+    path = changed(path, tmp_path / "b", ENTRIES, struct.pack("<Q", COUNT - 1))
+
+    def wait(_seconds: float) -> None:
+        with path.open("r+b") as file:
+            file.seek(ENTRIES)
+            file.write(struct.pack("<Q", COUNT))
+
+    monkeypatch.setattr(time, "sleep", wait)
+    assert counted(path, 0, 1 << 62) == COUNT - 1
+    # The next number is given before the entry is in the list.
+    assert counted(changed(path, tmp_path / "c", TAIL_NUMBER, struct.pack("<Q", COUNT + 1)), 0, 1 << 62) == COUNT
 
 
 def test_another_file_and_no_time(whole: Path, tmp_path: Path) -> None:

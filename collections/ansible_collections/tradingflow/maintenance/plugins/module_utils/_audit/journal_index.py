@@ -14,12 +14,16 @@ import struct
 import sys
 import time
 from array import array
-from typing import Iterator, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 from ..errors import EvidenceError
 from .journal_files import HEADER
 
-_FLAGS, _ENTRIES, _ARRAYS = 2, 16, 19
+_FLAGS, _STATE, _ENTRIES, _TAIL_NUMBER, _ARRAYS = 2, 3, 16, 17, 19
+#: Of a file that is written, or was when its machine stopped.
+_ONLINE = 1
+#: So often the header is read again while an entry may be written; and s between.
+_TRIES, _WAIT = 5, 0.05
 #: Compression by XZ, LZ4 and ZSTD, keyed hashes, and the compact form.
 _KNOWN, _COMPACT = 0b11111, 0b10000
 _ENTRY, _ENTRY_ARRAY = 3, 6
@@ -53,10 +57,7 @@ def counted(path: str, inode: Tuple[int, int], begin: int, end: int, timeout: fl
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != inode:
             raise EvidenceError("it was rotated while it was read")
-        data = os.pread(descriptor, HEADER.size, 0)
-        if len(data) < HEADER.size:
-            raise EvidenceError("its header is gone")
-        header = HEADER.unpack(data)
+        header = _header(descriptor)
         if header[_FLAGS] & ~_KNOWN:
             return None
         compact = bool(header[_FLAGS] & _COMPACT)
@@ -78,6 +79,7 @@ def counted(path: str, inode: Tuple[int, int], begin: int, end: int, timeout: fl
                 if begin <= at < end:
                     count += 1
                     together += size - _SMALLEST
+        _last_as_by(descriptor, header, last)
         return count, together // (4 if compact else 16)
     except OverflowError:
         raise _damaged("it names a place that no file has") from None
@@ -95,6 +97,7 @@ def _arrays(descriptor: int, offset: int, entries: int, compact: bool) -> Iterat
     """
     width = 4 if compact else 8
     left, before = entries, 0
+    place = rest = 0
     while left:
         if offset <= before:
             raise _damaged(f"{left} of {entries} entries are in no list")
@@ -103,20 +106,71 @@ def _arrays(descriptor: int, offset: int, entries: int, compact: bool) -> Iterat
         room = (size - _ARRAY.size) // width
         if kind != _ENTRY_ARRAY or room < 1:
             raise _damaged("a list of entries is none")
-        place, room = offset + _ARRAY.size, min(room, left)
+        place, rest, room = offset + _ARRAY.size, room - min(room, left), min(room, left)
         left -= room
         while room:
-            items = array("I" if compact else "Q")
             wanted = min(room, _ITEMS)
-            data = os.pread(descriptor, wanted * width, place)
-            if len(data) < wanted * width:
-                raise _damaged("a list of entries goes beyond the file's end")
-            items.frombytes(data)
-            if sys.byteorder == "big":
-                items.byteswap()
-            yield items
+            yield _items(descriptor, place, wanted, compact)
             room, place = room - wanted, place + wanted * width
         before, offset = offset, following
+    more, all_of_it = 0, rest
+    while rest:
+        wanted = min(rest, _ITEMS)
+        items = _items(descriptor, place, wanted, compact)
+        more += wanted - items.count(0)
+        rest, place = rest - wanted, place + wanted * width
+    if more or offset:
+        _more(descriptor, entries, max(more, all_of_it + 1 if offset else 0))
+
+
+def _items(descriptor: int, place: int, count: int, compact: bool) -> array[int]:
+    items = array("I" if compact else "Q")
+    data = os.pread(descriptor, count * items.itemsize, place)
+    if len(data) < count * items.itemsize:
+        raise _damaged("a list of entries goes beyond the file's end")
+    items.frombytes(data)
+    if sys.byteorder == "big":
+        items.byteswap()
+    return items
+
+
+def _header(descriptor: int) -> Tuple[Any, ...]:
+    data = os.pread(descriptor, HEADER.size, 0)
+    if len(data) < HEADER.size:
+        raise EvidenceError("its header is gone")
+    return HEADER.unpack(data)
+
+
+def _more(descriptor: int, entries: int, more: int) -> None:
+    """Entries that the header did not count: they may have been written meanwhile, and then it counts them by now.
+
+    :raises EvidenceError: it does not, and journalctl shows them as little
+    """
+    for attempt in range(_TRIES):
+        header = _header(descriptor)
+        if header[_ENTRIES] - entries >= more:
+            return
+        # An entry is in its list right before it is counted.
+        if header[_STATE] != _ONLINE or attempt == _TRIES - 1:
+            raise _damaged(f"there are entries beyond the {entries} of its header")
+        time.sleep(_WAIT)
+
+
+def _last_as_by(descriptor: int, header: Tuple[Any, ...], last: int) -> None:
+    """Whether the last entry is the one that the header says.
+
+    While a file is written, a number is given before its entry is in the list; and a new file has that of the file
+    before it until it has an entry.
+
+    :raises EvidenceError: it is another
+    """
+    tail = header[_TAIL_NUMBER]
+    if not last or last == tail or (last < tail and header[_STATE] == _ONLINE):
+        return
+    now = _header(descriptor)
+    if last < tail and (now[_STATE] == _ONLINE or now[_ENTRIES] != header[_ENTRIES]):
+        return
+    raise _damaged(f"its last entry is {last}, and {tail} by its header")
 
 
 def _damaged(text: str) -> EvidenceError:
