@@ -42,22 +42,22 @@ _BY_NAME: Dict[bytes, Program] = {
     b"zip": Program((b"-P",), (b"-P",)),
     b"unzip": Program((b"-P",), (b"-P",)),
     b"7z": Program((), (b"-p",)),
-    b"sqlcmd": Program((b"-P",)),
-    b"ipmitool": Program((b"-P",)),
+    b"sqlcmd": Program((b"-P",), (b"-P",)),
+    b"ipmitool": Program((b"-P",), (b"-P",)),
     b"cqlsh": Program((b"-p",)),
     b"rdesktop": Program((b"-p",)),
     b"ncftpput": Program((b"-p",)),
     b"ncftpget": Program((b"-p",)),
     b"lftp": Program(),
     **{
-        b"ldap" + verb: Program((b"-w",))
+        b"ldap" + verb: Program((b"-w",), (b"-w",))
         for verb in (b"search", b"modify", b"add", b"delete", b"whoami", b"passwd", b"compare")
     },
     **{b"mosquitto_" + verb: Program((b"-P",)) for verb in (b"pub", b"sub", b"rr")},
     b"xfreerdp": Program((), (b"/p:",)),
-    b"snmpwalk": Program((b"-c", b"-A", b"-X")),
-    b"snmpget": Program((b"-c", b"-A", b"-X")),
-    b"snmpset": Program((b"-c", b"-A", b"-X")),
+    b"snmpwalk": Program((b"-c", b"-A", b"-X"), (b"-c", b"-A", b"-X")),
+    b"snmpget": Program((b"-c", b"-A", b"-X"), (b"-c", b"-A", b"-X")),
+    b"snmpset": Program((b"-c", b"-A", b"-X"), (b"-c", b"-A", b"-X")),
     b"mongo": Program((b"-p",)),
     b"mongosh": Program((b"-p",)),
     b"mongodump": Program((b"-p",)),
@@ -88,7 +88,7 @@ _BY_NAME: Dict[bytes, Program] = {
 }
 _ONLY_LOGIN = (b"docker", b"podman", b"helm", b"oc", b"skopeo")
 #: Options, and "registry", come before "login".
-_MOST_BEFORE_LOGIN = 3
+_MOST_BEFORE_LOGIN = 20
 #: How many words come between the command and the secret.
 _ORACLE = re.compile(rb"[^\s/@=,]{1,60}/\\*\"?([^\s@\"'\\]+)")
 _ORACLE_SAYS = (b"userid", b"target", b"catalog", b"auxiliary")
@@ -112,7 +112,7 @@ _MOST = 60
 #: below it.
 _ALL = 200_000
 _SAY = re.compile(
-    rb"\b(?:echo|printf)\s+([^\n]{1,1000}?)\|\s*(?:sudo\s+((?:-\w+\s+)*))?(?:[\w./-]*/)?([a-z]+)((?:\s+[\w-]+)?)"
+    rb"\b(?:echo|printf)\s+([^\n]{1,1000}?)\|\s*(?:sudo\s+((?:-\w+\s+)*))?(?:[\w./-]*/)?([a-z]+)([^\n|]{0,200})"
 )
 _SAID = re.compile(rb"\b(?:echo|printf)\s|-\w+\s|[\"'\\;)(]|%s|\\n")
 _CALL = re.compile(
@@ -161,13 +161,27 @@ def _of_commands(text: bytes) -> Iterator[bytes]:
         closed = _CLOSED.match(text, match.end())
         begin = closed.end() if closed else match.end()
         name = match[1]
-        if name not in _ONLY_LOGIN or b"login" in words.after(begin, _MOST_BEFORE_LOGIN):
+        if name not in _ONLY_LOGIN or _logs_in(words.after(begin, _MOST_BEFORE_LOGIN)):
             yield from _of_program(name, words.after(begin, _MOST))
     for match in _SAY.finditer(text):
         program = _BY_NAME.get(match[3], Program())
-        login = match[3] not in (*_ONLY_LOGIN, b"vault") or match[4].strip() == b"login"
+        login = match[3] not in (*_ONLY_LOGIN, b"vault") or _logs_in(match[4].split())
         if (program.reads and login) or b"S" in (match[2] or b""):
             yield from _SAID.sub(b" ", match[1]).split()
+
+
+def _logs_in(words: List[bytes]) -> bool:
+    """Whether a command is a login, behind options, of which some have a value."""
+    place = 0
+    while words[place : place + 1] and words[place].startswith(b"-"):
+        place += 1
+        if (
+            words[place : place + 1]
+            and not words[place].startswith(b"-")
+            and words[place] not in (b"login", b"registry")
+        ):
+            place += 1
+    return b"login" in words[place : place + 2]
 
 
 class _Words:

@@ -68,7 +68,9 @@ def _oracle(before: str) -> Pattern:
     return Pattern("secret", rf"(?i)\b{before}{user}(?:\\*\"(?P<secret1>[^\"\\\n]+)|(?P<secret2>[^\s@\"'\\]+))")
 
 
-_LOGIN = rf"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|az|argocd)(?:{_S}{_Q}registry)?{_S}{_Q}login"
+#: Options of a program come before what it shall do.
+_BEFORE = rf"(?:{_S}{_Q}-{{1,2}}[\w-]+(?:=[^\s\"']*)?(?:{_S}{_Q}[^\s\"'-][^\s\"']*)?){{0,8}}"
+_LOGIN = rf"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|az|argocd){_BEFORE}(?:{_S}{_Q}registry)?{_S}{_Q}login"
 #: What reads a secret from its standard input.
 _READERS = (
     r"(?:\S*/)?(?:chpasswd|passwd|smbpasswd|pdbedit|saslpasswd2|kinit|cryptsetup|openssl|gpg2?|sudo|su|htpasswd|ldappasswd|keytool"
@@ -95,7 +97,8 @@ COMMANDS: Tuple[Pattern, ...] = (
     _joined(_LOGIN, "-p"),
     _option(r"ldap\w{3,8}", "-w"),
     _option(r"sqlcmd|ipmitool|mosquitto_\w+|zip|unzip", "-P"),
-    _joined("zip|unzip", "-P"),
+    _joined(r"sqlcmd|ipmitool|zip|unzip", "-P"),
+    _joined(r"ldap\w{3,8}", "-w"),
     _option(r"mongo\w*|cqlsh|rdesktop|ncftp\w*|useradd|usermod|impacket-\w+", "-p"),
     _joined(r"(?:mysql|mariadb|7z|xtrabackup|innobackupex)[\w-]*", "-p", r"\d{1,5}(?:\s|$)"),
     _place(rf"(?:mysql|mariadb)-?admin{_S}{_MORE}{_Q}password"),
@@ -112,6 +115,7 @@ COMMANDS: Tuple[Pattern, ...] = (
     _place(rf"ansible-vault{_S}{_Q}encrypt_string"),
     _option(r"snmp\w+", "-c|-A"),
     _option(r"snmp\w+", "-X"),
+    *(_joined(r"snmp\w+", option) for option in ("-c", "-A", "-X")),
     Pattern("secret", rf"(?i)\bxfreerdp\w*{_S}{_MORE}{_Q}/p:", WORD),
     Pattern("secret", rf"(?i)\blftp{_S}{_MORE}{_Q}-u{_S}?{_WORD},", WORD),
     Pattern(
