@@ -112,6 +112,25 @@ COMMANDS = [
     f"rman target sys/{S}@db catalog rco/{T}@c",
     f'["smbclient", "//h/share", "-U", "bob%{S}"]',
 ]
+#: Digits are a password where the option is no port; what is left of them is found by their place.
+DIGITS = [
+    "sshpass -p 12345 ssh -p 2222 root@h",
+    "sshpass -v -p12345 ssh h",
+    "mysql -uroot -p12345",
+    "mysqladmin -u root password 12345",
+    "redis-cli -p 6379 -a 12345",
+    "ldapsearch -p 3389 -w 12345",
+    "docker login -u b -p 12345 reg; docker run -p 8080 -p 80:8080 app",
+    "docker login -u b -p12345 reg",
+    "zip -P 12345 x f",
+    "7z a -p12345 x f",
+    "useradd -p 12345 bob",
+    "snmpget -v3 -A 12345 h",
+    "mongosh -u u -p 12345",
+    "curl -u bob:1234567 https://h",
+    "smbclient -U bob%12345 //h/s",
+    "vault login 12345",
+]
 HARMLESS = [
     "docker run -p 8080:80 app; curl -u bob https://h/; openssl s_client -connect h:443",
     "htpasswd -c /etc/f bob; unzip -p release.zip README; zip -r x.zip folder",
@@ -127,6 +146,7 @@ HARMLESS = [
     "redis-cli -h cache -p 6379 ping; snmpwalk -v3 -l authPriv host",
     "openssl 3.0.15-1~deb12u1 amd64; docker-ce 5:27.3.1-1; curl 7.88.1; zip 3.0-13",
     "curl: (7) Failed to connect to h port 443 after 3 ms: Connection refused",
+    "sshpass -f file ssh -p 2222 h; sshpass -e scp -P 22022 a h:; ldapsearch -p 3389 -h h",
     "curl -u $API_USER:$API_PASSWORD https://h/; docker login -u bob -p $REGISTRY_PASSWORD",
     "Accepted publickey for bob from 192.0.2.7 port 52211 ssh2: ED25519 SHA256:x",
     "vault: post-unseal setup complete; vault login -method=oidc; helm upgrade app -p 3",
@@ -156,6 +176,17 @@ def test_no_secret_of_a_command_is_left(rules: Rules, text: str) -> None:
 def test_the_second_look_sees_it_when_it_is_left(text: str) -> None:
     assert scan.text_of(text.encode())
     assert scan.text_of(f"2026-10-01T00:00:00Z INFO {text}\n".encode())
+    assert scan.text_of(json.dumps({"event": text}).encode() + b"\n")
+
+
+@pytest.mark.parametrize("text", DIGITS)
+def test_digits_are_a_password_where_they_are_no_port(rules: Rules, text: str) -> None:
+    for place, (form, given) in places(text).items():
+        found = redacted(rules, given, form)
+        assert b"12345" not in found, (place, found)
+        assert all(port in found for port in re.findall(rb"2222|6379|3389|8080|80:8080", given)), (place, found)
+        assert scan.text_of(found) == [], (place, found)
+    assert scan.text_of(text.encode())
     assert scan.text_of(json.dumps({"event": text}).encode() + b"\n")
 
 

@@ -89,6 +89,7 @@ _BY_NAME: Dict[bytes, Program] = {
 _ONLY_LOGIN = (b"docker", b"podman", b"helm", b"oc", b"skopeo")
 #: Options, and "registry", come before "login".
 _MOST_BEFORE_LOGIN = 20
+_PORTS = re.compile(rb"(?:[\d.]{1,15}:)?\d{1,5}(?::\d{1,5})?(?:/\w{1,4})?")
 #: How many words come between the command and the secret.
 _ORACLE = re.compile(rb"[^\s/@=,]{1,60}/\\*\"?([^\s@\"'\\]+)")
 _ORACLE_SAYS = (b"userid", b"target", b"catalog", b"auxiliary")
@@ -233,25 +234,39 @@ class _Words:
         return found
 
 
+def _takes_one(words: List[bytes]) -> bool:
+    """Whether sshpass has a password of its own: its options come before what it runs."""
+    place = 0
+    while words[place : place + 1] and words[place][:2] in (b"-e", b"-h", b"-v", b"-V", b"-P"):
+        place += 2 if words[place] == b"-P" else 1
+    return b"".join(words[place : place + 1]).startswith(b"-p")
+
+
 def _of_program(name: bytes, words: List[bytes]) -> Iterator[bytes]:
     """What is a secret of a program's words."""
     program = _BY_NAME[name]
+    # What follows may be another command, of which the same option is a port.
+    given = set() if name != b"sshpass" or _takes_one(words) else {b"-p"}
     for index, word in enumerate(words):
         after = words[index + 1] if index + 1 < len(words) else b""
         if word == b"<<<":
             if program.reads:
                 yield after
         elif word in program.options:
-            if not after.startswith((b"-", b"/")) and not after.isdigit():
+            if not after.startswith((b"-", b"/")) and not (word in given and _PORTS.fullmatch(after)):
+                given.add(word)
                 yield after
         else:
             for option in program.joined:
-                if word.startswith(option) and not word[len(option) :].isdigit():
-                    yield word[len(option) :]
+                value = word[len(option) :] if word.startswith(option) else b""
+                if value and not (option in given and _PORTS.fullmatch(value)):
+                    given.add(option)
+                    yield value
         for option, mark in program.within:
             value = after if word == option else word[len(option) :].lstrip(b"=") if word.startswith(option) else b""
             secret = value.partition(mark)[2]
-            if secret and not secret[:5].isdigit():
+            if secret and not (option in given and _PORTS.fullmatch(secret)):
+                given.add(option)
                 yield secret
         if word in _BEFORE:
             yield from words[index + 2 : index + 3]

@@ -43,8 +43,9 @@ _S, _Q = r"(?:\\*[\"'],[ \t]*|[ \t]+)", r"\\*[\"']?"
 #: them, and whether those are quoted cannot be told in what is escaped, or was taken apart.
 _MORE = rf"(?:[^\n]*?{_S})??"
 _WORD = rf"{_Q}[^\s\"',|;&<>\\]+"
-#: Another option, a port.
-_NONE = r"-{1,2}[A-Za-z]|\d{1,5}(?:\s|$)|[<>|&;]"
+#: Another option; and a port.
+_NONE = r"-{1,2}[A-Za-z]|[<>|&;]"
+_PORT = rf"{_NONE}|\d{{1,5}}(?:\W|$)"
 
 
 def _option(programs: str, options: str, unless: str = _NONE) -> Pattern:
@@ -57,9 +58,9 @@ def _joined(programs: str, options: str, unless: str = _NONE) -> Pattern:
     return Pattern("secret", rf"(?i)\b(?:{programs}){_S}{_MORE}{_Q}(?-i:{options})", WORD, unless=unless)
 
 
-def _place(command: str, unless: str = _NONE) -> Pattern:
+def _place(command: str, unless: str = _NONE, after: str = _S) -> Pattern:
     """An argument that is one by its place."""
-    return Pattern("secret", rf"(?i)\b{command}{_S}", WORD, unless=unless)
+    return Pattern("secret", rf"(?i)\b{command}{after}", WORD, unless=unless)
 
 
 def _oracle(before: str) -> Pattern:
@@ -90,8 +91,10 @@ IN_LISTS = (
 )
 
 COMMANDS: Tuple[Pattern, ...] = (
-    _option("sshpass", "-p"),
-    _joined("sshpass", "-p"),
+    # Its own options come first; what it runs may have a port.
+    _place(rf"sshpass{_S}(?:{_Q}-[ehvV]+{_S}|{_Q}-P{_S}?{_WORD}{_S})*{_Q}-p", after=rf"{_S}?"),
+    _option("sshpass", "-p", _PORT),
+    _joined("sshpass", "-p", _PORT),
     _option("redis-cli", "-a|--pass", r"-{1,2}[A-Za-z]"),
     _option(_LOGIN, "-p"),
     _joined(_LOGIN, "-p"),
@@ -100,7 +103,7 @@ COMMANDS: Tuple[Pattern, ...] = (
     _joined(r"sqlcmd|ipmitool|zip|unzip", "-P"),
     _joined(r"ldap\w{3,8}", "-w"),
     _option(r"mongo\w*|cqlsh|rdesktop|ncftp\w*|useradd|usermod|impacket-\w+", "-p"),
-    _joined(r"(?:mysql|mariadb|7z|xtrabackup|innobackupex)[\w-]*", "-p", r"\d{1,5}(?:\s|$)"),
+    _joined(r"(?:mysql|mariadb|7z|xtrabackup|innobackupex)[\w-]*", "-p"),
     _place(rf"(?:mysql|mariadb)-?admin{_S}{_MORE}{_Q}password"),
     _option("openssl", "-k|-K|-hmac", r"-{1,2}[A-Za-z]"),
     Pattern("secret", rf"(?i)\bopenssl{_S}{_MORE}{_Q}-macopt{_S}{_Q}(?:hex)?key:", WORD),

@@ -241,7 +241,7 @@ LOOKS: Tuple[Look, ...] = (
         "password of a program",
         "-u|--user|--proxy-user",
         r"(?:^|\s)(?:-u|--user|--proxy-user)[\s=]+[\"']?[\w.@-]{1,60}:([^\s\"'\[]{4,200})",
-        lambda value: is_secret(value) and not value[:5].isdigit(),
+        lambda value: is_secret(value) and not re.match(rb"\d{1,5}(?:\W|$)", value),
     ),
     _look("password of a program", "pass:", r"\bpass:([^\s\"'\[]{4,})", _coded),
     _look(
