@@ -112,6 +112,24 @@ COMMANDS = [
     f"rman target sys/{S}@db catalog rco/{T}@c",
     f'["smbclient", "//h/share", "-U", "bob%{S}"]',
 ]
+COMMANDS += [
+    # As auditd has them.
+    f'type=EXECVE msg=audit(1.2:3): argc=5 a0="sshpass" a1="-p" a2="{S}" a3="ssh" a4="h"',
+    f'a0="mysql" a1="-uroot" a2="-p{S}"',
+    f'a0="redis-cli" a1="-a" a2="{S}"',
+    f'a0="/usr/bin/docker" a1="login" a2="-u" a3="b" a4="-p" a5="{S}"',
+    f'a0="sqlplus" a1="scott/{S}@db"',
+    f'a0="curl" a1="-u" a2="bob:{S}"',
+    f'a0="htpasswd" a1="-b" a2="f" a3="bob" a4="{S}"',
+]
+#: What the second look does not see, and redaction does.
+ALSO = [
+    f"zip -e -p {S} x f",
+    f"ldapsearch -p {S}",
+    f"redis-cli\n-a {S}",
+    f"redis-cli -h h \\\n  -a {S}",
+    f"sshpass\n-p {S}",
+]
 #: Digits are a password where the option is no port; what is left of them is found by their place.
 DIGITS = [
     "sshpass -p 12345 ssh -p 2222 root@h",
@@ -161,7 +179,7 @@ def rules() -> Rules:
     return load(None, b"k" * 32)
 
 
-@pytest.mark.parametrize("text", COMMANDS)
+@pytest.mark.parametrize("text", [*COMMANDS, *ALSO])
 def test_no_secret_of_a_command_is_left(rules: Rules, text: str) -> None:
     for place, (form, given) in places(text).items():
         found = redacted(rules, given, form)

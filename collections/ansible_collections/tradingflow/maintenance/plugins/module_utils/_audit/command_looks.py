@@ -103,6 +103,8 @@ _PROGRAM = re.compile(
 _WORDS = re.compile(
     rb"\\{0,16}\"((?:[^\"\\\n]|\\.)*?)\\{0,16}\"|\\{0,16}'([^'\n]*?)\\{0,16}'|(<<<)|([^\s\"',\\<]+(?:[\"'][^\s\"',]*)*)|\\."
 )
+#: An argument as auditd has it, where it is not taken apart at its quote.
+_AUDITED = re.compile(rb"a\d{1,3}=[\"']?([^\"']*)[\"']?")
 _MARK = re.compile(rb"\[(?:redacted:[a-z0-9_-]{1,40}|[a-z0-9_-]{1,40}:[0-9a-f]{16})\]")
 _CLOSED = re.compile(rb"(?:\\*[\"']){0,2}")
 #: As a word that is not quoted, before one that is no option, it begins another command.
@@ -225,6 +227,8 @@ class _Words:
         """A word, whether it is an operator of a shell, and where it ends; an empty one where there is none."""
         match = _WORDS.search(self._text, place, self._stop)
         word = next((each for each in match.groups() if each is not None), b"") if match else b""
+        audited = _AUDITED.fullmatch(word)
+        word = audited[1] if audited else word
         operator = match is not None and match[4] is not None and _OPERATOR.fullmatch(word) is not None
         self._known[place] = found = (
             b"" if word in (b",", b"]", b"[") else word,

@@ -38,10 +38,14 @@ class Pattern(NamedTuple):
 
 
 #: Between two arguments, and what one may begin with. What is quoted ends with its quote.
-_S, _Q = r"(?:\\*[\"'],[ \t]*|[ \t]+)", r"\\*[\"']?"
+#: auditd has them as a0="..." a1="...".
+_S, _Q = r"(?:\\*[\"'],[ \t]*|(?:\\*[\"'])?[ \t]+a\d{1,3}=|[ \t]+)", r"\\*[\"']?"
 #: Other arguments, as few as there can be: of two commands in a line each is found. They may have ; and | and & in
 #: them, and whether those are quoted cannot be told in what is escaped, or was taken apart.
 _MORE = rf"(?:[^\n]*?{_S})??"
+#: The same from the program's name up to an option, which may begin another line.
+_LINE = r"[ \t]*\\?\r?\n[ \t]*"
+_ARGUMENTS = rf"(?:{_S}(?:[^\n]*?(?:{_S}|{_LINE}))??|{_LINE})"
 _WORD = rf"{_Q}[^\s\"',|;&<>\\]+"
 #: Another option; and a port.
 _NONE = r"-{1,2}[A-Za-z]|[<>|&;]"
@@ -50,12 +54,12 @@ _PORT = rf"{_NONE}|\d{{1,5}}(?:\W|$)"
 
 def _option(programs: str, options: str, unless: str = _NONE) -> Pattern:
     """An option, with its value in the next argument."""
-    return Pattern("secret", rf"(?i)\b(?:{programs}){_S}{_MORE}{_Q}(?-i:{options})(?:{_S}|=)", WORD, unless=unless)
+    return Pattern("secret", rf"(?i)\b(?:{programs}){_ARGUMENTS}{_Q}(?-i:{options})(?:{_S}|=)", WORD, unless=unless)
 
 
 def _joined(programs: str, options: str, unless: str = _NONE) -> Pattern:
     """An option, with its value right after it."""
-    return Pattern("secret", rf"(?i)\b(?:{programs}){_S}{_MORE}{_Q}(?-i:{options})", WORD, unless=unless)
+    return Pattern("secret", rf"(?i)\b(?:{programs}){_ARGUMENTS}{_Q}(?-i:{options})", WORD, unless=unless)
 
 
 def _place(command: str, unless: str = _NONE, after: str = _S) -> Pattern:
@@ -101,6 +105,9 @@ COMMANDS: Tuple[Pattern, ...] = (
     _option(r"ldap\w{3,8}", "-w"),
     _option(r"sqlcmd|ipmitool|mosquitto_\w+|zip|unzip", "-P"),
     _joined(r"sqlcmd|ipmitool|zip|unzip", "-P"),
+    # Not theirs, but mistaken for it: a password that is given so is one all the same.
+    _option(r"ldap\w{3,8}|sqlcmd|ipmitool|mosquitto_\w+|mongo\w*|impacket-\w+", "-[wPp]", _PORT),
+    _option(rf"zip{_S}{_Q}-\w*e\w*", "-p", _PORT),
     _joined(r"ldap\w{3,8}", "-w"),
     _option(r"mongo\w*|cqlsh|rdesktop|ncftp\w*|useradd|usermod|impacket-\w+", "-p"),
     _joined(r"(?:mysql|mariadb|7z|xtrabackup|innobackupex)[\w-]*", "-p"),

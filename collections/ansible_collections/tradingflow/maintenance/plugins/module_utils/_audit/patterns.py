@@ -232,6 +232,7 @@ ESCAPED: Tuple[str, ...] = (
     r"%(?:25)*[2-7][0-9A-Fa-f]",
     r":\\+/\\+/",
     rf"(?i)(?:{_LONG}|bearer|basic|negotiate|digest|ntlm|auth|pass|login|key)[\w.-]*[\"':=]*\\+[tnrbf]",
+    rf"(?i)\b(?:{IN_LISTS}|curl)\\+[tnr]",
     rf"(?i)[\"'/](?:{IN_LISTS}|curl|wget|-u|--user|--proxy-user|requirepass|masterauth|auth-pass)\\*[\"']\s*,",
 )
 
