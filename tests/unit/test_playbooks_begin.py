@@ -52,6 +52,35 @@ def test_the_plan_of_a_run_has_the_hosts_outside_the_limit_too(path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("given", "applies"),
+    [
+        ({}, False),
+        ({"housekeeping_approved": None}, False),
+        ({"housekeeping_approved": []}, False),
+        ({"housekeeping_approved": ["24e2"]}, True),
+        ({"tradingflow_weekly_housekeeping_apply": True}, True),
+        ({"tradingflow_weekly_housekeeping_apply": "false"}, False),
+        ({"housekeeping_approved": [], "tradingflow_weekly_housekeeping_apply": True}, True),
+    ],
+)
+def test_the_weekly_takes_nothing_away_unless_somebody_says_so(given: dict[str, Any], applies: bool) -> None:
+    loader = DataLoader()
+    plays = loader.load_from_file(str(PLAYBOOKS / "weekly.yml"), trusted_as_template=True)
+    (part,) = [play["tasks"][0]["block"][1] for play in plays if play.get("tags") == ["housekeeping"]]
+    role = PLAYBOOKS.parent / "roles" / "housekeeping"
+    defaults = loader.load_from_file(str(role / "defaults" / "main.yml"), trusted_as_template=True)
+    # As the role has them: its defaults, the inventory, and what the playbook gives it.
+    variables = {**defaults, **given, **part.get("vars", {})}
+    looks, takes = loader.load_from_file(str(role / "tasks" / "main.yml"), trusted_as_template=True)
+    told = {**variables, "ansible_check_mode": False, "__housekeeping_plan": {"plan": {}, "failed": False}}
+    templar = Templar(loader=loader, variables=told)
+    assert all(templar.evaluate_conditional(one) for one in takes["when"]) is applies
+    # What could not be looked at is told by the second task, and where that does not come, by the first.
+    told["__housekeeping_plan"] = {"plan": {}, "failed": True}
+    assert Templar(loader=loader, variables=told).evaluate_conditional(looks["failed_when"]) is not applies
+
+
+@pytest.mark.parametrize(
     ("approved", "chosen"),
     [({}, [[], []]), ({"patching_approved": []}, [[], []]), ({"patching_approved": ["24e2"]}, [["a"], ["b"]])],
 )
