@@ -56,6 +56,38 @@ def test_each_rule_fires_at_its_threshold_and_not_before(tmp_path: Path) -> None
     assert sum(len(case["promql_expr_test"]) for case in cases) == 2 * len(found) - 1
 
 
+def test_what_is_gone_is_told_of(tmp_path: Path) -> None:
+    found = rules(options(tmp_path))
+    lost = [rule for rule in found if rule.name == "TradingFlowHostDown"]
+    assert [rule.labels["host"] for rule in lost] == ["app1.example", "app2.example", "db1.example"]
+    (database,) = [rule for rule in found if rule.name == "TradingFlowDatabaseDown"]
+    # One host is silent, beside those that answer, and an exporter of one database of two; then there is none at all.
+    series = {
+        'node_load5{instance="app1.example:9100"}': "1x15",
+        'node_load5{instance="db1.example"}': "1x15",
+        'up{job="tradingflow",instance="app2.example:8080"}': "1x15",
+        'up{job="postgres",instance="a"}': "1x15",
+        'pg_up{job="postgres",instance="a"}': "1x15",
+        'up{job="postgres",instance="b"}': "0x15",
+    }
+    written(tmp_path, [*lost, database])
+    cases = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in given.items()],
+            "promql_expr_test": [
+                {"expr": f"count({rule.alerts})", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}] * told}
+                for rule, told in zip([*lost, database], expected, strict=True)
+            ],
+        }
+        for given, expected in ((series, (0, 1, 0, 1)), ({}, (1, 1, 1, 1)))
+    ]
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": cases}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(document))
+    done = promtool("test", "rules", tmp_path / "tests.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("fault", ["never", "always"])
 def test_a_rule_that_never_or_always_fires_is_seen(tmp_path: Path, fault: str) -> None:
     found = rules(options(tmp_path))

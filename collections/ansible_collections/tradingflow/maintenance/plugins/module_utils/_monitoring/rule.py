@@ -32,6 +32,7 @@ class Rule:
     :param threshold: of the check, None when there is none
     :param measure: PromQL of what is compared with it, bad from there on, or down when below
     :param mount: the one that it is for, when that has thresholds of its own
+    :param host: the one that it is for, where its series, being absent, cannot say so
     """
 
     name: str
@@ -46,6 +47,7 @@ class Rule:
     threshold: Optional[float] = None
     unit: str = ""
     mount: str = ""
+    host: str = ""
     measure: str = ""
     below: bool = False
 
@@ -66,6 +68,8 @@ class Rule:
             found["threshold"] = f"{self.threshold:.15g}{self.unit}"
         if self.mount:
             found["mount"] = self.mount
+        if self.host:
+            found["host"] = self.host
         return found
 
     @property
@@ -100,6 +104,11 @@ def selector(metric: str, *matchers: str) -> str:
 def constant(series: str, value: float) -> Series:
     """A series that stands still."""
     return series, f"{value:.12g}x{MINUTES}"
+
+
+def missing(series: str) -> Series:
+    """A series without a value. It is named so that no other rule's test gives it one meanwhile."""
+    return series, f"_x{MINUTES}"
 
 
 def growing(series: str, step: float) -> Series:

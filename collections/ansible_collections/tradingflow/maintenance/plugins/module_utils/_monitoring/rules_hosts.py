@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from .._checks.mounts import PSEUDO, READ_ONLY
 from ..checks import limits
 from .measures import LEVELS, Measure, measured, part, percent, rest, series_of, used, whole
-from .rule import Rule, constant, instances, selector, text
+from .rule import Rule, constant, instances, missing, selector, text
 
 
 def _space(own: str) -> str:
@@ -93,6 +93,7 @@ def grouped(targets: Sequence[Dict[str, Any]], key: Callable[[Dict[str, Any]], A
 def hosts(options: Dict[str, Any]) -> Iterator[Rule]:
     """What node_exporter says of each host, and of mounts with thresholds of their own."""
     targets, selected = options["targets"] or [], options["selectors"]["node"]
+    yield from _gone(targets, selected)
     for measure in HOST:
         for level in LEVELS:
             for limit, members in grouped(targets, partial(_limit, name=measure[0], level=level)):
@@ -102,6 +103,27 @@ def hosts(options: Dict[str, Any]) -> Iterator[Rule]:
     for measure in DISK:
         for level in LEVELS:
             yield from _disks(measure, level, targets, selected)
+
+
+def _gone(targets: Sequence[Dict[str, Any]], selected: str) -> Iterator[Rule]:
+    """A host of which nothing is heard: all rules with thresholds are silent then.
+
+    By node_exporter's own series and not by up, which the host's other exporters have too.
+    """
+    for target in targets:
+        name = target["name"]
+        series = selector("node_load5", _joined(selected, f'instance="{name}:9100"'))
+        yield Rule(
+            "TradingFlowHostDown",
+            f"absent({selector('node_load5', _joined(selected, instances([name])))})",
+            "critical",
+            f"node_exporter of {name} is not heard: the host, the exporter or its scrape is gone.",
+            "Check that the host runs, that node_exporter does, and that Prometheus reaches it.",
+            hold="2m",
+            firing=[missing(series)],
+            silent=[constant(series, 1)],
+            host=name,
+        )
 
 
 def _disks(measure: Measure, level: str, targets: Sequence[Dict[str, Any]], selected: str) -> Iterator[Rule]:

@@ -123,5 +123,16 @@ def database(options: Dict[str, Any]) -> Iterator[Rule]:
         return
     own = options["selectors"]["postgres"]
     labels = ",".join(filter(None, (own, 'instance="db:9187"')))
+    up, answers = selector("up", own), selector("pg_up", own)
+    yield Rule(
+        "TradingFlowDatabaseDown",
+        f"{answers} == 0 or {up} == 0 or absent({answers})",
+        "critical",
+        "The database of {{ $labels.instance }} does not answer, or its postgres_exporter is not heard.",
+        "Check that PostgreSQL runs and takes connections, then postgres_exporter and that Prometheus reaches it.",
+        hold="2m",
+        firing=[constant(selector("pg_up", labels), 0)],
+        silent=[constant(selector("pg_up", labels), 1)],
+    )
     for measure in DATABASE:
         yield from measured(measure, limits(options["database"], measure[0]), own, labels)
