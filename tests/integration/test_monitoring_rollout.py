@@ -235,6 +235,29 @@ def test_a_file_that_is_not_ours_is_left_alone(servers: Servers) -> None:
     assert Path(f"{servers.rules_file}.old").read_text() == "groups: []\n"
 
 
+def test_another_environments_files_are_left_alone(servers: Servers, tmp_path: Path) -> None:
+    dashboard = tmp_path / "dashboard.json"
+    more = {"dashboard_file": str(dashboard), "prometheus_url": None}
+    configured(servers.given(**more))
+    files = (servers.rules_file, dashboard)
+    before = [path.read_text() for path in files]
+    for mode in (True, False):
+        done = configured(servers.given(environment_name="staging", **more), check_mode=mode)
+        for name in ("rules", "dashboard"):
+            assert statuses(done)[f"monitoring.{name}"] == "unknown"
+            assert "another environment" in done["checks"][f"monitoring.{name}"].message
+        assert [path.read_text() for path in files] == before
+    # One that is somebody's own, with a digest of its own in it.
+    foreign = before[1].replace("TradingFlow maintenance", "sha256-mine").replace("tradingflow-", "mine-")
+    dashboard.write_text(foreign)
+    done = configured(servers.given(**more))
+    assert statuses(done)["monitoring.dashboard"] == "unknown"
+    assert "not of our making" in done["checks"]["monitoring.dashboard"].message
+    assert dashboard.read_text() == foreign
+    done = configured(servers.given(environment_name="staging", adopt=True, **more))
+    assert statuses(done)["monitoring.rules"] == statuses(done)["monitoring.dashboard"] == "ok"
+
+
 def test_without_promtool_or_a_server_nothing_is_said_to_be_well(servers: Servers) -> None:
     done = configured(servers.given(promtool="/nonexistent/promtool"))
     assert statuses(done)["monitoring.rules"] == "unknown"

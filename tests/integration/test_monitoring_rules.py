@@ -19,7 +19,12 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitorin
     dashboard,
     edited_json,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.options import as_yaml, edited, sealed
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.options import (
+    as_yaml,
+    edited,
+    ours,
+    sealed,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule, unit_tests
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rules import rules
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
@@ -76,7 +81,11 @@ def test_what_is_gone_is_told_of(tmp_path: Path) -> None:
             "interval": "1m",
             "input_series": [{"series": name, "values": values} for name, values in given.items()],
             "promql_expr_test": [
-                {"expr": f"count({rule.alerts})", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}] * told}
+                {
+                    "expr": f"count({rule.alerts})",
+                    "eval_time": "10m",
+                    "exp_samples": [{"labels": "{}", "value": 1}] * told,
+                }
                 for rule, told in zip([*lost, database], expected, strict=True)
             ],
         }
@@ -121,13 +130,18 @@ def test_a_file_is_known_to_be_edited_by_its_own_digest(tmp_path: Path) -> None:
         "groups": [{"name": "a: b", "rules": [{"x": 'it\'s "on" \\ é'}, {}], "on": [1.5, None]}]
     }
     assert yaml.safe_load(as_yaml(document)) == document
-    text = sealed(as_yaml(document))
+    text = sealed(as_yaml(document), "test")
     assert yaml.safe_load(text) == document
     assert not edited(text)
     assert edited(text.replace("it's", "its"))
     assert edited(text + "\n")
     assert edited("groups: []\n")
     assert edited("")
+    assert ours(text, "test")
+    assert ours(text + "by hand", "test")
+    for other in ("tes", 'test" more', "t", "test\n"):
+        assert not ours(text, other)
+        assert ours(sealed("x", other), other)
 
 
 def test_what_rules_look_at_is_what_runs_report(tmp_path: Path) -> None:
@@ -201,7 +215,7 @@ def test_how_receivers_are_reached_is_shown_to_nobody() -> None:
         "routes": {"critical": "operators"},
         **dict.fromkeys(("group_wait", "group_interval", "repeat_interval"), "1m"),
     }
-    text = sealed(configuration(given)[0])
+    text = sealed(configuration(given)[0], "test")
     assert secret in text
     told = shown(text)
     assert "xyzzy" not in told

@@ -16,8 +16,8 @@ description:
   - Files are replaced in one step, the servers read them again, and are asked whether they have exactly that. If not,
     what was there before is put back and loaded. C(FILE.old) keeps it.
   - A rule whose metric the running Prometheus does not have would never fire, and is unknown.
-  - A file that was changed by hand is told with what was changed. One that is not of this module's making is left
-    alone, unless O(adopt) is set.
+  - A file that was changed by hand is told with what was changed. One that is not of this module's making, or of
+    another environment, is left alone, unless O(adopt) is set.
 author: TradingFlow Maintenance contributors (@tradingflow)
 requirements:
   - promtool on the host; amtool, for O(alertmanager)
@@ -141,7 +141,7 @@ options:
         type: str
         default: 4h
   adopt:
-    description: Whether a file that is there and not of this module's making may be replaced.
+    description: Whether a file may be replaced that is not of this module's making, or of another environment.
     type: bool
     default: false
   ca_file:

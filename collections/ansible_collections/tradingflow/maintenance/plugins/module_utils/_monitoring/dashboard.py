@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from .rule import Rule, selector, text
 from .rules import FINISHED, STATUS, WORST
@@ -70,7 +70,7 @@ def dashboard(environment: str, playbooks: Dict[str, float], rules: Sequence[Rul
             "y": _HIGH * (number // _BESIDE),
         }
     document = {
-        "uid": f"tradingflow-{hashlib.sha256(environment.encode()).hexdigest()[:12]}",
+        "uid": _uid(environment),
         "title": f"TradingFlow maintenance: {environment}",
         "tags": ["tradingflow"],
         "schemaVersion": 38,
@@ -131,6 +131,22 @@ def _ages(playbooks: Dict[str, float]) -> Dict[str, Any]:
     # The dead man's switches tell each by its own; the shortest is drawn.
     shortest = [interval for interval in playbooks.values() if interval]
     return {"unit": "s", "thresholds": _steps([(min(shortest), "critical")] if shortest else [])}
+
+
+def _uid(environment: str) -> str:
+    return f"tradingflow-{hashlib.sha256(environment.encode()).hexdigest()[:12]}"
+
+
+def ours_json(given: str, environment: Optional[str] = None) -> bool:
+    """Whether a dashboard's file is of our making, for this environment or without one for any."""
+    try:
+        document = json.loads(given)
+        if not any(tag.startswith(SEAL) for tag in document["tags"]):
+            return False
+        uid = document["uid"]
+        return uid.startswith("tradingflow-") if environment is None else bool(uid == _uid(environment))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _dumped(document: Dict[str, Any]) -> str:

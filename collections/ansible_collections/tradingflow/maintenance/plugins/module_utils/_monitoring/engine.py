@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, utc_now
 from ..errors import ConfigurationError, MaintenanceError
 from ..words import plural
 from .alertmanager import NOBODY, configuration, shown
-from .dashboard import SEAL, dashboard, edited_json
-from .options import MARK, as_yaml, edited, sealed
+from .dashboard import dashboard, edited_json, ours_json
+from .options import MARK, as_yaml, edited, ours, sealed
 from .programs import routes_valid, rules_valid
 from .rollout import Outcome, Unit, place
 from .rule import Rule
@@ -83,7 +83,7 @@ class Configuring:
         document = {"groups": [{"name": group, "interval": "1m", "rules": [rule.as_data(labels) for rule in found]}]}
         options = self.options
         check = partial(rules_valid, rules=found, promtool=options["promtool"], timeout=10 * options["timeout"])
-        unit = Unit(options["rules_file"], sealed(as_yaml(document)), 0o644, edited, MARK, check, server)
+        unit = self._text_file(options["rules_file"], as_yaml(document), 0o644, check, server)
         if server is not None:
             unit.loaded = partial(rules_differ, server, group, found, labels)
         return self._shared(unit)
@@ -108,14 +108,25 @@ class Configuring:
         server = self._server("alertmanager", options["url"], options["reload"])
         check = partial(routes_valid, told=told, amtool=self.options["amtool"], timeout=self.options["timeout"])
         # It may hold passwords.
-        unit = Unit(options["file"], sealed(text), 0o640, edited, MARK, check, server, shown=shown)
+        unit = self._text_file(options["file"], text, 0o640, check, server)
+        unit.shown = shown
         if server is not None:
             unit.loaded = partial(routes_differ, server, marker)
         return self._shared(unit), len(told)
 
     def _dashboard(self, found: Sequence[Rule]) -> Unit:
-        text = dashboard(self.options["environment_name"], self.options["playbooks"], found)
-        return self._shared(Unit(self.options["dashboard_file"], text, 0o644, edited_json, SEAL, lambda _text: None))
+        environment = self.options["environment_name"]
+        text = dashboard(environment, self.options["playbooks"], found)
+        mine = partial(ours_json, environment=environment)
+        path = self.options["dashboard_file"]
+        return self._shared(Unit(path, text, 0o644, edited_json, mine, ours_json, lambda _text: None))
+
+    def _text_file(
+        self, path: str, body: str, mode: int, check: Callable[[str], None], server: Optional[Server]
+    ) -> Unit:
+        environment = self.options["environment_name"]
+        mine = partial(ours, environment=environment)
+        return Unit(path, sealed(body, environment), mode, edited, mine, lambda text: MARK in text, check, server)
 
     def _shared(self, unit: Unit) -> Unit:
         unit.group, unit.adopt = self.options["group"], self.options["adopt"]

@@ -98,9 +98,19 @@ def as_yaml(document: Dict[str, Any]) -> str:
 MARK = "Written by tradingflow.maintenance.monitoring_config."
 
 
-def sealed(body: str) -> str:
+def _header(environment: str) -> str:
+    # As JSON: in one line, and no name is the beginning of another.
+    return f"# {MARK} Environment: {json.dumps(environment)}. Changes here are undone by its next run."
+
+
+def ours(text: str, environment: str) -> bool:
+    """Whether a file was made for this environment, also when it was edited by hand since."""
+    return _header(environment) in text.split("\n", 3)[:3]
+
+
+def sealed(body: str, environment: str) -> str:
     """A file's text, with the digest of the rest in its first line: an edit by hand is seen by that."""
-    rest = f"# {MARK} Changes here are undone by its next run.\n{body}"
+    rest = f"{_header(environment)}\n{body}"
     return f"# sha256: {hashlib.sha256(rest.encode()).hexdigest()}\n{rest}"
 
 

@@ -38,7 +38,8 @@ class Unit:
     :param text: what it is to be
     :param mode: of a new one
     :param edited: whether a text is not as an earlier run left it
-    :param mark: what a file of ours has in it, also after an edit by hand
+    :param ours: whether a text was made for this environment, also after an edit by hand
+    :param made: whether it was made for any
     :param valid: raises MaintenanceError when the server would refuse a file's text
     :param server: who reads it; None when nobody is to be asked
     :param shown: a text as the report may have it
@@ -49,7 +50,8 @@ class Unit:
     text: str
     mode: int
     edited: Callable[[str], bool]
-    mark: str
+    ours: Callable[[str], bool]
+    made: Callable[[str], bool]
     valid: Callable[[str], None]
     server: Optional[Server] = None
     loaded: Callable[[], List[str]] = list
@@ -124,9 +126,10 @@ def _looked(unit: Unit) -> Outcome:
     outcome.edited = before is not None and unit.edited(before)
     if outcome.edited and not outcome.changed:
         outcome.edited = False
-    if outcome.edited and not unit.adopt and unit.mark not in str(before):
+    if before is not None and outcome.changed and not unit.adopt and not unit.ours(before):
+        whose = "of another environment" if unit.made(before) else "not of our making"
         raise ConfigurationError(
-            f"{unit.path} is there and not of our making; it was left as it is.",
+            f"{unit.path} is there and {whose}; it was left as it is.",
             "Name another file; or set monitoring_config_adopt: true, once, to take its place (FILE.old keeps it).",
         )
     if unit.server is not None:
