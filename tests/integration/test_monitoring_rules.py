@@ -97,6 +97,56 @@ def test_what_is_gone_is_told_of(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_names_are_those_of_the_checks_and_what_has_none_has_no_rule(tmp_path: Path) -> None:
+    named = {
+        "metrics": {
+            "status_labels": ["status", "code"],
+            "pool_in_use": ['pools{state="used"}'],
+            "pool_size": ["pools_max"],
+        }
+    }
+    limits = {"thresholds": {"error_rate": {"warning": 1, "critical": 100}, "pool_used": {"critical": 101}}}
+    found = rules(options(tmp_path, targets=[], application={**named, **limits}))
+    rates = [rule for rule in found if rule.name == "TradingFlowErrorRate"]
+    assert [rule.threshold for rule in rates] == [1, 100]
+    for rule in rates:
+        assert 'status=~"5.."' in rule.expr
+        # Where nobody has that label, it would be silent for ever.
+        assert rule.needs == [('tradingflow_http_requests_total{status!="",job="tradingflow"}', ())]
+    pools = [rule for rule in found if rule.name == "TradingFlowPoolUsed"]
+    # No share is above 100 %.
+    assert [rule.severity for rule in pools] == ["warning"]
+    tests = written(tmp_path, found)
+    done = promtool("test", "rules", tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Of two pools the fuller one counts, and the labels that tell those in use are not those of the size.
+    series = {
+        'pools{job="tradingflow",instance="a",pool="p",state="used"}': "9x15",
+        'pools{job="tradingflow",instance="a",pool="q",state="used"}': "0x15",
+        'pools_max{job="tradingflow",instance="a",pool="p"}': "10x15",
+        'pools_max{job="tradingflow",instance="a",pool="q"}': "10x15",
+    }
+    document = yaml.safe_load(tests.read_text())
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": f"count({pools[0].alerts})", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}]}
+        ],
+    }
+    tests.write_text(yaml.safe_dump({**document, "tests": [case]}))
+    done = promtool("test", "rules", tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    none: dict[str, Any] = {"pool_in_use": [], "requests": [], "status_labels": []}
+    found = rules(options(tmp_path, targets=[], application={"metrics": none}, metrics={"duration": ""}))
+    left = {rule.name for rule in found}
+    assert not left & {"TradingFlowPoolUsed", "TradingFlowErrorRate", "TradingFlowResponseTimeP95"}
+    assert "TradingFlowApplicationDown" in left
+    checked = promtool("check", "rules", written(tmp_path, found).with_name("rules.yml"))
+    assert f"SUCCESS: {len(found)} rules found" in checked.stdout, checked.stdout + checked.stderr
+
+
 @pytest.mark.parametrize("fault", ["never", "always"])
 def test_a_rule_that_never_or_always_fires_is_seen(tmp_path: Path, fault: str) -> None:
     found = rules(options(tmp_path))

@@ -17,9 +17,14 @@ from ..module_utils._monitoring.rules import SELECTORS
 from .options import as_another
 
 #: What a rule calls its metrics, beyond those that the checks of the application name.
-METRICS = {"duration": "tradingflow_http_request_duration_seconds", "status_label": "code"}
-#: Those that the checks name, the first of each list.
-CHECKED = ("requests", "pool_in_use", "pool_size")
+METRICS = {"duration": "tradingflow_http_request_duration_seconds"}
+#: Those that the checks name, the first of each list: what rules call it, and what the checks do.
+CHECKED = {
+    "requests": "requests",
+    "status_label": "status_labels",
+    "pool_in_use": "pool_in_use",
+    "pool_size": "pool_size",
+}
 
 
 def complete(args: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +40,7 @@ def complete(args: dict[str, Any]) -> dict[str, Any]:
     spec = {"thresholds": APPLICATION_SPEC["thresholds"], "metrics": APPLICATION_SPEC["metrics"]}
     checked = as_another("application", args["application"], spec) or {}
     result["application"] = checked["thresholds"]
-    found = {name: next(iter(checked["metrics"][name]), "") for name in CHECKED}
+    found = {name: next(iter(checked["metrics"][theirs]), "") for name, theirs in CHECKED.items()}
     result["metrics"] = _known("metrics", {**METRICS, **found}, args["metrics"])
     spec = {"thresholds": CHECKS_SPEC["thresholds"]}
     result["database"] = (as_another("database", args["database"], spec) or {})["thresholds"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .rule import Rule, Series, constant, selector
@@ -69,7 +70,9 @@ def measured(
     _name, alert, unit, below, expression, metrics, series, summary, remedy = measure
     for level in LEVELS:
         value = limit.get(level)
-        if value is None:
+        # No share is above 100 %: what cannot be reached is no threshold, and no test would see it fire.
+        most = 100.0 if unit == "%" else math.inf
+        if value is None or value > most:
             continue
         before = value * tolerance[0] + (0.1 if below else -0.1) * (tolerance == (1, 1))
         needs = [(selector(metric, own), tuple(whose)) for metric in metrics]
@@ -80,7 +83,7 @@ def measured(
             summary,
             remedy,
             needs=needs,
-            firing=series(labels, value * tolerance[1]),
+            firing=series(labels, min(value * tolerance[1], most)),
             silent=series(labels, before),
             threshold=value,
             unit=unit,

@@ -42,7 +42,7 @@ HOST: List[Measure] = [
     (
         *("load", "TradingFlowLoad", "", False),
         lambda own: (
-            f"{selector('node_load5', own)} / on (instance) "
+            f"sum by (instance) ({selector('node_load5', own)}) / "
             f"count by (instance) ({selector('node_cpu_seconds_total', own, 'mode=' + text('idle'))})"
         ),
         ("node_load5", 'node_cpu_seconds_total{mode="idle"}'),

@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import Any, Dict, Iterator, List
 
 from ..checks import limits
-from .measures import BEYOND, NEARLY, Measure, measured, part, percent, same, series_of, whole
+from .measures import BEYOND, NEARLY, Measure, measured, part, same, series_of, whole
 from .rule import Rule, Series, constant, growing, selector, text
+
+#: Names of labels in the matchers of a metric.
+_LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"")
 
 
 def application(options: Dict[str, Any]) -> Iterator[Rule]:
@@ -31,13 +36,14 @@ def application(options: Dict[str, Any]) -> Iterator[Rule]:
         silent=[constant(selector("up", labels), 1)],
     )
     requests, code = names["requests"], names["status_label"]
+    labelled = selector(requests, f"{code}!={text('')}") if code else ""
     error_rate: Measure = (
         *("error_rate", "TradingFlowErrorRate", "%", False),
         lambda own: (
             f"100 * sum by (instance) (rate({selector(requests, own, code + '=~' + text('5..'))}[5m])) "
             f"/ sum by (instance) (rate({selector(requests, own)}[5m]))"
         ),
-        (requests,),
+        (labelled,),
         lambda labels, value: [
             growing(selector(requests, labels, f'{code}="500"'), value),
             growing(selector(requests, labels, f'{code}="200"'), 100 - value),
@@ -45,8 +51,10 @@ def application(options: Dict[str, Any]) -> Iterator[Rule]:
         '{{ $value | printf "%.2f" }} % of the requests to {{ $labels.instance }} are answered by 5xx.',
         "Read the application's log for what failed, and look at what it depends on.",
     )
-    yield from measured(error_rate, limits(thresholds, "error_rate"), own, labels, tolerance=(NEARLY, BEYOND))
-    for quantile in (50, 95, 99):
+    # What the application has no name for is not measured, and has no rule.
+    if requests and code:
+        yield from measured(error_rate, limits(thresholds, "error_rate"), own, labels, tolerance=(NEARLY, BEYOND))
+    for quantile in (50, 95, 99) if names["duration"] else ():
         yield from measured(
             _response_time(names["duration"], quantile),
             limits(thresholds, f"response_time_p{quantile}"),
@@ -56,13 +64,21 @@ def application(options: Dict[str, Any]) -> Iterator[Rule]:
         )
     pool: Measure = (
         *("pool_used", "TradingFlowPoolUsed", "%", False),
-        percent(names["pool_in_use"], names["pool_size"]),
+        partial(_pool, names["pool_in_use"], names["pool_size"]),
         (names["pool_in_use"], names["pool_size"]),
         series_of((names["pool_in_use"], part), (names["pool_size"], whole)),
         '{{ $value | printf "%.0f" }} % of the connections of the pool of {{ $labels.instance }} are in use.',
         "Look for slow statements and sessions idle in transaction; then for a pool that is too small.",
     )
-    yield from measured(pool, limits(thresholds, "pool_used"), own, labels)
+    if names["pool_in_use"] and names["pool_size"]:
+        yield from measured(pool, limits(thresholds, "pool_used"), own, labels)
+
+
+def _pool(used: str, size: str, own: str) -> str:
+    """Each pool for itself, as the check has it; labels that only tell which connections are meant are summed over."""
+    told = ", ".join(sorted(set(_LABEL.findall(used) + _LABEL.findall(size))))
+    parts = (f"sum without ({told}) ({selector(metric, own)})" for metric in (used, size))
+    return f"100 * {' / '.join(parts)}"
 
 
 def _response_time(duration: str, quantile: int) -> Measure:
@@ -91,7 +107,7 @@ DATABASE: List[Measure] = [
         *("connections", "TradingFlowConnections", "%", False),
         lambda own: (
             f"100 * sum by (instance) ({selector('pg_stat_activity_count', own)}) "
-            f"/ on (instance) {selector('pg_settings_max_connections', own)}"
+            f"/ sum by (instance) ({selector('pg_settings_max_connections', own)})"
         ),
         ("pg_stat_activity_count", "pg_settings_max_connections"),
         series_of(("pg_stat_activity_count", part), ("pg_settings_max_connections", whole)),
