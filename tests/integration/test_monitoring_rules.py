@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.alertmanager import (
     configuration,
     shown,
@@ -20,6 +21,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitorin
     edited_json,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.options import (
+    SPEC,
     as_yaml,
     edited,
     ours,
@@ -145,6 +147,14 @@ def test_names_are_those_of_the_checks_and_what_has_none_has_no_rule(tmp_path: P
     assert "TradingFlowApplicationDown" in left
     checked = promtool("check", "rules", written(tmp_path, found).with_name("rules.yml"))
     assert f"SUCCESS: {len(found)} rules found" in checked.stdout, checked.stdout + checked.stderr
+
+
+def test_an_alertmanager_that_cannot_be_asked_is_refused(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"file": "/x", "receivers": [], "routes": {}}
+    asked = {"environment_name": "test", "rules_file": "/y", "alertmanager": given}
+    assert "url" in str(ArgumentSpecValidator(SPEC).validate(asked).error_messages)
+    given["url"] = "http://127.0.0.1:9093"
+    assert not ArgumentSpecValidator(SPEC).validate(asked).error_messages
 
 
 @pytest.mark.parametrize("fault", ["never", "always"])

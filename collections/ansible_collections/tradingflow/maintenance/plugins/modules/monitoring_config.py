@@ -110,8 +110,9 @@ options:
         type: path
         required: true
       url:
-        description: Where it answers, from the host.
+        description: Where it answers, from the host. What it runs is compared with the file.
         type: str
+        required: true
       reload:
         description: As O(prometheus_reload).
         type: list

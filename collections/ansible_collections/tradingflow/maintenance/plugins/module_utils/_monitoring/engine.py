@@ -106,12 +106,13 @@ class Configuring:
                 )
             )
         server = self._server("alertmanager", options["url"], options["reload"])
+        if server is None:
+            raise ConfigurationError("It is not known where Alertmanager answers.", "Set alertmanager.url.")
         check = partial(routes_valid, told=told, amtool=self.options["amtool"], timeout=self.options["timeout"])
         # It may hold passwords.
         unit = self._text_file(options["file"], text, 0o640, check, server)
         unit.shown = shown
-        if server is not None:
-            unit.loaded = partial(routes_differ, server, marker)
+        unit.loaded = partial(routes_differ, server, marker)
         return self._shared(unit), len(told)
 
     def _dashboard(self, found: Sequence[Rule]) -> Unit:

@@ -41,7 +41,8 @@ SPEC: Dict[str, Any] = {
         "type": "dict",
         "options": {
             "file": {"type": "path", "required": True},
-            "url": {"type": "str"},
+            # Without it nobody would know whether it is loaded, and nobody could have it loaded.
+            "url": {"type": "str", "required": True},
             "reload": {"type": "list", "elements": "str", "default": []},
             "receivers": {"type": "list", "elements": "dict", "required": True},
             "routes": {"type": "dict", "required": True},
