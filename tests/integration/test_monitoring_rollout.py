@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring import engine as engine_module
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring import rollout as rollout_module
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.running import silent_for_ever
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.server import Server
@@ -256,6 +258,27 @@ def test_another_environments_files_are_left_alone(servers: Servers, tmp_path: P
     assert dashboard.read_text() == foreign
     done = configured(servers.given(environment_name="staging", adopt=True, **more))
     assert statuses(done)["monitoring.rules"] == statuses(done)["monitoring.dashboard"] == "ok"
+
+
+def test_what_one_part_cannot_do_leaves_the_others(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A name that is one, but too long for the file beside it that takes its place.
+    given = servers.given(dashboard_file=str(tmp_path / ("d" * 250)))
+    done = configured(given)
+    assert statuses(done)["monitoring.dashboard"] == "critical"
+    assert "File name too long" in done["checks"]["monitoring.dashboard"].message
+    assert statuses(done)["monitoring.rules"] == "ok"
+    # Another run is at it: what it leaves is not known.
+    monkeypatch.setattr(rollout_module, "PATIENCE", 0.3)
+    handle = os.open(servers.rules_file.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        done = configured(servers.given(playbooks={"daily": 50000}))
+    finally:
+        os.close(handle)
+    assert statuses(done)["monitoring.rules"] == "unknown"
+    assert "Another run" in done["checks"]["monitoring.rules"].message
 
 
 def test_without_promtool_or_a_server_nothing_is_said_to_be_well(servers: Servers) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, unknown, utc_now
-from ..errors import ConfigurationError, MaintenanceError
+from ..errors import ConfigurationError, LockedError, MaintenanceError
 from ..words import plural
 from .alertmanager import NOBODY, configuration, shown
 from .dashboard import dashboard, edited_json, ours_json
@@ -141,8 +141,13 @@ class Configuring:
             outcome = place(unit, self.check_mode)
         except MaintenanceError as error:
             # Refused before anything was changed. What nobody could look at is not known to be wrong.
-            status = UNKNOWN if isinstance(error, ConfigurationError) else CRITICAL
+            status = UNKNOWN if isinstance(error, (ConfigurationError, LockedError)) else CRITICAL
             self.checks.append(Check(id, title, status, message=error.message, remedy=error.remedy, source=unit.path))
+            return
+        except OSError as error:
+            text = f"{unit.path} could not be put in place: {error.strerror or error}."
+            remedy = "See that there is room, and that the folder can be written to; then run again."
+            self.checks.append(Check(id, title, CRITICAL, message=text, remedy=remedy, source=unit.path))
             return
         self._told(part, unit, outcome, count)
         self._acted(part, unit, outcome, started)
