@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -301,11 +302,15 @@ def test_routes_lead_where_they_should_and_are_loaded(servers: Servers) -> None:
     assert "tradingflow-nobody-" in alertmanager.api("/api/v2/status")["config"]["original"]
     assert not configured(given)["changed"]
     good = servers.routes_file.read_text()
+    # It may hold passwords, and was there before, readable for all. What is put back is as it was.
+    assert stat.S_IMODE(servers.routes_file.stat().st_mode) == 0o640
+    servers.routes_file.chmod(0o644)
     # Alertmanager refuses what amtool was not asked about.
     given["alertmanager"] = servers.routed(group_wait="1m", reload=["false"])
     done = configured(given)
     assert statuses(done)["monitoring.routes"] == "critical"
     assert servers.routes_file.read_text() == good
+    assert stat.S_IMODE(servers.routes_file.stat().st_mode) == 0o644
     # A receiver that is none.
     given["alertmanager"] = servers.routed(routes={"critical": "nowhere"})
     with pytest.raises(MaintenanceError, match="nowhere"):

@@ -6,11 +6,14 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from ansible import constants as C
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tradingflow.maintenance.plugins.action.monitoring_config import ActionModule
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.alertmanager import (
     configuration,
     shown,
@@ -263,6 +266,23 @@ def test_the_dashboard_is_what_grafana_reads(tmp_path: Path) -> None:
     assert edited_json("[1]")
 
 
+def test_how_receivers_are_reached_is_in_no_hosts_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ActionModule.__new__(ActionModule)
+    told: list[dict[str, Any]] = []
+
+    def executed(name: str, options: dict[str, Any], *, task_vars: dict[str, Any]) -> dict[str, Any]:
+        told.append(task_vars)
+        return {"checks": [], "actions": [], "changed": False, "rules": 0, "diff": []}
+
+    monkeypatch.setattr(made, "_execute_module", executed, raising=False)
+    made._task = SimpleNamespace(diff=False)
+    given = ArgumentSpecValidator(SPEC).validate({"environment_name": "test", "rules_file": "/y"}).validated_parameters
+    made.collect(dict(given), {"inventory_hostname": "a"})
+    # A module writes its options to its host's system log, as Ansible has it by default.
+    assert C.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=told[0]) is True
+    assert told[0]["inventory_hostname"] == "a"
+
+
 def test_how_receivers_are_reached_is_shown_to_nobody() -> None:
     secret = "T0/B0/xyzzy-hook"
     receivers = [
@@ -286,5 +306,13 @@ def test_how_receivers_are_reached_is_shown_to_nobody() -> None:
     assert by_hand != text
     assert "xyzzy" not in shown(by_hand)
     assert "group_wait: " in shown(by_hand)
+    # Of comments our own two are shown, and no other, wherever it stands.
+    lines = text.splitlines()
+    for comment in ("# xyzzy: 1", "  # xyzzy", "#xyzzy"):
+        for place in (0, 1, 2, 5, len(lines)):
+            assert "xyzzy" not in shown("\n".join([*lines[:place], comment, *lines[place:]]))
+    assert "xyzzy" not in shown(text.replace('group_wait: "1m"', 'group_wait: "1m" # xyzzy'))
+    assert "xyzzy" not in shown(text.replace("by its next run.", "by its next run. xyzzy"))
+    assert shown(text).splitlines()[:2] == lines[:2]
     # Foreign ones are not known by heart.
     assert "xyzzy" not in shown(f"global: {{slack_api_url: 'https://hooks.example/{secret}'}}\n")

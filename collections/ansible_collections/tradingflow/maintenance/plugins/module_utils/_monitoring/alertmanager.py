@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..errors import ConfigurationError
 from ..masking import MASK
-from .options import MARK, as_yaml
+from .options import HEADER, MARK, as_yaml
 
 #: Severities of our alerts, and whose receiver one without its own takes.
 SEVERITIES = {"critical": "", "unknown": "critical", "warning": "critical", "watchdog": ""}
@@ -36,10 +36,13 @@ def shown(text: str) -> str:
     if MARK not in text:
         return "(a configuration that is not of our making)\n" if text else ""
     lines, key = [], ""
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines()):
+        if line.lstrip().startswith("#"):
+            lines.append(line if number < 2 and HEADER.fullmatch(line) else f"# {MASK}")
+            continue
         found = _LINE.fullmatch(line)
         key = (found and (found.group(2) or "").rstrip(": ")) or key
-        lines.append(line if line.startswith("#") or key in _PLAIN else _masked(line))
+        lines.append(line if key in _PLAIN and "#" not in line else _masked(line))
     return "".join(f"{line}\n" for line in lines)
 
 

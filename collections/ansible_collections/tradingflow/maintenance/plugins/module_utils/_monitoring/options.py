@@ -99,6 +99,12 @@ def as_yaml(document: Dict[str, Any]) -> str:
 MARK = "Written by tradingflow.maintenance.monitoring_config."
 
 
+#: A line of what files of ours begin with.
+HEADER = re.compile(
+    rf'# (sha256: [0-9a-f]{{64}}|{re.escape(MARK)} Environment: "[^"]*"\. Changes here are undone by its next run\.)'
+)
+
+
 def _header(environment: str) -> str:
     # As JSON: in one line, and no name is the beginning of another.
     return f"# {MARK} Environment: {json.dumps(environment)}. Changes here are undone by its next run."

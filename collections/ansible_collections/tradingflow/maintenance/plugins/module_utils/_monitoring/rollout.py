@@ -65,6 +65,7 @@ class Outcome:
     """What became of a unit.
 
     :param before: the text that was there; None when there was none
+    :param mode: of that file
     :param changed: whether the file was replaced, or would be
     :param reloaded: whether the server was had to read it
     :param edited: whether somebody had changed the file by hand
@@ -74,6 +75,7 @@ class Outcome:
     """
 
     before: Optional[str] = None
+    mode: Optional[int] = None
     changed: bool = False
     reloaded: bool = False
     edited: bool = False
@@ -123,6 +125,7 @@ def place(unit: Unit, check_mode: bool) -> Outcome:
 def _looked(unit: Unit) -> Outcome:
     before = read(unit.path)
     outcome = Outcome(before, changed=before != unit.text)
+    outcome.mode = stat.S_IMODE(os.stat(unit.path).st_mode) if before is not None else None
     outcome.edited = before is not None and unit.edited(before)
     if outcome.edited and not outcome.changed:
         outcome.edited = False
@@ -186,7 +189,8 @@ def _take_back(unit: Unit, outcome: Outcome, good: Optional[str], error: Excepti
         if good is None:
             _forget(unit.path)
         elif good != read(unit.path):
-            _write(unit.path, good, unit, like=unit.path)
+            # Also in who may read it: the server that could must be able to again.
+            _write(unit.path, good, unit, like=unit.path, mode=outcome.mode)
         outcome.changed = good != outcome.before
         if unit.server is not None:
             unit.server.reload()
@@ -196,8 +200,11 @@ def _take_back(unit: Unit, outcome: Outcome, good: Optional[str], error: Excepti
         outcome.notes.append(str(failed))
 
 
-def _write(path: str, text: str, unit: Unit, like: Optional[str] = None) -> None:
-    """A file replaced in one step, with the owner and mode of the one it is like, where that is there."""
+def _write(path: str, text: str, unit: Unit, like: Optional[str] = None, mode: Optional[int] = None) -> None:
+    """A file replaced in one step, with the owner and mode of the one it is like, where that is there.
+
+    Of a unit that is not for all the mode is no more than that; mode is the one to take whatever that says.
+    """
     folder, name = os.path.split(path)
     # Not to be taken for a file of rules by a server that reads *.yml.
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".new")
@@ -206,7 +213,7 @@ def _write(path: str, text: str, unit: Unit, like: Optional[str] = None) -> None
             stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
-            _owned(handle, unit, like)
+            _owned(handle, unit, like, mode)
         os.replace(temporary, path)
     except BaseException:
         _forget(temporary)
@@ -218,11 +225,13 @@ def _write(path: str, text: str, unit: Unit, like: Optional[str] = None) -> None
         os.close(directory)
 
 
-def _owned(handle: int, unit: Unit, like: Optional[str]) -> None:
+def _owned(handle: int, unit: Unit, like: Optional[str], wanted: Optional[int]) -> None:
     uid, gid, mode = -1, -1, unit.mode
     if like is not None and os.path.exists(like):
         known = os.stat(like)
         uid, gid, mode = known.st_uid, known.st_gid, stat.S_IMODE(known.st_mode)
+        if not unit.mode & 0o007:
+            mode &= 0o660
     if unit.group:
         try:
             gid = grp.getgrnam(unit.group).gr_gid
@@ -235,7 +244,7 @@ def _owned(handle: int, unit: Unit, like: Optional[str]) -> None:
             raise ConfigurationError(
                 f"{unit.path} cannot be given to its owner and group.", "Run as root, or as the file's owner."
             ) from None
-    os.fchmod(handle, mode)
+    os.fchmod(handle, mode if wanted is None else wanted)
 
 
 def _forget(path: str) -> None:
