@@ -58,7 +58,11 @@ def watchdog() -> Rule:
 
 
 def runs(options: Dict[str, Any]) -> Iterator[Rule]:
-    """What runs say of themselves. Each also fires where there is no series: comparisons alone are silent then."""
+    """What runs say of themselves.
+
+    None needs series: a playbook that has not run yet, such as the very one that puts these in place, has none, and that
+    it does not run is what two of its own rules tell of.
+    """
     environment = options["environment_name"]
     for playbook, interval in options["playbooks"].items():
         if not isinstance(interval, (int, float)) or isinstance(interval, bool) or interval < 0:
@@ -97,7 +101,6 @@ def runs(options: Dict[str, Any]) -> Iterator[Rule]:
             f"An action of the last {playbook} of {environment} failed.",
             f"Read artifacts/{playbook}/latest/report.html on the controller.",
             hold="",
-            needs=[(failed, ())],
             firing=[constant(failed, 1)],
             silent=[constant(failed, 0)],
         )
@@ -111,7 +114,6 @@ def runs(options: Dict[str, Any]) -> Iterator[Rule]:
                 "says.",
                 "See what the report says is to be done.",
                 hold="",
-                needs=[(status, ())],
                 firing=[constant(series, number)],
                 silent=[constant(series, 1)],
             )
