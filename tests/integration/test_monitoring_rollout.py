@@ -45,6 +45,8 @@ def found_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Prometheus finds its Alertmanagers within 5 s of a reload: one test waits for that."""
     if request.node.name != "test_rules_are_loaded_and_said_to_be_only_then":
         monkeypatch.setattr(engine_module, "alertmanagers", lambda server: server.query("vector(1)") and ["known"])
+    # Rules are evaluated within a minute of a reload.
+    monkeypatch.setattr(engine_module, "EVALUATION", 0.0)
 
 
 def prometheus(servers: Servers) -> Server:
@@ -99,6 +101,30 @@ def test_a_rule_whose_metric_nobody_has_is_named(servers: Servers) -> None:
     assert silent_for_ever(server, [rule]) == {rule.key: "nobody has nobody_has_this"}
     rule.needs = [("up", ("127.0.0.1",))]
     assert silent_for_ever(server, [rule]) == {}
+
+
+def test_rules_are_well_only_once_they_were_evaluated(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = {"alert": "A", "expr": "vector(0) > 1"}
+    never = {"name": "never", "interval": "8000h", "rules": [rule]}
+    soon = {"name": "soon", "interval": "1s", "rules": [rule]}
+    servers.rules_file.write_text(json.dumps({"groups": [never, soon]}))
+    server = prometheus(servers)
+    server.reload()
+    run = engine_module.Configuring(servers.given(), check_mode=False)
+    for group_name, why in (("never", "has not evaluated 1 rule yet"), ("absent", "no group absent")):
+        check = run._evaluated(server, group_name, "monitoring.loaded", "Rules")
+        assert check.status == "unknown"
+        assert why in check.message
+    monkeypatch.setattr(engine_module, "EVALUATION", 60.0)
+    assert run._evaluated(server, "soon", "monitoring.loaded", "Rules").status == "ok"
+    # What fails is told, whatever else was not evaluated.
+    vectors = "label_replace(vector(1), 'a', 'b', '', '') or label_replace(vector(1), 'a', 'c', '', '')"
+    soon["rules"] = [{"alert": "B", "expr": f"vector(1) * on () ({vectors})"}]
+    servers.rules_file.write_text(json.dumps({"groups": [soon]}))
+    server.reload()
+    check = run._evaluated(server, "soon", "monitoring.loaded", "Rules")
+    assert check.status == "critical"
+    assert "B: " in check.message
 
 
 def test_rules_changed_by_hand_are_shown_and_undone(servers: Servers) -> None:

@@ -20,11 +20,13 @@ from .programs import routes_valid, rules_valid
 from .rollout import Outcome, Unit, place
 from .rule import Rule
 from .rules import rules
-from .running import alertmanagers, broken, routes_differ, rules_differ, silent_for_ever, unread
+from .running import alertmanagers, evaluated, routes_differ, rules_differ, silent_for_ever, unread
 from .server import Server
 
 #: Lines of a diff in the report; and names in a message.
 MOST_LINES, FIRST = 60, 3
+#: Seconds within which rules are evaluated that were just loaded: their interval, and some more.
+EVALUATION = 70.0
 #: How the parts are called: (name of checks, of what).
 RULES, ROUTES, DASHBOARD = ("rules", "Rules"), ("routes", "Alertmanager's routes"), ("dashboard", "Dashboard")
 
@@ -230,12 +232,27 @@ class Configuring:
                 self.checks.append(unknown(f"monitoring.{name}", title, text, "Report it."))
 
     def _evaluated(self, server: Server, group: str, id: str, title: str) -> Check:
-        wrong, stale = broken(server, group), unread(server)
+        said: List[Optional[Tuple[List[str], int]]] = []
+
+        def ended() -> bool:
+            said[:] = [evaluated(server, group)]
+            return said[0] is None or bool(said[0][0]) or not said[0][1]
+
+        server.until(ended, EVALUATION)
+        (now,) = said
+        wrong, waiting = now or ([], 0)
+        stale = unread(server)
         told = [stale] if stale else []
         told += wrong
         if told:
             text = f"{'; '.join(told[:FIRST])}."
             return Check(id, title, CRITICAL, len(told), message=text, remedy="Read Prometheus's log.")
+        if now is None:
+            text = f"Prometheus has no group {group}: whether its rules can be evaluated is not known."
+            return unknown(id, title, text, "See why the rules are not in place.")
+        if waiting:
+            text = f"Prometheus has not evaluated {plural(waiting, 'rule')} yet: whether they fail is not known."
+            return unknown(id, title, text, "Run again in some minutes; if it stays so, read Prometheus's log.")
         return Check(id, title, OK, 0, message="Prometheus read its configuration, and no rule fails.")
 
     def _can_fire(self, server: Server, found: Sequence[Rule], id: str, title: str) -> Check:

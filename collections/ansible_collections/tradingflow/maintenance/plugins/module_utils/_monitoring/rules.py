@@ -60,8 +60,8 @@ def watchdog() -> Rule:
 def runs(options: Dict[str, Any]) -> Iterator[Rule]:
     """What runs say of themselves.
 
-    None needs series: a playbook that has not run yet, such as the very one that puts these in place, has none, and that
-    it does not run is what two of its own rules tell of.
+    None needs series: a playbook that has not run yet, such as the very one that puts these in place, has none. That it
+    does not run is what two of its own rules tell of.
     """
     environment = options["environment_name"]
     for playbook, interval in options["playbooks"].items():

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import MaintenanceError
 from ..words import plural, printable
@@ -80,19 +80,22 @@ def _as_wanted(rule: Rule, labels: Dict[str, str]) -> Dict[str, Any]:
     }
 
 
-def broken(server: Server, group: str) -> List[str]:
-    """Rules that Prometheus cannot evaluate, with why.
+def evaluated(server: Server, group: str) -> Optional[Tuple[List[str], int]]:
+    """Rules that Prometheus cannot evaluate, with why, and how many it has not evaluated yet; None without the group.
+
+    What it read a moment ago has the health unknown until its first evaluation, and no error.
 
     :raises MaintenanceError: it does not say
     """
     try:
-        return [
+        groups = [each for each in server.api("/api/v1/rules")["groups"] if each["name"] == group]
+        rules = [one for each in groups for one in each["rules"]]
+        wrong = [
             f"{one['name']}: {printable(one.get('lastError') or one['health'])}"
-            for each in server.api("/api/v1/rules")["groups"]
-            if each["name"] == group
-            for one in each["rules"]
+            for one in rules
             if one["health"] == "err"
         ]
+        return (wrong, sum(one["health"] not in ("ok", "err") for one in rules)) if rules else None
     except (KeyError, TypeError, AttributeError) as error:
         raise server.silent(f"what it says of its rules is not understood ({error})") from None
 

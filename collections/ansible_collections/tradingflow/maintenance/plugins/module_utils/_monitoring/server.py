@@ -174,9 +174,9 @@ class Server:
                 "Read its log for the reason; see that the program reloads this one.",
             )
 
-    def until(self, true: Callable[[], bool]) -> bool:
-        """Waits until something is true, no longer than the time that an answer may take."""
-        end = time.monotonic() + self.timeout
+    def until(self, true: Callable[[], bool], seconds: Optional[float] = None) -> bool:
+        """Waits until something is true, no longer than the time that an answer may take, or these seconds."""
+        end = time.monotonic() + (self.timeout if seconds is None else seconds)
         while not true():
             if time.monotonic() > end:
                 return False
