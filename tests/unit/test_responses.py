@@ -164,10 +164,50 @@ def test_errors_count_as_much_as_time() -> None:
 def test_few_requests_and_left_out_routes_are_not_judged() -> None:
     (found,) = looks(text({"/orders": (0, 0, 0, 0, 0, 99), "/health": (0, 0, 0, 0, 0, 9999)}))
     check = found["response_time:it /orders"]
-    assert check.status == "ok"
+    assert check.status == "unknown"
     assert "too few" in check.message
     assert "response_time:it /health" not in found
     assert found["routes:it"].value == 1
+
+
+def test_few_requests_that_fail_are_told_all_the_same() -> None:
+    (found,) = looks(text({"/orders": (20, 0, 0, 0, 0, 0)}, bad=20))
+    check = found["response_time:it /orders"]
+    assert check.status == "critical"
+    assert "100 % answered by 5xx" in check.message
+
+
+def test_where_no_route_is_judged_nothing_is_well() -> None:
+    (found,) = looks(text({"/health": (1000, 0, 0, 0, 0, 0)}))
+    assert found["routes:it"].status == "unknown"
+
+
+def test_long_routes_are_told_from_each_other() -> None:
+    long = "/" + "o" * 120
+    (found,) = looks(text({f"{long}/a": (1000, 0, 0, 0, 0, 0), f"{long}/b": (0, 0, 0, 0, 0, 1000)}))
+    told = sorted(check.status for id, check in found.items() if id.startswith("response_time:"))
+    assert told == ["critical", "ok"]
+    assert all(len(id) < 140 for id in found)
+
+
+def test_each_pool_counts_for_itself_and_earlier_looks_only_at_the_same() -> None:
+    def pools(first: int, second: int, size: int = 10, start: float = 1000) -> str:
+        body = (
+            text({}, start=start)
+            .replace("tradingflow_db_pool_in_use 4", "")
+            .replace("tradingflow_db_pool_limit 10", "")
+        )
+        lines = [f'tradingflow_db_pool_in_use{{pool="{name}"}} {used}' for name, used in (("a", first), ("b", second))]
+        return "\n".join([body, *lines, *(f'tradingflow_db_pool_limit{{pool="{name}"}} {size}' for name in "ab")])
+
+    (found,) = looks(pools(9, 0))
+    assert (found["pool:it"].value, found["pool:it"].status) == (90, "warning")
+    # Another process, and another size: what was full then is no measure of now.
+    for after in (pools(1, 0, start=5000), pools(1, 0, size=20)):
+        _first, second = looks(pools(9, 0), after)
+        assert second["pool:it"].status == "ok"
+    (found,) = looks(pools(9, 0).replace('in_use{pool="b"}', 'in_use{pool="c"}'))
+    assert found["pool:it"].status == "unknown"
 
 
 @pytest.mark.parametrize(

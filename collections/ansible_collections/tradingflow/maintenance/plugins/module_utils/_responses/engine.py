@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import ssl
 from datetime import datetime, timezone
@@ -123,7 +124,12 @@ def _routes(
     text = f"{plural(len(judged), 'route')} answered requests."
     if len(judged) > ROUTES:
         text += f" The {ROUTES} busiest are judged."
-    checks.append(Check(f"{AREA}.routes:{target.name}", f"Routes of {target.name}", OK, len(judged), message=text))
+    id, title = f"{AREA}.routes:{target.name}", f"Routes of {target.name}"
+    if judged:
+        checks.append(Check(id, title, OK, len(judged), message=text))
+    else:
+        text = "No route answered requests but those that are left out: how fast it answers is not known."
+        checks.append(unknown(id, title, text, "See that requests get to it; correct left_out and route_labels."))
     return checks, actions
 
 
@@ -155,6 +161,9 @@ def _route(
 ) -> Check:
     """One route since the last run; after a restart, since that."""
     shown = printable(route, 80)
+    if len(shown) < len(route):
+        # What was cut may be all that tells it from another.
+        shown = f"{printable(route, 70)} {hashlib.sha256(route.encode()).hexdigest()[:8]}"
     id, title = f"{AREA}.response_time:{target.name} {shown}", f"Response time of {shown} at {target.name}"
     source = target.name + options["metrics_path"]
     before = next(iter(earlier(id)[-1:]), None)
@@ -167,9 +176,18 @@ def _route(
     came = came or now
     details["requests"] = came.total
     common: Dict[str, Any] = {"unit": "ms", "source": source, "details": details}
+    share, failing = _errors(past if ago else {}, failed), OK
+    if share is not None:
+        details["errors_percent"] = share
+        failing = judge(id, title, share, **limits(options["thresholds"], "errors"), message="").status
     if came.total < options["minimum"]:
         text = f"{plural(int(came.total), 'request')} {window}: too few of {options['minimum']} to judge."
-        return Check(id, title, OK, 0 if not came.total else _ms(came.quantile(0.95)[1]), message=text, **common)
+        if failing != OK:
+            text += f" {share:g} % answered by 5xx."
+        value = 0 if not came.total else _ms(came.quantile(0.95)[1])
+        few = Check(id, title, UNKNOWN if failing == OK else failing, value, message=text, **common)
+        few.remedy = "Lower minimum, or name the route in left_out." if failing == OK else "Read the application's log."
+        return few
     verdicts, told = [], []
     for percent in QUANTILES:
         low, about, high = (_ms(value) for value in came.quantile(percent / 100))
@@ -182,12 +200,8 @@ def _route(
             if high != float("inf")
             else f"p{percent} above {low:g} ms"
         )
-    share = _errors(past if ago else {}, failed)
     if share is not None:
-        details["errors_percent"] = share
-        limit = limits(options["thresholds"], "errors")
-        error = judge(id, title, share, **limit, message="").status
-        verdicts.append((error, "", limit))
+        verdicts.append((failing, "", limits(options["thresholds"], "errors")))
         told.append(f"{share:g} % answered by 5xx")
     status = max((verdict[0] for verdict in verdicts), key=STATUSES.index)
     reasons = [why for _status, why, _limit in verdicts if why]
@@ -306,19 +320,36 @@ def _history(
 def _pool(
     target: Replica, samples: Samples, options: Dict[str, Any], earlier: Earlier, _behind: Dict[str, Any]
 ) -> Found:
-    """The fullest that the pool was at any look, in %: a look is a moment, and between two it may have been fuller."""
+    """The fullest that any pool was at a look at this process, in %.
+
+    A look is a moment, and between two it may have been fuller.
+    """
     names = options["metrics"]
     if not names["pool_in_use"]:
         return [], []
     id, title = f"{AREA}.pool:{target.name}", f"Fullest pool of {target.name}"
-    used, most = (sum(each.value for each in find(samples, names[name])) for name in ("pool_in_use", "pool_size"))
-    if not most:
+    # Each pool for itself, as the check of every day has it: an empty one beside a full one is no room.
+    taken, sizes = (
+        {tuple(sorted(each.labels.items())): each.value for each in find(samples, names[name])}
+        for name in ("pool_in_use", "pool_size")
+    )
+    if taken.keys() != sizes.keys():
+        raise BadMetrics("names other pools for connections in use than for their size")
+    if not all(sizes.values()):
         raise BadMetrics("says that the pool's size is 0")
+    fullest = max(taken, key=lambda key: taken[key] / sizes[key])
+    used, most, start = taken[fullest], sizes[fullest], started(samples, options)
+    every = sorted(sizes.values())
     waiting = None
     if names["pool_waiting"]:
         waiting = sum(each.value for each in _maybe(samples, names["pool_waiting"]))
     now = round(100 * used / most, 1)
-    points = [*_history(id, "percent", earlier, lambda _each: True), (datetime.now(timezone.utc).timestamp(), now)]
+
+    def same(each: Dict[str, Any]) -> bool:
+        # What was full in another process, or with another size, says nothing of this one.
+        return start is not None and same_process(start, each) and (each.get("details") or {}).get("sizes") == every
+
+    points = [*_history(id, "percent", earlier, same), (datetime.now(timezone.utc).timestamp(), now)]
     points = points[-POINTS:]
     peak = max(value for _at, value in points)
     check = judge(
@@ -330,7 +361,15 @@ def _pool(
         message=f"{used:g} of {most:g} connections are in use now; {peak:g} % at most in {plural(len(points), 'look')}"
         + (f"; {waiting:g} requests wait." if waiting is not None else "."),
         remedy="Look for slow statements first. All pools together must stay below max_connections.",
-        details={"percent": now, "in_use": used, "size": most, "waiting": waiting},
+        details={
+            "percent": now,
+            "in_use": used,
+            "size": most,
+            "waiting": waiting,
+            "pool": dict(fullest),
+            "sizes": every,
+            "started": start,
+        },
     )
     drawn = _chart(id, f"{target.name}: pool in %", [[at, value, value, value] for at, value in points])
     return [check], drawn
