@@ -101,6 +101,14 @@ def test_a_rule_whose_metric_nobody_has_is_named(servers: Servers) -> None:
     assert silent_for_ever(server, [rule]) == {rule.key: "nobody has nobody_has_this"}
     rule.needs = [("up", ("127.0.0.1",))]
     assert silent_for_ever(server, [rule]) == {}
+    # A quantile is never above the last finite bound, of Prometheus's own requests 120 s.
+    buckets = 'prometheus_http_request_duration_seconds_bucket{job="itself"}'
+    assert server.until(lambda: bool(server.query(buckets)))
+    rule.bucket = (buckets, 120)
+    assert silent_for_ever(server, [rule]) == {}
+    rule.bucket = (buckets, 120.5)
+    (why,) = silent_for_ever(server, [rule]).values()
+    assert "at or above 120.5 s" in why
 
 
 def test_rules_are_well_only_once_they_were_evaluated(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ class Rule:
     :param firing: series on which it fires: at the threshold
     :param silent: series on which it does not: just before it
     :param threshold: of the check, None when there is none
+    :param bucket: buckets of a histogram, and the least that their last finite bound must be for it ever to fire
     :param measure: PromQL of what is compared with it, bad from there on, or down when below
     :param mount: the one that it is for, when that has thresholds of its own
     :param host: the one that it is for, where its series, being absent, cannot say so
@@ -48,6 +49,7 @@ class Rule:
     unit: str = ""
     mount: str = ""
     host: str = ""
+    bucket: Optional[Tuple[str, float]] = None
     measure: str = ""
     below: bool = False
 

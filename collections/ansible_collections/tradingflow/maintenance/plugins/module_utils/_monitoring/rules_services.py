@@ -55,13 +55,16 @@ def application(options: Dict[str, Any]) -> Iterator[Rule]:
     if requests and code:
         yield from measured(error_rate, limits(thresholds, "error_rate"), own, labels, tolerance=(NEARLY, BEYOND))
     for quantile in (50, 95, 99) if names["duration"] else ():
-        yield from measured(
+        for rule in measured(
             _response_time(names["duration"], quantile),
             limits(thresholds, f"response_time_p{quantile}"),
             own,
             labels,
             tolerance=(NEARLY, BEYOND),
-        )
+        ):
+            # What lies beyond the last finite bound is told to be that.
+            rule.bucket = (selector(f"{names['duration']}_bucket", own), (rule.threshold or 0) / 1000)
+            yield rule
     pool: Measure = (
         *("pool_used", "TradingFlowPoolUsed", "%", False),
         partial(_pool, names["pool_in_use"], names["pool_size"]),

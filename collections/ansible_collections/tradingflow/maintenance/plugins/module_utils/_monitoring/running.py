@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -106,6 +107,7 @@ def silent_for_ever(server: Server, rules: Sequence[Rule]) -> Dict[str, str]:
     :raises MaintenanceError: it does not say
     """
     had: Dict[str, List[str]] = {}
+    bounds: Dict[str, Dict[str, float]] = {}
     result: Dict[str, str] = {}
     for rule in rules:
         for wanted, hosts in rule.needs:
@@ -119,6 +121,28 @@ def silent_for_ever(server: Server, rules: Sequence[Rule]) -> Dict[str, str]:
             if without:
                 metric = wanted.partition("{")[0]
                 result.setdefault(rule.key, f"{', '.join(without[:3])} has no {metric}")
+        if rule.bucket and rule.key not in result:
+            wanted, least = rule.bucket
+            if wanted not in bounds:
+                bounds[wanted] = _last_bounds(server, wanted)
+            low = sorted(name for name, last in bounds[wanted].items() if last < least)
+            if low:
+                metric = wanted.partition("{")[0]
+                result[rule.key] = f"{', '.join(low[:3])} has no finite bound of {metric} at or above {least:g} s"
+    return result
+
+
+def _last_bounds(server: Server, buckets: str) -> Dict[str, float]:
+    """Instance -> the last finite bound of its histogram; 0 when it has none."""
+    result: Dict[str, float] = {}
+    for one in server.query(f"count by (instance, le) ({buckets})"):
+        labels = one.get("metric") or {}
+        try:
+            bound = float(labels.get("le", ""))
+        except ValueError:
+            raise server.silent(f"a bucket of {buckets} has no bound") from None
+        name = str(labels.get("instance", ""))
+        result[name] = max(result.get(name, 0.0), bound if math.isfinite(bound) else 0.0)
     return result
 
 
