@@ -337,6 +337,14 @@ def test_routes_lead_where_they_should_and_are_loaded(servers: Servers) -> None:
     assert "tradingflow-nobody-" in alertmanager.api("/api/v2/status")["config"]["original"]
     assert not configured(given)["changed"]
     good = servers.routes_file.read_text()
+    # Somebody had it load another one, with our receiver in it, and put the file back.
+    servers.routes_file.write_text(good.replace('"30s"', '"31s"'))
+    assert servers.routes_file.read_text() != good
+    alertmanager.reload()
+    servers.routes_file.write_text(good)
+    assert statuses(configured(given, check_mode=True))["monitoring.routes"] == "warning"
+    assert statuses(configured(given))["monitoring.routes"] == "ok"
+    assert statuses(configured(given, check_mode=True))["monitoring.routes"] == "ok"
     # It may hold passwords, and was there before, readable for all. What is put back is as it was.
     assert stat.S_IMODE(servers.routes_file.stat().st_mode) == 0o640
     servers.routes_file.chmod(0o644)

@@ -114,7 +114,7 @@ class Configuring:
         # It may hold passwords.
         unit = self._text_file(options["file"], text, 0o640, check, server)
         unit.shown = shown
-        unit.loaded = partial(routes_differ, server, marker)
+        unit.loaded = partial(routes_differ, server, marker, unit.text)
         return self._shared(unit), len(told)
 
     def _dashboard(self, found: Sequence[Rule]) -> Unit:
@@ -177,7 +177,9 @@ class Configuring:
         if outcome.problem:
             check.status, check.remedy = CRITICAL, outcome.remedy
             back = (
-                "What was there before is back, and loaded." if outcome.back else "What was there before is NOT loaded"
+                "What was there before was put back, and reloaded."
+                if outcome.back
+                else "What was there before is NOT loaded"
             )
             check.message = f"{server} did not take {unit.path}: {outcome.problem} {back}"
             if not outcome.back:

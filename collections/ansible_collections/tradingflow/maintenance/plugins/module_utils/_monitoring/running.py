@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -161,16 +162,28 @@ def alertmanagers(server: Server) -> List[str]:
         raise server.silent(f"what it says of Alertmanagers is not understood ({error})") from None
 
 
-def routes_differ(server: Server, marker: str) -> List[str]:
-    """What Alertmanager has otherwise than the configuration with this marker.
+def routes_differ(server: Server, marker: str, text: str) -> List[str]:
+    """What Alertmanager has otherwise than the configuration with this text, and this marker in it.
+
+    It shows the text without its secrets, and tells a digest of the whole of it.
 
     :raises MaintenanceError: it does not say
     """
+    other = ["it runs another configuration"]
     try:
-        text = server.api("/api/v2/status")["config"]["original"]
-        return [] if f"name: {marker}\n" in f"{text}\n" else ["it runs another configuration"]
+        if f"name: {marker}\n" not in f"{server.api('/api/v2/status')['config']['original']}\n":
+            return other
+        digest = server.metric("alertmanager_config_hash")
+        if digest is None:
+            raise server.silent("it has no alertmanager_config_hash")
+        return [] if digest == _config_hash(text) else other
     except (KeyError, TypeError) as error:
         raise server.silent(f"what it says of its state is not understood ({error})") from None
+
+
+def _config_hash(text: str) -> float:
+    # As Alertmanager makes it (config/coordinator.go, md5HashAsMetricValue): six bytes, the lowest first.
+    return float(int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:6], "little"))
 
 
 def unread(server: Server) -> str:
