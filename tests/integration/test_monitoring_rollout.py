@@ -44,7 +44,9 @@ def servers(shared: Servers) -> Servers:
 def found_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prometheus finds its Alertmanagers within 5 s of a reload: one test waits for that."""
     if request.node.name != "test_rules_are_loaded_and_said_to_be_only_then":
-        monkeypatch.setattr(engine_module, "alertmanagers", lambda server: server.query("vector(1)") and ["known"])
+        monkeypatch.setattr(
+            engine_module, "alertmanagers", lambda server: server.query("vector(1)") and [server.target.name]
+        )
     # Rules are evaluated within a minute of a reload.
     monkeypatch.setattr(engine_module, "EVALUATION", 0.0)
 
@@ -133,6 +135,17 @@ def test_rules_are_well_only_once_they_were_evaluated(servers: Servers, monkeypa
     check = run._evaluated(server, "soon", "monitoring.loaded", "Rules")
     assert check.status == "critical"
     assert "B: " in check.message
+
+
+def test_an_alertmanager_that_does_not_answer_is_not_well(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [f"{servers.url('alertmanager')}/api/v2/alerts"]
+    monkeypatch.setattr(engine_module, "alertmanagers", lambda server: known)
+    run = engine_module.Configuring(servers.given(timeout=3), check_mode=False)
+    assert run._alerting(prometheus(servers), "monitoring.alerting", "Alerts").status == "ok"
+    known.append("http://127.0.0.1:9/api/v2/alerts")
+    check = run._alerting(prometheus(servers), "monitoring.alerting", "Alerts")
+    assert check.status == "unknown"
+    assert "127.0.0.1:9" in check.message
 
 
 def test_rules_changed_by_hand_are_shown_and_undone(servers: Servers) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -284,11 +285,25 @@ class Configuring:
             return bool(known)
 
         if server.until(found):
+            # Prometheus lists those that it was told of, whether they are there or not.
+            silent = [problem for problem in map(self._not_ready, known) if problem]
+            if silent:
+                text = f"Whether alerts get through is not known: {' '.join(silent[:FIRST])}"
+                return unknown(id, title, text, "Start it, or take it out of alerting.alertmanagers of prometheus.yml.")
             return Check(id, title, OK, len(known), message=f"Prometheus sends alerts to {', '.join(known[:FIRST])}.")
         text = "Prometheus knows no Alertmanager: alerts fire, and nobody is told."
         return Check(
             id, title, CRITICAL, 0, message=text, remedy="Name it in alerting.alertmanagers of prometheus.yml."
         )
+
+    def _not_ready(self, url: str) -> str:
+        """Why an Alertmanager that Prometheus sends alerts to is not there; empty when it is."""
+        base = re.sub(r"/api/v[12]/alerts$", "", url)
+        try:
+            Server(base, "alertmanager", [], self.options["ca_file"], self.options["timeout"]).text("/-/ready")
+        except MaintenanceError as error:
+            return error.message
+        return ""
 
 
 def _diff(unit: Unit, outcome: Outcome) -> List[str]:
