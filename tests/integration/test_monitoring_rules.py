@@ -119,6 +119,7 @@ def test_names_are_those_of_the_checks_and_what_has_none_has_no_rule(tmp_path: P
         # Where nobody has that label, it would be silent for ever.
         assert rule.needs == [('tradingflow_http_requests_total{status!="",job="tradingflow"}', ())]
     (slow,) = [rule for rule in found if (rule.name, rule.severity) == ("TradingFlowResponseTimeP95", "critical")]
+    assert slow.threshold is not None
     assert slow.bucket == ('tradingflow_http_request_duration_seconds_bucket{job="tradingflow"}', slow.threshold / 1000)
     pools = [rule for rule in found if rule.name == "TradingFlowPoolUsed"]
     # No share is above 100 %.
