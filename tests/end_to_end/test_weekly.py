@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,9 @@ def test_a_week_is_looked_after(platform: Sandbox, play: Callable[..., Playbook]
         "monitoring_config_rules_file": str(rules),
         "monitoring_config_dashboard_file": str(dashboard),
     }
+    # A route that was asked for: else there is nothing to look at, and that is unknown.
+    with urllib.request.urlopen(platform.state["app"]["url"] + "/api/strategies", timeout=30) as answer:
+        assert answer.status == 200
     done = play("weekly", "-e", json.dumps(given), timeout=900)
     assert done.returncode == 0, done.output
     report = done.report("weekly")
