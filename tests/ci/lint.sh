@@ -26,9 +26,10 @@ documentation() {
     xargs ansible-doc -t role --playbook-dir . >/dev/null
 }
 
+# All by one start of Ansible.
 syntax() {
   find playbooks -maxdepth 1 -name '*.yml' -print0 | sort -z |
-    xargs -0 -n 1 ansible-playbook --syntax-check -i localhost,
+    xargs -0 ansible-playbook --syntax-check -i localhost,
 }
 
 changelog() {
