@@ -105,6 +105,9 @@ def compared(cursor: Any, option: dict[str, Any], options: Options, *, beating: 
             SEEN.update([f"{use.metric} {use.status}", *use.why])
         if beating and "heartbeat" in name and figure.value is not None:
             figure.value, figure.places = Decimal(str(checks[id].value)), None
+            # One that was late may have come since.
+            if {figure.status, checks[id].status} == {"ok", "warning"}:
+                figure.status = checks[id].status
     return disagreements(figures, checks, elapsed)
 
 
