@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import threading
 import time
@@ -184,6 +185,9 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
         ],
     }
     inventory = ("-i", str(fleet.inventory), "--limit", "app1", "-e", json.dumps(options))
+    # Under its own name it would be offered as a playbook by AWX.
+    shutil.copy(ROOT / "tests/end_to_end/housekeeping.play", tmp_path / "housekeeping.yml")
+    play = os.path.relpath(tmp_path / "housekeeping", ROOT / "playbooks")
     listing = (
         r"find /tmp /var/cache/apt /var/lib/logrotate /etc/logrotate.d -xdev -mindepth 1 -printf '%p %T@\n' | sort"
     )
@@ -194,7 +198,7 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
         told: dict[str, Any] = json.loads((tmp_path / "app1.json").read_text(encoding="utf-8"))
         return told
 
-    done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory, "--check")
+    done = play_on(fleet.platform, fleet.artifacts, play, *inventory, "--check")
     # /vmlinuz is a link: that is told, and leaves the rest.
     assert done.returncode == 2, done.output
     assert fleet.run("app1", f"sudo {listing}") == before
@@ -220,7 +224,7 @@ def test_hosts_are_cleaned_and_their_logs_rotated(fleet: Fleet, tmp_path: Path) 
     assert "/etc/logrotate.d/copies: /var/log/copied.log" in checks["housekeeping.rotation_copies"]["message"]
     assert "/var/log/alone.log is rotated by nobody" in str(checks["housekeeping.rotation"]["details"])
 
-    done = play_on(fleet.platform, fleet.artifacts, "../tests/end_to_end/housekeeping", *inventory)
+    done = play_on(fleet.platform, fleet.artifacts, play, *inventory)
     assert done.returncode == 2, done.output
     after = found()["done"]
     assert after["changed"]

@@ -399,5 +399,7 @@ def test_every_formula_is_documented() -> None:
         for id in re.findall(r"\[([a-z]+(?:-[a-z0-9]+)+|sortino|omega|drawdown)\] ", path.read_text())
     }
     assert len(ids) >= 15
-    pages = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("review", "backtest"))
+    pages = "".join(
+        (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("review", "backtest", "stakeholders")
+    )
     assert {id for id in ids if f"`{id}`" not in pages} == set()
