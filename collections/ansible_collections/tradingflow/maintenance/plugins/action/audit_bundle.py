@@ -26,9 +26,7 @@ class ActionModule(AreaAction):
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        if failed := self.failed_alone(result):
-            result.update(failed=True, msg=failed["message"])
+        result = self.fail_alone(super().run(tmp, task_vars))
         if not result["checks"]:
             # Prepared: nothing is measured yet, and there is nothing to show.
             for name in ("area", "reported", "worst_status", "checks", "actions"):

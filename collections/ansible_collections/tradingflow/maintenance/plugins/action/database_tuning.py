@@ -23,17 +23,10 @@ class ActionModule(AreaAction):
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        failed = self.failed_alone(result) or self._unmeasured_alone(result)
-        if failed:
-            result.update(failed=True, msg=failed["message"])
+        result = self.fail_alone(super().run(tmp, task_vars))
+        if not result.get("failed") and (trouble := self.unmeasured_alone(result)):
+            result.update(failed=True, msg=trouble["message"])
         return result
-
-    def _unmeasured_alone(self, result: dict[str, Any]) -> dict[str, Any] | None:
-        """That nothing was looked at or done at all, where no report of a run tells of it."""
-        if self._task.args.get("run"):
-            return None
-        return next((check for check in result.get("checks", []) if check["id"] == f"{self.area}.measured"), None)
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         history, host = self.earlier(args), task_vars["inventory_hostname"]

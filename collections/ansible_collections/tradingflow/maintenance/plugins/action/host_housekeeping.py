@@ -23,12 +23,22 @@ class ActionModule(HostAreaAction):
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        if failed := self.failed_alone(result):
-            result.update(failed=True, msg=failed["message"])
-        elif not self._task.args.get("run") and (trouble := _not_measured(result)):
+        result = self.fail_alone(super().run(tmp, task_vars))
+        if not result.get("failed") and (trouble := self._not_measured_alone(result)):
             result.update(failed=True, msg=trouble)
         return result
+
+    def _not_measured_alone(self, result: dict[str, Any]) -> str:
+        """What could not be looked at at all, the whole host or one part of it; empty when there is nothing such."""
+        if check := self.unmeasured_alone(result):
+            return f"{check['message']} {check['remedy']}".strip()
+        if self._task.args.get("run"):
+            return ""
+        for parts in ((result.get("plan") or {}).get("classes") or {}).values():
+            for part in parts:
+                if error := part.get("error"):
+                    return f"{part['name']}: {error['message']} {error['remedy']}"
+        return ""
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         started_at = utc_now()
@@ -47,15 +57,3 @@ class ActionModule(HostAreaAction):
             # Something may have been done all the same.
             checks, actions = [self.unmeasured(self.not_understood(error))], []
         return Findings(checks, actions, changed=bool(result.get("changed")), extra={"plan": result})
-
-
-def _not_measured(result: dict[str, Any]) -> str:
-    """What could not be looked at at all, the whole host or one part of it; empty when there is nothing such."""
-    for check in result["checks"]:
-        if check["id"] == "housekeeping.measured" and check["status"] == "unknown":
-            return f"{check['message']} {check['remedy']}".strip()
-    for parts in ((result.get("plan") or {}).get("classes") or {}).values():
-        for part in parts:
-            if error := part.get("error"):
-                return f"{part['name']}: {error['message']} {error['remedy']}"
-    return ""

@@ -30,10 +30,7 @@ class ActionModule(HostAreaAction):
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        if failed := self.failed_alone(result):
-            result.update(failed=True, msg=failed["message"])
-        return result
+        return self.fail_alone(super().run(tmp, task_vars))
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         if args["rollback"]:

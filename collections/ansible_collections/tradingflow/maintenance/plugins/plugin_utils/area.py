@@ -111,6 +111,18 @@ class AreaAction(ActionBase):
             return None
         return next((action for action in result.get("actions", []) if action["status"] == "failed"), None)
 
+    def fail_alone(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The result of run(), as a failure where there is one of failed_alone()."""
+        if failed := self.failed_alone(result):
+            result.update(failed=True, msg=failed["message"])
+        return result
+
+    def unmeasured_alone(self, result: dict[str, Any]) -> dict[str, Any] | None:
+        """The finding that nothing was looked at or done at all, where no report of a run tells of it."""
+        if self._task.args.get("run"):
+            return None
+        return next((check for check in result.get("checks", []) if check["id"] == f"{self.area}.measured"), None)
+
     def unmeasured(self, error: MaintenanceError) -> Check:
         """The finding that the area as a whole could not be measured."""
         return unknown(f"{self.area}.measured", f"{self.area.capitalize()} measured", error.message, error.remedy)

@@ -59,10 +59,7 @@ class JobAction(AreaAction):
     kind: Kind = BACKUP
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        if failed := self.failed_alone(result):
-            result.update(failed=True, msg=failed["message"])
-        return result
+        return self.fail_alone(super().run(tmp, task_vars))
 
     def planned(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the module would do.

@@ -274,14 +274,10 @@ class Judge:
         if base is None or outcome is None:
             return None
         share, told = worths.books(self._one.strategy, base, outcome.run.data, self._snapshot)
-        if share is None:
-            return unknown(id, title, f"{title}: {told}.", "Look at it by hand.", source=SOURCE)
-        text = "Capital, flows, fills, fees and last prices make its equity."
-        if share:
-            text = f"Equity differs by {float(share):.4g} % of the capital from what its fills make of it: {told}."
-        limit = limits(self._settings.thresholds, "books")
+        well = "Capital, flows, fills, fees and last prices make its equity."
+        ill = "Equity differs by {share:.4g} % of the capital from what its fills make of it: {told}."
         remedy = "Find what it books besides its fills, or by which prices it values them."
-        return judge(id, title, round(float(share), 9), **limit, unit="%", message=text, remedy=remedy, source=SOURCE)
+        return self._share(id, title, share, told, "books", (well, ill, remedy))
 
     def _fill_prices(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:
         outcome = self._one.outcomes.get(BASE)
@@ -290,13 +286,23 @@ class Judge:
         if not base.fills:
             return unknown(id, title, f"{title}: it never traded.", LATER, source=SOURCE)
         share, told = better(base, outcome.run.data, worths.files_of(outcome.run.data))
+        well = "No fill is better than the prices right before and after it."
+        ill = "Fills are up to {share:.4g} % better than the market: {told}."
+        remedy = "Find by which price it is filled: one of another time is a look-ahead that shorter runs do not show."
+        return self._share(id, title, share, told, "fill_prices", (well, ill, remedy))
+
+    def _share(
+        self, id: str, title: str, share: Optional[Decimal], told: str, name: str, texts: Tuple[str, str, str]
+    ) -> Check:
+        """The check of a share in %, by the thresholds of a name; unknown where there is none.
+
+        :param texts: what is said when it is 0, else, and what to do then
+        """
         if share is None:
             return unknown(id, title, f"{title}: {told}.", "Look at it by hand.", source=SOURCE)
-        text = "No fill is better than the prices right before and after it."
-        if share:
-            text = f"Fills are up to {float(share):.4g} % better than the market: {told}."
-        limit = limits(self._settings.thresholds, "fill_prices")
-        remedy = "Find by which price it is filled: one of another time is a look-ahead that shorter runs do not show."
+        well, ill, remedy = texts
+        text = ill.format(share=float(share), told=told) if share else well
+        limit = limits(self._settings.thresholds, name)
         return judge(id, title, round(float(share), 9), **limit, unit="%", message=text, remedy=remedy, source=SOURCE)
 
     def _performance(self, id: str, title: str, base: Optional[Outputs]) -> Optional[Check]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Dict, List, Tuple
 
-from .._checks.sql import first_line
-from ..checks import utc_now
 from ..errors import DatabaseError
 from .budget import CLOSES
 from .catalogue import Index
 from .indexes import CORRUPTS, LEFTOVER, corrupts, has_to_stay
-from .outcome import DONE, FAILED, REFUSED, SKIPPED, STOPPED, Outcome, action_of, judged
+from .outcome import DONE, FAILED, REFUSED, SKIPPED, Outcome, judged
 from .plan import Operation, age, approved, statement
 from .undo import Undo
 from .usage import uses
@@ -49,29 +47,9 @@ class Apply(Work):
 
     def run(self) -> None:
         """Each operation in turn, until the budget says stop."""
-        stopped = ""
-        for operation in self.plan["operations"]:
-            result: Dict[str, Any] = {
-                "kind": operation["kind"],
-                "object": f"{operation['schema']}.{operation['name']}",
-                "state": STOPPED,
-                "reason": stopped,
-            }
-            self.outcome.results.append(result)
-            if stopped:
-                continue
-            started = utc_now()
-            try:
-                stopped = self._one(operation, result)
-            except Exception as error:
-                # What was done before must not be lost with it; the journal knows what had begun.
-                problem = first_line(error) if isinstance(error, psycopg2.Error) else type(error).__name__
-                result.update(state=FAILED, reason=f"broke off: {problem}")
-                stopped = "an operation before it broke off"
-            if result["state"] != STOPPED:
-                self.outcome.actions.append(action_of(result, started))
+        self.one_by_one([(operation["kind"], operation) for operation in self.plan["operations"]])
 
-    def _one(self, operation: Operation, result: Dict[str, Any]) -> str:
+    def do(self, operation: Operation, result: Dict[str, Any]) -> str:
         """One operation; why those after it must not begin, empty when they may."""
         if self._key(operation) in self.before:
             result.update(state=SKIPPED, reason="done before")

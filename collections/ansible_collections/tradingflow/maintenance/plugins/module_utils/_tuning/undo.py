@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from .._checks.sql import first_line
-from ..checks import utc_now
 from ..database import quoted
-from ..errors import ConfigurationError, MaintenanceError
+from ..errors import ConfigurationError
 from .budget import Needs
 from .catalogue import Index
 from .indexes import CORRUPTS, corrupts, drop
-from .outcome import DONE, FAILED, SKIPPED, STOPPED, action_of
+from .outcome import DONE, FAILED, SKIPPED
 from .plan import recreate, restored
 from .work import Work
 
@@ -33,29 +31,12 @@ class Undo(Work):
 
         :raises ConfigurationError: the journal cannot say what that is
         """
-        stopped = ""
-        for gone in self._gone():
-            result: Dict[str, Any] = {
-                "kind": "undo",
-                "object": f"{gone['schema']}.{gone['name']}",
-                "state": STOPPED,
-                "reason": stopped,
-            }
-            self.outcome.results.append(result)
-            if stopped:
-                continue
-            started = utc_now()
-            try:
-                stopped = self._one(gone, result)
-            except Exception as error:
-                # One that breaks off leaves those after it, unless the connection is gone.
-                known = isinstance(error, (MaintenanceError, psycopg2.Error))
-                problem = first_line(error) if known else type(error).__name__
-                result.update(state=FAILED, reason=f"broke off: {problem}")
-                if self.cursor.connection.closed or self.watch.connection.closed:
-                    stopped = "the connection is lost"
-            if result["state"] != STOPPED:
-                self.outcome.actions.append(action_of(result, started))
+        self.one_by_one([("undo", gone) for gone in self._gone()])
+
+    def after_breaking_off(self) -> str:
+        """One that breaks off leaves those after it, unless the connection is gone."""
+        lost = self.cursor.connection.closed or self.watch.connection.closed
+        return "the connection is lost" if lost else ""
 
     def _gone(self) -> List[Dict[str, Any]]:
         wanted, mine = self.options["expected_digest"], self.mine()
@@ -72,7 +53,7 @@ class Undo(Work):
             )
         return self.journal.dropped(**mine, digest=wanted)
 
-    def _one(self, gone: Dict[str, Any], result: Dict[str, Any]) -> str:
+    def do(self, gone: Dict[str, Any], result: Dict[str, Any]) -> str:
         """One of them; why those after it must not begin, empty when they may."""
         there = next((one for one in self.known() if one.full == result["object"]), None)
         if there is not None and there.valid:

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .._checks.sql import Row, first_line
-from ..checks import WARNING, Check
+from ..checks import WARNING, Check, utc_now
 from ..database import connected
-from ..errors import ConfigurationError, LockedError
+from ..errors import ConfigurationError, LockedError, MaintenanceError
 from .budget import CLOSES, Budget, Needs, moment
 from .catalogue import Index, indexes
 from .indexes import LEFTOVER, drop
 from .journal import Journal
-from .outcome import LEFT, Outcome
+from .outcome import FAILED, LEFT, STOPPED, Outcome, action_of
 from .plan import Operation
 
 try:
@@ -178,6 +178,42 @@ class Work:
     def run(self) -> None:
         """Does what the action says, one object after the other."""
         raise NotImplementedError
+
+    def one_by_one(self, todo: List[Tuple[str, Dict[str, Any]]]) -> None:
+        """Each in turn, until one says that those after it must not begin; every one has its result.
+
+        :param todo: kinds, and what is done to the object of that schema and name
+        """
+        stopped = ""
+        for kind, each in todo:
+            result: Dict[str, Any] = {
+                "kind": kind,
+                "object": f"{each['schema']}.{each['name']}",
+                "state": STOPPED,
+                "reason": stopped,
+            }
+            self.outcome.results.append(result)
+            if stopped:
+                continue
+            started = utc_now()
+            try:
+                stopped = self.do(each, result)
+            except Exception as error:
+                # What was done before must not be lost with it; the journal knows what had begun.
+                known = isinstance(error, (MaintenanceError, psycopg2.Error))
+                problem = first_line(error) if known else type(error).__name__
+                result.update(state=FAILED, reason=f"broke off: {problem}")
+                stopped = self.after_breaking_off()
+            if result["state"] != STOPPED:
+                self.outcome.actions.append(action_of(result, started))
+
+    def do(self, each: Dict[str, Any], result: Dict[str, Any]) -> str:
+        """One of them; why those after it must not begin, empty when they may."""
+        raise NotImplementedError
+
+    def after_breaking_off(self) -> str:
+        """Why those after one that broke off must not begin; empty when they may."""
+        return "an operation before it broke off"
 
     def size_of(self, operation: Operation) -> int:
         """Bytes of an operation's index, by its name; 0 when it is gone."""
