@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import psycopg2
@@ -222,7 +223,8 @@ def test_ordinary_user_has_a_namespace_of_his_own(source: Source) -> None:
     with source.copy(nobody) as server:
         script = (
             'for place in /usr/games /nowhere/at/all ../tablespaces; do touch "$place/mine" || exit 2; done;'
-            " touch /tmp/x 2>&1 | grep -q Read-only || exit 3; id -u"
+            # A name nobody has: an existing file would be refused for its owner, not for its mount.
+            f' touch "/tmp/{uuid.uuid4()}" 2>&1 | grep -q Read-only || exit 3; id -u'
         )
         for name in ("one", "two"):
             (server.tablespaces / name).mkdir(mode=0o700)

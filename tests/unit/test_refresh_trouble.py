@@ -131,17 +131,12 @@ def running(marker: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if (
-                marker.encode() in path.read_bytes()
-                and b"-c" in path.read_bytes()
-                and processes.began(int(path.parts[2]))
-            ):
-                found.append(int(path.parts[2]))
-        except OSError:
+            line, pid = path.read_bytes(), int(path.parts[2])
+            if marker.encode() in line and b"-c" in line and b"import sys" not in line and processes.began(pid):
+                found.append(pid)
+        except OSError:  # It ended while we looked.
             continue
-    return [
-        pid for pid in found if pid != os.getpid() and b"import sys" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def wait_for(what: Any) -> None:
