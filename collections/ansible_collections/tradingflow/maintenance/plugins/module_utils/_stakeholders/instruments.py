@@ -24,7 +24,7 @@ SELECT p.price::numeric AS price, p.currency::text AS currency
 FROM unnest(ARRAY[%(first)s::timestamptz, %(after)s::timestamptz]) WITH ORDINALITY m (moment, place)
      CROSS JOIN LATERAL (
         SELECT price, currency FROM maintenance.prices
-        WHERE instrument = %(instrument)s AND observed_at < m.moment
+        WHERE instrument = %(instrument)s AND observed_at <= m.moment
               AND observed_at > m.moment - make_interval(hours => %(age)s)
         ORDER BY observed_at DESC LIMIT 1) p ORDER BY m.place
 """
