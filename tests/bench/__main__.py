@@ -6,7 +6,20 @@ import os
 import signal
 import sys
 
-from . import audit, backtest, backup, data_change, health, night, patching, protection, review, schema_change, trading
+from . import (
+    audit,
+    backtest,
+    backup,
+    data_change,
+    health,
+    night,
+    patching,
+    protection,
+    review,
+    schema_change,
+    trading,
+    tuning,
+)
 
 BENCHMARKS = {
     "health": health.main,
@@ -20,6 +33,7 @@ BENCHMARKS = {
     "audit": audit.main,
     "backtest": backtest.main,
     "review": review.main,
+    "tuning": tuning.main,
 }
 
 
