@@ -325,7 +325,7 @@ def rebuild(bench: Bench, rounds: int) -> list[str]:
     def net(name: str) -> float:
         # pgbench ran 5 s longer than each of them.
         wall, client, server = middle[name][:3]
-        return client + server - idle[2] * (wall + 5) / (idle[0] + 5)
+        return float(client + server - idle[2] * (wall + 5) / (idle[0] + 5))
 
     for name, label in REBUILDS.items():
         wall, client, _server, p50, p99, longest, blocked = middle[name]

@@ -249,7 +249,7 @@ options:
     type: int
     default: 20
   queries:
-    description: Statements whose plans are shown, such as the manual's. They are planned and never carried out.
+    description: Statements whose plans are shown, such as the manual's. By default they are not carried out.
     type: list
     elements: dict
     default: []
@@ -262,6 +262,13 @@ options:
         description: One statement that reads.
         type: str
         required: true
+      analyze:
+        description:
+          - Whether it is carried out (EXPLAIN ANALYZE), in a transaction that cannot write and within O(timeout). Only
+            where pglast and the catalogue prove that it calls nothing volatile and nothing of the platform's own, and
+            has no writing CTE; else its check is unknown.
+        type: bool
+        default: false
   thresholds:
     description:
       - From which value on a check is a warning or critical. What is left out keeps its default.

@@ -62,7 +62,11 @@ SPEC: Dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "sql": {"type": "str", "required": True},
+            "analyze": {"type": "bool", "default": False},
+        },
     },
     "thresholds": thresholds_spec(
         {

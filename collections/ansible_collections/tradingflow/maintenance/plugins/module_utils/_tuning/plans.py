@@ -19,6 +19,7 @@ from ..words import plural, printable
 from .catalogue import Index
 from .indexes import REVIEW, Advice
 from .indexes import UNKNOWN as NOT_KNOWN
+from .proof import refuses
 from .statements import LEAD, MOST_TEXT, Recorded, Statement
 
 #: From here on PostgreSQL plans a statement with $1 in it.
@@ -35,21 +36,47 @@ MISSING = ("tuning.missing_indexes", "Indexes that statements lack")
 
 
 @dataclass
+class Measured:
+    """What a statement took.
+
+    :param seconds: of planning and execution
+    :param blocks: read from the cache or the disk
+    """
+
+    seconds: float
+    rows: int
+    blocks: int
+
+
+@dataclass
 class Plan:
     """How PostgreSQL would carry out a statement.
 
     :param problem: why there is none
     :param scans: its scans of whole tables: {"schema", "table", "filter", "rows"}
+    :param measured: what it took, where it was carried out
     """
 
     cost: float = 0.0
     summary: str = ""
     problem: str = ""
     scans: List[Row] = field(default_factory=list)
+    measured: Optional[Measured] = None
 
 
-def planned(cursor: Any, text: str, search_path: List[str], version: int, errors: Type[BaseException]) -> Plan:
-    """Plans a statement, within a savepoint that gives its locks back. It is not carried out."""
+def planned(  # pylint: disable=too-many-arguments
+    cursor: Any,
+    text: str,
+    search_path: List[str],
+    version: int,
+    errors: Type[BaseException],
+    *,
+    analyze: bool = False,
+) -> Plan:
+    """Plans a statement, within a savepoint that gives its locks back. It is not carried out.
+
+    :param analyze: whether it is, where it is proven that it only reads
+    """
     if len(text) >= MOST_TEXT:
         return Plan(problem="too long: it was recorded in part")
     if not _READS.match(text):
@@ -65,15 +92,30 @@ def planned(cursor: Any, text: str, search_path: List[str], version: int, errors
     plan = Plan()
     cursor.execute(f"SAVEPOINT plan; SET LOCAL search_path TO {names}")
     try:
-        cursor.execute(f"EXPLAIN ({how}) {text.rstrip().rstrip(';')}")
-        told = cursor.fetchone()["QUERY PLAN"]
-        top = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
-        plan = Plan(top["Total Cost"], " > ".join(_words(top))[:300], scans=list(_scans(top)))
+        if analyze:
+            refused = refuses(cursor, text, names)
+            if refused:
+                plan = Plan(problem=f"not carried out, as {refused}")
+            how = "ANALYZE, BUFFERS, VERBOSE, FORMAT JSON"
+        if not plan.problem:
+            cursor.execute(f"EXPLAIN ({how}) {text.rstrip().rstrip(';')}")
+            told = cursor.fetchone()["QUERY PLAN"]
+            plan = _understood((json.loads(told) if isinstance(told, str) else told)[0])
     except errors as error:
         if cursor.connection.closed:
             raise
         plan = Plan(problem=_problem(error))
     cursor.execute("ROLLBACK TO SAVEPOINT plan; RELEASE SAVEPOINT plan")
+    return plan
+
+
+def _understood(told: Row) -> Plan:
+    top = told["Plan"]
+    plan = Plan(top["Total Cost"], " > ".join(_words(top))[:300], scans=list(_scans(top)))
+    if "Execution Time" in told:
+        blocks = top.get("Shared Hit Blocks", 0) + top.get("Shared Read Blocks", 0)
+        seconds = (told["Planning Time"] + told["Execution Time"]) / 1000
+        plan.measured = Measured(seconds, round(top["Actual Rows"]), blocks)
     return plan
 
 
@@ -205,18 +247,20 @@ class Missing:
         return Advice("", name, REVIEW, text, create, evidence=evidence)
 
     def _tried(self, statement: Statement, create: str, version: int) -> Optional[Plan]:
+        after = Plan(problem="not tried")
+        self.cursor.execute("SAVEPOINT hypothetical")
         try:
-            self.cursor.execute("SAVEPOINT hypothetical")
             self.cursor.execute(
                 f"SELECT {self.hypopg}.hypopg_create_index(%(create)s)", {"create": create.replace("CONCURRENTLY ", "")}
             )  # fmt: skip
             after = planned(self.cursor, statement.text, self.options["search_path"], version, self.errors)
-            self.cursor.execute(f"SELECT {self.hypopg}.hypopg_reset()")
         except self.errors:
             if self.cursor.connection.closed:
                 raise
-            self.cursor.execute("ROLLBACK TO SAVEPOINT hypothetical")
-            return None
+        # It is of the session, not of the transaction: the next plan would have it, too.
+        self.cursor.execute(
+            f"ROLLBACK TO SAVEPOINT hypothetical; RELEASE SAVEPOINT hypothetical; SELECT {self.hypopg}.hypopg_reset()"
+        )
         return None if after.problem else after
 
     def judged(  # pylint: disable=too-many-arguments
@@ -263,10 +307,13 @@ def query(cursor: Any, asked: Row, options: Row, version: int, errors: Type[Base
     """The plan of one statement that an operator names, such as the manual's."""
     name = printable(asked["name"], 63)
     id, title = f"tuning.plan:{name}", f"Plan of {name}"
-    plan = planned(cursor, asked["sql"], options["search_path"], version, errors)
-    source = "EXPLAIN"
+    analyze = asked["analyze"]
+    plan = planned(cursor, asked["sql"], options["search_path"], version, errors, analyze=analyze)
+    source = "EXPLAIN (ANALYZE, BUFFERS)" if analyze else "EXPLAIN"
     if plan.problem:
         remedy = "Correct it in database_tuning_queries, or let the role read its tables."
+        if analyze:
+            remedy = "Have it planned only (analyze: false), or write it so that it can be proven that it only reads."
         return unknown(id, title, f"{title}: {plan.problem}.", remedy, source=source)
     large = []
     for scan in plan.scans:
@@ -276,7 +323,10 @@ def query(cursor: Any, asked: Row, options: Row, version: int, errors: Type[Base
             large.append(f"{scan['schema']}.{scan['table']}")
     # Filters hold the statement's values.
     scans = [{key: value for key, value in scan.items() if key != "filter"} for scan in plan.scans[:20]]
+    took = plan.measured
     text = f"{plan.summary}, cost {plan.cost:,.0f}."
+    if took:
+        text = f"{plan.summary}, {plural(took.rows, 'row')} in {took.seconds:.3g} s, {plural(took.blocks, 'block')}."
     return Check(
         id,
         title,
@@ -285,5 +335,10 @@ def query(cursor: Any, asked: Row, options: Row, version: int, errors: Type[Base
         message=f"It reads the whole of {', '.join(large)}: {text}" if large else text,
         remedy="See whether an index serves its condition and its order." if large else "",
         source=source,
-        details={"plan": plan.summary, "scans": scans, "statement": normalised(asked["sql"])},
+        details={
+            "plan": plan.summary,
+            "scans": scans,
+            "statement": normalised(asked["sql"]),
+            **({"seconds": took.seconds, "rows": took.rows, "blocks": took.blocks} if took else {}),
+        },
     )
