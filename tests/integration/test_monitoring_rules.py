@@ -319,3 +319,29 @@ def test_how_receivers_are_reached_is_shown_to_nobody() -> None:
     assert shown(text).splitlines()[:2] == lines[:2]
     # Foreign ones are not known by heart.
     assert "xyzzy" not in shown(f"global: {{slack_api_url: 'https://hooks.example/{secret}'}}\n")
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1e-7, 33.3, 100])
+def test_a_threshold_at_the_end_of_its_range_makes_rules_that_prometheus_takes(tmp_path: Path, limit: float) -> None:
+    ends = {"warning": limit, "critical": limit}
+    system = ("memory_available", "swap_used", "load", "disk_space", "inodes")
+    services = ("error_rate", "response_time_p50", "response_time_p95", "response_time_p99", "pool_used")
+    found = rules(
+        options(
+            tmp_path,
+            targets=[{"name": "h", "thresholds": dict.fromkeys(system, ends)}],
+            application={"thresholds": dict.fromkeys(services, ends)},
+            database={
+                "thresholds": dict.fromkeys(("connections", "longest_transaction", "replication_lag"), ends),
+            },
+        )
+    )
+    # What nothing can fall below has no rule; what everything reaches fires always, as the check says.
+    told = {rule.name for rule in found if rule.threshold is not None}
+    assert ("TradingFlowMemoryAvailable" in told) == (limit >= 0)
+    assert {"TradingFlowErrorRate", "TradingFlowResponseTimeP95", "TradingFlowDiskSpace"} <= told
+    checked = promtool("check", "rules", written(tmp_path, found).with_name("rules.yml"))
+    assert f"SUCCESS: {len(found)} rules found" in checked.stdout, checked.stdout + checked.stderr
+    done = promtool("test", "rules", tmp_path / "tests.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout

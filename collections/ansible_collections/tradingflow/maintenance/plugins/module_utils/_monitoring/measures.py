@@ -48,6 +48,22 @@ def same(value: float) -> float:
     return value
 
 
+def _around(value: float, most: float, below: bool, tolerance: Tuple[float, float]) -> Tuple[float, Optional[float]]:
+    """What a test gives: a value at the threshold, and one before it; None where nothing is before it.
+
+    Nothing measured is below 0: a threshold of 0 is always reached, as the check has it.
+    """
+    if not below and value <= 0:
+        return 0.0, None
+    if tolerance != (1, 1):
+        return min(value * tolerance[1], most), value * tolerance[0]
+    # What has no end in binary may come out a little beside it.
+    beside = 0.0 if value == int(value) else 1e-6
+    if below:
+        return max(value - beside, 0.0), value + 0.1
+    return min(value + beside, most), max(value - 0.1, 0.0)
+
+
 def measured(
     measure: Measure,
     limit: Dict[str, Optional[float]],
@@ -72,9 +88,9 @@ def measured(
         value = limit.get(level)
         # No share is above 100 %: what cannot be reached is no threshold, and no test would see it fire.
         most = 100.0 if unit == "%" else math.inf
-        if value is None or value > most:
+        if value is None or value > most or (below and value < 0):
             continue
-        before = value * tolerance[0] + (0.1 if below else -0.1) * (tolerance == (1, 1))
+        at, before = _around(value, most, below, tolerance)
         needs = [(selector(metric, own), tuple(whose)) for metric in metrics]
         yield Rule(
             alert,
@@ -83,8 +99,8 @@ def measured(
             summary,
             remedy,
             needs=needs,
-            firing=series(labels, min(value * tolerance[1], most)),
-            silent=series(labels, before),
+            firing=series(labels, at),
+            silent=None if before is None else series(labels, before),
             threshold=value,
             unit=unit,
             mount=mount,

@@ -89,7 +89,8 @@ def _response_time(duration: str, quantile: int) -> Measure:
     buckets = f"{duration}_bucket"
 
     def series(labels: str, value: float) -> List[Series]:
-        # All requests in one narrow bucket around the value.
+        # All requests in one narrow bucket around the value; any is above a threshold of 0.
+        value = value or 1
         bounds = ((f"{value / 1000 * 0.999:.12g}", 0.0), (f"{value / 1000 * 1.001:.12g}", 10.0), ("+Inf", 10.0))
         return [growing(selector(buckets, labels, f'le="{bound}"'), step) for bound, step in bounds]
 
