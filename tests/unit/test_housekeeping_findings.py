@@ -265,6 +265,27 @@ def test_each_part_has_its_own_of_what_was_planned(monkeypatch: pytest.MonkeyPat
     assert [part["done"]["missing"] for part in (*classes["temporary"], *classes["journal"])] == [0, 1, 0]
 
 
+def test_a_directory_in_another_one_that_is_declared(tmp_path: Path) -> None:
+    """The outer one would take away the inner one, with what is set aside there."""
+    one = {"days": 1, "quarantine_days": 0, "owners": [], "names": ["*"], "keep": [], "reads": True}
+    outer, inner, beside = tmp_path / "a", tmp_path / "a" / "jobs" / "old", tmp_path / "ab"
+    for each in (inner, beside):
+        each.mkdir(parents=True)
+
+    def told(**more: Any) -> list[str]:
+        given = [{**one, **more, "path": f"{outer}/."}, {**one, "path": str(inner)}, {**one, "path": str(beside)}]
+        return [part_message(part) for part in engine.plan({**NOTHING, "temporary": given})["classes"]["temporary"]]
+
+    first, second, alone = told()
+    assert f"{inner} lies in {outer}/." in first
+    assert f"{inner} lies in {outer}/." in second
+    assert "lies in" not in alone
+    # Who keeps it out of the outer one's reach may have both.
+    for kept in ({"keep": ["job?"]}, {"names": ["cache-*"]}):
+        assert not [text for text in told(**kept) if "lies in" in text]
+    assert "lies in" in told(keep=["old"])[0]
+
+
 @pytest.mark.parametrize("other", ["{0}", "{0}/", "/{0}", "{0}/./"])
 def test_a_directory_that_is_declared_twice(tmp_path: Path, other: str) -> None:
     """What one of them sets aside for a week, the other would remove at once."""

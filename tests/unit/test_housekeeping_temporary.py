@@ -22,9 +22,15 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeep
     mount_id,
     parsed,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.place import QUARANTINE
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.place import (
+    QUARANTINE,
+    declared_once,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.temporary import Cleaner
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import HousekeepingError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
+    ConfigurationError,
+    HousekeepingError,
+)
 
 from tests.conftest import COLLECTION
 
@@ -700,3 +706,30 @@ def test_hard_links_elsewhere_free_nothing(folder: Path, tmp_path: Path) -> None
     blocks = [os.stat(path).st_blocks * 512 for path in (folder / "tmp/tree", one)]
     assert plan["items"][1]["bytes"] == sum(blocks)
     assert applied(cleaner(folder / "tmp"))["freed"] == sum(blocks)
+
+
+def test_one_directory_by_two_names_says_which_and_what_to_do(folder: Path) -> None:
+    one = {"days": 10, "quarantine_days": 0, "owners": [], "names": ["*"], "keep": [], "reads": True}
+    for name in ("tmp", "var-tmp", "srv"):
+        (folder / name).mkdir()
+    (folder / "tmp/job").mkdir()
+    mount("--bind", folder / "tmp", folder / "var-tmp")
+    mount("--bind", folder / "tmp/job", folder / "srv")
+    declared = [{**one, "path": str(folder / name)} for name in ("tmp", "var-tmp")]
+    for each in declared:
+        with pytest.raises(ConfigurationError) as told:
+            declared_once(each, declared)
+        assert f"{folder}/tmp, {folder}/var-tmp is one directory" in told.value.message
+        assert "take either" in told.value.remedy
+    # By its path it lies elsewhere.
+    declared = [{**one, "path": str(folder / name)} for name in ("srv", "tmp")]
+    for each in declared:
+        with pytest.raises(ConfigurationError) as told:
+            declared_once(each, declared)
+        assert f"{folder}/srv lies in {folder}/tmp" in told.value.message
+        assert "job into the keep" in told.value.remedy
+    # What lies on another file system is out of the outer one's reach.
+    mount("-t", "tmpfs", "x", folder / "tmp/job")
+    declared = [{**one, "path": str(folder / name)} for name in ("tmp/job", "tmp")]
+    for each in declared:
+        declared_once(each, declared)

@@ -74,7 +74,7 @@ def _mark(kind: str, name: str) -> str:
 
 
 def _cleaner(options: Dict[str, Any], params: Dict[str, Any]) -> Cleaner:
-    declared_once(options["path"], [each["path"] for each in params["temporary"]])
+    declared_once(options, params["temporary"])
     return Cleaner(options, params["maximum"], params["look_at"])
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import fnmatch
 import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..errors import ConfigurationError, HousekeepingError
 from ..words import printable
-from .mounts import mount_id
+from .mounts import Namespace, below, mount_id, own
 from .tree import opened
 
 #: In the directory itself: a rename never leaves its mount.
@@ -69,18 +70,60 @@ class Place(NamedTuple):
     mount: int
 
 
-def declared_once(path: str, paths: List[str]) -> None:
-    """A directory has one quarantine: who declares it twice would have what is set aside for days removed at once.
+def declared_once(mine: Dict[str, Any], declared: List[Dict[str, Any]]) -> None:
+    """A directory has one quarantine and one age, and none lies in another: what is set aside for days in one of them
+    would be removed at once by way of the other.
 
-    :param paths: of all declared directories, this one among them
-    :raises ConfigurationError: another of them is the same
+    :param declared: all declared directories, this one among them; see options.DIRECTORY
+    :raises ConfigurationError: another of them is the same, lies in this one, or this one lies in it
     """
-    mine = _identity(path)
-    if sum(each == path or (mine is not None and _identity(each) == mine) for each in paths) > 1:
+    found = _identity(mine["path"])
+    same = [each for each in declared if each["path"] == mine["path"] or (found and _identity(each["path"]) == found)]
+    if len(same) > 1:
+        names = ", ".join(dict.fromkeys(printable(each["path"]) for each in same))
         raise ConfigurationError(
-            f"{printable(path)} is declared more than once, maybe by another name.",
-            "Declare it once in housekeeping_temporary, with all its names. Nothing of it was changed.",
+            f"{printable(mine['path'])} is declared more than once: {names} is one directory.",
+            "Leave one entry for it in this host's housekeeping_temporary, and take the others out; where one is a "
+            "bind mount of the other, take either. Nothing of it was changed.",
         )
+    for other in declared:
+        for outer, inner in ((mine, other), (other, mine)):
+            name = _inside(outer["path"], inner["path"])
+            if name and not spared(os.fsdecode(name), outer):
+                raise ConfigurationError(
+                    f"{printable(inner['path'])} lies in {printable(outer['path'])}, and both are declared.",
+                    f"Take one of them out of housekeeping_temporary, or put {printable(os.fsdecode(name))} into the "
+                    f"keep of {printable(outer['path'])}. Nothing of it was changed.",
+                )
+
+
+def spared(name: str, options: Dict[str, Any]) -> str:
+    """Why an entry of a directory stays, as far as its name says; empty when the name says nothing."""
+    if any(fnmatch.fnmatchcase(name, each) for each in options["keep"]):
+        return "kept by name"
+    if not any(fnmatch.fnmatchcase(name, each) for each in options["names"]):
+        return "name not declared"
+    return ""
+
+
+def _inside(outer: str, inner: str) -> bytes:
+    """The entry of one directory in which another one lies, also by way of a bind mount; empty for none.
+
+    What is mounted there from another file system is left alone by the outer one anyway.
+    """
+    if not (_identity(outer) and _identity(inner)):
+        return b""
+    try:
+        mounts = Namespace(own())
+    except (OSError, ValueError):
+        return b""  # Whoever opens it will say so.
+    places = mounts.inner(os.fsencode(outer)), mounts.inner(os.fsencode(inner))
+    if not places[0] or not places[1] or places[0][0] != places[1][0]:
+        return b""
+    first, second = places[0][1], places[1][1]
+    if first == second or not below(second, first):
+        return b""
+    return second[len(first.rstrip(b"/")) + 1 :].split(b"/", 1)[0]
 
 
 def _identity(path: str) -> Optional[Tuple[int, int]]:

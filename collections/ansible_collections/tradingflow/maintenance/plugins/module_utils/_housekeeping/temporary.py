@@ -21,7 +21,7 @@ from ..words import printable
 from .aside import STAMP, astray, checked, moving, own, parsed, shown
 from .done import Done
 from .holders import Blind, Holders, scan
-from .place import QUARANTINE, Full, Place, held, place, quarantine
+from .place import QUARANTINE, Full, Place, held, place, quarantine, spared
 from .tree import Budget, Rules, Seen, Stays, look, put_back, remove, single
 
 #: Of the system, whatever is declared: places of services and sockets that are looked for by name.
@@ -320,10 +320,8 @@ class Cleaner:
             why = ""
             if any(fnmatch.fnmatchcase(text, each) for each in KEPT):
                 why = "kept for the system"
-            elif any(fnmatch.fnmatchcase(text, each) for each in self.options["keep"]):
-                why = "kept by name"
-            elif not any(fnmatch.fnmatchcase(text, each) for each in self.options["names"]):
-                why = "name not declared"
+            else:
+                why = spared(text, self.options)
             yield where.descriptor, name, why
 
     def _due(self, stamp: bytes) -> bool:
