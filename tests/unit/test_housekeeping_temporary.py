@@ -22,6 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeep
     mount_id,
     parsed,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.pace import Pace
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._housekeeping.place import (
     QUARANTINE,
     declared_once,
@@ -614,7 +615,7 @@ def test_killed_between_move_and_removal_the_next_run_ends_it(folder: Path, monk
     tokens = [item["token"] for item in made.plan()["items"]]
     pid = os.fork()
     if not pid:
-        monkeypatch.setattr(temporary, "remove", lambda *_: os._exit(9))
+        monkeypatch.setattr(temporary, "remove", lambda *_, **__: os._exit(9))
         made.apply(tokens)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
@@ -632,11 +633,11 @@ def test_two_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = tree.remove
     told = []
 
-    def meanwhile(*arguments: Any) -> int:
+    def meanwhile(*arguments: Any, **more: Any) -> int:
         with pytest.raises(HousekeepingError, match="Another run"):
             cleaner(folder).apply(tokens)
         told.append(True)
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(temporary, "remove", meanwhile)
     assert len(made.apply(tokens)["done"]["removed"]) == 1
@@ -733,3 +734,28 @@ def test_one_directory_by_two_names_says_which_and_what_to_do(folder: Path) -> N
     declared = [{**one, "path": str(folder / name)} for name in ("tmp/job", "tmp")]
     for each in declared:
         declared_once(each, declared)
+
+
+def test_how_far_it_is_is_said_now_and_then(folder: Path) -> None:
+    for number in range(1200):
+        (folder / f"job-{number % 2}").mkdir(exist_ok=True)
+        (folder / f"job-{number % 2}" / str(number)).touch()
+    said: list[str] = []
+    made = cleaner(folder)
+    made.pace = Pace("/tmp\nx", said.append, 0)
+    plan = made.plan()
+    assert [line.rpartition(",")[0] for line in said] == [
+        f"PROGRESS housekeeping /tmp\\nx: {count} files looked at" for count in ("500", "1,000")
+    ]
+    said.clear()
+    made.apply([item["token"] for item in plan["items"]])
+    assert [line.rpartition(",")[0] for line in said if "of" in line] == [
+        f"PROGRESS housekeeping /tmp\\nx: {count} of 1,202 files looked at again and removed"
+        for count in ("500", "1,000")
+    ]
+    # Not more often than that.
+    said.clear()
+    pace = Pace("/tmp", said.append, 1000)
+    for _number in range(5000):
+        pace.tick()
+    assert not said

@@ -255,6 +255,8 @@ attributes:
     description: The plan has the entries.
     support: none
 notes:
+  - While many files are looked at or removed, the host's system log says every 10 s how far it is
+    (C(journalctl -f -t ansible-tradingflow.maintenance.host_housekeeping)).
   - With O(run), what goes wrong does not fail the task but is told by the report. Without it, the task
     fails, also when a part could not be looked at.
 """
@@ -304,7 +306,7 @@ from ..module_utils._work.job import outcome
 def main() -> None:
     module = AnsibleModule({**SPEC, "run": {"type": "dict"}}, supports_check_mode=True)
     work = engine.plan if module.check_mode else engine.run
-    module.exit_json(**{"changed": False, **outcome(lambda: work(module.params))})
+    module.exit_json(**{"changed": False, **outcome(lambda: work(module.params, module.log))})
 
 
 if __name__ == "__main__":

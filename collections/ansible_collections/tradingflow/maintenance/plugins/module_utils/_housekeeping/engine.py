@@ -17,21 +17,23 @@ from ..errors import HousekeepingError
 from .access import baseline, review
 from .images import Images
 from .journal import Journal
+from .pace import Pace, Say, silent
 from .packages import Archives, Kernels
 from .place import declared_once
 from .rotation import Rotation
 from .temporary import Cleaner
 
 
-def plan(params: Dict[str, Any]) -> Dict[str, Any]:
+def plan(params: Dict[str, Any], say: Say = silent) -> Dict[str, Any]:
     """What would go. Nothing is changed.
 
+    :param say: takes lines that say how far it is
     :returns: of each class its parts with what was found, or their error; the tokens of all that would go, their digest
     """
-    return _all(params, None)
+    return _all(params, None, say)
 
 
-def run(params: Dict[str, Any]) -> Dict[str, Any]:
+def run(params: Dict[str, Any], say: Say = silent) -> Dict[str, Any]:
     """Takes away what was planned, as far as it is still the same, and nothing else.
 
     A plan that is none of those that were approved changes nothing: what would go is told as by plan, and in "refused"
@@ -44,16 +46,16 @@ def run(params: Dict[str, Any]) -> Dict[str, Any]:
             f"The plan {digest(planned)} is not among those that were approved.",
             "Read the plan (--check), and put its digest into housekeeping_approved.",
         )
-        return {**_all(params, None), "refused": described(refused)}
-    return _all(params, planned)
+        return {**_all(params, None, say), "refused": described(refused)}
+    return _all(params, planned, say)
 
 
-def _all(params: Dict[str, Any], planned: Optional[Collection[str]]) -> Dict[str, Any]:
+def _all(params: Dict[str, Any], planned: Optional[Collection[str]], say: Say) -> Dict[str, Any]:
     now = time.time()
     found: Dict[str, List[Dict[str, Any]]] = {}
     # What is only looked at comes first: later its logs may be others.
     found["access"] = [_part(each["path"], _reviewed(each, now)) for each in params["access_logs"]]
-    for kind, name, make in _classes(params, now):
+    for kind, name, make in _classes(params, now, say):
         mark = _mark(kind, name)
         own = None if planned is None else frozenset(each[len(mark) :] for each in planned if each.startswith(mark))
         part = _part(name, _work(make, own))
@@ -73,15 +75,15 @@ def _mark(kind: str, name: str) -> str:
     return hashlib.sha256(f"{kind}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()[:8] + "-"
 
 
-def _cleaner(options: Dict[str, Any], params: Dict[str, Any]) -> Cleaner:
+def _cleaner(options: Dict[str, Any], params: Dict[str, Any], say: Say) -> Cleaner:
     declared_once(options, params["temporary"])
-    return Cleaner(options, params["maximum"], params["look_at"])
+    return Cleaner(options, params["maximum"], params["look_at"], pace=Pace(options["path"], say))
 
 
-def _classes(params: Dict[str, Any], now: float) -> Iterator[Tuple[str, str, Callable[[], Any]]]:
+def _classes(params: Dict[str, Any], now: float, say: Say) -> Iterator[Tuple[str, str, Callable[[], Any]]]:
     """Of what can be cleaned up: its class, its name, and what makes it; that has plan() and apply(tokens)."""
     for each in params["temporary"]:
-        yield "temporary", each["path"], partial(_cleaner, each, params)
+        yield "temporary", each["path"], partial(_cleaner, each, params, say)
     if params["rotation"]:
         yield "rotation", "logrotate", partial(Rotation, params["rotation"])
     if params["journal"]:

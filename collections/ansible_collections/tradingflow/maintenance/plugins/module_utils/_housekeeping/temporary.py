@@ -21,6 +21,7 @@ from ..words import printable
 from .aside import STAMP, astray, checked, moving, own, parsed, shown
 from .done import Done
 from .holders import Blind, Holders, scan
+from .pace import Pace
 from .place import QUARANTINE, Full, Place, held, place, quarantine, spared
 from .tree import Budget, Rules, Seen, Stays, look, put_back, remove, single
 
@@ -84,10 +85,19 @@ class Cleaner:
 
     :param options: see options.DIRECTORY
     :param maximum: entries that go in one run at most
+    :param pace: is told how far it is
     :raises ConfigurationError: an owner is not known here
     """
 
-    def __init__(self, options: Dict[str, Any], maximum: int, look_at: int, now: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        options: Dict[str, Any],
+        maximum: int,
+        look_at: int,
+        now: Callable[[], float] = time.time,
+        pace: Optional[Pace] = None,
+    ):
+        self.pace = pace or Pace()
         self.path = str(options["path"])
         self.options = options
         self.maximum = maximum
@@ -192,6 +202,7 @@ class Cleaner:
         with suppress(Blind):
             holders = scan()
         covered = holders.sources.covered(os.path.join(os.fsencode(self.path), QUARANTINE)) if holders else {}
+        self.pace.begin("looked at again and removed", sum(item.seen.files for item, _name in moved))
         for item, name in moved:
             if holders is None:
                 self._back(where, aside, item, name, "not known whether it is in use", done)
@@ -218,7 +229,7 @@ class Cleaner:
                     if later:
                         done.quarantined.append((item.own, seen.bytes))
                         continue
-                done.removed.append((item.own, remove(aside, sure, where.mount)))
+                done.removed.append((item.own, remove(aside, sure, where.mount, tick=self.pace.tick)))
 
     def _set_aside(self, where: Place, aside: int, item: Item) -> bytes:
         """Moves an entry into quarantine, if it is what it was.
@@ -263,7 +274,8 @@ class Cleaner:
 
     def _looked(self, where: Place, aside: Optional[int], holders: Holders) -> Looked:
         looked = Looked([], {}, [], [], [])
-        budget = Budget(self.look_at)
+        self.pace.begin("looked at")
+        budget = Budget(self.look_at, self.pace.tick)
         path = os.fsencode(self.path)
         covered = {where.descriptor: holders.sources.covered(path)}
         if aside is not None:
@@ -317,7 +329,6 @@ class Cleaner:
             if name == QUARANTINE:
                 continue
             text = os.fsdecode(name)
-            why = ""
             if any(fnmatch.fnmatchcase(text, each) for each in KEPT):
                 why = "kept for the system"
             else:

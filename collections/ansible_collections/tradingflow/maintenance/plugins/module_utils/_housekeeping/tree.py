@@ -23,16 +23,25 @@ class Stays(Exception):
     """The entry is not to be touched; the message says why, in words that can be counted."""
 
 
-class Budget:
-    """How many files and folders may be looked at."""
+def nothing() -> None:
+    """Does nothing."""
 
-    def __init__(self, count: int) -> None:
+
+class Budget:
+    """How many files and folders may be looked at.
+
+    :param tick: called for each
+    """
+
+    def __init__(self, count: int, tick: Callable[[], None] = nothing) -> None:
         self.left = count
+        self.tick = tick
 
     def take(self) -> None:
         if self.left <= 0:
             raise Stays("too many files to look at")
         self.left -= 1
+        self.tick()
 
 
 class Seen(NamedTuple):
@@ -149,9 +158,10 @@ def single(parent: int, name: bytes) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def remove(parent: int, name: bytes, mount: int, depth: int = 0) -> int:
+def remove(parent: int, name: bytes, mount: int, depth: int = 0, tick: Callable[[], None] = nothing) -> int:
     """Takes an entry away with all that is in it.
 
+    :param tick: called for each file and folder that is gone
     :returns: bytes that became free
     :raises Stays: it has come to a mount, or is too deep
     :raises OSError: something in it cannot be taken away
@@ -167,12 +177,13 @@ def remove(parent: int, name: bytes, mount: int, depth: int = 0) -> int:
                 raise Stays("mount point")
             # Names first: what goes while a folder is read may or may not be told.
             for inner in os.listdir(folder):
-                freed += remove(folder, os.fsencode(inner), mount, depth + 1)
+                freed += remove(folder, os.fsencode(inner), mount, depth + 1, tick)
         finally:
             os.close(folder)
         os.rmdir(name, dir_fd=parent)
     else:
         os.unlink(name, dir_fd=parent)
+    tick()
     return freed + (status.st_blocks * 512 if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1 else 0)
 
 
