@@ -216,6 +216,29 @@ def test_copytruncate_is_found_where_it_counts(host: Host) -> None:
     assert host.rotation().plan()["copied"] == [f"{host.parts}/bad: {host.logs}/a.log {host.logs}/b.log"]
 
 
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("{a} {{\n copytruncate\n}}\n{b} {{\n nocopytruncate\n}}\n", "{a}"),
+        ("{a}\n{{\n daily\n}}\n{b}\n{{\n copytruncate\n}}\n", "{b}"),
+        ("{a} {{ daily copytruncate }}\n{b} {{\n daily\n}}\n", "{a}"),
+        ("{b} {{ rotate 3\n}}\n{a} {{ copytruncate\n}}\n", "{a}"),
+        ("{a} {{\n copytruncate=\n}}\n{b} {{\n daily\n}}\n", "{a}"),
+        ("copytruncate\n{a} {{\n daily\n}}\n{b} {{\n nocopytruncate\n}}\n", "all logs"),
+        ("copytruncate\nnocopytruncate\n{a} {{\n daily\n}}\n", ""),
+        ("{a} {{\n copytruncate\n nocopytruncate # copytruncate\n}}\n", ""),
+        ("{a} {{\n postrotate\n  copytruncate }}\n endscript\n}}\n{b} {{\n daily\n}}\n", ""),
+    ],
+)
+def test_copytruncate_is_found_as_logrotate_understands_it(host: Host, text: str, lost: str) -> None:
+    logs = {"a": str(host.log("a.log")), "b": str(host.log("b.log"))}
+    host.part("app", text.format(**logs))
+    # What it would do is what it says of itself.
+    said = host.rotate("-d", "-f")
+    assert ("truncating " in said.stderr + said.stdout) == bool(lost)
+    assert host.rotation().plan()["copied"] == ([f"{host.parts}/app: {lost.format(**logs)}"] if lost else [])
+
+
 def test_logs_that_nobody_rotates(host: Host) -> None:
     host.part("app", f"{host.logs}/known.log {{\n daily\n}}\n")
     for name in ("known.log", "alone.log", "by-itself.log", "by-itself.log.1"):

@@ -21,6 +21,10 @@ _SCRIPTS = ("postrotate", "prerotate", "firstaction", "lastaction", "preremove")
 _TABOO = re.compile(
     r"(?:,v|\.(?:bak|cfsaved|disabled|dpkg-(?:bak|del|dist|new|old|tmp)|rpm(?:new|orig|save)|swp|ucf-(?:dist|new|old)))$|~$"
 )
+_COPIES = {"copytruncate": True, "nocopytruncate": False}
+#: What begins a path, and the words of a line.
+_PATHS = ("/", "~", '"', "'")
+_TOKEN = re.compile(r"""#.*|"[^"]*"?|'[^']*'?|[{}]|[^\s{}="']+""")
 _FREQUENCIES = ("hourly", "daily", "weekly", "monthly")
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 #: In a path of the configuration these would be more than a path.
@@ -95,28 +99,40 @@ def files(config: str) -> Iterator[Tuple[str, str]]:
 
 
 def copied(path: str, text: str) -> List[str]:
-    """Where a file has logs copied and cut off instead of renamed: what is written in between is lost."""
+    """Where a file has logs copied and cut off instead of renamed: what is written in between is lost.
+
+    Blocks may stand on one line, and begin with what was said for all logs before them.
+    """
     found: List[str] = []
     head: List[str] = []
-    inside = script = False
+    every = mine = inside = script = everywhere = False
     for line in text.splitlines():
-        words = line.split("#", 1)[0].split() if not script else line.split()
         if script:
-            script = words[:1] != ["endscript"]
-        elif words[:1] and words[0] in _SCRIPTS:
-            script = True
-        elif words == ["}"]:
-            inside, head = False, []
-        elif words:
-            if "copytruncate" in words[:1]:
-                found.append(f"{path}: {' '.join(head) if inside else 'all logs'}")
-            if "nocopytruncate" in words[:1] and found:
-                found.pop()
-            if not inside and words[0].startswith(("/", '"', "'")):
-                head += [word for word in words if word != "{"]
-            if words[-1] == "{":
-                inside = True
-    return found
+            script = line.split()[:1] != ["endscript"]
+            continue
+        words = _TOKEN.findall(line)
+        # Arguments of an option may look like paths.
+        paths = not inside and bool(words) and words[0].startswith(_PATHS)
+        for word in words:
+            if word.startswith("#"):
+                break
+            if word == "{":
+                inside, paths, mine = True, False, every
+            elif word == "}":
+                if mine and not everywhere:
+                    found.append(f"{path}: {' '.join(head)}")
+                inside, head = False, []
+            elif paths:
+                head.append(word)
+            elif word in _SCRIPTS:
+                script = True
+            elif word in _COPIES and inside:
+                mine = _COPIES[word]
+            elif word in _COPIES:
+                every = _COPIES[word]
+            # For all logs that come after it, those of other files among them.
+            everywhere = everywhere or (every and (inside or word == "include"))
+    return [f"{path}: all logs", *found] if everywhere or every else found
 
 
 def text_of(config: Dict[str, Any]) -> str:
