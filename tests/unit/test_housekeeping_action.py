@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,3 +68,13 @@ def test_earlier_reports_are_read_before_anything_is_done(monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="no reports"):
         made.collect({"access_logs": [{}], "thresholds": {}}, {"inventory_hostname": "a"})
     assert asked == []
+
+
+def test_the_host_is_told_what_time_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = action()
+    told: list[dict[str, Any]] = []
+    result = {"classes": {}, "tokens": [], "changed": False, "digest": "0"}
+    monkeypatch.setattr(made, "on_host", lambda args, task_vars: told.append(args) or result, raising=False)
+    before = time.time()
+    made.collect({"access_logs": [], "thresholds": {}, "clock": 1.0}, {"inventory_hostname": "a"})
+    assert before <= told[0]["clock"] <= time.time()

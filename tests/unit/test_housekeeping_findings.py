@@ -308,3 +308,18 @@ def test_a_directory_that_is_declared_twice(tmp_path: Path, other: str) -> None:
 def part_message(part: dict[str, Any]) -> str:
     message: str = part.get("error", {}).get("message", "")
     return message
+
+
+@pytest.mark.parametrize(("ahead", "goes"), [(-2 * 3600, False), (2 * 3600, False), (60, True)])
+def test_nothing_goes_by_age_while_the_clock_is_wrong(tmp_path: Path, ahead: float, goes: bool) -> None:
+    params, old = with_journal(tmp_path)
+    params.update(clock=time.time() - ahead, temporary=[{"path": str(tmp_path / "none")}])
+    plan = engine.plan(params)
+    found = told(plan)["housekeeping.journal"]
+    assert (len(plan["tokens"]), found.status) == ((1, "ok") if goes else (0, "unknown"))
+    if not goes:
+        assert "clock" in found.message
+        assert "clock" in told(plan)[f"housekeeping.temporary:{tmp_path / 'none'}"].message
+        planned = frozenset(engine.plan({**params, "clock": time.time()})["tokens"])
+        assert not engine.run({**params, "approved": None, "planned": list(planned)})["changed"]
+        assert old.exists()

@@ -236,6 +236,11 @@ options:
     description: How many files and folders of a directory are looked at. An entry beyond stays, and is told.
     type: int
     default: 2000000
+  clock:
+    description:
+      - What time it is for the runner, in seconds since 1970; set by the action. What goes by its age is left alone,
+        and unknown, when the host's own clock differs by more than an hour.
+    type: float
   planned:
     description: What RV(plan) of check mode has as C(tokens). Nothing else is removed.
     type: list

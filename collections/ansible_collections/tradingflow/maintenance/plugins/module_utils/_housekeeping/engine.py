@@ -14,6 +14,7 @@ from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tu
 
 from .._work.job import described, outcome
 from ..errors import HousekeepingError
+from ..words import span
 from .access import baseline, review
 from .images import Images
 from .journal import Journal
@@ -55,10 +56,11 @@ def _all(params: Dict[str, Any], planned: Optional[Collection[str]], say: Say) -
     found: Dict[str, List[Dict[str, Any]]] = {}
     # What is only looked at comes first: later its logs may be others.
     found["access"] = [_part(each["path"], _reviewed(each, now)) for each in params["access_logs"]]
+    wrong = _wrong_clock(params.get("clock"), now)
     for kind, name, make in _classes(params, now, say):
         mark = _mark(kind, name)
         own = None if planned is None else frozenset(each[len(mark) :] for each in planned if each.startswith(mark))
-        part = _part(name, _work(make, own))
+        part = _part(name, partial(_refused, wrong) if wrong and kind in _BY_AGE else _work(make, own))
         for item in part.get("items", []):
             item["token"] = mark + item["token"]
         found.setdefault(kind, []).append(part)
@@ -68,6 +70,26 @@ def _all(params: Dict[str, Any], planned: Optional[Collection[str]], say: Say) -
 
 
 _CHANGES = ("removed", "quarantined", "restored", "written")
+
+
+#: What goes by age alone: with a clock that runs ahead, all of it is old.
+_BY_AGE = ("temporary", "journal")
+#: Seconds that the host and whoever asks may differ by, the time of connecting and of other work among them.
+_CLOCKS = 3600.0
+
+
+def _wrong_clock(clock: Optional[float], now: float) -> str:
+    """Why nothing can be said of ages here; empty when it can, and when nobody told of the time elsewhere.
+
+    :param clock: the time of whoever asks, in s since 1970
+    """
+    if clock is None or abs(now - clock) <= _CLOCKS:
+        return ""
+    return f"The host's clock is {span(abs(now - clock))} {'ahead of' if now > clock else 'behind'} the runner's"
+
+
+def _refused(wrong: str) -> Dict[str, Any]:
+    raise HousekeepingError(f"{wrong}: how old anything is, is not known.", "Set both clocks right, then run again.")
 
 
 def _mark(kind: str, name: str) -> str:

@@ -75,6 +75,7 @@ SPEC: Dict[str, Any] = {
     "thresholds": thresholds_spec(LIMITS),
     "maximum": {"type": "int", "default": 5000},
     "look_at": {"type": "int", "default": 2000000},
+    "clock": {"type": "float"},
     "approved": {"type": "list", "elements": "str"},
     "planned": {"type": "list", "elements": "str", "default": []},
 }
