@@ -323,3 +323,40 @@ def test_nothing_goes_by_age_while_the_clock_is_wrong(tmp_path: Path, ahead: flo
         planned = frozenset(engine.plan({**params, "clock": time.time()})["tokens"])
         assert not engine.run({**params, "approved": None, "planned": list(planned)})["changed"]
         assert old.exists()
+
+
+def test_the_digest_to_approve_is_among_the_actions(tmp_path: Path) -> None:
+    params, _old = with_journal(tmp_path)
+    result = engine.plan(params)
+    _checks, actions = findings(result, THRESHOLDS, lambda path: [], "2026-11-30T12:00:00Z")
+    (plan,) = [action for action in actions if action["id"] == "housekeeping.plan"]
+    assert plan["status"] == "planned"
+    assert f"The plan is known by {result['digest']}." in plan["message"]
+    _checks, actions = findings(engine.plan(NOTHING), THRESHOLDS, lambda path: [], "2026-11-30T12:00:00Z")
+    assert actions == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"removed": [{"name": "x", "bytes": 5}], "freed": 5}, "1 entry removed (5 B won)."),
+        ({"restored": [{"name": "x", "why": "w"}] * 2}, "2 entries put back (0 B won)."),
+        ({"quarantined": [{"name": "x", "bytes": 5}]}, "1 entry set aside (0 B won)."),
+        ({"failed": [{"name": "x", "why": "busy"}]}, "Nothing was done. x failed: busy."),
+    ],
+)
+def test_what_was_cleaned_is_told_by_what_became_of_it(more: dict[str, Any], message: str) -> None:
+    _checks, actions = findings(temporary(done=done(**more)), THRESHOLDS, lambda path: [], "2026-11-30T12:00:00Z")
+    assert [action["message"] for action in actions] == [message]
+
+
+def test_a_state_that_was_just_repaired_is_not_one_of_a_logrotate_that_never_ran() -> None:
+    row = {"what": "state", "name": "/s", "kept": "/s.damaged"}
+    part = {**{name: [] for name in ("errors", "faults", "late", "copied", "unrotated", "items")}, "logs": 3}
+    part.update(name="logrotate", never="/s", done={"written": [row], "failed": []})
+    result = {"classes": {"rotation": [part]}, "tokens": [], "digest": "0"}
+    found = told(result)
+    assert found["housekeeping.rotation"].status == "ok"
+    assert "repaired" in found["housekeeping.rotation_state"].message
+    part["done"] = {"written": [], "failed": []}
+    assert told(result)["housekeeping.rotation"].status == "warning"

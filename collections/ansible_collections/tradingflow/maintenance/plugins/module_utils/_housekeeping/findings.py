@@ -44,6 +44,8 @@ def findings(result: Dict[str, Any], thresholds: Dict[str, Any], usual: Usual, s
     if won or (not applied and result["classes"].keys() - {"access"}):
         # Also a plan by which no space is won may have to be approved.
         checks.append(_space(won, not applied, result["digest"]))
+    if not applied and result["tokens"] and "refused" not in result:
+        actions.append(_plan(won, result["digest"], started_at))
     if "refused" in result:
         error = result["refused"]
         message = f"{error['message']} {error['remedy']}"
@@ -180,7 +182,10 @@ def _temporary(part: Dict[str, Any]) -> Check:
         remedy = "Raise housekeeping_look_at, or see what makes so many files."
     strays = part.get("strays", [])
     if strays:
-        status, remedy = CRITICAL, "Run it without --check, which gives them their places back."
+        status, remedy = (
+            CRITICAL,
+            "Have it carried out (in the weekly with housekeeping_approved): they get their places back.",
+        )
         message += f" {plural(len(strays), 'entry', 'entries')} that an earlier run left in quarantine, such as "
         message += f"{strays[0]['name']}: {strays[0]['why']}."
     if done and done.get("restored"):
@@ -215,15 +220,26 @@ def _cleaned(part: Dict[str, Any], started_at: str) -> Dict[str, Any]:
     rows = _shown(part.get("items", []))
     title = f"Clean up {part['name']}"
     if not done:
-        message = f"{plural(len(rows), 'entry', 'entries')} would go." if rows else "Nothing to do."
+        total = size(sum(row["bytes"] for row in rows))
+        message = f"{plural(len(rows), 'entry', 'entries')} would go ({total})." if rows else "Nothing to do."
         status, details = ("planned" if rows else "skipped"), {"entries": rows}
     else:
-        gone = len(done["removed"]) + len(done["quarantined"]) + len(done.get("restored", []))
-        message = f"{plural(gone, 'entry', 'entries')} cleaned up or put back." if gone else "Nothing was done."
-        status = "failed" if done["failed"] else "ok" if gone else "skipped"
+        parts = {"removed": done["removed"], "set aside": done["quarantined"], "put back": done.get("restored", [])}
+        told = [f"{plural(len(of), 'entry', 'entries')} {what}" for what, of in parts.items() if of]
+        message = f"{', '.join(told)} ({size(done['freed'])} won)." if told else "Nothing was done."
+        if done["failed"]:
+            message += f" {done['failed'][0]['name']} failed: {done['failed'][0]['why']}."
+        status = "failed" if done["failed"] else "ok" if told else "skipped"
         details = {key: done.get(key, []) for key in ("removed", "quarantined", "kept", "restored", "failed")}
     changed = bool(done and (done["removed"] or done["quarantined"] or done.get("restored")))
     return as_action(f"housekeeping.clean:{part['name']}", title, status, changed, message, started_at, details)
+
+
+def _plan(freed: Dict[str, int], digest: str, started_at: str) -> Dict[str, Any]:
+    """What is approved by its digest: who reads no more than the end of a run has it there."""
+    message = f"{size(sum(freed.values()))} would be won. The plan is known by {digest}."
+    details = {"digest": digest}
+    return as_action("housekeeping.plan", "Housekeeping", "planned", False, message, started_at, details)
 
 
 def _space(freed: Dict[str, int], planning: bool, digest: str) -> Check:

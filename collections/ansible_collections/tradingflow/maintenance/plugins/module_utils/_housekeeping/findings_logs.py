@@ -126,8 +126,10 @@ def _rotated(part: Dict[str, Any]) -> Check:
     done = part.get("done") or {"failed": []}
     problems = [f"logrotate says: {each}" for each in part["errors"]]
     problems += [f"{row['name']} could not be written: {row['why']}" for row in done["failed"]]
-    if part["never"]:
-        problems.append(f"{part['never']} is missing or empty: logrotate has never run, or has its state elsewhere")
+    # One that was just repaired may have nothing to say: no log was ever rotated.
+    never = "" if any(row["what"] == "state" for row in done.get("written", [])) else part["never"]
+    if never:
+        problems.append(f"{never} is missing or empty: logrotate has never run, or has its state elsewhere")
     problems += [f"{row['log']} was not rotated for {row['days']:g} days" for row in part["late"]]
     problems += [f"{row['log']} is rotated by nobody" for row in part["unrotated"]]
     if "done" in part:
@@ -138,7 +140,7 @@ def _rotated(part: Dict[str, Any]) -> Check:
         status = UNKNOWN
         problems.insert(0, "logrotate names no log")
     remedy = "Correct the configuration of logrotate, or manage it by housekeeping_rotation."
-    if part["never"]:
+    if never:
         remedy = "See that its timer runs (logrotate.timer), or set housekeeping_rotation_state."
     return Check(
         "housekeeping.rotation",
@@ -159,7 +161,7 @@ def _state(part: Dict[str, Any]) -> Check:
     if faults:
         status = CRITICAL
         message = f"logrotate stops reading at {faults[0]}, and logs after that are rotated late or never."
-        remedy = "Run without --check: it is repaired from the files that are there."
+        remedy = "Have it carried out (in the weekly: housekeeping_approved), and it is repaired from the files there."
     elif repaired:
         status = WARNING
         message = f"It was damaged, and was repaired from the files that are there; kept as {repaired[0]['kept']}."
