@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +212,54 @@ def test_killed_its_own_leftover_goes_and_no_other(applied: Applied) -> None:
     applied.tuned("DROP TABLE other")
 
 
+def test_a_leftover_of_a_long_name_goes_too(applied: Applied) -> None:
+    # PostgreSQL cuts a name of 63 bytes off, between two characters, so that _ccnew has room.
+    name = "heap_x" + "\u00e4" * 28 + "y"
+    applied.tuned(f'ALTER INDEX heap_n RENAME TO "{name}"')
+    wanted = applied.plan()["digest"]
+    left = "SELECT relname FROM pg_class WHERE relname LIKE 'heap_x%cc%'"
+    with closing(applied.tuned.connect()) as holder, holder.cursor() as cursor:
+        # Whoever only reads holds up the end of a rebuild, and the removal of what it leaves.
+        cursor.execute("BEGIN; SELECT count(*) FROM heap")
+        outcome = applied(wanted, lock_timeout=0.5)
+    ((found,),) = applied.tuned(left)
+    assert not found.startswith(name)
+    last = outcome.results[-1]
+    assert (last["state"], "left behind" in last["reason"]) == ("failed", True)
+    advice = applied.tuned.analyse()["tuning.invalid_indexes"].details["advice"]
+    (one,) = [each for each in advice if found in each["index"]]
+    assert (one["verdict"], one["statement"][:5]) == ("safe", "DROP ")
+    outcome = applied(wanted)
+    assert outcome.leftovers == [f"public.{found}"]
+    # The new one was in its place already: what was left was the old one.
+    assert (outcome.results[-1]["state"], outcome.results[-1]["reason"]) == ("skipped", "done before")
+    assert applied.tuned(left) == []
+
+
+def test_a_full_disk_of_the_journal_is_said(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = applied.plan()["digest"]
+
+    def full(self: Journal, event: str, **what: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Journal, "add", full)
+    outcome = applied(wanted)
+    assert "No space left on device" in outcome.results[-1]["reason"] or "No space" in outcome.checks[-1].message
+    assert outcome.checks[-1].status == "critical"
+    assert applied.tuned("SELECT 1 FROM pg_class WHERE relname LIKE 'heap_n_cc%'") == []
+
+
+def test_a_plan_from_the_future_is_refused(applied: Applied) -> None:
+    plan = applied.plan()
+    later = datetime.now(UTC) + timedelta(hours=3)
+    ahead = {**plan, "made_at": later.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    ahead["digest"] = digest(ahead["operations"], ahead["database"], ahead["made_at"])
+    write(ahead, str(applied.folder / "plans"))
+    # It would hold for 14 days more, and no reset of statistics would be after it.
+    with pytest.raises(ConfigurationError, match="clock"):
+        applied(ahead["digest"])
+
+
 def test_a_leftover_that_was_there_before_is_left(applied: Applied) -> None:
     wanted = applied.plan()["digest"]
     assert applied.states(wanted)["reindex public.heap_n"] == "done"
@@ -247,6 +299,10 @@ def test_dropped_by_name_and_brought_back(applied: Applied) -> None:
     assert [(one["object"], one["state"]) for one in outcome.results] == [("public.trades_symbol_again", "done")]
     assert applied.tuned("SELECT indexdef FROM pg_indexes WHERE indexname = 'trades_symbol_again'") == before
     assert applied("", action="undo").results == []
+    # Somebody wanted it back: the old approval says nothing of it any more, and it is not said to be gone.
+    replayed = {f"{one['kind']} {one['object']}": one for one in applied(plan["digest"]).results}
+    assert replayed["drop public.trades_symbol_again"]["state"] == "refused"
+    assert "another one has its name" in replayed["drop public.trades_symbol_again"]["reason"]
     applied.tuned("CREATE INDEX trades_at_price ON trades (at) INCLUDE (price)")
 
 

@@ -35,11 +35,11 @@ class Apply(Work):
     def __init__(self, cursor: Any, watch: Any, options: Dict[str, Any], plan: Dict[str, Any]) -> None:
         super().__init__(cursor, watch, options)
         self.plan = plan
-        #: What the same plan has done in an earlier run.
+        #: What the same plan has done in an earlier run; of an index that was dropped the catalogue knows better.
         self.before = {
             (line["kind"], line["oid"], line["statistics"])
             for line in self.journal.lines()
-            if line["event"] == "done" and line["digest"] == options["expected_digest"]
+            if line["event"] == "done" and line["digest"] == options["expected_digest"] and line["kind"] != "drop"
         }
 
     def _key(self, operation: Operation) -> Tuple[Any, ...]:

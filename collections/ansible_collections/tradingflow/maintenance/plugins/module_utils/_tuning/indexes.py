@@ -24,6 +24,18 @@ STAYS = "stays"
 LEFTOVER = re.compile(r"(.+)_cc(new|old)\d*\Z")
 
 
+#: Bytes of a name that PostgreSQL has to cut off for a suffix, and of the last character that may go as a whole.
+_LONGEST, _CHARACTER = 63, 3
+
+
+def left_by(name: str, origin: str) -> bool:
+    """Whether REINDEX CONCURRENTLY of an index leaves one of this name behind: of a long one as much as has room."""
+    match = LEFTOVER.fullmatch(name)
+    if not match or not origin.startswith(match[1]):
+        return False
+    return match[1] == origin or len(name.encode()) >= _LONGEST - _CHARACTER
+
+
 @dataclass
 class Advice:
     """One verdict.
@@ -284,17 +296,24 @@ def _duplicate(other: Index, keeper: Index) -> Advice:
     return Advice(other.full, other.table, verdict, reason, drop(other), other.definition or "", evidence=evidence)
 
 
+def _origin(left: Index, known: List[Index]) -> Optional[Index]:
+    """The valid index by whose rebuild another one was left behind; None when it is none such."""
+    for one in known:
+        named = one.valid and one.schema == left.schema and left_by(left.name, one.name)
+        if named and _same(left, one) and left.unique == one.unique:
+            return one
+    return None
+
+
 def invalid(indexes: Iterable[Index]) -> List[Advice]:
     """Advice on indexes that answer nothing. One that is being built right now is no finding."""
     known = list(indexes)
-    by_name = {one.full: one for one in known}
     found: List[Advice] = []
     for one in known:
         if one.valid:
             continue
         base: Dict[str, Any] = {"index": one.full, "table": one.table, "ddl": one.definition or ""}
-        match = LEFTOVER.match(one.name)
-        origin = by_name.get(f"{one.schema}.{match[1]}") if match else None
+        origin = _origin(one, known)
         if one.building:
             found.append(Advice(verdict=STAYS, reason=f"not done yet: {one.building}", **base))
         elif one.locked or one.hidden:
@@ -302,7 +321,7 @@ def invalid(indexes: Iterable[Index]) -> List[Advice]:
         elif one.partitioned:
             text = "not every partition has an index attached to it"
             found.append(Advice(verdict=REVIEW, reason=text, **base))
-        elif match and origin and origin.valid and _same(one, origin) and one.unique == origin.unique:
+        elif origin:
             text = f"left behind by a REINDEX CONCURRENTLY of {origin.full}, which is valid"
             found.append(Advice(verdict=SAFE, reason=text, statement=drop(one), evidence={"kept": origin.full}, **base))
         else:

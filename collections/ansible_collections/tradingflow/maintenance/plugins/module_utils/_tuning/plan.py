@@ -27,6 +27,8 @@ Operation = Dict[str, Any]
 KINDS = ("analyze", "vacuum", "freeze", "statistics", "reindex", "drop")
 #: Days for which an approval holds.
 MOST_DAYS = 14
+#: Seconds by which a clock may have been set back since.
+FUTURE = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 NO_SUCH = "There is no plan with the digest {}."
 MAKE = "Run without action apply, review the plan in the report, and approve its digest."
@@ -240,6 +242,12 @@ def approved(wanted: str, folder: str) -> Dict[str, Any]:
         raise ConfigurationError(NO_SUCH.format(wanted[:12]), MAKE) from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"The plan {path.name} is not what its digest says, or unreadable.", MAKE) from None
+    if old < -FUTURE:
+        # It would hold for longer, and hide that statistics were reset since.
+        raise ConfigurationError(
+            f"The plan {wanted[:12]} is of the future: the clock was ahead when it was made, or is behind now.",
+            f"Set the clock right. {MAKE}",
+        )
     if old > MOST_DAYS * 86400:
         raise ConfigurationError(
             f"The plan {wanted[:12]} is older than {MOST_DAYS} days: what it rests on has changed.", MAKE

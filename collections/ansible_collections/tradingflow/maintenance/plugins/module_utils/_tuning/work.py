@@ -15,7 +15,7 @@ from ..database import connected
 from ..errors import ConfigurationError, LockedError, MaintenanceError
 from .budget import CLOSES, Budget, Needs, moment
 from .catalogue import Index, indexes
-from .indexes import LEFTOVER, drop
+from .indexes import drop, left_by
 from .journal import Journal
 from .outcome import FAILED, LEFT, STOPPED, Outcome, action_of
 from .plan import Operation
@@ -142,8 +142,7 @@ class Work:
         removed: List[str] = []
         doubt: List[str] = []
         for one in self.known():
-            match = LEFTOVER.match(one.name)
-            if one.valid or not match or one.schema != begun["schema"] or match[1] != begun["name"]:
+            if one.valid or one.schema != begun["schema"] or not left_by(one.name, begun["name"]):
                 continue
             reason = self._not_ours(one, begun)
             problem = reason or self.execute(drop(one))
@@ -201,7 +200,9 @@ class Work:
             except Exception as error:
                 # What was done before must not be lost with it; the journal knows what had begun.
                 known = isinstance(error, (MaintenanceError, psycopg2.Error))
-                problem = first_line(error) if known else type(error).__name__
+                # Such as a full disk of the journal.
+                other = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+                problem = first_line(error) if known else other
                 result.update(state=FAILED, reason=f"broke off: {problem}")
                 stopped = self.after_breaking_off()
             if result["state"] != STOPPED:
