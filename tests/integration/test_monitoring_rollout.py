@@ -72,6 +72,8 @@ def test_rules_are_loaded_and_said_to_be_only_then(servers: Servers) -> None:
     assert "TradingFlowDailyMissing" in planned["diff"][0]["after"]
     done = configured(servers.given())
     assert done["changed"]
+    # There was nothing that could have been replaced.
+    assert [action["message"].split(":")[0] for action in done["actions"]] == ["Written"] * len(done["actions"])
     assert len(group(servers)) == done["rules"]
     found = statuses(done)
     assert found["monitoring.rules"] == "ok"

@@ -159,7 +159,7 @@ class CallbackModule(Default):
         counts = [count for count in counts if not count.startswith("0 ")]
         nothing = "" if planned else "nothing measured"
         self._display.display(
-            f"   {status:<8} {data['area']:<12} {host:<20} {', '.join(counts) or nothing}".rstrip(),
+            f"   {status:<8} {data['area']:<18} {host:<20} {', '.join(counts) or nothing}".rstrip(),
             color=COLORS.get(status),
         )
         # Some only carry charts for the page.

@@ -212,7 +212,7 @@ class Configuring:
                 }
             )
         status = "failed" if outcome.problem else "planned" if self.check_mode else "ok"
-        what = "Replaced" if outcome.changed else "Loaded again"
+        what = "Loaded again" if not outcome.changed else "Written" if outcome.before is None else "Replaced"
         message = outcome.problem or f"{what}: {unit.path}."
         details = {"diff": _diff(unit, outcome)[:MOST_LINES]}
         title = f"{title} put in place"

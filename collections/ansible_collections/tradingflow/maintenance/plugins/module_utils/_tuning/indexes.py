@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from ..database import quoted
+from ..words import span
 from .catalogue import Index
 from .usage import Uses, Watched, age_days
 
@@ -156,14 +158,14 @@ def _unused(
     covered, known = uses.covered_days(), age_days(since)
     evidence.update(covered_days=covered, known_days=known, cycle_days=cycle_days)
     if uses.begun_days() is not None and (uses.begun_days() or 0) < cycle_days:
-        text = f"statistics cover {uses.begun_days():.3g} of the {cycle_days} days of a business cycle"
+        text = f"statistics cover {_days(uses.begun_days() or 0)} of the {cycle_days} days of a business cycle"
         return Advice(verdict=UNKNOWN, reason=text, **base)
     if covered is None and known < cycle_days:
-        text = f"nobody knows since when statistics count; reports have known it unread for {known:.3g} days"
+        text = f"nobody knows since when statistics count; reports have known it unread for {_days(known)}"
         return Advice(verdict=UNKNOWN, reason=text, **base)
     base["statement"] = drop(top)
     if known < cycle_days:
-        text = f"unread, but known to these reports for {known:.3g} of {cycle_days} days only: it may be new"
+        text = f"unread, but known to these reports for {_days(known)} of {cycle_days} only: it may be new"
         return Advice(verdict=REVIEW, reason=text, **base)
     if any(one.expressions for one in tree):
         text = "unread, but the planner estimates by the statistics of its expression"
@@ -174,6 +176,11 @@ def _unused(
         text = "no partition's was read; dropping it locks the table and all partitions"
         return Advice(verdict=REVIEW, reason=text, **base)
     return Advice(verdict=SAFE, reason=f"no server read it in a whole business cycle of {cycle_days} days", **base)
+
+
+def _days(count: float) -> str:
+    """Days for people; of less than two, hours and minutes. Never more than there were."""
+    return span(count * 86400) if count < 2 else f"{math.floor(count)} days"
 
 
 def _same(one: Index, other: Index) -> bool:

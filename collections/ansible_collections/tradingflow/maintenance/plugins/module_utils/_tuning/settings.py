@@ -31,6 +31,8 @@ WHERE name IN ('shared_buffers', 'effective_cache_size', 'work_mem', 'maintenanc
 
 #: A share of memory outside of which shared_buffers is worth a look: PostgreSQL's manual says a quarter, at most 40 %.
 LEAST_BUFFERS, MOST_BUFFERS = 0.1, 0.4
+#: Pieces of advice that the message has.
+FIRST = 3
 
 
 def judged(rows: List[Row], options: Row) -> Iterator[Check]:
@@ -46,11 +48,13 @@ def judged(rows: List[Row], options: Row) -> Iterator[Check]:
 
 
 def _settings(advice: List[Advice], known: Dict[str, Row], memory: int, limit: Dict[str, Any]) -> Check:
+    told = [f"{one.table}: {one.reason}" for one in advice[:FIRST]]
+    told += [f"and {len(advice) - FIRST} more"] if len(advice) > FIRST else []
     check = judge(
         *SETTINGS,
         len(advice),
         **limit,
-        message=f"{advice[0].table}: {advice[0].reason}." if advice else f"They go with {size(memory)} of memory.",
+        message=f"{'; '.join(told)}." if advice else f"They go with {size(memory)} of memory.",
         remedy="Review each in the details; some take a restart, in a window.",
         source="pg_settings",
         details={

@@ -148,7 +148,7 @@ def table(report: dict[str, Any], *, width: int = 100) -> list[str]:
 
     lines += ["", _rule("Areas", width)]
     for (area, host), counts in _areas(report):
-        lines.append(_fit(f"{_pad(area, 16)}{_pad(host, 28)}{counted(counts)}", width))
+        lines.append(_fit(f"{_pad(area, 20)}{_pad(host, 28)}{counted(counts)}", width))
     for note in report.get("notes", []):
         add(f"Note: {note}")
     lines += ["", _rule("", width)]
@@ -283,7 +283,9 @@ def markdown(report: dict[str, Any], limit: int = MARKDOWN_LIMIT) -> str:
         entry = (
             f"- {_ICONS[check['status']]} **{check['status']}** {_md(group.title, 80)} "
             f"(`{_code(where, 40)}`):{measured} {_md(group.message, 240)}"
-        ).rstrip(". ") + "."
+        ).rstrip(". ")
+        # What was cut off ends as it is.
+        entry += "" if entry.endswith("…") else "."
         for more in filter(None, (group.named(3), group.hides())):
             entry += f" {_md(more, 160)}."
         if check["remedy"]:
