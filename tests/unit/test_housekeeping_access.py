@@ -28,13 +28,14 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors imp
 
 NOW = float(calendar.timegm((2026, 11, 30, 12, 0, 0)))
 BITS = (24, 48)
+UNTIMED = {"request_time": "", "request_time_unit": "s", "request_time_left_out": []}
 COMBINED = (
     b'203.0.113.77 - ann [29/Nov/2026:23:59:01 +0100] "GET /orders/4711?key=s HTTP/1.1" 200 12 "-" "curl \\"x\\""'
 )
 
 
 def options(path: Path, **more: Any) -> dict[str, Any]:
-    given = {"path": str(path), "days": 7, "format": "auto", "fields": {}, "ipv4_bits": 24, "ipv6_bits": 48}
+    given = {"path": str(path), "days": 7, "format": "auto", "fields": {}, "ipv4_bits": 24, "ipv6_bits": 48, **UNTIMED}
     return {**given, "maximum_lines": 100000, **more}
 
 
@@ -59,7 +60,7 @@ READ = {
 @pytest.mark.parametrize("name", READ)
 def test_lines_that_are_read(name: str) -> None:
     found = Reader("auto", {}, BITS).read(READ[name])
-    assert found == (1795993141.0, "203.0.113.0/24", 200, "/orders/*")
+    assert found == (1795993141.0, "203.0.113.0/24", 200, "/orders/*", None)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ NOTHING: dict[str, Any] = {
     "maximum": 100,
     "look_at": 1000,
 }
+UNTIMED = {"request_time": "", "request_time_unit": "s", "request_time_left_out": []}
 THRESHOLDS = {"unparsed": {"warning": 1.0}, "errors": {"warning": 1.0, "critical": 5.0}}
 USUAL = {"requests_per_day": 4.0, "4xx": 0.0, "5xx": 0.0, "largest_client": 100.0, "clients": ["203.0.113.0/24"]}
 
@@ -33,7 +34,7 @@ def told(result: dict[str, Any], earlier: int = 0) -> dict[str, Check]:
 
 
 def access(path: Path, **more: Any) -> dict[str, Any]:
-    one = {"path": str(path), "days": 7.0, "format": "auto", "fields": {}, "ipv4_bits": 24, "ipv6_bits": 48}
+    one = {"path": str(path), "days": 7.0, "format": "auto", "fields": {}, "ipv4_bits": 24, "ipv6_bits": 48, **UNTIMED}
     one.update({"maximum_lines": 1000, "empty_ok": False, **more})
     return engine.plan({**NOTHING, "access_logs": [one]})
 

@@ -98,6 +98,23 @@ options:
         description: Whether it may have no request at all.
         type: bool
         default: false
+      request_time:
+        description:
+          - Where a line has the time that its request took. V(last) is the last word behind the size, as nginx's
+            C(log_format) with C($request_time) at its end; another name means C(NAME=time) there, outside of quotes.
+          - Of JSON, the name of the field. Empty when no line has one.
+        type: str
+        default: ""
+      request_time_unit:
+        description: Its unit. nginx and Caddy write seconds, Apache's C(%D) microseconds.
+        type: str
+        choices: [s, ms, us]
+        default: s
+      request_time_left_out:
+        description: Routes whose times are not judged, as shell patterns, such as those that stream.
+        type: list
+        elements: str
+        default: []
   rotation:
     description: Rotation of logs by logrotate. Left out, it is not looked at.
     type: dict
@@ -228,6 +245,42 @@ options:
             description: Critical from here on.
             type: float
             default: 5
+      response_time_p50:
+        description: Response time of a route of an access log, in ms - 50 % of its requests take no longer.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 200
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 1000
+      response_time_p95:
+        description: Response time of a route of an access log, in ms - 95 % of its requests take no longer.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 500
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 2500
+      response_time_p99:
+        description: Response time of a route of an access log, in ms - 99 % of its requests take no longer.
+        type: dict
+        suboptions:
+          warning:
+            description: Warning from here on.
+            type: float
+            default: 1000
+          critical:
+            description: Critical from here on.
+            type: float
+            default: 5000
   maximum:
     description: How many entries of a directory go at most.
     type: int

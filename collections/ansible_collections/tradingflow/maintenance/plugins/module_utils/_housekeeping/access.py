@@ -11,13 +11,14 @@ import stat
 import statistics
 from collections import Counter
 from contextlib import ExitStack
-from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from .._logs.names import listed
 from .._logs.packed import DAMAGED, magic, unpacked
 from ..errors import HousekeepingError
 from ..words import printable
 from .access_lines import Reader
+from .access_times import Times
 
 _DAY = 86400.0
 #: Networks and routes that are told apart; what comes beyond is counted together.
@@ -31,7 +32,8 @@ _RIGHTS = "Run it as root (become: true), or as a user who may read the log."
 class Tally:
     """What was counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: Optional[Times] = None) -> None:
+        self.times = times
         self.requests = self.unparsed = self.before = self.later = 0
         self.first = self.last = 0.0
         self.clients: "Counter[str]" = Counter()
@@ -59,6 +61,7 @@ class Tally:
             "clients": [[client, n] for client, n in self.clients.most_common(_TOP)],
             "paths": [[path, n] for path, n in self.paths.most_common(_TOP)],
             "failing": [[path, n] for path, n in self.failed.most_common(_TOP)],
+            **({"times": self.times.data()} if self.times else {}),
         }
 
 
@@ -70,8 +73,8 @@ def review(options: Dict[str, Any], now: float) -> Dict[str, Any]:
     :raises HousekeepingError: there is none, or it cannot be read
     """
     since = now - float(options["days"]) * _DAY
-    reader = Reader(options["format"], options["fields"], (options["ipv4_bits"], options["ipv6_bits"]))
-    tally, damaged = Tally(), []
+    reader = Reader(options["format"], options["fields"], _bits(options), _timed(options))
+    tally, damaged = Tally(Times(options["request_time_left_out"]) if options["request_time"] else None), []
     left = int(options["maximum_lines"])
     with ExitStack() as stack:
         for path, file, live in _opened(stack, str(options["path"]), since):
@@ -80,6 +83,14 @@ def review(options: Dict[str, Any], now: float) -> Dict[str, Any]:
             except DAMAGED as error:
                 damaged.append(f"{printable(path)}: {printable(error, 100)}")
     return {**tally.data(since, now), "damaged": damaged, "cut": left <= 0}
+
+
+def _bits(options: Dict[str, Any]) -> Tuple[int, int]:
+    return options["ipv4_bits"], options["ipv6_bits"]
+
+
+def _timed(options: Dict[str, Any]) -> Tuple[str, str]:
+    return options["request_time"], options["request_time_unit"]
 
 
 def _opened(stack: ExitStack, pattern: str, since: float) -> List[Tuple[str, BinaryIO, bool]]:
@@ -162,6 +173,8 @@ def _lines(stream: Any, reader: Reader, tally: Tally, since: float, until: float
         _add(tally.paths, request.path)
         if request.status >= 500:
             _add(tally.failed, request.path)
+        if tally.times:
+            tally.times.add(request.path, request.took)
     return count
 
 

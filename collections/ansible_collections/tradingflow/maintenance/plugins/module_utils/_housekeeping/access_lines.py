@@ -11,11 +11,13 @@ import ipaddress
 import json
 import re
 from datetime import datetime
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from .access_times import finder, in_ms
 
 #: [virtual host:port ]client identity user [time] "request" status bytes ...
 _LINE = re.compile(
-    rb'(?:[^\s\[\]"]+:\d+ )?([^\s\[\]"]+) [^\[\]"]*\[([^\]"]{10,40})\] "((?:[^"\\]|\\.)*)" (\d{3}) (?:\d+|-)(?:\s.*)?'
+    rb'(?:[^\s\[\]"]+:\d+ )?([^\s\[\]"]+) [^\[\]"]*\[([^\]"]{10,40})\] "((?:[^"\\]|\\.)*)" (\d{3}) (?:\d+|-)(?:\s(.*))?'
 )
 _TIME = re.compile(rb"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _MONTHS = {name: place for place, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
@@ -42,12 +44,14 @@ class Request(NamedTuple):
     :param at: in s since 1970
     :param client: the network of the client; "(name)" where the server has looked names up
     :param path: see plain_path
+    :param took: ms that it took; None where the line does not say, or nobody asked
     """
 
     at: float
     client: str
     status: int
     path: str
+    took: Optional[float] = None
 
 
 class Reader:
@@ -56,9 +60,14 @@ class Reader:
     :param kind: auto, combined (which is common, too) or json
     :param fields: names of the fields of JSON, where they are others
     :param prefixes: bits of an address that are kept: of IPv4, of IPv6
+    :param timed: where a request's time is, and its unit: see options.ACCESS
     """
 
-    def __init__(self, kind: str, fields: Dict[str, str], prefixes: Sequence[int]) -> None:
+    def __init__(
+        self, kind: str, fields: Dict[str, str], prefixes: Sequence[int], timed: Tuple[str, str] = ("", "s")
+    ) -> None:
+        self._timed, self._unit = timed
+        self._find = finder(self._timed)
         self._fields = {name: (fields[name],) if fields.get(name) else names for name, names in _FIELDS.items()}
         self._prefixes = prefixes
         self._networks: Dict[str, str] = {}
@@ -84,7 +93,9 @@ class Reader:
             return None
         words = match[3].split(b" ")
         path = words[1] if len(words) == 3 else _NO_REQUEST.encode()
-        return self._request(at, match[1].decode("ascii", "replace"), int(match[4]), path.decode("utf-8", "replace"))
+        took = in_ms(self._find(match[5] or b""), self._unit) if self._timed else None
+        client = match[1].decode("ascii", "replace")
+        return self._request(at, client, int(match[4]), path.decode("utf-8", "replace"), took)
 
     def _json(self, line: bytes) -> Optional[Request]:
         found = json.loads(line)
@@ -100,10 +111,11 @@ class Reader:
         if at is None or not 100 <= status <= 999 or not isinstance(values["client"], str):
             return None
         words = str(values["path"] or "").split(" ")
-        return self._request(at, values["client"], status, words[1] if len(words) == 3 else words[0])
+        took = in_ms(found.get(self._timed), self._unit) if self._timed else None
+        return self._request(at, values["client"], status, words[1] if len(words) == 3 else words[0], took)
 
-    def _request(self, at: float, client: str, status: int, path: str) -> Request:
-        return Request(at, self._network(client), status, plain_path(path))
+    def _request(self, at: float, client: str, status: int, path: str, took: Optional[float]) -> Request:
+        return Request(at, self._network(client), status, plain_path(path), took)
 
     def _network(self, client: str) -> str:
         known = self._networks.get(client)

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, as_action, judge, limits, unknown
 from ..words import plural, span
 from .access import ENOUGH, REMEMBERED, unusual
+from .access_times import times
 
 #: Path of an access log -> baselines of earlier runs, oldest first.
 Usual = Callable[[str], List[Dict[str, Any]]]
@@ -39,6 +40,8 @@ def access(part: Dict[str, Any], thresholds: Dict[str, Any], usual: Usual) -> It
     yield Check(id, _ACCESS, OK, found["requests"], message=f"{text}.", source=path, details=details)
     if found["requests"]:
         yield _errors(part, thresholds)
+        if "times" in found:
+            yield times(path, found["times"], thresholds)
     if len(earlier) >= ENOUGH:
         what = unusual(part["baseline"], earlier)
         yield Check(

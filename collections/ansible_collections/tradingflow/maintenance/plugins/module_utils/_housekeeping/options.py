@@ -31,6 +31,9 @@ ACCESS: Dict[str, Any] = {
     "ipv6_bits": {"type": "int", "default": 48},
     "maximum_lines": {"type": "int", "default": 5000000},
     "empty_ok": {"type": "bool", "default": False},
+    "request_time": {"type": "str", "default": ""},
+    "request_time_unit": {"type": "str", "default": "s", "choices": ["s", "ms", "us"]},
+    "request_time_left_out": {"type": "list", "elements": "str", "default": []},
 }
 #: One configuration of logrotate that is managed.
 MANAGED: Dict[str, Any] = {
@@ -61,7 +64,13 @@ IMAGES: Dict[str, Any] = {
     "remove": {"type": "list", "elements": "str", "default": []},
 }
 #: What is a warning, and what is critical.
-LIMITS: Dict[str, Any] = {"unparsed": (1, None), "errors": (1, 5)}
+LIMITS: Dict[str, Any] = {
+    "unparsed": (1, None),
+    "errors": (1, 5),
+    "response_time_p50": (200, 1000),
+    "response_time_p95": (500, 2500),
+    "response_time_p99": (1000, 5000),
+}
 
 #: Argument spec of the module host_housekeeping, without "run".
 SPEC: Dict[str, Any] = {

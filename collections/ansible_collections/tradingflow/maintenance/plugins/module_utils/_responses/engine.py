@@ -65,6 +65,10 @@ def measure(options: Dict[str, Any], earlier: Earlier = nothing) -> Tuple[List[C
                 text = f"{target.name}{options['metrics_path']} {error}."
                 title = f"{name.capitalize()} of {target.name}"
                 remedy = "Name what the application calls it in durations, route_labels or metrics."
+                if part is _routes:
+                    remedy += (
+                        " Where it has no histogram, its access log may tell: request_time of a log of housekeeping."
+                    )
                 found, charts = [unknown(f"{AREA}.{name}:{target.name}", title, text, remedy)], []
             except Exception as error:
                 name = part.__name__.strip("_")
