@@ -33,6 +33,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitorin
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rule import Rule, unit_tests
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._monitoring.rules import rules
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from jsonschema import Draft202012Validator
 
 from tests.debian import program
 from tests.unit.monitoring_fixtures import options
@@ -345,3 +346,93 @@ def test_a_threshold_at_the_end_of_its_range_makes_rules_that_prometheus_takes(t
     done = promtool("test", "rules", tmp_path / "tests.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
+
+
+def only(required: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Of an object of a JSON schema: these fields, and no others."""
+    fields = {**required, **more}
+    return {"type": "object", "required": list(required), "properties": fields, "additionalProperties": False}
+
+
+TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+SOURCE = only({"type": {"const": "prometheus"}, "uid": TEXT})
+STEP = only({"color": {"enum": ["green", "yellow", "purple", "red"]}, "value": {"type": ["number", "null"]}})
+FIELDS = only(
+    {
+        "unit": TEXT,
+        "thresholds": only({"mode": {"const": "absolute"}, "steps": {"type": "array", "items": STEP, "minItems": 1}}),
+    },
+    mappings={
+        "type": "array",
+        "items": only(
+            {
+                "type": {"const": "value"},
+                "options": {
+                    "type": "object",
+                    "additionalProperties": only({"text": TEXT, "color": TEXT, "index": NUMBER}),
+                },
+            }
+        ),
+    },
+    custom=only({"thresholdsStyle": only({"mode": {"const": "line"}})}),
+)
+TARGET = only(
+    {"refId": {"type": "string", "minLength": 1}, "datasource": SOURCE, "expr": TEXT, "legendFormat": TEXT},
+    instant=FLAG,
+    format={"enum": ["time_series", "table", "heatmap"]},
+)
+PANEL = only(
+    {
+        "id": {"type": "integer", "minimum": 1},
+        "title": TEXT,
+        "type": {"enum": ["stat", "table", "timeseries"]},
+        "datasource": SOURCE,
+        "gridPos": only({"h": {"type": "integer", "minimum": 1}, "w": NUMBER, "x": NUMBER, "y": NUMBER}),
+        "targets": {"type": "array", "items": TARGET, "minItems": 1},
+        "fieldConfig": only({"defaults": FIELDS, "overrides": {"type": "array", "maxItems": 0}}),
+        "options": {"type": "object"},
+    }
+)
+#: What this dashboard uses of what Grafana documents of its schema, and nothing that it does not.
+GRAFANA = only(
+    {
+        "uid": {"type": "string", "minLength": 8, "maxLength": 40},
+        "title": TEXT,
+        "tags": {"type": "array", "items": TEXT},
+        "schemaVersion": {"const": 38},
+        "editable": FLAG,
+        "timezone": TEXT,
+        "time": only({"from": TEXT, "to": TEXT}),
+        "refresh": TEXT,
+        "templating": only(
+            {
+                "list": {
+                    "type": "array",
+                    "items": only({"name": TEXT, "type": {"const": "datasource"}, "query": TEXT, "label": TEXT}),
+                }
+            }
+        ),
+        "annotations": only({"list": {"type": "array", "maxItems": 0}}),
+        "panels": {"type": "array", "items": PANEL, "minItems": 3},
+    }
+)
+
+
+def test_the_dashboard_keeps_to_what_grafana_documents(tmp_path: Path) -> None:
+    # More hosts than letters, each with a threshold of its own.
+    targets = [{"name": f"h{each}", "thresholds": {"disk_space": {"warning": 50 + each}}} for each in range(30)]
+    given: list[dict[str, Any]] = [{}, {"targets": targets}, {"targets": []}]
+    for more in given:
+        document = json.loads(dashboard("test", {"daily": 93600}, rules(options(tmp_path, **more))))
+        errors = [
+            f"{error.json_path}: {error.message}" for error in Draft202012Validator(GRAFANA).iter_errors(document)
+        ]
+        assert not errors
+        for panel in document["panels"]:
+            names = [target["refId"] for target in panel["targets"]]
+            assert len(set(names)) == len(names)
+            steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+            # Grafana takes the first as the base, whatever its value is, and wants the others in their order.
+            assert steps[0]["value"] is None
+            values = [step["value"] for step in steps[1:]]
+            assert values == sorted(values)
