@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tradingflow.maintenance.plugins.action.host_housekeeping import ActionModule
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import as_dicts
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import MaintenanceError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.run import read_spool, write_spool
 
 MEASURED = {"id": "housekeeping.measured", "status": "unknown", "message": "No Python.", "remedy": "Install it."}
 OK = {"id": "housekeeping.space", "status": "ok", "message": "1 B.", "remedy": ""}
@@ -78,3 +83,41 @@ def test_the_host_is_told_what_time_it_is_here(monkeypatch: pytest.MonkeyPatch) 
     before = time.time()
     made.collect({"access_logs": [], "thresholds": {}, "clock": 1.0}, {"inventory_hostname": "a"})
     assert before <= told[0]["clock"] <= time.time()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_planned_is_kept_when_the_host_goes_away_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gone: bool
+) -> None:
+    (tmp_path / "spool").mkdir()
+    run = {"directory": str(tmp_path)}
+    made = action(run=run)
+    made._task.check_mode = False
+    listed = {"id": "housekeeping.clean:/tmp", "status": "planned", "details": {"entries": [{"name": "x"}]}}
+    write_spool(tmp_path, "housekeeping", "a", [OK], [listed])
+
+    def lost(*args: Any, **more: Any) -> dict[str, Any]:
+        if gone:
+            raise AnsibleConnectionFailure("Connection refused")
+        return {"failed": True, "msg": "Killed"}
+
+    monkeypatch.setattr(made, "_execute_module", lost)
+    args = {"run": run, "access_logs": [], "thresholds": {}, "planned": ["x"]}
+    with pytest.raises(AnsibleConnectionFailure if gone else MaintenanceError) as raised:
+        made.collect(args, {"inventory_hostname": "a"})
+    if not gone:
+        # As AreaAction.run hands it in.
+        check = made.unmeasured(raised.value)
+        write_spool(tmp_path, made.area, "a", as_dicts([check]), [], made.part)
+    found = list(read_spool(tmp_path))
+    assert [each["name"] for record in found for one in record["actions"] for each in one["details"]["entries"]] == [
+        "x"
+    ]
+    (told,) = [check for record in found for check in record["checks"] if check["status"] == "unknown"]
+    assert "may be gone" in told["message"]
+    # Who only lists has taken nothing away.
+    made._task.check_mode = True
+    with pytest.raises(AnsibleConnectionFailure if gone else MaintenanceError):
+        made.collect(args, {"inventory_hostname": "a"})
+    assert made.part == ""
+    assert "may be gone" not in made.unmeasured(MaintenanceError("It broke.", "")).message

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.errors import AnsibleError
+
 from ..module_utils._housekeeping.findings import baselines, findings
 from ..module_utils._housekeeping.options import SPEC
-from ..module_utils.checks import utc_now
-from ..module_utils.errors import HousekeepingError
+from ..module_utils.checks import Check, utc_now
+from ..module_utils.errors import HousekeepingError, MaintenanceError
 from ..plugin_utils.area import Findings
 from ..plugin_utils.on_host import HostAreaAction
 
@@ -45,6 +47,8 @@ class ActionModule(HostAreaAction):
         started_at = utc_now()
         # First: what fails afterwards would hide what was done on the host.
         reports = self.earlier(args) if args["access_logs"] else []
+        # What goes wrong amid it stands beside the list of what was to go, not in its place.
+        self.part = "carried-out" if args.get("planned") and not self._task.check_mode else ""
         # A host whose clock runs ahead takes everything for old.
         result = self.on_host({**args, "clock": time.time()}, task_vars)
         if error := result.get("error"):
@@ -58,4 +62,19 @@ class ActionModule(HostAreaAction):
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # Something may have been done all the same.
             checks, actions = [self.unmeasured(self.not_understood(error))], []
+        else:
+            self.part = ""
         return Findings(checks, actions, changed=bool(result.get("changed")), extra={"plan": result})
+
+    def unmeasured(self, error: MaintenanceError) -> Any:
+        return self._amid(super().unmeasured(error))
+
+    def unreachable(self, error: AnsibleError) -> Check:
+        return self._amid(super().unreachable(error))
+
+    def _amid(self, check: Check) -> Check:
+        """The finding that nobody knows how it ended, where it had begun to take away."""
+        if self.part:
+            check.message = f"It was cleaning up: what was planned may be gone, all of it or in part. {check.message}"
+            check.remedy = f"{check.remedy} Then run it again: it goes on, and tells what is left."
+        return check
