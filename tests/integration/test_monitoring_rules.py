@@ -67,6 +67,32 @@ def test_each_rule_fires_at_its_threshold_and_not_before(tmp_path: Path) -> None
     assert sum(len(case["promql_expr_test"]) for case in cases) == 2 * len(found) - 1
 
 
+def test_a_run_of_the_future_does_not_keep_the_next_one_from_being_missed(tmp_path: Path) -> None:
+    found = rules(options(tmp_path))
+    (rule,) = [one for one in found if one.name == "TradingFlowDailyMissing"]
+    written(tmp_path, [rule])
+    series = rule.firing[0][0]
+    cases = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": series, "values": f"{ended}x15"}],
+            "promql_expr_test": [
+                {
+                    "expr": f"count({rule.alerts})",
+                    "eval_time": "10m",
+                    "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                }
+            ],
+        }
+        # A clock that was a year ahead, and one that is as wrong as clocks are.
+        for ended, fires in ((365 * 86400, True), (1200, False))
+    ]
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": cases}
+    (tmp_path / "tests.yml").write_text(as_yaml(document))
+    done = promtool("test", "rules", tmp_path / "tests.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_what_is_gone_is_told_of(tmp_path: Path) -> None:
     found = rules(options(tmp_path))
     lost = [rule for rule in found if rule.name == "TradingFlowHostDown"]

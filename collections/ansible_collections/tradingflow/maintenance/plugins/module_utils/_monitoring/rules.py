@@ -24,6 +24,9 @@ FAILED = "tradingflow_run_actions_failed"
 #: Statuses that are told by check, with the number that report.prom has for them.
 TOLD = {"unknown": 2, "critical": 3}
 
+#: Seconds by which the clocks of the controller and of Prometheus may differ.
+AHEAD = 3600
+
 #: Which series are whose, without hosts' names.
 SELECTORS = {"node": "", "application": 'job="tradingflow"', "postgres": 'job="postgres"'}
 
@@ -76,9 +79,10 @@ def runs(options: Dict[str, Any]) -> Iterator[Rule]:
         finished, worst, failed, status = (selector(name, own) for name in (FINISHED, WORST, FAILED, STATUS))
         yield Rule(
             f"TradingFlow{camel}Missing",
-            f"time() - {finished} > {interval:.15g} or absent({finished})",
+            # One that ended in the future, by a clock that was wrong, would keep it silent until then.
+            f"time() - {finished} > {interval:.15g} or {finished} - time() > {AHEAD} or absent({finished})",
             "critical",
-            f"No {playbook} of {environment} has ended for {span(interval)}.",
+            f"No {playbook} of {environment} has ended for {span(interval)}, or the last one in the future.",
             f"Find out why it did not run: the schedule, the controller, the lock; then run playbooks/{playbook}.yml.",
             # In a test time is 0 at first.
             firing=[constant(finished, -interval - 60)],
