@@ -79,7 +79,12 @@ def test_the_host_is_told_what_time_it_is_here(monkeypatch: pytest.MonkeyPatch) 
     made = action()
     told: list[dict[str, Any]] = []
     result = {"classes": {}, "tokens": [], "changed": False, "digest": "0"}
-    monkeypatch.setattr(made, "on_host", lambda args, task_vars: told.append(args) or result, raising=False)
+
+    def on_host(args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        told.append(args)
+        return result
+
+    monkeypatch.setattr(made, "on_host", on_host, raising=False)
     before = time.time()
     made.collect({"access_logs": [], "thresholds": {}, "clock": 1.0}, {"inventory_hostname": "a"})
     assert before <= told[0]["clock"] <= time.time()
