@@ -394,6 +394,18 @@ def test_a_plan_shows_no_literals(tuned: Tuned) -> None:
     assert not [id for id, check in found.items() if "hunter2" in str(check.as_dict())]
 
 
+def test_a_named_statement_is_carried_out_where_it_is_proven_to_only_read(tuned: Tuned) -> None:
+    # More than these: tests/integration/test_database_tuning_debian.py.
+    queries = [
+        {"name": "read", "sql": "SELECT symbol FROM trades WHERE quantity <= 5 ORDER BY quantity", "analyze": True},
+        {"name": "written", "sql": "WITH gone AS (DELETE FROM legs RETURNING a) SELECT * FROM gone", "analyze": True},
+    ]
+    found = tuned.analyse(queries=queries)
+    assert found["tuning.plan:read"].details["rows"] == 5
+    assert (found["tuning.plan:written"].status, found["tuning.plan:written"].value) == ("unknown", None)
+    assert "it writes" in found["tuning.plan:written"].message
+
+
 def test_settings_and_pools(tuned: Tuned) -> None:
     assert tuned.analyse()["tuning.settings"].status == "unknown"
     found = tuned.analyse(memory=1_000_000_000_000, pools=[{"name": "app", "size": 50, "replicas": 40}])
