@@ -26,12 +26,6 @@ documentation() {
     xargs ansible-doc -t role --playbook-dir . >/dev/null
 }
 
-# All by one start of Ansible.
-syntax() {
-  find playbooks -maxdepth 1 -name '*.yml' -print0 | sort -z |
-    xargs -0 ansible-playbook --syntax-check -i localhost,
-}
-
 changelog() {
   (cd "$COLLECTION" && antsibull-changelog lint)
 }
@@ -49,5 +43,5 @@ else
   left_out "shellcheck" "apt-get install shellcheck"
 fi
 quietly "ansible-doc" documentation
-quietly "syntax of playbooks" syntax
-quietly "ansible-lint, profile production" ansible-lint --nocolor -q
+# The syntax of playbooks and roles, too.
+quietly "ansible-lint, profile production" python -m tests.ci.ansible_lint --nocolor -q
