@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.run import read_spool
+
 from tests import ready
 from tests.conftest import ROOT, Sandbox
 
@@ -59,6 +61,16 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert said.startswith("0\n"), said
         assert len(list((tmp_path / "tuning-plans-local").glob("*.json"))) == 1
         assert not (tmp_path / "tuning-local.jsonl").exists()
+        # Who forgets the digest is told, and nothing is done.
+        (tmp_path / "run/spool").mkdir(parents=True)
+        begun = {"directory": str(tmp_path / "run")}
+        run(platform, tmp_path, first="apply", database_tuning_expected_digest="", maintenance_run=begun)
+        told = [each for record in read_spool(tmp_path / "run") for each in record["checks"]]
+        (missing,) = [each for each in told if each["id"] == "tuning.approved"]
+        assert missing["status"] == "warning"
+        assert not (tmp_path / "tuning-local.jsonl").exists()
+        # Undo, which comes after it, finds no journal, and is on the record.
+        before = len((tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines())
         # A freeze holds it.
         frozen = [{"name": "close", "from": "2020-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "reason": "x"}]
         said = run(platform, tmp_path, first="apply", maintenance_window_freezes=frozen)
@@ -74,7 +86,7 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert said.startswith("2\n"), said
         assert "There is no plan with the digest" in said
         ledger = [json.loads(line) for line in (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()]
-        assert len(ledger) == 2
+        assert len(ledger) == before + 2
         # Allowed, it is carried out, and in the same run undone again.
         said = run(platform, tmp_path, first="apply")
         assert said.startswith("0\n"), said
@@ -83,6 +95,6 @@ def test_approved_carried_out_and_undone(platform: Sandbox, tmp_path: Path) -> N
         assert {line["kind"] for line in journal if line["event"] == "done"} == {"analyze", "drop"}
         assert len(platform.sql("superuser", indexes)) == 2
         ledger = [json.loads(line) for line in (tmp_path / "ledger-local.jsonl").read_text("utf-8").splitlines()]
-        assert len(ledger) == 6
+        assert len(ledger) == before + 6
     finally:
         platform.sql("superuser", "DROP TABLE tuned")
