@@ -1,6 +1,6 @@
-"""ansible-lint, with the syntax of all playbooks and roles checked by one start of Ansible: ``python -m tests.ci.ansible_lint``.
+"""ansible-lint with one start of Ansible for the syntax of everything: ``python -m tests.ci.ansible_lint``.
 
-ansible-lint itself starts Ansible for each of them, which is half of its time. Where the one start finds anything,
+ansible-lint itself starts it for each playbook and role, which is half of its time. Where the one start finds anything,
 each is checked by itself, so that the message names it.
 """
 
