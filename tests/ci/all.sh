@@ -32,6 +32,11 @@ finish() {
   rm -f "$output" "$timing"
 }
 trap finish EXIT
+of_tests() { # OPTIONS...
+  env --default-signal=INT TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" python -m pytest \
+    tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
+    --ignore=tests/integration/test_pgbackrest_upgrade.py "$@"
+}
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -42,8 +47,11 @@ trap 'exit 143' TERM
 # A major upgrade is tried in the Debian trixie, which has two versions that its pgBackRest knows.
 # With job control they are a group of their own, which can be interrupted even where the caller ignores that.
 set -m
-env --default-signal=INT TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" python -m pytest tests/end_to_end tests/integration tests/unit -q -p no:cacheprovider \
-  --ignore=tests/integration/test_pgbackrest_upgrade.py -n 6 --dist loadfile --no-loadscope-reorder "$@" >"$output" 2>&1 </dev/null &
+{
+  # Once, as far as it is not done yet: pytest compiles the tests with their assertions, and each worker would, of all.
+  collected=$(of_tests --collect-only -q 2>&1) || { printf '%s\n' "$collected" && exit 1; }
+  of_tests -n 6 --dist loadfile --no-loadscope-reorder "$@"
+} >"$output" 2>&1 </dev/null &
 tests=$!
 set +m
 
