@@ -40,6 +40,7 @@ ROOF = {
     "_monitoring",
     "_patching",
     "_refresh",
+    "_release",
     "_responses",
     "_restore",
     "_retention",
