@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"words", "checks", "refusal", "run"},
     {"database", "storage"},
     {"_http", "_logs", "_work"},
-    {"_advisories", "_isolation", "_ledger", "_storage"},
+    {"_advisories", "_isolation", "_kubernetes", "_ledger", "_registry", "_storage"},
     {"_pgbackrest", "_files", "ledger", "lock"},
     {"_postgres", "lock_keeper"},
     {"_recovery_points"},
