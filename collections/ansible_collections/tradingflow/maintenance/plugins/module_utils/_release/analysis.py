@@ -75,7 +75,11 @@ class Verdict:
 
 
 def judge(
-    summary: Summary, baseline: Mapping[str, Any], options: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]] = ()
+    summary: Summary,
+    baseline: Mapping[str, Any],
+    options: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]] = (),
+    kinds: Optional[Mapping[str, Mapping[str, Any]]] = None,
 ) -> Verdict:
     """Judges an interval.
 
@@ -83,7 +87,9 @@ def judge(
     :param options: measures (names), limits (see LIMITS_SPEC), minimum (requests), restarts (that are forgiven),
         new_error_lines (lines of a new kind that are a failure), known_errors (fingerprints)
     :param earlier: samples of this stay, oldest first
+    :param kinds: new kinds of errors of the whole stay; by default those of the interval
     """
+    options = {**options, "open": summary.kinds if kinds is None else kinds}
     found = [_guarded(measure, summary, baseline, options, earlier) for measure in options["measures"]]
     return Verdict(together([each.verdict for each in found]), found)
 
@@ -104,9 +110,11 @@ def _guarded(
 ) -> Judgement:
     """One measure; what goes wrong with it leaves only it inconclusive."""
     try:
-        if measure in summary.missing:
+        found = _JUDGES[measure](summary, baseline, options, earlier)
+        # What is there may prove that it is bad, not that it is good.
+        if measure in summary.missing and found.verdict != FAILED:
             return Judgement(measure, INCONCLUSIVE, f"No data of {measure}: {summary.missing[measure]}.")
-        return _JUDGES[measure](summary, baseline, options, earlier)
+        return found
     except Exception as error:
         return Judgement(measure, INCONCLUSIVE, f"{measure} could not be judged: {type(error).__name__}.")
 
@@ -218,7 +226,7 @@ def _logs(
     options: Mapping[str, Any],
     _earlier: Sequence[Mapping[str, Any]],
 ) -> Judgement:
-    new = {name: kind for name, kind in summary.kinds.items() if name not in options["known_errors"]}
+    new = {name: kind for name, kind in options["open"].items() if name not in options["known_errors"]}
     if not new:
         return Judgement("logs", HEALTHY, "No error of a kind that the previous version did not log.")
     lines = sum(int(kind["count"]) for kind in new.values())

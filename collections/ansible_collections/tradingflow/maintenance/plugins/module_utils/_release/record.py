@@ -4,9 +4,8 @@
 
 """The record of a release: one JSON object per application and namespace in the environment's store.
 
-It is what outlives every process: a soak is what stands here, not somebody who waits. It is only ever replaced by
-who has read what is there (If-Match), so that two writers cannot overwrite each other. A release that has ended is
-kept beside it under its id when the next one begins.
+A soak is what stands here, not a process that waits. It is only ever replaced by who has read what is there (If-Match).
+A release that has ended is kept beside it under its id when the next one begins.
 """
 
 from __future__ import annotations
@@ -317,8 +316,8 @@ def parsed(data: bytes, place: str = "The record") -> Release:
 
 
 _KINDS: Dict[str, type] = {
-    **dict.fromkeys(("id", "environment", "application", "namespace", "deployment", "container", "tag", "image"), str),
-    **dict.fromkeys(("digest", "state", "phase", "template_hash", "began_at", "reason", "actor", "run_id"), str),
+    **dict.fromkeys("id environment application namespace deployment container tag image digest".split(), str),
+    **dict.fromkeys("state phase template_hash began_at reason actor run_id nonce".split(), str),
     **dict.fromkeys(("configuration", "baseline", "soak"), dict),
     **dict.fromkeys(("samples", "events"), list),
     **dict.fromkeys(("replicas", "generation", "revision", "events_left_out"), int),

@@ -211,9 +211,9 @@ def between(
             result.memory = max(result.memory or 0.0, pod.counters.memory)
     if not pods:
         result.missing.update(dict.fromkeys(("errors", "latency", "memory", "logs"), "no pod runs"))
-    if "errors" not in result.missing:
+    if any(pod.counters and pod.counters.requests is not None for pod in pods):
         result.requests, result.errors = requests, errors
-    if "latency" not in result.missing and counts is not None:
+    if counts is not None:
         result.p95 = quantile(counts)
     _kinds(result, pods, known)
     return result
