@@ -60,8 +60,8 @@ class Refused(ClusterError):
 class Cluster:
     """One cluster; keep one for a task. Every method raises ClusterError or one of its kinds.
 
-    :param options: CLUSTER_SPEC; timeout: seconds that one request may take. Without kubeconfig: the one of KUBECONFIG or
-        of the user's home, or in a pod its account's
+    :param options: CLUSTER_SPEC; timeout: seconds that one request may take. Without kubeconfig: the one of
+        KUBECONFIG or of the user's home, or in a pod its account's
     :raises ConfigurationError: what leads to the cluster cannot be used
     """
 

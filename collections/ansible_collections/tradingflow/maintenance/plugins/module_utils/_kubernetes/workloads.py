@@ -197,7 +197,6 @@ def differences(one: Any, other: Any, place: str = "") -> List[str]:
             found += differences(one.get(name), other.get(name), f"{place}.{name}" if place else str(name))
         return found
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [
-            each for number, pair in enumerate(zip(one, other)) for each in differences(*pair, f"{place}[{number}]")
-        ]
+        pairs = [(one[number], other[number], f"{place}[{number}]") for number in range(len(one))]
+        return [each for pair in pairs for each in differences(*pair)]
     return [] if one == other else [place]
