@@ -15,8 +15,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from .._checks.metrics import BadMetrics
 from .._checks.usage import METRICS_SPEC
-from .._kubernetes import configuration, workloads
+from .._kubernetes import workloads
 from .._kubernetes.client import Cluster
+from .._kubernetes.configuration import hashes
+from .._kubernetes.configuration import read as read_configuration
 from .._logs.entries import Entries
 from .._logs.tally import Tally
 from .._logs.times import Times
@@ -99,7 +101,7 @@ def read(
     :raises ClusterError: the API does not answer, or there is no such Deployment
     """
     seen = workloads.look(cluster, namespace, deployment)
-    objects = configuration.read(cluster, namespace, seen.template)
+    objects = read_configuration(cluster, namespace, seen.template)
     current = seen.current()
     found = [_pod(each, container) for each in seen.pods_of(current)]
     if measured:
@@ -108,7 +110,7 @@ def read(
     return Live(
         digest=workloads.digest_of(str(workloads.container(seen.template, container).get("image") or "")),
         template_hash=workloads.template_hash(seen.template),
-        configuration=configuration.hashes(objects),
+        configuration=hashes(objects),
         replicas=seen.replicas,
         generation=int(seen.deployment["metadata"].get("generation") or 0),
         pods=found,

@@ -316,8 +316,10 @@ def parsed(data: bytes, place: str = "The record") -> Release:
 
 
 _KINDS: Dict[str, type] = {
-    **dict.fromkeys("id environment application namespace deployment container tag image digest".split(), str),
-    **dict.fromkeys("state phase template_hash began_at reason actor run_id nonce".split(), str),
+    **dict.fromkeys(
+        ["id", "environment", "application", "namespace", "deployment", "container", "tag", "image", "digest"], str
+    ),
+    **dict.fromkeys(["state", "phase", "template_hash", "began_at", "reason", "actor", "run_id", "nonce"], str),
     **dict.fromkeys(("configuration", "baseline", "soak"), dict),
     **dict.fromkeys(("samples", "events"), list),
     **dict.fromkeys(("replicas", "generation", "revision", "events_left_out"), int),
