@@ -43,7 +43,7 @@ _ABSENT = ("NoSuchKey", "404")
 
 
 class ConflictError(ReleaseError):
-    """Somebody else has written the record since it was read."""
+    """Somebody else has written it since it was read."""
 
 
 @dataclass
@@ -316,10 +316,8 @@ def parsed(data: bytes, place: str = "The record") -> Release:
 
 
 _KINDS: Dict[str, type] = {
-    **dict.fromkeys(
-        ["id", "environment", "application", "namespace", "deployment", "container", "tag", "image", "digest"], str
-    ),
-    **dict.fromkeys(["state", "phase", "template_hash", "began_at", "reason", "actor", "run_id", "nonce"], str),
+    **dict.fromkeys(("id", "environment", "application", "namespace", "deployment", "container", "tag", "image"), str),
+    **dict.fromkeys(("digest", "state", "phase", "template_hash", "began_at", "reason", "actor", "run_id"), str),
     **dict.fromkeys(("configuration", "baseline", "soak"), dict),
     **dict.fromkeys(("samples", "events"), list),
     **dict.fromkeys(("replicas", "generation", "revision", "events_left_out"), int),
@@ -388,7 +386,7 @@ def _put(store: Store, place: str, release: Release, condition: Dict[str, str]) 
 
 
 def _keep(store: Store, release: Release) -> None:
-    """Keeps an ended release under its id; it may be kept already by a run that died right after."""
+    """Keeps an ended release under its id; a run that died right after may have done so."""
     place = store.key(release.application, release.namespace, release.id)
     try:
         _put(store, place, release, {"IfNoneMatch": "*"})
