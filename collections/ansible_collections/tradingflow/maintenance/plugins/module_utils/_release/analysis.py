@@ -22,27 +22,6 @@ HEALTHY, FAILED, INCONCLUSIVE = "healthy", "failed", "inconclusive"
 #: Failed requests from which on their share proves anything: one of three may be chance.
 ENOUGH_ERRORS = 5
 
-#: Argument spec of the option "limits". A measure may be as much as the factor times the previous version's, and as the
-#: floor in any case; never more than the ceiling. Infinity (.inf) for no limit.
-LIMITS_SPEC: Dict[str, Any] = {
-    name: {
-        "type": "dict",
-        "apply_defaults": True,
-        "options": {
-            key: {"type": "float", "default": value}
-            for key, value in zip(("factor", "floor", "ceiling"), default, strict=True)
-        },
-    }
-    for name, default in {
-        # Percent of requests answered by 5xx.
-        "errors": (2.0, 0.5, 5.0),
-        # p95 in ms.
-        "latency": (1.5, 250.0, 2500.0),
-        # Bytes resident, of the pod with the most.
-        "memory": (1.5, 64e6, float("inf")),
-    }.items()
-}
-
 
 @dataclass
 class Judgement:
@@ -84,8 +63,7 @@ def judge(
     """Judges an interval.
 
     :param baseline: of the previous version, see baseline_of; empty when there was none
-    :param options: measures (names), limits (see LIMITS_SPEC), minimum (requests), restarts (that are forgiven),
-        new_error_lines (lines of a new kind that are a failure), known_errors (fingerprints)
+    :param options: measures.SPEC
     :param earlier: samples of this stay, oldest first
     :param kinds: new kinds of errors of the whole stay; by default those of the interval
     """

@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Optional
 
 from .._checks.metrics import BadMetrics
-from .._checks.usage import METRICS_SPEC
 from .._kubernetes import workloads
 from .._kubernetes.client import Cluster
 from .._kubernetes.configuration import hashes
@@ -27,24 +26,6 @@ from ..words import plural, printable, size
 from .record import text_of
 from .samples import Pod, counters_of
 
-#: Argument spec of what is asked of pods; part of the options of a release, a soak and a promotion.
-PODS_SPEC: Dict[str, Any] = {
-    "port": {"type": "int", "default": 3000},
-    "metrics_path": {"type": "str", "default": "/metrics"},
-    "metrics": {"type": "dict", "apply_defaults": True, "options": METRICS_SPEC},
-    "durations": {
-        "type": "list",
-        "elements": "str",
-        "default": [
-            "tradingflow_http_request_duration_seconds",
-            "http_request_duration_seconds",
-            "http_server_requests_seconds",
-            "http_server_request_duration_seconds",
-        ],
-    },
-    "route_labels": {"type": "list", "elements": "str", "default": ["route", "handler", "uri", "path", "http_route"]},
-    "left_out": {"type": "list", "elements": "str", "default": ["/health", "/ready", "/metrics", "/version"]},
-}
 #: Bytes of a pod's log that one look reads.
 MOST_LOG = 4 << 20
 #: Pods that are asked at a time.
@@ -95,7 +76,7 @@ def read(
 ) -> Live:
     """Looks.
 
-    :param options: PODS_SPEC
+    :param options: measures.SPEC, and port
     :param log_since: from when on logs are read; None: not at all
     :param measured: whether pods are asked for metrics and logs
     :raises ClusterError: the API does not answer, or there is no such Deployment
