@@ -142,6 +142,16 @@ class Cluster:
         place = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}:{port}/proxy/{path.lstrip('/')}"
         return self._request("GET", place, {}, None, "", most)
 
+    def logs(self, namespace: str, pod: str, container: str, since: str, most: int = 4 << 20) -> bytes:
+        """What a pod's container has written since a moment (RFC 3339), each line with its time before it, the oldest
+        first; not more than so many bytes of it.
+
+        :raises ClusterError: the API or the node does not answer, or refuses
+        """
+        place = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log"
+        query = {"container": container, "timestamps": "true", "sinceTime": since, "limitBytes": str(most)}
+        return self._request("GET", place, query, None, "", most)
+
     def _json(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, kind: str = "application/json"
     ) -> Dict[str, Any]:

@@ -4,9 +4,8 @@
 
 """The record of a release: one JSON object per application and namespace in the environment's store.
 
-It is what outlives every process: a soak is what stands here, not somebody who waits. It is only ever replaced by
-who has read what is there (If-Match), so that two writers cannot overwrite each other. A release that has ended is
-kept beside it under its id when the next one begins.
+A soak is what stands here, not a process that waits. It is only ever replaced by who has read what is there (If-Match).
+A release that has ended is kept beside it under its id when the next one begins.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _ABSENT = ("NoSuchKey", "404")
 
 
 class ConflictError(ReleaseError):
-    """Somebody else has written the record since it was read."""
+    """Somebody else has written it since it was read."""
 
 
 @dataclass
@@ -387,7 +386,7 @@ def _put(store: Store, place: str, release: Release, condition: Dict[str, str]) 
 
 
 def _keep(store: Store, release: Release) -> None:
-    """Keeps an ended release under its id; it may be kept already by a run that died right after."""
+    """Keeps an ended release under its id; a run that died right after may have done so."""
     place = store.key(release.application, release.namespace, release.id)
     try:
         _put(store, place, release, {"IfNoneMatch": "*"})
