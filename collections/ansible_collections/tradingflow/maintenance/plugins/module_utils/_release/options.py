@@ -14,6 +14,7 @@ from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
 from ..storage import STORAGE_SPEC
 from ..words import printable
+from .measures import ANALYSIS_SPEC
 
 RELEASE, UNDO = "release", "undo"
 #: What a preflight may find that an operator may pass by, with a reason on the record.
@@ -63,6 +64,7 @@ SPEC: Dict[str, Any] = {
     "port": {"type": "int", "default": 3000},
     "health_path": {"type": "str", "default": "/health"},
     "version_path": {"type": "str", "default": "/version"},
+    "analysis": ANALYSIS_SPEC,
     "deadline": {"type": "int", "default": 900},
     "ready_slack": {"type": "int", "default": 15},
     "steady": {"type": "float", "default": 3.0},
