@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -63,6 +63,9 @@ rehearse: setup ## carry the pending revisions out on a restored copy of the san
 data-update: setup ## carry the sandbox's declared change of rows out (ARGS=--check says which, ARGS="-e data_update_action=undo" undoes it)
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/data_update.yml $(ARGS)
+
+release: cluster-up ## release VERSION=v1.2.1 to the sandbox's staging (ARGS="--check --diff" says what it would do, ARGS="-e release_action=undo" undoes it)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/release.yml -e release_version=$(VERSION) $(ARGS)
 
 window: setup ## may something disruptive be done on the sandbox now, and when next? (ARGS="-e maintenance_window_procedure=restore")
 	@$(BIN)/python -m sandbox up --newer-than 20

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
 from .._kubernetes.client import Conflict, Unanswered, path_of
@@ -76,7 +77,7 @@ def _carried_out(
         release.happened("restored", f"{', '.join(changed)} put back as before.", run_id=session.run_id)
     if seen.replicas != previous.replicas:
         drift.append(f"It was scaled from {previous.replicas} to {seen.replicas} since; that stays.")
-    before = seen
+    before = replace(seen)
     if not is_back(seen, previous, session.container):
         session.say(f"Going back to {previous.image}")
         release.happened("undoing", f"Going back to {previous.image}: {why}", run_id=session.run_id)
@@ -107,8 +108,8 @@ def _ended(session: Session, stored: Stored, state: str, text: str) -> Stored:
 def written(
     session: Session, seen: Seen, template: Dict[str, Any], cause: str, dry_run: bool = False
 ) -> Dict[str, Any]:
-    """Puts a pod template in the place of the one that was seen; the Deployment as it is then. Where no answer came, what
-    is there says whether it was done.
+    """Puts a pod template in the place of the one that was seen; the Deployment as it is then. Where no answer came,
+    what is there says whether it was done.
 
     :raises Conflict: it is another by now: nothing was changed
     :raises Unanswered: the API stayed away: nobody knows
