@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release window review hosts-up hosts-down patch cluster-up cluster-down test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -84,6 +84,13 @@ hosts-down: setup ## end them and delete what is theirs
 
 patch: hosts-up ## patch the sandbox's hosts, one after the other (ARGS=--check says what would be done)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) -i "$$($(BIN)/python -m sandbox path --hosts)" playbooks/patch.yml $(ARGS)
+
+cluster-up: setup ## start a Kubernetes beside the sandbox, with the application in staging and production (root, Debian; the first time builds it)
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/python -m sandbox cluster-up
+
+cluster-down: setup ## end it and delete what is its own
+	@$(BIN)/python -m sandbox cluster-down
 
 test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)
 	@bash tests/ci/all.sh

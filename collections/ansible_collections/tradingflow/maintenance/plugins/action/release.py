@@ -51,7 +51,7 @@ class ActionModule(AreaAction):
         )
         outcome = run(session, dry_run=dry_run)
         found = Findings(
-            [each for each in outcome.all_checks()],
+            outcome.all_checks(),
             actions(args["action"], where, outcome, started_at, dry_run=dry_run),
             changed=outcome.changed or (dry_run and not outcome.nothing and not outcome.forbidden),
             extra={

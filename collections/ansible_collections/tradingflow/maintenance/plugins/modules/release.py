@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release
-short_description: Roll a version out to a namespace of Kubernetes, follow it to its end, and undo it when it is not good
+short_description: Roll a version out in Kubernetes, follow it to its end, and undo it when it is not good
 version_added: "0.1.0"
 description:
-  - Resolves the version's tag to a digest, looks whether the release can go well, writes the image on the condition that
-    the Deployment is still the one that was looked at, and follows the rollout by what its controller, its ReplicaSets
+  - Resolves the version's tag to a digest, looks whether the release can go well, writes the image on the condition
+    that the Deployment is still the one that was looked at, and follows the rollout by what its controller, its ReplicaSets
     and its pods say. Then each pod is asked whether it is healthy, and which version it is.
   - A rollout has failed as soon as a new pod cannot start, a quota or the nodes have no room for it, or it is not ready
     within the time that its probes allow; the progress deadline is not waited for. It is then undone, back to the whole
@@ -85,7 +85,8 @@ options:
         type: int
         default: 30
   database:
-    description: The application's database, whose revision must be one with which the version works. Without it nobody looks.
+    description:
+      - The application's database, whose revision must be one with which the version works. Without it nobody looks.
     type: dict
     suboptions:
       host:
@@ -150,8 +151,8 @@ options:
     default: 900
   ready_slack:
     description:
-      - Seconds that a pod may take to become ready beyond what its probes allow, or beyond three times what the slowest pod
-        of before took. With V(0) only the Deployment's progress deadline counts.
+      - Seconds that a pod may take to become ready beyond what its probes allow, or beyond three times what the slowest
+        pod of before took. With V(0) only the Deployment's progress deadline counts.
     type: int
     default: 15
   steady:
