@@ -177,6 +177,10 @@ def down(layout: Layout) -> list[str]:
 
 
 def _end_hosts(state: State) -> None:
+    if state.get("cluster"):
+        from .cluster import cluster
+
+        cluster.stop(state)
     if state.get("hosts"):
         from .hosts import fleet  # hardly anybody has any
 

@@ -24,14 +24,18 @@ class BadRequest(Exception):
     """The request makes no sense; answered with 400."""
 
 
+class NotReady(Exception):
+    """It cannot work with this database; answered with 503."""
+
+
 class Server(ThreadingHTTPServer):
-    """The HTTP server of a service, on loopback."""
+    """The HTTP server of a service."""
 
     daemon_threads = True
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        super().__init__(("127.0.0.1", service.settings.port), Handler)
+        super().__init__((service.settings.host, service.settings.port), Handler)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -53,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             if route is None:
                 code, body = 404, to_json({"error": "not found"})
             else:
+                self.server.service.defect.strike(address.path)
                 answer = route(self.server.service, parse_qs(address.query))
                 if isinstance(answer, str):
                     content_type, body = "text/plain; version=0.0.4; charset=utf-8", answer
@@ -60,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
                     body = to_json(answer)
         except BadRequest as problem:
             code, error = 400, str(problem)
+        except NotReady as problem:
+            code, error = 503, str(problem)
         except SQLAlchemyError as problem:
             code, error = 503, " ".join(str(problem.__cause__ or problem).split())
         except Exception as problem:
@@ -101,9 +108,12 @@ def health(service: Service, _: Query) -> dict[str, Any]:
 
 
 def ready(service: Service, _: Query) -> dict[str, Any]:
-    """Able to work: the database answers."""
+    """Able to work: the database answers, with a schema of this version's."""
     began = time.monotonic()
     service.rows("SELECT 1")
+    wanted = service.settings.schemas
+    if wanted and (found := service.schema_head()) not in wanted:
+        raise NotReady(f"the schema is at {found}, this version works with {' or '.join(wanted)}")
     return {"status": "ready", "database_ms": round((time.monotonic() - began) * 1000, 3)}
 
 

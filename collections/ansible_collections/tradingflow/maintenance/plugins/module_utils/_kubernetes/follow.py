@@ -126,7 +126,7 @@ def _drift(seen: Seen, wanted: Wanted) -> Iterator[Judgement]:
         text = f"Somebody has scaled it meanwhile, from {wanted.replicas} to {seen.replicas}."
         yield Judgement(DRIFTED, "replicas", text)
     if seen.deployment["spec"].get("paused"):
-        yield Judgement(DRIFTED, "paused", "Somebody has paused the rollout (kubectl rollout resume goes on).")
+        yield Judgement(UNKNOWN, "paused", "Somebody has paused the rollout (kubectl rollout resume goes on).")
     if seen.deployment["metadata"].get("deletionTimestamp"):
         yield Judgement(FAILED, "deleted", "The Deployment is being deleted.")
 
