@@ -36,16 +36,44 @@ options:
         type: str
         default: /metrics
       metrics:
-        description: Names of metrics and their labels, as M(tradingflow.maintenance.application_checks) takes them.
+        description: Names of metrics. Of each the first that is there counts.
         type: dict
+        suboptions:
+          memory:
+            description: Bytes of memory that the process has resident.
+            type: list
+            elements: str
+            default:
+              - process_resident_memory_bytes
+              - process_memory_usage_bytes
+          requests:
+            description: Counter of requests answered.
+            type: list
+            elements: str
+            default:
+              - tradingflow_http_requests_total
+              - http_requests_total
+              - http_server_requests_seconds_count
+              - http_server_request_duration_seconds_count
+          status_labels:
+            description: Its label that has the HTTP status.
+            type: list
+            elements: str
+            default: [code, status, status_code, http_response_status_code]
       durations:
-        description: Names of the histogram of durations in seconds.
+        description: Names of the histogram of durations in seconds, without C(_bucket).
         type: list
         elements: str
+        default:
+          - tradingflow_http_request_duration_seconds
+          - http_request_duration_seconds
+          - http_server_requests_seconds
+          - http_server_request_duration_seconds
       route_labels:
         description: Names of the label that has a request's route.
         type: list
         elements: str
+        default: [route, handler, uri, path, http_route]
       left_out:
         description: Routes that are no traffic, such as those of probes.
         type: list
@@ -58,10 +86,56 @@ options:
         choices: [errors, latency, memory, restarts, logs]
         default: [errors, latency, memory, restarts, logs]
       limits:
-        description:
-          - By C(errors) (percent), C(latency) (p95 in ms) and C(memory) (bytes) the C(factor) of the version of before,
-            the C(floor) that is allowed in any case, and the C(ceiling) that is never.
+        description: What a measure may be.
         type: dict
+        suboptions:
+          errors:
+            description: Percent of requests that are answered by 5xx.
+            type: dict
+            suboptions:
+              factor:
+                description: Of what the version of before had.
+                type: float
+                default: 2.0
+              floor:
+                description: What is allowed in any case.
+                type: float
+                default: 0.5
+              ceiling:
+                description: What is never allowed.
+                type: float
+                default: 5.0
+          latency:
+            description: p95 in ms.
+            type: dict
+            suboptions:
+              factor:
+                description: Of what the version of before had.
+                type: float
+                default: 1.5
+              floor:
+                description: What is allowed in any case.
+                type: float
+                default: 250.0
+              ceiling:
+                description: What is never allowed.
+                type: float
+                default: 2500.0
+          memory:
+            description: Bytes resident, of the pod with the most.
+            type: dict
+            suboptions:
+              factor:
+                description: Of what the version of before had.
+                type: float
+                default: 1.5
+              floor:
+                description: What is allowed in any case.
+                type: float
+                default: 64000000.0
+              ceiling:
+                description: What is never allowed.
+                type: float
       minimum:
         description: Requests that an interval must have, to be judged.
         type: int

@@ -13,12 +13,14 @@ from typing import Any, Dict, List, Mapping, Optional
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
+from ..storage import STORAGE_SPEC
 from . import engine, soak
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
 from .options import RELEASE
 from .options import SPEC as RELEASE_SPEC
+from .options import checked as release_checked
 from .preflight import Finding
 from .record import PROMOTED, SOAKING, Release, Stored
 from .session import Outcome, Session
@@ -34,6 +36,7 @@ SPEC: Dict[str, Any] = {
     "from_deployment": {"type": "str"},
     "from_environment_name": {"type": "str"},
     "from_kubernetes": CLUSTER_SPEC,
+    "from_storage": {"type": "dict", "options": STORAGE_SPEC},
     **{name: {**soak.WANTED_SPEC[name], "default": 0} for name in _NEEDS},
 }
 #: Reasons that are no facts about the release: nobody knows.
@@ -44,13 +47,14 @@ def checked(options: Mapping[str, Any]) -> None:
     """
     :raises ConfigurationError: an option makes no sense
     """
-    same = (options["from_environment_name"] or options["environment_name"]) == options["environment_name"]
+    where = source_options(options)
+    same = all(where[name] == options[name] for name in ("environment_name", "storage"))
     if same and options["from_namespace"] == options["namespace"]:
         raise ConfigurationError(
             f"A version cannot be promoted from {options['namespace']} to {options['namespace']}.",
             "Set release_promote_from_namespace and release_promote_namespace.",
         )
-    engine_options(options, tag="any", image="any", digest="any", soaked="any")
+    release_checked(engine_options(options, tag="any", image="any", digest="any", soaked="any"))
 
 
 def source_options(options: Mapping[str, Any]) -> Dict[str, Any]:
@@ -62,6 +66,7 @@ def source_options(options: Mapping[str, Any]) -> Dict[str, Any]:
         "deployment": options["from_deployment"] or options["deployment"],
         "environment_name": options["from_environment_name"] or options["environment_name"],
         "kubernetes": cluster or options["kubernetes"],
+        "storage": options["from_storage"] or options["storage"],
     }
 
 
