@@ -41,9 +41,8 @@ def documented(name: str) -> Options:
     options: Options = {}
     for fragment in [fragments] if isinstance(fragments, str) else fragments:
         assert fragment.startswith("tradingflow.maintenance."), fragment
-        file, *part = fragment.split(".")[2:]
-        path = COLLECTION / f"plugins/doc_fragments/{file}.py"
-        options |= literal(path, part[0].upper() if part else "DOCUMENTATION").get("options", {})
+        path = COLLECTION / f"plugins/doc_fragments/{fragment.split('.')[2]}.py"
+        options |= literal(path, "DOCUMENTATION").get("options", {})
     for name_of, option in documentation.get("options", {}).items():
         # As Ansible merges: what the module says wins, the rest comes from the fragment.
         options[name_of] = {**options.get(name_of, {}), **option}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Missing, Unanswered
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.follow import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.follow import follow
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.rollout import (
     COMPLETE,
     DRIFTED,
     FAILED,
@@ -16,7 +17,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     PROGRESSING,
     UNKNOWN,
     Wanted,
-    follow,
     judge,
     ready_within,
 )

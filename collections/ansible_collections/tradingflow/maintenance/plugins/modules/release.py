@@ -11,8 +11,8 @@ short_description: Roll a version out in Kubernetes, follow it to its end, and u
 version_added: "0.1.0"
 description:
   - Resolves the version's tag to a digest, looks whether the release can go well, writes the image on the condition
-    that the Deployment is still the one that was looked at, and follows the rollout by what its controller, its ReplicaSets
-    and its pods say. Then each pod is asked whether it is healthy, and which version it is.
+    that the Deployment is still the one that was looked at, and follows the rollout by what its controller, its
+    ReplicaSets and its pods say. Then each pod is asked whether it is healthy, and which version it is.
   - A rollout has failed as soon as a new pod cannot start, a quota or the nodes have no room for it, or it is not ready
     within the time that its probes allow; the progress deadline is not waited for. It is then undone, back to the whole
     of what ran before, with its configuration, and the ReplicaSet of the bad version is removed.
@@ -43,9 +43,9 @@ options:
     type: str
 extends_documentation_fragment:
   - tradingflow.maintenance.release
-  - tradingflow.maintenance.release.rollout
+  - tradingflow.maintenance.release_rollout
   - tradingflow.maintenance.kubernetes
-  - tradingflow.maintenance.kubernetes.analysis
+  - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
 attributes:

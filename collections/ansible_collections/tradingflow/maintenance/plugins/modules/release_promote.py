@@ -117,9 +117,9 @@ options:
     default: 0
 extends_documentation_fragment:
   - tradingflow.maintenance.release
-  - tradingflow.maintenance.release.rollout
+  - tradingflow.maintenance.release_rollout
   - tradingflow.maintenance.kubernetes
-  - tradingflow.maintenance.kubernetes.analysis
+  - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
 attributes:

@@ -54,7 +54,7 @@ options:
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.kubernetes
-  - tradingflow.maintenance.kubernetes.analysis
+  - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
 attributes:

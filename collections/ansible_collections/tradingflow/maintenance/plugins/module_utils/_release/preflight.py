@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .._kubernetes.configuration import lacking
-from .._kubernetes.follow import COMPLETE, Wanted, judge
 from .._kubernetes.quantities import quantity
+from .._kubernetes.rollout import COMPLETE, Wanted, judge
 from .._kubernetes.workloads import Seen, container, matches
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..words import plural, printable

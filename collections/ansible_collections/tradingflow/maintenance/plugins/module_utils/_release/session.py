@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .._kubernetes import configuration
 from .._kubernetes.client import Cluster, path_of
-from .._kubernetes.follow import Followed, Wanted, follow, ready_within
+from .._kubernetes.follow import Followed, follow
+from .._kubernetes.rollout import Wanted, ready_within
 from .._kubernetes.workloads import Seen, look
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import DatabaseError
