@@ -19,30 +19,161 @@ options:
       metrics:
         description: Names of metrics and their labels, as M(tradingflow.maintenance.application_checks) takes them.
         type: dict
+        suboptions:
+          memory:
+            description: Bytes of memory the process has resident.
+            type: list
+            elements: str
+            default:
+              - process_resident_memory_bytes
+              - process_memory_usage_bytes
+          started:
+            description: When the process was started, in seconds since the epoch; tells restarts.
+            type: list
+            elements: str
+            default:
+              - process_start_time_seconds
+          pool_in_use:
+            description: Connections of the pool in use. Several pools are told apart by their labels.
+            type: list
+            elements: str
+            default:
+              - tradingflow_db_pool_in_use
+              - hikaricp_connections_active
+              - db_client_connection_count{state="used"}
+              - db_client_connections_usage{state="used"}
+          pool_size:
+            description: Connections the pool may open at most.
+            type: list
+            elements: str
+            default:
+              - tradingflow_db_pool_limit
+              - hikaricp_connections_max
+              - db_client_connection_max
+              - db_client_connections_max
+          pool_waiting:
+            description: Requests that wait for a connection; reported where it exists.
+            type: list
+            elements: str
+            default:
+              - tradingflow_db_pool_waiting
+              - hikaricp_connections_pending
+              - db_client_connection_pending_requests
+              - db_client_connections_pending_requests
+          requests:
+            description: Counter of requests with their HTTP status in a label.
+            type: list
+            elements: str
+            default:
+              - tradingflow_http_requests_total
+              - http_requests_total
+              - http_server_requests_seconds_count
+              - http_server_request_duration_seconds_count
+          status_labels:
+            description: Names of the label with the HTTP status.
+            type: list
+            elements: str
+            default:
+              - code
+              - status
+              - status_code
+              - http_response_status_code
       durations:
         description: Names of the histogram of durations in seconds.
         type: list
         elements: str
+        default:
+          - tradingflow_http_request_duration_seconds
+          - http_request_duration_seconds
+          - http_server_requests_seconds
+          - http_server_request_duration_seconds
       route_labels:
         description: Names of the label that has a request's route.
         type: list
         elements: str
+        default:
+          - route
+          - handler
+          - uri
+          - path
+          - http_route
       left_out:
         description: Routes that are no traffic, such as those of probes.
         type: list
         elements: str
-        default: [/health, /ready, /metrics, /version]
+        default:
+          - /health
+          - /ready
+          - /metrics
+          - /version
       measures:
         description: What is measured; each must have data before anything is released.
         type: list
         elements: str
-        choices: [errors, latency, memory, restarts, logs]
-        default: [errors, latency, memory, restarts, logs]
+        choices:
+          - errors
+          - latency
+          - memory
+          - restarts
+          - logs
+        default:
+          - errors
+          - latency
+          - memory
+          - restarts
+          - logs
       limits:
-        description:
-          - By C(errors) (percent), C(latency) (p95 in ms) and C(memory) (bytes) the C(factor) of the version of before,
-            the C(floor) that is allowed in any case, and the C(ceiling) that is never.
+        description: What a measure may be, against the version of before.
         type: dict
+        suboptions:
+          errors:
+            description: Percent of requests that are answered by 5xx.
+            type: dict
+            suboptions:
+              factor:
+                description: How many times as much as the version of before.
+                type: float
+                default: 2.0
+              floor:
+                description: That much is allowed in any case.
+                type: float
+                default: 0.5
+              ceiling:
+                description: That much never is.
+                type: float
+                default: 5.0
+          latency:
+            description: The 95th percentile of durations, in ms.
+            type: dict
+            suboptions:
+              factor:
+                description: How many times as much as the version of before.
+                type: float
+                default: 1.5
+              floor:
+                description: That much is allowed in any case.
+                type: float
+                default: 250.0
+              ceiling:
+                description: That much never is.
+                type: float
+                default: 2500.0
+          memory:
+            description: Bytes resident, of the pod with the most.
+            type: dict
+            suboptions:
+              factor:
+                description: How many times as much as the version of before.
+                type: float
+                default: 1.5
+              floor:
+                description: That much is allowed in any case.
+                type: float
+                default: 64000000.0
+              ceiling:
+                description: That much never is.
+                type: float
+                default: .inf
       minimum:
         description: Requests that an interval must have, to be judged.
         type: int
