@@ -226,8 +226,9 @@ def existing(layout: Layout) -> State:
 def status(layout: Layout) -> dict[str, Any]:
     """What is where.
 
-    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), cluster (status, address; None
-        for none), services: by name status (up|down), problem, pid, address, version, data_dir, log_file, size (bytes)
+    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), cluster (status, address;
+        None for none), services: by name status (up|down), problem, pid, address, version, data_dir, log_file, size
+        (bytes)
     """
     state = State(layout)
     if not state.data:
