@@ -17,51 +17,18 @@ options:
         type: str
         default: /metrics
       metrics:
-        description: Names of metrics and their labels, as M(tradingflow.maintenance.application_checks) takes them.
+        description: Names of metrics. Of each the first that is there counts.
         type: dict
         suboptions:
           memory:
-            description: Bytes of memory the process has resident.
+            description: Bytes of memory that the process has resident.
             type: list
             elements: str
             default:
               - process_resident_memory_bytes
               - process_memory_usage_bytes
-          started:
-            description: When the process was started, in seconds since the epoch; tells restarts.
-            type: list
-            elements: str
-            default:
-              - process_start_time_seconds
-          pool_in_use:
-            description: Connections of the pool in use. Several pools are told apart by their labels.
-            type: list
-            elements: str
-            default:
-              - tradingflow_db_pool_in_use
-              - hikaricp_connections_active
-              - db_client_connection_count{state="used"}
-              - db_client_connections_usage{state="used"}
-          pool_size:
-            description: Connections the pool may open at most.
-            type: list
-            elements: str
-            default:
-              - tradingflow_db_pool_limit
-              - hikaricp_connections_max
-              - db_client_connection_max
-              - db_client_connections_max
-          pool_waiting:
-            description: Requests that wait for a connection; reported where it exists.
-            type: list
-            elements: str
-            default:
-              - tradingflow_db_pool_waiting
-              - hikaricp_connections_pending
-              - db_client_connection_pending_requests
-              - db_client_connections_pending_requests
           requests:
-            description: Counter of requests with their HTTP status in a label.
+            description: Counter of requests answered.
             type: list
             elements: str
             default:
@@ -70,16 +37,12 @@ options:
               - http_server_requests_seconds_count
               - http_server_request_duration_seconds_count
           status_labels:
-            description: Names of the label with the HTTP status.
+            description: Its label that has the HTTP status.
             type: list
             elements: str
-            default:
-              - code
-              - status
-              - status_code
-              - http_response_status_code
+            default: [code, status, status_code, http_response_status_code]
       durations:
-        description: Names of the histogram of durations in seconds.
+        description: Names of the histogram of durations in seconds, without C(_bucket).
         type: list
         elements: str
         default:
@@ -91,39 +54,20 @@ options:
         description: Names of the label that has a request's route.
         type: list
         elements: str
-        default:
-          - route
-          - handler
-          - uri
-          - path
-          - http_route
+        default: [route, handler, uri, path, http_route]
       left_out:
         description: Routes that are no traffic, such as those of probes.
         type: list
         elements: str
-        default:
-          - /health
-          - /ready
-          - /metrics
-          - /version
+        default: [/health, /ready, /metrics, /version]
       measures:
         description: What is measured; each must have data before anything is released.
         type: list
         elements: str
-        choices:
-          - errors
-          - latency
-          - memory
-          - restarts
-          - logs
-        default:
-          - errors
-          - latency
-          - memory
-          - restarts
-          - logs
+        choices: [errors, latency, memory, restarts, logs]
+        default: [errors, latency, memory, restarts, logs]
       limits:
-        description: What a measure may be, against the version of before.
+        description: What a measure may be.
         type: dict
         suboptions:
           errors:
@@ -131,31 +75,31 @@ options:
             type: dict
             suboptions:
               factor:
-                description: How many times as much as the version of before.
+                description: Of what the version of before had.
                 type: float
                 default: 2.0
               floor:
-                description: That much is allowed in any case.
+                description: What is allowed in any case.
                 type: float
                 default: 0.5
               ceiling:
-                description: That much never is.
+                description: What is never allowed.
                 type: float
                 default: 5.0
           latency:
-            description: The 95th percentile of durations, in ms.
+            description: p95 in ms.
             type: dict
             suboptions:
               factor:
-                description: How many times as much as the version of before.
+                description: Of what the version of before had.
                 type: float
                 default: 1.5
               floor:
-                description: That much is allowed in any case.
+                description: What is allowed in any case.
                 type: float
                 default: 250.0
               ceiling:
-                description: That much never is.
+                description: What is never allowed.
                 type: float
                 default: 2500.0
           memory:
@@ -163,17 +107,16 @@ options:
             type: dict
             suboptions:
               factor:
-                description: How many times as much as the version of before.
+                description: Of what the version of before had.
                 type: float
                 default: 1.5
               floor:
-                description: That much is allowed in any case.
+                description: What is allowed in any case.
                 type: float
                 default: 64000000.0
               ceiling:
-                description: That much never is.
+                description: What is never allowed.
                 type: float
-                default: .inf
       minimum:
         description: Requests that an interval must have, to be judged.
         type: int

@@ -97,13 +97,14 @@ def _guarded(
         return Judgement(measure, INCONCLUSIVE, f"{measure} could not be judged: {type(error).__name__}.")
 
 
-def limit_of(limit: Mapping[str, float], before: Optional[float]) -> float:
+def limit_of(limit: Mapping[str, Optional[float]], before: Optional[float]) -> float:
     """What a measure may be at most.
 
     :param before: the previous version's; None when it is not known, and then the floor is all that is allowed
     """
-    allowed = limit["floor"] if before is None else max(limit["floor"], limit["factor"] * before)
-    return min(allowed, limit["ceiling"])
+    factor, floor, ceiling = limit["factor"] or 0.0, limit["floor"] or 0.0, limit["ceiling"]
+    allowed = floor if before is None else max(floor, factor * before)
+    return allowed if ceiling is None else min(allowed, ceiling)
 
 
 def _errors(

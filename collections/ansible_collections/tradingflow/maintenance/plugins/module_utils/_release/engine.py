@@ -80,7 +80,9 @@ class _Work:
         """What the version names; None, with the finding why, when that cannot be said."""
         title = "the image"
         try:
-            found = resolved(self._options["registry"], self._repository, self._options["version"])
+            found = resolved(
+                self._options["registry"], self._repository, self._options["version"], self._options["digest"]
+            )
         except ImageError as error:
             # Not there is a fact; a registry that does not answer is not.
             status = CRITICAL if type(error).__name__ == "Missing" else UNKNOWN
@@ -121,10 +123,11 @@ class _Work:
     def _metrics(self) -> List[Finding]:
         """Whether every measure has data now: one that never has any would let a soak hold for ever."""
         options = {**self._options["analysis"], "port": self._options["port"]}
-        session, since = self._session, datetime.now(timezone.utc)
-        found = live.read(
-            session.cluster, session.namespace, self._options["deployment"], session.container, options, log_since=since
-        )
+        session = self._session
+        # Kinds of errors that the version of now logs are not new in the next.
+        since = datetime.now(timezone.utc) - live.BASELINE
+        where = (session.cluster, session.namespace, self._options["deployment"], session.container)
+        found = live.read(*where, options, log_since=since, whole_log=False)
         self._pods = found.pods
         refusals = analysis.preflight(found.pods, options)
         measures = self._options["analysis"]["measures"]
@@ -191,7 +194,7 @@ class _Work:
         )
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
-        release.phase = "changing"
+        release.phase, release.promoted_from = "changing", options["promoted_from"]
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:

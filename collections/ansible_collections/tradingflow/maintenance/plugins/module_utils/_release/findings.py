@@ -17,11 +17,11 @@ def actions(
 ) -> List[Dict[str, Any]]:
     """One action, with the rollout as a timeline.
 
-    :param action: release or undo
+    :param action: release, promote or undo
     :param where: namespace/deployment
     :param dry_run: whether it only says what would be done
     """
-    title = "Version released" if action == "release" else "Release undone"
+    title = {"release": "Version released", "promote": "Version promoted"}.get(action, "Release undone")
     before, after = outcome.before.get("image", ""), outcome.after.get("image", "")
     if outcome.nothing:
         status, text = "skipped", outcome.nothing

@@ -10,7 +10,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, Mapping, Optional
 
 from .._checks.metrics import BadMetrics
@@ -28,6 +28,8 @@ from .samples import Pod, counters_of
 
 #: Bytes of a pod's log that one look reads.
 MOST_LOG = 4 << 20
+#: How far back the version of now is looked at for kinds of errors that are not new.
+BASELINE = timedelta(hours=24)
 #: Pods that are asked at a time.
 THREADS = 8
 _CARRIED = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) ")
@@ -73,12 +75,14 @@ def read(
     *,
     log_since: Optional[datetime] = None,
     measured: bool = True,
+    whole_log: bool = True,
 ) -> Live:
     """Looks.
 
     :param options: measures.SPEC, and port
     :param log_since: from when on logs are read; None: not at all
     :param measured: whether pods are asked for metrics and logs
+    :param whole_log: whether more log than can be read is a problem
     :raises ClusterError: the API does not answer, or there is no such Deployment
     """
     seen = workloads.look(cluster, namespace, deployment)
@@ -87,7 +91,9 @@ def read(
     found = [_pod(each, container) for each in seen.pods_of(current)]
     if measured:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="pods") as pool:
-            list(pool.map(lambda pod: _measure(cluster, namespace, container, pod, options, log_since), found))
+            list(
+                pool.map(lambda pod: _measure(cluster, namespace, container, pod, options, log_since, whole_log), found)
+            )
     return Live(
         digest=workloads.digest_of(str(workloads.container(seen.template, container).get("image") or "")),
         template_hash=workloads.template_hash(seen.template),
@@ -144,6 +150,7 @@ def _measure(
     pod: Pod,
     options: Mapping[str, Any],
     log_since: Optional[datetime],
+    whole_log: bool,
 ) -> None:
     """Asks one pod. What it does not answer is its problem and nobody else's."""
     try:
@@ -160,7 +167,7 @@ def _measure(
     try:
         data = cluster.logs(namespace, pod.name, container, text_of(log_since), MOST_LOG)
         pod.kinds = kinds_of(data, log_since)
-        if len(data) >= MOST_LOG:
+        if whole_log and len(data) >= MOST_LOG:
             pod.logs_problem = f"it wrote more than {size(MOST_LOG)} since the last look"
     except ClusterError as error:
         pod.logs_problem = f"its log could not be read: {error.message.rstrip('.')}"

@@ -12,7 +12,7 @@ from .._checks.usage import METRICS_SPEC
 from .samples import MEASURES
 
 #: A measure may be as much as the factor times the previous version's, and as the floor in any case; never more than
-#: the ceiling. Infinity (.inf) for no limit.
+#: the ceiling, where there is one.
 LIMITS_SPEC: Dict[str, Any] = {
     name: {
         "type": "dict",
@@ -20,20 +20,21 @@ LIMITS_SPEC: Dict[str, Any] = {
         "options": {
             "factor": {"type": "float", "default": factor},
             "floor": {"type": "float", "default": floor},
-            "ceiling": {"type": "float", "default": ceiling},
+            "ceiling": {"type": "float"} if ceiling is None else {"type": "float", "default": ceiling},
         },
     }
     for name, factor, floor, ceiling in (
         ("errors", 2.0, 0.5, 5.0),  # percent of requests answered by 5xx
         ("latency", 1.5, 250.0, 2500.0),  # p95 in ms
-        ("memory", 1.5, 64e6, float("inf")),  # bytes resident, of the pod with the most
+        ("memory", 1.5, 64e6, None),  # bytes resident, of the pod with the most
     )
 }
+_METRICS = {name: METRICS_SPEC[name] for name in ("memory", "requests", "status_labels")}
 
 #: Argument spec of the option "analysis" of a release, a soak and a promotion.
 SPEC: Dict[str, Any] = {
     "metrics_path": {"type": "str", "default": "/metrics"},
-    "metrics": {"type": "dict", "apply_defaults": True, "options": METRICS_SPEC},
+    "metrics": {"type": "dict", "apply_defaults": True, "options": _METRICS},
     "durations": {
         "type": "list",
         "elements": "str",

@@ -56,6 +56,8 @@ SPEC: Dict[str, Any] = {
     "container": {"type": "str", "required": True},
     "image": {"type": "str"},
     "version": {"type": "str", "default": ""},
+    "digest": {"type": "str"},
+    "promoted_from": {"type": "str"},
     "expected_version": {"type": "str"},
     "registry": REGISTRY_SPEC,
     "database": {"type": "dict", "options": DATABASE_SPEC},

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 from urllib.parse import quote
 
-from .._ledger.places import ClientError
+from .._ledger.places import ClientError, store_date
 from ..errors import ConfigurationError, ReleaseError
 from ..storage import client, describe, error_code, key, storage_errors
 
@@ -175,10 +175,14 @@ class Stored:
     """A record as it lies there.
 
     :param etag: by which it may be replaced
+    :param clock: what the store said it was when it was read; None when it did not
+    :param read_at: when that was by our own clock
     """
 
     release: Release
     etag: str
+    clock: Optional[datetime] = field(default=None, compare=False)
+    read_at: Optional[datetime] = field(default=None, compare=False)
 
 
 def new(
@@ -251,7 +255,7 @@ def load(store: Store, application: str, namespace: str, id: str = "") -> Option
     release = parsed(found["data"], place)
     if (release.environment, release.application, release.namespace) != (store.environment, application, namespace):
         raise _damaged(place, "it is of another application, namespace or environment")
-    return Stored(release, found["etag"])
+    return Stored(release, found["etag"], found["clock"], found["read_at"])
 
 
 def begin(store: Store, release: Release, earlier: Optional[Stored]) -> Stored:
@@ -353,7 +357,8 @@ def _read(store: Store, place: str) -> Optional[Dict[str, Any]]:
             raise
     if len(data) > LARGEST:
         raise _damaged(place, f"it has more than {LARGEST} bytes")
-    return {"data": data, "etag": answer["ETag"]}
+    read_at = datetime.now(timezone.utc)
+    return {"data": data, "etag": answer["ETag"], "clock": store_date(answer), "read_at": read_at}
 
 
 def _put(store: Store, place: str, release: Release, condition: Dict[str, str]) -> str:
