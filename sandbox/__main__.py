@@ -124,6 +124,8 @@ def describe(status: dict[str, Any]) -> str:
             f"history: {sum(history['rows'].values()):,} rows, size {history['size']}, seed {history['seed']},"
             f" up to {history['anchor']}"
         )
+    if cluster := status.get("cluster"):
+        lines.append(f"cluster: {cluster['status']}, {cluster['address']}")
     if status.get("troubles"):
         lines.append(f"in trouble on purpose: {', '.join(status['troubles'])}; python -m sandbox heal ends it")
     lines.append(f"all in {status['data_root']} ({status['size'] / 1e6:.0f} MB), state in {status['state_file']}")

@@ -15,7 +15,7 @@ import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
-PATHS = ("/api/strategies", "/api/positions", "/api/orders?limit=10")
+PATHS = ("/api/strategies", "/api/orders?limit=10", "/api/positions")
 #: Seconds between two lines with sums.
 EACH = 10
 
@@ -42,6 +42,10 @@ def main(address: str, per_second: float) -> None:
     """Asks until it is told to stop."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     asked = failed = 0
+    # It may be there before the service.
+    while ask(address, PATHS[0]) is not None:
+        time.sleep(0.2)
+    say("info", "client.began")
     told = due = time.monotonic()
     while True:
         path = PATHS[asked % len(PATHS)]

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from ..layout import CHECKOUT, Layout, SandboxError, State, write_private
 from ..processes import alive, end, free_ports, marked, retried, spawn, start_time, tail, wait_until
-from . import groups, images, manifests, pki, programs, settings
+from . import disposable, groups, images, manifests, pki, programs, settings
 
 #: Programs from Debian, and their packages.
 NEEDED = {
@@ -47,6 +47,8 @@ def folder(state: State) -> Path:
 
 def missing() -> str | None:
     """Why this machine cannot have a cluster; None if it can."""
+    if disposable.named():
+        return None
     if not sys.platform.startswith("linux"):
         return "its node is made of what Linux has"
     if os.getuid() != 0:
@@ -72,14 +74,21 @@ def up(layout: Layout, tell: Callable[[str], None] = print) -> list[str]:
     if (why := missing()) is not None:
         raise SandboxError(f"No cluster: {why}.")
     existing(layout)
-    built = programs.build(tell)
+    client = disposable.kubectl() if disposable.named() else None
+    built = Path(client).parent if client else programs.build(tell)
     with layout.locked():
         state = existing(layout)
         layout.root = Path(state["data_root"])
         if running(state) and state["cluster"].get("complete"):
             return []
         stop(state)
-        retried(lambda: _start(state, built))
+        if disposable.named():
+            folder(state).mkdir(mode=0o700)
+            section = disposable.describe(str(built / "kubectl"), folder(state))
+            state.data.pop("cluster", None)
+            state.update("cluster", complete=False, **section, **_names(section["registry"]))
+        else:
+            retried(lambda: _start(state, built))
         _fill(state)
         state.update("cluster", complete=True)
         section = state["cluster"]
@@ -103,8 +112,19 @@ def kubeconfig(layout: Layout, *, admin: bool) -> str:
 
 
 def running(state: State) -> bool:
-    """Whether its node is there."""
-    return alive(state.get("cluster", {}))
+    """Whether its node is there; one of the user's own is always taken to be."""
+    section = state.get("cluster", {})
+    return bool(section.get("disposable")) or alive(section)
+
+
+def _names(registry: str) -> dict[str, Any]:
+    """What is called how in each cluster."""
+    return {
+        "repository": f"{registry}/{images.REPOSITORY}",
+        "namespaces": list(manifests.NAMESPACES),
+        "deployment": manifests.NAME,
+        "container": manifests.NAME,
+    }
 
 
 def _start(state: State, built: Path) -> None:
@@ -145,14 +165,11 @@ def _start(state: State, built: Path) -> None:
         ports=ports,
         server=f"https://127.0.0.1:{ports['api']}",
         registry=f"127.0.0.1:{ports['registry']}",
-        repository=f"127.0.0.1:{ports['registry']}/{images.REPOSITORY}",
+        **_names(f"127.0.0.1:{ports['registry']}"),
         context=pki.CONTEXT,
         kubeconfig=str(users["maintenance"]),
         admin_kubeconfig=str(users["admin"]),
         kubectl=str(built / "kubectl"),
-        namespaces=list(manifests.NAMESPACES),
-        deployment=manifests.NAME,
-        container=manifests.NAME,
         log_dir=str(place / "log"),
     )
     wait_until(
@@ -184,19 +201,18 @@ def _fill(state: State) -> None:
     """Images, namespaces and the application."""
     section, logs = state["cluster"], folder(state) / "log"
     with ThreadPoolExecutor(1) as pool:
-        pushed = pool.submit(images.push, section["ports"]["registry"])
-        try:
-            _until(lambda: ready(state) or not running(state), "The API server is not ready", 120)
-            if not running(state):
-                raise SandboxError("The node ended.")
-        except SandboxError as error:
-            said = "\n".join(tail(logs / f"{name}.log") for name in ("node", "kube-apiserver"))
-            raise SandboxError(f"{error} {logs} says:\n{said}") from None
+        pushed = pool.submit(images.push, section["registry"])
+        if not section.get("disposable"):
+            _wait_for_api(state, logs)
         digests = pushed.result()
     state.update("cluster", images={version: f"{section['repository']}@{each}" for version, each in digests.items()})
     objects = manifests.everything(
-        section["images"][VERSION], _database_url(state), float(os.environ.get("TRADINGFLOW_DEFECT_AFTER", "60"))
+        section["images"][VERSION],
+        os.environ[disposable.DATABASE] if section.get("disposable") else _database_url(state),
+        float(os.environ.get("TRADINGFLOW_DEFECT_AFTER", "60")),
     )
+    if section.get("disposable"):
+        disposable.claim(state, [each for each in objects if each["kind"] == "Namespace"])
     path = folder(state) / "objects.json"
     write_private(path, json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     kubectl(state, "apply", "--server-side", "-f", str(path))
@@ -209,6 +225,16 @@ def _fill(state: State) -> None:
             except SandboxError as error:
                 what = kubectl(state, "-n", namespace, "get", "pods,events")
                 raise SandboxError(f"{error}\n{what}\n{tail(logs / 'node.log')}") from None
+
+
+def _wait_for_api(state: State, logs: Path) -> None:
+    try:
+        _until(lambda: ready(state) or not running(state), "The API server is not ready", 120)
+        if not running(state):
+            raise SandboxError("The node ended.")
+    except SandboxError as error:
+        said = "\n".join(tail(logs / f"{name}.log") for name in ("node", "kube-apiserver"))
+        raise SandboxError(f"{error} {logs} says:\n{said}") from None
 
 
 def _database_url(state: State) -> str:
@@ -282,6 +308,8 @@ def stop(state: State) -> None:
     :raises SandboxError: a recorded process runs and is not proven to be the node
     """
     root, section = state.layout.root, state.get("cluster", {})
+    if section.get("disposable"):
+        disposable.release(state)
     if alive(section):
         if section["pid"] not in marked(root):
             raise SandboxError(

@@ -184,10 +184,10 @@ def image(layers: list[Layer], config: dict[str, Any], labels: dict[str, str]) -
 
 
 class Registry:
-    """A registry on loopback, written to."""
+    """A registry, written to by plain HTTP."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    def __init__(self, address: str) -> None:
+        self.connection = http.client.HTTPConnection(address, timeout=60)
 
     def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
         """An answer that is not an error; its content is read."""
@@ -216,12 +216,13 @@ class Registry:
         return digest(manifest)
 
 
-def push(port: int) -> dict[str, str]:
+def push(address: str) -> dict[str, str]:
     """Uploads all images.
 
+    :param address: of the registry, HOST:PORT
     :returns: version -> digest
     """
-    registry = Registry(port)
+    registry = Registry(address)
     ground, application = base(), library()
     # What holds the namespaces of a pod needs to do nothing.
     idle = image([ground], {"Entrypoint": ["/bin/sleep", "infinity"]}, {})

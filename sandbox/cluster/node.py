@@ -15,9 +15,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,6 +90,14 @@ def furnish(folder: Path, wanted: dict[str, Any]) -> None:
     run("mount", "--bind", "/proc/sys", "/proc/sys")
     run("mount", "--bind", "/proc/sys/net", "/proc/sys/net")
     run("mount", "-o", "remount,bind,ro", "/proc/sys")
+    # On a file system of their own: a kubelet takes its disks from the mounts that it finds.
+    os.mkdir("/run/kernel")
+    mount("tmpfs", "mode=755", "/run/kernel")
+    for name, value in settings.KERNEL.items():
+        file = Path("/run/kernel", name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n", encoding="ascii")
+        run("mount", "--bind", str(file), f"/proc/sys/{name}")
     run("hostname", settings.NODE)
 
 
@@ -127,7 +137,8 @@ class Node:
             os.set_inheritable(descriptor, False)
         self.running: dict[str, int] = {}
         self.due: dict[str, float] = {}
-        self.served = False
+        self.served = self.said = False
+        self.ask_again = 0.0
 
     def start(self, name: str) -> None:
         """Starts a program."""
@@ -152,10 +163,28 @@ class Node:
         """Whether what a program needs is there: to start all at once would take longer."""
         if name in ("forward", "containerd", "registry", "etcd", "kube-apiserver"):
             return True
+        if name == "kubelet":
+            return self.answers() and Path(settings.CONTAINERD.removeprefix("unix://")).exists()
+        # They end when they may not do yet what they are for.
+        return self.ready()
+
+    def answers(self) -> bool:
+        """Whether the API server has begun to listen."""
         if not self.served:
             with socket.socket() as probe:
                 self.served = probe.connect_ex(("127.0.0.1", self.wanted["ports"]["api"])) == 0
-        return self.served and Path(settings.CONTAINERD.removeprefix("unix://")).exists()
+        return self.served
+
+    def ready(self) -> bool:
+        """Whether it has said once that it is ready, which it tells nobody before it knows who may what."""
+        if not self.said and self.answers() and time.monotonic() >= self.ask_again:
+            self.ask_again = time.monotonic() + AGAIN / 2
+            context = ssl.create_default_context(cafile=f"{settings.KEYS}/ca.crt")
+            with suppress(OSError):
+                url = f"https://127.0.0.1:{self.wanted['ports']['api']}/readyz"
+                with urllib.request.urlopen(url, timeout=1, context=context) as answer:
+                    self.said = answer.status == 200
+        return self.said
 
     def step(self) -> None:
         """Looks after all of them once."""

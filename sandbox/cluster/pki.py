@@ -129,6 +129,7 @@ def write(folder: Path, *, port: int, node: str, node_address: str, service_addr
     :returns: kubeconfigs of its users: admin, and maintenance
     """
     cluster, store = Authority(folder, "ca"), Authority(folder, "etcd-ca")
+    Authority(folder, "front-ca")
     store.issue("etcd", "etcd", hosts=["localhost", "127.0.0.1"])
     store.issue("etcd-client", "kube-apiserver")
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]

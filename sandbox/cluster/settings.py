@@ -16,6 +16,15 @@ SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
 #: In the node's own /run, which is in memory.
 KEYS, SETTINGS, CONTAINERD = "/run/keys", "/run/settings", "unix:///run/containerd/containerd.sock"
 PLUGINS = "/usr/lib/cni"
+#: What a kubelet sets for the whole machine, unless it finds it so. It does find it so.
+KERNEL = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1000000,
+    "kernel/keys/root_maxbytes": 25000000,
+}
 UNUSED = ("internal.v1.opt", *(f"snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")))
 
 
@@ -171,6 +180,9 @@ def commands(programs: Path, ports: dict[str, int]) -> dict[str, list[str]]:
             f"tls-cert-file={KEYS}/apiserver.crt",
             f"tls-private-key-file={KEYS}/apiserver.key",
             f"client-ca-file={KEYS}/ca.crt",
+            # Of proxies in front of it. There are none, and programs ask for it all the time.
+            f"requestheader-client-ca-file={KEYS}/front-ca.crt",
+            "requestheader-allowed-names=nobody",
             f"service-account-key-file={KEYS}/tokens.pub",
             f"service-account-signing-key-file={KEYS}/tokens.key",
             "service-account-issuer=https://kubernetes.default.svc.cluster.local",

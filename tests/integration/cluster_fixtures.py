@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox.cluster import cluster as control
+from sandbox.cluster import programs
 from sandbox.layout import Layout, State
 from tests.conftest import Sandbox, left_out
 
@@ -94,6 +95,8 @@ def cluster(platform: Sandbox) -> Iterator[Cluster]:
     """A cluster with version 1.2.0 in both namespaces; a file's own, gone after it."""
     if (why := control.missing()) is not None:
         left_out(f"a cluster: {why}")
+    # Minutes, where nothing is built yet: longer than a command of the sandbox may take here.
+    programs.build(lambda line: None)
     done = platform("cluster-up", check=False)
     try:
         assert done.returncode == 0, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.app.trouble import Broken, Defect
-from sandbox.cluster import cluster, groups, images, manifests, node, pki, programs, settings
+from sandbox.cluster import cluster, disposable, groups, images, manifests, node, pki, programs, settings
 from sandbox.layout import Layout, SandboxError
 
 
@@ -157,3 +157,19 @@ def test_a_version_that_degrades(monkeypatch: pytest.MonkeyPatch) -> None:
         Defect("never_ready", 0).strike("/ready")
     Defect("never_ready", 0).strike("/health")
     Defect("", 0).strike("/ready")
+
+
+def test_a_disposable_cluster_is_said_in_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(disposable.CONTEXT, "kind-mine")
+    monkeypatch.setenv(disposable.REGISTRY, "127.0.0.1")
+    # Neither root nor Debian is asked for.
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert cluster.missing() is None
+    with pytest.raises(SandboxError, match="TRADINGFLOW_DISPOSABLE_DATABASE_URL is not"):
+        disposable.describe("kubectl", tmp_path)
+    monkeypatch.setenv(disposable.DATABASE, "postgresql://nobody")
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'no such context' >&2\nexit 1\n")
+    kubectl.chmod(0o755)
+    with pytest.raises(SandboxError, match="There is no context kind-mine in KUBECONFIG: no such context"):
+        disposable.describe(str(kubectl), tmp_path)
