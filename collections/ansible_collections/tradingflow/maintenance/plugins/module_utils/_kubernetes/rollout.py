@@ -294,9 +294,7 @@ def _late(pod: Mapping[str, Any], name: str, wanted: Wanted, now: datetime) -> O
     if since <= wanted.ready_within:
         return None
     said = printable(condition(pod, "Ready").get("message") or "", 200)
-    text = (
-        f"Pod {name} runs for {since:.0f} s and is not ready; {wanted.ready_within:.0f} s were allowed. {said}".strip()
-    )
+    text = f"Pod {name} has not become ready within {wanted.ready_within:.0f} s of its start. {said}".strip()
     return Judgement(FAILING, "NotReady", text, 2.0)
 
 

@@ -32,6 +32,8 @@ def actions(
         status, text = "planned", f"{where}: {before} -> {after}"
     elif outcome.failed:
         status, text = "failed", outcome.failed
+        if outcome.record.get("undone"):
+            text += f" Undone: {before} runs again."
     else:
         status, text = "ok", f"{where}: {before} -> {after}"
     details: Dict[str, Any] = {"where": where, "before": before, "after": after}
