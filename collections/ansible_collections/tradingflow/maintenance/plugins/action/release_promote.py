@@ -62,7 +62,7 @@ class ActionModule(AreaAction):
             changed=outcome.changed or (dry_run and well),
             extra={
                 "release": outcome.record,
-                "wanted": well,
+                "wanted": well or bool(outcome.record.get("unmarked")),
                 "released": well and not outcome.failed,
                 "reasons": [each.message for each in outcome.forbidden],
             },

@@ -130,8 +130,8 @@ attributes:
     description: Shows the pod template before and after.
     support: full
 notes:
-  - With O(run), a promotion that fails does not fail the task but is critical in the report, which ends the run. Without
-    it, the task fails.
+  - With O(run), a promotion that fails does not fail the task but is critical in the report, which ends the run.
+    Without it, the task fails.
 """
 
 EXAMPLES = r"""

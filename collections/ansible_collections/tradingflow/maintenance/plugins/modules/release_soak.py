@@ -39,7 +39,7 @@ options:
     type: float
     default: 0.0
   market_calendars:
-    description: Calendars of which one must be open, by the names that M(tradingflow.maintenance.maintenance_window) knows.
+    description: Calendars of which one must be open, as M(tradingflow.maintenance.maintenance_window) names them.
     type: list
     elements: str
     default: []
@@ -48,7 +48,8 @@ options:
     type: dict
     default: {}
   max_gap:
-    description: Seconds between two ticks beyond which nobody was looking. Also how old the last tick may be for a promotion.
+    description:
+      - Seconds between two ticks beyond which nobody was looking. Also how old the last tick may be for a promotion.
     type: float
     default: 900.0
 extends_documentation_fragment:

@@ -97,6 +97,8 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     if release is not None and _done(target, release):
         outcome.nothing = f"Release {release.id} ({release.tag}) was promoted to {target.namespace} already."
         outcome.checks = [Check("release.promotion", "Promotion", OK, "nothing to do", message=outcome.nothing)]
+        # A run that was killed right after the rollout: the cluster is as it should be, only the record is not.
+        outcome.record = {"unmarked": release.state == SOAKING}
         if not dry_run:
             outcome.checks += _marked(target, source, release.id)
         return outcome

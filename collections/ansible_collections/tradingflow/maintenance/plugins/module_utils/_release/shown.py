@@ -44,32 +44,27 @@ def actions(ticked: Ticked, where: str, started_at: str, *, dry_run: bool = Fals
 
 
 def stay(release: Release) -> Dict[str, Any]:
-    """{"stay": timeline, "charts": [...]} of a release's samples; empty without any."""
+    """{"charts": [...]}: the stay with its events, and what was sampled over time; and how much is counted."""
     samples = release.samples
     events = [{"at": event.at, "kind": event.kind, "text": event.text} for event in release.events[-MOST_EVENTS:]]
-    if not samples:
-        return {"stay": {"intervals": [], "events": events}}
     intervals = [
         {"since": each["since"], "until": each["until"], "verdict": each["verdict"], "reasons": each["reasons"][:3]}
         for each in samples
     ]
-    wanted = release.soak.get("wanted") or {}
-    found: Dict[str, Any] = {
-        "stay": {
-            "intervals": intervals,
-            "events": events,
-            "counted_s": round(release.soak.get("counted") or 0),
-            "wanted_s": round(3600 * float(wanted.get("hours") or 0)),
-        }
-    }
+    title = f"{release.tag} in {release.namespace}"
     charts = [
+        {"kind": "stay", "title": title, "intervals": intervals, "events": events},
         _chart(samples, "Failed requests in %", lambda each: _same(each["error_percent"])),
         _chart(samples, "p95 in ms, with the bounds of its bucket", lambda each: _band(each["p95"])),
         _chart(samples, "Memory in MB, of the pod with the most", lambda each: _same(each["memory"], 1e6)),
-        _chart(samples, "Requests a second", lambda each: _rate(each)),
+        _chart(samples, "Requests a second", _rate),
     ]
-    found["charts"] = [each for each in charts if each]
-    return found
+    wanted = release.soak.get("wanted") or {}
+    return {
+        "counted_s": round(release.soak.get("counted") or 0),
+        "wanted_s": round(3600 * float(wanted.get("hours") or 0)),
+        "charts": [each for each in charts if each],
+    }
 
 
 def _same(value: Optional[float], unit: float = 1.0) -> Optional[List[float]]:
