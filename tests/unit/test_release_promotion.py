@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import promotion, record, shown, ticks
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.eligibility import eligible
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts
 
 from tests.unit.soak_fixtures import NEW, START, Soak, defaults, live, release
@@ -181,3 +183,69 @@ def test_the_record_says_when_it_was_promoted() -> None:
     run.release.becomes(record.PROMOTED, "Promoted to production.")
     assert run.release.ended_at
     assert record.moment_of(run.release.ended_at) <= datetime.now(UTC)
+
+
+class Unreachable:
+    """A cluster that nobody may ask."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the cluster was asked to {name}")
+
+
+def session_of(options: dict[str, Any]) -> Session:
+    return Session(
+        {**options, **ticks.UNDO_OPTIONS},
+        cast(Cluster, Unreachable()),
+        record.Store(options["storage"], options["environment_name"]),
+        "run",
+        "ops",
+    )
+
+
+AWAY = {
+    "bucket": "b",
+    "endpoint": "http://127.0.0.1:9",
+    "access_key": "k",
+    "secret_key": "s",
+    "max_attempts": 1,
+    "connect_timeout": 1,
+}
+
+
+def test_without_the_store_nothing_is_looked_at_counted_or_undone() -> None:
+    with pytest.raises(StorageError):
+        ticks.run(session_of(soak_options() | {"storage": AWAY}))
+
+
+def test_a_failure_that_cannot_be_recorded_is_told_and_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Soak()
+    run.tick()
+    stored = record.Stored(run.release, "etag")
+    monkeypatch.setattr(Session, "stored", lambda _self: stored)
+    monkeypatch.setattr(ticks, "_look", lambda _session, _release: (live(1200, 90), ""))
+    done = ticks.run(session_of(soak_options() | {"storage": AWAY}), run.now + timedelta(seconds=60))
+    assert done.undone is None
+    (check,) = done.checks
+    assert check.status == "critical"
+    assert "of 300 requests failed" in check.message
+    assert "not undone" in check.message
+    # What was only counted is lost with it, and the tick says so as a whole.
+    run = Soak()
+    run.tick()
+    stored = record.Stored(run.release, "etag")
+    monkeypatch.setattr(ticks, "_look", lambda _session, _release: (live(1200), ""))
+    with pytest.raises(StorageError):
+        ticks.run(session_of(soak_options() | {"storage": AWAY}), run.now + timedelta(seconds=60))
+
+
+def test_a_dry_run_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Soak()
+    run.tick()
+    before = run.release.as_data()
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(run.release, "etag"))
+    monkeypatch.setattr(ticks, "_look", lambda _session, _release: (live(1200, 90), ""))
+    done = ticks.run(session_of(soak_options() | {"storage": AWAY}), run.now + timedelta(seconds=60), dry_run=True)
+    assert done.tick
+    assert done.tick.failed
+    assert done.undone is None
+    assert run.release.as_data() == before
