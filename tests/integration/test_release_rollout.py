@@ -19,6 +19,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
     ROLLING_OUT,
     SOAKING,
     UNDONE,
+    ConflictError,
     Release,
     Store,
 )
@@ -299,10 +300,11 @@ def test_an_edit_between_look_and_write_is_not_overwritten(cluster: Cluster) -> 
 
 
 def test_a_second_one_that_looked_at_the_same_time_is_refused(cluster: Cluster) -> None:
-    late = engine._Work(session(cluster, version=NEVER_READY))
+    overrides = {"overrides": ["disruption", "quota"], "reason": "pods of the first one may still be on their way"}
+    late = engine._Work(session(cluster, version=NEVER_READY, **overrides))
     assert not release(cluster).failed
-    with pytest.raises(Exception, match="meanwhile"):
-        late.all(dry_run=False)
+    with pytest.raises(ConflictError):
+        pytest.fail(f"not refused: {forbidden(late.all(dry_run=False))}")
     runs(cluster, WORSE)
 
 
