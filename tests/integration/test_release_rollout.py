@@ -19,6 +19,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
     ROLLING_OUT,
     SOAKING,
     UNDONE,
+    ConflictError,
     Release,
     Store,
 )
@@ -247,8 +248,9 @@ def test_one_that_stays_away_is_unknown_and_the_next_run_goes_on(cluster: Cluste
     assert record(cluster).state == SOAKING
 
 
-@pytest.mark.parametrize("phase", ["begun", "written", "followed"])
-@pytest.mark.parametrize("then", ["go on", "undo"])
+@pytest.mark.parametrize(
+    ("phase", "then"), [("begun", "undo"), ("begun", "go on"), ("written", "undo"), ("followed", "go on")]
+)
 def test_a_run_that_was_killed(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, phase: str, then: str) -> None:
     place, name = {"begun": (engine, "begin"), "written": (engine, "written"), "followed": (engine, "verified")}[phase]
     real = getattr(place, name)
@@ -287,6 +289,21 @@ def test_an_undo_that_was_killed_is_gone_on_with(cluster: Cluster, monkeypatch: 
     assert owners(cluster, WORSE) == []
 
 
+def test_an_edit_while_pods_are_asked_is_not_taken_for_what_was_proven(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = engine.verified
+
+    def edited(*args: Any, **more: Any) -> Any:
+        cluster.kubectl("-n", NAMESPACE, "set", "env", f"deployment/{NAME}", "DEBUG=1")
+        return real(*args, **more)
+
+    monkeypatch.setattr(engine, "verified", edited)
+    outcome = release(cluster)
+    assert statuses(outcome)["release.changed"] == "critical"
+    assert record(cluster).verified_at is None
+
+
 def test_an_edit_between_look_and_write_is_not_overwritten(cluster: Cluster) -> None:
     work = engine._Work(session(cluster, version=WORSE))
     cluster.kubectl("-n", NAMESPACE, "set", "env", f"deployment/{NAME}", "DEBUG=1")
@@ -299,10 +316,11 @@ def test_an_edit_between_look_and_write_is_not_overwritten(cluster: Cluster) -> 
 
 
 def test_a_second_one_that_looked_at_the_same_time_is_refused(cluster: Cluster) -> None:
-    late = engine._Work(session(cluster, version=NEVER_READY))
+    overrides = {"overrides": ["disruption", "quota"], "reason": "pods of the first one may still be on their way"}
+    late = engine._Work(session(cluster, version=NEVER_READY, **overrides))
     assert not release(cluster).failed
-    with pytest.raises(Exception, match="meanwhile"):
-        late.all(dry_run=False)
+    with pytest.raises(ConflictError):
+        pytest.fail(f"not refused: {forbidden(late.all(dry_run=False))}")
     runs(cluster, WORSE)
 
 
@@ -319,35 +337,27 @@ def test_what_was_edited_by_hand_is_shown_and_neither_released_over_nor_undone(c
     assert owners(cluster, WORSE) == []
 
 
-def test_who_scales_meanwhile_keeps_it_and_is_told_of(cluster: Cluster) -> None:
-    release(cluster)
-    patch(cluster, "deployment", {"spec": {"replicas": 4}})
-    outcome = undo(cluster)
-    assert statuses(outcome)["release.drift"] == "warning"
-    assert len(cluster.pods()) == 4
-
-
-def test_configuration_comes_back_with_the_version(cluster: Cluster) -> None:
-    release(cluster)
-    patch(cluster, "configmap", {"data": {"TRADINGFLOW_STAGE": "elsewhere"}})
-    outcome = undo(cluster)
-    assert [each.status for each in outcome.findings if each.name == "restored"] == ["warning"]
-    assert cluster.get("-n", NAMESPACE, f"configmap/{NAME}")["data"]["TRADINGFLOW_STAGE"] == NAMESPACE
-    copies = cluster.get("-n", NAMESPACE, "configmaps")["items"]
-    assert "elsewhere" in {(each.get("data") or {}).get("TRADINGFLOW_STAGE") for each in copies}
-
-
-def test_an_undo_across_a_schema_that_the_old_version_does_not_know_is_refused(cluster: Cluster) -> None:
+def test_an_undo_is_of_the_whole_and_leaves_what_others_decided(cluster: Cluster) -> None:
     release(cluster)
     ((head,),) = cluster.platform.sql("owner", "SELECT version_num FROM alembic_version")
     cluster.platform.sql("owner", "UPDATE alembic_version SET version_num = 'ffffffffffff' RETURNING 1")
     try:
-        outcome = undo(cluster)
+        refused = undo(cluster)
     finally:
         cluster.platform.sql("owner", f"UPDATE alembic_version SET version_num = '{head}' RETURNING 1")
-    assert forbidden(outcome) == ["schema"]
-    assert "migration_target" in outcome.forbidden[0].remedy
+    assert forbidden(refused) == ["schema"]
+    assert "migration_target" in refused.forbidden[0].remedy
     runs(cluster, WORSE)
+    patch(cluster, "deployment", {"spec": {"replicas": 4}})
+    patch(cluster, "configmap", {"data": {"TRADINGFLOW_STAGE": "elsewhere"}})
+    outcome = undo(cluster)
+    assert statuses(outcome)["release.drift"] == "warning"
+    assert len(cluster.pods()) == 4
+    assert [each.status for each in outcome.findings if each.name == "restored"] == ["warning"]
+    assert cluster.get("-n", NAMESPACE, f"configmap/{NAME}")["data"]["TRADINGFLOW_STAGE"] == NAMESPACE
+    # What was there meanwhile is not lost.
+    copies = cluster.get("-n", NAMESPACE, "configmaps")["items"]
+    assert "elsewhere" in {(each.get("data") or {}).get("TRADINGFLOW_STAGE") for each in copies}
 
 
 def test_a_version_for_another_schema_is_refused(cluster: Cluster) -> None:

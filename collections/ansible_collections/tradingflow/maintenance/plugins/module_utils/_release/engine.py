@@ -14,7 +14,7 @@ from .._kubernetes.client import Conflict, Refused, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
-from ..errors import ClusterError, ImageError, MaintenanceError, ReleaseError
+from ..errors import ImageError, MaintenanceError, StorageError
 from . import analysis, kept, last_good, live, preflight
 from .options import UNDO
 from .preflight import Finding
@@ -73,7 +73,11 @@ class _Work:
         if not outcome.forbidden and not dry_run:
             stored = self._begun(target, going_on)
             if stored is not None:
-                self._rolled_out(stored, target, wanted)
+                try:
+                    self._rolled_out(stored, target, wanted)
+                except MaintenanceError as error:
+                    # Begun it is, so what was seen of it is told too.
+                    self._lost(error)
         return outcome
 
     def _target(self) -> Optional[Target]:
@@ -278,12 +282,23 @@ class _Work:
             session.save(stored, "unverified")
             return
         release, now = stored.release, session.look()
+        if not same_template(now.template, seen.template):
+            places = ", ".join(differences(seen.template, now.template)[:5])
+            self._abandoned(stored, f"Somebody changed the pod template while its pods were asked: {places}.")
+            return
         release.configuration = hashes(session.objects(now.template))
         release.template_hash, release.replicas = template_hash(now.template), now.replicas
         release.generation = int(now.deployment["metadata"]["generation"])
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
+
+    def _lost(self, error: MaintenanceError) -> None:
+        """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""
+        self._outcome.failed = error.message
+        remedy = f"{error.remedy} Then run it again: it goes on.".strip()
+        check = Check("release.finished", "Release finished", UNKNOWN, None, message=error.message, remedy=remedy)
+        self._outcome.checks.append(check)
 
     def _abandoned(self, stored: Stored, text: str) -> None:
         """Somebody else changed it: nothing of theirs is overwritten, and nothing is undone."""
@@ -308,12 +323,16 @@ class _Work:
         # Whoever comes after us, a release, an undo or a tick, goes on from here.
         phase = "undo" if self._options["undo_on_failure"] else ""
         stored.release.becomes(FAILED, text, run_id=session.run_id, phase=phase)
-        stored = session.save(stored)
+        try:
+            stored = session.save(stored)
+        except StorageError as error:
+            # What is bad is taken back all the same; to what, is known here.
+            session.say(error.message)
         if not self._options["undo_on_failure"] or stored.release.previous is None:
             return
         try:
             undone = undo(session, stored, text)
-        except (ClusterError, ReleaseError) as error:
+        except MaintenanceError as error:
             outcome.checks.append(
                 Check("release.undone", "Back on last-good", UNKNOWN, None, message=error.message, remedy=error.remedy)
             )
