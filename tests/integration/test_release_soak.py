@@ -143,7 +143,12 @@ def test_it_soaks_and_what_is_changed_by_hand_begins_it_anew(stage: Stage) -> No
     assert stage.now.soak["counted"] == 0
 
     stage.kubectl("delete", "pod", stage.cluster.pods("staging")[0]["metadata"]["name"])
-    until(lambda: not ticks._look(stage.session(ticks.SPEC), stage.now)[0].unsettled)
+
+    def settled() -> bool:
+        seen, _problem = ticks._look(stage.session(ticks.SPEC), stage.now)
+        return seen is not None and not seen.unsettled
+
+    until(settled)
     found = stage.tick()
     assert outcomes(found) == soak.RESET
     assert "replaced" in found.checks[0].message

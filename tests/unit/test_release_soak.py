@@ -359,3 +359,28 @@ def test_pods_that_run_different_images_are_not_this_release() -> None:
     seen.pods[0] = replace(seen.pods[0], digest=OLD)
     assert run.tick(seen=seen).outcome == soak.RESET
     assert NEW != OLD
+
+
+def test_ticks_in_quick_succession_count_no_second_twice() -> None:
+    run = Soak()
+    run.now += timedelta(microseconds=900_000)
+    run.tick()
+    for _ in range(100):
+        run.tick(after=0.3, requests=10)
+    assert run.counted == 30
+    assert "clock" not in {each.kind for each in run.release.events}
+    # Within a second of the last one, failures are seen and nothing else is.
+    before = json.dumps(run.release.as_data())
+    found = run.tick(after=0, requests=0)
+    assert found.outcome == soak.COUNTED
+    assert json.dumps(run.release.as_data()) == before
+    assert run.tick(after=0, errors=90).failed
+
+
+def test_what_is_to_be_undone_stays_so_until_it_is() -> None:
+    made = release()
+    made.becomes(record.FAILED, "It failed.", phase="undo")
+    made.becomes(record.FAILED, "The undo did not come to its end.")
+    assert made.phase == "undo"
+    made.becomes(record.UNDONE, "It was undone.")
+    assert made.phase == ""

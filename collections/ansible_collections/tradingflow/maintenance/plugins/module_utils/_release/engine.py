@@ -320,7 +320,9 @@ class _Work:
         """It is not good: recorded first, so that it stays so whatever becomes of us; then undone."""
         session, outcome = self._session, self._outcome
         outcome.failed = text
-        stored.release.becomes(FAILED, text, run_id=session.run_id)
+        # Whoever comes after us, a release, an undo or a tick, goes on from here.
+        phase = "undo" if self._options["undo_on_failure"] else ""
+        stored.release.becomes(FAILED, text, run_id=session.run_id, phase=phase)
         try:
             stored = session.save(stored)
         except StorageError as error:

@@ -59,7 +59,9 @@ def checked(options: Mapping[str, Any]) -> None:
 
 def source_options(options: Mapping[str, Any]) -> Dict[str, Any]:
     """Options of the session in which the release soaks."""
-    cluster = {name: value for name, value in (options["from_kubernetes"] or {}).items() if value}
+    given = options["from_kubernetes"] or {}
+    # A time limit alone, which has a default, names no cluster.
+    cluster = given if given.get("kubeconfig") or given.get("context") else None
     return {
         **options,
         "namespace": options["from_namespace"],

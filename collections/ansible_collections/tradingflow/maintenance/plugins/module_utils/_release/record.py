@@ -4,8 +4,7 @@
 
 """The record of a release: one JSON object per application and namespace in the environment's store.
 
-A soak is what stands here, not a process that waits. It is only ever replaced by who has read what is there (If-Match).
-A release that has ended is kept beside it under its id when the next one begins.
+A soak is what stands here, not a process that waits. It is only replaced by who has read what is there (If-Match).
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ FOLLOWS: Dict[str, tuple[str, ...]] = {
 }
 #: Events kept of a release: the first and the last ones.
 FIRST_EVENTS, LAST_EVENTS = 50, 250
-#: A record of more bytes is not one of ours.
 LARGEST = 8 << 20
 _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _ABSENT = ("NoSuchKey", "404")
@@ -163,7 +161,9 @@ class Release:
             self.happened(state, text, run_id=run_id, at=at)
         if state in (FAILED, UNDONE, PROMOTED) and self.state != state:
             self.reason, self.ended_at = text, self.events[-1].at
-        self.state, self.phase = state, phase
+        # What failed and is to be undone stays so until it is, or somebody decides.
+        self.phase = phase or (self.phase if state == self.state == FAILED else "")
+        self.state = state
 
     def as_data(self) -> Dict[str, Any]:
         """As JSON data."""
@@ -175,8 +175,7 @@ class Stored:
     """A record as it lies there.
 
     :param etag: by which it may be replaced
-    :param clock: what the store said it was when it was read; None when it did not
-    :param read_at: when that was by our own clock
+    :param clock: what the store said it was when it was read, and by our own clock
     """
 
     release: Release
@@ -222,10 +221,7 @@ def new(
 
 
 class Store:
-    """Where releases of an environment lie. Methods raise StorageError when the store does not answer.
-
-    :param storage: see storage.STORAGE_SPEC
-    """
+    """Where releases of an environment lie."""
 
     def __init__(self, storage: Dict[str, Any], environment: str) -> None:
         if not environment or "/" in environment or environment in (".", ".."):
@@ -245,8 +241,7 @@ class Store:
 def load(store: Store, application: str, namespace: str, id: str = "") -> Optional[Stored]:
     """The release of now, or an ended one by its id; None when there is none.
 
-    :raises StorageError: the store does not answer: that is not "none"
-    :raises ReleaseError: it is there and cannot be understood
+    :raises StorageError, ReleaseError: the store does not answer, or it cannot be understood: that is not "none"
     """
     place = store.key(application, namespace, id)
     found = _read(store, place)
@@ -278,10 +273,9 @@ def begin(store: Store, release: Release, earlier: Optional[Stored]) -> Stored:
 
 
 def save(store: Store, release: Release, expected_etag: Optional[str]) -> Stored:
-    """Writes a record where nobody else has since it was read.
+    """Writes a record where nobody else has since it was read; gives it as it lies there now.
 
     :param expected_etag: of what was read; None: there must be none
-    :returns: the record as it lies there now, with the tag for the next save
     :raises ConflictError: somebody else was first: load, judge and decide again
     """
     place = store.key(release.application, release.namespace)
@@ -334,10 +328,7 @@ def text_of(moment: datetime) -> str:
 
 
 def moment_of(text: str) -> datetime:
-    """What text_of wrote.
-
-    :raises ValueError: it is no such time
-    """
+    """What text_of wrote; ValueError when it is no such time."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
 
 

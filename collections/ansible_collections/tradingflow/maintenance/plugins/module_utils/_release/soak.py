@@ -126,6 +126,8 @@ def tick(
     """
     if release.state != SOAKING:
         raise ReleaseError(f"Release {release.id} is {release.state}: there is nothing that soaks.")
+    # The record has whole seconds: what they cut off must not be counted with each tick.
+    now = now.replace(microsecond=0)
     soak, at = release.soak, text_of(now)
     soak["wanted"] = wanted_of(release, wanted)
     for name in ("counted", "market", "requests", "held"):
@@ -176,10 +178,12 @@ def tick(
     if first or changed:
         text = f"The soak begins anew: {' '.join(changed)}" if changed else "The soak begins."
         return _begin(release, live, now, text, RESET if changed else BEGUN, kinds, run_id, changed)
+    if not seconds:
+        return Tick(COUNTED, "Less than a second has passed since the last tick: there is nothing to count yet.")
     soak["kinds"] = kinds
     soak["last"] = _last(live, now)
-    if seconds <= 0:
-        text = f"The last tick was at {last['at']}, not before now: a clock was set back. Nothing counts."
+    if seconds < 0:
+        text = f"The last tick was at {last['at']}, which is yet to come: a clock was set back. Nothing counts."
         _not_more_than_passed(soak, now)
         return _held(release, CLOCK, text, at, run_id)
     blind, soak["blind"] = soak.get("blind", False), False

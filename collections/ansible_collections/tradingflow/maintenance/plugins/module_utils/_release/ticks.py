@@ -17,7 +17,7 @@ from .._gates.windows import merged
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..database import DATABASE_SPEC
-from ..errors import ClusterError, ConfigurationError, MaintenanceError
+from ..errors import ClusterError, ConfigurationError, MaintenanceError, StorageError
 from ..storage import STORAGE_SPEC
 from ..words import plural, span
 from . import soak
@@ -165,7 +165,16 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
     result = Ticked(release, done, changed=True)
     if not dry_run:
         # Before anything is undone: who loses the race to write it does nothing.
-        stored = session.save(stored)
+        try:
+            stored = session.save(stored)
+        except StorageError as error:
+            if not done.failed:
+                raise
+            # Another release may have begun meanwhile, and nobody would know what is undone.
+            text = f"{done.text} It is not undone, as that cannot be recorded: {error.message}"
+            check = _check(release, done)
+            check.message, check.remedy = text, f"{error.remedy} The next tick undoes it, or release_action=undo does."
+            return Ticked(release, done, checks=[check])
         result.release = stored.release
     if done.failed:
         result.checks.append(_check(release, done))
