@@ -77,7 +77,7 @@ def application(namespace: str, image: str, database_url: str, degrades_after: f
         "env": [{"name": "TRADINGFLOW_INSTANCE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "envFrom": [{"configMapRef": {"name": NAME}}, {"secretRef": {"name": NAME}}],
         # Requests that are under way, and those that a proxy sends before it knows, are answered.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "readinessProbe": _probe("/ready", periodSeconds=1, failureThreshold=3),
         "livenessProbe": _probe("/health", periodSeconds=10, failureThreshold=6),
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
@@ -85,7 +85,7 @@ def application(namespace: str, image: str, database_url: str, degrades_after: f
     }
     pod = {
         "containers": [container],
-        "terminationGracePeriodSeconds": 15,
+        "terminationGracePeriodSeconds": 30,
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 10001},
     }

@@ -111,7 +111,7 @@ def test_the_clients_requests_do_not_fail_while_a_good_version_comes(cluster: Cl
     cluster.settled()
     until(lambda: "client.sums" in cluster.kubectl("-n", "staging", "logs", name, "--since=5s").stdout)
     lines = [json.loads(line) for line in cluster.kubectl("-n", "staging", "logs", name).stdout.splitlines()]
-    assert [line for line in lines if line["event"] == "client.failed"] == []
+    assert [line["error"] for line in lines if line["event"] == "client.failed"] == []
     assert [line for line in lines if line["event"] == "client.sums"][-1]["asked"] > 20
 
 
