@@ -138,7 +138,7 @@ def client(namespace: str, image: str) -> dict[str, Any]:
         "image": image,
         # It has no name: the cluster has no server of names.
         "command": ["/usr/bin/python3", "-m", "sandbox.app.client"],
-        "args": ["http://$(TRADINGFLOW_APP_SERVICE_HOST):$(TRADINGFLOW_APP_SERVICE_PORT)", "10"],
+        "args": ["http://$(TRADINGFLOW_APP_SERVICE_HOST):$(TRADINGFLOW_APP_SERVICE_PORT)", "5"],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": _locked_down(),
     }
