@@ -200,6 +200,8 @@ def ready(state: State) -> bool:
 def _fill(state: State) -> None:
     """Images, namespaces and the application."""
     section, logs = state["cluster"], folder(state) / "log"
+    if section.get("disposable"):
+        disposable.check(state)
     with ThreadPoolExecutor(1) as pool:
         pushed = pool.submit(images.push, section["registry"])
         if not section.get("disposable"):
@@ -212,7 +214,7 @@ def _fill(state: State) -> None:
         float(os.environ.get("TRADINGFLOW_DEFECT_AFTER", "60")),
     )
     if section.get("disposable"):
-        disposable.claim(state, [each for each in objects if each["kind"] == "Namespace"])
+        disposable.mark(state, objects)
     # Not by a file: a path with a comma would be two, and a Secret is among them.
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kubectl(state, "apply", "--server-side", "-f", "-", text=content)

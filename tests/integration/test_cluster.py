@@ -195,6 +195,58 @@ def _pid_of(cluster: Cluster, name: str) -> int:
     return 0
 
 
+class Own:
+    """A second sandbox: of the same database, and with nothing else of its own."""
+
+    def __init__(self, platform: Sandbox) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
+        self.root = self.folder / "a place, 100% O'Brien's – très"
+        self.root.mkdir()
+        (self.root / MARKER).touch()
+        self.environment = {
+            **os.environ,
+            "TRADINGFLOW_SANDBOX_STATE": str(self.folder / "state"),
+            "TRADINGFLOW_SANDBOX_ROOT": str(self.root),
+        }
+        (self.folder / "state").mkdir(mode=0o700)
+        state = {"complete": True, "data_root": str(self.root), "postgres": platform.current["postgres"]}
+        (self.folder / "state/sandbox.json").write_text(json.dumps(state), encoding="utf-8")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "state/sandbox.json").read_text(encoding="utf-8"))
+        return found
+
+    def __call__(self, *arguments: str, expect: int = 0) -> str:
+        command = [sys.executable, "-m", "sandbox", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == expect, done.stdout
+        return done.stdout
+
+
+@pytest.fixture
+def own(platform: Sandbox) -> Iterator[Own]:
+    made = Own(platform)
+    yield made
+    made("cluster-down")
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def test_a_disposable_cluster_whose_namespaces_are_somebody_elses(cluster: Cluster, own: Own) -> None:
+    section = cluster.state
+    own.environment |= {
+        "KUBECONFIG": section["admin_kubeconfig"],
+        "TRADINGFLOW_DISPOSABLE_CLUSTER": section["context"],
+        "TRADINGFLOW_DISPOSABLE_REGISTRY": section["registry"],
+        "TRADINGFLOW_DISPOSABLE_DATABASE_URL": "postgresql://nobody",
+    }
+    assert "has a namespace staging that is not this sandbox's" in own("cluster-up", expect=1)
+    assert own("cluster-down").strip() == "The cluster is gone."
+    assert len(cluster.pods()) == 3
+
+
 def counted(root: Path) -> dict[str, set[str]]:
     """What a cluster could leave on this machine; other tests' networks and mounts come and go meanwhile."""
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
@@ -212,52 +264,26 @@ def counted(root: Path) -> dict[str, set[str]]:
     }
 
 
-def test_a_second_one_beside_it_and_nothing_left_of_it(cluster: Cluster, platform: Sandbox) -> None:
+def test_a_second_one_beside_it_and_nothing_left_of_it(cluster: Cluster, own: Own) -> None:
     assert cluster.platform("cluster-up").stdout.strip() == "The cluster is up."
-    folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
-    root = folder / "a place, 100% O'Brien's – très"
-    root.mkdir()
-    (root / MARKER).touch()
-    environment = {
-        **os.environ,
-        "TRADINGFLOW_SANDBOX_STATE": str(folder / "state"),
-        "TRADINGFLOW_SANDBOX_ROOT": str(root),
-    }
-    (folder / "state").mkdir(mode=0o700)
-    # Of the same database, and with nothing else of its own.
-    state = {"complete": True, "data_root": str(root), "postgres": platform.current["postgres"]}
-    (folder / "state/sandbox.json").write_text(json.dumps(state), encoding="utf-8")
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "sandbox", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    before = counted(root)
-    try:
-        run("cluster-up")
-        section = json.loads((folder / "state/sandbox.json").read_text(encoding="utf-8"))["cluster"]
-        assert not set(section["ports"].values()) & set(cluster.state["ports"].values())
-        got = subprocess.run(
-            [section["kubectl"], "--kubeconfig", section["kubeconfig"], "get", "deployment", "-A", "-o", "name"],
-            capture_output=True,
-            text=True,
-        )
-        assert "Forbidden" in got.stderr
-        during = counted(root)
-        assert [what for what in before if during[what] != before[what]] == ["groups", "processes", "files"]
-        # However it ends, the kernel ends all that is in it; the next command takes what is left.
-        os.kill(section["pid"], signal.SIGKILL)
-        until(lambda: not marked(root))
-        assert run("cluster-down").strip() == "The cluster is gone."
-        assert run("cluster-down").strip() == "There is no cluster."
-        assert counted(root) == before
-        assert "cluster" not in json.loads((folder / "state/sandbox.json").read_text(encoding="utf-8"))
-        # And the first one goes on.
-        assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"
-    finally:
-        subprocess.run([sys.executable, "-m", "sandbox", "cluster-down"], cwd=ROOT, env=environment)
-        shutil.rmtree(folder, ignore_errors=True)
+    before = counted(own.root)
+    own("cluster-up")
+    section = own.state["cluster"]
+    assert not set(section["ports"].values()) & set(cluster.state["ports"].values())
+    got = subprocess.run(
+        [section["kubectl"], "--kubeconfig", section["kubeconfig"], "get", "deployment", "-A", "-o", "name"],
+        capture_output=True,
+        text=True,
+    )
+    assert "Forbidden" in got.stderr
+    during = counted(own.root)
+    assert [what for what in before if during[what] != before[what]] == ["groups", "processes", "files"]
+    # However it ends, the kernel ends all that is in it; the next command takes what is left.
+    os.kill(section["pid"], signal.SIGKILL)
+    until(lambda: not marked(own.root))
+    assert own("cluster-down").strip() == "The cluster is gone."
+    assert own("cluster-down").strip() == "There is no cluster."
+    assert counted(own.root) == before
+    assert "cluster" not in own.state
+    # And the first one goes on.
+    assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"
