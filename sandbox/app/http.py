@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,7 +36,15 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.under_way = 0
+        self.lock = threading.Lock()
         super().__init__((service.settings.host, service.settings.port), Handler)
+
+    def drain(self, seconds: float) -> None:
+        """Waits for the answers that are under way: connections that wait for a request do not count."""
+        deadline = time.monotonic() + seconds
+        while self.under_way and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,6 +56,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers, counts and logs."""
+        with self.server.lock:
+            self.server.under_way += 1
+        try:
+            self.answer()
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def answer(self) -> None:
+        """The same, whatever becomes of it."""
         began = time.monotonic()
         address = urlsplit(self.path)
         self.server.service.orders.delay(address.path)

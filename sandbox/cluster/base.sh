@@ -9,9 +9,8 @@ set -euo pipefail
 CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tradingflow-maintenance"
 PACKAGES=python3-minimal,python3-psycopg2
 
-build_alone() { # LAYER
-  local root
-  root=$(mktemp -d)
+build_alone() { # LAYER FOLDER
+  local root=${2:?}
   mount -t tmpfs -o size=80%,mode=755 tradingflow "$root"
   DEBIAN_FRONTEND=noninteractive debootstrap --variant=minbase --include="$PACKAGES" bookworm "$root" </dev/null >&2 || {
     tail -n 20 "$root/debootstrap/debootstrap.log" >&2
@@ -20,7 +19,7 @@ build_alone() { # LAYER
   # Those who run in it may not write, and to compile at each start takes seconds.
   chroot "$root" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11 /usr/lib/python3 >&2
   # What only administers it: an image is not patched, it is replaced.
-  rm -rf "$root"/{boot,dev,home,media,mnt,opt,proc,run,srv,sys}/* "$root"/var/{cache,lib,log}/* "$root"/debootstrap
+  rm -rf "${root:?}"/{boot,dev,home,media,mnt,opt,proc,run,srv,sys}/* "$root"/var/{cache,lib,log}/* "$root"/debootstrap
   rm -rf "$root"/usr/share/{bash-completion,bug,common-licenses,doc,i18n,info,keyrings,lintian,locale,man,perl5,zoneinfo}
   rm -rf "$root"/usr/lib/{apt,dpkg,locale,*/perl-base,*/gconv} "$root"/usr/bin/{apt*,dpkg*,perl*}
   rm -rf "$root"/usr/lib/python3.11/{distutils,ensurepip,idlelib,lib2to3,pydoc_data,test,turtledemo}
@@ -43,7 +42,11 @@ case $1 in
     mkdir -p "$CACHE"
     exec 9>"$CACHE/lock-cluster-base"
     flock 9
-    [[ -e $2 ]] || unshare --mount --propagation private bash "$0" build_alone "$2"
+    if [[ ! -e $2 ]]; then
+      folder=$(mktemp -d)
+      trap 'rmdir "$folder"' EXIT
+      unshare --mount --propagation private bash "$0" build_alone "$2" "$folder"
+    fi
     touch "$2"
     find "$CACHE" -maxdepth 1 -name 'cluster-base-*' ! -name "$(basename "$2")*" -mtime +30 -delete
     ;;

@@ -71,18 +71,22 @@ def describe(kubectl: str, place: Path) -> dict[str, Any]:
     }
 
 
-def claim(state: State, namespaces: list[dict[str, Any]]) -> None:
-    """Marks the namespaces as this sandbox's.
+def check(state: State) -> None:
+    """Looks whether the namespaces are free.
 
-    :raises SandboxError: one is there, and is not
+    :raises SandboxError: one is there, and is not this sandbox's
     """
-    own = identity(state)
-    for each in namespaces:
-        each["metadata"]["labels"] = {LABEL: own}
-        name = each["metadata"]["name"]
+    for name in manifests.NAMESPACES:
         found = _run(state, "get", "namespace", name, "--ignore-not-found", "-o", "json")
-        if found.strip() and json.loads(found)["metadata"].get("labels", {}).get(LABEL) != own:
+        if found.strip() and json.loads(found)["metadata"].get("labels", {}).get(LABEL) != identity(state):
             raise SandboxError(f"{state['cluster']['context']} has a namespace {name} that is not this sandbox's.")
+
+
+def mark(state: State, objects: list[dict[str, Any]]) -> None:
+    """Says of namespaces that are about to be made whose they are."""
+    for each in objects:
+        if each["kind"] == "Namespace":
+            each["metadata"]["labels"] = {LABEL: identity(state)}
 
 
 def release(state: State) -> None:

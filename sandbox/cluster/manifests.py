@@ -77,7 +77,7 @@ def application(namespace: str, image: str, database_url: str, degrades_after: f
         "env": [{"name": "TRADINGFLOW_INSTANCE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "envFrom": [{"configMapRef": {"name": NAME}}, {"secretRef": {"name": NAME}}],
         # Requests that are under way, and those that a proxy sends before it knows, are answered.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "readinessProbe": _probe("/ready", periodSeconds=1, failureThreshold=3),
         "livenessProbe": _probe("/health", periodSeconds=10, failureThreshold=6),
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
@@ -85,7 +85,7 @@ def application(namespace: str, image: str, database_url: str, degrades_after: f
     }
     pod = {
         "containers": [container],
-        "terminationGracePeriodSeconds": 15,
+        "terminationGracePeriodSeconds": 30,
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 10001},
     }
@@ -138,7 +138,7 @@ def client(namespace: str, image: str) -> dict[str, Any]:
         "image": image,
         # It has no name: the cluster has no server of names.
         "command": ["/usr/bin/python3", "-m", "sandbox.app.client"],
-        "args": ["http://$(TRADINGFLOW_APP_SERVICE_HOST):$(TRADINGFLOW_APP_SERVICE_PORT)", "10"],
+        "args": ["http://$(TRADINGFLOW_APP_SERVICE_HOST):$(TRADINGFLOW_APP_SERVICE_PORT)", "5"],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": _locked_down(),
     }

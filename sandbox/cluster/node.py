@@ -29,6 +29,8 @@ from . import groups, settings
 
 #: In which programs do not find those of the caller.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Little of what they hold is garbage at their start: to collect it less often saves a second of the API server.
+ENVIRONMENT = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/run", "GOGC": "200"}
 AGAIN = 0.5
 
 
@@ -146,7 +148,7 @@ class Node:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         # What is the machine's goes to nobody else.
         given = [(os.POSIX_SPAWN_DUP2, each, each) for each in self.given] if name == "forward" else []
-        environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/run", MARK: self.wanted["root"]}
+        environment = {**ENVIRONMENT, MARK: self.wanted["root"]}
         self.running[name] = os.posix_spawnp(
             self.commands[name][0],
             self.commands[name],

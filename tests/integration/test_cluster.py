@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from sandbox.cluster import cluster as control
-from sandbox.cluster import groups, images
+from sandbox.cluster import groups, images, settings
 from sandbox.layout import MARKER
 from sandbox.processes import marked
 from tests.conftest import ROOT, Sandbox
@@ -111,7 +112,7 @@ def test_the_clients_requests_do_not_fail_while_a_good_version_comes(cluster: Cl
     cluster.settled()
     until(lambda: "client.sums" in cluster.kubectl("-n", "staging", "logs", name, "--since=5s").stdout)
     lines = [json.loads(line) for line in cluster.kubectl("-n", "staging", "logs", name).stdout.splitlines()]
-    assert [line for line in lines if line["event"] == "client.failed"] == []
+    assert [line["error"] for line in lines if line["event"] == "client.failed"] == []
     assert [line for line in lines if line["event"] == "client.sums"][-1]["asked"] > 20
 
 
@@ -194,72 +195,95 @@ def _pid_of(cluster: Cluster, name: str) -> int:
     return 0
 
 
-def counted() -> dict[str, set[str]]:
-    """What of a cluster could be left on this machine, apart from what its root says."""
-    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
-    return {
-        "links": {line.split(":")[1].strip() for line in links.splitlines()},
-        "rules": {line for line in rules.splitlines() if "KUBE" in line or "CNI" in line},
-        "names": {
-            path.name
-            for folder in ("/run/netns", "/var/lib/cni", "/var/lib/kubelet")
-            for path in Path(folder).glob("*")
-        },
-    }
+class Own:
+    """A second sandbox: of the same database, and with nothing else of its own."""
 
+    def __init__(self, platform: Sandbox) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
+        self.root = self.folder / "a place, 100% O'Brien's – très"
+        self.root.mkdir()
+        (self.root / MARKER).touch()
+        self.environment = {
+            **os.environ,
+            "TRADINGFLOW_SANDBOX_STATE": str(self.folder / "state"),
+            "TRADINGFLOW_SANDBOX_ROOT": str(self.root),
+        }
+        (self.folder / "state").mkdir(mode=0o700)
+        state = {"complete": True, "data_root": str(self.root), "postgres": platform.current["postgres"]}
+        (self.folder / "state/sandbox.json").write_text(json.dumps(state), encoding="utf-8")
 
-def test_a_second_one_beside_it_and_nothing_left_of_it(cluster: Cluster, platform: Sandbox) -> None:
-    assert cluster.platform("cluster-up").stdout.strip() == "The cluster is up."
-    folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
-    root = folder / "a place, 100% O'Brien's – très"
-    root.mkdir()
-    (root / MARKER).touch()
-    environment = {
-        **os.environ,
-        "TRADINGFLOW_SANDBOX_STATE": str(folder / "state"),
-        "TRADINGFLOW_SANDBOX_ROOT": str(root),
-    }
-    (folder / "state").mkdir(mode=0o700)
-    # Of the same database, and with nothing else of its own.
-    state = {"complete": True, "data_root": str(root), "postgres": platform.current["postgres"]}
-    (folder / "state/sandbox.json").write_text(json.dumps(state), encoding="utf-8")
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "state/sandbox.json").read_text(encoding="utf-8"))
+        return found
 
-    def run(*arguments: str) -> str:
+    def __call__(self, *arguments: str, expect: int = 0) -> str:
         command = [sys.executable, "-m", "sandbox", *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == expect, done.stdout
         return done.stdout
 
-    before, mounts = counted(), Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    try:
-        run("cluster-up")
-        section = json.loads((folder / "state/sandbox.json").read_text(encoding="utf-8"))["cluster"]
-        assert not set(section["ports"].values()) & set(cluster.state["ports"].values())
-        got = subprocess.run(
-            [section["kubectl"], "--kubeconfig", section["kubeconfig"], "get", "deployment", "-A", "-o", "name"],
-            capture_output=True,
-            text=True,
-        )
-        assert "Forbidden" in got.stderr
-        assert counted()["links"] == before["links"]
-        assert groups.left(root)
-        # Killed, it is not resumed but made anew.
-        os.kill(section["pid"], signal.SIGKILL)
-        until(lambda: not marked(root))
-        run("cluster-up")
-        assert run("cluster-down").strip() == "The cluster is gone."
-        assert run("cluster-down").strip() == "There is no cluster."
-        assert marked(root) == []
-        assert groups.left(root) == []
-        assert [path.name for path in root.iterdir()] == [MARKER]
-        assert "cluster" not in json.loads((folder / "state/sandbox.json").read_text(encoding="utf-8"))
-        assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
-        assert counted() == before
-        # And the first one goes on.
-        assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"
-    finally:
-        subprocess.run([sys.executable, "-m", "sandbox", "cluster-down"], cwd=ROOT, env=environment)
-        shutil.rmtree(folder, ignore_errors=True)
+
+@pytest.fixture
+def own(platform: Sandbox) -> Iterator[Own]:
+    made = Own(platform)
+    yield made
+    made("cluster-down")
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def test_a_disposable_cluster_whose_namespaces_are_somebody_elses(cluster: Cluster, own: Own) -> None:
+    section = cluster.state
+    own.environment |= {
+        "KUBECONFIG": section["admin_kubeconfig"],
+        "TRADINGFLOW_DISPOSABLE_CLUSTER": section["context"],
+        "TRADINGFLOW_DISPOSABLE_REGISTRY": section["registry"],
+        "TRADINGFLOW_DISPOSABLE_DATABASE_URL": "postgresql://nobody",
+    }
+    assert "has a namespace staging that is not this sandbox's" in own("cluster-up", expect=1)
+    assert own("cluster-down").strip() == "The cluster is gone."
+    assert len(cluster.pods()) == 3
+
+
+def counted(root: Path) -> dict[str, set[str]]:
+    """What a cluster could leave on this machine; other tests' networks and mounts come and go meanwhile."""
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    places = ("/run/netns/cni-*", "/var/lib/cni/*", "/var/lib/kubelet/*", "/run/containerd/*", "/var/log/pods/*")
+    return {
+        "links": {line.split(":")[1].strip() for line in links.splitlines()} & {settings.BRIDGE},
+        "rules": {line for line in rules.splitlines() if "KUBE" in line or "CNI" in line},
+        "mounts": {line for line in mounts.splitlines() if root.parent.name in line or "kubelet" in line},
+        "names": {name for place in places for name in glob.glob(place)},
+        "groups": {str(path) for path in groups.left(root)},
+        "processes": {str(pid) for pid in marked(root)},
+        "files": {path.name for path in root.iterdir()},
+    }
+
+
+def test_a_second_one_beside_it_and_nothing_left_of_it(cluster: Cluster, own: Own) -> None:
+    assert cluster.platform("cluster-up").stdout.strip() == "The cluster is up."
+    before = counted(own.root)
+    own("cluster-up")
+    section = own.state["cluster"]
+    assert not set(section["ports"].values()) & set(cluster.state["ports"].values())
+    got = subprocess.run(
+        [section["kubectl"], "--kubeconfig", section["kubeconfig"], "get", "deployment", "-A", "-o", "name"],
+        capture_output=True,
+        text=True,
+    )
+    assert "Forbidden" in got.stderr
+    during = counted(own.root)
+    assert [what for what in before if during[what] != before[what]] == ["groups", "processes", "files"]
+    # However it ends, the kernel ends all that is in it; the next command takes what is left.
+    os.kill(section["pid"], signal.SIGKILL)
+    until(lambda: not marked(own.root))
+    assert own("cluster-down").strip() == "The cluster is gone."
+    assert own("cluster-down").strip() == "There is no cluster."
+    assert counted(own.root) == before
+    assert "cluster" not in own.state
+    # And the first one goes on.
+    assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"

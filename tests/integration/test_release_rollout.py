@@ -26,6 +26,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
 
 from sandbox.cluster import cluster as control
+from tests.conftest import Playbook
+from tests.end_to_end.test_daily import statements
 from tests.integration.cluster_fixtures import Cluster, cluster, until
 
 __all__ = ["cluster"]
@@ -362,3 +364,31 @@ def test_an_undo_is_of_the_whole_and_leaves_what_others_decided(cluster: Cluster
 
 def test_a_version_for_another_schema_is_refused(cluster: Cluster) -> None:
     assert forbidden(release(cluster, "v1.2.1")) == ["schema"]
+
+
+def test_the_playbook_leaves_a_timeline_and_two_records(cluster: Cluster, play: Callable[..., Playbook]) -> None:
+    said = play("release", "-e", f"release_version={NEVER_READY}", "--check")
+    assert "planned" in said.output
+    assert digest(cluster, NEVER_READY)[:20] in said.output
+    options = {
+        "release_version": NEVER_READY,
+        "release_ready_slack": 3,
+        "release_steady": 1,
+        "release_analysis": {"measures": ["memory", "restarts"]},
+    }
+    done = play("release", "-e", json.dumps(options))
+    assert done.returncode != 0, done.output
+    report = done.report("release")
+    found = {check["id"]: check["status"] for check in report["checks"]}
+    assert (found["release.rollout"], found["release.undone"]) == ("critical", "ok")
+    (action,) = [each for each in report["actions"] if each["id"] == "release.release"]
+    assert action["status"] == "failed"
+    assert "Undone" in action["message"]
+    assert {"progressing", "failing", "complete"} <= {each["state"] for each in action["details"]["rollout"]}
+    html = (done.artifacts / "release" / report["run_id"] / "report.html").read_text(encoding="utf-8")
+    assert 'class="phases rollout"' in html
+    begun, ended = (each["predicate"] for each in statements(cluster.platform, 3)[:2])
+    assert (begun["kind"], begun["content"]["state"]) == ("release", "begun")
+    assert (ended["content"]["state"], ended["content"]["well"]) == ("ended", False)
+    assert ended["content"]["digest"] == digest(cluster, NEVER_READY)
+    runs(cluster, GOOD)

@@ -15,6 +15,7 @@ from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ImageError, MaintenanceError, StorageError
+from ..masking import masked_data
 from . import analysis, kept, last_good, live, preflight
 from .options import UNDO
 from .preflight import Finding
@@ -366,5 +367,5 @@ def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
     before, after = outcome.before.get("template"), outcome.after.get("template")
     if before is None or after is None:
         return {}
-    text = [json.dumps(each, indent=1, sort_keys=True) + "\n" for each in (before, after)]
+    text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
     return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

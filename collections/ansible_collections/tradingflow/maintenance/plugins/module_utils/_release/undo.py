@@ -36,7 +36,10 @@ def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool 
     outcome = Outcome()
     if stored is None or stored.release.previous is None:
         outcome.nothing = "There is no record of a release with a last-good version: nothing to undo."
-        if stored is not None:
+        if stored is None:
+            # Not that all is well: nobody knows what would have been good.
+            outcome.checks = [Check("release.undone", "Undone", UNKNOWN, None, message=outcome.nothing)]
+        else:
             text = "It was the first release here: there is nothing to go back to."
             outcome.findings = [
                 Finding("last_good", "last-good", CRITICAL, None, text, "Release a version that works.")
@@ -49,6 +52,8 @@ def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool 
     back = is_back(seen, previous, session.container)
     outcome.before = {"image": str(container(seen.template, session.container)["image"]), "replicas": seen.replicas}
     outcome.after = {"image": previous.image}
+    if not back:
+        outcome.before["template"], outcome.after["template"] = seen.template, previous.template
     outcome.record = {"release": release.id, "from": release.digest, "to": previous.digest, "reason": why}
     if back and not bad and release.state == UNDONE and not kept.changed(previous.configuration, objects):
         outcome.nothing = f"Nothing to undo: {previous.image} runs, and release {release.id} was undone."

@@ -115,8 +115,8 @@ _STATES = {"complete": "ok", "failing": "warning", "unknown": "unknown", "drifte
 
 
 def steps(details: dict[str, Any]) -> list[tuple[float, float, str, str, str]]:
-    """The rollout of an action, step by step: seconds since its beginning and until the next step, when, status, and what
-    was said.
+    """The rollout of an action, step by step: seconds since its beginning and until the next step, when, status, and
+    what was said.
 
     From {"rollout": [{"at": "2026-11-30T16:35:20Z", "seconds": 2.7, "state": "progressing", "message": "1 of 3 ..."}]};
     what is no such thing is left out.
@@ -127,8 +127,10 @@ def steps(details: dict[str, Any]) -> list[tuple[float, float, str, str, str]]:
         began = number(item.get("seconds")) if isinstance(item, dict) else None
         if began is not None and began >= 0 and isinstance(item.get("message"), str):
             known.append((began, item))
+    if not known:
+        return []
     known.sort(key=lambda pair: pair[0])
-    ends = [*(began for began, _item in known[1:]), known[-1][0] if known else 0.0]
+    ends = [*(began for began, _item in known[1:]), known[-1][0]]
     return [
         (
             began,
