@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update window review hosts-up hosts-down patch test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release soak promote window review hosts-up hosts-down patch cluster-up cluster-down test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -64,6 +64,15 @@ data-update: setup ## carry the sandbox's declared change of rows out (ARGS=--ch
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/data_update.yml $(ARGS)
 
+release: cluster-up ## release VERSION=v1.2.1 to the sandbox's staging (ARGS="--check --diff" says what it would do, ARGS="-e release_action=undo" undoes it)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/release.yml -e release_version=$(VERSION) $(ARGS)
+
+soak: setup ## count one more tick of the sandbox's soak in staging, and undo what has failed (ARGS="-e release_soak_hours=0.01" shortens it)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/soak.yml $(ARGS)
+
+promote: setup ## release to the sandbox's production what has soaked in staging, or say why not (ARGS="--check --diff" says what it would do)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/promote.yml $(ARGS)
+
 window: setup ## may something disruptive be done on the sandbox now, and when next? (ARGS="-e maintenance_window_procedure=restore")
 	@$(BIN)/python -m sandbox up --newer-than 20
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/window.yml --check $(ARGS)
@@ -81,6 +90,13 @@ hosts-down: setup ## end them and delete what is theirs
 
 patch: hosts-up ## patch the sandbox's hosts, one after the other (ARGS=--check says what would be done)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) -i "$$($(BIN)/python -m sandbox path --hosts)" playbooks/patch.yml $(ARGS)
+
+cluster-up: setup ## start a Kubernetes beside the sandbox, with the application in staging and production (root, Debian; the first time builds it)
+	@$(BIN)/python -m sandbox up --newer-than 20
+	@$(BIN)/python -m sandbox cluster-up
+
+cluster-down: setup ## end it and delete what is its own
+	@$(BIN)/python -m sandbox cluster-down
 
 test: setup-dev ## lint, all tests, sanity, newest ansible-core (REQUIRE_ALL=1: leave nothing out)
 	@bash tests/ci/all.sh

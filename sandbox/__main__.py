@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Command line: python -m sandbox up|down|status|path|start|stop|restart|trouble|heal|hosts-up|hosts-down."""
+"""Command line: python -m sandbox up|down|status|path|start|stop|restart|trouble|heal|hosts-up|hosts-down|cluster-up|
+cluster-down."""
 
 from __future__ import annotations
 
@@ -31,8 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument("--json", action="store_true")
     path = commands.add_parser("path", help="where its state file is")
     path.add_argument("--hosts", action="store_true", help="where the inventory of its hosts is")
+    path.add_argument("--kubeconfig", action="store_true", help="where the kubeconfig of its cluster is")
+    path.add_argument("--admin-kubeconfig", action="store_true", help="and the one of an administrator")
     commands.add_parser("hosts-up", help="boot its managed hosts; nothing to do if they run")
     commands.add_parser("hosts-down", help="end them and delete what is theirs")
+    commands.add_parser("cluster-up", help="start its Kubernetes, with the application; nothing to do if it runs")
+    commands.add_parser("cluster-down", help="end it and delete what is its own")
     for name in ("start", "stop", "restart"):
         command = commands.add_parser(name, help=f"{name} one service; data and ports stay")
         command.add_argument("service", choices=SERVICES)
@@ -62,10 +67,22 @@ def main(arguments: list[str] | None = None) -> int:
             from . import trouble
 
             print("\n".join(trouble.heal(layout)) or "There is no trouble.")
+        elif options.command == "path" and (options.kubeconfig or options.admin_kubeconfig):
+            from .cluster import cluster
+
+            print(cluster.kubeconfig(layout, admin=options.admin_kubeconfig))
         elif options.command == "path":
             from .hosts import fleet
 
             print(fleet.inventory_file(layout) if options.hosts else layout.state_file)
+        elif options.command in ("cluster-up", "cluster-down"):
+            from .cluster import cluster
+
+            if options.command == "cluster-up":
+                started = cluster.up(layout, lambda line: print(line, flush=True))
+                print("\n".join(started) if started else "The cluster is up.")
+            else:
+                print("\n".join(cluster.down(layout)) or "There is no cluster.")
         elif options.command in ("hosts-up", "hosts-down"):
             from .hosts import fleet
 
@@ -107,6 +124,8 @@ def describe(status: dict[str, Any]) -> str:
             f"history: {sum(history['rows'].values()):,} rows, size {history['size']}, seed {history['seed']},"
             f" up to {history['anchor']}"
         )
+    if cluster := status.get("cluster"):
+        lines.append(f"cluster: {cluster['status']}, {cluster['address']}")
     if status.get("troubles"):
         lines.append(f"in trouble on purpose: {', '.join(status['troubles'])}; python -m sandbox heal ends it")
     lines.append(f"all in {status['data_root']} ({status['size'] / 1e6:.0f} MB), state in {status['state_file']}")

@@ -177,6 +177,10 @@ def down(layout: Layout) -> list[str]:
 
 
 def _end_hosts(state: State) -> None:
+    if state.get("cluster"):
+        from .cluster import cluster
+
+        cluster.stop(state)
     if state.get("hosts"):
         from .hosts import fleet  # hardly anybody has any
 
@@ -222,8 +226,9 @@ def existing(layout: Layout) -> State:
 def status(layout: Layout) -> dict[str, Any]:
     """What is where.
 
-    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), services: by name status
-        (up|down), problem, pid, address, version, data_dir, log_file, size (bytes)
+    :returns: healthy, state_file, data_root, size (bytes), history, troubles (on purpose), cluster (status, address;
+        None for none), services: by name status (up|down), problem, pid, address, version, data_dir, log_file, size
+        (bytes)
     """
     state = State(layout)
     if not state.data:
@@ -255,7 +260,17 @@ def status(layout: Layout) -> dict[str, Any]:
         "history": state.get("history"),
         "troubles": list(state.get("troubles", ())),
         "services": services,
+        "cluster": _cluster(state),
     }
+
+
+def _cluster(state: State) -> dict[str, Any] | None:
+    """Whether the cluster's node is there, and where it is; None if there is none. Services do without."""
+    section = state.get("cluster")
+    if not section:
+        return None
+    up = bool(section.get("disposable")) or alive(section)
+    return {"status": "up" if up and section.get("complete") else "down", "address": section["server"]}
 
 
 def _size(folder: Path) -> int:

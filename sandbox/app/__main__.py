@@ -32,6 +32,7 @@ def main() -> None:
     service.log("info", "service.started", version=service.settings.version, port=service.settings.port)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
+    server.drain(5)
     if service.settings.heartbeats:
         heartbeats.join(timeout=3)
     service.engine.dispose()

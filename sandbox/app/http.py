@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,14 +25,26 @@ class BadRequest(Exception):
     """The request makes no sense; answered with 400."""
 
 
+class NotReady(Exception):
+    """It cannot work with this database; answered with 503."""
+
+
 class Server(ThreadingHTTPServer):
-    """The HTTP server of a service, on loopback."""
+    """The HTTP server of a service."""
 
     daemon_threads = True
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        super().__init__(("127.0.0.1", service.settings.port), Handler)
+        self.under_way = 0
+        self.lock = threading.Lock()
+        super().__init__((service.settings.host, service.settings.port), Handler)
+
+    def drain(self, seconds: float) -> None:
+        """Waits for the answers that are under way: connections that wait for a request do not count."""
+        deadline = time.monotonic() + seconds
+        while self.under_way and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,6 +56,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers, counts and logs."""
+        with self.server.lock:
+            self.server.under_way += 1
+        try:
+            self.answer()
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def answer(self) -> None:
+        """The same, whatever becomes of it."""
         began = time.monotonic()
         address = urlsplit(self.path)
         self.server.service.orders.delay(address.path)
@@ -53,6 +76,7 @@ class Handler(BaseHTTPRequestHandler):
             if route is None:
                 code, body = 404, to_json({"error": "not found"})
             else:
+                self.server.service.defect.strike(address.path)
                 answer = route(self.server.service, parse_qs(address.query))
                 if isinstance(answer, str):
                     content_type, body = "text/plain; version=0.0.4; charset=utf-8", answer
@@ -60,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
                     body = to_json(answer)
         except BadRequest as problem:
             code, error = 400, str(problem)
+        except NotReady as problem:
+            code, error = 503, str(problem)
         except SQLAlchemyError as problem:
             code, error = 503, " ".join(str(problem.__cause__ or problem).split())
         except Exception as problem:
@@ -101,9 +127,12 @@ def health(service: Service, _: Query) -> dict[str, Any]:
 
 
 def ready(service: Service, _: Query) -> dict[str, Any]:
-    """Able to work: the database answers."""
+    """Able to work: the database answers, with a schema of this version's."""
     began = time.monotonic()
     service.rows("SELECT 1")
+    wanted = service.settings.schemas
+    if wanted and (found := service.schema_head()) not in wanted:
+        raise NotReady(f"the schema is at {found}, this version works with {' or '.join(wanted)}")
     return {"status": "ready", "database_ms": round((time.monotonic() - began) * 1000, 3)}
 
 

@@ -21,9 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from .metrics import Requests
-from .trouble import Orders
+from .trouble import Defect, Orders
 
-INSTANCE = "tradingflow-1"
+INSTANCE = os.environ.get("TRADINGFLOW_INSTANCE", "tradingflow-1")
 HEARTBEAT_SECONDS = 2
 #: Connections the pool keeps, and how many more it may open.
 POOL_SIZE, POOL_OVERFLOW = 5, 5
@@ -42,12 +42,20 @@ class Settings:
     trouble_file: str = ""
     #: One of several instances gives the platform's signs of life.
     heartbeats: bool = True
+    #: The address to listen on.
+    host: str = "127.0.0.1"
+    #: Revisions of the schema with which this version works; none for any.
+    schemas: tuple[str, ...] = ()
+    #: What is wrong with this version, and after how many seconds it shows.
+    defect: str = ""
+    defect_after: float = 60
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Reads TRADINGFLOW_DATABASE_URL, _PORT, _DATA_DIR, _LOG_FILE, _VERSION, _IMAGE.
 
-        And _TROUBLE_FILE and _HEARTBEATS (no), where they are set.
+        And, where they are set, _TROUBLE_FILE, _HEARTBEATS (no), _HOST, _SCHEMAS (with commas), _DEFECT and
+        _DEFECT_AFTER (seconds). The file "-" is the standard output.
         """
         return cls(
             database_url=environment["TRADINGFLOW_DATABASE_URL"],
@@ -58,6 +66,10 @@ class Settings:
             image=environment["TRADINGFLOW_IMAGE"],
             trouble_file=environment.get("TRADINGFLOW_TROUBLE_FILE", ""),
             heartbeats=environment.get("TRADINGFLOW_HEARTBEATS", "yes") != "no",
+            host=environment.get("TRADINGFLOW_HOST", "127.0.0.1"),
+            schemas=tuple(filter(None, environment.get("TRADINGFLOW_SCHEMAS", "").split(","))),
+            defect=environment.get("TRADINGFLOW_DEFECT", ""),
+            defect_after=float(environment.get("TRADINGFLOW_DEFECT_AFTER") or 60),
         )
 
 
@@ -80,6 +92,10 @@ class Log:
     def __call__(self, level: str, event: str, **fields: Any) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = to_json({"at": at, "level": level, "event": event, "instance": INSTANCE, **fields})
+        if self._path == "-":
+            with self._lock:
+                print(line, flush=True)
+            return
         with self._lock, open(self._path, "a", encoding="utf-8", opener=_private) as file:
             file.write(line + "\n")
 
@@ -96,6 +112,7 @@ class Service:
         self.log = Log(settings.log_file)
         self.requests = Requests()
         self.orders = Orders(settings.trouble_file)
+        self.defect = Defect(settings.defect, settings.defect_after)
         self.started = time.time()
         self.last_beat: float | None = None
         self.complained = ""

@@ -38,7 +38,7 @@ quietly "mypy" mypy --cache-dir "$CACHE/mypy" sandbox tests collections/ansible_
 quietly "yamllint" yamllint --strict .
 quietly "changelog" changelog
 if installed shellcheck shellcheck; then
-  quietly "shellcheck" shellcheck --external-sources .ci/run tests/ci/*.sh sandbox/hosts/*.sh
+  quietly "shellcheck" shellcheck --external-sources .ci/run tests/ci/*.sh sandbox/*/*.sh
 else
   left_out "shellcheck" "apt-get install shellcheck"
 fi

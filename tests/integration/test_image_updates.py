@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._images.engine import examined
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._images.findings import findings, summary
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._images.options import SPEC
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._images.reference import Reference, parsed
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._registry.reference import Reference, parsed
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, MaintenanceError
 

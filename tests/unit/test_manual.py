@@ -159,7 +159,7 @@ def problem(name: str) -> str | None:
         return f"no tags {missing}" if missing else None
     areas = "system|logs|application|database|trading|backups?|retention|drill|migration|data_update|patching"
     areas += "|dependencies|images|restore|gate|audit|review|compliance|stakeholders|validation|backtest"
-    areas += "|tuning|housekeeping|monitoring|application_tuning"
+    areas += "|tuning|housekeeping|monitoring|application_tuning|release"
     if check := re.fullmatch(rf"(?:{areas})\.([a-z0-9_]+)", name):
         return None if re.search(rf'["\':.]{check[1]}\b', plugin_sources()) else "no such check"
     if re.fullmatch(r"[a-z]+(_[a-z]+)+", name):

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.actions import steps
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.timeline import (
     MOST,
     WIDTH,
@@ -92,3 +93,21 @@ def test_modes_by_the_names_of_the_manual() -> None:
     assert mode_words(None) == "not seen"
     assert mode_words("") == "none"
     assert mode_words("SomethingNew") == "SomethingNew"
+
+
+def test_a_rollout_step_by_step() -> None:
+    given = [
+        {"at": "2026-11-30T16:35:22Z", "seconds": 2.5, "state": "failing", "message": "It <b>waits</b>"},
+        {"at": "2026-11-30T16:35:20Z", "seconds": 0.5, "state": "progressing", "message": "1 of 3"},
+        {"seconds": "soon", "message": "no step"},
+        {"seconds": 1.0},
+        "no step",
+    ]
+    assert [step[:2] + step[3:] for step in steps({"rollout": given})] == [
+        (0.5, 2.0, "plain", "1 of 3"),
+        (2.5, 0.0, "warning", "It <b>waits</b>"),
+    ]
+    # A state that is not known is not shown as a good one.
+    assert steps({"rollout": [{"seconds": 1, "state": "splendid", "message": "x"}]})[0][3] == "plain"
+    assert steps({"rollout": "none"}) == []
+    assert steps({}) == []

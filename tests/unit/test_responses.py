@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.metrics import BadMetrics, parse
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._responses import engine
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._responses.histogram import (
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.histogram import (
     Histogram,
     by_route,
     from_data,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._checks.metrics import BadMetrics, parse
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._responses import engine
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._responses.options import SPEC
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._responses.statements import route_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check

@@ -375,6 +375,14 @@ class ImageError(MaintenanceError):
     """A container image or its registry does not answer as it must."""
 
 
+class ClusterError(MaintenanceError):
+    """A cluster of Kubernetes does not answer as it must, or refuses us."""
+
+
+class ReleaseError(MaintenanceError):
+    """A release cannot be rolled out, soaked, promoted or undone, or it cannot be told whether it may be."""
+
+
 class LockedError(MaintenanceError):
     """Another run of the same procedure is under way in this environment."""
 

@@ -20,15 +20,15 @@ from urllib.parse import quote
 from .._advisories.answers import Answer
 from .._advisories.findings import named, row, scan_doubts, states
 from .._advisories.scanner import canaries_of, canary, identity, osv, watched
+from .._registry.manifest import MOST, Forged, Manifest
+from .._registry.reference import Reference
+from .._registry.registry import Stores
 from ..checks import OK, UNKNOWN, worst
 from ..errors import ImageError, MaintenanceError
 from ..words import plural
 from . import layers
 from .layers import Tree
-from .manifest import MOST, Forged, Manifest
 from .packages import Inventory, Package, inventory, summary
-from .reference import Reference
-from .registry import Stores
 from .tar import Budget, Plain, Tar
 
 _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")

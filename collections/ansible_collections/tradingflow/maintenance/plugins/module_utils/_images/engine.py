@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import Any, Callable, Dict, List, Optional
 
 from .._advisories.findings import validated
+from .._registry.manifest import Forged, Manifest, Missing
+from .._registry.reference import DIGEST, Reference, parsed
+from .._registry.registry import Stores
 from .._work.proposals import written
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING
 from ..errors import ConfigurationError, ImageError, MaintenanceError
 from . import cluster
 from .content import Content
-from .manifest import Forged, Manifest, Missing
 from .observed import Observed, Seen, judged, started
-from .reference import DIGEST, Reference, parsed
-from .registry import Stores
 
 _BASE_NAME, _BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 #: What is asked about each image, in this order.

@@ -10,11 +10,11 @@ import fnmatch
 import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from .._registry.reference import DIGEST, Reference, parsed
+from .._registry.registry import Stores
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, unknown
 from ..errors import ImageError, MaintenanceError
 from ..words import plural, printable
-from .reference import DIGEST, Reference, parsed
-from .registry import Stores
 
 _NAMED = 5
 

@@ -16,13 +16,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from .._checks.application import reason
 from .._checks.earlier import Earlier, moment, nothing, number
 from .._checks.guard import escaped
+from .._checks.histogram import Histogram, by_route, from_data
 from .._checks.metrics import BadMetrics, Sample, Samples, find, parse
 from .._checks.usage import MOST, same_process, started
 from .._http.request import Replica, context, get, replica
 from ..checks import CRITICAL, OK, STATUSES, UNKNOWN, WARNING, Check, as_action, judge, limits, unknown, utc_now
 from ..errors import ConfigurationError, DatabaseError
 from ..words import plural, printable, size, span
-from .histogram import Histogram, by_route, from_data
 from .statements import by_route as statements_by_route
 
 #: Routes of a replica that are judged each, the busiest; and points of a chart.

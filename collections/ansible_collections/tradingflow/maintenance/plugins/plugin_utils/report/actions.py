@@ -110,6 +110,39 @@ def phases(details: dict[str, Any]) -> list[tuple[str, float]]:
     ]
 
 
+#: States of a rollout -> how they are shown.
+_STATES = {"complete": "ok", "failing": "warning", "unknown": "unknown", "drifted": "critical", "failed": "critical"}
+
+
+def steps(details: dict[str, Any]) -> list[tuple[float, float, str, str, str]]:
+    """The rollout of an action, step by step: seconds since its beginning and until the next step, when, status, and
+    what was said.
+
+    From {"rollout": [{"at": "2026-11-30T16:35:20Z", "seconds": 2.7, "state": "progressing", "message": "1 of 3 ..."}]};
+    what is no such thing is left out.
+    """
+    given = details.get("rollout")
+    known = []
+    for item in given if isinstance(given, list) else []:
+        began = number(item.get("seconds")) if isinstance(item, dict) else None
+        if began is not None and began >= 0 and isinstance(item.get("message"), str):
+            known.append((began, item))
+    if not known:
+        return []
+    known.sort(key=lambda pair: pair[0])
+    ends = [*(began for began, _item in known[1:]), known[-1][0]]
+    return [
+        (
+            began,
+            max(end - began, 0.0),
+            when(item["at"]) if isinstance(item.get("at"), str) and moment(item["at"]) else "",
+            _STATES.get(str(item.get("state")), "plain"),
+            clean(item["message"], 300, one_line=True),
+        )
+        for (began, item), end in zip(known, ends, strict=True)
+    ]
+
+
 def objectives(details: dict[str, Any]) -> list[tuple[str, float | None, float, str]]:
     """What an action measured against objectives: name, seconds (None when not measured), objective in s, status.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from .stay import stay
 from .words import clean, number
 
 WIDTH, HEIGHT, LOW = 1000, 200, 90
@@ -221,4 +222,5 @@ KINDS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "shares": _shares,
     "compared": _compared,
     "changes": _changes,
+    "stay": stay,
 }

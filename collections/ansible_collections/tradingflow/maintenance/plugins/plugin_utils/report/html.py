@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from ...module_utils.checks import STATUSES
 from . import glass, words
-from .actions import facts, objectives, phases
+from .actions import facts, objectives, phases, steps
 from .charts import charts
 from .groups import Group, grouped
 from .history import series
@@ -62,6 +62,7 @@ def environment() -> Environment:
     made.filters["facts"] = facts
     made.filters["phases"] = phases
     made.filters["objectives"] = objectives
+    made.filters["steps"] = steps
     made.filters["timeline"] = timeline
     made.filters["charts"] = charts
     made.filters["changed"] = change_text

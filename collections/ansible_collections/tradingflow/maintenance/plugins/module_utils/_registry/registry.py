@@ -249,7 +249,9 @@ def _credentials(path: Optional[str]) -> Dict[str, str]:
 
 def _refused(reference: Reference, why: str) -> ImageError:
     text = f"{reference.registry} refuses {reference.repository}: it {why}"
-    return ImageError(text, "Check the login in patching_images_auth_file, and its right to pull.")
+    return ImageError(
+        text, "Check the login of the registry (patching_images_auth_file, release_registry), and its right to pull."
+    )
 
 
 def _judge(answer: Answer, reference: Reference) -> None:

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from .._checks.earlier import number
-from .._checks.metrics import BadMetrics, Sample, Samples
+from .earlier import number
+from .metrics import BadMetrics, Sample, Samples
 
 
 @dataclass

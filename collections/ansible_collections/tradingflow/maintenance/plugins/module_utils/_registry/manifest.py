@@ -66,7 +66,7 @@ class Manifest:
             text = "/".join(str(name) for name in names if name)
             if platform in (text, "/".join(text.split("/")[:2])):
                 return str(each["digest"])
-        raise Missing(f"It has no image for {platform}", "Correct its platform in patching_images.")
+        raise Missing(f"It has no image for {platform}", "Correct the platform, or build the image for it.")
 
 
 def read(content: bytes, media_type: str, where: str, *digests: Optional[str]) -> Manifest:

@@ -1,0 +1,371 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A release: looked at first, written on a condition, followed to its end, proven; and undone when it is not good."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from .._kubernetes.client import Conflict, Refused, path_of
+from .._kubernetes.configuration import hashes
+from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
+from ..errors import ImageError, MaintenanceError, StorageError
+from ..masking import masked_data
+from . import analysis, kept, last_good, live, preflight
+from .options import UNDO
+from .preflight import Finding
+from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
+from .session import Outcome, Session, drift_check, rollout_check
+from .target import Target, repository_of, resolved, schemas, tag_of
+from .undo import undo, written
+from .verified import verified
+
+
+def run(session: Session, *, dry_run: bool = False) -> Outcome:
+    """Releases, or undoes, as the options say.
+
+    :param dry_run: only say what would be done
+    :raises MaintenanceError: nothing was begun
+    """
+    if session.options["action"] == UNDO:
+        why = session.options["reason"].strip() or "Undone by hand."
+        return undo(session, session.stored(), why, dry_run=dry_run)
+    return _Work(session).all(dry_run=dry_run)
+
+
+class _Work:
+    """One release."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._options = session, session.options
+        self._outcome = Outcome()
+        self._seen = session.look()
+        self._image = str(container(self._seen.template, session.container)["image"])
+        self._repository = self._options["image"] or repository_of(self._image)
+        self._objects = session.objects(self._seen.template)
+        self._heads = session.heads()
+        self._earlier = session.stored()
+        self._pods: List[Any] = []
+
+    def all(self, *, dry_run: bool) -> Outcome:
+        """See run."""
+        outcome, session = self._outcome, self._session
+        target = self._target()
+        if target is None:
+            return outcome
+        wanted = with_image(self._seen.template, session.container, target.image)
+        outcome.before = {"image": self._image, "template": self._seen.template}
+        outcome.after = {"image": target.image, "template": wanted}
+        outcome.record = {"digest": target.digest, "version": target.tag, "image": target.repository}
+        before = self._earlier.release if self._earlier else None
+        ended = before is not None and before.state not in (ROLLING_OUT, FAILED, UNDONE)
+        if before and ended and before.digest == target.digest and same_template(self._seen.template, wanted):
+            outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
+            outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
+            return outcome
+        going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
+        found = list(self._looked(target, wanted, going_on))
+        outcome.findings += preflight.passed_by(found, self._options["overrides"], self._options["reason"])
+        if not outcome.forbidden and not dry_run:
+            stored = self._begun(target, going_on)
+            if stored is not None:
+                try:
+                    self._rolled_out(stored, target, wanted)
+                except MaintenanceError as error:
+                    # Begun it is, so what was seen of it is told too.
+                    self._lost(error)
+        return outcome
+
+    def _target(self) -> Optional[Target]:
+        """What the version names; None, with the finding why, when that cannot be said."""
+        title = "the image"
+        try:
+            found = resolved(
+                self._options["registry"], self._repository, self._options["version"], self._options["digest"]
+            )
+        except ImageError as error:
+            # Not there is a fact; a registry that does not answer is not.
+            status = CRITICAL if type(error).__name__ == "Missing" else UNKNOWN
+            self._outcome.findings.append(
+                Finding("image", title, status, None if status == UNKNOWN else "missing", error.message, error.remedy)
+            )
+            return None
+        text = f"{found.repository}:{found.tag} is {found.digest}."
+        self._outcome.findings.append(Finding("image", title, OK, found.digest, text))
+        return found
+
+    def _looked(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Iterator[Finding]:
+        """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
+        seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
+        deployment, name = seen.deployment, session.container
+        yield self._record(target, wanted, going_on)
+        if not going_on:
+            yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
+        yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
+        yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
+        yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
+        works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
+        asked = bool(self._options["database"])
+        what = f"{target.repository}:{target.tag}"
+        yield from _guarded("schema", lambda: [preflight.schema(self._heads, works, what, asked=asked)])
+        if not going_on:
+            yield from _guarded("quota", lambda: list(self._quotas(wanted)))
+            yield from _guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
+            yield from _guarded("metrics", self._metrics)
+
+    def _list(self, kind: str) -> List[Dict[str, Any]]:
+        return self._session.cluster.items(path_of(kind, self._session.namespace))
+
+    def _quotas(self, wanted: Dict[str, Any]) -> Iterator[Finding]:
+        more = preflight.surge(self._seen.deployment)
+        yield from preflight.quotas(self._list("ResourceQuota"), self._list("LimitRange"), wanted, more)
+
+    def _metrics(self) -> List[Finding]:
+        """Whether every measure has data now: one that never has any would let a soak hold for ever."""
+        options = {**self._options["analysis"], "port": self._options["port"]}
+        session = self._session
+        # Kinds of errors that the version of now logs are not new in the next.
+        since = datetime.now(timezone.utc) - live.BASELINE
+        where = (session.cluster, session.namespace, self._options["deployment"], session.container)
+        found = live.read(*where, options, log_since=since, whole_log=False)
+        self._pods = found.pods
+        refusals = analysis.preflight(found.pods, options)
+        measures = self._options["analysis"]["measures"]
+        if not refusals:
+            text = f"{', '.join(measures)}: all have data now."
+            return [Finding("metrics", "metrics", OK, len(measures), text)]
+        return [Finding(each.name, "metrics", CRITICAL, 0, each.message, each.remedy) for each in refusals]
+
+    def _record(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Finding:
+        """Whether what runs is what the record of the last release says."""
+        title, earlier = "the record", self._earlier
+        if earlier is None:
+            return Finding("record", title, OK, "none", "This is the first release on the record.")
+        before = earlier.release
+        if before.state == ROLLING_OUT and not going_on:
+            what = f"Release {before.id} ({before.tag or before.digest})"
+            text = f"{what} is still being rolled out since {before.began_at}."
+            remedy = "Run it again to its end, or undo it (release_action: undo)."
+            return Finding("record", title, CRITICAL, before.state, text, remedy)
+        ours = last_good.released_template(before)
+        good = before.previous
+        known = [ours] if ours is not None else []
+        back = good is not None and last_good.is_back(self._seen, good, self._session.container)
+        same = any(same_template(self._seen.template, each) for each in known)
+        if going_on:
+            if back or same:
+                text = f"Release {before.id} was begun at {before.began_at}, and is gone on with."
+                return Finding("record", title, OK, before.state, text)
+        elif (back and before.state in (UNDONE, FAILED)) or (same and before.state != UNDONE) or not known:
+            return Finding(
+                "record",
+                title,
+                OK,
+                before.state,
+                f"Release {before.id} is {said(before.state)}, and runs as it should.",
+            )
+        base = good.template if good is not None and before.state == UNDONE else ours
+        places = differences(base, self._seen.template) if base is not None else []
+        changed = ", ".join(places[:6]) or "the template"
+        text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
+        remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
+        return Finding("drift", title, CRITICAL, len(places), text, remedy)
+
+    def _begun(self, target: Target, going_on: bool) -> Optional[Stored]:
+        """The record, written before anything is changed, so that whoever comes after us can undo it."""
+        session, options, earlier = self._session, self._options, self._earlier
+        if going_on and earlier is not None:
+            earlier.release.run_id = session.run_id
+            earlier.release.happened("resumed", "Another run goes on with it.", run_id=session.run_id)
+            return session.save(earlier)
+        previous = self._last_good()
+        release = new(
+            options["environment_name"],
+            options["application"],
+            session.namespace,
+            options["deployment"],
+            session.container,
+            tag=target.tag,
+            image=target.repository,
+            digest=target.digest,
+            previous=previous,
+            actor=session.actor,
+            run_id=session.run_id,
+        )
+        measured = {**options["analysis"], "port": options["port"]}
+        release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
+        release.phase, release.promoted_from = "changing", options["promoted_from"]
+        try:
+            kept.keep(session.cluster, session.namespace, self._objects)
+        except Refused as error:
+            text = f"ConfigMaps and Secrets cannot be kept as they are: {error.message}"
+            self._outcome.checks.append(
+                Check("release.kept", "Configuration kept", WARNING, 0, message=text, remedy=error.remedy)
+            )
+        if earlier is not None and earlier.release.state == FAILED:
+            release.happened("replaces", f"Release {earlier.release.id} failed, and was not undone.")
+        return begin(session.store, release, earlier)
+
+    def _last_good(self) -> LastGood:
+        """What an undo goes back to: what runs now, unless that is a release that failed."""
+        earlier, now = self._earlier.release if self._earlier else None, digest_of(self._image)
+        if earlier and earlier.state == FAILED and earlier.previous and now == earlier.digest:
+            return earlier.previous
+        works: List[str] = []
+        if earlier and earlier.previous and now == earlier.previous.digest:
+            works = list(earlier.previous.more.get("schemas") or [])
+        try:
+            found = resolved(
+                self._options["registry"], repository_of(self._image), tag_of(self._image) or "latest", now
+            )
+            works = list(schemas(found, self._options["schemas_label"])) or works
+        except MaintenanceError as error:
+            # It may have been removed from the registry; the schema that it runs with now is recorded anyway.
+            self._session.say(error.message)
+        return last_good.of(self._seen, self._session.container, hashes(self._objects), self._heads, works)
+
+    def _rolled_out(self, stored: Stored, target: Target, wanted: Dict[str, Any]) -> None:
+        """Changes, follows, proves."""
+        session, outcome, seen = self._session, self._outcome, self._seen
+        outcome.record["release"] = stored.release.id
+        drift: List[str] = []
+        if not same_template(seen.template, wanted):
+            try:
+                changed = written(session, seen, wanted, f"release {target.tag} ({stored.release.id})")
+            except Conflict as error:
+                self._abandoned(
+                    stored, f"Somebody else changed the Deployment meanwhile, nothing was written: {error.message}"
+                )
+                return
+            outcome.changed = True
+            session.say(f"{self._image} -> {target.image}")
+            wanted = changed["spec"]["template"]
+        stored = session.save(stored, "following")
+        followed = session.followed(wanted, seen, target.digests, drift)
+        outcome.events = followed.events
+        outcome.record.update(seconds=followed.seconds, noticed=followed.noticed, ended=followed.state)
+        outcome.checks += [rollout_check("release.rollout", "Rollout", followed), *drift_check(drift)]
+        if followed.state == "complete" and followed.seen is not None:
+            self._proven(stored, followed.seen, target)
+        elif followed.state == "failed":
+            self._failed(stored, followed.message)
+        elif followed.state == "drifted":
+            self._abandoned(stored, followed.message)
+        else:
+            stored.release.happened("unknown", followed.message, run_id=session.run_id)
+            outcome.failed = followed.message
+            session.save(stored, "unknown")
+
+    def _proven(self, stored: Stored, seen: Seen, target: Target) -> None:
+        session, options, outcome = self._session, self._options, self._outcome
+        version = options["expected_version"] or target.tag
+        check = verified(
+            session.cluster,
+            session.namespace,
+            seen.pods_of(seen.current()),
+            port=options["port"],
+            health_path=options["health_path"],
+            version_path=options["version_path"],
+            version=version,
+        )
+        outcome.checks.append(check)
+        if check.status == CRITICAL:
+            self._failed(stored, check.message)
+            return
+        if check.status != OK:
+            outcome.failed = check.message
+            stored.release.happened("unknown", check.message, run_id=session.run_id)
+            session.save(stored, "unverified")
+            return
+        release, now = stored.release, session.look()
+        if not same_template(now.template, seen.template):
+            places = ", ".join(differences(seen.template, now.template)[:5])
+            self._abandoned(stored, f"Somebody changed the pod template while its pods were asked: {places}.")
+            return
+        release.configuration = hashes(session.objects(now.template))
+        release.template_hash, release.replicas = template_hash(now.template), now.replicas
+        release.generation = int(now.deployment["metadata"]["generation"])
+        release.verified_at = text_of(datetime.now(timezone.utc))
+        release.becomes(SOAKING, check.message, run_id=session.run_id)
+        session.save(stored)
+
+    def _lost(self, error: MaintenanceError) -> None:
+        """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""
+        self._outcome.failed = error.message
+        remedy = f"{error.remedy} Then run it again: it goes on.".strip()
+        check = Check("release.finished", "Release finished", UNKNOWN, None, message=error.message, remedy=remedy)
+        self._outcome.checks.append(check)
+
+    def _abandoned(self, stored: Stored, text: str) -> None:
+        """Somebody else changed it: nothing of theirs is overwritten, and nothing is undone."""
+        self._outcome.failed = text
+        self._outcome.checks.append(
+            Check(
+                "release.changed",
+                "Changed by others",
+                CRITICAL,
+                1,
+                message=text,
+                remedy="See who did, and why; then release again.",
+            )
+        )
+        stored.release.becomes(FAILED, text, run_id=self._session.run_id)
+        self._session.save(stored)
+
+    def _failed(self, stored: Stored, text: str) -> None:
+        """It is not good: recorded first, so that it stays so whatever becomes of us; then undone."""
+        session, outcome = self._session, self._outcome
+        outcome.failed = text
+        # Whoever comes after us, a release, an undo or a tick, goes on from here.
+        phase = "undo" if self._options["undo_on_failure"] else ""
+        stored.release.becomes(FAILED, text, run_id=session.run_id, phase=phase)
+        try:
+            stored = session.save(stored)
+        except StorageError as error:
+            # What is bad is taken back all the same; to what, is known here.
+            session.say(error.message)
+        if not self._options["undo_on_failure"] or stored.release.previous is None:
+            return
+        try:
+            undone = undo(session, stored, text)
+        except MaintenanceError as error:
+            outcome.checks.append(
+                Check("release.undone", "Back on last-good", UNKNOWN, None, message=error.message, remedy=error.remedy)
+            )
+            return
+        offset = outcome.events[-1]["seconds"] if outcome.events else 0.0
+        outcome.events += [{**each, "seconds": round(each["seconds"] + offset, 3)} for each in undone.events]
+        forbidden = undone.forbidden
+        if forbidden:
+            text = f"It was not undone: {' '.join(each.message for each in forbidden)}"
+            outcome.checks.append(
+                Check(
+                    "release.undone", "Back on last-good", CRITICAL, "refused", message=text, remedy=forbidden[0].remedy
+                )
+            )
+        outcome.checks += undone.checks
+        outcome.record["undone"] = undone.record if not forbidden and not undone.failed else {}
+
+
+def _guarded(name: str, look: Any) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except MaintenanceError as error:
+        yield Finding(name, name, UNKNOWN, None, error.message, error.remedy)
+    except Exception as error:
+        text = f"What was read is not understood ({type(error).__name__})."
+        yield Finding(name, name, UNKNOWN, None, text, "Tell who maintains this collection.")
+
+
+def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
+    """The pod template before and after, for --diff."""
+    before, after = outcome.before.get("template"), outcome.after.get("template")
+    if before is None or after is None:
+        return {}
+    text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
+    return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

@@ -1,0 +1,45 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a release did, for the report."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from ..checks import as_action
+from .session import Outcome
+
+
+def actions(
+    action: str, where: str, outcome: Outcome, started_at: str, *, dry_run: bool = False
+) -> List[Dict[str, Any]]:
+    """One action, with the rollout as a timeline.
+
+    :param action: release, promote or undo
+    :param where: namespace/deployment
+    :param dry_run: whether it only says what would be done
+    """
+    title = {"release": "Version released", "promote": "Version promoted"}.get(action, "Release undone")
+    before, after = outcome.before.get("image", ""), outcome.after.get("image", "")
+    if outcome.nothing:
+        status, text = "skipped", outcome.nothing
+    elif outcome.forbidden:
+        status = "skipped" if dry_run else "failed"
+        text = "Nothing was changed: " + " ".join(each.message for each in outcome.forbidden)
+    elif dry_run:
+        status, text = "planned", f"{where}: {before} -> {after}"
+    elif outcome.failed:
+        status, text = "failed", outcome.failed
+        if outcome.record.get("undone"):
+            text += f" Undone: {before} runs again."
+    else:
+        status, text = "ok", f"{where}: {before} -> {after}"
+    details: Dict[str, Any] = {"where": where, "before": before, "after": after}
+    if outcome.events:
+        details["rollout"] = [
+            {name: each[name] for name in ("at", "seconds", "state", "message")} for each in outcome.events
+        ]
+    details.update({name: value for name, value in outcome.record.items() if name not in ("undone",)})
+    return [as_action(f"release.{action}", title, status, outcome.changed, text, started_at, details)]
