@@ -17,6 +17,7 @@ _PROCESSOR = "processor"
 LONG = (
     "end_to_end/test_daily.py",
     "integration/test_restore_timelines.py",
+    "integration/test_release_rollout.py",
     "end_to_end/test_machine.py",
     "integration/test_restore_point_in_time.py",
     "end_to_end/test_trouble.py",

@@ -294,7 +294,7 @@ def test_an_undo_that_was_killed_is_gone_on_with(cluster: Cluster, monkeypatch: 
 def test_an_edit_while_pods_are_asked_is_not_taken_for_what_was_proven(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = engine.verified
+    real = getattr(engine, "verified")  # noqa: B009 - imported there
 
     def edited(*args: Any, **more: Any) -> Any:
         cluster.kubectl("-n", NAMESPACE, "set", "env", f"deployment/{NAME}", "DEBUG=1")
@@ -318,7 +318,10 @@ def test_an_edit_between_look_and_write_is_not_overwritten(cluster: Cluster) -> 
 
 
 def test_a_second_one_that_looked_at_the_same_time_is_refused(cluster: Cluster) -> None:
-    overrides = {"overrides": ["disruption", "quota"], "reason": "pods of the first one may still be on their way"}
+    overrides: dict[str, Any] = {
+        "overrides": ["disruption", "quota"],
+        "reason": "pods of the first one may still be on their way",
+    }
     late = engine._Work(session(cluster, version=NEVER_READY, **overrides))
     assert not release(cluster).failed
     with pytest.raises(ConflictError):
