@@ -128,6 +128,7 @@ def library() -> Layer:
         with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
             file.write(layer(files).content)
         os.replace(file.name, kept)
+        programs.forget("cluster-library-*", kept)
     kept.touch()
     content = kept.read_bytes()
     return Layer(f"{LAYER}+gzip", content, digest(gzip.decompress(content)))

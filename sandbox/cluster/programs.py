@@ -38,6 +38,13 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tradingflow-maintenance"
 
 
+def forget(pattern: str, used: Path) -> None:
+    """Deletes what nobody has used for a month."""
+    for path in cache().glob(pattern):
+        if path != used and path.stat().st_mtime < time.time() - 30 * 86400:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def folder() -> Path:
     """Where the programs are, or will be."""
     inputs = hashlib.sha256(f"{VERSION} {FLAGS} {sorted(PACKAGES.items())} {platform.machine()}".encode())
@@ -54,6 +61,7 @@ def build(tell: Callable[[str], None]) -> Path:
     """
     made = folder()
     if made.is_dir():
+        os.utime(made)
         return made
     cache().mkdir(parents=True, exist_ok=True)
     with open(cache() / "lock-kubernetes", "a") as lock:
@@ -88,6 +96,7 @@ def _build(made: Path, tell: Callable[[str], None]) -> None:
     shutil.rmtree(partial / "source")
     shutil.rmtree(partial / "go", ignore_errors=True)
     os.replace(partial, made)
+    forget("kubernetes-*", made)
 
 
 def _go(place: Path, tell: Callable[[str], None]) -> str:

@@ -61,6 +61,16 @@ def test_a_build_that_fails_leaves_nothing_that_looks_complete(monkeypatch: pyte
     assert not programs.folder().exists()
 
 
+def test_what_nobody_used_for_a_month_is_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, days in (("one-old", 31), ("one-new", 29), ("one-used", 40), ("two-old", 40)):
+        made = programs.cache() / name
+        made.mkdir(parents=True)
+        os.utime(made, (time.time() - days * 86400,) * 2)
+    programs.forget("one-*", programs.cache() / "one-used")
+    assert sorted(path.name for path in programs.cache().iterdir()) == ["one-new", "one-used", "two-old"]
+
+
 def test_the_versions_are_pinned() -> None:
     text = (programs.SOURCE / "go.mod").read_text(encoding="utf-8")
     assert f"k8s.io/kubernetes {programs.VERSION}\n" in text
