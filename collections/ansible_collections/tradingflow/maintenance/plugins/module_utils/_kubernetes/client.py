@@ -205,10 +205,10 @@ def _dry(dry_run: bool) -> Dict[str, str]:
 
 def _error(host: str, method: str, path: str, status: int, content: bytes) -> ClusterError:
     """What a status means."""
-    said, reason = "", ""
+    said, causes = "", None
     try:
         data = json.loads(content[:65536])
-        said, reason = str(data.get("message") or ""), str(data.get("reason") or "")
+        said, causes = str(data.get("message") or ""), (data.get("details") or {}).get("causes")
     except (ValueError, AttributeError):
         pass
     text = f"{host} says {status} to {method} {path}{f': {printable(said, 400)}' if said else ''}"
@@ -217,7 +217,8 @@ def _error(host: str, method: str, path: str, status: int, content: bytes) -> Cl
     if status in (401, 403):
         # A namespace's quota also answers 403; what is said tells.
         return Refused(text, "Check the login, its rights in the namespace, and the namespace's quota.")
-    if status in (409, 410, 412) or (method == "PATCH" and status == 422 and reason == "Invalid" and "test" in said):
+    # A patch whose test does not hold is a 422 as well; an object that is not valid has causes.
+    if status in (409, 410, 412) or (method == "PATCH" and status == 422 and not causes):
         return Conflict(text, "Look at the object, and run again.")
     if status in (408, 429) or status >= 500:
         return Unanswered(text, "Check the cluster, then run again.")
