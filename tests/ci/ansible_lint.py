@@ -50,5 +50,5 @@ def _well(files: list[Any], environment: dict[str, str]) -> bool:
 
 
 if __name__ == "__main__":
-    Runner._run_syntax_check_phase = _at_once  # type: ignore[method-assign]
+    Runner._run_syntax_check_phase = _at_once  # type: ignore[assignment, method-assign]
     sys.exit(main(["ansible-lint", *sys.argv[1:]]))
