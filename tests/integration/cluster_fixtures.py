@@ -69,6 +69,19 @@ class Cluster:
         """What a pod answers, through the API server's proxy."""
         return self.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:3000/proxy{path}").stdout
 
+    def asked(self, namespace: str = "staging", requests: int = 10) -> None:
+        """Waits until each pod has answered that many requests: from then on there is something to measure."""
+
+        def enough() -> bool:
+            counters = "tradingflow_http_requests_total{"
+            for pod in self.pods(namespace):
+                lines = self.ask(pod["metadata"]["name"], "/metrics", namespace).splitlines()
+                if sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counters)) < requests:
+                    return False
+            return True
+
+        until(enough)
+
     def set_image(self, version: str, namespace: str = "staging") -> None:
         """Gives the Deployment one of the four versions, by digest; waits for nothing."""
         name = "tradingflow-app"

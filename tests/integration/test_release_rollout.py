@@ -208,7 +208,8 @@ def test_a_disruption_budget_that_lets_nobody_go_is_refused(cluster: Cluster) ->
         assert forbidden(release(cluster)) == ["disruption"]
 
 
-def test_a_metric_that_never_had_data_is_refused(cluster: Cluster) -> None:
+def test_a_metric_that_never_had_data_is_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", 1.0)
     metrics = {"memory": ["nobody_exports_this"]}
     outcome = release(cluster, analysis={"measures": ["memory"], "metrics": metrics})
     assert forbidden(outcome) == ["metrics"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
@@ -24,6 +25,9 @@ from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
 from .undo import undo, written
 from .verified import verified
+
+#: Seconds in which pods that have just begun are asked something, before a measure without data forbids a release.
+PATIENCE = 20.0
 
 
 def run(session: Session, *, dry_run: bool = False) -> Outcome:
@@ -132,9 +136,14 @@ class _Work:
         # Kinds of errors that the version of now logs are not new in the next.
         since = datetime.now(timezone.utc) - live.BASELINE
         where = (session.cluster, session.namespace, self._options["deployment"], session.container)
-        found = live.read(*where, options, log_since=since, whole_log=False)
-        self._pods = found.pods
-        refusals = analysis.preflight(found.pods, options)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = live.read(*where, options, log_since=since, whole_log=False)
+            self._pods = found.pods
+            refusals = analysis.preflight(found.pods, options)
+            if not refusals or time.monotonic() >= deadline:
+                break
+            time.sleep(self._options["interval"])
         measures = self._options["analysis"]["measures"]
         if not refusals:
             text = f"{', '.join(measures)}: all have data now."

@@ -122,6 +122,9 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     )
     made.findings = [*found, *made.findings]
     made.record.update(promoted=release.id, from_namespace=source.namespace)
+    if made.nothing:
+        # It runs there by an earlier release: only the record of its soak is to be written.
+        made.record["unmarked"] = True
     # What was there already of the same digest counts too: a run that died after the rollout left it so.
     if not dry_run and not made.forbidden and not made.failed:
         made.checks += _marked(target, source, release.id)

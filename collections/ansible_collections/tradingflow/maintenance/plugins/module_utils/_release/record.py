@@ -300,7 +300,8 @@ def parsed(data: bytes, place: str = "The record") -> Release:
         if set(found) != {each.name for each in fields(Release)} or found["state"] not in STATES:
             raise ValueError("it is not as this version writes it")
         for name, kind in _KINDS.items():
-            if not isinstance(found[name], kind) or isinstance(found[name], bool):
+            # Not isinstance: what is true or false is no number.
+            if type(found[name]) is not kind:
                 raise ValueError(f"{name} is no {kind.__name__}")
         for name in ("began_at", "verified_at", "ended_at"):
             if found[name] is not None:

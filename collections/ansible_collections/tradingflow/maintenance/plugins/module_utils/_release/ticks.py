@@ -303,7 +303,7 @@ def open_seconds(options: Mapping[str, Any], since: datetime, until: datetime) -
             raise ConfigurationError(f"{name}: {error.message}", error.remedy) from None
         if known_until < ends:
             return None
-        sessions += [(opens, closes) for opens, closes in found]
+        sessions += found
     overlap = (min(closes, ends) - max(opens, begins) for opens, closes in merged(sessions))
     return float(sum(each for each in overlap if each > 0))
 

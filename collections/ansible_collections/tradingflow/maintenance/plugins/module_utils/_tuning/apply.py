@@ -49,13 +49,13 @@ class Apply(Work):
         """Each operation in turn, until the budget says stop."""
         self.one_by_one([(operation["kind"], operation) for operation in self.plan["operations"]])
 
-    def do(self, operation: Operation, result: Dict[str, Any]) -> str:
+    def do(self, each: Operation, result: Dict[str, Any]) -> str:
         """One operation; why those after it must not begin, empty when they may."""
-        if self._key(operation) in self.before:
+        if self._key(each) in self.before:
             result.update(state=SKIPPED, reason="done before")
             return ""
         try:
-            needs = self.needs(operation)
+            needs = self.needs(each)
         except psycopg2.errors.LockNotAvailable:
             result.update(state=REFUSED, reason="it, or its table, is locked")
             return ""
@@ -64,16 +64,16 @@ class Apply(Work):
             result["reason"] = stopped
             return stopped
         # After the wait for replicas: the statement goes by the name, which may be another one's by then.
-        state, reason = self._found(operation)
+        state, reason = self._found(each)
         if state:
             result.update(state=state, reason=reason)
             return ""
         if self.budget.closing():
             result["reason"] = CLOSES
             return CLOSES
-        problem = self._carry_out(operation)
+        problem = self._carry_out(each)
         result.update(state=FAILED if problem else DONE, reason=problem)
-        kind, oid, name = self._key(operation)
+        kind, oid, name = self._key(each)
         if not problem:
             self.journal.add("done", digest=self.options["expected_digest"], kind=kind, oid=oid, statistics=name)
         if kind == "reindex":
@@ -81,7 +81,7 @@ class Apply(Work):
             self.budget.has_built(needs)
             # What is done is done, also where its size cannot be told any more.
             with suppress(psycopg2.Error):
-                result["after"] = self.size_of(operation)
+                result["after"] = self.size_of(each)
         return ""
 
     def _carry_out(self, operation: Operation) -> str:

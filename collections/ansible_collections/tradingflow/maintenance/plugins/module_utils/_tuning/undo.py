@@ -17,11 +17,6 @@ from .outcome import DONE, FAILED, SKIPPED
 from .plan import recreate, restored
 from .work import Work
 
-try:
-    import psycopg2
-except ImportError:
-    psycopg2 = None  # type: ignore[assignment]
-
 
 class Undo(Work):
     """One run of undo."""
@@ -53,25 +48,25 @@ class Undo(Work):
             )
         return self.journal.dropped(**mine, digest=wanted)
 
-    def do(self, gone: Dict[str, Any], result: Dict[str, Any]) -> str:
+    def do(self, each: Dict[str, Any], result: Dict[str, Any]) -> str:
         """One of them; why those after it must not begin, empty when they may."""
         there = next((one for one in self.known() if one.full == result["object"]), None)
         if there is not None and there.valid:
-            problem = "an index of that name has another definition" if there.definition != gone["ddl"] else None
-            problem = problem or self._complete(gone)
+            problem = "an index of that name has another definition" if there.definition != each["ddl"] else None
+            problem = problem or self._complete(each)
             result.update(state=FAILED if problem else SKIPPED, reason=problem or "it is there")
         else:
-            bytes = gone.get("bytes", 0)
-            needs = Needs(bytes, bytes, gone.get("properties", {}).get("tablespace", ""))
+            bytes = each.get("bytes", 0)
+            needs = Needs(bytes, bytes, each.get("properties", {}).get("tablespace", ""))
             stopped = self.budget.refuses(self.watch, needs)
             if stopped:
                 result["reason"] = stopped
                 return stopped
-            problem = self._bring_back(gone, there)
+            problem = self._bring_back(each, there)
             result.update(state=FAILED if problem else DONE, reason=problem or "")
             self.budget.has_built(needs)
         if not problem:
-            names = {"schema": gone["schema"], "name": gone["name"], "digest": gone.get("digest", "")}
+            names = {"schema": each["schema"], "name": each["name"], "digest": each.get("digest", "")}
             self.journal.add("undone", **names, **self.mine())
         return ""
 
