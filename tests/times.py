@@ -18,7 +18,7 @@ LONG = (
     "end_to_end/test_daily.py",
     "integration/test_restore_timelines.py",
     "integration/test_release_rollout.py",
-    "integration/test_release_soak.py",
+    "integration/test_release_soaking.py",
     "integration/test_cluster.py",
     "end_to_end/test_machine.py",
     "integration/test_restore_point_in_time.py",

@@ -1,4 +1,4 @@
-"""What a tick and a promotion ask for, say and show; what they do is in tests/integration/test_release_soak.py."""
+"""What a tick and a promotion ask for, say and show; what they do is in tests/integration/test_release_soaking.py."""
 
 from __future__ import annotations
 

@@ -23,23 +23,32 @@ def actions(
     """
     title = {"release": "Version released", "promote": "Version promoted"}.get(action, "Release undone")
     before, after = outcome.before.get("image", ""), outcome.after.get("image", "")
+    change = f"{where}: {_short(before)} -> {_short(after)}"
     if outcome.nothing:
         status, text = "skipped", outcome.nothing
     elif outcome.forbidden:
         status = "skipped" if dry_run else "failed"
         text = "Nothing was changed: " + " ".join(each.message for each in outcome.forbidden)
     elif dry_run:
-        status, text = "planned", f"{where}: {before} -> {after}"
+        status, text = "planned", change
     elif outcome.failed:
         status, text = "failed", outcome.failed
         if outcome.record.get("undone"):
-            text += f" Undone: {before} runs again."
+            text += f"{'' if text.endswith('.') else '.'} Undone: {_short(before)} runs again."
     else:
-        status, text = "ok", f"{where}: {before} -> {after}"
+        status, text = "ok", change
     details: Dict[str, Any] = {"where": where, "before": before, "after": after}
     if outcome.events:
         details["rollout"] = [
             {name: each[name] for name in ("at", "seconds", "state", "message")} for each in outcome.events
         ]
-    details.update({name: value for name, value in outcome.record.items() if name not in ("undone",)})
+    details.update({name: value for name, value in outcome.record.items() if name not in ("undone", "noticed")})
+    if outcome.record.get("noticed") is not None:
+        details["noticed_s"] = outcome.record["noticed"]
     return [as_action(f"release.{action}", title, status, outcome.changed, text, started_at, details)]
+
+
+def _short(image: str) -> str:
+    """For people, who do not read digests to their end."""
+    name, _at, digest = image.partition("@")
+    return f"{name} ({digest.rpartition(':')[2][:12]})" if digest else name

@@ -301,7 +301,7 @@ def parsed(data: bytes, place: str = "The record") -> Release:
             raise ValueError("it is not as this version writes it")
         for name, kind in _KINDS.items():
             # Not isinstance: what is true or false is no number.
-            if type(found[name]) is not kind:
+            if found[name].__class__ is not kind:
                 raise ValueError(f"{name} is no {kind.__name__}")
         for name in ("began_at", "verified_at", "ended_at"):
             if found[name] is not None:
