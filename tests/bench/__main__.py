@@ -15,6 +15,7 @@ from . import (
     night,
     patching,
     protection,
+    release,
     review,
     schema_change,
     trading,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "backtest": backtest.main,
     "review": review.main,
     "tuning": tuning.main,
+    "release": release.main,
 }
 
 

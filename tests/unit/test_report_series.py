@@ -76,7 +76,8 @@ def test_documented_alerts_fire_on_series_that_exist_and_on_their_absence(run: t
     series = run[1].read_text(encoding="utf-8")
     assert len(rules) == 2
     for rule in rules:
-        present, absent = rule["expr"].split(" or ")
-        (name, labels) = re.search(r"(tradingflow_\w+)(\{.*?\})", present).groups()  # type: ignore[union-attr]
+        *present, absent = rule["expr"].split(" or ")
+        (found,) = {each for part in present for each in re.findall(r"(tradingflow_\w+)(\{.*?\})", part)}
+        name, labels = found
         assert absent.strip() == f"absent({name}{labels})"
         assert f"{name}{labels.replace(', ', ',')} " in series

@@ -70,6 +70,8 @@ class TestSparkline:
         ("0.00012300", "BTC", "0.000123 BTC"),
         ("1.8.3", "", "1.8.3"),
         ("18", "", "18"),
+        ("failed", "h", "failed"),
+        ("4 of 5", "pods", "4 of 5 pods"),
     ],
 )
 def test_quantity(value: Any, unit: str, text: str) -> None:

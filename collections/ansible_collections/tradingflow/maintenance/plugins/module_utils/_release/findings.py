@@ -42,7 +42,9 @@ def actions(
         details["rollout"] = [
             {name: each[name] for name in ("at", "seconds", "state", "message")} for each in outcome.events
         ]
-    details.update({name: value for name, value in outcome.record.items() if name not in ("undone", "noticed")})
+    details.update(
+        {name: value for name, value in outcome.record.items() if name not in ("undone", "noticed", "unmarked")}
+    )
     if outcome.record.get("noticed") is not None:
         details["noticed_s"] = outcome.record["noticed"]
     return [as_action(f"release.{action}", title, status, outcome.changed, text, started_at, details)]

@@ -114,7 +114,8 @@ def quantity(value: Any, unit: str) -> str:
         # A Decimal keeps the digits it came with.
         if unit and _NUMBER.fullmatch(value):
             return f"{grouped(value)}{NBSP}{unit}"
-        return f"{value}{NBSP}{unit}".strip() if unit else value
+        # A word, such as failed, has no unit.
+        return f"{value}{NBSP}{unit}" if unit and any(each.isdigit() for each in value) else value
     if unit in ("bytes", "B", "byte"):
         return size(value)
     if unit in ("bytes/s", "B/s"):
