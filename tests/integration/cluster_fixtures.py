@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import time
@@ -105,14 +106,19 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 @pytest.fixture(scope="module")
 def cluster(platform: Sandbox) -> Iterator[Cluster]:
-    """A cluster with version 1.2.0 in both namespaces; a file's own, gone after it."""
+    """A cluster with version 1.2.0 in both namespaces; a file's own, gone after it.
+
+    One at a time: a cluster keeps a processor busy, and what is tried on it goes by seconds.
+    """
     if (why := control.missing()) is not None:
         left_out(f"a cluster: {why}")
     # Minutes, where nothing is built yet: longer than a command of the sandbox may take here.
     programs.build(lambda line: None)
-    done = platform("cluster-up", check=False)
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield Cluster(platform)
-    finally:
-        platform("cluster-down", check=False)
+    with open(programs.cache() / "lock-cluster-of-tests", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = platform("cluster-up", check=False)
+        try:
+            assert done.returncode == 0, done.stdout + done.stderr
+            yield Cluster(platform)
+        finally:
+            platform("cluster-down", check=False)
