@@ -23,10 +23,7 @@ class ActionModule(AreaAction):
     spec = SPEC
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = self.fail_alone(super().run(tmp, task_vars))
-        if not result.get("failed") and (trouble := self.unmeasured_alone(result)):
-            result.update(failed=True, msg=trouble["message"])
-        return result
+        return self.fail_unmeasured_alone(super().run(tmp, task_vars))
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         history, host = self.earlier(args), task_vars["inventory_hostname"]

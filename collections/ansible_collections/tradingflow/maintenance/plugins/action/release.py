@@ -8,47 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.utils.display import Display
-
-from ..module_utils._kubernetes.client import Cluster
 from ..module_utils._release.engine import diff, run
 from ..module_utils._release.findings import actions
 from ..module_utils._release.options import SPEC, checked
-from ..module_utils._release.record import Store
-from ..module_utils._release.session import Session
 from ..module_utils.checks import utc_now
-from ..plugin_utils import runner
-from ..plugin_utils.actor import actor
-from ..plugin_utils.area import AreaAction, Findings
-
-display = Display()
+from ..plugin_utils.area import Findings
+from ..plugin_utils.releases import ReleaseAction
 
 
-class ActionModule(AreaAction):
+class ActionModule(ReleaseAction):
     area = "release"
     title = "Version released"
     spec = SPEC
-
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = self.fail_alone(super().run(tmp, task_vars))
-        if not result.get("failed") and (trouble := self.unmeasured_alone(result)):
-            result.update(failed=True, msg=trouble["message"])
-        return result
 
     def collect(self, args: dict[str, Any], task_vars: dict[str, Any]) -> Findings:
         checked(args)
         started_at, dry_run = utc_now(), bool(self._task.check_mode)
         where = f"{args['namespace']}/{args['deployment']}"
-        given = args.get("run") or {}
-        session = Session(
-            options={name: value for name, value in args.items() if name != "run"},
-            cluster=Cluster(args["kubernetes"]),
-            store=Store(args["storage"], args["environment_name"]),
-            run_id=str(given.get("run_id") or ""),
-            actor=str(given.get("actor") or actor(task_vars)),
-            say=lambda text: display.display(f"PROGRESS {args['action']} {where} {text}"),
-            stop=lambda: "The run that started it is gone." if runner.is_gone() else None,
-        )
+        options = {name: value for name, value in args.items() if name != "run"}
+        session = self.session(options, args, args["action"], task_vars)
         outcome = run(session, dry_run=dry_run)
         found = Findings(
             outcome.all_checks(),

@@ -123,6 +123,13 @@ class AreaAction(ActionBase):
             return None
         return next((check for check in result.get("checks", []) if check["id"] == f"{self.area}.measured"), None)
 
+    def fail_unmeasured_alone(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The same as fail_alone(), and a failure as well where nothing was looked at or done at all."""
+        result = self.fail_alone(result)
+        if not result.get("failed") and (trouble := self.unmeasured_alone(result)):
+            result.update(failed=True, msg=trouble["message"])
+        return result
+
     def unmeasured(self, error: MaintenanceError) -> Check:
         """The finding that the area as a whole could not be measured."""
         return unknown(f"{self.area}.measured", f"{self.area.capitalize()} measured", error.message, error.remedy)

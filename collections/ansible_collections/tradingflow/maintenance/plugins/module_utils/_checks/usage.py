@@ -18,6 +18,22 @@ from ..words import size, span
 from .earlier import Earlier, moment, number
 from .metrics import BadMetrics, Samples, find
 
+#: Where metrics of requests are, their histograms and labels of routes, most specific first, and routes of probes.
+REQUESTS_SPEC: Dict[str, Any] = {
+    "metrics_path": {"type": "str", "default": "/metrics"},
+    "durations": {
+        "type": "list",
+        "elements": "str",
+        "default": [
+            "tradingflow_http_request_duration_seconds",
+            "http_request_duration_seconds",
+            "http_server_requests_seconds",
+            "http_server_request_duration_seconds",
+        ],
+    },
+    "route_labels": {"type": "list", "elements": "str", "default": ["route", "handler", "uri", "path", "http_route"]},
+    "left_out": {"type": "list", "elements": "str", "default": ["/health", "/ready", "/metrics", "/version"]},
+}
 #: Names of metrics, most specific first: the sample service's, then those of the usual client libraries
 #: (Prometheus's own, HikariCP by Micrometer, OpenTelemetry).
 METRICS_SPEC: Dict[str, Any] = {

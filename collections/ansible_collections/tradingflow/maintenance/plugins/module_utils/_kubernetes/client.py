@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import quote, urlencode
 
 from ..errors import ClusterError, ConfigurationError
@@ -262,18 +262,8 @@ _GROUPS = {
     "Pod": "/api/v1",
     "ConfigMap": "/api/v1",
     "Secret": "/api/v1",
-    "Event": "/api/v1",
-    "Service": "/api/v1",
     "ResourceQuota": "/api/v1",
     "LimitRange": "/api/v1",
     "PodDisruptionBudget": "/apis/policy/v1",
-    "HorizontalPodAutoscaler": "/apis/autoscaling/v2",
-    "Job": "/apis/batch/v1",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}
-
-
-def names(objects: List[Dict[str, Any]]) -> Iterator[str]:
-    """Names of objects."""
-    for each in objects:
-        yield str((each.get("metadata") or {}).get("name"))

@@ -23,7 +23,7 @@ from .preflight import Finding
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
-from .undo import undo, written
+from .undo import undo, undone_at_once, written
 from .verified import verified
 
 #: Seconds in which pods that have just begun are asked something, before a measure without data forbids a release.
@@ -131,8 +131,8 @@ class _Work:
 
     def _metrics(self) -> List[Finding]:
         """Whether every measure has data now: one that never has any would let a soak hold for ever."""
-        options = {**self._options["analysis"], "port": self._options["port"]}
         session = self._session
+        options = session.measured_by
         # Kinds of errors that the version of now logs are not new in the next.
         since = datetime.now(timezone.utc) - live.BASELINE
         where = (session.cluster, session.namespace, self._options["deployment"], session.container)
@@ -340,25 +340,13 @@ class _Work:
             session.say(error.message)
         if not self._options["undo_on_failure"] or stored.release.previous is None:
             return
-        try:
-            undone = undo(session, stored, text)
-        except MaintenanceError as error:
-            outcome.checks.append(
-                Check("release.undone", "Back on last-good", UNKNOWN, None, message=error.message, remedy=error.remedy)
-            )
+        undone, checks = undone_at_once(session, stored, text)
+        outcome.checks += checks
+        if undone is None:
             return
         offset = outcome.events[-1]["seconds"] if outcome.events else 0.0
         outcome.events += [{**each, "seconds": round(each["seconds"] + offset, 3)} for each in undone.events]
-        forbidden = undone.forbidden
-        if forbidden:
-            text = f"It was not undone: {' '.join(each.message for each in forbidden)}"
-            outcome.checks.append(
-                Check(
-                    "release.undone", "Back on last-good", CRITICAL, "refused", message=text, remedy=forbidden[0].remedy
-                )
-            )
-        outcome.checks += undone.checks
-        outcome.record["undone"] = undone.record if not forbidden and not undone.failed else {}
+        outcome.record["undone"] = undone.record if not undone.forbidden and not undone.failed else {}
 
 
 def _guarded(name: str, look: Any) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Dict, List, Mapping, Optional
 
 from .._checks.metrics import BadMetrics
@@ -191,8 +191,3 @@ def kinds_of(data: bytes, since: datetime) -> Dict[str, Dict[str, Any]]:
             tally.add(entries.record(raw[match.end() :], times.value(match[1])))
     tally.end()
     return {name: {key: kind[key] for key in ("level", "count", "sample")} for name, kind in tally.kinds.found.items()}
-
-
-def now_utc() -> datetime:
-    """Now."""
-    return datetime.now(timezone.utc)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from .._checks.usage import METRICS_SPEC
+from .._checks.usage import METRICS_SPEC, REQUESTS_SPEC
 from .samples import MEASURES
 
 #: A measure may be as much as the factor times the previous version's, and as the floor in any case; never more than
@@ -33,20 +33,8 @@ _METRICS = {name: METRICS_SPEC[name] for name in ("memory", "requests", "status_
 
 #: Argument spec of the option "analysis" of a release, a soak and a promotion.
 SPEC: Dict[str, Any] = {
-    "metrics_path": {"type": "str", "default": "/metrics"},
+    **REQUESTS_SPEC,
     "metrics": {"type": "dict", "apply_defaults": True, "options": _METRICS},
-    "durations": {
-        "type": "list",
-        "elements": "str",
-        "default": [
-            "tradingflow_http_request_duration_seconds",
-            "http_request_duration_seconds",
-            "http_server_requests_seconds",
-            "http_server_request_duration_seconds",
-        ],
-    },
-    "route_labels": {"type": "list", "elements": "str", "default": ["route", "handler", "uri", "path", "http_route"]},
-    "left_out": {"type": "list", "elements": "str", "default": ["/health", "/ready", "/metrics", "/version"]},
     "measures": {"type": "list", "elements": "str", "choices": list(MEASURES), "default": list(MEASURES)},
     "limits": {"type": "dict", "apply_defaults": True, "options": LIMITS_SPEC},
     "minimum": {"type": "int", "default": 20},

@@ -157,7 +157,6 @@ def _seen(source: Session, release: Optional[Release]) -> tuple[Optional[Live], 
     """What runs where it soaks; None, and why, when that could not be seen."""
     if release is None:
         return None, ""
-    options = {**source.options["analysis"], "port": source.options["port"]}
     try:
         return (
             read_live(
@@ -165,7 +164,7 @@ def _seen(source: Session, release: Optional[Release]) -> tuple[Optional[Live], 
                 source.namespace,
                 source.options["deployment"],
                 source.container,
-                options,
+                source.measured_by,
                 measured=False,
             ),
             "",

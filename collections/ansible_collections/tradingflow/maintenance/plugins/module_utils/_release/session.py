@@ -55,6 +55,11 @@ class Session:
         """Of the Deployment."""
         return path_of("Deployment", self.namespace, self.options["deployment"])
 
+    @property
+    def measured_by(self) -> Dict[str, Any]:
+        """Options of live.read()."""
+        return {**self.options["analysis"], "port": self.options["port"]}
+
     def look(self) -> Seen:
         """The Deployment as it is now."""
         return look(self.cluster, self.namespace, self.options["deployment"])

@@ -17,7 +17,7 @@ from .._gates.windows import merged
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..database import DATABASE_SPEC
-from ..errors import ClusterError, ConfigurationError, MaintenanceError, StorageError
+from ..errors import ClusterError, ConfigurationError, StorageError
 from ..storage import STORAGE_SPEC
 from ..words import plural, span
 from . import soak
@@ -27,7 +27,7 @@ from .live import read as read_live
 from .measures import ANALYSIS_SPEC
 from .record import FAILED, PROMOTED, ROLLING_OUT, SOAKING, ConflictError, Release, Stored, moment_of, said
 from .session import Outcome, Session
-from .undo import undo
+from .undo import undone_at_once
 
 #: What leads to a release and its record: options of a soak and of a promotion.
 PLACE_SPEC: Dict[str, Any] = {
@@ -148,9 +148,9 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
     seconds = open_seconds(options, moment_of(last), moment) if last and options["market_calendars"] else None
     wanted = {name: options[name] for name in soak.WANTED_SPEC}
     reference = None
-    if stored.clock is not None:
+    if stored.clock is not None and stored.read_at and now is None:
         # The store said what time it is when it was asked, and not now.
-        reference = stored.clock + (moment - stored.read_at) if stored.read_at and now is None else None
+        reference = stored.clock + (moment - stored.read_at)
     done = soak.tick(
         release,
         live,
@@ -189,7 +189,7 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
 def _look(session: Session, release: Release) -> Tuple[Optional[Live], str]:
     """What runs, or why that could not be seen."""
     since = (release.soak.get("last") or {}).get("at") or release.verified_at or release.began_at
-    options = {**session.options["analysis"], "port": session.options["port"]}
+    options = session.measured_by
     wants_logs = "logs" in options["measures"]
     try:
         found = read_live(
@@ -222,20 +222,14 @@ def _undone(session: Session, stored: Stored, why: str, result: Ticked) -> None:
     """Undoes at once; what hinders it is a finding."""
     if not session.options["undo_on_failure"]:
         return
-    id, title = "release.undone", "Back on last-good"
-    try:
-        outcome = undo(session, stored, why)
-    except MaintenanceError as error:
-        result.checks.append(Check(id, title, UNKNOWN, None, message=error.message, remedy=error.remedy))
+    outcome, checks = undone_at_once(session, stored, why)
+    result.checks += checks
+    if outcome is None:
         return
     result.undone = outcome
-    if outcome.forbidden:
-        text = f"It was not undone: {' '.join(each.message for each in outcome.forbidden)}"
-        remedy = outcome.forbidden[0].remedy
-        result.checks.append(Check(id, title, CRITICAL, "refused", message=text, remedy=remedy))
-    elif outcome.nothing and not outcome.checks:
-        result.checks.append(Check(id, title, CRITICAL, "nothing", message=outcome.nothing))
-    result.checks += outcome.checks
+    if outcome.nothing and not checks:
+        text = outcome.nothing
+        result.checks.append(Check("release.undone", "Back on last-good", CRITICAL, "nothing", message=text))
     fresh = session.stored()
     result.release = fresh.release if fresh else result.release
 

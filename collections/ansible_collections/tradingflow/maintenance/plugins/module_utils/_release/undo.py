@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .._kubernetes.client import Conflict, Unanswered, path_of
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
-from ..errors import ClusterError, ReleaseError
+from ..errors import MaintenanceError, ReleaseError
 from ..words import plural, printable
 from . import kept
 from .last_good import is_back, released_template, replicasets_of
@@ -23,6 +23,24 @@ from .session import Outcome, Session, drift_check, rollout_check
 
 #: Seconds for which pods that end are waited for before their ReplicaSet is removed.
 _ENDING = 60.0
+
+
+def undone_at_once(session: Session, stored: Stored, why: str) -> Tuple[Optional[Outcome], List[Check]]:
+    """Undoes what has failed, with the checks of it. What hinders it is one of them, and no error.
+
+    :param why: one sentence, for the record
+    :returns: None for what came of it when that is not known
+    """
+    id, title = "release.undone", "Back on last-good"
+    try:
+        outcome = undo(session, stored, why)
+    except MaintenanceError as error:
+        return None, [Check(id, title, UNKNOWN, None, message=error.message, remedy=error.remedy)]
+    if not outcome.forbidden:
+        return outcome, outcome.checks
+    text = f"It was not undone: {' '.join(each.message for each in outcome.forbidden)}"
+    refused = Check(id, title, CRITICAL, "refused", message=text, remedy=outcome.forbidden[0].remedy)
+    return outcome, [refused, *outcome.checks]
 
 
 def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool = False) -> Outcome:
@@ -251,8 +269,3 @@ def _configured(previous: LastGood, objects: Dict[str, Any]) -> List[Finding]:
     return [
         Finding("restored", "configuration", WARNING, len(changed), f"{text} Put back as before, with copies of now.")
     ]
-
-
-def failure_check(error: ClusterError) -> Check:
-    """An undo that could not be made."""
-    return Check("release.undone", "Undone", UNKNOWN, None, message=error.message, remedy=error.remedy)

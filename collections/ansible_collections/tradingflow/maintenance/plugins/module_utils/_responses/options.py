@@ -8,31 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from .._checks.usage import METRICS_SPEC
+from .._checks.usage import METRICS_SPEC, REQUESTS_SPEC
 from ..checks import thresholds_spec
 from ..database import DATABASE_SPEC
 
 SPEC: Dict[str, Any] = {
     "urls": {"type": "list", "elements": "str", "required": True},
     "ca_file": {"type": "path"},
-    "metrics_path": {"type": "str", "default": "/metrics"},
+    **REQUESTS_SPEC,
     "metrics": {"type": "dict", "apply_defaults": True, "options": METRICS_SPEC},
-    "durations": {
-        "type": "list",
-        "elements": "str",
-        "default": [
-            "tradingflow_http_request_duration_seconds",
-            "http_request_duration_seconds",
-            "http_server_requests_seconds",
-            "http_server_request_duration_seconds",
-        ],
-    },
-    "route_labels": {
-        "type": "list",
-        "elements": "str",
-        "default": ["route", "handler", "uri", "path", "http_route"],
-    },
-    "left_out": {"type": "list", "elements": "str", "default": ["/health", "/ready", "/metrics", "/version"]},
     "minimum": {"type": "int", "default": 100},
     "database": {"type": "dict", "required": True, "options": DATABASE_SPEC},
     "timeout": {"type": "int", "default": 10},
