@@ -92,12 +92,14 @@ from ansible.release import __version__
 print(f"ansible-core {__version__}, Python {platform.python_version()}")')
   echo "  $name"
   within "$1" -- ip link set lo up
-  within "$1" REQUIRE_ALL="${REQUIRE_ALL:-}" -- bash -euo pipefail -c '
+  within "$1" REQUIRE_ALL="${REQUIRE_ALL:-}" TRADINGFLOW_TEST_TIMES="${TRADINGFLOW_TEST_TIMES:-10}" -- bash -euo pipefail -c '
     cd /srv/checkout
     # A small one, which make finds up.
     .venv/bin/python -m sandbox up --size small
     make daily
     make sandbox-down
+    # Compiled once, with their assertions, and not by each worker.
+    .venv/bin/python -m pytest --collect-only -q -p no:cacheprovider "$@" >/tmp/collected || { cat /tmp/collected; exit 1; }
     .venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder "$@"
   ' tests "${TESTS[@]}"
 }
@@ -127,7 +129,16 @@ TESTS=(
   # What is about amounts, or runs one small program again and again.
   --deselect=tests/unit/test_audit_selection.py::test_a_large_log_takes_little_memory
   --deselect=tests/unit/test_logs_files.py::test_two_hundred_thousand_lines
+  --deselect=tests/unit/test_logs_files.py::test_{memory_does_not_grow_with_the_log,time_that_goes_back_within_a_large_file}
+  --deselect=tests/unit/test_logs_files.py::test_{of_a_large_file_only_the_end_is_read,more_than_may_be_read_is_said}
+  --deselect=tests/unit/test_logs_files.py::test_old_bytes_do_not_count_against_the_limit
+  --deselect=tests/unit/test_audit_log_files.py::test_{files_that_move_while_they_are_read,the_disk_and_the_limit}
   --deselect=tests/unit/test_refresh_probes.py::test_{each_fault_is_told,restated_prices_and_changed_code_are_told_apart}
+  --deselect=tests/unit/test_refresh_probes.py::test_{a_changed_engine_and_what_was_lost,the_other_samples_are_caught}
+  --deselect=tests/unit/test_refresh_probes.py::test_history_too_short_for_the_longer_warm_up
+  --deselect=tests/unit/test_refresh_trouble.py::test_code_that_changes_meanwhile
+  --deselect=tests/unit/test_review_faults.py::test_the_digest_has_every_input
+  --ignore=tests/unit/test_retention_rules.py
   # What needs programs of a managed host (logrotate, systemd-journal-remote), loop devices, or these namespaces' own.
   --ignore=tests/unit/test_housekeeping_{findings,inodes,removals,rotation,strays,temporary}.py
   # What needs Pango, a package registry, or namespaces within these namespaces.
