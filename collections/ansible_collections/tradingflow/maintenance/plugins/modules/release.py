@@ -128,6 +128,10 @@ wanted:
   description: Whether there is anything to do that nothing forbids.
   returned: always
   type: bool
+fresh:
+  description: Whether it begins now; what goes on with one that was begun has its recovery point.
+  returned: always
+  type: bool
 released:
   description: Whether it was done, and proven.
   returned: always

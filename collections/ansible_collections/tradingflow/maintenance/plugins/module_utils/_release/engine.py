@@ -74,6 +74,7 @@ class _Work:
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
             return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
+        outcome.going_on = going_on
         found = list(self._looked(target, wanted, going_on))
         outcome.findings += preflight.passed_by(found, self._options["overrides"], self._options["reason"])
         if not outcome.forbidden and not dry_run:
