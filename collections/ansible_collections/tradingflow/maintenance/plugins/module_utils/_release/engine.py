@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from .._kubernetes.client import Conflict, Refused, path_of
+from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
 from . import analysis, kept, last_good, live, preflight
+from .chart import HELM, RELEASED, Changed, Chart, NotWritten
 from .options import UNDO
 from .preflight import Finding
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
@@ -55,20 +57,27 @@ class _Work:
         self._heads = session.heads()
         self._earlier = session.stored()
         self._pods: List[Any] = []
+        self._chart: Optional[Chart] = None
 
     def all(self, *, dry_run: bool) -> Outcome:
         """See run."""
-        outcome, session = self._outcome, self._session
+        outcome = self._outcome
         target = self._target()
         if target is None:
             return outcome
-        wanted = with_image(self._seen.template, session.container, target.image)
+        wanted = self._wanted(target)
+        if wanted is None:
+            return outcome
         outcome.before = {"image": self._image, "template": self._seen.template}
         outcome.after = {"image": target.image, "template": wanted}
+        if self._chart is not None:
+            shown = self._chart.shown()
+            outcome.before["objects"], outcome.after["objects"] = shown["before"], shown["after"]
         outcome.record = {"digest": target.digest, "version": target.tag, "image": target.repository}
         before = self._earlier.release if self._earlier else None
         ended = before is not None and before.state not in (ROLLING_OUT, FAILED, UNDONE)
-        if before and ended and before.digest == target.digest and same_template(self._seen.template, wanted):
+        same = same_template(self._seen.template, wanted) and (self._chart is None or self._chart.unchanged())
+        if before and ended and before.digest == target.digest and same:
             outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
             return outcome
@@ -76,7 +85,7 @@ class _Work:
         found = list(self._looked(target, wanted, going_on))
         outcome.findings += preflight.passed_by(found, self._options["overrides"], self._options["reason"])
         if not outcome.forbidden and not dry_run:
-            stored = self._begun(target, going_on)
+            stored = self._begun(target, wanted, going_on)
             if stored is not None:
                 try:
                     self._rolled_out(stored, target, wanted)
@@ -103,11 +112,26 @@ class _Work:
         self._outcome.findings.append(Finding("image", title, OK, found.digest, text))
         return found
 
+    def _wanted(self, target: Target) -> Optional[Dict[str, Any]]:
+        """The pod template that is to run; None, with the finding why, when the chart does not say."""
+        if not self._options["helm"]["chart"]:
+            return with_image(self._seen.template, self._session.container, target.image)
+        try:
+            self._chart = Chart(self._session, target, self._seen, self._earlier)
+            return self._chart.template()
+        except MaintenanceError as error:
+            status = UNKNOWN if isinstance(error, (Unanswered, Refused)) else CRITICAL
+            value = None if status == UNKNOWN else "failed"
+            self._outcome.findings.append(Finding("chart", "the chart", status, value, error.message, error.remedy))
+            return None
+
     def _looked(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Iterator[Finding]:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
         deployment, name = seen.deployment, session.container
         yield self._record(target, wanted, going_on)
+        if (chart := self._chart) is not None:
+            yield from _guarded("helm", lambda: list(chart.findings(wanted)))
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
@@ -185,7 +209,7 @@ class _Work:
         remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
         return Finding("drift", title, CRITICAL, len(places), text, remedy)
 
-    def _begun(self, target: Target, going_on: bool) -> Optional[Stored]:
+    def _begun(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Optional[Stored]:
         """The record, written before anything is changed, so that whoever comes after us can undo it."""
         session, options, earlier = self._session, self._options, self._earlier
         if going_on and earlier is not None:
@@ -193,6 +217,10 @@ class _Work:
             earlier.release.happened("resumed", "Another run goes on with it.", run_id=session.run_id)
             return session.save(earlier)
         previous = self._last_good()
+        previous.more.pop(RELEASED, None)
+        if self._chart is not None:
+            previous.more[RELEASED] = wanted
+            previous.more.setdefault(HELM, self._chart.keep())
         release = new(
             options["environment_name"],
             options["application"],
@@ -243,17 +271,30 @@ class _Work:
         session, outcome, seen = self._session, self._outcome, self._seen
         outcome.record["release"] = stored.release.id
         drift: List[str] = []
-        if not same_template(seen.template, wanted):
+        if self._chart is not None or not same_template(seen.template, wanted):
+            cause = f"release {target.tag} ({stored.release.id})"
             try:
-                changed = written(session, seen, wanted, f"release {target.tag} ({stored.release.id})")
+                if self._chart is None:
+                    changed = written(session, seen, wanted, cause)
+                else:
+                    changed = self._chart.written(stored, cause)
             except Conflict as error:
-                self._abandoned(
-                    stored, f"Somebody else changed the Deployment meanwhile, nothing was written: {error.message}"
-                )
+                text = f"Somebody else changed the Deployment meanwhile, nothing was written: {error.message}"
+                self._abandoned(self._newest(stored), text)
+                return
+            except (NotWritten, Changed) as error:
+                outcome.changed = True
+                end = self._failed if isinstance(error, NotWritten) else self._abandoned
+                end(self._newest(stored), error.message)
                 return
             outcome.changed = True
             session.say(f"{self._image} -> {target.image}")
-            wanted = changed["spec"]["template"]
+            wanted, stored = changed["spec"]["template"], self._newest(stored)
+            if self._chart is not None and stored.release.previous is not None:
+                stored.release.previous.more[RELEASED] = wanted
+                # How many there are is the chart's to say.
+                spec = {**seen.deployment["spec"], "replicas": changed["spec"].get("replicas", 1)}
+                seen = replace(seen, deployment={**seen.deployment, "spec": spec})
         stored = session.save(stored, "following")
         followed = session.followed(wanted, seen, target.digests, drift)
         outcome.events = followed.events
@@ -269,6 +310,10 @@ class _Work:
             stored.release.happened("unknown", followed.message, run_id=session.run_id)
             outcome.failed = followed.message
             session.save(stored, "unknown")
+
+    def _newest(self, stored: Stored) -> Stored:
+        """The record as it lies there, where a chart has written it meanwhile."""
+        return (self._chart.stored if self._chart is not None else None) or stored
 
     def _proven(self, stored: Stored, seen: Seen, target: Target) -> None:
         session, options, outcome = self._session, self._options, self._outcome
@@ -364,5 +409,7 @@ def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
     before, after = outcome.before.get("template"), outcome.after.get("template")
     if before is None or after is None:
         return {}
+    if "objects" in outcome.after:
+        before, after = ({"template": each["template"], **each["objects"]} for each in (outcome.before, outcome.after))
     text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
     return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

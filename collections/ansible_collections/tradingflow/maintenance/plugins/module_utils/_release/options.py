@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Mapping
 
+from .._helm.client import HELM_SPEC
 from .._kubernetes.client import CLUSTER_SPEC
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
@@ -29,6 +30,7 @@ OVERRIDES = (
     "metrics",
     "drift",
     "configuration",
+    "values",
 )
 
 REGISTRY_SPEC: Dict[str, Any] = {
@@ -60,6 +62,8 @@ SPEC: Dict[str, Any] = {
     "promoted_from": {"type": "str"},
     "expected_version": {"type": "str"},
     "registry": REGISTRY_SPEC,
+    "helm": HELM_SPEC,
+    "flags": {"type": "dict", "default": {}},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "schemas": {"type": "list", "elements": "str", "default": []},
     "schemas_label": {"type": "str", "default": "org.tradingflow.schemas"},
