@@ -265,5 +265,6 @@ _GROUPS = {
     "ResourceQuota": "/api/v1",
     "LimitRange": "/api/v1",
     "PodDisruptionBudget": "/apis/policy/v1",
+    "Job": "/apis/batch/v1",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}

@@ -15,13 +15,14 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight
+from . import analysis, kept, last_good, live, preflight, recovery_point
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
-from .options import UNDO
+from .options import MAJOR, UNDO
 from .preflight import Finding
+from .proof import further
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
@@ -132,6 +133,8 @@ class _Work:
         yield self._record(target, wanted, going_on)
         if (chart := self._chart) is not None:
             yield from _guarded("helm", lambda: list(chart.findings(wanted)))
+        if self._options["kind"] == MAJOR:
+            yield from _guarded(recovery_point.NAME, lambda: [self._point(going_on)])
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
@@ -145,6 +148,14 @@ class _Work:
             yield from _guarded("quota", lambda: list(self._quotas(wanted)))
             yield from _guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
             yield from _guarded("metrics", self._metrics)
+
+    def _point(self, going_on: bool) -> Finding:
+        """What there is to go back to."""
+        begun = self._earlier.release.previous if self._earlier and going_on else None
+        found = recovery_point.finding(self._options, begun.more.get("recovery_point") if begun else None)
+        if found.status == OK:
+            self._outcome.record["recovery_point"] = found.value
+        return found
 
     def _list(self, kind: str) -> List[Dict[str, Any]]:
         return self._session.cluster.items(path_of(kind, self._session.namespace))
@@ -221,6 +232,7 @@ class _Work:
         if self._chart is not None:
             previous.more[RELEASED] = wanted
             previous.more.setdefault(HELM, self._chart.keep())
+        previous.more.update(self._goes_with_it())
         release = new(
             options["environment_name"],
             options["application"],
@@ -247,6 +259,11 @@ class _Work:
         if earlier is not None and earlier.release.state == FAILED:
             release.happened("replaces", f"Release {earlier.release.id} failed, and was not undone.")
         return begin(session.store, release, earlier)
+
+    def _goes_with_it(self) -> Dict[str, Any]:
+        """What belongs to last-good besides."""
+        id = self._outcome.record.get("recovery_point")
+        return {"recovery_point": recovery_point.point_of(self._options, id)} if id else {}
 
     def _last_good(self) -> LastGood:
         """What an undo goes back to: what runs now, unless that is a release that failed."""
@@ -327,13 +344,18 @@ class _Work:
             version_path=options["version_path"],
             version=version,
         )
-        outcome.checks.append(check)
-        if check.status == CRITICAL:
-            self._failed(stored, check.message)
+        checks = [check]
+        if check.status == OK:
+            stored, more = further(session, stored, seen, target.image)
+            checks += more
+        outcome.checks += checks
+        status, wrong = worst(each.status for each in checks), " ".join(e.message for e in checks if e.status != OK)
+        if status == CRITICAL:
+            self._failed(stored, wrong)
             return
-        if check.status != OK:
-            outcome.failed = check.message
-            stored.release.happened("unknown", check.message, run_id=session.run_id)
+        if status != OK:
+            outcome.failed = wrong
+            stored.release.happened("unknown", wrong, run_id=session.run_id)
             session.save(stored, "unverified")
             return
         release, now = stored.release, session.look()

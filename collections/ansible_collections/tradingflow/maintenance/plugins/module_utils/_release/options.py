@@ -13,11 +13,15 @@ from .._helm.client import HELM_SPEC
 from .._kubernetes.client import CLUSTER_SPEC
 from ..database import DATABASE_SPEC
 from ..errors import ConfigurationError
+from ..ledger import SIGNING_SPEC
 from ..storage import STORAGE_SPEC
 from ..words import printable
+from . import tests_job
 from .measures import ANALYSIS_SPEC
 
 RELEASE, UNDO = "release", "undo"
+#: A major update begins only with something to go back to.
+MINOR, MAJOR = "minor", "major"
 #: What a preflight may find that an operator may pass by, with a reason on the record.
 OVERRIDES = (
     "rollout",
@@ -63,13 +67,19 @@ SPEC: Dict[str, Any] = {
     "expected_version": {"type": "str"},
     "registry": REGISTRY_SPEC,
     "helm": HELM_SPEC,
-    "flags": {"type": "dict", "default": {}},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "schemas": {"type": "list", "elements": "str", "default": []},
     "schemas_label": {"type": "str", "default": "org.tradingflow.schemas"},
     "port": {"type": "int", "default": 3000},
     "health_path": {"type": "str", "default": "/health"},
     "version_path": {"type": "str", "default": "/version"},
+    "kind": {"type": "str", "choices": [MINOR, MAJOR], "default": MINOR},
+    "recovery_point_age": {"type": "int", "default": 3600},
+    "recovery_point_proven_days": {"type": "int", "default": 0},
+    "evidence": {"type": "dict", "options": SIGNING_SPEC},
+    "flags": {"type": "dict", "default": {}},
+    "flags_path": {"type": "str", "default": "/flags"},
+    "tests": tests_job.TESTS_SPEC,
     "analysis": ANALYSIS_SPEC,
     "deadline": {"type": "int", "default": 900},
     "ready_slack": {"type": "int", "default": 15},
@@ -102,6 +112,7 @@ def checked(options: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"To pass {', '.join(options['overrides'])} by takes a reason for the record.", "Set release_reason."
         )
+    tests_job.checked(options["tests"])
     for name in ("deadline", "interval"):
         if options[name] <= 0:
             raise ConfigurationError(f"release_{name} must be above 0.", "Correct it.")
