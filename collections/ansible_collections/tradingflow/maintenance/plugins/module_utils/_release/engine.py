@@ -17,10 +17,10 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight
-from .options import UNDO
+from . import analysis, kept, last_good, live, preflight, retirement, second, strategies
+from .options import RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding
-from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
+from .record import FAILED, ROLLING_OUT, SOAKING, STAGED, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
 from .undo import undo, undone_at_once, written
@@ -36,9 +36,13 @@ def run(session: Session, *, dry_run: bool = False) -> Outcome:
     :param dry_run: only say what would be done
     :raises MaintenanceError: nothing was begun
     """
-    if session.options["action"] == UNDO:
-        why = session.options["reason"].strip() or "Undone by hand."
-        return undo(session, session.stored(), why, dry_run=dry_run)
+    action, why = session.options["action"], session.options["reason"].strip()
+    if action == UNDO:
+        return undo(session, session.stored(), why or "Undone by hand.", dry_run=dry_run)
+    if action == SWITCH_BACK:
+        return retirement.switch_back(session, session.stored(), why or "Switched back by hand.", dry_run=dry_run)
+    if action == RETIRE:
+        return retirement.retire(session, session.stored(), dry_run=dry_run)
     return _Work(session).all(dry_run=dry_run)
 
 
@@ -71,6 +75,8 @@ class _Work:
         if before and ended and before.digest == target.digest and same_template(self._seen.template, wanted):
             outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
+            return outcome
+        if strategies.on_its_way(before, target.image, target.digest, outcome):
             return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
         found = list(self._looked(target, wanted, going_on))
@@ -111,6 +117,9 @@ class _Work:
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
+        if self._options["strategy"] != ROLLING:
+            begun = self._earlier.release if going_on and self._earlier else None
+            yield from _guarded("service", lambda: list(second.looked(session, seen, begun)))
         yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
@@ -126,7 +135,7 @@ class _Work:
         return self._session.cluster.items(path_of(kind, self._session.namespace))
 
     def _quotas(self, wanted: Dict[str, Any]) -> Iterator[Finding]:
-        more = preflight.surge(self._seen.deployment)
+        more = preflight.surge(self._seen.deployment) + second.more_pods(self._options, self._seen.replicas)
         yield from preflight.quotas(self._list("ResourceQuota"), self._list("LimitRange"), wanted, more)
 
     def _metrics(self) -> List[Finding]:
@@ -156,9 +165,9 @@ class _Work:
         if earlier is None:
             return Finding("record", title, OK, "none", "This is the first release on the record.")
         before = earlier.release
-        if before.state == ROLLING_OUT and not going_on:
+        if before.state in (ROLLING_OUT, *STAGED) and not going_on:
             what = f"Release {before.id} ({before.tag or before.digest})"
-            text = f"{what} is still being rolled out since {before.began_at}."
+            text = f"{what} is {said(before.state)} since {before.began_at}, and has not come to its end."
             remedy = "Run it again to its end, or undo it (release_action: undo)."
             return Finding("record", title, CRITICAL, before.state, text, remedy)
         ours = last_good.released_template(before)
@@ -209,6 +218,10 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
+        if options["strategy"] != ROLLING:
+            name = options["service"] or options["deployment"]
+            service = session.cluster.get(path_of("Service", session.namespace, name))
+            release.strategy = second.planned(options, self._seen, service)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -242,6 +255,9 @@ class _Work:
         """Changes, follows, proves."""
         session, outcome, seen = self._session, self._outcome, self._seen
         outcome.record["release"] = stored.release.id
+        if stored.release.strategy:
+            self._ended(strategies.begun(session, stored, seen, wanted, target.digests, outcome))
+            return
         drift: List[str] = []
         if not same_template(seen.template, wanted):
             try:
@@ -269,6 +285,20 @@ class _Work:
             stored.release.happened("unknown", followed.message, run_id=session.run_id)
             outcome.failed = followed.message
             session.save(stored, "unknown")
+
+    def _ended(self, came: strategies.Came) -> None:
+        """What the first stage came to."""
+        if came.state == strategies.COMPLETE:
+            self._outcome.record["pending"] = came.stored.release.state
+            self._outcome.checks.append(strategies.stage_check(came))
+        elif came.state == strategies.BROKEN:
+            self._failed(came.stored, came.text)
+        elif came.state == strategies.DRIFTED:
+            self._abandoned(came.stored, came.text)
+        else:
+            self._outcome.failed = came.text
+            came.stored.release.happened("unknown", came.text, run_id=self._session.run_id)
+            self._session.save(came.stored, "unknown")
 
     def _proven(self, stored: Stored, seen: Seen, target: Target) -> None:
         session, options, outcome = self._session, self._options, self._outcome

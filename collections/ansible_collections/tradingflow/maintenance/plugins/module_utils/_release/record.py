@@ -247,7 +247,8 @@ def begin(store: Store, release: Release, earlier: Optional[Stored]) -> Stored:
         if before.state in (ROLLING_OUT, *STAGED):
             raise ReleaseError(
                 f"Release {before.id} ({before.tag or before.digest}) of {before.application} in {before.namespace} is"
-                f" {said(before.state)} still, by run {before.run_id} since {before.began_at}.",
+                f" still {'being rolled out' if before.state == ROLLING_OUT else said(before.state)}, by run"
+                f" {before.run_id} since {before.began_at}.",
                 "Wait for it; if its run has died, run playbooks/release.yml for the same version, or undo it.",
             )
         _keep(store, before)
