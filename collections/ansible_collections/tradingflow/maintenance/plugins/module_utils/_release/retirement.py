@@ -19,7 +19,7 @@ from . import second
 from .last_good import image_of, is_back, released_template
 from .options import BLUE_GREEN
 from .preflight import Finding
-from .record import FAILED, SWITCHED, Stored, moment_of, said, text_of
+from .record import FAILED, SWITCHED, Release, Stored, moment_of, said, text_of
 from .session import Outcome, Session
 from .strategies import BROKEN, COMPLETE, DRIFTED, added, ended, promised
 from .undo import undo, written
@@ -165,9 +165,9 @@ def _has_it(session: Session, stored: Stored) -> bool:
         return False
 
 
-def back_check(session: Session, stored: Stored) -> Check:
+def back_check(session: Session, release: Release) -> Check:
     """Whether it can be switched back at once, asked now; the record says so too, once it is withdrawn."""
-    release, id = stored.release, "release.switch_back"
+    id = "release.switch_back"
     why = second.ready(session, release)
     text = promised(release.strategy, why)
     if why and release.strategy.get("promise"):
