@@ -266,5 +266,8 @@ _GROUPS = {
     "LimitRange": "/api/v1",
     "PodDisruptionBudget": "/apis/policy/v1",
     "Job": "/apis/batch/v1",
+    "Service": "/api/v1",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}

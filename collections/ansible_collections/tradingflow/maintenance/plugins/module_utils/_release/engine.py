@@ -18,9 +18,9 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight, recovery_point
+from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, second, standing, strategies
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
-from .options import MAJOR, UNDO
+from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding
 from .proof import further
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
@@ -39,9 +39,13 @@ def run(session: Session, *, dry_run: bool = False) -> Outcome:
     :param dry_run: only say what would be done
     :raises MaintenanceError: nothing was begun
     """
-    if session.options["action"] == UNDO:
-        why = session.options["reason"].strip() or "Undone by hand."
-        return undo(session, session.stored(), why, dry_run=dry_run)
+    action, why = session.options["action"], session.options["reason"].strip()
+    if action == UNDO:
+        return undo(session, session.stored(), why or "Undone by hand.", dry_run=dry_run)
+    if action == SWITCH_BACK:
+        return retirement.switch_back(session, session.stored(), why or "Switched back by hand.", dry_run=dry_run)
+    if action == RETIRE:
+        return retirement.retire(session, session.stored(), dry_run=dry_run)
     return _Work(session).all(dry_run=dry_run)
 
 
@@ -81,6 +85,8 @@ class _Work:
         if before and ended and before.digest == target.digest and same:
             outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
+            return outcome
+        if strategies.on_its_way(before, target.image, target.digest, outcome):
             return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
         found = list(self._looked(target, wanted, going_on))
@@ -130,7 +136,7 @@ class _Work:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
         deployment, name = seen.deployment, session.container
-        yield self._record(target, wanted, going_on)
+        yield standing.finding(self._earlier, seen, name, going_on=going_on)
         if (chart := self._chart) is not None:
             yield from _guarded("helm", lambda: list(chart.findings(wanted)))
         if self._options["kind"] == MAJOR:
@@ -138,6 +144,9 @@ class _Work:
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
+        if self._options["strategy"] != ROLLING:
+            begun = self._earlier.release if going_on and self._earlier else None
+            yield from _guarded("service", lambda: list(second.looked(session, seen, begun)))
         yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
@@ -161,7 +170,7 @@ class _Work:
         return self._session.cluster.items(path_of(kind, self._session.namespace))
 
     def _quotas(self, wanted: Dict[str, Any]) -> Iterator[Finding]:
-        more = preflight.surge(self._seen.deployment)
+        more = preflight.surge(self._seen.deployment) + second.more_pods(self._options, self._seen.replicas)
         yield from preflight.quotas(self._list("ResourceQuota"), self._list("LimitRange"), wanted, more)
 
     def _metrics(self) -> List[Finding]:
@@ -184,41 +193,6 @@ class _Work:
             text = f"{', '.join(measures)}: all have data now."
             return [Finding("metrics", "metrics", OK, len(measures), text)]
         return [Finding(each.name, "metrics", CRITICAL, 0, each.message, each.remedy) for each in refusals]
-
-    def _record(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Finding:
-        """Whether what runs is what the record of the last release says."""
-        title, earlier = "the record", self._earlier
-        if earlier is None:
-            return Finding("record", title, OK, "none", "This is the first release on the record.")
-        before = earlier.release
-        if before.state == ROLLING_OUT and not going_on:
-            what = f"Release {before.id} ({before.tag or before.digest})"
-            text = f"{what} is still being rolled out since {before.began_at}."
-            remedy = "Run it again to its end, or undo it (release_action: undo)."
-            return Finding("record", title, CRITICAL, before.state, text, remedy)
-        ours = last_good.released_template(before)
-        good = before.previous
-        known = [ours] if ours is not None else []
-        back = good is not None and last_good.is_back(self._seen, good, self._session.container)
-        same = any(same_template(self._seen.template, each) for each in known)
-        if going_on:
-            if back or same:
-                text = f"Release {before.id} was begun at {before.began_at}, and is gone on with."
-                return Finding("record", title, OK, before.state, text)
-        elif (back and before.state in (UNDONE, FAILED)) or (same and before.state != UNDONE) or not known:
-            return Finding(
-                "record",
-                title,
-                OK,
-                before.state,
-                f"Release {before.id} is {said(before.state)}, and runs as it should.",
-            )
-        base = good.template if good is not None and before.state == UNDONE else ours
-        places = differences(base, self._seen.template) if base is not None else []
-        changed = ", ".join(places[:6]) or "the template"
-        text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
-        remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
-        return Finding("drift", title, CRITICAL, len(places), text, remedy)
 
     def _begun(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Optional[Stored]:
         """The record, written before anything is changed, so that whoever comes after us can undo it."""
@@ -249,6 +223,10 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
+        if options["strategy"] != ROLLING:
+            name = options["service"] or options["deployment"]
+            service = session.cluster.get(path_of("Service", session.namespace, name))
+            release.strategy = second.planned(options, self._seen, service)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -287,6 +265,9 @@ class _Work:
         """Changes, follows, proves."""
         session, outcome, seen = self._session, self._outcome, self._seen
         outcome.record["release"] = stored.release.id
+        if stored.release.strategy:
+            self._ended(strategies.begun(session, stored, seen, wanted, target.digests, outcome))
+            return
         drift: List[str] = []
         if self._chart is not None or not same_template(seen.template, wanted):
             cause = f"release {target.tag} ({stored.release.id})"
@@ -331,6 +312,20 @@ class _Work:
     def _newest(self, stored: Stored) -> Stored:
         """The record as it lies there, where a chart has written it meanwhile."""
         return (self._chart.stored if self._chart is not None else None) or stored
+
+    def _ended(self, came: strategies.Came) -> None:
+        """What the first stage came to."""
+        if came.state == strategies.COMPLETE:
+            self._outcome.record["pending"] = came.stored.release.state
+            self._outcome.checks.append(strategies.stage_check(came))
+        elif came.state == strategies.BROKEN:
+            self._failed(came.stored, came.text)
+        elif came.state == strategies.DRIFTED:
+            self._abandoned(came.stored, came.text)
+        else:
+            self._outcome.failed = came.text
+            came.stored.release.happened("unknown", came.text, run_id=self._session.run_id)
+            self._session.save(came.stored, "unknown")
 
     def _proven(self, stored: Stored, seen: Seen, target: Target) -> None:
         session, options, outcome = self._session, self._options, self._outcome

@@ -15,8 +15,8 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import MaintenanceError, ReleaseError
 from ..words import plural, printable
-from . import chart_undo, kept
-from .last_good import is_back, released_template, replicasets_of
+from . import chart_undo, kept, second
+from .last_good import image_of, is_back, released_template, replicasets_of
 from .preflight import Finding, passed_by
 from .record import FAILED, UNDONE, LastGood, Release, Stored
 from .session import Outcome, Session, drift_check, rollout_check
@@ -71,6 +71,8 @@ def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool 
     back = is_back(seen, previous, session.container) and (helm is None or helm.done())
     outcome.before = {"image": str(container(seen.template, session.container)["image"]), "replicas": seen.replicas}
     outcome.after = {"image": previous.image}
+    if release.strategy and not release.strategy.get("retired"):
+        outcome.before["image"] = image_of(release)
     if not back:
         outcome.before["template"], outcome.after["template"] = seen.template, previous.template
     outcome.record = {"release": release.id, "from": release.digest, "to": previous.digest, "reason": why}
@@ -101,6 +103,9 @@ def _carried_out(
         raise ReleaseError("It has no last-good.")
     drift: List[str] = []
     changed = kept.changed(previous.configuration, objects)
+    if not changed and second.taken_back(session, release, at_once=True):
+        outcome.changed = True
+        seen = session.look()
     if helm is not None:
         # What Helm puts back is Helm's to write: two that manage a field stand in each other's way.
         changed = [each for each in changed if each not in helm.managed()]
@@ -143,6 +148,7 @@ def _carried_out(
         outcome.failed = text
         session.save(_ended(session, stored, FAILED, text))
         return
+    outcome.changed = second.taken_back(session, release) or outcome.changed
     outcome.changed = _removed(session, release, previous, outcome) or outcome.changed
     if not outcome.failed:
         session.save(_ended(session, stored, UNDONE, why))
