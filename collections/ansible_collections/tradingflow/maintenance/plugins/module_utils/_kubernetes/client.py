@@ -114,12 +114,12 @@ class Cluster:
         """
         return self._json("POST", path, _dry(dry_run), body)
 
-    def replace(self, path: str, body: Dict[str, Any]) -> Dict[str, Any]:
+    def replace(self, path: str, body: Dict[str, Any], *, dry_run: bool = False) -> Dict[str, Any]:
         """Puts an object in the place of the one whose metadata.resourceVersion it has.
 
         :raises Conflict: that one has changed meanwhile
         """
-        return self._json("PUT", path, {}, body)
+        return self._json("PUT", path, _dry(dry_run) if dry_run else {}, body)
 
     def delete(self, path: str, *, uid: str, version: str = "") -> None:
         """Deletes exactly this object, and what it owns. That it is gone already is no error.
@@ -266,5 +266,8 @@ _GROUPS = {
     "LimitRange": "/api/v1",
     "PodDisruptionBudget": "/apis/policy/v1",
     "Job": "/apis/batch/v1",
+    "Service": "/api/v1",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}

@@ -126,6 +126,9 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     )
     made.findings = [*found, *made.findings]
     made.record.update(promoted=release.id, from_namespace=source.namespace)
+    if made.record.get("pending"):
+        # It is on its way: the mark is for when it is there.
+        return made
     if made.nothing:
         # It runs there by an earlier release: only the record of its soak is to be written.
         made.record["unmarked"] = True
