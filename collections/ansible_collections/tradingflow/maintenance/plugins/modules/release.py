@@ -41,9 +41,13 @@ options:
   promoted_from:
     description: The release whose soak allows this one, for the record.
     type: str
+  evidence:
+    description: The keys of the ledger in which drills are looked up, for O(kind=major).
+    type: dict
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.release_rollout
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.kubernetes
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
@@ -73,6 +77,24 @@ EXAMPLES = r"""
     container: tradingflow-app
     version: v1.2.1
     database: "{{ tradingflow_database }}"
+
+- name: Release a major version, with something to go back to, a feature flag, and the platform's own tests
+  tradingflow.maintenance.release:
+    environment_name: staging
+    storage: "{{ tradingflow_storage }}"
+    evidence: "{{ tradingflow_evidence }}"
+    application: tradingflow
+    namespace: staging
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v2.0.0
+    database: "{{ tradingflow_database }}"
+    kind: major
+    flags:
+      newFeature: true
+    tests:
+      - name: e2e
+        command: [npm, run, "test:e2e"]
 
 - name: Go back to what ran before
   tradingflow.maintenance.release:
@@ -104,6 +126,10 @@ release:
   type: dict
 wanted:
   description: Whether there is anything to do that nothing forbids.
+  returned: always
+  type: bool
+fresh:
+  description: Whether it begins now; what goes on with one that was begun has its recovery point.
   returned: always
   type: bool
 released:

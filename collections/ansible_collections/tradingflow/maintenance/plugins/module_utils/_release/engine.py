@@ -89,6 +89,7 @@ class _Work:
         if strategies.on_its_way(before, target.image, target.digest, outcome):
             return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
+        outcome.going_on = going_on
         found = list(self._looked(target, wanted, going_on))
         outcome.findings += preflight.passed_by(found, self._options["overrides"], self._options["reason"])
         if not outcome.forbidden and not dry_run:
@@ -239,9 +240,10 @@ class _Work:
         return begin(session.store, release, earlier)
 
     def _goes_with_it(self) -> Dict[str, Any]:
-        """What belongs to last-good besides."""
-        id = self._outcome.record.get("recovery_point")
-        return {"recovery_point": recovery_point.point_of(self._options, id)} if id else {}
+        """What belongs to last-good besides, and what was asked of the version that follows it."""
+        id, options = self._outcome.record.get("recovery_point"), self._options
+        found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"]}}
+        return {**found, "recovery_point": recovery_point.point_of(options, id)} if id else found
 
     def _last_good(self) -> LastGood:
         """What an undo goes back to: what runs now, unless that is a release that failed."""
