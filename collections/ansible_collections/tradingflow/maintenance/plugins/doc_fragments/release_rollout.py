@@ -120,7 +120,7 @@ options:
     description: Names of what was found before the release, or before an undo, and is passed by; goes with O(reason).
     type: list
     elements: str
-    choices: [rollout, strategy, probes, drain, quota, disruption, schema, metrics, drift, configuration]
+    choices: [rollout, strategy, probes, drain, quota, disruption, schema, metrics, drift, configuration, values]
     default: []
   reason:
     description: Why, for the record.

@@ -49,6 +49,7 @@ extends_documentation_fragment:
   - tradingflow.maintenance.release_rollout
   - tradingflow.maintenance.evidence
   - tradingflow.maintenance.kubernetes
+  - tradingflow.maintenance.release_helm
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
@@ -65,6 +66,22 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: Release a version with feature flags by its Helm chart
+  tradingflow.maintenance.release:
+    environment_name: staging
+    storage: "{{ tradingflow_storage }}"
+    application: tradingflow
+    namespace: staging
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v1.3.0
+    helm:
+      chart: /srv/tradingflow/helm
+      values:
+        replicas: 3
+    flags:
+      newFeature: true
+
 - name: Release a version to staging
   tradingflow.maintenance.release:
     environment_name: staging

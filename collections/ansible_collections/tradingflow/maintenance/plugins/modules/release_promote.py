@@ -123,6 +123,7 @@ extends_documentation_fragment:
   - tradingflow.maintenance.release_rollout
   - tradingflow.maintenance.evidence
   - tradingflow.maintenance.kubernetes
+  - tradingflow.maintenance.release_helm
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run

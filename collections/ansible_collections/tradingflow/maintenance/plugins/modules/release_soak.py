@@ -55,6 +55,7 @@ options:
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.kubernetes
+  - tradingflow.maintenance.release_helm
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run

@@ -192,7 +192,8 @@ def _failed(command: str, done: Answer, values: Mapping[str, Any]) -> NoReturn:
     if done.status < 0:
         raise Unanswered(f"helm {command} was killed by signal {-done.status}.", "Run again.")
     # Warnings come before it; Helm 4 writes them as records of a log.
-    said = hidden(last_words(done.messages), values)
+    words = done.messages.decode("utf-8", "replace")
+    said = hidden(last_words(words[max(words.rfind("Error:"), 0) :][:600].encode()), values)
     text = f"helm {command} failed: {printable(said, 500)}"
     for pattern, kind in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):

@@ -121,6 +121,16 @@ class Cluster:
         """
         return self._json("PUT", path, _dry(dry_run) if dry_run else {}, body)
 
+    def applied(self, path: str, body: Dict[str, Any], *, manager: str, force: bool = False) -> Dict[str, Any]:
+        """What an object would be if somebody applied this to it on the server; nothing is changed.
+
+        :param manager: of the fields: who would apply it
+        :param force: also fields that somebody else manages
+        :raises Conflict: somebody else manages what would be changed
+        """
+        query = {"fieldManager": manager, "force": "true" if force else "false", "dryRun": "All"}
+        return self._json("PATCH", path, query, body, "application/apply-patch+yaml")
+
     def delete(self, path: str, *, uid: str, version: str = "") -> None:
         """Deletes exactly this object, and what it owns. That it is gone already is no error.
 

@@ -65,11 +65,16 @@ class Chart:
         self.helm.version  # noqa: B018 - whether it is there at all
         self.found = revisions.revisions(session.cluster, session.namespace, self.helm.release)
         self.rendered = self.helm.rendered(self.values)
-        made = self._deployment()
-        body = deepcopy(self._seen.deployment)
-        body["spec"] = made["spec"]
+        made, newest = self._deployment(), revisions.last(self.found)
         # Only tried: the answer has all that the API adds to it.
-        tried = session.cluster.replace(session.path, body, dry_run=True)
+        if self.helm.major > 3 and newest is not None and newest.content().get("apply_method") == "ssa":
+            # What somebody else manages by now is seen before anything is written.
+            forced = bool(self._options["force_conflicts"])
+            tried = session.cluster.applied(session.path, made, manager="helm", force=forced)
+        else:
+            body = deepcopy(self._seen.deployment)
+            body["spec"] = made["spec"]
+            tried = session.cluster.replace(session.path, body, dry_run=True)
         template: Dict[str, Any] = tried["spec"]["template"]
         return template
 

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from .._checks.calendar import UnknownCalendar, parse
 from .._gates.market import Times
 from .._gates.windows import merged
+from .._helm.client import HELM_SPEC
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..database import DATABASE_SPEC
@@ -50,6 +51,7 @@ SPEC: Dict[str, Any] = {
     "undo_on_failure": {"type": "bool", "default": True},
     "advance": {"type": "bool", "default": True},
     "database": {"type": "dict", "options": DATABASE_SPEC},
+    "helm": HELM_SPEC,
     "deadline": {"type": "int", "default": 900},
     "ready_slack": {"type": "int", "default": 15},
     "steady": {"type": "float", "default": 3.0},
