@@ -18,7 +18,7 @@ from .._kubernetes.services import selector_of
 from ..checks import CRITICAL, OK, UNKNOWN, Check
 from ..errors import ClusterError, MaintenanceError
 from ..words import plural
-from . import second, soak, strategies
+from . import second, soak, stages, strategies
 from .analysis import baseline_of
 from .live import Live
 from .live import read as read_live
@@ -195,7 +195,7 @@ def stage_check(release: Release, waits: bool = False) -> Check:
     strategy = release.strategy
     if release.state == STEPPING and strategy["kind"] == GRADUAL:
         number, of = int(strategy["step"]) + 1, len(strategy["steps"])
-        pods = second.pods_wanted(strategy)
+        pods = stages.pods_wanted(strategy)
         text = f"Step {number} of {of}: {plural(pods, 'pod')} of {pods + int(strategy['replicas'])} of {release.tag}."
         if waits:
             text += " It has had its time: the next step waits until it is allowed."
