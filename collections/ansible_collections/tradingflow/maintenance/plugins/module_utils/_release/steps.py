@@ -28,6 +28,8 @@ from .retirement import back_check
 from .samples import Summary, between
 from .session import Outcome, Session
 
+#: What a tick does with a step that is due: takes it, leaves it to somebody who may be asked first, or does only that.
+TAKE, WAIT, ONLY = "take", "wait", "only"
 #: What a tick that was killed had begun.
 BEGUN = ("scaling", "converging")
 
@@ -146,6 +148,24 @@ def due(release: Release, done: soak.Tick) -> bool:
         return True
     step = release.strategy["steps"][release.strategy["step"]]
     return done.outcome == soak.COUNTED and release.soak["counted"] >= 60 * float(step["minutes"])
+
+
+def marked(release: Release, done: soak.Tick, now: datetime) -> bool:
+    """See due(); and the record says since when, for whoever takes the step after having asked."""
+    if release.state not in STAGED:
+        return False
+    found = due(release, done)
+    release.strategy["due"] = text_of(now) if found else None
+    return found
+
+
+def still_due(release: Release, now: datetime, most: float) -> bool:
+    """Whether the last tick found that there is a step to take, and that is not too long ago.
+
+    :param most: seconds
+    """
+    at = release.strategy.get("due")
+    return release.state == STEPPING and bool(at) and 0 <= (now - moment_of(str(at))).total_seconds() <= most
 
 
 @dataclass

@@ -189,6 +189,7 @@ def stepped(session: Session, stored: Stored, outcome: Outcome) -> Came:
     """
     release = stored.release
     strategy, steps = release.strategy, release.strategy["steps"]
+    strategy["due"] = None
     if release.phase == "watching" and strategy["step"] + 1 < len(steps):
         strategy["step"] += 1
         release.soak = {}
