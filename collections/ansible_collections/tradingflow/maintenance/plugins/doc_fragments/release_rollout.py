@@ -58,10 +58,10 @@ options:
   strategy:
     description:
       - How the version comes. V(rolling) replaces pod by pod.
-      - V(gradual) makes a second Deployment beside that of before, behind the same Service, which gets a larger share in
-        each of O(steps). M(tradingflow.maintenance.release_soak) goes from one to the next.
-      - V(blue_green) makes a second Deployment with all pods, and switches the Service to it. That of before is kept, so
-        that it can be switched back at once, until it is retired.
+      - V(gradual) makes a second Deployment beside that of before, behind the same Service, with a larger share in each
+        of O(steps). M(tradingflow.maintenance.release_soak) goes from one to the next.
+      - V(blue_green) makes a second Deployment with all pods, and switches the Service to it. That of before is kept,
+        so that it can be switched back at once, until it is retired.
     type: str
     choices: [rolling, gradual, blue_green]
     default: rolling

@@ -26,7 +26,7 @@ options:
   action:
     description:
       - V(release) brings O(version). V(undo) goes back to what ran before the last release.
-      - V(switch_back) does so at once where a second colour has all requests, and is refused where that is not possible.
+      - V(switch_back) does so at once where a second colour has all requests, and is refused where that cannot be.
         V(retire) ends such a release, O(retire_after) it, as the Deployment itself gets the version.
     type: str
     choices: [release, undo, switch_back, retire]

@@ -57,8 +57,8 @@ options:
   advance:
     description:
       - What becomes of the next step of a release that comes in stages, when this one was healthy for its time.
-      - V(take) takes it. V(wait) leaves it to V(only), which takes what a tick has found to be due within O(max_gap), and
-        looks at nothing else; so that gates can be asked in between.
+      - V(take) takes it. V(wait) leaves it to V(only), which takes what a tick has found to be due within O(max_gap),
+        and looks at nothing else; so that gates can be asked in between.
     type: str
     choices: [take, wait, only]
     default: take
