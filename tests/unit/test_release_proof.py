@@ -292,7 +292,7 @@ def test_what_cannot_be_run_is_refused(wrong: dict[str, Any]) -> None:
 def test_tests_are_not_left_out_in_silence() -> None:
     given = {"namespace": "production", "deployment": NAME, "container": NAME, "version": "v2", "manifest": "a.j2"}
     options = defaults(
-        SPEC, **given, environment_name="local", application="tradingflow", storage={}, strategy="gradual"
+        SPEC, **given, environment_name="local", application="tradingflow", storage={"bucket": "b"}, strategy="gradual"
     )
     checked(options)
     with pytest.raises(ConfigurationError, match="not run in the stages"):
