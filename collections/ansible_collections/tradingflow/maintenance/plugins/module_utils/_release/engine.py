@@ -18,7 +18,19 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
+from . import (
+    analysis,
+    kept,
+    last_good,
+    leftovers,
+    live,
+    preflight,
+    recovery_point,
+    retirement,
+    stages,
+    standing,
+    strategies,
+)
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding
@@ -366,6 +378,7 @@ class _Work:
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
+        leftovers.removed(session)
 
     def _lost(self, error: MaintenanceError) -> None:
         """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""
