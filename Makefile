@@ -18,7 +18,7 @@ ifeq ($(shell mkdir -p "$$HOME/.ansible/tmp" 2>/dev/null && [ -w "$$HOME/.ansibl
 export ANSIBLE_HOME ?= $(CURDIR)/.ansible
 endif
 
-.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release soak promote window review hosts-up hosts-down patch cluster-up cluster-down test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
+.PHONY: help daily weekly monthly drill audit restore migrate rehearse data-update release major soak promote window review hosts-up hosts-down patch cluster-up cluster-down test test-changed lint bench sandbox-up sandbox-down sandbox-status trouble heal build clean setup setup-dev
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -66,6 +66,9 @@ data-update: setup ## carry the sandbox's declared change of rows out (ARGS=--ch
 
 release: cluster-up ## release VERSION=v1.2.1 to the sandbox's staging (ARGS="--check --diff" says what it would do, ARGS="-e release_action=undo" undoes it)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/release.yml -e release_version=$(VERSION) $(ARGS)
+
+major: cluster-up ## a major update of the sandbox's staging to VERSION=v1.2.3: recovery point, restore of it, release, tests (ARGS="--check --diff")
+	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/major.yml -e @sandbox/cluster/major.yml -e release_version=$(VERSION) $(ARGS)
 
 soak: setup ## count one more tick of the sandbox's soak in staging, and undo what has failed (ARGS="-e release_soak_hours=0.01" shortens it)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) playbooks/soak.yml $(ARGS)

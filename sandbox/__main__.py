@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     path.add_argument("--hosts", action="store_true", help="where the inventory of its hosts is")
     path.add_argument("--kubeconfig", action="store_true", help="where the kubeconfig of its cluster is")
     path.add_argument("--admin-kubeconfig", action="store_true", help="and the one of an administrator")
+    path.add_argument(
+        "--helm", type=int, choices=(3, 4), help="where the program helm of a major version is, built once"
+    )
     commands.add_parser("hosts-up", help="boot its managed hosts; nothing to do if they run")
     commands.add_parser("hosts-down", help="end them and delete what is theirs")
     commands.add_parser("cluster-up", help="start its Kubernetes, with the application; nothing to do if it runs")
@@ -71,6 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
             from .cluster import cluster
 
             print(cluster.kubeconfig(layout, admin=options.admin_kubeconfig))
+        elif options.command == "path" and options.helm:
+            from .cluster import helm
+
+            print(helm.program(options.helm, lambda line: print(line, file=sys.stderr, flush=True)))
         elif options.command == "path":
             from .hosts import fleet
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from .flags import flags
 from .metrics import gauge, resident_memory
 from .service import INSTANCE, POOL_OVERFLOW, POOL_SIZE, Service, to_json
 
@@ -142,6 +143,11 @@ def version(service: Service, _: Query) -> dict[str, Any]:
     return {"version": settings.version, "image": settings.image, "schema": service.schema_head(), "instance": INSTANCE}
 
 
+def feature_flags(service: Service, _: Query) -> dict[str, Any]:
+    """How every flag was decided, and by what."""
+    return {"flags": flags(), "instance": INSTANCE}
+
+
 def metrics(service: Service, _: Query) -> str:
     """For Prometheus."""
     settings, pool = service.settings, service.pool
@@ -198,6 +204,7 @@ ROUTES: dict[str, Any] = {
     "/health": health,
     "/ready": ready,
     "/version": version,
+    "/flags": feature_flags,
     "/metrics": metrics,
     "/api/strategies": strategies,
     "/api/positions": positions,

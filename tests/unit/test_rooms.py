@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"database", "storage"},
     {"_http", "_logs", "_work"},
     {"_advisories", "_isolation", "_kubernetes", "_ledger", "_registry", "_storage"},
-    {"_pgbackrest", "_files", "ledger", "lock"},
+    {"_helm", "_pgbackrest", "_files", "ledger", "lock"},
     {"_postgres", "lock_keeper"},
     {"_recovery_points"},
     {"_wal"},

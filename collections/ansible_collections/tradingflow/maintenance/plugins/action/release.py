@@ -35,6 +35,7 @@ class ActionModule(ReleaseAction):
             extra={
                 "release": outcome.record,
                 "wanted": not outcome.nothing and not outcome.forbidden,
+                "fresh": not outcome.nothing and not outcome.forbidden and not outcome.going_on,
                 "released": not outcome.nothing and not outcome.forbidden and not outcome.failed,
             },
         )

@@ -24,9 +24,12 @@ description:
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   action:
-    description: V(release) rolls O(version) out. V(undo) goes back to what ran before the last release.
+    description:
+      - V(release) brings O(version). V(undo) goes back to what ran before the last release.
+      - V(switch_back) does so at once where a second colour has all requests, and is refused where that cannot be.
+        V(retire) ends such a release, O(retire_after) it, as the Deployment itself gets the version.
     type: str
-    choices: [release, undo]
+    choices: [release, undo, switch_back, retire]
     default: release
   image:
     description: The image's repository as pods name it, without tag. By default that of the image that runs.
@@ -41,10 +44,15 @@ options:
   promoted_from:
     description: The release whose soak allows this one, for the record.
     type: str
+  evidence:
+    description: The keys of the ledger in which drills are looked up, for O(kind=major).
+    type: dict
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.release_rollout
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.kubernetes
+  - tradingflow.maintenance.release_helm
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run
@@ -61,6 +69,22 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: Release a version with feature flags by its Helm chart
+  tradingflow.maintenance.release:
+    environment_name: staging
+    storage: "{{ tradingflow_storage }}"
+    application: tradingflow
+    namespace: staging
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v1.3.0
+    helm:
+      chart: /srv/tradingflow/helm
+      values:
+        replicas: 3
+    flags:
+      newFeature: true
+
 - name: Release a version to staging
   tradingflow.maintenance.release:
     environment_name: staging
@@ -73,6 +97,39 @@ EXAMPLES = r"""
     container: tradingflow-app
     version: v1.2.1
     database: "{{ tradingflow_database }}"
+
+- name: Release a major version, with something to go back to, a feature flag, and the platform's own tests
+  tradingflow.maintenance.release:
+    environment_name: staging
+    storage: "{{ tradingflow_storage }}"
+    evidence: "{{ tradingflow_evidence }}"
+    application: tradingflow
+    namespace: staging
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v2.0.0
+    database: "{{ tradingflow_database }}"
+    kind: major
+    flags:
+      newFeature: true
+    tests:
+      - name: e2e
+        command: [npm, run, "test:e2e"]
+
+- name: Bring a version to production by its share
+  tradingflow.maintenance.release:
+    environment_name: production
+    storage: "{{ tradingflow_storage }}"
+    application: tradingflow
+    namespace: production
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v1.2.1
+    strategy: gradual
+    manifest: production-rollout.yaml.j2
+    steps:
+      - {share: 10, minutes: 10}
+      - {share: 50, minutes: 30}
 
 - name: Go back to what ran before
   tradingflow.maintenance.release:
@@ -104,6 +161,10 @@ release:
   type: dict
 wanted:
   description: Whether there is anything to do that nothing forbids.
+  returned: always
+  type: bool
+fresh:
+  description: Whether it begins now; what goes on with one that was begun has its recovery point.
   returned: always
   type: bool
 released:

@@ -115,10 +115,15 @@ options:
     description: Minutes of an open market, likewise.
     type: float
     default: 0
+  evidence:
+    description: The keys of the ledger in which drills are looked up, for O(kind=major).
+    type: dict
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.release_rollout
+  - tradingflow.maintenance.evidence
   - tradingflow.maintenance.kubernetes
+  - tradingflow.maintenance.release_helm
   - tradingflow.maintenance.release_analysis
   - tradingflow.maintenance.storage
   - tradingflow.maintenance.run

@@ -114,12 +114,22 @@ class Cluster:
         """
         return self._json("POST", path, _dry(dry_run), body)
 
-    def replace(self, path: str, body: Dict[str, Any]) -> Dict[str, Any]:
+    def replace(self, path: str, body: Dict[str, Any], *, dry_run: bool = False) -> Dict[str, Any]:
         """Puts an object in the place of the one whose metadata.resourceVersion it has.
 
         :raises Conflict: that one has changed meanwhile
         """
-        return self._json("PUT", path, {}, body)
+        return self._json("PUT", path, _dry(dry_run) if dry_run else {}, body)
+
+    def applied(self, path: str, body: Dict[str, Any], *, manager: str, force: bool = False) -> Dict[str, Any]:
+        """What an object would be if somebody applied this to it on the server; nothing is changed.
+
+        :param manager: of the fields: who would apply it
+        :param force: also fields that somebody else manages
+        :raises Conflict: somebody else manages what would be changed
+        """
+        query = {"fieldManager": manager, "force": "true" if force else "false", "dryRun": "All"}
+        return self._json("PATCH", path, query, body, "application/apply-patch+yaml")
 
     def delete(self, path: str, *, uid: str, version: str = "") -> None:
         """Deletes exactly this object, and what it owns. That it is gone already is no error.
@@ -265,5 +275,9 @@ _GROUPS = {
     "ResourceQuota": "/api/v1",
     "LimitRange": "/api/v1",
     "PodDisruptionBudget": "/apis/policy/v1",
+    "Job": "/apis/batch/v1",
+    "Service": "/api/v1",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}

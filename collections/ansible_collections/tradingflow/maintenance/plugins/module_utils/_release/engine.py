@@ -8,18 +8,33 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from .._kubernetes.client import Conflict, Refused, path_of
+from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
+from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight
-from .options import UNDO
+from . import (
+    analysis,
+    kept,
+    last_good,
+    leftovers,
+    live,
+    preflight,
+    recovery_point,
+    retirement,
+    stages,
+    standing,
+    strategies,
+)
+from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding
+from .proof import further
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
@@ -36,9 +51,13 @@ def run(session: Session, *, dry_run: bool = False) -> Outcome:
     :param dry_run: only say what would be done
     :raises MaintenanceError: nothing was begun
     """
-    if session.options["action"] == UNDO:
-        why = session.options["reason"].strip() or "Undone by hand."
-        return undo(session, session.stored(), why, dry_run=dry_run)
+    action, why = session.options["action"], session.options["reason"].strip()
+    if action == UNDO:
+        return undo(session, session.stored(), why or "Undone by hand.", dry_run=dry_run)
+    if action == SWITCH_BACK:
+        return retirement.switch_back(session, session.stored(), why or "Switched back by hand.", dry_run=dry_run)
+    if action == RETIRE:
+        return retirement.retire(session, session.stored(), dry_run=dry_run)
     return _Work(session).all(dry_run=dry_run)
 
 
@@ -55,28 +74,38 @@ class _Work:
         self._heads = session.heads()
         self._earlier = session.stored()
         self._pods: List[Any] = []
+        self._chart: Optional[Chart] = None
 
     def all(self, *, dry_run: bool) -> Outcome:
         """See run."""
-        outcome, session = self._outcome, self._session
+        outcome = self._outcome
         target = self._target()
         if target is None:
             return outcome
-        wanted = with_image(self._seen.template, session.container, target.image)
+        wanted = self._wanted(target)
+        if wanted is None:
+            return outcome
         outcome.before = {"image": self._image, "template": self._seen.template}
         outcome.after = {"image": target.image, "template": wanted}
+        if self._chart is not None:
+            shown = self._chart.shown()
+            outcome.before["objects"], outcome.after["objects"] = shown["before"], shown["after"]
         outcome.record = {"digest": target.digest, "version": target.tag, "image": target.repository}
         before = self._earlier.release if self._earlier else None
         ended = before is not None and before.state not in (ROLLING_OUT, FAILED, UNDONE)
-        if before and ended and before.digest == target.digest and same_template(self._seen.template, wanted):
+        same = same_template(self._seen.template, wanted) and (self._chart is None or self._chart.unchanged())
+        if before and ended and before.digest == target.digest and same:
             outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
             return outcome
+        if strategies.on_its_way(before, target.image, target.digest, outcome):
+            return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
+        outcome.going_on = going_on
         found = list(self._looked(target, wanted, going_on))
         outcome.findings += preflight.passed_by(found, self._options["overrides"], self._options["reason"])
         if not outcome.forbidden and not dry_run:
-            stored = self._begun(target, going_on)
+            stored = self._begun(target, wanted, going_on)
             if stored is not None:
                 try:
                     self._rolled_out(stored, target, wanted)
@@ -103,14 +132,34 @@ class _Work:
         self._outcome.findings.append(Finding("image", title, OK, found.digest, text))
         return found
 
+    def _wanted(self, target: Target) -> Optional[Dict[str, Any]]:
+        """The pod template that is to run; None, with the finding why, when the chart does not say."""
+        if not self._options["helm"]["chart"]:
+            return with_image(self._seen.template, self._session.container, target.image)
+        try:
+            self._chart = Chart(self._session, target, self._seen, self._earlier)
+            return self._chart.template()
+        except MaintenanceError as error:
+            status = UNKNOWN if isinstance(error, (Unanswered, Refused)) else CRITICAL
+            value = None if status == UNKNOWN else "failed"
+            self._outcome.findings.append(Finding("chart", "the chart", status, value, error.message, error.remedy))
+            return None
+
     def _looked(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Iterator[Finding]:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
         deployment, name = seen.deployment, session.container
-        yield self._record(target, wanted, going_on)
+        yield standing.finding(self._earlier, seen, name, going_on=going_on)
+        if (chart := self._chart) is not None:
+            yield from _guarded("helm", lambda: list(chart.findings(wanted)))
+        if self._options["kind"] == MAJOR:
+            yield from _guarded(recovery_point.NAME, lambda: [self._point(going_on)])
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
+        begun = self._earlier.release if going_on and self._earlier else None
+        if self._options["strategy"] != ROLLING or (begun and begun.strategy):
+            yield from _guarded("service", lambda: list(stages.looked(session, seen, begun)))
         yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
@@ -122,11 +171,19 @@ class _Work:
             yield from _guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
             yield from _guarded("metrics", self._metrics)
 
+    def _point(self, going_on: bool) -> Finding:
+        """What there is to go back to."""
+        begun = self._earlier.release.previous if self._earlier and going_on else None
+        found = recovery_point.finding(self._options, begun.more.get("recovery_point") if begun else None)
+        if found.status == OK:
+            self._outcome.record["recovery_point"] = found.value
+        return found
+
     def _list(self, kind: str) -> List[Dict[str, Any]]:
         return self._session.cluster.items(path_of(kind, self._session.namespace))
 
     def _quotas(self, wanted: Dict[str, Any]) -> Iterator[Finding]:
-        more = preflight.surge(self._seen.deployment)
+        more = preflight.surge(self._seen.deployment) + stages.more_pods(self._options, self._seen.replicas)
         yield from preflight.quotas(self._list("ResourceQuota"), self._list("LimitRange"), wanted, more)
 
     def _metrics(self) -> List[Finding]:
@@ -150,42 +207,7 @@ class _Work:
             return [Finding("metrics", "metrics", OK, len(measures), text)]
         return [Finding(each.name, "metrics", CRITICAL, 0, each.message, each.remedy) for each in refusals]
 
-    def _record(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Finding:
-        """Whether what runs is what the record of the last release says."""
-        title, earlier = "the record", self._earlier
-        if earlier is None:
-            return Finding("record", title, OK, "none", "This is the first release on the record.")
-        before = earlier.release
-        if before.state == ROLLING_OUT and not going_on:
-            what = f"Release {before.id} ({before.tag or before.digest})"
-            text = f"{what} is still being rolled out since {before.began_at}."
-            remedy = "Run it again to its end, or undo it (release_action: undo)."
-            return Finding("record", title, CRITICAL, before.state, text, remedy)
-        ours = last_good.released_template(before)
-        good = before.previous
-        known = [ours] if ours is not None else []
-        back = good is not None and last_good.is_back(self._seen, good, self._session.container)
-        same = any(same_template(self._seen.template, each) for each in known)
-        if going_on:
-            if back or same:
-                text = f"Release {before.id} was begun at {before.began_at}, and is gone on with."
-                return Finding("record", title, OK, before.state, text)
-        elif (back and before.state in (UNDONE, FAILED)) or (same and before.state != UNDONE) or not known:
-            return Finding(
-                "record",
-                title,
-                OK,
-                before.state,
-                f"Release {before.id} is {said(before.state)}, and runs as it should.",
-            )
-        base = good.template if good is not None and before.state == UNDONE else ours
-        places = differences(base, self._seen.template) if base is not None else []
-        changed = ", ".join(places[:6]) or "the template"
-        text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
-        remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
-        return Finding("drift", title, CRITICAL, len(places), text, remedy)
-
-    def _begun(self, target: Target, going_on: bool) -> Optional[Stored]:
+    def _begun(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Optional[Stored]:
         """The record, written before anything is changed, so that whoever comes after us can undo it."""
         session, options, earlier = self._session, self._options, self._earlier
         if going_on and earlier is not None:
@@ -193,6 +215,11 @@ class _Work:
             earlier.release.happened("resumed", "Another run goes on with it.", run_id=session.run_id)
             return session.save(earlier)
         previous = self._last_good()
+        previous.more.pop(RELEASED, None)
+        if self._chart is not None:
+            previous.more[RELEASED] = wanted
+            previous.more.setdefault(HELM, self._chart.keep())
+        previous.more.update(self._goes_with_it())
         release = new(
             options["environment_name"],
             options["application"],
@@ -209,6 +236,10 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
+        if options["strategy"] != ROLLING:
+            name = options["service"] or options["deployment"]
+            service = session.cluster.get(path_of("Service", session.namespace, name))
+            release.strategy = stages.planned(options, self._seen, service)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -219,6 +250,12 @@ class _Work:
         if earlier is not None and earlier.release.state == FAILED:
             release.happened("replaces", f"Release {earlier.release.id} failed, and was not undone.")
         return begin(session.store, release, earlier)
+
+    def _goes_with_it(self) -> Dict[str, Any]:
+        """What belongs to last-good besides, and what was asked of the version that follows it."""
+        id, options = self._outcome.record.get("recovery_point"), self._options
+        found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"]}}
+        return {**found, "recovery_point": recovery_point.point_of(options, id)} if id else found
 
     def _last_good(self) -> LastGood:
         """What an undo goes back to: what runs now, unless that is a release that failed."""
@@ -242,18 +279,34 @@ class _Work:
         """Changes, follows, proves."""
         session, outcome, seen = self._session, self._outcome, self._seen
         outcome.record["release"] = stored.release.id
+        if stored.release.strategy:
+            self._ended(strategies.begun(session, stored, seen, wanted, target.digests, outcome))
+            return
         drift: List[str] = []
-        if not same_template(seen.template, wanted):
+        if self._chart is not None or not same_template(seen.template, wanted):
+            cause = f"release {target.tag} ({stored.release.id})"
             try:
-                changed = written(session, seen, wanted, f"release {target.tag} ({stored.release.id})")
+                if self._chart is None:
+                    changed = written(session, seen, wanted, cause)
+                else:
+                    changed = self._chart.written(stored, cause)
             except Conflict as error:
-                self._abandoned(
-                    stored, f"Somebody else changed the Deployment meanwhile, nothing was written: {error.message}"
-                )
+                text = f"Somebody else changed the Deployment meanwhile, nothing was written: {error.message}"
+                self._abandoned(self._newest(stored), text)
+                return
+            except (NotWritten, Changed) as error:
+                outcome.changed = True
+                end = self._failed if isinstance(error, NotWritten) else self._abandoned
+                end(self._newest(stored), error.message)
                 return
             outcome.changed = True
             session.say(f"{self._image} -> {target.image}")
-            wanted = changed["spec"]["template"]
+            wanted, stored = changed["spec"]["template"], self._newest(stored)
+            if self._chart is not None and stored.release.previous is not None:
+                stored.release.previous.more[RELEASED] = wanted
+                # How many there are is the chart's to say.
+                spec = {**seen.deployment["spec"], "replicas": changed["spec"].get("replicas", 1)}
+                seen = replace(seen, deployment={**seen.deployment, "spec": spec})
         stored = session.save(stored, "following")
         followed = session.followed(wanted, seen, target.digests, drift)
         outcome.events = followed.events
@@ -270,6 +323,24 @@ class _Work:
             outcome.failed = followed.message
             session.save(stored, "unknown")
 
+    def _newest(self, stored: Stored) -> Stored:
+        """The record as it lies there, where a chart has written it meanwhile."""
+        return (self._chart.stored if self._chart is not None else None) or stored
+
+    def _ended(self, came: strategies.Came) -> None:
+        """What the first stage came to."""
+        if came.state == strategies.COMPLETE:
+            self._outcome.record["pending"] = came.stored.release.state
+            self._outcome.checks.append(strategies.stage_check(came))
+        elif came.state == strategies.BROKEN:
+            self._failed(came.stored, came.text)
+        elif came.state == strategies.DRIFTED:
+            self._abandoned(came.stored, came.text)
+        else:
+            self._outcome.failed = came.text
+            came.stored.release.happened("unknown", came.text, run_id=self._session.run_id)
+            self._session.save(came.stored, "unknown")
+
     def _proven(self, stored: Stored, seen: Seen, target: Target) -> None:
         session, options, outcome = self._session, self._options, self._outcome
         version = options["expected_version"] or target.tag
@@ -282,13 +353,18 @@ class _Work:
             version_path=options["version_path"],
             version=version,
         )
-        outcome.checks.append(check)
-        if check.status == CRITICAL:
-            self._failed(stored, check.message)
+        checks = [check]
+        if check.status == OK:
+            stored, more = further(session, stored, seen, target.image)
+            checks += more
+        outcome.checks += checks
+        status, wrong = worst(each.status for each in checks), " ".join(e.message for e in checks if e.status != OK)
+        if status == CRITICAL:
+            self._failed(stored, wrong)
             return
-        if check.status != OK:
-            outcome.failed = check.message
-            stored.release.happened("unknown", check.message, run_id=session.run_id)
+        if status != OK:
+            outcome.failed = wrong
+            stored.release.happened("unknown", wrong, run_id=session.run_id)
             session.save(stored, "unverified")
             return
         release, now = stored.release, session.look()
@@ -302,6 +378,7 @@ class _Work:
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
+        leftovers.removed(session)
 
     def _lost(self, error: MaintenanceError) -> None:
         """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""
@@ -364,5 +441,7 @@ def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
     before, after = outcome.before.get("template"), outcome.after.get("template")
     if before is None or after is None:
         return {}
+    if "objects" in outcome.after:
+        before, after = ({"template": each["template"], **each["objects"]} for each in (outcome.before, outcome.after))
     text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
     return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

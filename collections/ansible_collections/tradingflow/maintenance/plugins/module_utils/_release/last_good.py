@@ -76,6 +76,9 @@ def released_template(release: Release) -> Optional[Dict[str, Any]]:
     """The pod template that a release put in place; None when it has no last-good."""
     if release.previous is None:
         return None
+    made = release.previous.more.get("released")
+    if isinstance(made, dict):
+        return made  # a chart's
     return with_image(release.previous.template, release.container, image_of(release))
 
 

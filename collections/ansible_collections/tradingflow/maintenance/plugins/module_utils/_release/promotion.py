@@ -18,7 +18,7 @@ from . import engine, soak
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
-from .options import RELEASE
+from .options import MAJOR, RELEASE
 from .options import SPEC as RELEASE_SPEC
 from .options import checked as release_checked
 from .preflight import Finding
@@ -115,13 +115,20 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
         replace(
             target,
             options=engine_options(
-                target.options, tag=release.tag, image=release.image, digest=release.digest, soaked=release.id
+                _as_soaked(target.options, release),
+                tag=release.tag,
+                image=release.image,
+                digest=release.digest,
+                soaked=release.id,
             ),
         ),
         dry_run=dry_run,
     )
     made.findings = [*found, *made.findings]
     made.record.update(promoted=release.id, from_namespace=source.namespace)
+    if made.record.get("pending"):
+        # It is on its way: the mark is for when it is there.
+        return made
     if made.nothing:
         # It runs there by an earlier release: only the record of its soak is to be written.
         made.record["unmarked"] = True
@@ -129,6 +136,13 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     if not dry_run and not made.forbidden and not made.failed:
         made.checks += _marked(target, source, release.id)
     return made
+
+
+def _as_soaked(options: Mapping[str, Any], release: Release) -> Dict[str, Any]:
+    """The options, which ask for no less than what soaked was asked for: a recovery point first, and its flags."""
+    asked = (release.previous.more.get("wanted") if release.previous else None) or {}
+    kind = MAJOR if asked.get("kind") == MAJOR else options["kind"]
+    return {**options, "kind": kind, "flags": {**(asked.get("flags") or {}), **options["flags"]}}
 
 
 def findings(verdict: Verdict, release: Optional[Release], version: str, problem: str = "") -> List[Finding]:

@@ -15,19 +15,24 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
-from urllib.parse import quote
 
-from .._ledger.places import ClientError, store_date
-from ..errors import ConfigurationError, ReleaseError
-from ..storage import client, describe, error_code, key, storage_errors
+from ..errors import ReleaseError
+from .objects import ConflictError as ConflictError  # pylint: disable=useless-import-alias
+from .objects import Store as Store  # pylint: disable=useless-import-alias
+from .objects import damaged, put, read
 
 VERSION = 1
 ROLLING_OUT, SOAKING, FAILED, UNDONE, PROMOTED = "rolling_out", "soaking", "failed", "undone", "promoted"
+#: A second Deployment has the version: beside the one of before, by its share; or in its place, which is kept.
+STEPPING, SWITCHED = "stepping", "switched"
+STAGED = (STEPPING, SWITCHED)
 #: Closed: what is none of these is not understood. Whether a release is eligible is asked, never kept.
-STATES = (ROLLING_OUT, SOAKING, FAILED, UNDONE, PROMOTED)
+STATES = (ROLLING_OUT, STEPPING, SWITCHED, SOAKING, FAILED, UNDONE, PROMOTED)
 #: What may follow on what. A soak may begin again; what has failed never soaks again.
 FOLLOWS: Dict[str, tuple[str, ...]] = {
-    ROLLING_OUT: (ROLLING_OUT, SOAKING, FAILED, UNDONE),
+    ROLLING_OUT: (ROLLING_OUT, STEPPING, SWITCHED, SOAKING, FAILED, UNDONE),
+    STEPPING: (STEPPING, SOAKING, FAILED, UNDONE),
+    SWITCHED: (SWITCHED, SOAKING, FAILED, UNDONE),
     SOAKING: (SOAKING, FAILED, UNDONE, PROMOTED),
     FAILED: (FAILED, UNDONE),
     UNDONE: (UNDONE,),
@@ -35,13 +40,6 @@ FOLLOWS: Dict[str, tuple[str, ...]] = {
 }
 #: Events kept of a release: the first and the last ones.
 FIRST_EVENTS, LAST_EVENTS = 50, 250
-LARGEST = 8 << 20
-_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
-_ABSENT = ("NoSuchKey", "404")
-
-
-class ConflictError(ReleaseError):
-    """Somebody else has written it since it was read."""
 
 
 @dataclass
@@ -103,6 +101,7 @@ class Release:
     :param soak: what is wanted of the soak, and what is counted so far, see soak
     :param samples: summaries of intervals, oldest first, bounded, see samples
     :param promoted_from: id of the release whose soak allowed this one; None where none did
+    :param strategy: how it comes to production in stages, and how far that is, see stages; empty when it just rolls
     :param revision: counted with every write
     :param nonce: of the last write: tells our own from another's when an answer was lost
     """
@@ -133,6 +132,7 @@ class Release:
     events: List[Event] = field(default_factory=list)
     events_left_out: int = 0
     promoted_from: Optional[str] = None
+    strategy: Dict[str, Any] = field(default_factory=dict)
     actor: str = ""
     run_id: str = ""
     revision: int = 0
@@ -157,7 +157,7 @@ class Release:
                 f"Release {self.id} of {self.application} is {said(self.state)}: it cannot become {said(state)}.",
                 "Look at its record's events; release again.",
             )
-        if self.state != state or state in (ROLLING_OUT, SOAKING):
+        if self.state != state or state in (ROLLING_OUT, SOAKING, *STAGED):
             self.happened(state, text, run_id=run_id, at=at)
         if state in (FAILED, UNDONE, PROMOTED) and self.state != state:
             self.reason, self.ended_at = text, self.events[-1].at
@@ -220,36 +220,18 @@ def new(
     return release
 
 
-class Store:
-    """Where releases of an environment lie."""
-
-    def __init__(self, storage: Dict[str, Any], environment: str) -> None:
-        if not environment or "/" in environment or environment in (".", ".."):
-            raise ConfigurationError(
-                f"{environment!r} cannot be an environment's name in the store.", "Correct tradingflow_environment."
-            )
-        self.storage, self.bucket, self.environment = storage, storage["bucket"], environment
-        self.s3 = client(storage)
-
-    def key(self, application: str, namespace: str, id: str = "") -> str:
-        """The key of the release of now, or of an ended one by its id."""
-        folder = key(self.storage, "releases", self.environment, quote(namespace, safe=""))
-        name = quote(application, safe="")
-        return f"{folder}/{name}/{quote(id, safe='')}.json" if id else f"{folder}/{name}.json"
-
-
 def load(store: Store, application: str, namespace: str, id: str = "") -> Optional[Stored]:
     """The release of now, or an ended one by its id; None when there is none.
 
     :raises StorageError, ReleaseError: the store does not answer, or it cannot be understood: that is not "none"
     """
     place = store.key(application, namespace, id)
-    found = _read(store, place)
+    found = read(store, place)
     if found is None:
         return None
     release = parsed(found["data"], place)
     if (release.environment, release.application, release.namespace) != (store.environment, application, namespace):
-        raise _damaged(place, "it is of another application, namespace or environment")
+        raise damaged(place, "it is of another application, namespace or environment")
     return Stored(release, found["etag"], found["clock"], found["read_at"])
 
 
@@ -262,10 +244,11 @@ def begin(store: Store, release: Release, earlier: Optional[Stored]) -> Stored:
     """
     if earlier is not None:
         before = earlier.release
-        if before.state == ROLLING_OUT:
+        if before.state in (ROLLING_OUT, *STAGED):
             raise ReleaseError(
                 f"Release {before.id} ({before.tag or before.digest}) of {before.application} in {before.namespace} is"
-                f" still being rolled out, by run {before.run_id} since {before.began_at}.",
+                f" still {'being rolled out' if before.state == ROLLING_OUT else said(before.state)}, by run"
+                f" {before.run_id} since {before.began_at}.",
                 "Wait for it; if its run has died, run playbooks/release.yml for the same version, or undo it.",
             )
         _keep(store, before)
@@ -293,9 +276,10 @@ def parsed(data: bytes, place: str = "The record") -> Release:
     try:
         found = json.loads(data)
     except ValueError as error:
-        raise _damaged(place, str(error)) from None
+        raise damaged(place, str(error)) from None
     if not isinstance(found, dict) or found.get("version") != VERSION:
-        raise _damaged(place, f"it is not of version {VERSION}")
+        raise damaged(place, f"it is not of version {VERSION}")
+    found = {**_LATER, **found}
     try:
         if set(found) != {each.name for each in fields(Release)} or found["state"] not in STATES:
             raise ValueError("it is not as this version writes it")
@@ -311,13 +295,15 @@ def parsed(data: bytes, place: str = "The record") -> Release:
             found["previous"] = LastGood(**found["previous"])
         return Release(**found)
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(place, str(error)) from None
+        raise damaged(place, str(error)) from None
 
 
+#: What records of before do not have.
+_LATER: Dict[str, Any] = {"strategy": {}}
 _KINDS: Dict[str, type] = {
     **dict.fromkeys(("id", "environment", "application", "namespace", "deployment", "container", "tag", "image"), str),
     **dict.fromkeys(("digest", "state", "phase", "template_hash", "began_at", "reason", "actor", "run_id"), str),
-    **dict.fromkeys(("configuration", "baseline", "soak"), dict),
+    **dict.fromkeys(("configuration", "baseline", "soak", "strategy"), dict),
     **dict.fromkeys(("samples", "events"), list),
     **dict.fromkeys(("replicas", "generation", "revision", "events_left_out"), int),
 }
@@ -338,48 +324,9 @@ def said(state: str) -> str:
     return state.replace("_", " ")
 
 
-def _read(store: Store, place: str) -> Optional[Dict[str, Any]]:
-    with storage_errors(store.storage, f"reading {place}"):
-        try:
-            answer = store.s3.get_object(Bucket=store.bucket, Key=place)
-            data = answer["Body"].read(LARGEST + 1)
-        except ClientError as error:
-            if error_code(error) in _ABSENT:
-                return None
-            raise
-    if len(data) > LARGEST:
-        raise _damaged(place, f"it has more than {LARGEST} bytes")
-    read_at = datetime.now(timezone.utc)
-    return {"data": data, "etag": answer["ETag"], "clock": store_date(answer), "read_at": read_at}
-
-
 def _put(store: Store, place: str, release: Release, condition: Dict[str, str]) -> str:
-    """Writes; gives the tag of what lies there. Also when the answer to an earlier try was lost on the way."""
     data = json.dumps(release.as_data(), sort_keys=True).encode()
-    if len(data) > LARGEST:
-        raise ReleaseError(f"The record {place} would have {len(data)} bytes: at most {LARGEST} are kept.")
-    with storage_errors(store.storage, f"writing {place}"):
-        try:
-            answer = store.s3.put_object(
-                Bucket=store.bucket, Key=place, Body=data, ContentType="application/json", **condition
-            )
-            return str(answer["ETag"])
-        except ClientError as error:
-            if error_code(error) in ("NotImplemented", "501"):
-                raise ReleaseError(
-                    f"The store {describe(store.storage)} knows no conditional writes: two runs could overwrite each"
-                    " other's record.",
-                    "Use a store that knows If-Match and If-None-Match.",
-                ) from None
-            if error_code(error) not in (*_TAKEN, *_ABSENT):
-                raise
-    found = _read(store, place)
-    if found is not None and found["data"] == data:
-        return str(found["etag"])
-    raise ConflictError(
-        f"Another run has written the record of {release.application} in {release.namespace} meanwhile ({place}).",
-        "Run again: it goes on from what is there now.",
-    )
+    return put(store, place, data, condition, f"the record of {release.application} in {release.namespace}")
 
 
 def _keep(store: Store, release: Release) -> None:
@@ -391,10 +338,3 @@ def _keep(store: Store, release: Release) -> None:
         kept = load(store, release.application, release.namespace, release.id)
         if kept is None or kept.release.id != release.id or kept.release.revision > release.revision:
             raise
-
-
-def _damaged(place: str, why: str) -> ReleaseError:
-    return ReleaseError(
-        f"{place} cannot be understood: {why}.",
-        "Restore its last version from the store, or remove it: the release then counts as never soaked.",
-    )

@@ -135,6 +135,7 @@ class Outcome:
     :param findings: what was looked at before
     :param checks: what came afterwards
     :param changed: whether the cluster was
+    :param going_on: whether it goes on with one that was begun
     :param events: for the timeline: {at, seconds, state, message}
     :param record: a summary for the ledger
     """
@@ -144,6 +145,7 @@ class Outcome:
     events: List[Dict[str, Any]] = field(default_factory=list)
     changed: bool = False
     nothing: str = ""
+    going_on: bool = False
     failed: str = ""
     record: Dict[str, Any] = field(default_factory=dict)
     before: Dict[str, Any] = field(default_factory=dict)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import ReleaseError
 from ..words import plural, span
 from .analysis import FAILED, HEALTHY, INCONCLUSIVE, judge
 from .live import Live
 from .record import FAILED as RELEASE_FAILED
-from .record import SOAKING, Release, moment_of, text_of
+from .record import SOAKING, STAGED, Release, moment_of, text_of
 from .samples import Summary, between, kept
 
 #: Seconds that a clock may be off another's.
@@ -112,19 +112,23 @@ def tick(
     market_seconds: Optional[float] = None,
     reference: Optional[datetime] = None,
     run_id: str = "",
+    baseline: Optional[Mapping[str, Any]] = None,
+    hindered: Sequence[str] = (),
 ) -> Tick:
     """Judges the time since the last tick, and writes what it came to into the release.
 
-    :param release: soaking; it is changed
+    :param release: soaking, or in a stage; it is changed
     :param live: None when the cluster did not answer
     :param wanted: WANTED_SPEC
     :param options: of analysis.judge
     :param problem: then: why
     :param market_seconds: of the interval in which a market was open; None when nobody knows
     :param reference: what another clock (the store's) says it is; None when none does
+    :param baseline: of the previous version; by default what was measured before the release
+    :param hindered: why nothing may count, as sentences
     :raises ReleaseError: the release is not soaking
     """
-    if release.state != SOAKING:
+    if release.state not in (SOAKING, *STAGED):
         raise ReleaseError(f"Release {release.id} is {release.state}: there is nothing that soaks.")
     # The record has whole seconds: what they cut off must not be counted with each tick.
     now = now.replace(microsecond=0)
@@ -157,7 +161,8 @@ def tick(
         # What came before the soak is judged by what cannot be a start's: neither a restart nor a slow first answer.
         summary.restarts = 0
     kinds = _open_kinds(release, summary, options)
-    verdict = judge(summary, release.baseline, options, _of_stay(release), kinds)
+    before = release.baseline if baseline is None else baseline
+    verdict = judge(summary, before, options, _of_stay(release), kinds)
     summary.verdict, summary.reasons = verdict.verdict, verdict.reasons
     failures = [
         each for each in verdict.judgements if each.verdict == FAILED and not (first and each.measure == "latency")
@@ -190,7 +195,7 @@ def tick(
     if seconds > soak["wanted"]["max_gap"]:
         text = f"Nobody looked for {span(seconds)}, of at most {span(soak['wanted']['max_gap'])}: that does not count."
         return _held(release, GAP, text, at, run_id, [text, *verdict.reasons], summary)
-    reasons = [*([live.unsettled] if live.unsettled else []), *verdict.reasons]
+    reasons = [*hindered, *([live.unsettled] if live.unsettled else []), *verdict.reasons]
     if blind:
         reasons.append("Since the last tick that saw anything, nothing could be seen.")
     if reasons or verdict.verdict != HEALTHY:

@@ -14,18 +14,19 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from .._checks.calendar import UnknownCalendar, parse
 from .._gates.market import Times
 from .._gates.windows import merged
+from .._helm.client import HELM_SPEC
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..database import DATABASE_SPEC
 from ..errors import ClusterError, ConfigurationError, StorageError
 from ..storage import STORAGE_SPEC
 from ..words import plural, span
-from . import soak
+from . import soak, steps
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
 from .measures import ANALYSIS_SPEC
-from .record import FAILED, PROMOTED, ROLLING_OUT, SOAKING, ConflictError, Release, Stored, moment_of, said
+from .record import FAILED, PROMOTED, ROLLING_OUT, SOAKING, STAGED, ConflictError, Release, Stored, moment_of, said
 from .session import Outcome, Session
 from .undo import undone_at_once
 
@@ -48,7 +49,9 @@ SPEC: Dict[str, Any] = {
     "market_calendars": {"type": "list", "elements": "str", "default": []},
     "calendars": {"type": "dict", "default": {}},
     "undo_on_failure": {"type": "bool", "default": True},
+    "advance": {"type": "str", "choices": [steps.TAKE, steps.WAIT, steps.ONLY], "default": steps.TAKE},
     "database": {"type": "dict", "options": DATABASE_SPEC},
+    "helm": HELM_SPEC,
     "deadline": {"type": "int", "default": 900},
     "ready_slack": {"type": "int", "default": 15},
     "steady": {"type": "float", "default": 3.0},
@@ -82,11 +85,15 @@ class Ticked:
     :param release: as it stands in the record now; None when there is none
     :param tick: None when nothing soaks
     :param undone: what came of the undo; None when none was needed
+    :param stage: what came of the next step; None when none was taken
+    :param due: whether there is one to be taken
     """
 
     release: Optional[Release]
     tick: Optional[soak.Tick] = None
     undone: Optional[Outcome] = None
+    stage: Optional[Outcome] = None
+    due: bool = False
     eligible: Optional[Verdict] = None
     checks: List[Check] = field(default_factory=list)
     changed: bool = False
@@ -139,14 +146,21 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
     release = stored.release
     if release.state == FAILED:
         return _failed(session, stored, dry_run)
-    if release.state != SOAKING:
+    if release.state not in (SOAKING, *STAGED):
         return Ticked(release, checks=[_idle(release)])
-    live, problem = _look(session, release)
+    if session.options["advance"] == steps.ONLY:
+        at = now or datetime.now(timezone.utc)
+        result = Ticked(release, due=steps.still_due(release, at, session.options["max_gap"]))
+        _staged(session, stored, result, dry_run)
+        return result
+    live, problem = _look(steps.watched(session, release), release)
     moment = now or datetime.now(timezone.utc)
     last = (release.soak.get("last") or {}).get("at")
     options = session.options
     seconds = open_seconds(options, moment_of(last), moment) if last and options["market_calendars"] else None
-    wanted = {name: options[name] for name in soak.WANTED_SPEC}
+    wanted = steps.wanted(release, {name: options[name] for name in soak.WANTED_SPEC})
+    beside = steps.beside(session, release, moment.replace(microsecond=0))
+    known = [*options["analysis"]["known_errors"], *beside.kinds]
     reference = None
     if stored.clock is not None and stored.read_at and now is None:
         # The store said what time it is when it was asked, and not now.
@@ -156,13 +170,15 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         live,
         moment,
         wanted,
-        options["analysis"],
+        {**options["analysis"], "known_errors": known},
         problem=problem,
         market_seconds=seconds,
         reference=reference,
         run_id=session.run_id,
+        baseline=beside.baseline,
+        hindered=beside.hindered,
     )
-    result = Ticked(release, done, changed=True)
+    result = Ticked(release, done, changed=True, due=steps.marked(release, done, moment))
     if not dry_run:
         # Before anything is undone: who loses the race to write it does nothing.
         try:
@@ -181,9 +197,28 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         if not dry_run:
             _undone(session, stored, done.text, result)
         return result
+    if release.state in STAGED:
+        result.checks += [_check(release, done), *beside.checks]
+        _staged(session, stored, result, dry_run)
+        return result
     result.eligible = eligible(release, moment, live)
     result.checks += [_check(release, done), _eligible(release, result.eligible)]
     return result
+
+
+def _staged(session: Session, stored: Stored, result: Ticked, dry_run: bool) -> None:
+    """The next step of a release that comes in stages, when it is due and may be taken."""
+    release = stored.release
+    if not result.due or dry_run or session.options["advance"] == steps.WAIT:
+        result.checks.append(steps.stage_check(release, waits=result.due))
+        return
+    found = steps.advanced(session, stored)
+    result.stage, result.changed = found.outcome, True
+    result.checks += found.outcome.checks
+    if found.stored is not None:
+        result.release, result.due = found.stored.release, False
+    if found.failed and found.stored is not None:
+        _undone(session, found.stored, found.failed, result)
 
 
 def _look(session: Session, release: Release) -> Tuple[Optional[Live], str]:
@@ -305,9 +340,13 @@ def open_seconds(options: Mapping[str, Any], since: datetime, until: datetime) -
 def told(ticked: Ticked) -> str:
     """A line for the screen."""
     release, done = ticked.release, ticked.tick
+    if release is not None and done is None and ticked.stage is not None:
+        return f"{release.tag}: {steps.stage_check(release).message}"
     if release is None or done is None:
         return ticked.checks[0].message
     kept = release.soak
+    if release.state in STAGED or ticked.stage is not None:
+        return f"{release.tag}: {done.outcome}; {steps.stage_check(release, waits=ticked.due).message}"
     return (
         f"{release.tag}: {done.outcome}; {span(kept['counted'])} of {span(kept['wanted']['hours'] * 3600)},"
         f" {plural(int(kept.get('resets', 0)), 'reset')}."

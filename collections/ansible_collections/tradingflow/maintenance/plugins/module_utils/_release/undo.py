@@ -15,8 +15,8 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import MaintenanceError, ReleaseError
 from ..words import plural, printable
-from . import kept
-from .last_good import is_back, released_template, replicasets_of
+from . import chart_undo, kept, second
+from .last_good import image_of, is_back, released_template, replicasets_of
 from .preflight import Finding, passed_by
 from .record import FAILED, UNDONE, LastGood, Release, Stored
 from .session import Outcome, Session, drift_check, rollout_check
@@ -67,9 +67,12 @@ def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool 
     seen = session.look()
     objects = session.objects(previous.template)
     bad = _bad(session, seen, release, previous)
-    back = is_back(seen, previous, session.container)
+    helm = chart_undo.of(session, stored)
+    back = is_back(seen, previous, session.container) and (helm is None or helm.done())
     outcome.before = {"image": str(container(seen.template, session.container)["image"]), "replicas": seen.replicas}
     outcome.after = {"image": previous.image}
+    if release.strategy and not release.strategy.get("retired"):
+        outcome.before["image"] = image_of(release)
     if not back:
         outcome.before["template"], outcome.after["template"] = seen.template, previous.template
     outcome.record = {"release": release.id, "from": release.digest, "to": previous.digest, "reason": why}
@@ -78,29 +81,60 @@ def undo(session: Session, stored: Optional[Stored], why: str, *, dry_run: bool 
         outcome.checks = [Check("release.undone", "Undone", OK, "nothing to do", message=outcome.nothing)]
         return outcome
     found = [_schema(session, previous), _others(session, seen, release, previous), *_configured(previous, objects)]
+    found += helm.findings() if helm is not None else []
     outcome.findings = passed_by(found, session.options["overrides"], session.options["reason"])
     if outcome.forbidden or dry_run:
         return outcome
-    _carried_out(session, stored, seen, objects, why, outcome)
+    _carried_out(session, stored, seen, objects, why, outcome, helm)
     return outcome
 
 
 def _carried_out(
-    session: Session, stored: Stored, seen: Seen, objects: Dict[str, Any], why: str, outcome: Outcome
+    session: Session,
+    stored: Stored,
+    seen: Seen,
+    objects: Dict[str, Any],
+    why: str,
+    outcome: Outcome,
+    helm: Optional[chart_undo.ChartUndo] = None,
 ) -> None:
     release, previous = stored.release, stored.release.previous
     if previous is None:
         raise ReleaseError("It has no last-good.")
     drift: List[str] = []
     changed = kept.changed(previous.configuration, objects)
+    if not changed and second.taken_back(session, release, at_once=True):
+        outcome.changed = True
+        seen = session.look()
+    if helm is not None:
+        # What Helm puts back is Helm's to write: two that manage a field stand in each other's way.
+        changed = [each for each in changed if each not in helm.managed()]
     if changed and "configuration" not in session.options["overrides"]:
         kept.restore(session.cluster, session.namespace, changed, previous.configuration)
         outcome.changed = True
         outcome.record["configuration"] = changed
         release.happened("restored", f"{', '.join(changed)} put back as before.", run_id=session.run_id)
-    if seen.replicas != previous.replicas:
+    if seen.replicas != previous.replicas and helm is None:
         drift.append(f"It was scaled from {previous.replicas} to {seen.replicas} since; that stays.")
     before = replace(seen)
+    if helm is not None and not helm.done():
+        release.happened("undoing", f"Helm goes back to {previous.image}: {why}", run_id=session.run_id)
+        outcome.changed = True
+        try:
+            stored = helm.go()
+        except ReleaseError as error:
+            outcome.failed = error.message
+            check = Check("release.undone", "Back on last-good", CRITICAL, "failed", message=error.message)
+            outcome.checks.append(replace(check, remedy=error.remedy))
+            session.save(_ended(session, helm.stored, FAILED, error.message))
+            return
+        release, seen = stored.release, session.look()
+        if seen.replicas != before.replicas:
+            drift.append(f"{before.replicas} replicas were there; Helm has set {seen.replicas}, as the chart has it.")
+            before = replace(seen, replicasets=before.replicasets, pods=before.pods)
+        changed = kept.changed(previous.configuration, session.objects(previous.template))
+        if changed and "configuration" not in session.options["overrides"]:
+            kept.restore(session.cluster, session.namespace, changed, previous.configuration)
     if not is_back(seen, previous, session.container):
         session.say(f"Going back to {previous.image}")
         release.happened("undoing", f"Going back to {previous.image}: {why}", run_id=session.run_id)
@@ -114,6 +148,7 @@ def _carried_out(
         outcome.failed = text
         session.save(_ended(session, stored, FAILED, text))
         return
+    outcome.changed = second.taken_back(session, release) or outcome.changed
     outcome.changed = _removed(session, release, previous, outcome) or outcome.changed
     if not outcome.failed:
         session.save(_ended(session, stored, UNDONE, why))
@@ -179,7 +214,10 @@ def _back_again(session: Session, deadline: float) -> Seen:
 def _bad(session: Session, seen: Seen, release: Release, previous: LastGood) -> List[Dict[str, Any]]:
     """ReplicaSets that would start pods of the bad version."""
     if release.digest == previous.digest:
-        return []
+        ours = released_template(release)
+        if ours is None or same_template(ours, previous.template):
+            return []
+        return [each for each in seen.replicasets if same_template(each["spec"]["template"], ours)]
     return replicasets_of(seen, session.container, release.digest)
 
 

@@ -18,7 +18,7 @@ SCHEMA = "urn:tradingflow:maintenance:report:1"
 #: Checks by which an area says that it as a whole could not be measured.
 WHOLE_AREA = ("missing", "measured", "finished", "readable")
 #: Their checks are of work done: where there was less to do, fewer of them are no loss.
-PROCEDURES = ("migrate", "rehearse", "data_update", "restore", "window", "patch", "release", "soak", "promote")
+PROCEDURES = ("migrate", "rehearse", "data_update", "restore", "window", "patch", "release", "major", "soak", "promote")
 
 _NEEDED = ("run_id", "started_at", "worst_status", "counts", "checks")
 

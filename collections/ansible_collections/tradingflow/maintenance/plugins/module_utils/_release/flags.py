@@ -1,0 +1,124 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Feature flags, read back from each pod: the value that it goes by, and OpenFeature's reason for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Callable, Dict, List, Mapping, Tuple
+
+from .._kubernetes.client import Cluster
+from ..checks import CRITICAL, OK, UNKNOWN, Check, worst
+from ..errors import ClusterError
+from ..words import plural, printable
+
+ID, TITLE = "release.flags", "Feature flags"
+#: Reasons by which a value holds. Another word is not known, and what is not known is not good.
+GOOD = ("STATIC", "DEFAULT", "TARGETING_MATCH", "CACHED", "DISABLED")
+#: Reasons for which a value holds only for now, or only for some, or nobody knows why.
+DOUBTFUL = {
+    "SPLIT": "only some of those who ask get it",
+    "STALE": "it is of an earlier answer, and the flag server is away",
+    "UNKNOWN": "the flag server does not say why",
+}
+ERROR = "ERROR"
+_PAUSE = 1.0
+#: Names, and bytes of an answer.
+MOST = 1 << 20
+
+
+def read_back(
+    cluster: Cluster,
+    namespace: str,
+    pods: List[Dict[str, Any]],
+    wanted: Mapping[str, Any],
+    *,
+    port: int,
+    path: str,
+    tries: int = 5,
+    pause: Callable[[float], None] = time.sleep,
+) -> Check:
+    """The check of all pods; asked again while one is not as wanted, as a flag server may take a moment.
+
+    :param wanted: flag -> value, with its type: true is neither 1 nor "true"
+    """
+    for left in range(tries - 1, -1, -1):
+        found = {str(pod["metadata"]["name"]): _asked(cluster, namespace, pod, wanted, port, path) for pod in pods}
+        status = worst(each[0] for each in found.values())
+        if status == OK or not left:
+            break
+        pause(_PAUSE)
+    wrong = {name: text for name, (state, text) in found.items() if state != OK}
+    if not found:
+        text = "No pod is there that could be asked for its flags."
+    elif wrong:
+        text = " ".join(f"{name}: {said}" for name, said in sorted(wrong.items()))
+    else:
+        text = f"All {plural(len(found), 'pod')} go by {', '.join(_assigned(wanted))}."
+    remedy = "" if status == OK else f"See what {path} of the pod says, and where its flags come from."
+    value = None if status == UNKNOWN else len(found) - len(wrong)
+    details = {"flags": dict(wanted)}
+    return Check(ID, TITLE, status, value, "pods", message=text, remedy=remedy, source=path, details=details)
+
+
+def _assigned(wanted: Mapping[str, Any]) -> List[str]:
+    return [f"{name}={json.dumps(value)}" for name, value in sorted(wanted.items())]
+
+
+def _asked(
+    cluster: Cluster, namespace: str, pod: Mapping[str, Any], wanted: Mapping[str, Any], port: int, path: str
+) -> Tuple[str, str]:
+    """Status of a pod's flags, and what is wrong with them."""
+    try:
+        said = json.loads(cluster.proxied(namespace, str(pod["metadata"]["name"]), port, path, MOST))
+    except ClusterError as error:
+        return UNKNOWN, error.message
+    except ValueError:
+        return UNKNOWN, f"{path} answers with what is no JSON."
+    return judged(said, wanted)
+
+
+def judged(said: Any, wanted: Mapping[str, Any]) -> Tuple[str, str]:
+    """Status of what a pod says, and what is wrong with it.
+
+    :param said: {"flags": {name: {"value": ..., "reason": ...}}}
+    """
+    flags = said.get("flags") if isinstance(said, dict) else None
+    if not isinstance(flags, dict):
+        return UNKNOWN, "It does not say its flags."
+    found = [_one(name, flags.get(name), value) for name, value in sorted(wanted.items())]
+    wrong = [each for each in found if each[0] != OK]
+    return worst(each[0] for each in found), " ".join(text for _status, text in wrong)
+
+
+def _one(name: str, said: Any, wanted: Any) -> Tuple[str, str]:
+    if said is None:
+        return CRITICAL, f"It knows no flag {name}."
+    if not isinstance(said, dict) or "value" not in said:
+        return UNKNOWN, f"It does not say which value {name} has."
+    value, reason = said["value"], said.get("reason")
+    shown = printable(json.dumps(value), 60)
+    if reason == ERROR:
+        code = printable(said.get("errorCode") or "no code", 40)
+        return CRITICAL, f"{name} is {shown} because of an error ({code}): nobody decided it."
+    if not same(value, wanted):
+        return CRITICAL, f"{name} is {shown}, not {printable(json.dumps(wanted), 60)}."
+    if isinstance(reason, str) and reason in DOUBTFUL:
+        return UNKNOWN, f"{name} is {shown}, but by reason {reason}: {DOUBTFUL[reason]}."
+    if reason not in GOOD:
+        return UNKNOWN, f"{name} is {shown} by a reason that is not known here: {printable(reason, 40)}."
+    return OK, ""
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, types too; 1 and 1.0 are one number."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)

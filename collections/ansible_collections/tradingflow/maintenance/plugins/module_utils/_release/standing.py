@@ -1,0 +1,56 @@
+# Copyright (c) 2026 TradingFlow Maintenance contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the last release has come to its end, and what runs is what it left."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .._kubernetes.workloads import Seen, differences, same_template
+from ..checks import CRITICAL, OK
+from . import last_good
+from .preflight import Finding
+from .record import FAILED, ROLLING_OUT, STAGED, UNDONE, Stored, said
+
+
+def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: bool) -> Finding:
+    """Whether what runs is what the record of the last release says.
+
+    :param earlier: the record of now
+    :param container: whose image is changed
+    :param going_on: whether the release of the record is the one that is to be made
+    """
+    title = "the record"
+    if earlier is None:
+        return Finding("record", title, OK, "none", "This is the first release on the record.")
+    before = earlier.release
+    if before.state in (ROLLING_OUT, *STAGED) and not going_on:
+        what = f"Release {before.id} ({before.tag or before.digest})"
+        text = f"{what} is {said(before.state)} since {before.began_at}, and has not come to its end."
+        remedy = "Run it again to its end, or undo it (release_action: undo)."
+        return Finding("record", title, CRITICAL, before.state, text, remedy)
+    ours = last_good.released_template(before)
+    good = before.previous
+    known = [ours] if ours is not None else []
+    back = good is not None and last_good.is_back(seen, good, container)
+    same = any(same_template(seen.template, each) for each in known)
+    if going_on:
+        if back or same:
+            text = f"Release {before.id} was begun at {before.began_at}, and is gone on with."
+            return Finding("record", title, OK, before.state, text)
+    elif (back and before.state in (UNDONE, FAILED)) or (same and before.state != UNDONE) or not known:
+        return Finding(
+            "record",
+            title,
+            OK,
+            before.state,
+            f"Release {before.id} is {said(before.state)}, and runs as it should.",
+        )
+    base = good.template if good is not None and before.state == UNDONE else ours
+    places = differences(base, seen.template) if base is not None else []
+    changed = ", ".join(places[:6]) or "the template"
+    text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
+    remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
+    return Finding("drift", title, CRITICAL, len(places), text, remedy)

@@ -1,0 +1,257 @@
+"""Helm: what its program is told and says, its revisions, and whether a client that left one pending is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import client, revisions
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.client import HELM_SPEC, Helm
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, Revision
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
+    Conflict,
+    Missing,
+    Refused,
+    Unanswered,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import values, whose
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ConfigurationError
+
+SECRET = "k3pt-for-nobody-else"
+CONTENT = {
+    "name": "tradingflow",
+    "version": 3,
+    "info": {"status": "deployed"},
+    "chart": {"metadata": {"name": "tradingflow", "version": "1.2.0"}},
+    "config": {"replicas": 3},
+    "manifest": "kind: ConfigMap\nmetadata: {name: flags}\n",
+}
+
+
+def options(**given: Any) -> dict[str, Any]:
+    found = ArgumentSpecValidator({"helm": HELM_SPEC}).validate({"helm": given})
+    assert not found.error_messages
+    made: dict[str, Any] = found.validated_parameters["helm"]
+    return made
+
+
+def helm(folder: Path, script: str, **given: Any) -> Helm:
+    """One whose program is a script."""
+    program = folder / "helm"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o700)
+    return Helm(options(program=str(program), chart="/chart", **given), {"kubeconfig": "/k", "context": "c"}, "staging")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", Conflict),
+        ('Error: conflict occurred while applying object staging/app: conflict with "kubectl-edit"', Conflict),
+        ('Error: secrets is forbidden: User "m" cannot list resource', Refused),
+        ("Error: Kubernetes cluster unreachable: dial tcp 127.0.0.1:1: connect: connection refused", Unanswered),
+        ("Error: query: failed to query with labels: release: not found", Missing),
+        ("Error: something that nobody has seen yet", ClusterError),
+    ],
+)
+def test_what_helm_says_has_a_meaning(tmp_path: Path, said: str, kind: type[Exception]) -> None:
+    with pytest.raises(ClusterError) as failed:
+        helm(tmp_path, f"echo '{said}' >&2; exit 1").roll_back(3)
+    assert type(failed.value) is kind
+
+
+def test_values_are_never_on_the_command_line_nor_in_a_message(tmp_path: Path) -> None:
+    script = f"""echo "$@" >{tmp_path}/arguments
+while [ "$1" != --values ]; do shift; done
+stat -c %a "$2" >{tmp_path}/mode; cp "$2" {tmp_path}/given
+env | grep -c '^HELM_DEBUG' >{tmp_path}/debug
+echo "Error: spec.x: Invalid value: \\"{SECRET}\\": too short" >&2; exit 1"""
+    os.environ["HELM_DEBUG"] = "1"
+    try:
+        with pytest.raises(ClusterError) as failed:
+            helm(tmp_path, script).upgrade({"deep": [{"anything": SECRET}]}, {LABEL: "id"}, "why")
+    finally:
+        del os.environ["HELM_DEBUG"]
+    assert SECRET not in str(failed.value.message)
+    assert "too short" in failed.value.message
+    arguments = (tmp_path / "arguments").read_text()
+    assert SECRET not in arguments
+    # Nothing is waited for, and nothing undone, by Helm.
+    assert not [
+        word for word in arguments.split() if word in ("--wait", "--atomic", "--rollback-on-failure", "--force")
+    ]
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert json.loads((tmp_path / "given").read_text()) == {"deep": [{"anything": SECRET}]}
+    assert (tmp_path / "debug").read_text() == "0\n"
+    named = arguments.split()[arguments.split().index("--values") + 1]
+    assert not Path(named).exists()
+
+
+def test_a_client_that_is_killed_or_takes_too_long_is_unknown(tmp_path: Path) -> None:
+    with pytest.raises(Unanswered, match="signal 9"):
+        helm(tmp_path, "kill -9 $$").roll_back(1)
+    with pytest.raises(Unanswered, match="did not end"):
+        helm(tmp_path, "exec sleep 60", timeout=1).roll_back(1)
+
+
+@pytest.mark.parametrize("script", ["echo v5.0.0", "echo v2.17.0", "echo", "echo 'WARNING: v3.22.0'"])
+def test_a_version_that_is_not_known_is_refused(tmp_path: Path, script: str) -> None:
+    with pytest.raises(ConfigurationError):
+        helm(tmp_path, script).version  # noqa: B018
+
+
+def test_a_program_that_is_not_there_is_said() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be run"):
+        Helm(options(program="/nowhere/helm"), {}, "staging").version  # noqa: B018
+
+
+def test_both_versions_get_their_own_options(tmp_path: Path) -> None:
+    for version, wanted, other in (("3.22.0", "--validate", "--dry-run"), ("4.3.1", "--dry-run=server", "--validate")):
+        script = f"""case "$1" in version) echo v{version};; *) echo "$@" >{tmp_path}/arguments
+echo 'kind: Service'; echo 'metadata: {{name: app}}';; esac"""
+        assert [each["kind"] for each in helm(tmp_path, script).rendered({})] == ["Service"]
+        arguments = (tmp_path / "arguments").read_text()
+        assert wanted in arguments
+        assert other not in arguments
+        helm(tmp_path, script, force_conflicts=True).roll_back(2)
+        assert ("--force-conflicts" in (tmp_path / "arguments").read_text()) == (version[0] == "4")
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "kind: Service", "{", "a: b: c", "kind: 1\nmetadata: {name: x}"])
+def test_what_is_no_object_is_no_chart(tmp_path: Path, text: str) -> None:
+    program = helm(tmp_path, f"[ \"$1\" = version ] && echo v4.3.1 || printf '%s' '{text}'")
+    with pytest.raises(ClusterError):
+        program.rendered({})
+
+
+def revision(number: int, said: str = "deployed", **labels: str) -> Revision:
+    secret = {"metadata": {"labels": labels, "creationTimestamp": "2026-11-30T12:00:00Z"}}
+    return Revision(number, said if said in revisions.STATUSES else revisions.UNKNOWN, said, secret)
+
+
+class Listed:
+    """Gives Secrets; no more is asked."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.found = list(items)
+
+    def items(self, *_path: str, **_query: str) -> list[dict[str, Any]]:
+        return self.found
+
+
+def stored(version: str, status: str) -> dict[str, Any]:
+    return {"metadata": {"name": "x", "labels": {"version": version, "status": status}}, "type": "helm.sh/release.v1"}
+
+
+def test_revisions_are_sorted_and_a_status_that_is_not_known_is_unknown() -> None:
+    cluster: Any = Listed(stored("10", "pending-upgrade"), stored("9", "deployed"), stored("2", "Deployed"))
+    found = revisions.revisions(cluster, "staging", "tradingflow")
+    assert [(each.number, each.status) for each in found] == [(2, "unknown"), (9, "deployed"), (10, "pending-upgrade")]
+    newest, good = revisions.last(found), revisions.last(found, "deployed")
+    assert (newest and newest.number, good and good.number) == (10, 9)
+    damaged: Any = Listed(stored("", "deployed"))
+    with pytest.raises(ClusterError):
+        revisions.revisions(damaged, "staging", "tradingflow")
+
+
+def test_a_revision_is_read_as_helm_writes_it() -> None:
+    assert revisions.unpacked(revisions.packed(CONTENT)) == CONTENT
+    same = {**CONTENT, "version": 9, "info": {"status": "superseded"}}
+    assert revisions.identity(same) == revisions.identity(CONTENT)
+    for other in ({"config": {"replicas": 4}}, {"manifest": ""}, {"chart": {"metadata": {"version": "2"}}}):
+        assert revisions.identity({**CONTENT, **other}) != revisions.identity(CONTENT)
+
+
+@pytest.mark.parametrize("text", ["", "%", "AAAA", "SDRzSUFBQUFBQUFBLy9v", revisions.packed({"manifest": 1})])
+def test_a_damaged_revision_is_no_revision(text: str) -> None:
+    with pytest.raises(ClusterError):
+        revisions.unpacked(text)
+
+
+def test_a_revision_that_fills_the_memory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions, "_MOST", 1000)
+    with pytest.raises(ClusterError):
+        revisions.unpacked(revisions.packed({"manifest": "x" * 100000}))
+
+
+def test_values_have_the_flags_and_the_digest() -> None:
+    target = Target("r/app", "v1", "sha256:1", ("sha256:1",))
+    given = {"image": {"pullPolicy": "Always", "tag": "old"}, "app": {"flags": {"a": False, "b": 1}}}
+    found = values(options(values=given, flags_value="app.flags"), {"a": True}, target)
+    assert found["image"] == {"pullPolicy": "Always", "repository": "r/app", "tag": "v1", "digest": "sha256:1"}
+    assert found["app"]["flags"] == {"a": True, "b": 1}
+    assert given["image"] == {"pullPolicy": "Always", "tag": "old"}
+
+
+def release_with(**helm_part: Any) -> Any:
+    good = LastGood("sha256:0", "r/app@sha256:0", {}, {}, 3, more={"helm": helm_part} if helm_part else {})
+    where = ("local", "tradingflow", "staging", "app", "app")
+    return new(*where, tag="v1", image="r/app", digest="sha256:1", previous=good, actor="", run_id="")
+
+
+def ended_process() -> dict[str, str]:
+    """What a process said of itself that has ended."""
+    code = (
+        f"import json, sys; sys.path[:0] = {sys.path!r}\nfrom {owner.__name__} import mine; print(json.dumps(mine()))"
+    )
+    found: dict[str, str] = json.loads(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
+    return found
+
+
+def test_a_process_is_gone_only_when_that_is_proven() -> None:
+    gone, here = ended_process(), owner.mine()
+    assert owner.gone(gone)
+    assert owner.gone(here)  # our own has waited for it
+    with subprocess.Popen(["sleep", "30"]) as other:
+        assert not owner.gone(owner._described(other.pid))
+        # Another of the same id is not the one that was recorded.
+        assert owner.gone({**owner._described(other.pid), "began": "1"})
+        other.kill()
+    for change in ({"boot": "another"}, {"space": "pid:[1]"}, {"pid": ""}):
+        assert not owner.gone({**gone, **change})
+    assert not owner.gone(None)
+    assert not owner.gone({})
+
+
+def test_whose_a_pending_revision_is() -> None:
+    gone = ended_process()
+    mine = release_with(to=5, client=gone)
+    pending = revision(5, "pending-upgrade", **{LABEL: mine.id})
+    assert whose(mine, pending, 60) == ""
+    # Another's: of another number, without our label, with the label of an earlier release that Helm has taken over.
+    assert "another client" in whose(mine, revision(6, "pending-upgrade", **{LABEL: mine.id}), 60)
+    assert "another client" in whose(mine, revision(5, "pending-upgrade"), 60)
+    assert "another client" in whose(mine, revision(5, "pending-upgrade", **{LABEL: "earlier"}), 60)
+    assert "another client" in whose(release_with(), pending, 60)
+    assert "another client" in whose(None, pending, 60)
+    # Ours, and nobody knows of its process: only age tells.
+    unknown = release_with(to=5, client={**gone, "boot": "another"})
+    fresh = revision(5, "pending-upgrade", **{LABEL: unknown.id})
+    fresh.secret["metadata"]["creationTimestamp"] = "2999-01-01T00:00:00Z"
+    assert "may still be" in whose(unknown, fresh, 60)
+    fresh.secret["metadata"]["creationTimestamp"] = "no time"
+    assert "may still be" in whose(unknown, fresh, 60)
+    fresh.secret["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    assert whose(unknown, fresh, 60) == ""
+    # A roll back has the labels of what it goes back to.
+    back = release_with(to=5, back=7, client=gone)
+    assert whose(back, revision(7, "pending-rollback", **{LABEL: "earlier"}), 60) == ""
+
+
+def test_texts_of_values_are_hidden_the_longest_first() -> None:
+    text = client.hidden(
+        "bad: topsecret1 and topsecret, image r/app",
+        {"a": "topsecret", "b": ["topsecret1"], "image": {"repository": "r/app"}},
+    )
+    assert text == "bad: *** and ***, image r/app"
