@@ -36,11 +36,12 @@ class ActionModule(ReleaseAction):
                 "text": told(ticked),
                 "outcome": ticked.tick.outcome if ticked.tick else "nothing",
                 "state": release.state if release else "",
+                "due": ticked.due,
                 "eligible": bool(ticked.eligible and ticked.eligible.eligible),
                 "reasons": ticked.eligible.as_data()["reasons"] if ticked.eligible else [],
                 "undone": undone.record if undone and not undone.forbidden and not undone.failed else {},
                 # An end of a phase: the ledger gets a record of it.
-                "ended": bool(undone or (ticked.tick and ticked.tick.failed)),
+                "ended": bool(undone or ticked.stage or (ticked.tick and ticked.tick.failed)),
                 "release": {
                     "release": release.id,
                     "version": release.tag,

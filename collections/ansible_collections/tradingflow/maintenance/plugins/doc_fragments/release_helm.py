@@ -11,8 +11,8 @@ class ModuleDocFragment:
 options:
   helm:
     description:
-      - A release by a Helm chart, with Helm 3.22 or Helm 4.3. Helm writes the objects and waits for nothing; the rollout
-        is followed, proven and undone like any other.
+      - A release by a Helm chart, with Helm 3.22 or Helm 4.3. Helm writes the objects and waits for nothing; the
+        rollout is followed, proven and undone like any other.
     type: dict
     suboptions:
       chart:

@@ -116,11 +116,63 @@ options:
         description: Seconds that they may take.
         type: int
         default: 600
+  strategy:
+    description:
+      - How the version comes. V(rolling) replaces pod by pod.
+      - V(gradual) makes a second Deployment beside that of before, behind the same Service, with a larger share in each
+        of O(steps). M(tradingflow.maintenance.release_soak) goes from one to the next.
+      - V(blue_green) makes a second Deployment with all pods, and switches the Service to it. That of before is kept,
+        so that it can be switched back at once, until it is retired.
+    type: str
+    choices: [rolling, gradual, blue_green]
+    default: rolling
+  steps:
+    description:
+      - With O(strategy=gradual), the shares, each larger than the one before. After the last all pods get the version.
+    type: list
+    elements: dict
+    default:
+      - {share: 10.0, minutes: 10.0}
+      - {share: 25.0, minutes: 10.0}
+      - {share: 50.0, minutes: 30.0}
+    suboptions:
+      share:
+        description:
+          - Percent of all pods, at least; at most V(50), as the version of before keeps all of its pods.
+        type: float
+        required: true
+      minutes:
+        description: Healthy minutes until the next one.
+        type: float
+        required: true
+  service:
+    description: The Service that sends requests to the pods. By default it has the name of the Deployment.
+    type: str
+  manifest:
+    description:
+      - Template (Jinja) of the second Deployment, which O(strategy=gradual) and O(strategy=blue_green) need.
+    type: path
+  retire_after:
+    description: Minutes for which the version of before is kept after O(strategy=blue_green) has switched.
+    type: float
+    default: 60.0
   overrides:
     description: Names of what was found before the release, or before an undo, and is passed by; goes with O(reason).
     type: list
     elements: str
-    choices: [rollout, strategy, probes, drain, quota, disruption, schema, metrics, drift, configuration, values]
+    choices:
+      - rollout
+      - strategy
+      - probes
+      - drain
+      - quota
+      - disruption
+      - schema
+      - metrics
+      - drift
+      - configuration
+      - values
+      - autoscaler
     default: []
   reason:
     description: Why, for the record.

@@ -24,9 +24,12 @@ description:
 author: TradingFlow Maintenance contributors (@tradingflow)
 options:
   action:
-    description: V(release) rolls O(version) out. V(undo) goes back to what ran before the last release.
+    description:
+      - V(release) brings O(version). V(undo) goes back to what ran before the last release.
+      - V(switch_back) does so at once where a second colour has all requests, and is refused where that cannot be.
+        V(retire) ends such a release, O(retire_after) it, as the Deployment itself gets the version.
     type: str
-    choices: [release, undo]
+    choices: [release, undo, switch_back, retire]
     default: release
   image:
     description: The image's repository as pods name it, without tag. By default that of the image that runs.
@@ -112,6 +115,21 @@ EXAMPLES = r"""
     tests:
       - name: e2e
         command: [npm, run, "test:e2e"]
+
+- name: Bring a version to production by its share
+  tradingflow.maintenance.release:
+    environment_name: production
+    storage: "{{ tradingflow_storage }}"
+    application: tradingflow
+    namespace: production
+    deployment: tradingflow-app
+    container: tradingflow-app
+    version: v1.2.1
+    strategy: gradual
+    manifest: production-rollout.yaml.j2
+    steps:
+      - {share: 10, minutes: 10}
+      - {share: 50, minutes: 30}
 
 - name: Go back to what ran before
   tradingflow.maintenance.release:

@@ -19,6 +19,8 @@ description:
     traffic, with pods that are not ready or with new kinds of errors it holds, for as long as it takes.
   - A gap of more than O(max_gap) between two ticks, and a clock that differs from the store's, count nothing.
   - A measure that fails makes the release failed, and it is undone at once. What has failed never soaks again.
+  - A release that comes in stages is compared with the version of before as it is at the same time, and goes to its
+    next step when this one was healthy for its time; after the last the Deployment itself gets the version.
   - With nothing that soaks it does nothing.
   - Runs on the controller, whatever the host. Use it with C(run_once).
   - Needs the Python libraries C(kubernetes), C(boto3) and, with O(database), C(psycopg2) on the controller.
@@ -52,6 +54,14 @@ options:
       - Seconds between two ticks beyond which nobody was looking. Also how old the last tick may be for a promotion.
     type: float
     default: 900.0
+  advance:
+    description:
+      - What becomes of the next step of a release that comes in stages, when this one was healthy for its time.
+      - V(take) takes it. V(wait) leaves it to V(only), which takes what a tick has found to be due within O(max_gap),
+        and looks at nothing else; so that gates can be asked in between.
+    type: str
+    choices: [take, wait, only]
+    default: take
 extends_documentation_fragment:
   - tradingflow.maintenance.release
   - tradingflow.maintenance.kubernetes
@@ -108,9 +118,15 @@ text:
   type: str
   sample: "v1.2.1: counted; 3.5 h of 24 h, 0 resets."
 state:
-  description: The release's, V(rolling_out), V(soaking), V(failed), V(undone) or V(promoted); empty without one.
+  description:
+    - The release's, V(rolling_out), V(stepping), V(switched), V(soaking), V(failed), V(undone) or V(promoted); empty
+      without one.
   returned: when the record could be read
   type: str
+due:
+  description: Whether there is a step to be taken.
+  returned: when the record could be read
+  type: bool
 eligible:
   description: Whether it may be promoted now.
   returned: when the record could be read

@@ -18,7 +18,7 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import ImageError, MaintenanceError, StorageError
 from ..masking import masked_data
-from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, second, standing, strategies
+from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding
@@ -145,9 +145,9 @@ class _Work:
         if not going_on:
             yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
         yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
-        if self._options["strategy"] != ROLLING:
-            begun = self._earlier.release if going_on and self._earlier else None
-            yield from _guarded("service", lambda: list(second.looked(session, seen, begun)))
+        begun = self._earlier.release if going_on and self._earlier else None
+        if self._options["strategy"] != ROLLING or (begun and begun.strategy):
+            yield from _guarded("service", lambda: list(stages.looked(session, seen, begun)))
         yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
@@ -171,7 +171,7 @@ class _Work:
         return self._session.cluster.items(path_of(kind, self._session.namespace))
 
     def _quotas(self, wanted: Dict[str, Any]) -> Iterator[Finding]:
-        more = preflight.surge(self._seen.deployment) + second.more_pods(self._options, self._seen.replicas)
+        more = preflight.surge(self._seen.deployment) + stages.more_pods(self._options, self._seen.replicas)
         yield from preflight.quotas(self._list("ResourceQuota"), self._list("LimitRange"), wanted, more)
 
     def _metrics(self) -> List[Finding]:
@@ -227,7 +227,7 @@ class _Work:
         if options["strategy"] != ROLLING:
             name = options["service"] or options["deployment"]
             service = session.cluster.get(path_of("Service", session.namespace, name))
-            release.strategy = second.planned(options, self._seen, service)
+            release.strategy = stages.planned(options, self._seen, service)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:

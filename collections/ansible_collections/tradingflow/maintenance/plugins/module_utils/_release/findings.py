@@ -11,6 +11,13 @@ from typing import Any, Dict, List
 from ..checks import as_action
 from .session import Outcome
 
+_TITLES = {
+    "release": "Version released",
+    "promote": "Version promoted",
+    "retire": "Version of before retired",
+    "switch_back": "Switched back",
+}
+
 
 def actions(
     action: str, where: str, outcome: Outcome, started_at: str, *, dry_run: bool = False
@@ -21,7 +28,7 @@ def actions(
     :param where: namespace/deployment
     :param dry_run: whether it only says what would be done
     """
-    title = {"release": "Version released", "promote": "Version promoted"}.get(action, "Release undone")
+    title = _TITLES.get(action, "Release undone")
     before, after = outcome.before.get("image", ""), outcome.after.get("image", "")
     change = f"{where}: {_short(before)} -> {_short(after)}"
     if outcome.nothing:

@@ -94,5 +94,10 @@ def checked(file: str, objects: List[Dict[str, Any]], values: Mapping[str, Any],
     return deployment
 
 
+def release_of(thing: Mapping[str, Any]) -> str:
+    """The id of the release that made an object; empty when none did."""
+    return str((thing["metadata"].get("annotations") or {}).get(RELEASE_OF) or "")
+
+
 def _wrong(file: str, why: str) -> ConfigurationError:
     return ConfigurationError(f"The manifest {printable(file, 200)} cannot be used: {why}.", "Correct it.")

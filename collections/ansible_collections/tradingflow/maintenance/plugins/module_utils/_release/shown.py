@@ -23,10 +23,14 @@ def actions(ticked: Ticked, where: str, started_at: str, *, dry_run: bool = Fals
     :param dry_run: whether it only says what it would come to
     """
     release, done, undone = ticked.release, ticked.tick, ticked.undone
-    if release is None or (done is None and undone is None):
+    stage = ticked.stage
+    if release is None or (done is None and undone is None and stage is None):
         return []
-    status = "planned" if dry_run else "failed" if done is None or done.failed else "ok"
+    failed = done.failed if done is not None else stage is None
+    status = "planned" if dry_run else "failed" if failed or (stage is not None and stage.failed) else "ok"
     details: Dict[str, Any] = {"where": where, "release": release.id, "digest": release.digest, **stay(release)}
+    if stage is not None and stage.events:
+        details["rollout"] = stage.events
     found = [
         as_action("release.soak", f"Soak of {release.tag}", status, ticked.changed, told(ticked), started_at, details)
     ]

@@ -18,7 +18,7 @@ from .._kubernetes.services import selector_of
 from ..checks import CRITICAL, OK, UNKNOWN, Check
 from ..errors import ClusterError, MaintenanceError
 from ..words import plural
-from . import second, soak, strategies
+from . import second, soak, stages, strategies
 from .analysis import baseline_of
 from .live import Live
 from .live import read as read_live
@@ -28,6 +28,8 @@ from .retirement import back_check
 from .samples import Summary, between
 from .session import Outcome, Session
 
+#: What a tick does with a step that is due: takes it, leaves it to somebody who may be asked first, or does only that.
+TAKE, WAIT, ONLY = "take", "wait", "only"
 #: What a tick that was killed had begun.
 BEGUN = ("scaling", "converging")
 
@@ -148,6 +150,24 @@ def due(release: Release, done: soak.Tick) -> bool:
     return done.outcome == soak.COUNTED and release.soak["counted"] >= 60 * float(step["minutes"])
 
 
+def marked(release: Release, done: soak.Tick, now: datetime) -> bool:
+    """See due(); and the record says since when, for whoever takes the step after having asked."""
+    if release.state not in STAGED:
+        return False
+    found = due(release, done)
+    release.strategy["due"] = text_of(now) if found else None
+    return found
+
+
+def still_due(release: Release, now: datetime, most: float) -> bool:
+    """Whether the last tick found that there is a step to take, and that is not too long ago.
+
+    :param most: seconds
+    """
+    at = release.strategy.get("due")
+    return release.state == STEPPING and bool(at) and 0 <= (now - moment_of(str(at))).total_seconds() <= most
+
+
 @dataclass
 class Advanced:
     """What came of going on.
@@ -195,7 +215,7 @@ def stage_check(release: Release, waits: bool = False) -> Check:
     strategy = release.strategy
     if release.state == STEPPING and strategy["kind"] == GRADUAL:
         number, of = int(strategy["step"]) + 1, len(strategy["steps"])
-        pods = second.pods_wanted(strategy)
+        pods = stages.pods_wanted(strategy)
         text = f"Step {number} of {of}: {plural(pods, 'pod')} of {pods + int(strategy['replicas'])} of {release.tag}."
         if waits:
             text += " It has had its time: the next step waits until it is allowed."

@@ -16,7 +16,7 @@ from .._kubernetes.workloads import Seen, differences, same_template, template_h
 from ..checks import CRITICAL, OK, Check
 from ..errors import ReleaseError
 from ..words import plural
-from . import second
+from . import second, stages
 from .last_good import image_of, is_back, released_template
 from .options import BLUE_GREEN, GRADUAL
 from .record import SOAKING, STAGED, STEPPING, SWITCHED, Release, Stored, said, text_of
@@ -140,7 +140,7 @@ def arrived(session: Session, stored: Stored, outcome: Outcome) -> Came:
     drift: List[str] = []
     seen = helper.look()
     before = replace(seen, deployment={**seen.deployment, "spec": {**seen.deployment["spec"]}})
-    before.deployment["spec"]["replicas"] = second.pods_wanted(release.strategy)
+    before.deployment["spec"]["replicas"] = stages.pods_wanted(release.strategy)
     followed = helper.followed(seen.template, before, tuple(proof["digests"]), drift)
     added(outcome, followed.events)
     outcome.record.update(seconds=followed.seconds, noticed=followed.noticed, ended=followed.state)
@@ -175,9 +175,9 @@ def added(outcome: Outcome, events: List[Dict[str, Any]]) -> None:
 
 
 def _share(strategy: Mapping[str, Any]) -> str:
-    pods = second.pods_wanted(strategy)
+    pods = stages.pods_wanted(strategy)
     return (
-        f"{plural(pods, 'pod')} of {pods + int(strategy['replicas'])}, {second.share_of(strategy):g} % of the requests"
+        f"{plural(pods, 'pod')} of {pods + int(strategy['replicas'])}, {stages.share_of(strategy):g} % of the requests"
     )
 
 
@@ -189,6 +189,7 @@ def stepped(session: Session, stored: Stored, outcome: Outcome) -> Came:
     """
     release = stored.release
     strategy, steps = release.strategy, release.strategy["steps"]
+    strategy["due"] = None
     if release.phase == "watching" and strategy["step"] + 1 < len(steps):
         strategy["step"] += 1
         release.soak = {}

@@ -49,7 +49,7 @@ SPEC: Dict[str, Any] = {
     "market_calendars": {"type": "list", "elements": "str", "default": []},
     "calendars": {"type": "dict", "default": {}},
     "undo_on_failure": {"type": "bool", "default": True},
-    "advance": {"type": "bool", "default": True},
+    "advance": {"type": "str", "choices": [steps.TAKE, steps.WAIT, steps.ONLY], "default": steps.TAKE},
     "database": {"type": "dict", "options": DATABASE_SPEC},
     "helm": HELM_SPEC,
     "deadline": {"type": "int", "default": 900},
@@ -148,6 +148,11 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         return _failed(session, stored, dry_run)
     if release.state not in (SOAKING, *STAGED):
         return Ticked(release, checks=[_idle(release)])
+    if session.options["advance"] == steps.ONLY:
+        at = now or datetime.now(timezone.utc)
+        result = Ticked(release, due=steps.still_due(release, at, session.options["max_gap"]))
+        _staged(session, stored, result, dry_run)
+        return result
     live, problem = _look(steps.watched(session, release), release)
     moment = now or datetime.now(timezone.utc)
     last = (release.soak.get("last") or {}).get("at")
@@ -173,7 +178,7 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         baseline=beside.baseline,
         hindered=beside.hindered,
     )
-    result = Ticked(release, done, changed=True)
+    result = Ticked(release, done, changed=True, due=steps.marked(release, done, moment))
     if not dry_run:
         # Before anything is undone: who loses the race to write it does nothing.
         try:
@@ -203,9 +208,8 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
 
 def _staged(session: Session, stored: Stored, result: Ticked, dry_run: bool) -> None:
     """The next step of a release that comes in stages, when it is due and may be taken."""
-    release, done = stored.release, result.tick
-    result.due = done is not None and steps.due(release, done)
-    if not result.due or dry_run or not session.options["advance"]:
+    release = stored.release
+    if not result.due or dry_run or session.options["advance"] == steps.WAIT:
         result.checks.append(steps.stage_check(release, waits=result.due))
         return
     found = steps.advanced(session, stored)
@@ -336,6 +340,8 @@ def open_seconds(options: Mapping[str, Any], since: datetime, until: datetime) -
 def told(ticked: Ticked) -> str:
     """A line for the screen."""
     release, done = ticked.release, ticked.tick
+    if release is not None and done is None and ticked.stage is not None:
+        return f"{release.tag}: {steps.stage_check(release).message}"
     if release is None or done is None:
         return ticked.checks[0].message
     kept = release.soak
