@@ -69,8 +69,10 @@ class Chart:
         # Only tried: the answer has all that the API adds to it.
         if self.helm.major > 3 and newest is not None and newest.content().get("apply_method") == "ssa":
             # What somebody else manages by now is seen before anything is written.
-            forced = bool(self._options["force_conflicts"])
-            tried = session.cluster.applied(session.path, made, manager="helm", force=forced)
+            forced, spec = bool(self._options["force_conflicts"]), dict(made["spec"])
+            if spec.get("replicas") != self._seen.replicas:
+                spec.pop("replicas", None)  # is a finding of its own
+            tried = session.cluster.applied(session.path, {**made, "spec": spec}, manager="helm", force=forced)
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
