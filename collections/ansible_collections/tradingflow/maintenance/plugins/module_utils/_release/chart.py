@@ -253,12 +253,14 @@ class Chart:
                     raise
             time.sleep(session.options["interval"])
         made = next((each for each in found if each.number == number), None)
-        if made is None or made.labels.get(LABEL) != release.id:
+        if made is None:
+            # It ended, or was refused, before it began.
             text = why.message if why else f"Helm says nothing of revision {number}."
-            if made is None and why is not None and not isinstance(why, Unanswered):
-                # It refused before it began.
-                raise Conflict(text, why.remedy) if isinstance(why, Conflict) else NotWritten(text, why.remedy)
-            raise Conflict(f"Another client made revision {number}. {text}", "Look at helm history.")
+            raise (
+                Conflict(text, why.remedy) if isinstance(why, Conflict) else NotWritten(text, why.remedy if why else "")
+            )
+        if made.labels.get(LABEL) != release.id:
+            raise Conflict(f"Another client made revision {number}.", "Look at helm history.")
         if made.status != DEPLOYED:
             text = why.message if why else f"Revision {number} is {printable(made.said, 40)}."
             raise NotWritten(text, why.remedy if why else "Look at helm history.")
