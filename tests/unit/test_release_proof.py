@@ -11,14 +11,16 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import jobs
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster, Unanswered
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.jobs import Ended, judge
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import flags, tests_job
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import Release
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import flags, promotion, tests_job
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.options import SPEC, checked
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, Release
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.results import Results, results
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.unit.release_fixtures import NAME, NEW, condition, template
+from tests.unit.soak_fixtures import defaults
 
 NOW = datetime(2026, 11, 30, 12, 0, 10, tzinfo=UTC)
 
@@ -285,6 +287,25 @@ def test_other_commands_are_another_job() -> None:
 def test_what_cannot_be_run_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         tests_job.checked([{"name": "e2e", "command": ["x"], "deadline": 1, "env": {}, **wrong}])
+
+
+def test_tests_are_not_left_out_in_silence() -> None:
+    given = {"namespace": "production", "deployment": NAME, "container": NAME, "version": "v2", "manifest": "a.j2"}
+    options = defaults(
+        SPEC, **given, environment_name="local", application="tradingflow", storage={}, strategy="gradual"
+    )
+    checked(options)
+    with pytest.raises(ConfigurationError, match="not run in the stages"):
+        checked({**options, "tests": [{"name": "e2e", "command": ["x"], "deadline": 1, "env": {}}]})
+
+
+def test_what_soaked_as_a_major_update_is_promoted_as_one() -> None:
+    release = Release("20261130T120000Z-ab12cd34", "local", "tradingflow", "staging", NAME, NAME, "v2", "r/a", NEW)
+    minor = {"kind": "minor", "flags": {"b": 2}}
+    assert promotion._as_soaked(minor, release) == minor
+    asked = {"wanted": {"kind": "major", "flags": {"a": True, "b": 1}}}
+    release.previous = LastGood(NEW, "r/a", {}, {}, 3, more=asked)
+    assert promotion._as_soaked(minor, release) == {"kind": "major", "flags": {"a": True, "b": 2}}
 
 
 def test_two_of_one_name_are_refused() -> None:

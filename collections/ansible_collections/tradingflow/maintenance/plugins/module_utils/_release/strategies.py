@@ -17,6 +17,7 @@ from ..checks import CRITICAL, OK, Check
 from ..errors import ReleaseError
 from ..words import plural
 from . import second, stages
+from .flags import read_back
 from .last_good import image_of, is_back, released_template
 from .options import BLUE_GREEN, GRADUAL
 from .record import SOAKING, STAGED, STEPPING, SWITCHED, Release, Stored, said, text_of
@@ -57,6 +58,8 @@ def begun(
         "digests": list(digests),
         "version": options["expected_version"] or release.tag,
         "health_path": options["health_path"],
+        "flags": options["flags"],
+        "flags_path": options["flags_path"],
         "version_path": options["version_path"],
     }
     stored = session.save(stored, "second")
@@ -164,6 +167,10 @@ def _said_so(session: Session, stored: Stored, seen: Seen, outcome: Outcome) -> 
         version=proof["version"],
     )
     outcome.checks = [each for each in outcome.checks if each.id != check.id] + [check]
+    if check.status == OK and proof.get("flags"):
+        pods, port = seen.pods_of(seen.current()), session.options["port"]
+        check = read_back(session.cluster, session.namespace, pods, proof["flags"], port=port, path=proof["flags_path"])
+        outcome.checks = [each for each in outcome.checks if each.id != check.id] + [check]
     state = {OK: COMPLETE, CRITICAL: BROKEN}.get(check.status, NOT_KNOWN)
     return Came(stored, state, check.message)
 
