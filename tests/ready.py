@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parent.parent
 #: What is imported before a run: Ansible's programs, and what every run of ours needs.
 MODULES = (
@@ -137,16 +139,19 @@ def serve() -> None:
     os.dup2(2, 1)
     for name in MODULES:
         importlib.import_module(name)
+    payloads = warmed()
     # Interrupted are the runs; this one ends when nobody is left to ask.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
+    # A run ends before its garbage matters, and looking for it is a twentieth of what it costs.
+    gc.disable()
     for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
         pid = os.fork()
         if not pid:
             os.close(answers)
-            sys.exit(_run(asked))
+            sys.exit(_run(asked, payloads))
         os.write(answers, json.dumps({"pid": pid}).encode() + b"\n")
         _, status, used = os.wait4(pid, 0)
         spent = used.ru_utime + used.ru_stime
@@ -154,7 +159,20 @@ def serve() -> None:
         os.write(answers, json.dumps(answer).encode() + b"\n")
 
 
-def _run(asked: dict[str, Any]) -> Any:
+def warmed() -> warm.Payloads | None:
+    """What is made once for all runs; None where they may have another collection than this checkout's."""
+    from ansible import constants
+
+    if [str(path) for path in constants.COLLECTIONS_PATHS] != [str(ROOT / "collections")]:
+        return None
+    warm.roles()
+    warm.plugins()
+    warm.templates()
+    warm.imported()
+    return warm.Payloads()
+
+
+def _run(asked: dict[str, Any], payloads: warm.Payloads | None) -> Any:
     """What ``python -m ansible`` does, in a process of its own."""
     from ansible import __main__, constants
     from ansible.utils.path import cleanup_tmp_file
@@ -175,7 +193,15 @@ def _run(asked: dict[str, Any]) -> Any:
     atexit.register(cleanup_tmp_file, constants.DEFAULT_LOCAL_TMP, warn=True)
     program = asked["arguments"][0]
     sys.argv = [str(__main__.__file__), *asked["arguments"]]
-    return importlib.import_module(f"ansible.cli.{program}").main(asked["arguments"])
+    if not payloads:
+        return importlib.import_module(f"ansible.cli.{program}").main(asked["arguments"])
+    payloads.give(constants.DEFAULT_LOCAL_TMP)
+    own = os.getpid()
+    try:
+        return importlib.import_module(f"ansible.cli.{program}").main(asked["arguments"])
+    finally:
+        if os.getpid() == own:
+            payloads.take(constants.DEFAULT_LOCAL_TMP)
 
 
 if __name__ == "__main__":
