@@ -133,7 +133,7 @@ class _Work:
         yield from guarded("strategy", lambda: [preflight.strategy(deployment)])
         begun = self._earlier.release if going_on and self._earlier else None
         if self._options["strategy"] != ROLLING or (begun and begun.strategy):
-            yield from guarded("service", lambda: list(stages.looked(session, seen, begun)))
+            yield from guarded("service", lambda: list(strategies.looked(session, seen, wanted, target.image, begun)))
         yield from guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
