@@ -1,6 +1,7 @@
-"""Releases against kubectl and kubernetes.core: back from one that never becomes ready, and what a good one costs.
+"""Releases against kubectl, Helm and kubernetes.core: back from one that never is ready, and what a good one costs.
 
-BENCH_DEADLINE=600, the Deployment's progress deadline in s, for which the others wait; BENCH_ROUNDS=1. Needs root and
+BENCH_DEADLINE=600, the Deployment's progress deadline in s, for which the others wait, Helm by its --timeout;
+BENCH_ROUNDS=1. Needs root and
 what make cluster-up needs. The result goes into docs/benchmarks.md.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sandbox.cluster import helm
 from tests.conftest import ROOT, sandbox
 from tests.integration.cluster_fixtures import Cluster, until
 
@@ -28,6 +31,9 @@ GOOD, BETTER, NEVER_READY = "v1.2.0", "v1.2.3", "v1.2.2"
 CONTENDERS = {
     "ours": "**ours: `playbooks/release.yml`, with preflight, record, ledger, report**",
     "kubectl": "`kubectl set image`, `rollout status`; when that fails `rollout undo`, `rollout status`",
+    "chart": "**ours by a chart: the same with `release_chart`, written by Helm 4**",
+    "helm3": "`helm upgrade --atomic --timeout` (Helm 3)",
+    "helm4": "`helm upgrade --rollback-on-failure --timeout` (Helm 4)",
     "collection": "`kubernetes.core.k8s` with `wait`; when that fails `kubernetes.core.k8s_rollback`",
 }
 STATUS = 'kubectl rollout status "deployment/$NAME"'
@@ -75,13 +81,16 @@ class Took:
 
 
 class Bench:
-    """A cluster, and three ways to release to it."""
+    """A cluster, and the ways to release to it."""
 
     def __init__(self, cluster: Cluster, folder: Path, deadline: int) -> None:
         self.cluster, self.folder, self.deadline = cluster, folder, deadline
         patch = json.dumps({"spec": {"progressDeadlineSeconds": deadline}})
         cluster.kubectl("-n", NAMESPACE, "patch", f"deployment/{NAME}", "-p", patch)
+        self.helms = {major: str(helm.program(major, print)) for major in helm.VERSIONS}
         self.environment = {**os.environ, **cluster.platform.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        self.by_helm(4, GOOD, "--install", "--take-ownership")
+        until(lambda: self.whole(GOOD), 180)
 
     def ours(self, *variables: str) -> list[str]:
         """The command of the playbook."""
@@ -89,11 +98,48 @@ class Bench:
         places = ["-i", str(ROOT / "inventories/local"), "-e", f"tradingflow_artifacts_dir={self.folder}/artifacts"]
         return [sys.executable, "-m", "ansible", "playbook", *places, str(ROOT / "playbooks/release.yml"), *options]
 
+    def helm(self, major: int, version: str, *options: str) -> tuple[list[str], dict[str, str]]:
+        """The command of an upgrade by Helm, and its environment."""
+        repository, _, digest = self.cluster.state["images"][version].partition("@")
+        image = {"repository": repository, "tag": version, "digest": digest}
+        values = self.folder / f"{version}.json"
+        values.write_text(json.dumps({"image": image, "progressDeadlineSeconds": self.deadline}), encoding="utf-8")
+        # Others release the same Deployment in between: what they manage is taken over.
+        more = [*options, *(["--force-conflicts"] if major == 4 else [])]
+        command = [
+            self.helms[major],
+            "-n",
+            NAMESPACE,
+            "upgrade",
+            "tradingflow",
+            str(helm.CHART),
+            "-f",
+            str(values),
+            *more,
+        ]
+        return command, {**self.environment, "KUBECONFIG": self.cluster.state["kubeconfig"]}
+
+    def by_helm(self, major: int, version: str, *options: str) -> None:
+        """Lets Helm write a version, and waits for nothing."""
+        command, environment = self.helm(major, version, *options)
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+
     def command(self, contender: str, version: str) -> tuple[list[str], dict[str, str]]:
         """How somebody releases a version, and the environment of it."""
         section = self.cluster.state
         if contender == "ours":
             return self.ours(f"release_version={version}"), self.environment
+        if contender == "chart":
+            settings = self.folder / "chart.json"
+            options = {"program": self.helms[4], "force_conflicts": True}
+            values = {"progressDeadlineSeconds": self.deadline}
+            content = {"release_chart": str(helm.CHART), "release_helm": options, "release_values": values}
+            settings.write_text(json.dumps(content), encoding="utf-8")
+            return self.ours(f"release_version={version}", f"@{settings}"), self.environment
+        if contender == "helm3":
+            return self.helm(3, version, "--atomic", "--timeout", f"{self.deadline}s")
+        if contender == "helm4":
+            return self.helm(4, version, "--rollback-on-failure", "--timeout", f"{self.deadline}s")
         if contender == "kubectl":
             folder = Path(section["kubectl"]).parent
             more = {"KUBECONFIG": section["kubeconfig"], "NAME": NAME, "IMAGE": section["images"][version]}
@@ -157,8 +203,15 @@ class Bench:
 
     def back(self, contender: str) -> None:
         """To the version of before, with a record that says so."""
-        if contender == "ours":
-            _ended(self.ours("release_action=undo", "release_reason=measured"), self.environment)
+        if contender in ("ours", "chart"):
+            options = [
+                "release_action=undo",
+                "release_reason=measured",
+                json.dumps({"release_helm": {"program": self.helms[4]}}),
+            ]
+            _ended(self.ours(*options), self.environment)
+        elif contender in ("helm3", "helm4"):
+            self.by_helm(int(contender[-1]), GOOD)
         else:
             self.cluster.set_image(GOOD, NAMESPACE)
         until(lambda: self.whole(GOOD), 120)

@@ -151,8 +151,10 @@ class Helm:
         return ["--timeout", f"{self.options['timeout']}s", "--history-max", str(self.options["history"])]
 
     def _chart(self) -> List[str]:
-        version = self.options["chart_version"]
-        return [str(self.options["chart"]), *(["--version", version] if version else [])]
+        version, chart = self.options["chart_version"], str(self.options["chart"])
+        # Helm runs elsewhere; what is no file here is a name of Helm's.
+        local = os.path.abspath(os.path.expanduser(chart))
+        return [local if os.path.exists(local) else chart, *(["--version", version] if version else [])]
 
     @contextmanager
     def _values(self, values: Mapping[str, Any]) -> Iterator[List[str]]:

@@ -69,8 +69,10 @@ class Chart:
         # Only tried: the answer has all that the API adds to it.
         if self.helm.major > 3 and newest is not None and newest.content().get("apply_method") == "ssa":
             # What somebody else manages by now is seen before anything is written.
-            forced = bool(self._options["force_conflicts"])
-            tried = session.cluster.applied(session.path, made, manager="helm", force=forced)
+            forced, spec = bool(self._options["force_conflicts"]), dict(made["spec"])
+            if spec.get("replicas") != self._seen.replicas:
+                spec.pop("replicas", None)  # is a finding of its own
+            tried = session.cluster.applied(session.path, {**made, "spec": spec}, manager="helm", force=forced)
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
@@ -251,12 +253,14 @@ class Chart:
                     raise
             time.sleep(session.options["interval"])
         made = next((each for each in found if each.number == number), None)
-        if made is None or made.labels.get(LABEL) != release.id:
+        if made is None:
+            # It ended, or was refused, before it began.
             text = why.message if why else f"Helm says nothing of revision {number}."
-            if made is None and why is not None and not isinstance(why, Unanswered):
-                # It refused before it began.
-                raise Conflict(text, why.remedy) if isinstance(why, Conflict) else NotWritten(text, why.remedy)
-            raise Conflict(f"Another client made revision {number}. {text}", "Look at helm history.")
+            raise (
+                Conflict(text, why.remedy) if isinstance(why, Conflict) else NotWritten(text, why.remedy if why else "")
+            )
+        if made.labels.get(LABEL) != release.id:
+            raise Conflict(f"Another client made revision {number}.", "Look at helm history.")
         if made.status != DEPLOYED:
             text = why.message if why else f"Revision {number} is {printable(made.said, 40)}."
             raise NotWritten(text, why.remedy if why else "Look at helm history.")

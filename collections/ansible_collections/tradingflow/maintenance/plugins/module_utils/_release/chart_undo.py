@@ -14,7 +14,7 @@ from .._helm.revisions import DEPLOYED, PENDING, UNKNOWN, Revision
 from .._kubernetes.client import Missing
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
-from ..errors import ClusterError, MaintenanceError, ReleaseError
+from ..errors import ClusterError, MaintenanceError, ReleaseError, StorageError
 from ..words import printable
 from . import owner
 from .chart import HELM, whose
@@ -128,7 +128,7 @@ class ChartUndo:
         self._kept.update(back=newest.number + 1, client=owner.mine())
         try:
             self.stored = session.save(self.stored, "helm rollback")
-        except MaintenanceError as error:
+        except StorageError as error:
             # What is bad is taken back all the same.
             session.say(error.message)
         if self._there is None:
