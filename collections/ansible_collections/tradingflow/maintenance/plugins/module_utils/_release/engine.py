@@ -18,6 +18,7 @@ from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import MaintenanceError, StorageError
 from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding, guarded
 from .proof import further
@@ -210,10 +211,7 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
-        if options["strategy"] != ROLLING:
-            name = options["service"] or options["deployment"]
-            service = session.cluster.get(path_of("Service", session.namespace, name))
-            release.strategy = stages.planned(options, self._seen, service)
+        release.strategy = strategies.planned(session, self._seen)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -352,6 +350,7 @@ class _Work:
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
+        removed(session)
 
     def _lost(self, error: MaintenanceError) -> None:
         """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""

@@ -19,7 +19,7 @@ from ..words import plural
 from . import second, stages
 from .flags import read_back
 from .last_good import image_of, is_back, released_template
-from .options import BLUE_GREEN, GRADUAL
+from .options import BLUE_GREEN, GRADUAL, ROLLING
 from .preflight import Finding
 from .record import SOAKING, STAGED, STEPPING, SWITCHED, Release, Stored, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
@@ -112,6 +112,18 @@ def on_its_way(release: Optional[Release], image: str, digest: str, outcome: Out
     return True
 
 
+def planned(session: Session, seen: Seen) -> Dict[str, Any]:
+    """How a release comes in stages, see stages.planned; empty when it just rolls.
+
+    :raises ClusterError, ConfigurationError: that cannot be done here
+    """
+    if session.options["strategy"] == ROLLING:
+        return {}
+    name = session.options["service"] or session.options["deployment"]
+    service = session.cluster.get(path_of("Service", session.namespace, name))
+    return stages.planned(session.options, seen, service)
+
+
 def looked(
     session: Session, seen: Seen, wanted: Dict[str, Any], image: str, release: Optional[Release]
 ) -> Iterator[Finding]:
@@ -125,14 +137,12 @@ def looked(
     if any(each.forbids for each in found):
         return
     options, title = session.options, "the manifest"
-    name = options["service"] or options["deployment"]
-    service = session.cluster.get(path_of("Service", session.namespace, name))
     given = (options["environment_name"], options["application"], session.namespace, options["deployment"])
     draft = release or new(
         *given, session.container, tag=options["version"], image=image, digest="", previous=None, actor="", run_id=""
     )
     if release is None:
-        draft.strategy = stages.planned(options, seen, service)
+        draft.strategy = planned(session, seen)
     try:
         objects = second.drafted(session, draft, seen, wanted, image)
     except ConfigurationError as error:
