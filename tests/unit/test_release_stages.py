@@ -14,12 +14,14 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster, Conflict
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    findings,
     manifests,
     record,
     second,
     shown,
     soak,
     stages,
+    standing,
     steps,
     strategies,
     ticks,
@@ -389,3 +391,19 @@ def test_a_deployment_that_is_not_of_this_release_stays() -> None:
         )
     with pytest.raises(Conflict, match="not of this release"):
         second.scaled(session(api), made())
+
+
+def test_nothing_is_released_over_a_second_deployment_that_may_still_get_requests() -> None:
+    release = stepping()
+    release.becomes(record.FAILED, "It is bad.")
+    found = standing.finding(record.Stored(release, "tag"), seen(OLD), NAME, going_on=False)
+    assert (found.name, found.status) == ("record", "critical")
+    assert release.strategy["helper"] in found.message
+    release.strategy["retired"] = "2026-11-30T12:00:00Z"
+    assert standing.finding(record.Stored(release, "tag"), seen(OLD), NAME, going_on=False).status == "ok"
+
+
+def test_what_is_in_its_first_stage_is_not_told_as_if_it_were_through() -> None:
+    outcome = Outcome(before={"image": "a"}, after={"image": "b"}, record={"pending": record.STEPPING})
+    (action,) = findings.actions("promote", "production/app", outcome, "2026-11-30T12:00:00Z")
+    assert action["message"].endswith("It is stepping, and not through yet.")
