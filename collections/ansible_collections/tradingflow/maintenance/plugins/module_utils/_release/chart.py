@@ -76,6 +76,8 @@ class Chart:
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
+            # Its status may change meanwhile; what is written has conditions of its own.
+            body["metadata"].pop("resourceVersion", None)
             tried = session.cluster.replace(session.path, body, dry_run=True)
         template: Dict[str, Any] = tried["spec"]["template"]
         return template
