@@ -105,9 +105,7 @@ def looked(session: Session, seen: Seen, release: Optional[Release]) -> Iterator
     begun: Mapping[str, Any] = release.strategy if release is not None else {}
     if release is not None and begun.get("kind", ROLLING) != options["strategy"]:
         text = f"Release {release.id} was begun by {begun.get('kind', ROLLING)}, and not by {options['strategy']}."
-        yield Finding(
-            "strategy", "the strategy", CRITICAL, begun.get("kind"), text, "Go on as it was begun, or undo it."
-        )
+        yield Finding("begun", "the strategy", CRITICAL, begun.get("kind"), text, "Go on as it was begun, or undo it.")
         return
     name = options["service"] or options["deployment"]
     try:
