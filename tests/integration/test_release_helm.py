@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster as Api
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import chart as charts
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import engine
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import engine, findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import (
     ROLLING_OUT,
     SOAKING,
@@ -183,7 +183,7 @@ def test_it_is_shown_released_with_flags_and_undone_though_its_history_is_pruned
     planned = installed.release(flags=flags, dry_run=True)
     assert not planned.forbidden
     assert not planned.changed
-    shown = engine.diff(planned, NAME)
+    shown = findings.diff(planned, NAME)
     assert "newFeature" in shown["after"]
     assert "newFeature" not in shown["before"]
     assert installed.deployed() == GOOD

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import tests_job
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import (
+    PROMOTED,
     ROLLING_OUT,
     SOAKING,
     UNDONE,
 )
 
+from sandbox import application
+from sandbox.layout import CHECKOUT
+from tests.conftest import Playbook
+from tests.end_to_end.test_daily import statements
 from tests.integration.cluster_fixtures import Cluster, cluster
 from tests.integration.test_release_rollout import (
     GOOD,
@@ -21,6 +28,7 @@ from tests.integration.test_release_rollout import (
     NAMESPACE,
     WORSE,
     Killed,
+    digest,
     owners,
     patch,
     record,
@@ -29,8 +37,11 @@ from tests.integration.test_release_rollout import (
     statuses,
     undo,
 )
+from tests.integration.test_release_soaking import Stage
 
 __all__ = ["cluster"]
+#: It works with the schema after the last migration only.
+MIGRATED = "v1.2.1"
 ADDRESS = "http://$(TRADINGFLOW_APP_SERVICE_HOST):$(TRADINGFLOW_APP_SERVICE_PORT)"
 E2E, INTEGRATION = (
     {"name": name, "command": ["/usr/bin/python3", "-m", "sandbox.app.tests", name, ADDRESS], "deadline": 120}
@@ -69,7 +80,7 @@ def test_flags_and_tests_prove_it_and_a_run_that_was_killed_goes_on_with_its_job
     assert record(cluster).state == ROLLING_OUT
     (begun,) = jobs(cluster)
     followed: list[str] = []
-    real = tests_job.follow
+    real = getattr(tests_job, "follow")  # noqa: B009 - imported there
 
     def follow(*args: Any, **more: Any) -> Any:
         followed.append(args[2]["metadata"]["uid"])
@@ -122,3 +133,56 @@ def test_tests_that_say_nothing_or_cannot_begin_are_unknown_and_the_next_run_goe
     runs(cluster, WORSE)
     assert statuses(release(cluster, tests=[INTEGRATION]))["release.tests:integration"] == "ok"
     assert record(cluster).state == SOAKING
+
+
+def test_a_version_whose_migration_came_first_is_promoted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADINGFLOW_DATABASE_URL", application.environment(cluster.sandbox)["TRADINGFLOW_DATABASE_URL"])
+    alembic, stage = Config(CHECKOUT / "sandbox/app/alembic.conf"), Stage(cluster)
+    refused = release(cluster, MIGRATED)
+    assert [each.name for each in refused.forbidden] == ["schema"]
+    command.upgrade(alembic, "head")
+    try:
+        assert not release(cluster, MIGRATED, tests=[INTEGRATION]).failed
+        cluster.asked()
+        stage.soaked()
+        done = stage.promote()
+        assert not done.forbidden, [each.message for each in done.forbidden]
+        assert not done.failed, done.failed
+        assert record(cluster).state == PROMOTED
+        for pod in cluster.pods("production"):
+            assert digest(cluster, MIGRATED) in pod["status"]["containerStatuses"][0]["imageID"]
+        # With the schema of now the version of before works too; and then the schema may go back.
+        assert not undo(cluster, namespace="production").failed
+        assert not undo(cluster).failed
+    finally:
+        command.downgrade(alembic, "-1")
+
+
+def test_the_playbook_makes_a_recovery_point_and_proves_it_first(
+    cluster: Cluster, play: Callable[..., Playbook]
+) -> None:
+    assert [each.name for each in release(cluster, kind="major").forbidden] == ["recovery_point"]
+    options = {
+        "release_version": WORSE,
+        "release_flags": FLAGS,
+        "release_tests": [INTEGRATION],
+        "release_steady": 1,
+        "release_analysis": {"measures": ["memory", "restarts"]},
+    }
+    done = play("major", "-e", json.dumps(options))
+    assert done.returncode == 0, done.output
+    report = done.report("major")
+    found = {check["id"]: check["status"] for check in report["checks"]}
+    for id in ("release.preflight:recovery_point", "release.flags", "release.tests:integration"):
+        assert found[id] == "ok"
+    kept = record(cluster)
+    assert kept.previous is not None
+    point = kept.previous.more["recovery_point"]
+    assert point["id"] in [each["content"].get("recovery_point") for each in drills(cluster)]
+    assert kept.previous.more["wanted"] == {"kind": "major", "flags": FLAGS}
+
+
+def drills(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the ledger says of drills."""
+    found = [each["predicate"] for each in statements(cluster.platform, 10)]
+    return [each for each in found if each["kind"] == "drill"]

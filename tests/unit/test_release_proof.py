@@ -11,14 +11,22 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import jobs
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster, Unanswered
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.jobs import Ended, judge
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import flags, tests_job
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import Release
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    flags,
+    kept,
+    leftovers,
+    promotion,
+    tests_job,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.options import SPEC, checked
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, Release
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.results import Results, results
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.unit.release_fixtures import NAME, NEW, condition, template
+from tests.unit.soak_fixtures import defaults
 
 NOW = datetime(2026, 11, 30, 12, 0, 10, tzinfo=UTC)
 
@@ -287,7 +295,40 @@ def test_what_cannot_be_run_is_refused(wrong: dict[str, Any]) -> None:
         tests_job.checked([{"name": "e2e", "command": ["x"], "deadline": 1, "env": {}, **wrong}])
 
 
+def test_tests_are_not_left_out_in_silence() -> None:
+    given = {"namespace": "production", "deployment": NAME, "container": NAME, "version": "v2", "manifest": "a.j2"}
+    options = defaults(
+        SPEC, **given, environment_name="local", application="tradingflow", storage={"bucket": "b"}, strategy="gradual"
+    )
+    checked(options)
+    with pytest.raises(ConfigurationError, match="not run in the stages"):
+        checked({**options, "tests": [{"name": "e2e", "command": ["x"], "deadline": 1, "env": {}}]})
+
+
+def test_what_soaked_as_a_major_update_is_promoted_as_one() -> None:
+    release = Release("20261130T120000Z-ab12cd34", "local", "tradingflow", "staging", NAME, NAME, "v2", "r/a", NEW)
+    minor = {"kind": "minor", "flags": {"b": 2}}
+    assert promotion._as_soaked(minor, release) == minor
+    asked = {"wanted": {"kind": "major", "flags": {"a": True, "b": 1}}}
+    release.previous = LastGood(NEW, "r/a", {}, {}, 3, more=asked)
+    assert promotion._as_soaked(minor, release) == {"kind": "major", "flags": {"a": True, "b": 2}}
+
+
 def test_two_of_one_name_are_refused() -> None:
     one = {"name": "e2e", "command": ["x"], "deadline": 1, "env": {}}
     with pytest.raises(ConfigurationError):
         tests_job.checked([one, one])
+
+
+def copy(of: str, digest: str, day: int) -> tuple[str, str, dict[str, Any]]:
+    metadata = {"name": digest, "creationTimestamp": f"2026-11-{day:02d}T12:00:00Z", "annotations": {kept.HASH: digest}}
+    return "ConfigMap", of, {"metadata": metadata}
+
+
+def test_copies_go_only_when_they_are_old_and_nobody_needs_them() -> None:
+    copies = [copy("ConfigMap/a", f"a{day}", day) for day in range(1, 9)] + [copy("ConfigMap/b", "b1", 1)]
+    gone = leftovers.spared(copies, {("ConfigMap/a", "a2")}, {"ConfigMap/a": "a3"}, NOW)
+    # a6 to a8 are the newest, a2 is needed, a3 is what is there now; of b there is but one.
+    assert [each[2]["metadata"]["name"] for each in gone] == ["a1", "a4", "a5"]
+    young = [copy("ConfigMap/a", f"a{day}", 30) for day in range(8)]
+    assert leftovers.spared(young, set(), {}, NOW) == []

@@ -11,15 +11,21 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import services
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster, Conflict
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
+    Cluster,
+    Conflict,
+    Missing,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    findings,
     manifests,
     record,
     second,
     shown,
     soak,
     stages,
+    standing,
     steps,
     strategies,
     ticks,
@@ -389,3 +395,77 @@ def test_a_deployment_that_is_not_of_this_release_stays() -> None:
         )
     with pytest.raises(Conflict, match="not of this release"):
         second.scaled(session(api), made())
+
+
+def test_nothing_is_released_over_a_second_deployment_that_may_still_get_requests() -> None:
+    release = stepping()
+    release.becomes(record.FAILED, "It is bad.")
+    found = standing.finding(record.Stored(release, "tag"), seen(OLD), NAME, going_on=False)
+    assert (found.name, found.status) == ("record", "critical")
+    assert release.strategy["helper"] in found.message
+    release.strategy["retired"] = "2026-11-30T12:00:00Z"
+    assert standing.finding(record.Stored(release, "tag"), seen(OLD), NAME, going_on=False).status == "ok"
+
+
+def test_what_is_in_its_first_stage_is_not_told_as_if_it_were_through() -> None:
+    outcome = Outcome(before={"image": "a"}, after={"image": "b"}, record={"pending": record.STEPPING})
+    (action,) = findings.actions("promote", "production/app", outcome, "2026-11-30T12:00:00Z")
+    assert action["message"].endswith("It is stepping, and not through yet.")
+
+
+class Namespace(Api):
+    """One with the Service and whatever else is given, by kind."""
+
+    def __init__(
+        self, service: dict[str, Any] | None, *scalers: dict[str, Any], helper: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.found = {"services": service, "deployments": helper}
+        self.scalers = list(scalers)
+
+    def get(self, path: str) -> dict[str, Any]:
+        thing = self.found[path.split("/")[-2]]
+        if thing is None:
+            raise Missing(f"There is no {path}", "")
+        return deepcopy(thing)
+
+    def items(self, path: str, **_query: str) -> list[dict[str, Any]]:
+        return self.scalers if "autoscalers" in path else []
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": NAME}, "spec": {"selector": {"app": NAME}, **spec}}
+
+
+def scaler(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": "scaler"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": name}}}
+
+
+def statuses(
+    api: Api, release: record.Release | None = None, strategy: str = "gradual", **given: Any
+) -> dict[str, str]:
+    found = stages.looked(session(api, strategy=strategy, **given), seen(OLD), release)
+    return {each.name: each.status for each in found}
+
+
+def test_what_is_looked_at_before_a_release_by_stages() -> None:
+    good = {"service": "ok", "helper": "ok", "autoscaler": "ok"}
+    assert statuses(Namespace(service(), scaler("another"))) == good
+    assert statuses(Namespace(None)) == {"service": "critical"}
+    assert statuses(Namespace(service(selector={"app": "another"})))["service"] == "critical"
+    assert statuses(Namespace(service(), scaler(NAME)))["autoscaler"] == "critical"
+    assert statuses(Namespace(service(), helper=deployment(NEW)))["helper"] == "critical"
+    for spec in ({"sessionAffinity": "ClientIP"}, {"clusterIP": "None"}):
+        assert statuses(Namespace(service(**spec))) == {**good, "affinity": "warning"}
+
+
+def test_one_that_was_begun_goes_on_as_it_was_begun() -> None:
+    release = made("blue_green")
+    mine = deployment(NEW)
+    mine["metadata"]["annotations"][manifests.RELEASE_OF] = release.id
+    # It may have been killed right after the switch.
+    switched = Namespace(service(selector=release.strategy["helper_selector"]), helper=mine)
+    assert set(statuses(switched, release, "blue_green").values()) == {"ok"}
+    assert statuses(switched, strategy="blue_green")["service"] == "critical"
+    assert statuses(Namespace(service()), release) == {"begun": "critical"}
+    assert statuses(Namespace(service()), replace(release, strategy={})) == {"begun": "critical"}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._release.engine import diff, run
-from ..module_utils._release.findings import actions
+from ..module_utils._release.engine import run
+from ..module_utils._release.findings import actions, diff
 from ..module_utils._release.options import SPEC, checked
 from ..module_utils.checks import utc_now
 from ..plugin_utils.area import Findings

@@ -6,22 +6,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
-from ..errors import ImageError, MaintenanceError, StorageError
-from ..masking import masked_data
+from ..errors import MaintenanceError, StorageError
 from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
-from .preflight import Finding
+from .preflight import Finding, guarded
 from .proof import further
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
@@ -104,21 +103,9 @@ class _Work:
 
     def _target(self) -> Optional[Target]:
         """What the version names; None, with the finding why, when that cannot be said."""
-        title = "the image"
-        try:
-            found = resolved(
-                self._options["registry"], self._repository, self._options["version"], self._options["digest"]
-            )
-        except ImageError as error:
-            # Not there is a fact; a registry that does not answer is not.
-            status = CRITICAL if type(error).__name__ == "Missing" else UNKNOWN
-            self._outcome.findings.append(
-                Finding("image", title, status, None if status == UNKNOWN else "missing", error.message, error.remedy)
-            )
-            return None
-        text = f"{found.repository}:{found.tag} is {found.digest}."
-        self._outcome.findings.append(Finding("image", title, OK, found.digest, text))
-        return found
+        target, finding = standing.named(self._options, self._repository)
+        self._outcome.findings.append(finding)
+        return target
 
     def _wanted(self, target: Target) -> Optional[Dict[str, Any]]:
         """The pod template that is to run; None, with the finding why, when the chart does not say."""
@@ -139,25 +126,25 @@ class _Work:
         deployment, name = seen.deployment, session.container
         yield standing.finding(self._earlier, seen, name, going_on=going_on)
         if (chart := self._chart) is not None:
-            yield from _guarded("helm", lambda: list(chart.findings(wanted)))
+            yield from guarded("helm", lambda: list(chart.findings(wanted)))
         if self._options["kind"] == MAJOR:
-            yield from _guarded(recovery_point.NAME, lambda: [self._point(going_on)])
+            yield from guarded(recovery_point.NAME, lambda: [self._point(going_on)])
         if not going_on:
-            yield from _guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
-        yield from _guarded("strategy", lambda: [preflight.strategy(deployment)])
+            yield from guarded("rollout", lambda: [preflight.rollout(seen, name, now)])
+        yield from guarded("strategy", lambda: [preflight.strategy(deployment)])
         begun = self._earlier.release if going_on and self._earlier else None
         if self._options["strategy"] != ROLLING or (begun and begun.strategy):
-            yield from _guarded("service", lambda: list(stages.looked(session, seen, begun)))
-        yield from _guarded("probes", lambda: list(preflight.probes(wanted, name)))
-        yield from _guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
+            yield from guarded("service", lambda: list(strategies.looked(session, seen, wanted, target.image, begun)))
+        yield from guarded("probes", lambda: list(preflight.probes(wanted, name)))
+        yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
         asked = bool(self._options["database"])
         what = f"{target.repository}:{target.tag}"
-        yield from _guarded("schema", lambda: [preflight.schema(self._heads, works, what, asked=asked)])
+        yield from guarded("schema", lambda: [preflight.schema(self._heads, works, what, asked=asked)])
         if not going_on:
-            yield from _guarded("quota", lambda: list(self._quotas(wanted)))
-            yield from _guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
-            yield from _guarded("metrics", self._metrics)
+            yield from guarded("quota", lambda: list(self._quotas(wanted)))
+            yield from guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
+            yield from guarded("metrics", self._metrics)
 
     def _point(self, going_on: bool) -> Finding:
         """What there is to go back to."""
@@ -224,10 +211,7 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
-        if options["strategy"] != ROLLING:
-            name = options["service"] or options["deployment"]
-            service = session.cluster.get(path_of("Service", session.namespace, name))
-            release.strategy = stages.planned(options, self._seen, service)
+        release.strategy = strategies.planned(session, self._seen)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -366,6 +350,7 @@ class _Work:
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
+        removed(session)
 
     def _lost(self, error: MaintenanceError) -> None:
         """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""
@@ -411,24 +396,3 @@ class _Work:
         offset = outcome.events[-1]["seconds"] if outcome.events else 0.0
         outcome.events += [{**each, "seconds": round(each["seconds"] + offset, 3)} for each in undone.events]
         outcome.record["undone"] = undone.record if not undone.forbidden and not undone.failed else {}
-
-
-def _guarded(name: str, look: Any) -> Iterator[Finding]:
-    try:
-        yield from look()
-    except MaintenanceError as error:
-        yield Finding(name, name, UNKNOWN, None, error.message, error.remedy)
-    except Exception as error:
-        text = f"What was read is not understood ({type(error).__name__})."
-        yield Finding(name, name, UNKNOWN, None, text, "Tell who maintains this collection.")
-
-
-def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
-    """The pod template before and after, for --diff."""
-    before, after = outcome.before.get("template"), outcome.after.get("template")
-    if before is None or after is None:
-        return {}
-    if "objects" in outcome.after:
-        before, after = ({"template": each["template"], **each["objects"]} for each in (outcome.before, outcome.after))
-    text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
-    return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

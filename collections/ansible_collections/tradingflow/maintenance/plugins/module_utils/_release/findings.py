@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+import json
+from typing import Any, Dict, List, Mapping
 
 from ..checks import as_action
+from ..masking import masked_data
+from .record import said
 from .session import Outcome
 
 _TITLES = {
@@ -44,6 +47,8 @@ def actions(
             text += f"{'' if text.endswith('.') else '.'} Undone: {_short(before)} runs again."
     else:
         status, text = "ok", change
+        if outcome.record.get("pending"):
+            text += f". It is {said(outcome.record['pending'])}, and not through yet."
     details: Dict[str, Any] = {"where": where, "before": before, "after": after}
     if outcome.events:
         details["rollout"] = [
@@ -61,3 +66,14 @@ def _short(image: str) -> str:
     """For people, who do not read digests to their end."""
     name, _at, digest = image.partition("@")
     return f"{name} ({digest.rpartition(':')[2][:12]})" if digest else name
+
+
+def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
+    """The pod template before and after, for --diff."""
+    before, after = outcome.before.get("template"), outcome.after.get("template")
+    if before is None or after is None:
+        return {}
+    if "objects" in outcome.after:
+        before, after = ({"template": each["template"], **each["objects"]} for each in (outcome.before, outcome.after))
+    text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
+    return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}

@@ -15,8 +15,8 @@ from .._kubernetes.client import Cluster, Conflict, Missing, path_of
 from .._kubernetes.configuration import hashed
 from ..errors import ReleaseError
 
-_OWNER = "tradingflow-maintenance"
-_OF, _HASH = "tradingflow.io/copy-of", "tradingflow.io/sha256"
+OWNER = "tradingflow-maintenance"
+OF, HASH = "tradingflow.io/copy-of", "tradingflow.io/sha256"
 
 
 def copy_name(name: str, digest: str) -> str:
@@ -40,8 +40,8 @@ def keep(cluster: Cluster, namespace: str, objects: Mapping[str, Optional[Dict[s
             "kind": kind,
             "metadata": {
                 "name": copied,
-                "labels": {"app.kubernetes.io/managed-by": _OWNER},
-                "annotations": {_OF: name, _HASH: digest},
+                "labels": {"app.kubernetes.io/managed-by": OWNER},
+                "annotations": {OF: name, HASH: digest},
             },
             "immutable": True,
             **_held(thing),

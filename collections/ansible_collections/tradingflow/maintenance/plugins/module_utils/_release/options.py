@@ -146,6 +146,12 @@ def _staged(options: Mapping[str, Any]) -> None:
             f"The strategy {options['strategy']} goes from Deployment to Deployment, and a chart has one.",
             "Release by chart with release_strategy: rolling, or by this strategy without release_chart.",
         )
+    if options["tests"]:
+        # Behind the Service they would mostly meet the version of before.
+        raise ConfigurationError(
+            f"Tests are not run in the stages of {options['strategy']}.",
+            "Run release_tests where the version soaks, with release_strategy: rolling; here leave them out.",
+        )
     if not options["manifest"]:
         raise ConfigurationError(
             f"The strategy {options['strategy']} makes a second Deployment, and no manifest of it is named.",

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .._kubernetes.configuration import lacking
 from .._kubernetes.quantities import quantity
 from .._kubernetes.rollout import COMPLETE, Wanted, judge
 from .._kubernetes.workloads import Seen, container, matches
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
+from ..errors import MaintenanceError
 from ..words import plural, printable
 
 #: Of a quota, what a rollout does not need more of.
@@ -52,6 +53,17 @@ class Finding:
             remedy=self.remedy,
             source="API of Kubernetes",
         )
+
+
+def guarded(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What a look finds; one that breaks off is unknown, and takes no other along."""
+    try:
+        yield from look()
+    except MaintenanceError as error:
+        yield Finding(name, name, UNKNOWN, None, error.message, error.remedy)
+    except Exception as error:
+        text = f"What was read is not understood ({type(error).__name__})."
+        yield Finding(name, name, UNKNOWN, None, text, "Tell who maintains this collection.")
 
 
 def passed_by(findings: Iterable[Finding], overrides: Sequence[str], reason: str) -> List[Finding]:

@@ -2,17 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the last release has come to its end, and what runs is what it left."""
+"""What there is before a release: the image; the last release, and whether what runs is what it left."""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Mapping, Optional, Tuple
 
 from .._kubernetes.workloads import Seen, differences, same_template
-from ..checks import CRITICAL, OK
+from ..checks import CRITICAL, OK, UNKNOWN
+from ..errors import ImageError
 from . import last_good
 from .preflight import Finding
 from .record import FAILED, ROLLING_OUT, STAGED, UNDONE, Stored, said
+from .target import Target, resolved
 
 
 def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: bool) -> Finding:
@@ -30,6 +32,10 @@ def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: 
         what = f"Release {before.id} ({before.tag or before.digest})"
         text = f"{what} is {said(before.state)} since {before.began_at}, and has not come to its end."
         remedy = "Run it again to its end, or undo it (release_action: undo)."
+        return Finding("record", title, CRITICAL, before.state, text, remedy)
+    if before.state == FAILED and before.strategy and not before.strategy.get("retired"):
+        text = f"Release {before.id} failed and was not undone: {before.strategy['helper']} may still get requests."
+        remedy = "Undo it first (release_action: undo)."
         return Finding("record", title, CRITICAL, before.state, text, remedy)
     ours = last_good.released_template(before)
     good = before.previous
@@ -54,3 +60,20 @@ def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: 
     text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
     remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
     return Finding("drift", title, CRITICAL, len(places), text, remedy)
+
+
+def named(options: Mapping[str, Any], repository: str) -> Tuple[Optional[Target], Finding]:
+    """What a version names in the registry; None, and the finding why, when that cannot be said.
+
+    :param options: options.SPEC
+    """
+    title = "the image"
+    try:
+        found = resolved(options["registry"], repository, options["version"], options["digest"])
+    except ImageError as error:
+        # Not there is a fact; a registry that does not answer is not.
+        status = CRITICAL if type(error).__name__ == "Missing" else UNKNOWN
+        value = None if status == UNKNOWN else "missing"
+        return None, Finding("image", title, status, value, error.message, error.remedy)
+    text = f"{found.repository}:{found.tag} is {found.digest}."
+    return found, Finding("image", title, OK, found.digest, text)
