@@ -114,7 +114,8 @@ class Helm:
             text = self._run(arguments, values).text
         try:
             # As JSON: what YAML takes for a date is a text to the API.
-            found = json.loads(json.dumps([each for each in yaml.safe_load_all(text) if each is not None], default=str))
+            read = [each for each in yaml.safe_load_all(text) if each is not None]
+            found: List[Dict[str, Any]] = json.loads(json.dumps(read, default=str))
         except yaml.YAMLError as error:  # its text may quote a Secret
             raise ClusterError(
                 f"What the chart makes is no YAML ({type(error).__name__}).", "Correct the chart."
