@@ -25,6 +25,7 @@ LONG = (
     "end_to_end/test_production.py",
     "end_to_end/test_patch.py",
     # One cluster at a time: apart from one another.
+    "integration/test_release_helm.py",
     "integration/test_release_soaking.py",
     "end_to_end/test_fleet.py",
     "integration/test_restore_trouble.py",
