@@ -212,3 +212,18 @@ def test_when_the_version_of_before_may_be_retired() -> None:
     assert forbids(Namespace(service(selector={"app": "by hand"})), stored) == ["service"]
     stored.release.soak = {"hold": "No data."}
     assert forbids(green, stored) == ["healthy"]
+
+
+def test_a_version_of_before_that_is_gone_can_take_nothing_over() -> None:
+    release = retirable().release
+    gone = session(Namespace(service()))
+    assert second.ready(gone, release) == f"{NAME} is gone."
+    release.strategy["promise"] = True
+    check = retirement.back_check(gone, release)
+    assert (check.status, check.value) == ("warning", "no")
+    assert release.strategy["promise"] is False
+    assert [each.kind for each in release.events].count("withdrawn") == 1
+    retirement.back_check(gone, release)
+    assert [each.kind for each in release.events].count("withdrawn") == 1
+    refused = retirement.switch_back(gone, record.Stored(release, "tag"), "why")
+    assert "undo" in refused.forbidden[0].remedy
