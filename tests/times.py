@@ -25,6 +25,7 @@ LONG = (
     "end_to_end/test_production.py",
     "end_to_end/test_patch.py",
     # One cluster at a time: apart from one another.
+    "integration/test_release_helm.py",
     "integration/test_release_soaking.py",
     "end_to_end/test_fleet.py",
     "integration/test_restore_trouble.py",
@@ -34,6 +35,7 @@ LONG = (
     "integration/test_cluster.py",
     "integration/test_restore.py",
     "end_to_end/test_molecule.py",
+    "integration/test_release_strategies.py",
     "integration/test_trading_oracle.py",
     "integration/test_backup_trouble.py",
     "end_to_end/test_fresh_checkout.py",

@@ -316,6 +316,37 @@ def test_what_others_changed_is_not_overwritten(installed: Installed, monkeypatc
 
 
 @helm_4
+def test_what_a_release_of_an_image_left_is_taken_over_and_what_others_manage_is_not(installed: Installed) -> None:
+    cluster = installed.cluster
+    # By our own client, so that the API has it that we manage the image.
+    assert not installed.release(helm={}).failed
+    assert not installed.undo().failed
+    assert not (outcome := installed.release()).failed
+    assert outcome.changed
+    assert not installed.undo().failed
+    body = {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": f"{NAME}-flags"},
+        "data": {"FEATURE_FLAGS": "1"},
+    }
+    command = [cluster.state["kubectl"], "--kubeconfig", cluster.state["admin_kubeconfig"], "-n", NAMESPACE, "apply"]
+    mine = ["--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-"]
+    subprocess.run([*command, *mine], input=json.dumps(body), text=True, check=True, capture_output=True)
+    number = installed.revisions()[-1].number
+    refused = installed.release()
+    assert forbidden(refused) == ["chart"]
+    assert "somebody" in refused.forbidden[0].message
+    assert installed.revisions()[-1].number == number
+    body["data"] = {}  # nobody's again
+    subprocess.run([*command, *mine], input=json.dumps(body), text=True, check=True, capture_output=True)
+    patch_of = json.dumps({"data": {"FEATURE_FLAGS": "{}"}})
+    cluster.kubectl(
+        "-n", NAMESPACE, "patch", FLAGS, "--type=merge", "--field-manager=tradingflow-maintenance", "-p", patch_of
+    )
+
+
+@helm_4
 def test_a_chart_that_cannot_be_released_is_refused(installed: Installed, tmp_path: Path) -> None:
     assert forbidden(installed.release(helm=installed.helm(tmp_path / "none"))) == ["chart"]
     assert forbidden(installed.release(helm=installed.helm(release="another"))) == ["helm"]

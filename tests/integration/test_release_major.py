@@ -34,6 +34,7 @@ from tests.integration.test_release_rollout import (
     record,
     release,
     runs,
+    session,
     statuses,
     undo,
 )
@@ -48,6 +49,13 @@ E2E, INTEGRATION = (
     for name in ("e2e", "integration")
 )
 FLAGS = {"newFeature": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(cluster: Cluster) -> None:
+    """One pod in both namespaces."""
+    for namespace in (NAMESPACE, "production"):
+        cluster.small(namespace)
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +140,19 @@ def test_tests_that_say_nothing_or_cannot_begin_are_unknown_and_the_next_run_goe
     assert "ImagePull" in outcome.failed
     runs(cluster, WORSE)
     assert statuses(release(cluster, tests=[INTEGRATION]))["release.tests:integration"] == "ok"
-    assert record(cluster).state == SOAKING
+    now = record(cluster)
+    assert now.state == SOAKING
+    # What a run that was killed left goes with the release, when that is undone.
+    made = session(cluster, version=WORSE)
+    tests_job._job(made, tests_job.manifest(made, now, made.look().template, "any", completed(E2E)))
+    assert jobs(cluster)
+    assert not undo(cluster).failed
+    assert not jobs(cluster)
+
+
+def completed(test: dict[str, Any]) -> dict[str, Any]:
+    """As the argument spec completes it."""
+    return {"image": None, "env": {}, **test}
 
 
 def test_a_version_whose_migration_came_first_is_promoted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

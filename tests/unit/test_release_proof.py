@@ -156,6 +156,12 @@ def test_results_are_counted_by_their_grammar(log: str, wanted: tuple[int, int, 
     assert (found.total, found.passed, found.failures, found.skipped, not found.problem) == wanted
 
 
+def test_declarations_never_reach_the_parser() -> None:
+    found = results('<testsuite><!DOCTYPE a [<!ENTITY b "c">]><testcase name="b"/></testsuite>')
+    assert found is not None
+    assert "declarations" in found.problem
+
+
 @pytest.mark.parametrize("log", ["", "5 passing (2s)\n", "ok\n", "All tests passed.", "not ok 1\n"])
 def test_words_are_no_results(log: str) -> None:
     assert results(log) is None

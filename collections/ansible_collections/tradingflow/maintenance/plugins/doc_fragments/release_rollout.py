@@ -99,7 +99,7 @@ options:
         type: str
         required: true
       command:
-        description: What is run, such as C([npm, run, "test:e2e"]). C($(NAME\)) is the value of a variable.
+        description: What is run, such as C([npm, run, "test:e2e"]). V($(NAME\)) is the value of a variable.
         type: list
         elements: str
         required: true

@@ -113,7 +113,9 @@ class Helm:
             arguments = ["template", self.release, *chart, *given, "--is-upgrade", "--skip-tests", *server]
             text = self._run(arguments, values).text
         try:
-            found = [each for each in yaml.safe_load_all(text) if each is not None]
+            # As JSON: what YAML takes for a date is a text to the API.
+            read = [each for each in yaml.safe_load_all(text) if each is not None]
+            found: List[Dict[str, Any]] = json.loads(json.dumps(read, default=str))
         except yaml.YAMLError as error:  # its text may quote a Secret
             raise ClusterError(
                 f"What the chart makes is no YAML ({type(error).__name__}).", "Correct the chart."
@@ -122,17 +124,20 @@ class Helm:
             raise ClusterError("The chart makes nothing, or what is no object.", "Correct the chart.")
         return found
 
-    def upgrade(self, values: Mapping[str, Any], labels: Mapping[str, str], description: str) -> None:
+    def upgrade(
+        self, values: Mapping[str, Any], labels: Mapping[str, str], description: str, *, force: bool = False
+    ) -> None:
         """Makes a new revision of the release: its objects are written, and nothing is waited for.
 
         :param labels: of the revision in Helm's storage
+        :param force: also fields that somebody else manages, as far as Helm knows of that
         :raises Conflict: another client is at work, or somebody else manages what would be changed
         :raises Unanswered: it was killed, ran out of time, or had no answer: nobody knows
         """
         with self._values(values) as given:
             marks = ",".join(f"{name}={text}" for name, text in labels.items())
             arguments = ["upgrade", self.release, *self._chart(), *given, "--reset-values", "--labels", marks]
-            arguments += ["--description", description, *self._limits(), *self._forced(), "-o", "json"]
+            arguments += ["--description", description, *self._limits(), *self._forced(force), "-o", "json"]
             self._run(arguments, values)
 
     def roll_back(self, revision: int, *, force: bool = False) -> None:
@@ -141,11 +146,10 @@ class Helm:
         :param force: also what somebody else manages by now
         :raises Missing: there is no such revision
         """
-        forced = ["--force-conflicts"] if force and self.major > 3 else self._forced()
-        self._run(["rollback", self.release, str(revision), *self._limits(), *forced])
+        self._run(["rollback", self.release, str(revision), *self._limits(), *self._forced(force)])
 
-    def _forced(self) -> List[str]:
-        return ["--force-conflicts"] if self.options["force_conflicts"] and self.major > 3 else []
+    def _forced(self, force: bool) -> List[str]:
+        return ["--force-conflicts"] if (force or self.options["force_conflicts"]) and self.major > 3 else []
 
     def _limits(self) -> List[str]:
         return ["--timeout", f"{self.options['timeout']}s", "--history-max", str(self.options["history"])]

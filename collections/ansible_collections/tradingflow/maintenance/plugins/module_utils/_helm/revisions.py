@@ -189,8 +189,9 @@ def back_in_history(cluster: Cluster, namespace: str, name: str, number: int, di
     :raises Conflict: there is another of that number
     :raises ClusterError: the copy is damaged, or the API does not let us
     """
-    copy = cluster.get(path_of("Secret", namespace, _copy_name(name, digest)))
-    content = unpacked(str((copy.get("data") or {}).get("release") or ""))
+    content = copied(cluster, namespace, name, digest)
+    if content is None:
+        raise Missing(f"No copy of revision {number} was kept.", "Put the release right by hand (helm upgrade).")
     if identity(content) != digest or content.get("version") != number:
         raise ClusterError(
             f"The copy of revision {number} of the Helm release {name} is not what was kept.",
@@ -208,13 +209,13 @@ def back_in_history(cluster: Cluster, namespace: str, name: str, number: int, di
     cluster.create(path_of("Secret", namespace), body)
 
 
-def kept(cluster: Cluster, namespace: str, name: str, digest: str) -> bool:
-    """Whether there is a copy.
+def copied(cluster: Cluster, namespace: str, name: str, digest: str) -> Optional[Dict[str, Any]]:
+    """What the copy of a revision holds; None where there is no copy.
 
-    :raises ClusterError: the API does not answer
+    :raises ClusterError: the API does not answer, or it is damaged
     """
     try:
-        cluster.get(path_of("Secret", namespace, _copy_name(name, digest)))
-        return True
+        copy = cluster.get(path_of("Secret", namespace, _copy_name(name, digest)))
     except Missing:
-        return False
+        return None
+    return unpacked(str((copy.get("data") or {}).get("release") or ""))

@@ -38,6 +38,8 @@ _PAGE, _MOST_TURNS = 500, 3
 #: Bytes of an answer that are read.
 _MOST = 64 << 20
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+#: Who we are to the API.
+MANAGER = "tradingflow-maintenance"
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -50,7 +52,12 @@ class Missing(ClusterError):
 
 
 class Conflict(ClusterError):
-    """The object is another than the one that was judged; nothing was changed."""
+    """The object is another than the one that was judged; nothing was changed.
+
+    :ivar causes: what the API says of each field, where it is about those that manage them
+    """
+
+    causes: List[str] = []
 
 
 class Refused(ClusterError):
@@ -176,7 +183,7 @@ class Cluster:
 
     def _request(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str, most: int) -> bytes:
         url = f"{self.host}{path}{f'?{urlencode(query)}' if query else ''}"
-        headers = {"Accept": "application/json" if kind else "*/*", "User-Agent": "tradingflow-maintenance"}
+        headers = {"Accept": "application/json" if kind else "*/*", "User-Agent": MANAGER}
         # Asked each time: a token may have been renewed.
         for setting in self._configuration.auth_settings().values():
             headers[str(setting["key"])] = str(setting["value"])
@@ -210,7 +217,7 @@ class Cluster:
 
 
 def _dry(dry_run: bool) -> Dict[str, str]:
-    return {"fieldManager": "tradingflow-maintenance", **({"dryRun": "All"} if dry_run else {})}
+    return {"fieldManager": MANAGER, **({"dryRun": "All"} if dry_run else {})}
 
 
 def _error(host: str, method: str, path: str, status: int, content: bytes) -> ClusterError:
@@ -229,7 +236,9 @@ def _error(host: str, method: str, path: str, status: int, content: bytes) -> Cl
         return Refused(text, "Check the login, its rights in the namespace, and the namespace's quota.")
     # A patch whose test does not hold is a 422 as well; an object that is not valid has causes.
     if status in (409, 410, 412) or (method == "PATCH" and status == 422 and not causes):
-        return Conflict(text, "Look at the object, and run again.")
+        conflict = Conflict(text, "Look at the object, and run again.")
+        conflict.causes = [str(each.get("message")) for each in causes or [] if isinstance(each, dict)]
+        return conflict
     if status in (408, 429) or status >= 500:
         return Unanswered(text, "Check the cluster, then run again.")
     return ClusterError(text, "Correct what is asked for.")
@@ -281,3 +290,5 @@ _GROUPS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2",
 }
 _PLURALS = {kind: f"{kind.lower()}s" for kind in _GROUPS}
+#: Of which path_of knows.
+KINDS = tuple(_GROUPS)

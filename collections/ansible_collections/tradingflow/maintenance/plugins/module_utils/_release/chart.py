@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 from .._helm import revisions
 from .._helm.client import Helm
 from .._helm.revisions import DEPLOYED, FAILED, LABEL, PENDING, UNKNOWN, Revision
-from .._kubernetes.client import Conflict, Unanswered
+from .._kubernetes.client import KINDS, MANAGER, Conflict, Unanswered, path_of
 from .._kubernetes.workloads import Seen, container, same_template
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
@@ -53,6 +53,8 @@ class Chart:
         self._target = target
         self.found: List[Revision] = []
         self.rendered: List[Dict[str, Any]] = []
+        #: Whether all that Helm would stumble over is ours.
+        self._force = False
         #: The record as written() has written it.
         self.stored: Optional[Stored] = None
 
@@ -68,17 +70,38 @@ class Chart:
         made, newest = self._deployment(), revisions.last(self.found)
         # Only tried: the answer has all that the API adds to it.
         if self.helm.major > 3 and newest is not None and newest.content().get("apply_method") == "ssa":
-            # What somebody else manages by now is seen before anything is written.
-            forced, spec = bool(self._options["force_conflicts"]), dict(made["spec"])
+            spec = dict(made["spec"])
             if spec.get("replicas") != self._seen.replicas:
                 spec.pop("replicas", None)  # is a finding of its own
-            tried = session.cluster.applied(session.path, {**made, "spec": spec}, manager="helm", force=forced)
+            tried = self._applied(session.path, {**made, "spec": spec})
+            for each in self.rendered:
+                if each is not made and not _hooks(each) and each["kind"] in KINDS:
+                    place = str(each["metadata"].get("namespace", session.namespace))
+                    self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
+            # Its status may change meanwhile; what is written has conditions of its own.
+            body["metadata"].pop("resourceVersion", None)
             tried = session.cluster.replace(session.path, body, dry_run=True)
         template: Dict[str, Any] = tried["spec"]["template"]
         return template
+
+    def _applied(self, path: str, made: Dict[str, Any]) -> Dict[str, Any]:
+        """What an object would be by server-side apply. What we manage ourselves, by a release of an image or an undo,
+        Helm may take over.
+
+        :raises Conflict: somebody else manages what would be changed: seen before anything is written
+        """
+        cluster, forced = self._session.cluster, bool(self._options["force_conflicts"])
+        try:
+            return cluster.applied(path, made, manager="helm", force=forced)
+        except Conflict as error:
+            ours = [each for each in error.causes if f'with "{MANAGER}"' in each]
+            if not ours or len(ours) != len(error.causes):
+                raise
+            self._force = True
+            return cluster.applied(path, made, manager="helm", force=True)
 
     def _deployment(self) -> Dict[str, Any]:
         name, namespace = self._session.options["deployment"], self._session.namespace
@@ -231,7 +254,7 @@ class Chart:
         self.stored = session.save(stored, "helm upgrade")
         why: Optional[MaintenanceError] = None
         try:
-            self.helm.upgrade(self.values, {LABEL: release.id}, cause)
+            self.helm.upgrade(self.values, {LABEL: release.id}, cause, force=self._force)
         except ClusterError as error:
             session.say(error.message)
             why = error

@@ -100,7 +100,8 @@ class ChartUndo:
             text = f"Revision {number} is another than the one that ran before."
             remedy = "The release was installed anew since: put it right by helm upgrade."
             return Finding("helm.revision", title, CRITICAL, number, text, remedy)
-        if revisions.kept(self._session.cluster, self._session.namespace, self._kept["release"], self._kept["sha256"]):
+        place = (self._session.cluster, self._session.namespace, self._kept["release"])
+        if revisions.copied(*place, self._kept["sha256"]) is not None:
             text = f"Helm's history has pruned revision {number}; the copy of it is put back first."
             return Finding("helm.revision", title, OK, number, text)
         text = f"Helm's history has pruned revision {number}, and no copy of it is there."
@@ -108,10 +109,11 @@ class ChartUndo:
 
     def managed(self) -> List[str]:
         """ConfigMaps and Secrets that Helm puts back, as Kind/name."""
-        there = self._there
-        if there is None:
+        there, place = self._there, (self._session.cluster, self._session.namespace, self._kept["release"])
+        content = there.content() if there is not None else revisions.copied(*place, self._kept["sha256"])
+        if content is None:
             return []
-        found = revisions.objects(there.content())
+        found = revisions.objects(content)
         named = [f"{each.get('kind')}/{(each.get('metadata') or {}).get('name')}" for each in found]
         return [each for each in named if each.partition("/")[0] in _RESTORED]
 

@@ -16,20 +16,9 @@ from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, container, differences, digest_of, same_template, template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import MaintenanceError, StorageError
-from . import (
-    analysis,
-    kept,
-    last_good,
-    leftovers,
-    live,
-    preflight,
-    recovery_point,
-    retirement,
-    stages,
-    standing,
-    strategies,
-)
+from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
 from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding, guarded
 from .proof import further
@@ -145,7 +134,7 @@ class _Work:
         yield from guarded("strategy", lambda: [preflight.strategy(deployment)])
         begun = self._earlier.release if going_on and self._earlier else None
         if self._options["strategy"] != ROLLING or (begun and begun.strategy):
-            yield from guarded("service", lambda: list(stages.looked(session, seen, begun)))
+            yield from guarded("service", lambda: list(strategies.looked(session, seen, wanted, target.image, begun)))
         yield from guarded("probes", lambda: list(preflight.probes(wanted, name)))
         yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
@@ -222,10 +211,7 @@ class _Work:
         measured = {**options["analysis"], "port": options["port"]}
         release.baseline = analysis.baseline_of(self._pods, measured, text_of(datetime.now(timezone.utc)))
         release.phase, release.promoted_from = "changing", options["promoted_from"]
-        if options["strategy"] != ROLLING:
-            name = options["service"] or options["deployment"]
-            service = session.cluster.get(path_of("Service", session.namespace, name))
-            release.strategy = stages.planned(options, self._seen, service)
+        release.strategy = strategies.planned(session, self._seen)
         try:
             kept.keep(session.cluster, session.namespace, self._objects)
         except Refused as error:
@@ -364,7 +350,7 @@ class _Work:
         release.verified_at = text_of(datetime.now(timezone.utc))
         release.becomes(SOAKING, check.message, run_id=session.run_id)
         session.save(stored)
-        leftovers.removed(session)
+        removed(session)
 
     def _lost(self, error: MaintenanceError) -> None:
         """Nobody knows how it ended: the record says how far it came, and whoever runs it again goes on."""

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping
 
 from ..checks import as_action
 from ..masking import masked_data
+from .record import said
 from .session import Outcome
 
 _TITLES = {
@@ -46,6 +47,8 @@ def actions(
             text += f"{'' if text.endswith('.') else '.'} Undone: {_short(before)} runs again."
     else:
         status, text = "ok", change
+        if outcome.record.get("pending"):
+            text += f". It is {said(outcome.record['pending'])}, and not through yet."
     details: Dict[str, Any] = {"where": where, "before": before, "after": after}
     if outcome.events:
         details["rollout"] = [

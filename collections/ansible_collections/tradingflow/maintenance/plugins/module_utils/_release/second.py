@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set
 
 from .._kubernetes.client import Conflict, Missing, Unanswered, path_of
 from .._kubernetes.services import behind, said, selector_of, switch
@@ -42,12 +42,8 @@ def made(session: Session, release: Release, seen: Seen, wanted: Mapping[str, An
     :param wanted: its pod template with the new image
     :raises Conflict: one of its name is there, and is not of this release
     """
-    strategy, options = release.strategy, session.options
-    file = str(options["manifest"] or "")
-    values = values_of(session, release, seen, wanted, image)
-    objects = rendered(file, values)
-    checked(file, objects, values, session.container)
-    for each in objects:
+    strategy = release.strategy
+    for each in drafted(session, release, seen, wanted, image):
         kind, name = str(each["kind"]), str(each["metadata"]["name"])
 
         def there(kind: str = kind, name: str = name) -> bool:
@@ -64,6 +60,20 @@ def made(session: Session, release: Release, seen: Seen, wanted: Mapping[str, An
 
         insisted(session, there, create)
     session.say(f"{strategy['helper']} has {plural(pods_wanted(strategy), 'pod')} of {image}")
+
+
+def drafted(
+    session: Session, release: Release, seen: Seen, wanted: Mapping[str, Any], image: str
+) -> List[Dict[str, Any]]:
+    """The objects that made() makes.
+
+    :raises ConfigurationError: the manifest cannot be used
+    """
+    file = str(session.options["manifest"] or "")
+    values = values_of(session, release, seen, wanted, image)
+    objects = rendered(file, values)
+    checked(file, objects, values, session.container)
+    return objects
 
 
 def values_of(session: Session, release: Release, seen: Seen, wanted: Mapping[str, Any], image: str) -> Dict[str, Any]:
@@ -168,17 +178,17 @@ def ready(session: Session, release: Release) -> str:
     return ""
 
 
-def switched(session: Session, release: Release, *, back: bool, seen: Seen) -> bool:
+def switched(session: Session, release: Release, *, back: bool) -> bool:
     """Sends all requests to the second Deployment, or back to the first, and waits until that is so.
 
-    :param seen: the Deployment that gets them
     :raises Conflict: somebody else has switched the Service meanwhile
-    :raises ReleaseError: its pods do not all get requests in time
+    :raises ReleaseError: its pods do not all get requests in time, or the others still do
     """
     strategy = release.strategy
     before, after = strategy["main_selector"], strategy["helper_selector"]
+    on, without = session_of(session, release), session
     if back:
-        before, after = after, before
+        before, after, on, without = after, before, without, on
     name = strategy["service"]
 
     def there() -> bool:
@@ -190,36 +200,49 @@ def switched(session: Session, release: Release, *, back: bool, seen: Seen) -> b
     changed = insisted(session, there, change)
     if changed:
         session.say(f"The Service {name} sends requests to {said(after)}")
-    served(session, release, seen, alone=True)
+    served(on, release, without)
     return changed
 
 
-def served(session: Session, release: Release, seen: Seen, *, alone: bool) -> None:
-    """Waits until the Service sends requests to the pods of a Deployment.
+def served(on: Session, release: Release, without: Optional[Session] = None) -> None:
+    """Waits until the Service sends requests to all ready pods of a Deployment.
 
-    :param alone: whether to no others
-    :raises ReleaseError: it does not in time
+    :param on: the Deployment
+    :param without: another one, to whose pods it must send none
+    :raises ReleaseError: it does not come to that in time
     """
-    name = release.strategy["service"]
-    wanted = {
-        str(each["metadata"]["uid"])
-        for each in seen.pods_of(seen.current())
-        if condition(each, "Ready").get("status") == "True"
-    }
-    deadline = time.monotonic() + _GOING
-    found: Dict[str, bool] = {}
+    name, deadline = release.strategy["service"], time.monotonic() + _GOING
     while True:
+        wanted: Set[str] = set()
+        asked: Set[str] = set()
+        others: Set[str] = set()
         try:
-            found = behind(session.cluster, session.namespace, name)
-            asked = {uid for uid, on in found.items() if on}
-            if wanted and wanted <= asked and (not alone or asked == wanted):
+            seen = on.look()
+            pods = seen.pods_of(seen.current())
+            wanted = {_uid(each) for each in pods if condition(each, "Ready").get("status") == "True"}
+            others = _pods(without) if without is not None else set()
+            asked = {uid for uid, ready in behind(on.cluster, on.namespace, name).items() if ready}
+            if wanted and wanted <= asked and not others & asked:
                 return
         except Unanswered as error:
-            session.say(error.message)
-        if time.monotonic() > deadline or session.stop():
-            text = f"The Service {name} sends requests to {len(wanted & set(found))} of {plural(len(wanted), 'pod')}"
-            raise ReleaseError(f"{text}{', and to others' if set(found) - wanted else ''}.", "See its EndpointSlices.")
-        time.sleep(session.options["interval"])
+            on.say(error.message)
+        if time.monotonic() > deadline or on.stop():
+            text = f"The Service {name} sends requests to {len(wanted & asked)} of {plural(len(wanted), 'pod')}"
+            more = f", and to {len(others & asked)} of those that are to get none" if others & asked else ""
+            raise ReleaseError(f"{text}{more}.", "See its EndpointSlices.")
+        time.sleep(on.options["interval"])
+
+
+def _pods(session: Session) -> Set[str]:
+    """uids of all pods of a Deployment; none when it is gone."""
+    try:
+        return {_uid(each) for each in session.look().pods}
+    except Missing:
+        return set()
+
+
+def _uid(thing: Mapping[str, Any]) -> str:
+    return str(thing["metadata"]["uid"])
 
 
 def removed(session: Session, release: Release) -> bool:
@@ -268,7 +291,7 @@ def taken_back(session: Session, release: Release, *, at_once: bool = False) -> 
         return False
     changed = False
     if release.strategy["kind"] == BLUE_GREEN:
-        changed = switched(session, release, back=True, seen=session.look())
+        changed = switched(session, release, back=True)
         if changed:
             release.happened("switched back", "All requests go to the version of before.", run_id=session.run_id)
     return removed(session, release) or changed

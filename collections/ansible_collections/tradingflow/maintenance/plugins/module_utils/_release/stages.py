@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional
 from .._kubernetes.client import Missing, path_of
 from .._kubernetes.services import said, selector_of, selects
 from .._kubernetes.workloads import Seen
-from ..checks import CRITICAL, OK
+from ..checks import CRITICAL, OK, WARNING
 from ..errors import ConfigurationError
 from ..words import printable
 from .manifests import release_of
@@ -105,9 +105,7 @@ def looked(session: Session, seen: Seen, release: Optional[Release]) -> Iterator
     begun: Mapping[str, Any] = release.strategy if release is not None else {}
     if release is not None and begun.get("kind", ROLLING) != options["strategy"]:
         text = f"Release {release.id} was begun by {begun.get('kind', ROLLING)}, and not by {options['strategy']}."
-        yield Finding(
-            "strategy", "the strategy", CRITICAL, begun.get("kind"), text, "Go on as it was begun, or undo it."
-        )
+        yield Finding("begun", "the strategy", CRITICAL, begun.get("kind"), text, "Go on as it was begun, or undo it.")
         return
     name = options["service"] or options["deployment"]
     try:
@@ -122,6 +120,12 @@ def looked(session: Session, seen: Seen, release: Optional[Release]) -> Iterator
     else:
         text = f"The Service {name} selects {said(now)}, and not the pods of {options['deployment']}."
         yield Finding("service", title, CRITICAL, said(now), text, "Switch it back, or name another (release_service).")
+    spec = service.get("spec") or {}
+    if spec.get("sessionAffinity", "None") != "None" or spec.get("clusterIP") == "None":
+        what = "has no address of its own" if spec.get("clusterIP") == "None" else "keeps clients at their pods"
+        text = f"The Service {name} {what}: who asked before may go on asking the version of before."
+        remedy = "Shares are of clients then, and a switch takes until they look again."
+        yield Finding("affinity", "who is sent where", WARNING, what, text, remedy)
     title = "the second Deployment"
     try:
         found = session.cluster.get(path_of("Deployment", namespace, plan["helper"]))

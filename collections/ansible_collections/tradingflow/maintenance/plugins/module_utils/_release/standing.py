@@ -33,6 +33,10 @@ def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: 
         text = f"{what} is {said(before.state)} since {before.began_at}, and has not come to its end."
         remedy = "Run it again to its end, or undo it (release_action: undo)."
         return Finding("record", title, CRITICAL, before.state, text, remedy)
+    if before.state == FAILED and before.strategy and not before.strategy.get("retired"):
+        text = f"Release {before.id} failed and was not undone: {before.strategy['helper']} may still get requests."
+        remedy = "Undo it first (release_action: undo)."
+        return Finding("record", title, CRITICAL, before.state, text, remedy)
     ours = last_good.released_template(before)
     good = before.previous
     known = [ours] if ours is not None else []

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from .._kubernetes.client import Conflict
+from .._kubernetes.client import Conflict, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, differences, same_template, template_hash
 from ..checks import CRITICAL, OK, Check
-from ..errors import ReleaseError
+from ..errors import ConfigurationError, ReleaseError
 from ..words import plural
 from . import second, stages
 from .flags import read_back
 from .last_good import image_of, is_back, released_template
-from .options import BLUE_GREEN, GRADUAL
-from .record import SOAKING, STAGED, STEPPING, SWITCHED, Release, Stored, said, text_of
+from .options import BLUE_GREEN, GRADUAL, ROLLING
+from .preflight import Finding
+from .record import SOAKING, STAGED, STEPPING, SWITCHED, Release, Stored, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .undo import written
 from .verified import verified
@@ -73,24 +74,23 @@ def begun(
         return came
     release = stored.release
     strategy = release.strategy
-    helper = second.session_of(session, release).look()
     if strategy["kind"] == GRADUAL:
-        second.served(session, release, helper, alone=False)
+        second.served(second.session_of(session, release), release)
         text = f"Step 1 of {len(strategy['steps'])}: {_share(strategy)}. {came.text}"
         release.becomes(STEPPING, text, run_id=session.run_id, phase="watching")
         return Came(session.save(stored), COMPLETE, text)
     stored = session.save(stored, "switching")
-    return _taken_over(session, stored, helper)
+    return _taken_over(session, stored)
 
 
-def _taken_over(session: Session, stored: Stored, helper: Seen) -> Came:
+def _taken_over(session: Session, stored: Stored) -> Came:
     """All requests go to the second colour, when the first could take them back."""
     release = stored.release
     why = second.ready(session, release)
     if why:
         return Came(stored, BROKEN, f"The Service is not switched, as nothing could take over: {why}")
     try:
-        second.switched(session, release, back=False, seen=helper)
+        second.switched(session, release, back=False)
     except Conflict as error:
         return Came(stored, DRIFTED, error.message)
     why = second.ready(session, release)
@@ -110,6 +110,46 @@ def on_its_way(release: Optional[Release], image: str, digest: str, outcome: Out
     outcome.record["pending"] = release.state
     outcome.checks = [Check("release.rollout", "Rollout", OK, said(release.state), message=outcome.nothing)]
     return True
+
+
+def planned(session: Session, seen: Seen) -> Dict[str, Any]:
+    """How a release comes in stages, see stages.planned; empty when it just rolls.
+
+    :raises ClusterError, ConfigurationError: that cannot be done here
+    """
+    if session.options["strategy"] == ROLLING:
+        return {}
+    name = session.options["service"] or session.options["deployment"]
+    service = session.cluster.get(path_of("Service", session.namespace, name))
+    return stages.planned(session.options, seen, service)
+
+
+def looked(
+    session: Session, seen: Seen, wanted: Dict[str, Any], image: str, release: Optional[Release]
+) -> Iterator[Finding]:
+    """Whether a release can come in stages, and its manifest is one: before anything is done.
+
+    :param release: that is gone on with; None for a new one
+    :raises MaintenanceError: what has to be seen cannot be
+    """
+    found = list(stages.looked(session, seen, release))
+    yield from found
+    if any(each.forbids for each in found):
+        return
+    options, title = session.options, "the manifest"
+    given = (options["environment_name"], options["application"], session.namespace, options["deployment"])
+    draft = release or new(
+        *given, session.container, tag=options["version"], image=image, digest="", previous=None, actor="", run_id=""
+    )
+    if release is None:
+        draft.strategy = planned(session, seen)
+    try:
+        objects = second.drafted(session, draft, seen, wanted, image)
+    except ConfigurationError as error:
+        yield Finding("manifest", title, CRITICAL, None, error.message, error.remedy)
+        return
+    kinds = ", ".join(f"{each['kind']} {each['metadata']['name']}" for each in objects)
+    yield Finding("manifest", title, OK, len(objects), f"It makes {kinds}.")
 
 
 def stage_check(came: Came) -> Check:
@@ -210,7 +250,7 @@ def stepped(session: Session, stored: Stored, outcome: Outcome) -> Came:
     came = arrived(session, stored, outcome)
     if came.state != COMPLETE:
         return came
-    second.served(session, release, second.session_of(session, release).look(), alone=False)
+    second.served(second.session_of(session, release), release)
     text = f"Step {strategy['step'] + 1} of {len(steps)}: {_share(strategy)}."
     release.becomes(STEPPING, text, run_id=session.run_id, phase="watching")
     return Came(session.save(stored), COMPLETE, text)
@@ -251,11 +291,11 @@ def ended(session: Session, stored: Stored, outcome: Outcome) -> Came:
         return Came(stored, DRIFTED, f"Somebody changed {release.deployment} while its pods were asked.")
     if release.strategy["kind"] == BLUE_GREEN:
         try:
-            second.switched(session, release, back=True, seen=now)
+            second.switched(session, release, back=True)
         except Conflict as error:
             return Came(stored, DRIFTED, error.message)
     else:
-        second.served(session, release, now, alone=False)
+        second.served(session, release)
     second.removed(session, release)
     release.strategy["retired"] = text_of(datetime.now(timezone.utc))
     release.configuration = hashes(session.objects(now.template))

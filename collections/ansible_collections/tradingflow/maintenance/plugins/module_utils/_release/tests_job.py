@@ -13,7 +13,7 @@ import time
 from copy import deepcopy
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .._kubernetes.client import Conflict, Missing, Unanswered, path_of
+from .._kubernetes.client import Conflict, Missing, Refused, Unanswered, path_of
 from .._kubernetes.jobs import COMPLETE, FAILED, Ended, follow
 from .._kubernetes.workloads import container
 from ..checks import CRITICAL, OK, UNKNOWN, Check
@@ -206,6 +206,18 @@ def _forget(session: Session, job: Mapping[str, Any]) -> None:
             path_of("Job", session.namespace, str(job["metadata"]["name"])), uid=str(job["metadata"]["uid"])
         )
     except MaintenanceError as error:
+        session.say(error.message)
+
+
+def forget_all(session: Session, release: Release) -> None:
+    """Deletes what a run that was killed left of a release that is undone: its pods would be of the bad version."""
+    try:
+        labels = f"{LABEL}={release.id}"
+        for each in session.cluster.items(path_of("Job", session.namespace), labelSelector=labels):
+            _forget(session, each)
+    except Refused:
+        pass  # who may not see Jobs has made none
+    except ClusterError as error:
         session.say(error.message)
 
 

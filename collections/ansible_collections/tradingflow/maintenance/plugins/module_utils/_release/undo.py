@@ -15,7 +15,7 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import MaintenanceError, ReleaseError
 from ..words import plural, printable
-from . import chart_undo, kept, second
+from . import chart_undo, kept, second, tests_job
 from .last_good import image_of, is_back, released_template, replicasets_of
 from .preflight import Finding, passed_by
 from .record import FAILED, UNDONE, LastGood, Release, Stored
@@ -150,6 +150,7 @@ def _carried_out(
         return
     outcome.changed = second.taken_back(session, release) or outcome.changed
     outcome.changed = _removed(session, release, previous, outcome) or outcome.changed
+    tests_job.forget_all(session, release)
     if not outcome.failed:
         session.save(_ended(session, stored, UNDONE, why))
 
