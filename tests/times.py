@@ -35,6 +35,7 @@ LONG = (
     "integration/test_cluster.py",
     "integration/test_restore.py",
     "end_to_end/test_molecule.py",
+    "integration/test_release_strategies.py",
     "integration/test_trading_oracle.py",
     "integration/test_backup_trouble.py",
     "end_to_end/test_fresh_checkout.py",
