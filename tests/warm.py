@@ -6,6 +6,7 @@ deleted at any time. Nothing else of Ansible is changed: what is kept is what it
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import importlib
@@ -227,3 +228,28 @@ def imported() -> None:
         for name in names:
             plugins_of.get(name, class_only=True)
     _AnsibleCollectionFinder._remove()
+
+
+def program() -> None:
+    """``ansible-playbook`` with all of it, as a process of its own; ends it."""
+    from ansible import constants
+    from ansible.cli import playbook
+
+    if kept := everything():
+        own, folder = os.getpid(), constants.DEFAULT_LOCAL_TMP
+        kept.give(folder)
+        # Before Ansible removes that folder, and not in the processes that it forks.
+        atexit.register(lambda: kept.take(folder) if os.getpid() == own else None)
+    sys.exit(playbook.main(sys.argv))
+
+
+def everything() -> Payloads | None:
+    """Keeps all of it from now on; None, and nothing, where a run may have another collection than this checkout's."""
+    from ansible import constants
+
+    if [os.path.realpath(path) for path in constants.COLLECTIONS_PATHS] != [str(ROOT / "collections")]:
+        return None
+    roles()
+    plugins()
+    templates()
+    return Payloads()
