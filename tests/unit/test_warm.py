@@ -136,3 +136,20 @@ def test_a_run_takes_the_payload_that_another_made(cache: Path) -> None:
     # What is there is what runs.
     payload.write_bytes(payload.read_bytes()[:-9])
     assert runs.run(["adhoc", *pings], shared, str(output), 300) != 0
+
+
+def test_without_a_place_to_keep_anything_nothing_is_kept(tmp_path: Path) -> None:
+    nobody = {**os.environ, "XDG_CACHE_HOME": "/proc/nowhere"}
+    output = tmp_path / "output"
+    output.touch()
+    assert ready.Ready(nobody).run(["playbook", "--version"], nobody, str(output), 300) == 0, output.read_text()
+
+
+def test_what_was_made_long_ago_is_forgotten(cache: Path) -> None:
+    (cache / "yaml").mkdir(parents=True)
+    old, new = cache / "yaml/old", cache / "yaml/new"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    warm._forget()
+    assert list((cache / "yaml").iterdir()) == [new]
