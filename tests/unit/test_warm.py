@@ -77,13 +77,14 @@ def test_roles_are_loaded_as_they_are_each_time_as_a_copy(
     path.parent.mkdir()
     for each in (path, other):
         each.write_text("a: [1, 'two {{ x }}']\n")
+    wanted = plain(DataLoader(), str(path), trusted_as_template=True)
     loader, found = DataLoader(), []
     for _time in range(2):
         found.append(loader.load_from_file(str(path), trusted_as_template=True))
-    assert found[0] == found[1] == plain(DataLoader(), str(path), trusted_as_template=True)
+    assert found == [wanted, wanted]
     assert Origin.get_tag(found[1]["a"][1]) == Origin(path=str(path), line_num=1, col_num=8)
     found[0]["a"].append("changed")
-    assert loader.load_from_file(str(path), trusted_as_template=True) == found[1]
+    assert [found[1], loader.load_from_file(str(path), trusted_as_template=True)] == [wanted, wanted]
     path.write_text("a: [3]\n")
     assert DataLoader().load_from_file(str(path)) == {"a": [3]}
     kept = len(list((cache / "yaml").iterdir()))
