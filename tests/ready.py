@@ -139,7 +139,9 @@ def serve() -> None:
     os.dup2(2, 1)
     for name in MODULES:
         importlib.import_module(name)
-    payloads = warmed()
+    payloads = warm.everything()
+    if payloads:
+        warm.imported()
     # Interrupted are the runs; this one ends when nobody is left to ask.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
@@ -157,19 +159,6 @@ def serve() -> None:
         spent = used.ru_utime + used.ru_stime
         answer = {"status": os.waitstatus_to_exitcode(status), "spent": spent}
         os.write(answers, json.dumps(answer).encode() + b"\n")
-
-
-def warmed() -> warm.Payloads | None:
-    """What is made once for all runs; None where they may have another collection than this checkout's."""
-    from ansible import constants
-
-    if [str(path) for path in constants.COLLECTIONS_PATHS] != [str(ROOT / "collections")]:
-        return None
-    warm.roles()
-    warm.plugins()
-    warm.templates()
-    warm.imported()
-    return warm.Payloads()
 
 
 def _run(asked: dict[str, Any], payloads: warm.Payloads | None) -> Any:

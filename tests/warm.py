@@ -6,6 +6,7 @@ deleted at any time. Nothing else of Ansible is changed: what is kept is what it
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import importlib
@@ -58,11 +59,6 @@ class Payloads:
     def __init__(self) -> None:
         self._folder = CACHE / f"payloads-{_key()}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.utime(self._folder)
-        for each in CACHE.glob("payloads-*"):
-            with suppress(OSError):
-                if each.stat().st_mtime < time.time() - _DAYS * 86400:
-                    shutil.rmtree(each, ignore_errors=True)
 
     def give(self, folder: str) -> None:
         """Puts those that there are into a run's folder for temporary files, where Ansible looks for its own."""
@@ -227,3 +223,43 @@ def imported() -> None:
         for name in names:
             plugins_of.get(name, class_only=True)
     _AnsibleCollectionFinder._remove()
+
+
+def program() -> None:
+    """``ansible-playbook`` with all of it, as a process of its own; ends it."""
+    from ansible import constants
+    from ansible.cli import playbook
+
+    if kept := everything():
+        own, folder = os.getpid(), constants.DEFAULT_LOCAL_TMP
+        kept.give(folder)
+        # Before Ansible removes that folder, and not in the processes that it forks.
+        atexit.register(lambda: kept.take(folder) if os.getpid() == own else None)
+    sys.exit(playbook.main(sys.argv))
+
+
+def _forget() -> None:
+    """Removes what was made long ago; what is still needed is made anew."""
+    for path in CACHE.glob("*/*"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - _DAYS * 86400:
+                path.unlink()
+
+
+def everything() -> Payloads | None:
+    """Keeps all of it from now on; None, and nothing, where a run may have another collection than this checkout's."""
+    from ansible import constants
+
+    if [os.path.realpath(path) for path in constants.COLLECTIONS_PATHS] != [str(ROOT / "collections")]:
+        return None
+    try:
+        CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # a user without a home
+        return None
+    if not os.access(CACHE, os.W_OK):
+        return None
+    _forget()
+    roles()
+    plugins()
+    templates()
+    return Payloads()

@@ -166,7 +166,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
         envvars={
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join((f"{ROOT}/tests/bin", f"{sys.prefix}/bin", os.environ["PATH"])),
         },
         quiet=True,
     )

@@ -77,13 +77,14 @@ def test_roles_are_loaded_as_they_are_each_time_as_a_copy(
     path.parent.mkdir()
     for each in (path, other):
         each.write_text("a: [1, 'two {{ x }}']\n")
+    wanted = plain(DataLoader(), str(path), trusted_as_template=True)
     loader, found = DataLoader(), []
     for _time in range(2):
         found.append(loader.load_from_file(str(path), trusted_as_template=True))
-    assert found[0] == found[1] == plain(DataLoader(), str(path), trusted_as_template=True)
+    assert found == [wanted, wanted]
     assert Origin.get_tag(found[1]["a"][1]) == Origin(path=str(path), line_num=1, col_num=8)
     found[0]["a"].append("changed")
-    assert loader.load_from_file(str(path), trusted_as_template=True) == found[1]
+    assert [found[1], loader.load_from_file(str(path), trusted_as_template=True)] == [wanted, wanted]
     path.write_text("a: [3]\n")
     assert DataLoader().load_from_file(str(path)) == {"a": [3]}
     kept = len(list((cache / "yaml").iterdir()))
@@ -136,3 +137,20 @@ def test_a_run_takes_the_payload_that_another_made(cache: Path) -> None:
     # What is there is what runs.
     payload.write_bytes(payload.read_bytes()[:-9])
     assert runs.run(["adhoc", *pings], shared, str(output), 300) != 0
+
+
+def test_without_a_place_to_keep_anything_nothing_is_kept(tmp_path: Path) -> None:
+    nobody = {**os.environ, "XDG_CACHE_HOME": "/proc/nowhere"}
+    output = tmp_path / "output"
+    output.touch()
+    assert ready.Ready(nobody).run(["playbook", "--version"], nobody, str(output), 300) == 0, output.read_text()
+
+
+def test_what_was_made_long_ago_is_forgotten(cache: Path) -> None:
+    (cache / "yaml").mkdir(parents=True)
+    old, new = cache / "yaml/old", cache / "yaml/new"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    warm._forget()
+    assert list((cache / "yaml").iterdir()) == [new]
