@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     Unanswered,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import values, whose
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values, whose
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ConfigurationError
@@ -255,3 +256,36 @@ def test_texts_of_values_are_hidden_the_longest_first() -> None:
         {"a": "topsecret", "b": ["topsecret1"], "image": {"repository": "r/app"}},
     )
     assert text == "bad: *** and ***, image r/app"
+
+
+class Applying:
+    """An API that says who manages what would be changed."""
+
+    def __init__(self, *managers: str) -> None:
+        self.managers = managers
+        self.forced: list[bool] = []
+
+    def applied(self, *_arguments: Any, manager: str, force: bool) -> dict[str, Any]:
+        assert manager == "helm"
+        self.forced.append(force)
+        if not force:
+            conflict = Conflict("conflicts", "")
+            conflict.causes = [f'conflict with "{each}" using v1' for each in self.managers]
+            raise conflict
+        return {}
+
+
+@pytest.mark.parametrize("managers", [("kubectl-edit",), ("tradingflow-maintenance", "kubectl-edit"), ()])
+def test_what_others_manage_is_never_forced(managers: tuple[str, ...]) -> None:
+    chart, api = object.__new__(Chart), Applying(*managers)
+    chart._session, chart._options, chart._force = SimpleNamespace(cluster=api), {"force_conflicts": False}, False  # type: ignore[assignment]
+    with pytest.raises(Conflict):
+        chart._applied("/path", {})
+    assert (api.forced, chart._force) == ([False], False)
+
+
+def test_what_only_we_manage_is_taken_over() -> None:
+    chart, api = object.__new__(Chart), Applying("tradingflow-maintenance", "tradingflow-maintenance")
+    chart._session, chart._options, chart._force = SimpleNamespace(cluster=api), {"force_conflicts": False}, False  # type: ignore[assignment]
+    chart._applied("/path", {})
+    assert (api.forced, chart._force) == ([False, True], True)
