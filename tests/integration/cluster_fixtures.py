@@ -94,6 +94,14 @@ class Cluster:
         arguments = ("rollout", "status", "deployment/tradingflow-app", f"--timeout={timeout}s")
         self.kubectl("-n", namespace, *arguments)
 
+    def small(self, namespace: str = "staging") -> None:
+        """One pod instead of three, where it is not about how many: a rollout of it takes a third of the time."""
+        name = "tradingflow-app"
+        self.kubectl("-n", namespace, "patch", f"pdb/{name}", "--type=merge", "-p", '{"spec": {"minAvailable": 0}}')
+        self.kubectl("-n", namespace, "scale", f"deployment/{name}", "--replicas=1")
+        until(lambda: len(self.pods(namespace)) == 1)
+        until(lambda: self.get("-n", namespace, f"pdb/{name}")["status"].get("disruptionsAllowed") == 1)
+
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """What a condition becomes as soon as it is true."""

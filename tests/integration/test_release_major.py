@@ -51,6 +51,13 @@ E2E, INTEGRATION = (
 FLAGS = {"newFeature": True}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small(cluster: Cluster) -> None:
+    """One pod in both namespaces."""
+    for namespace in (NAMESPACE, "production"):
+        cluster.small(namespace)
+
+
 @pytest.fixture(autouse=True)
 def as_before(cluster: Cluster) -> Iterator[None]:
     """Every test begins and ends with version 1.2.0; pods that begin have a feature flag, and no defect for now."""
@@ -137,13 +144,13 @@ def test_tests_that_say_nothing_or_cannot_begin_are_unknown_and_the_next_run_goe
     assert now.state == SOAKING
     # What a run that was killed left goes with the release, when that is undone.
     made = session(cluster, version=WORSE)
-    tests_job._job(made, tests_job.manifest(made, now, made.look().template, "any", tests_job_of(E2E)))
+    tests_job._job(made, tests_job.manifest(made, now, made.look().template, "any", completed(E2E)))
     assert jobs(cluster)
     assert not undo(cluster).failed
     assert not jobs(cluster)
 
 
-def tests_job_of(test: dict[str, Any]) -> dict[str, Any]:
+def completed(test: dict[str, Any]) -> dict[str, Any]:
     """As the argument spec completes it."""
     return {"image": None, "env": {}, **test}
 

@@ -43,9 +43,15 @@ MEANT: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small(cluster: Cluster) -> None:
+    """One pod."""
+    cluster.small()
+
+
 @pytest.fixture(autouse=True)
 def as_before(cluster: Cluster) -> Iterator[None]:
-    """Every test begins and ends with version 1.2.0 on three pods."""
+    """Every test begins and ends with version 1.2.0."""
     yield
     assert not undo(cluster, overrides=["drift", "schema"], reason="the end of a test").failed
     # Configuration that was there when the release began comes back, the wrong port too.
