@@ -302,10 +302,10 @@ def test_what_cannot_be_run_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_tests_are_not_left_out_in_silence() -> None:
-    given = {"namespace": "production", "deployment": NAME, "container": NAME, "version": "v2", "manifest": "a.j2"}
-    options = defaults(
-        SPEC, **given, environment_name="local", application="tradingflow", storage={"bucket": "b"}, strategy="gradual"
-    )
+    given: dict[str, Any] = {"namespace": "production", "deployment": NAME, "container": NAME, "version": "v2"}
+    given.update(manifest="a.j2", strategy="gradual", environment_name="local", application="tradingflow")
+    # Named, as what is left out would be written into the default of the specification itself.
+    options = defaults(SPEC, **given, storage={"bucket": "b"}, kubernetes={})
     checked(options)
     with pytest.raises(ConfigurationError, match="not run in the stages"):
         checked({**options, "tests": [{"name": "e2e", "command": ["x"], "deadline": 1, "env": {}}]})
