@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Hashable, Iterator
+from csv import reader
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -134,12 +135,13 @@ def csv(cursor: Any, view: str) -> str:
 
 def table(view: str, text: str) -> pd.DataFrame:
     """CSV as a table. Nothing is ever a float."""
-    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, na_filter=False).astype(object)
-    for column, kind in columns(view).items():
-        read = READERS[kind]
-        values = [None if value == NULL else read(value) for value in frame[column]]
-        frame[column] = pd.Series(values, index=frame.index, dtype=object)
-    return frame
+    names, *rows = reader(io.StringIO(text, newline=""))
+    kinds = columns(view)
+    found = {
+        name: [None if value == NULL else READERS[kinds[name]](value) for value in values]
+        for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True)
+    }
+    return pd.DataFrame(found, dtype=object)
 
 
 def moment(text: str) -> Decimal:
@@ -161,9 +163,9 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
-    """Rows as dictionaries."""
-    rows: list[Row] = frame.to_dict("records")
-    return rows
+    """Rows as dictionaries: what to_dict("records") gives, which takes ten times as long."""
+    names = list(frame.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*(frame[name].tolist() for name in names), strict=True)]
 
 
 def grouped(rows: list[Row], *names: str) -> Iterator[tuple[tuple[Hashable, ...], list[Row]]]:
