@@ -225,6 +225,15 @@ def imported() -> None:
     _AnsibleCollectionFinder._remove()
 
 
+def shim(folder: Path) -> None:
+    """Makes a program ``ansible-playbook`` for others to find on their PATH, before the environment's own."""
+    folder.mkdir()
+    path = folder / "ansible-playbook"
+    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests import warm\nwarm.program()\n"
+    path.write_text(f"#!/usr/bin/env python3\n{code}", encoding="utf-8")
+    path.chmod(0o755)
+
+
 def program() -> None:
     """``ansible-playbook`` with all of it, as a process of its own; ends it."""
     from ansible import constants

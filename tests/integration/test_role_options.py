@@ -14,6 +14,7 @@ import ansible_runner
 import pytest
 import yaml
 
+from tests import warm
 from tests.conftest import ROOT
 from tests.unit.test_docs import MODULES, Options, documented, from_documentation
 
@@ -156,6 +157,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
         encoding="utf-8",
     )
     (folder / "project/options.yml").write_text(json.dumps(plays), encoding="utf-8")
+    warm.shim(folder / "bin")
     finished = ansible_runner.run(
         private_data_dir=str(folder),
         playbook="options.yml",
@@ -166,7 +168,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
         envvars={
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "PATH": os.pathsep.join((f"{ROOT}/tests/bin", f"{sys.prefix}/bin", os.environ["PATH"])),
+            "PATH": os.pathsep.join((str(folder / "bin"), f"{sys.prefix}/bin", os.environ["PATH"])),
         },
         quiet=True,
     )
