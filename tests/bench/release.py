@@ -105,7 +105,7 @@ class Bench:
         values = self.folder / f"{version}.json"
         values.write_text(json.dumps({"image": image, "progressDeadlineSeconds": self.deadline}), encoding="utf-8")
         # Others release the same Deployment in between: what they manage is taken over.
-        more = [*options, *(["--force-conflicts"] if major == 4 else [])]
+        more = [*options, *(["--server-side=true", "--force-conflicts"] if major == 4 else [])]
         command = [
             self.helms[major],
             "-n",

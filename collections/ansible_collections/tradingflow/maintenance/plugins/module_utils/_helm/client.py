@@ -125,31 +125,40 @@ class Helm:
         return found
 
     def upgrade(
-        self, values: Mapping[str, Any], labels: Mapping[str, str], description: str, *, force: bool = False
+        self,
+        values: Mapping[str, Any],
+        labels: Mapping[str, str],
+        description: str,
+        *,
+        served: bool,
+        force: bool = False,
     ) -> None:
         """Makes a new revision of the release: its objects are written, and nothing is waited for.
 
         :param labels: of the revision in Helm's storage
-        :param force: also fields that somebody else manages, as far as Helm knows of that
+        :param served: whether the API applies it, as the revision of now says: not with Helm 3, nor what was Helm 3's
+        :param force: also fields that somebody else manages, as far as the API applies it
         :raises Conflict: another client is at work, or somebody else manages what would be changed
         :raises Unanswered: it was killed, ran out of time, or had no answer: nobody knows
         """
         with self._values(values) as given:
             marks = ",".join(f"{name}={text}" for name, text in labels.items())
             arguments = ["upgrade", self.release, *self._chart(), *given, "--reset-values", "--labels", marks]
-            arguments += ["--description", description, *self._limits(), *self._forced(force), "-o", "json"]
+            arguments += ["--description", description, *self._limits(), *self._forced(served, force), "-o", "json"]
             self._run(arguments, values)
 
-    def roll_back(self, revision: int, *, force: bool = False) -> None:
+    def roll_back(self, revision: int, *, served: bool, force: bool = False) -> None:
         """Makes a new revision that is as an earlier one; nothing is waited for.
 
         :param force: also what somebody else manages by now
         :raises Missing: there is no such revision
         """
-        self._run(["rollback", self.release, str(revision), *self._limits(), *self._forced(force)])
+        self._run(["rollback", self.release, str(revision), *self._limits(), *self._forced(served, force)])
 
-    def _forced(self, force: bool) -> List[str]:
-        return ["--force-conflicts"] if (force or self.options["force_conflicts"]) and self.major > 3 else []
+    def _forced(self, served: bool, force: bool) -> List[str]:
+        # Helm 4 refuses it where it does not let the API apply.
+        wanted = served and (force or self.options["force_conflicts"])
+        return ["--force-conflicts"] if wanted and self.major > 3 else []
 
     def _limits(self) -> List[str]:
         return ["--timeout", f"{self.options['timeout']}s", "--history-max", str(self.options["history"])]

@@ -128,6 +128,11 @@ def identity(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def served(content: Mapping[str, Any]) -> bool:
+    """Whether the API applies the objects: so it is with a release of Helm 4 from the beginning."""
+    return content.get("apply_method") == "ssa"
+
+
 def objects(content: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """The objects of a revision.
 

@@ -69,7 +69,7 @@ class Chart:
         self.rendered = self.helm.rendered(self.values)
         made, newest = self._deployment(), revisions.last(self.found)
         # Only tried: the answer has all that the API adds to it.
-        if self.helm.major > 3 and newest is not None and newest.content().get("apply_method") == "ssa":
+        if self.helm.major > 3 and newest is not None and revisions.served(newest.content()):
             spec = dict(made["spec"])
             if spec.get("replicas") != self._seen.replicas:
                 spec.pop("replicas", None)  # is a finding of its own
@@ -252,9 +252,10 @@ class Chart:
             return self._ours(now)
         kept.update(to=newest.number + 1, client=owner.mine())
         self.stored = session.save(stored, "helm upgrade")
+        served = revisions.served(newest.content())
         why: Optional[MaintenanceError] = None
         try:
-            self.helm.upgrade(self.values, {LABEL: release.id}, cause, force=self._force)
+            self.helm.upgrade(self.values, {LABEL: release.id}, cause, served=served, force=self._force)
         except ClusterError as error:
             session.say(error.message)
             why = error
@@ -313,7 +314,7 @@ class Chart:
                 f"Revision {newest.number} of the Helm release {name} is {newest.said}: {why}", "Wait for it."
             )
         session.say(f"Revision {newest.number} is {newest.said}: back to {good.number}")
-        self.helm.roll_back(good.number)
+        self.helm.roll_back(good.number, served=revisions.served(good.content()))
         # What Helm has put back is what it was when this release began.
         self._seen = session.look()
 

@@ -107,10 +107,16 @@ class ChartUndo:
         text = f"Helm's history has pruned revision {number}, and no copy of it is there."
         return Finding("helm.revision", title, CRITICAL, number, text, "Put the release right by helm upgrade.")
 
+    def _content(self) -> Optional[Dict[str, Any]]:
+        """Of last-good's revision, or of the copy; None where there is neither."""
+        if self._there is not None:
+            return self._there.content()
+        place = (self._session.cluster, self._session.namespace, self._kept["release"])
+        return revisions.copied(*place, self._kept["sha256"])
+
     def managed(self) -> List[str]:
         """ConfigMaps and Secrets that Helm puts back, as Kind/name."""
-        there, place = self._there, (self._session.cluster, self._session.namespace, self._kept["release"])
-        content = there.content() if there is not None else revisions.copied(*place, self._kept["sha256"])
+        content = self._content()
         if content is None:
             return []
         found = revisions.objects(content)
@@ -139,7 +145,7 @@ class ChartUndo:
         why = ""
         try:
             # Last-good takes its place whoever manages it by now: what others changed was looked at before.
-            self._helm.roll_back(number, force=True)
+            self._helm.roll_back(number, served=revisions.served(self._content() or {}), force=True)
         except Missing:
             raise
         except ClusterError as error:
