@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,8 @@ BOUNDS = (0.1, 0.25, 1.0, float("inf"))
 
 def defaults(spec: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Options as an action has them."""
-    result = ArgumentSpecValidator(spec).validate(given)
+    # It fills in what a spec has as a default.
+    result = ArgumentSpecValidator(deepcopy(spec)).validate(given)
     assert not result.error_messages, result.error_messages
     return dict(result.validated_parameters)
 
