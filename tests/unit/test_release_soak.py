@@ -384,3 +384,35 @@ def test_what_is_to_be_undone_stays_so_until_it_is() -> None:
     assert made.phase == "undo"
     made.becomes(record.UNDONE, "It was undone.")
     assert made.phase == ""
+
+
+def unread(requests: float) -> Live:
+    seen = live(requests)
+    for each in seen.pods:
+        each.counters, each.problem = None, "its metrics could not be read"
+    return seen
+
+
+def test_what_came_while_metrics_could_not_be_read_is_neither_lost_nor_mixed_with_all_of_before() -> None:
+    run = Soak()
+    run.requests = 1_000_000.0
+    run.tick()
+    run.tick()
+    assert run.tick(seen=unread(0)).outcome == soak.HELD
+    # 60 of some 600 failed since the last look that saw anything; of a million since the start that would be nothing.
+    found = run.tick(errors=20)
+    assert found.summary
+    assert found.summary.requests == 600
+    assert found.failed, found.text
+
+
+def test_a_process_whose_counters_were_never_read_before_says_nothing_of_an_interval() -> None:
+    run = Soak(requests=5000)
+    run.requests = 1_000_000.0
+    run.tick(seen=unread(0))
+    found = run.tick()
+    assert found.outcome == soak.HELD
+    assert "No data of errors" in found.text
+    assert run.release.soak["requests"] == 0
+    assert run.tick().outcome == soak.COUNTED
+    assert run.release.soak["requests"] == 300

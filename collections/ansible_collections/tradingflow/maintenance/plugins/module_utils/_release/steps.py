@@ -25,7 +25,7 @@ from .live import read as read_live
 from .options import GRADUAL
 from .record import FAILED, STAGED, STEPPING, SWITCHED, Release, Stored, moment_of, text_of
 from .retirement import back_check
-from .samples import Summary, between
+from .samples import Summary, between, looked_at
 from .session import Outcome, Session
 
 #: What a tick does with a step that is due: takes it, leaves it to somebody who may be asked first, or does only that.
@@ -116,7 +116,7 @@ def _measured(session: Session, release: Release, now: datetime, found: Beside) 
         found.hindered += [f"No data of {name} of the version of before: {why}." for name, why in missing.items()]
     else:
         found.baseline = baseline_of(live.pods, options, at)
-    strategy["beside"] = {"at": at, "pods": {pod.uid: pod.kept() for pod in live.pods}}
+    strategy["beside"] = {"at": at, "pods": looked_at(live.pods, earlier.get("pods") or {})}
 
 
 def _changed(release: Release, live: Live) -> List[str]:
