@@ -13,6 +13,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    engine,
     findings,
     manifests,
     record,
@@ -23,9 +24,11 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release i
     standing,
     steps,
     strategies,
+    target,
     ticks,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.preflight import Finding
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
 
 from tests.unit import soak_fixtures
 from tests.unit.release_fixtures import NAME, NEW, OLD, deployment, image, seen, template
@@ -227,3 +230,23 @@ def test_a_version_of_before_that_is_gone_can_take_nothing_over() -> None:
     assert [each.kind for each in release.events].count("withdrawn") == 1
     refused = retirement.switch_back(gone, record.Stored(release, "tag"), "why")
     assert "undo" in refused.forbidden[0].remedy
+
+
+def test_a_first_deployment_that_has_the_version_already_is_not_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Killed while the first Deployment came to the version: promotion must not write that it is through.
+    release = stepping()
+    release.phase = "converging"
+    found = target.Target("registry/app", "v2", NEW, (NEW,))
+    there = seen(NEW)
+    there.deployment["spec"]["template"] = with_image(template(OLD), NAME, found.image)
+    monkeypatch.setattr(Session, "look", lambda _self: there)
+    monkeypatch.setattr(Session, "objects", lambda _self, _template: {})
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(release, "tag"))
+    monkeypatch.setattr(standing, "named", lambda *_args: (found, findings_of("image")))
+    outcome = engine.run(session(Api()))
+    assert outcome.record["pending"] == record.STEPPING
+    assert "is stepping" in outcome.nothing
+
+
+def findings_of(name: str) -> Finding:
+    return Finding(name, name, "ok", name, "There it is.")
