@@ -416,3 +416,16 @@ def test_a_process_whose_counters_were_never_read_before_says_nothing_of_an_inte
     assert run.release.soak["requests"] == 0
     assert run.tick().outcome == soak.COUNTED
     assert run.release.soak["requests"] == 300
+
+
+def test_within_a_second_of_a_tick_that_held_nothing_is_told_as_healthy() -> None:
+    # Two ticks at once: the one that lost the race to write the record judges anew, in the same second.
+    run = Soak()
+    run.tick()
+    run.tick()
+    run.tick(requests=0)
+    found = run.tick(after=0, requests=0)
+    assert found.outcome == soak.HELD
+    assert "No requests came" in found.text
+    assert run.tick().outcome == soak.COUNTED
+    assert run.tick(after=0, requests=0, hindered=["It was scaled."]).outcome == soak.HELD

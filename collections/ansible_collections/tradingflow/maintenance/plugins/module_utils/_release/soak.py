@@ -184,6 +184,10 @@ def tick(
         text = f"The soak begins anew: {' '.join(changed)}" if changed else "The soak begins."
         return _begin(release, live, now, text, RESET if changed else BEGUN, kinds, run_id, changed)
     if not seconds:
+        # Nothing was measured: what held a moment ago, as another tick found, still does.
+        still = [*hindered, *(each for each in (live.unsettled, soak.get("hold")) if each)]
+        if still:
+            return Tick(HELD, " ".join(still), still)
         return Tick(COUNTED, "Less than a second has passed since the last tick: there is nothing to count yet.")
     soak["kinds"] = kinds
     soak["last"] = _last(live, now, last)
