@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
     Conflict,
+    Missing,
     Unanswered,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
     engine,
     findings,
+    last_good,
     manifests,
     record,
     retirement,
@@ -192,11 +195,24 @@ def test_what_is_not_switched_is_neither_switched_back_nor_retired(state: str) -
         assert not outcome.changed
 
 
+def ago(minutes: float) -> str:
+    return record.text_of(datetime.now(UTC) - timedelta(minutes=minutes))
+
+
+def watched(**changed: Any) -> dict[str, Any]:
+    """A soak that was found healthy a minute ago."""
+    stay = {"stay": {"digest": NEW}, "since": ago(30), "last": {"at": ago(1)}, "counted": 600.0, "hold": ""}
+    return {**stay, "wanted": soak_fixtures.wanted(), **changed}
+
+
 def retirable(**changed: Any) -> record.Stored:
     release = made("blue_green", retire_after=30.0)
     release.becomes(record.SWITCHED, "Switched.", phase="watching")
-    past = record.text_of(datetime.now(UTC) - timedelta(minutes=31))
-    release.strategy.update({"switched_at": past, **changed})
+    release.previous = record.LastGood(
+        digest=OLD, image=image(OLD), template=template(OLD), configuration={}, replicas=3
+    )
+    release.strategy.update({"switched_at": ago(31), **changed})
+    release.soak = watched()
     return record.Stored(release, "tag")
 
 
@@ -213,8 +229,69 @@ def test_when_the_version_of_before_may_be_retired() -> None:
     # Never while the Service sends its requests to it.
     assert forbids(Namespace(service()), stored) == ["service"]
     assert forbids(Namespace(service(selector={"app": "by hand"})), stored) == ["service"]
-    stored.release.soak = {"hold": "No data."}
-    assert forbids(green, stored) == ["healthy"]
+    # Nor when nobody knows whether what replaces it is healthy: it holds, nobody has looked, or not lately.
+    for soaked in (
+        watched(hold="No data."), {}, watched(stay=None), watched(counted=0.0), watched(last={"at": ago(16)}),
+        watched(last={"at": ago(-2)}),
+    ):  # fmt: skip
+        stored.release.soak = soaked
+        assert forbids(green, stored) == ["healthy"], soaked
+
+
+def test_a_clock_that_is_ahead_shortens_no_delay() -> None:
+    stored = retirable()
+    stored.read_at = datetime.now(UTC)
+    stored.clock = stored.read_at - timedelta(minutes=5)
+    stored.release.soak = watched(last={"at": ago(6)})
+    green = session(Namespace(service(selector=stored.release.strategy["helper_selector"])))
+    assert [each.name for each in retirement.retire(green, stored, dry_run=True).forbidden] == ["delay"]
+
+
+def test_a_retirement_that_was_killed_at_its_end_goes_on_whatever_a_tick_found_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The second colour is gone, so that a tick has nothing to look at.
+    stored = retirable()
+    stored.release.phase, stored.release.soak = "retiring", watched(hold="Nothing could be seen.")
+    there = seen(NEW)
+    there.deployment["spec"]["template"] = last_good.released_template(stored.release)
+    monkeypatch.setattr(Session, "look", lambda _self: there)
+    main = session(Namespace(service(selector=stored.release.strategy["main_selector"])))
+    assert retirement.retire(main, stored, dry_run=True).forbidden == []
+
+
+@pytest.mark.parametrize("ready", [3, 2, None])
+def test_what_breaks_at_the_end_of_a_retirement_is_put_back_only_when_others_have_its_requests(
+    monkeypatch: pytest.MonkeyPatch, ready: int | None
+) -> None:
+    # Killed after the last switch, the first Deployment has all requests; then its pods break.
+    stored = retirable()
+    stored.release.phase = "retiring"
+    main, green = seen(NEW), seen(NEW)
+    main.deployment["spec"]["template"] = last_good.released_template(stored.release)
+    for each in green.pods[ready or 0 :]:
+        each["status"]["conditions"] = []
+    calls: list[str] = []
+
+    def look(self: Session) -> Seen:
+        if self.options["deployment"] == NAME:
+            return main
+        if ready is None:
+            raise Missing("It is gone", "")
+        return green
+
+    monkeypatch.setattr(Session, "look", look)
+    monkeypatch.setattr(Session, "save", lambda _self, kept, _phase="": kept)
+    monkeypatch.setattr(Session, "followed", lambda *_args: SimpleNamespace(events=[]))
+    came = strategies.Came(stored, strategies.BROKEN, "It crashes.")
+    monkeypatch.setattr(retirement, "ended", lambda *_args: came)
+    monkeypatch.setattr(second, "switched", lambda *_args, back: calls.append(f"switched back={back}"))
+    monkeypatch.setattr(retirement, "written", lambda *_args: calls.append("written"))
+    outcome = retirement.retire(session(Namespace(service(selector=stored.release.strategy["main_selector"]))), stored)
+    (check,) = [each for each in outcome.checks if each.id == "release.retired"]
+    assert check.status == "critical"
+    assert calls == (["switched back=False", "written"] if ready == 3 else [])
+    assert ("as before" in check.message) == (ready == 3)
 
 
 def test_a_version_of_before_that_is_gone_can_take_nothing_over() -> None:

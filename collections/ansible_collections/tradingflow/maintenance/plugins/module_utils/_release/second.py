@@ -178,6 +178,19 @@ def ready(session: Session, release: Release) -> str:
     return ""
 
 
+def whole(session: Session, release: Release) -> bool:
+    """Whether the second Deployment is there with all of its pods ready.
+
+    :raises ClusterError: the API does not answer
+    """
+    try:
+        seen = session_of(session, release).look()
+    except Missing:
+        return False
+    pods = [each for each in seen.pods_of(seen.current()) if condition(each, "Ready").get("status") == "True"]
+    return len(pods) >= pods_wanted(release.strategy)
+
+
 def switched(session: Session, release: Release, *, back: bool) -> bool:
     """Sends all requests to the second Deployment, or back to the first, and waits until that is so.
 
