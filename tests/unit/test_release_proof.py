@@ -142,6 +142,29 @@ def whole(total: int, passed: int, failures: int = 0, skipped: int = 0) -> tuple
             whole(3, 1, 1, 1),
         ),
         ("<testsuite/>", whole(0, 0)),
+        # What only looks like a directive is part of the name.
+        ("TAP version 14\n1..2\nok 1\nnot ok 2 - C# skip lists\n", whole(2, 1, 1)),
+        ("TAP version 14\n1..2\nok 1\nnot ok 2 - removes #todo items\n", whole(2, 1, 1)),
+        ("TAP version 14\n1..1\nok 1\nbail out! no database\n", (1, 1, 1, 0, False)),
+        # A suite that says no version, and then one that does.
+        ("1..1\nnot ok 1\nTAP version 14\n1..1\nok 1\n", whole(2, 1, 1)),
+        # A whole suite, and one that was cut off.
+        (
+            '<testsuite tests="1"><testcase name="a"/></testsuite>\n<testsuite tests="1"><testcase name="b"><fail',
+            (0, 0, 0, 0, False),
+        ),
+        # Two that tell in different ways.
+        (
+            'TAP version 14\n1..1\nnot ok 1\n<testsuite tests="1"><testcase name="a"/></testsuite>\n',
+            whole(2, 1, 1),
+        ),
+        ('<testsuite><testcase name="a"><system-out>TAP version 14\n</system-out></testcase></testsuite>', whole(1, 1)),
+        # What broke outside of a test, and tests that say by a word how they ended.
+        ('<testsuite><error message="no database"/><testcase name="a"/></testsuite>', whole(1, 1, 1)),
+        ('<testsuite><testcase name="a" status="run" result="completed"/></testsuite>', whole(1, 1)),
+        ('<testsuite><testcase name="a" status="notrun" result="suppressed"/></testsuite>', whole(1, 0, 0, 1)),
+        ('<testsuite><testcase name="a" status="failed"/></testsuite>', whole(1, 0, 1)),
+        ('<testsuite><testcase name="a" status="odd"/></testsuite>', (1, 0, 0, 0, False)),
         # Sums that are not those of what is there, an end that is not there, and what is not read.
         ('<testsuite tests="3"><testcase name="a"/></testsuite>', (1, 1, 0, 0, False)),
         ('<testsuite failures="1"><testcase name="a"/></testsuite>', (1, 1, 0, 0, False)),
@@ -257,6 +280,19 @@ def test_tests_are_good_only_when_all_that_were_to_run_say_so(how: Ended, found:
 
 def test_an_exit_code_is_told_where_nothing_else_is() -> None:
     assert "ended with 127" in tests_job.judged("e2e", ended(jobs.FAILED, 127), None).message
+
+
+@pytest.mark.parametrize("problem", [False, True])
+def test_a_log_that_was_not_read_to_its_end_proves_nothing(problem: bool) -> None:
+    begin = b"2026-11-30T12:00:00Z TAP version 14\n2026-11-30T12:00:00Z 1..1\n2026-11-30T12:00:00Z ok 1\n"
+    log = begin + b"2026-11-30T12:00:01Z " + (b"x" * (tests_job.MOST_LOG - len(begin) - 21) if problem else b"bye")
+    cluster = SimpleNamespace(logs=lambda *_args: log)
+    given = cast(Session, SimpleNamespace(cluster=cluster, namespace="staging", stop=lambda: None, options={}))
+    whose = {"metadata": {"name": "t-1", "creationTimestamp": "2026-11-30T12:00:00Z"}}
+    found = tests_job._results(given, Ended(jobs.COMPLETE, "", "", 1.0, whose))
+    assert found
+    assert found.passed == 1
+    assert bool(found.problem) == problem, found.problem
 
 
 def made(test: dict[str, Any]) -> dict[str, Any]:

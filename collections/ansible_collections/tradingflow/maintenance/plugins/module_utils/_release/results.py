@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Iterator, List, Optional
+from typing import Iterator, List, Optional, Tuple
 from xml.etree import ElementTree
 
 from ..words import plural, printable
@@ -19,6 +19,12 @@ _VERSION = re.compile(r"TAP version \d+")
 _PLAN = re.compile(r"1\.\.(\d{1,6})(?:\s*#.*)?")
 _TEST = re.compile(r"(not )?ok\b(?:[ \t]+(\d{1,6}))?(?:[ \t]+-)?[ \t]*(.*)")
 _DIRECTIVE = re.compile(r"(?<!\\)#[ \t]*(skip|todo)\b", re.IGNORECASE)
+#: By the letter, where it excuses a test that failed: a name may have a "#".
+_EXCUSE = re.compile(r"(?:^|[ \t])#[ \t]+(skip|todo)\b", re.IGNORECASE)
+#: Words by which some say how a test ended, beside what the format has for it.
+_WELL = ("run", "completed", "passed", "pass", "ok", "success", "successful")
+_BADLY = ("fail", "failed", "failure", "error", "broken", "timeout")
+_NOT_RUN = ("notrun", "disabled", "suppressed", "skipped", "skip", "ignored", "pending", "todo")
 _SUITE = re.compile(r"<testsuites?[\s>/]")
 _END = re.compile(r"</testsuites?>|<testsuites?\b[^<>]*/>")
 
@@ -59,23 +65,25 @@ def results(log: str) -> Optional[Results]:
     :param log: as the tests wrote it, without times before its lines
     """
     if _SUITE.search(log):
-        return _junit(log)
+        found, rest = _junit(log)
+        # Other suites of the same command may tell by TAP.
+        beside = results(rest)
+        return found if beside is None else _of([found, beside])
     lines = log.replace("\r\n", "\n").split("\n")
     begins = [number for number, line in enumerate(lines) if _VERSION.fullmatch(line.rstrip())]
-    if len(begins) > 1:
-        return _of(begins, lines)
-    if begins:
-        return _tap(lines[begins[0] + 1 :])
-    if any(_PLAN.fullmatch(line.rstrip()) for line in lines):
-        return _tap(lines)
-    return None
+    first = lines[: begins[0]] if begins else lines
+    parts = [_tap(first)] if any(_PLAN.fullmatch(line.rstrip()) for line in first) else []
+    ends = [*begins[1:], len(lines)]
+    parts += [_tap(lines[begin + 1 : ends[number]]) for number, begin in enumerate(begins)]
+    if not parts:
+        return None
+    return _of(parts) if len(parts) > 1 else parts[0]
 
 
-def _of(begins: List[int], lines: List[str]) -> Results:
+def _of(parts: List[Results]) -> Results:
     """Several results one after the other, as of several suites: all of them count."""
-    whole, ends = Results(), [*begins[1:], len(lines)]
-    for number, begin in enumerate(begins):
-        one = _tap(lines[begin + 1 : ends[number]])
+    whole = Results()
+    for one in parts:
         whole.total += one.total
         whole.passed += one.passed
         whole.failures += one.failures
@@ -94,13 +102,13 @@ def _tap(lines: List[str]) -> Results:
     for line in (each.rstrip() for each in lines):
         if plan := _PLAN.fullmatch(line):
             plans.append(int(plan[1]))
-        elif line.startswith("Bail out!"):
+        elif line.lower().startswith("bail out!"):
             found.fails(line)
             found.problem = f"they gave up: {printable(line, 200)}"
         elif test := _TEST.fullmatch(line):
             number = int(test[2]) if test[2] else len(numbers) + 1
             numbers.append(number)
-            directive = _DIRECTIVE.search(test[3])
+            directive = (_EXCUSE if test[1] else _DIRECTIVE).search(test[3])
             name = f"{number} {test[3]}".strip()
             told = None
             if directive and directive[1].lower() == "skip":
@@ -109,7 +117,7 @@ def _tap(lines: List[str]) -> Results:
                 found.skipped += 1  # a "todo" is expected to fail
             elif test[1]:
                 found.fails(name)
-                told = len(found.failed) - 1
+                told = len(found.failed) - 1 if found.failures <= _MOST_NAMES else None
             else:
                 found.passed += 1
         elif line.startswith("# ") and told is not None:
@@ -125,32 +133,38 @@ def _tap(lines: List[str]) -> Results:
     return found
 
 
-def _junit(log: str) -> Results:
-    """JUnit's XML, somewhere in a log."""
+def _junit(log: str) -> Tuple[Results, str]:
+    """JUnit's XML, somewhere in a log; and the log without it."""
     begin, ends = _SUITE.search(log), list(_END.finditer(log))
-    if begin is None or not ends:
-        return Results(problem="their XML has no end")
-    text = log[begin.start() : ends[-1].end()]
+    if begin is None or not ends or _SUITE.search(log, ends[-1].end()):
+        return Results(problem="their XML has no end"), log[: begin.start()] if begin else log
+    text, rest = log[begin.start() : ends[-1].end()], log[: begin.start()] + log[ends[-1].end() :]
     # Before the parser sees it: entities could make gigabytes of it.
     if "<!" in re.sub(r"<!\[CDATA\[.*?\]\]>|<!--.*?-->", "", text, flags=re.DOTALL):
-        return Results(problem="their XML has declarations, which are not read")
+        return Results(problem="their XML has declarations, which are not read"), rest
     found = Results()
     try:
         # Several documents one after the other are several suites.
         root = ElementTree.fromstring(f"<all>{re.sub(r'<[?]xml[^>]*[?]>', '', text)}</all>")  # noqa: S314
     except ElementTree.ParseError as error:
-        return Results(problem=f"their XML is not understood ({printable(error, 80)})")
+        return Results(problem=f"their XML is not understood ({printable(error, 80)})"), rest
     for case in root.iter("testcase"):
         found.total += 1
         kinds = {each.tag for each in case}
-        if kinds & {"failure", "error"}:
+        words = {word.strip().lower() for name in ("status", "result") if (word := case.get(name))}
+        if kinds & {"failure", "error"} or words & set(_BADLY):
             found.fails(f"{case.get('classname') or ''} {case.get('name') or ''}".strip())
-        elif "skipped" in kinds:
+        elif "skipped" in kinds or words & set(_NOT_RUN):
             found.skipped += 1
+        elif strange := words - set(_WELL):
+            found.problem = f"one has ended in a way that is not known here: {printable(min(strange), 40)}"
         else:
             found.passed += 1
-    found.problem = next(_contradictions(root), "")
-    return found
+    for suite in (*root.iter("testsuite"), *root.iter("testsuites")):
+        if any(each.tag in ("failure", "error") for each in suite):
+            found.fails(f"{suite.get('name') or ''} (outside of its tests)".strip())
+    found.problem = found.problem or next(_contradictions(root), "")
+    return found, rest
 
 
 def _contradictions(root: ElementTree.Element) -> Iterator[str]:

@@ -18,7 +18,7 @@ from .._kubernetes.jobs import COMPLETE, FAILED, Ended, follow
 from .._kubernetes.workloads import container
 from ..checks import CRITICAL, OK, UNKNOWN, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
-from ..words import plural, printable
+from ..words import plural, printable, size
 from .record import Release, Stored
 from .results import Results, results
 from .session import Session
@@ -244,6 +244,8 @@ def _results(session: Session, ended: Ended) -> Optional[Results]:
     if found is None:
         for each in (ended.pod.get("status") or {}).get("containerStatuses") or []:
             found = results(str(((each.get("state") or {}).get("terminated") or {}).get("message") or ""))
+    elif len(log) >= MOST_LOG:
+        found.problem = found.problem or f"their log has more than {size(MOST_LOG)}, which are read"
     return found
 
 
