@@ -249,3 +249,26 @@ def test_a_dry_run_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.tick.failed
     assert done.undone is None
     assert run.release.as_data() == before
+
+
+def test_what_pods_log_while_they_are_looked_at_is_read_by_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Soak()
+    run.tick()
+    clock = [run.now + timedelta(seconds=60)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return clock[0]
+
+    def look(_session: Session, _release: record.Release) -> Any:
+        clock[0] += timedelta(seconds=10)
+        return live(1200), ""
+
+    monkeypatch.setattr(ticks, "datetime", Clock)
+    monkeypatch.setattr(ticks, "_look", look)
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(run.release, "etag"))
+    monkeypatch.setattr(Session, "save", lambda _self, stored, _phase="": stored)
+    done = ticks.run(session_of(soak_options() | {"storage": AWAY}))
+    assert done.release
+    assert done.release.soak["last"]["at"] == record.text_of(run.now + timedelta(seconds=60))

@@ -153,8 +153,9 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         result = Ticked(release, due=steps.still_due(release, at, session.options["max_gap"]))
         _staged(session, stored, result, dry_run)
         return result
-    live, problem = _look(steps.watched(session, release), release)
+    # Before the look: what pods log in the course of it is for the next tick to read.
     moment = now or datetime.now(timezone.utc)
+    live, problem = _look(steps.watched(session, release), release)
     last = (release.soak.get("last") or {}).get("at")
     options = session.options
     seconds = open_seconds(options, moment_of(last), moment) if last and options["market_calendars"] else None
