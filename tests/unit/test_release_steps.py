@@ -327,3 +327,52 @@ def test_a_first_deployment_that_has_the_version_already_is_not_the_end_of_it(mo
 
 def findings_of(name: str) -> Finding:
     return Finding(name, name, "ok", name, "There it is.")
+
+
+def test_what_the_version_of_before_does_not_say_now_is_as_before_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Against nothing, 100 MB would be more than is allowed, and the new version would be undone for what the old lacks.
+    release = stepping()
+    release.baseline = dict(soak_fixtures.BASELINE)
+    mute = live()
+    for each in mute.pods:
+        each.counters, each.problem = None, "its metrics could not be read"
+    monkeypatch.setattr(steps, "read_live", lambda *_args, **_more: mute)
+    for at in (START, START + timedelta(minutes=5)):
+        found = steps.Beside()
+        steps._measured(session(Api()), release, at, found)
+        assert found.baseline
+        assert found.baseline["memory"] == soak_fixtures.BASELINE["memory"]
+        assert found.baseline["p95"] == soak_fixtures.BASELINE["p95"]
+    assert "No data of memory of the version of before" in " ".join(found.hindered)
+
+
+def test_a_promise_that_nobody_can_look_at_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_self: Session) -> Seen:
+        raise Unanswered("The API does not answer", "Check it.")
+
+    monkeypatch.setattr(Session, "look", away)
+    release = retirable(promise=True).release
+    found = steps.beside(session(Api()), release, START)
+    (check,) = found.checks
+    assert (check.id, check.status, check.value) == ("release.switch_back", "unknown", None)
+    assert release.strategy["promise"] is False
+    assert release.events[-1].kind == "withdrawn"
+
+
+def test_only_the_second_deployment_is_deleted_whoever_has_copied_it() -> None:
+    release = made("blue_green")
+    helper, copied, strange = deployment(NEW), deployment(NEW), deployment(NEW)
+    for each, name in ((helper, release.strategy["helper"]), (copied, "by-hand"), (strange, "strange")):
+        each["metadata"].update(name=name, uid=name, annotations={manifests.RELEASE_OF: release.id})
+    strange["metadata"]["annotations"] = {}
+    there = [helper, copied, strange]
+
+    class Cluster(Api):
+        def items(self, path: str, **_query: str) -> list[dict[str, Any]]:
+            return list(there) if "deployments" in path else []
+
+        def delete(self, path: str, *, uid: str) -> None:
+            there[:] = [each for each in there if each["metadata"]["uid"] != uid]
+
+    assert second.removed(session(Cluster()), release)
+    assert there == [copied, strange]

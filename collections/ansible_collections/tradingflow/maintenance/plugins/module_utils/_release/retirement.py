@@ -13,7 +13,7 @@ from .._kubernetes.client import Missing, path_of
 from .._kubernetes.services import selector_of
 from .._kubernetes.workloads import same_template
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
-from ..errors import MaintenanceError
+from ..errors import ClusterError, MaintenanceError
 from ..words import span
 from . import second
 from .last_good import image_of, is_back, released_template
@@ -206,11 +206,17 @@ def _has_it(session: Session, stored: Stored) -> bool:
 
 def back_check(session: Session, release: Release) -> Check:
     """Whether it can be switched back at once, asked now; the record says so too, once it is withdrawn."""
-    id = "release.switch_back"
-    why = second.ready(session, release)
-    text = promised(release.strategy, why)
+    id, unseen = "release.switch_back", ""
+    try:
+        why = second.ready(session, release)
+        text = promised(release.strategy, why)
+    except ClusterError as error:
+        why = unseen = error.message
+        text = f"Whether it can be switched back at once is not known: {why}"
     if why and release.strategy.get("promise"):
         release.happened("withdrawn", text, run_id=session.run_id)
     release.strategy["promise"] = not why
+    if unseen:
+        return Check(id, "Switch back", UNKNOWN, None, message=text, remedy="See that the cluster answers.")
     remedy = f"Get {release.deployment} ready again, or go on without a way back that takes seconds." if why else ""
     return Check(id, "Switch back", WARNING if why else OK, "no" if why else "at once", message=text, remedy=remedy)

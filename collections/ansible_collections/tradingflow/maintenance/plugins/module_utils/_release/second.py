@@ -267,6 +267,8 @@ def removed(session: Session, release: Release) -> bool:
     strategy, gone = release.strategy, False
     for kind in ("Deployment", "PodDisruptionBudget"):
         for each in _ours(session, release, kind):
+            if kind == "Deployment" and each["metadata"]["name"] != strategy["helper"]:
+                continue  # somebody's copy of it, annotations and all
             session.cluster.delete(
                 path_of(kind, session.namespace, each["metadata"]["name"]), uid=each["metadata"]["uid"]
             )
@@ -274,7 +276,8 @@ def removed(session: Session, release: Release) -> bool:
     labels = selector({"matchLabels": {TRACK: strategy["labels"][TRACK]}})
     deadline = time.monotonic() + _GOING
     while True:
-        there = _ours(session, release, "Deployment")
+        mine = _ours(session, release, "Deployment")
+        there = [each for each in mine if each["metadata"]["name"] == strategy["helper"]]
         replicasets = session.cluster.items(path_of("ReplicaSet", session.namespace), labelSelector=labels)
         left = [each for each in replicasets if strategy["helper"] in _owners(each)]
         if not there and not left:

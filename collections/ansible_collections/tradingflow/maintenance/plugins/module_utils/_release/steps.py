@@ -69,10 +69,10 @@ def beside(session: Session, release: Release, now: datetime) -> Beside:
         return Beside()
     found = Beside()
     try:
-        found.hindered += _service(session, release)
         if release.state == SWITCHED:
             found.checks.append(back_check(session, release))
-        elif release.phase != "converging":
+        found.hindered += _service(session, release)
+        if release.state == STEPPING and release.phase != "converging":
             _measured(session, release, now, found)
     except ClusterError as error:
         found.hindered.append(f"The version of before could not be seen: {error.message.rstrip('.')}.")
@@ -116,6 +116,9 @@ def _measured(session: Session, release: Release, now: datetime, found: Beside) 
         found.hindered += [f"No data of {name} of the version of before: {why}." for name, why in missing.items()]
     else:
         found.baseline = baseline_of(live.pods, options, at)
+    # What it does not say now is as it was before the release: against nothing, all would be too much.
+    known = {name: value for name, value in found.baseline.items() if value is not None}
+    found.baseline = {**release.baseline, **known}
     strategy["beside"] = {"at": at, "pods": looked_at(live.pods, earlier.get("pods") or {})}
 
 
