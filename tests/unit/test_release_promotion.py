@@ -272,3 +272,21 @@ def test_what_pods_log_while_they_are_looked_at_is_read_by_the_next_tick(monkeyp
     done = ticks.run(session_of(soak_options() | {"storage": AWAY}))
     assert done.release
     assert done.release.soak["last"]["at"] == record.text_of(run.now + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize(
+    ("state", "statuses"), [(record.FAILED, ["critical"]), (record.UNDONE, ["critical"]), (record.PROMOTED, [])]
+)
+def test_a_soak_that_failed_while_it_was_promoted_is_told(
+    monkeypatch: pytest.MonkeyPatch, state: str, statuses: list[str]
+) -> None:
+    soaking = release()
+    soaking.becomes(state, "12 % of requests failed.")
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(soaking, "etag"))
+    where = session_of(soak_options() | {"storage": AWAY})
+    found = promotion._marked(where, where, soaking.id)
+    assert [each.status for each in found] == statuses
+    assert all("12 % of requests failed." in each.message for each in found)
+    # What is undone there later was promoted all the same.
+    soaking.happened(record.PROMOTED, "Promoted to production.")
+    assert promotion._marked(where, where, soaking.id) == []
