@@ -22,6 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.o
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, Release
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.results import Results, results
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.verified import verified
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
@@ -109,6 +110,33 @@ def test_every_pod_must_say_so_and_is_asked_again() -> None:
     assert read_back(a=[good], b=[Unanswered("away")]).status == UNKNOWN
     assert read_back(a=[b"<html>"]).status == UNKNOWN
     assert read_back().status == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("health", "status"),
+    [
+        (b"ok", OK),
+        (b'{"status": "ok"}', OK),
+        (b'{"uptime": 7}', OK),
+        (b'{"status": true}', OK),
+        (b'{"status": "degraded"}', CRITICAL),
+        (b'{"status": false}', UNKNOWN),
+        (b'{"status": 503}', UNKNOWN),
+        (b'{"status": {"database": "down"}}', UNKNOWN),
+        (b'{"status": ""}', UNKNOWN),
+        (b'{"status": null}', UNKNOWN),
+    ],
+)
+def test_health_that_is_said_in_a_way_that_nobody_knows_is_not_good(health: bytes, status: str) -> None:
+    class Cluster:
+        def proxied(self, _namespace: str, _pod: str, _port: int, path: str) -> bytes:
+            return health if path == "/health" else b'{"version": "v2"}'
+
+    found = verified(
+        cast(Any, Cluster()), "staging", [{"metadata": {"name": "a"}}], port=3000, health_path="/health",
+        version_path="/version", version="v2", tries=1,
+    )  # fmt: skip
+    assert found.status == status
 
 
 def whole(total: int, passed: int, failures: int = 0, skipped: int = 0) -> tuple[int, int, int, int, bool]:

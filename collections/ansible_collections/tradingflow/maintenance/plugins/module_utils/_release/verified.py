@@ -73,7 +73,10 @@ def _one(
     name = str(pod["metadata"]["name"])
     try:
         if health:
-            state = _said(cluster.proxied(namespace, name, port, health), "status")
+            answer = cluster.proxied(namespace, name, port, health)
+            state = _said(answer, "status")
+            if state is None and _strange(answer):
+                return UNKNOWN, "What it says of its health is not known here."
             if state is not None and state.lower() not in _WELL:
                 return CRITICAL, f"It says of its health: {printable(state, 60)}."
         if version_path:
@@ -95,3 +98,12 @@ def _said(body: bytes, key: str) -> Optional[str]:
     except (ValueError, AttributeError):
         return None
     return value if isinstance(value, str) and value else None
+
+
+def _strange(body: bytes) -> bool:
+    """Whether an answer has a status that is neither a word nor true. Without any, it is well by having come."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("status", True) is not True
