@@ -376,3 +376,49 @@ def test_only_the_second_deployment_is_deleted_whoever_has_copied_it() -> None:
 
     assert second.removed(session(Cluster()), release)
     assert there == [copied, strange]
+
+
+@pytest.mark.parametrize(("main", "green"), [(1, 3), (3, 5), (3, 3)])
+def test_nothing_is_retired_into_fewer_pods_than_have_the_requests(
+    monkeypatch: pytest.MonkeyPatch, main: int, green: int
+) -> None:
+    # Somebody has scaled the version of before down, as nobody asks it any more; or the new one up.
+    stored = retirable()
+    calls: list[str] = []
+
+    def look(self: Session) -> Seen:
+        found = seen(OLD)
+        found.deployment["spec"]["replicas"] = main if self.options["deployment"] == NAME else green
+        return found
+
+    def written(*_args: Any) -> Any:
+        calls.append("written")
+        raise Conflict("enough", "")
+
+    monkeypatch.setattr(Session, "look", look)
+    monkeypatch.setattr(strategies, "written", written)
+    came = strategies.ended(session(Api()), stored, Outcome())
+    assert came.state == strategies.DRIFTED
+    assert calls == (["written"] if main == green else [])
+    assert ("scale" in came.text) == (main != green)
+
+
+@pytest.mark.parametrize("pods", [3, 2])
+def test_a_second_colour_that_was_scaled_down_meanwhile_gets_no_requests(
+    monkeypatch: pytest.MonkeyPatch, pods: int
+) -> None:
+    stored, calls = retirable(), []
+    stored.release.state = record.ROLLING_OUT
+
+    def look(self: Session) -> Seen:
+        found = seen(OLD)
+        if self.options["deployment"] != NAME:
+            del found.pods[pods:]
+        return found
+
+    monkeypatch.setattr(Session, "look", look)
+    monkeypatch.setattr(Session, "save", lambda _self, kept, _phase="": kept)
+    monkeypatch.setattr(second, "switched", lambda *_args, back: calls.append(f"switched back={back}"))
+    came = strategies._taken_over(session(Api()), stored)
+    assert came.state == (strategies.COMPLETE if pods == 3 else strategies.NOT_KNOWN), came.text
+    assert calls == (["switched back=False"] if pods == 3 else [])
