@@ -429,3 +429,18 @@ def test_within_a_second_of_a_tick_that_held_nothing_is_told_as_healthy() -> Non
     assert "No requests came" in found.text
     assert run.tick().outcome == soak.COUNTED
     assert run.tick(after=0, requests=0, hindered=["It was scaled."]).outcome == soak.HELD
+
+
+def test_a_new_kind_of_error_is_not_forgotten_because_pods_were_replaced() -> None:
+    run = Soak()
+    run.tick()
+    seen = live(1100)
+    seen.pods[0].kinds = kinds(1)
+    assert run.tick(seen=seen).outcome == soak.HELD
+    # Somebody restarts it, and nobody has looked at the error: the log of then is gone with its pods.
+    unsettled = live(1200, template_hash="another", unsettled="2 of 3 pods ready, 3 there.")
+    assert run.tick(seen=unsettled).outcome == soak.RESET
+    assert run.tick(seen=live(1300, template_hash="another")).outcome == soak.BEGUN
+    found = run.tick(seen=live(1400, template_hash="another"))
+    assert found.outcome == soak.HELD
+    assert "Accept it by its fingerprint" in found.text

@@ -271,7 +271,9 @@ def _forget(soak: Dict[str, Any]) -> None:
     """What runs is something else: what was counted is gone."""
     if soak.get("stay"):
         soak["resets"] = int(soak.get("resets", 0)) + 1
-    soak.update(since=None, stay=None, last=None, kinds={}, counted=0.0, market=0.0, requests=0.0, held=0.0)
+    # But no new kind of error: that holds until somebody has looked at it. What is still in the log is counted anew.
+    kinds = {name: {**kind, "count": 1} for name, kind in (soak.get("kinds") or {}).items()}
+    soak.update(since=None, stay=None, last=None, kinds=kinds, counted=0.0, market=0.0, requests=0.0, held=0.0)
 
 
 def _not_more_than_passed(soak: Dict[str, Any], now: datetime) -> None:
