@@ -13,7 +13,11 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     Missing,
     Unanswered,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import (
+    Seen,
+    template_hash,
+    with_image,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
     engine,
     findings,
@@ -422,3 +426,16 @@ def test_a_second_colour_that_was_scaled_down_meanwhile_gets_no_requests(
     came = strategies._taken_over(session(Api()), stored)
     assert came.state == (strategies.COMPLETE if pods == 3 else strategies.NOT_KNOWN), came.text
     assert calls == (["switched back=False"] if pods == 3 else [])
+
+
+def test_a_version_of_before_whose_template_was_edited_is_nothing_to_compare_with() -> None:
+    release = stepping()
+    was = "registry/app:v1"
+    release.previous = record.LastGood(OLD, image(OLD), template(OLD), {}, 3, more={"was": was})
+    untouched = replace(live(), digest=OLD, template_hash=template_hash(template(OLD)))
+    assert steps._changed(release, untouched) == []
+    by_tag = with_image(template(OLD), NAME, was)
+    assert steps._changed(release, replace(untouched, digest=None, template_hash=template_hash(by_tag))) == []
+    edited = with_image(template(OLD), NAME, "registry/app:latest")
+    (text,) = steps._changed(release, replace(untouched, digest=None, template_hash=template_hash(edited)))
+    assert "template" in text

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from .._kubernetes.client import path_of
 from .._kubernetes.services import said as selected
 from .._kubernetes.services import selector_of
+from .._kubernetes.workloads import template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, Check
 from ..errors import ClusterError, MaintenanceError
 from ..words import plural
@@ -23,7 +24,7 @@ from .analysis import baseline_of
 from .live import Live
 from .live import read as read_live
 from .options import GRADUAL
-from .record import FAILED, STAGED, STEPPING, SWITCHED, Release, Stored, moment_of, text_of
+from .record import FAILED, STAGED, STEPPING, SWITCHED, LastGood, Release, Stored, moment_of, text_of
 from .retirement import back_check
 from .samples import Summary, between, looked_at
 from .session import Outcome, Session
@@ -127,12 +128,21 @@ def _changed(release: Release, live: Live) -> List[str]:
     previous, found = release.previous, []
     if previous is not None and live.digest is not None and live.digest != previous.digest:
         found.append(f"{release.deployment} has another image than before: {live.digest}.")
+    elif previous is not None and live.template_hash not in _hashes(previous, release.container):
+        found.append(f"The pod template of {release.deployment} was changed, or it was restarted by hand.")
     if live.replicas != release.strategy["replicas"]:
         text = f"{release.deployment} was scaled from {release.strategy['replicas']} to {live.replicas}"
         found.append(f"{text}, so that shares are others; scale it back, or undo the release.")
     if live.unsettled:
         found.append(f"{release.deployment}: {live.unsettled}")
     return found
+
+
+def _hashes(previous: LastGood, name: str) -> List[str]:
+    """Of the pod template of before, named by its digest, or as it was."""
+    was = previous.more.get("was")
+    found = [previous.template, *([with_image(previous.template, name, was)] if isinstance(was, str) else [])]
+    return [template_hash(each) for each in found]
 
 
 def _baseline(summary: Summary, options: Mapping[str, Any]) -> Dict[str, Any]:
