@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import record, samples, soak
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.live import Live, kinds_of
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ReleaseError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.live import Live, _measure, kinds_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.samples import Pod, looked_at
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ReleaseError
 
 from tests.unit.soak_fixtures import NEW, OLD, START, Soak, live, pod, release
 
@@ -444,3 +445,41 @@ def test_a_new_kind_of_error_is_not_forgotten_because_pods_were_replaced() -> No
     found = run.tick(seen=live(1400, template_hash="another"))
     assert found.outcome == soak.HELD
     assert "Accept it by its fingerprint" in found.text
+
+
+def test_a_log_is_read_on_from_its_own_last_line_whatever_clock_the_node_has() -> None:
+    lines = (
+        b'2026-11-30T12:00:01.500000000Z {"level": "error", "message": "order 17 was refused"}\n'
+        b"2026-11-30T12:00:02.250000000Z ERROR disk is full\n"
+    )
+    asked: list[str] = []
+
+    class Cluster:
+        def proxied(self, *_args: Any) -> bytes:
+            raise ClusterError("It does not answer", "")
+
+        def logs(self, _namespace: str, _pod: str, _container: str, since: str, _most: int) -> bytes:
+            asked.append(since)
+            return lines
+
+    def look(since: datetime, past: dict[str, Any]) -> Pod:
+        found = pod(counters=None)
+        _measure(cast(Any, Cluster()), "staging", "app", found, {"port": 1, "metrics_path": "/"}, since, True, past)
+        return found
+
+    first = look(START, {})
+    assert len(first.kinds) == 2
+    # By our clock five minutes later, and by the node's it is still the same second.
+    later = START + timedelta(minutes=5)
+    lines += b"2026-11-30T12:00:02.750000000Z ERROR memory is full\n"
+    second = look(later, first.kept())
+    assert asked == ["2026-11-30T12:00:00Z", "2026-11-30T12:00:02Z"]
+    assert [kind["sample"] for kind in second.kinds.values()] == ["memory is full"]
+    assert look(later, second.kept()).kinds == {}
+    # What wrote nothing yet is read from where it was read before, and what could not be read from where it could.
+    lines = b""
+    silent = look(START, {})
+    look(later, silent.kept())
+    look(later, looked_at([pod(logs_problem="it does not answer")], {pod().uid: silent.kept()})[pod().uid])
+    assert len(set(asked[-2:])) == 1
+    assert asked[-1] <= "2026-11-30T12:00:00Z"

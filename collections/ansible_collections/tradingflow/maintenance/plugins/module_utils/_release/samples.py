@@ -56,6 +56,7 @@ class Pod:
     :param problem: then: why
     :param kinds: fingerprint -> {"level", "count", "sample"} of log lines of errors since the last look
     :param logs_problem: why its log could not be read; empty when it was
+    :param log_at: time of the last line of its log that was read, by the node's clock, in s; None when none was
     """
 
     name: str
@@ -69,6 +70,7 @@ class Pod:
     problem: str = ""
     kinds: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     logs_problem: str = ""
+    log_at: Optional[float] = None
 
     def kept(self) -> Dict[str, Any]:
         """What the next look needs of this one, as JSON data."""
@@ -80,6 +82,7 @@ class Pod:
             "restarts": self.restarts,
             "started_at": self.started_at,
             "counters": counters,
+            "log_at": self.log_at,
         }
 
 
@@ -249,6 +252,8 @@ def looked_at(pods: Sequence[Pod], before: Mapping[str, Any]) -> Dict[str, Any]:
     found = {pod.uid: pod.kept() for pod in pods}
     for pod in pods:
         past = before.get(pod.uid)
+        if past and pod.log_at is None:
+            found[pod.uid]["log_at"] = past.get("log_at")
         if past and past["counters"] and _same_process(past, pod):
             said = {name: value for name, value in (found[pod.uid]["counters"] or {}).items() if value is not None}
             found[pod.uid]["counters"] = {**past["counters"], **said}

@@ -235,6 +235,7 @@ def _look(session: Session, release: Release) -> Tuple[Optional[Live], str]:
             session.container,
             options,
             log_since=moment_of(since) if wants_logs else None,
+            earlier=(release.soak.get("last") or {}).get("pods"),
         )
         return found, ""
     except ClusterError as error:
