@@ -290,3 +290,15 @@ def test_a_soak_that_failed_while_it_was_promoted_is_told(
     # What is undone there later was promoted all the same.
     soaking.happened(record.PROMOTED, "Promoted to production.")
     assert promotion._marked(where, where, soaking.id) == []
+
+
+def test_a_rollout_that_nobody_goes_on_with_is_no_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    rolling = record.new(
+        "local", "app", "staging", "app", "app", tag="v2", image="registry/app", digest=NEW, previous=None,
+        actor="ops", run_id="run", now=START,
+    )  # fmt: skip
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(rolling, "etag"))
+    where = session_of(soak_options() | {"storage": AWAY})
+    for after, status in ((timedelta(minutes=59), "ok"), (timedelta(minutes=61), "warning")):
+        (check,) = ticks.run(where, START + after).checks
+        assert (check.status, bool(check.remedy)) == (status, status == "warning"), check.message

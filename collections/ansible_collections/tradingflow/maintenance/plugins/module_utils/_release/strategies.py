@@ -92,7 +92,7 @@ def _taken_over(session: Session, stored: Stored) -> Came:
         return Came(stored, BROKEN, f"The Service is not switched, as nothing could take over: {why}")
     if not second.whole(session, release):
         pods = plural(stages.pods_wanted(release.strategy), "pod")
-        text = f"The Service is not switched, as {release.strategy['helper']} has not all of its {pods} ready any more."
+        text = f"{release.strategy['helper']} has not all of its {pods} ready any more: the Service is left as it is."
         return Came(stored, NOT_KNOWN, text)
     try:
         second.switched(session, release, back=False)
