@@ -33,6 +33,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release i
     strategies,
     target,
     ticks,
+    undo,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.preflight import Finding
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
@@ -439,3 +440,36 @@ def test_a_version_of_before_whose_template_was_edited_is_nothing_to_compare_wit
     edited = with_image(template(OLD), NAME, "registry/app:latest")
     (text,) = steps._changed(release, replace(untouched, digest=None, template_hash=template_hash(edited)))
     assert "template" in text
+
+
+@pytest.mark.parametrize(("there", "back"), [("helper_selector", 0), ("helper_selector", 3), ("main_selector", 1)])
+def test_a_version_of_before_that_was_scaled_down_gets_its_pods_again_before_its_requests(
+    monkeypatch: pytest.MonkeyPatch, there: str, back: int
+) -> None:
+    stored = retirable()
+    first = seen(OLD)
+    first.deployment["spec"]["replicas"] = back
+    del first.pods[back:]
+    calls: list[str] = []
+
+    class Cluster(Namespace):
+        def patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+            assert path.endswith(f"deployments/{NAME}")
+            assert {"op": "test", "path": "/spec/replicas", "value": back} in operations
+            first.deployment["spec"]["replicas"] = operations[-1]["value"]
+            calls.append(f"scaled to {operations[-1]['value']}")
+            return {}
+
+    def followed(_self: Session, _template: Any, before: Seen, *_more: Any) -> Any:
+        calls.append(f"followed {before.replicas}")
+        return SimpleNamespace(state="unknown", events=[], seconds=1.0, noticed=None, message="It is enough.")
+
+    monkeypatch.setattr(Session, "look", lambda _self: first)
+    monkeypatch.setattr(Session, "objects", lambda _self, _template: {})
+    monkeypatch.setattr(Session, "followed", followed)
+    monkeypatch.setattr(Session, "save", lambda _self, kept, _phase="": kept)
+    monkeypatch.setattr(second, "taken_back", lambda *_args, **_more: False)
+    api = Cluster(service(selector=stored.release.strategy[there]), helper=first.deployment)
+    undo.undo(session(api), stored, "It is bad.")
+    wanted = {"helper_selector": ["scaled to 3", "followed 3"], "main_selector": ["followed 1"]}[there]
+    assert calls == (wanted if back != 3 else ["followed 3"])

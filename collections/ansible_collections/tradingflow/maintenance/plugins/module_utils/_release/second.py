@@ -144,17 +144,41 @@ def scaled(session: Session, release: Release) -> bool:
             raise Conflict(f"{release.strategy['helper']} is not of this release", "See whose it is.")
         return int(seen["spec"].get("replicas", 1)) == wanted
 
-    def change() -> None:
-        session.cluster.patch(
-            path,
-            [
-                {"op": "test", "path": "/metadata/uid", "value": seen["metadata"]["uid"]},
-                {"op": "test", "path": "/spec/replicas", "value": seen["spec"].get("replicas", 1)},
-                {"op": "replace", "path": "/spec/replicas", "value": wanted},
-            ],
-        )
+    return insisted(session, there, lambda: _scale(session, path, seen, wanted))
 
-    return insisted(session, there, change)
+
+def grown(session: Session, release: Release) -> bool:
+    """Gives the first Deployment its pods again, when all requests are to come back to it and somebody has scaled it
+    down meanwhile; gives whether that was to do.
+
+    :raises Conflict: somebody else scales it right now
+    """
+    strategy = release.strategy
+    if strategy.get("kind") != BLUE_GREEN or strategy.get("retired"):
+        return False
+    service = session.cluster.get(path_of("Service", session.namespace, strategy["service"]))
+    if selector_of(service) != strategy["helper_selector"]:
+        return False
+    wanted = int(strategy["replicas"])
+    seen: Dict[str, Any] = {}
+
+    def there() -> bool:
+        seen.update(session.cluster.get(session.path))
+        return int(seen["spec"].get("replicas", 1)) >= wanted
+
+    return insisted(session, there, lambda: _scale(session, session.path, seen, wanted))
+
+
+def _scale(session: Session, path: str, seen: Mapping[str, Any], wanted: int) -> None:
+    """Sets a number of pods, on the condition that it is the one that was seen."""
+    session.cluster.patch(
+        path,
+        [
+            {"op": "test", "path": "/metadata/uid", "value": seen["metadata"]["uid"]},
+            {"op": "test", "path": "/spec/replicas", "value": seen["spec"].get("replicas", 1)},
+            {"op": "replace", "path": "/spec/replicas", "value": wanted},
+        ],
+    )
 
 
 def ready(session: Session, release: Release) -> str:
