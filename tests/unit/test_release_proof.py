@@ -213,6 +213,21 @@ def test_declarations_never_reach_the_parser() -> None:
     assert "declarations" in found.problem
 
 
+@pytest.mark.parametrize("piece", ["<!--", "<![CDATA[", "<?xml ", "<testsuite>"])
+def test_a_log_that_is_made_to_keep_us_busy_does_not(piece: str) -> None:
+    # What looks for the end of each piece anew would be at it for hours.
+    found = results("<testsuite>" + piece * (1_000_000 // len(piece)) + "</testsuite>")
+    assert found is not None
+    assert found.problem
+
+
+def test_suites_within_suites_are_counted_up_to_where_nobody_nests_them() -> None:
+    for depth, problem in ((20, False), (2000, True)):
+        found = results("<testsuite>" * depth + '<testcase name="a"/>' + "</testsuite>" * depth)
+        assert found is not None
+        assert bool(found.problem) == problem
+
+
 @pytest.mark.parametrize("log", ["", "5 passing (2s)\n", "ok\n", "All tests passed.", "not ok 1\n"])
 def test_words_are_no_results(log: str) -> None:
     assert results(log) is None

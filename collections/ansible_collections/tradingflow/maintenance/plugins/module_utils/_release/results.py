@@ -25,6 +25,9 @@ _EXCUSE = re.compile(r"(?:^|[ \t])#[ \t]+(skip|todo)\b", re.IGNORECASE)
 _WELL = ("run", "completed", "passed", "pass", "ok", "success", "successful")
 _BADLY = ("fail", "failed", "failure", "error", "broken", "timeout")
 _NOT_RUN = ("notrun", "disabled", "suppressed", "skipped", "skip", "ignored", "pending", "todo")
+_ASIDE = re.compile(r"<!--|<!\[CDATA\[")
+#: Levels of elements.
+_DEEPEST = 50
 _SUITE = re.compile(r"<testsuites?[\s>/]")
 _END = re.compile(r"</testsuites?>|<testsuites?\b[^<>]*/>")
 
@@ -140,14 +143,16 @@ def _junit(log: str) -> Tuple[Results, str]:
         return Results(problem="their XML has no end"), log[: begin.start()] if begin else log
     text, rest = log[begin.start() : ends[-1].end()], log[: begin.start()] + log[ends[-1].end() :]
     # Before the parser sees it: entities could make gigabytes of it.
-    if "<!" in re.sub(r"<!\[CDATA\[.*?\]\]>|<!--.*?-->", "", text, flags=re.DOTALL):
+    if "<!" in _without_asides(text):
         return Results(problem="their XML has declarations, which are not read"), rest
     found = Results()
     try:
         # Several documents one after the other are several suites.
-        root = ElementTree.fromstring(f"<all>{re.sub(r'<[?]xml[^>]*[?]>', '', text)}</all>")  # noqa: S314
+        root = ElementTree.fromstring(f"<all>{re.sub(r'<[?]xml[^<>?]*[?]>', '', text)}</all>")  # noqa: S314
     except ElementTree.ParseError as error:
         return Results(problem=f"their XML is not understood ({printable(error, 80)})"), rest
+    if _deep(root):
+        return Results(problem=f"their XML is nested more than {_DEEPEST} deep"), rest
     for case in root.iter("testcase"):
         found.total += 1
         kinds = {each.tag for each in case}
@@ -165,6 +170,28 @@ def _junit(log: str) -> Tuple[Results, str]:
             found.fails(f"{suite.get('name') or ''} (outside of its tests)".strip())
     found.problem = found.problem or next(_contradictions(root), "")
     return found, rest
+
+
+def _without_asides(text: str) -> str:
+    """XML without its comments and what is quoted whole. One that does not end stays, and all after it."""
+    parts, at = [], 0
+    while (begin := _ASIDE.search(text, at)) is not None:
+        end = text.find("-->" if begin[0] == "<!--" else "]]>", begin.end())
+        if end < 0:
+            break
+        parts.append(text[at : begin.start()])
+        at = end + 3
+    return "".join([*parts, text[at:]])
+
+
+def _deep(root: ElementTree.Element) -> bool:
+    """Whether it is nested deeper than results are: each suite counts all within it."""
+    level = [root]
+    for _depth in range(_DEEPEST):
+        level = [each for parent in level for each in parent]
+        if not level:
+            return False
+    return True
 
 
 def _contradictions(root: ElementTree.Element) -> Iterator[str]:
