@@ -114,6 +114,20 @@ def test_a_run_that_died_between_keeping_and_beginning_stands_in_nobodys_way(sto
     assert record.begin(store, release("v2"), ended).release.tag == "v2"
 
 
+def test_what_was_kept_by_a_run_that_died_is_replaced_by_what_became_of_it(store: record.Store) -> None:
+    first = record.begin(store, release("v1"), None)
+    first.release.becomes(record.SOAKING, "It is verified.")
+    soaking = record.save(store, first.release, first.etag)
+    record._keep(store, soaking.release)
+    # The run that wanted to begin v2 has died, and the soak went on.
+    soaking.release.becomes(record.FAILED, "Errors.")
+    failed = record.save(store, soaking.release, soaking.etag)
+    record.begin(store, release("v2"), failed)
+    found = load(store, failed.release.id)
+    assert found
+    assert found.release == failed.release
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [

@@ -195,8 +195,8 @@ def test_all_requests_go_to_the_second_colour_and_back_at_once(stage: Staged) ->
     assert stage.selected() == {"app": green}
     budgets = stage.cluster.get("-n", "staging", "poddisruptionbudgets")["items"]
     assert {each["metadata"]["name"] for each in budgets} == {NAME, f"{NAME}-green"}
-    # Not before its delay.
-    assert [each.name for each in stage.act("retire").forbidden] == ["delay"]
+    # Not before its delay, and not while nobody has looked whether it is healthy.
+    assert [each.name for each in stage.act("retire").forbidden] == ["delay", "healthy"]
     ticked = stage.tick()
     assert {each.id: each.value for each in ticked.checks}["release.switch_back"] == "at once"
     # What was promised is withdrawn as soon as it cannot be kept.
@@ -239,6 +239,9 @@ def test_the_version_of_before_is_retired_by_a_step_of_its_own(stage: Staged, mo
     assert (stage.now.state, stage.now.phase) == (record.ROLLING_OUT, "switching")
     outcome = stage.come("blue_green", retire_after=0)
     assert stage.now.state == record.SWITCHED, messages(outcome)
+    # Nobody has looked whether it is healthy: nothing is retired until a tick has found it so.
+    assert [each.name for each in stage.act("retire").forbidden] == ["healthy"]
+    until(lambda: stage.tick(max_gap=300.0) and stage.now.soak.get("counted"))
     # Somebody switches it by hand: nothing is retired, and the soak holds.
     stage.kubectl("patch", f"service/{NAME}", "--type=merge", "-p", json.dumps({"spec": {"selector": {"app": NAME}}}))
     assert "service" in [each.name for each in stage.act("retire").forbidden]

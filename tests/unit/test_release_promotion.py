@@ -249,3 +249,56 @@ def test_a_dry_run_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.tick.failed
     assert done.undone is None
     assert run.release.as_data() == before
+
+
+def test_what_pods_log_while_they_are_looked_at_is_read_by_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Soak()
+    run.tick()
+    clock = [run.now + timedelta(seconds=60)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return clock[0]
+
+    def look(_session: Session, _release: record.Release) -> Any:
+        clock[0] += timedelta(seconds=10)
+        return live(1200), ""
+
+    monkeypatch.setattr(ticks, "datetime", Clock)
+    monkeypatch.setattr(ticks, "_look", look)
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(run.release, "etag"))
+    monkeypatch.setattr(Session, "save", lambda _self, stored, _phase="": stored)
+    done = ticks.run(session_of(soak_options() | {"storage": AWAY}))
+    assert done.release
+    assert done.release.soak["last"]["at"] == record.text_of(run.now + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize(
+    ("state", "statuses"), [(record.FAILED, ["critical"]), (record.UNDONE, ["critical"]), (record.PROMOTED, [])]
+)
+def test_a_soak_that_failed_while_it_was_promoted_is_told(
+    monkeypatch: pytest.MonkeyPatch, state: str, statuses: list[str]
+) -> None:
+    soaking = release()
+    soaking.becomes(state, "12 % of requests failed.")
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(soaking, "etag"))
+    where = session_of(soak_options() | {"storage": AWAY})
+    found = promotion._marked(where, where, soaking.id)
+    assert [each.status for each in found] == statuses
+    assert all("12 % of requests failed." in each.message for each in found)
+    # What is undone there later was promoted all the same.
+    soaking.happened(record.PROMOTED, "Promoted to production.")
+    assert promotion._marked(where, where, soaking.id) == []
+
+
+def test_a_rollout_that_nobody_goes_on_with_is_no_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    rolling = record.new(
+        "local", "app", "staging", "app", "app", tag="v2", image="registry/app", digest=NEW, previous=None,
+        actor="ops", run_id="run", now=START,
+    )  # fmt: skip
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(rolling, "etag"))
+    where = session_of(soak_options() | {"storage": AWAY})
+    for after, status in ((timedelta(minutes=59), "ok"), (timedelta(minutes=61), "warning")):
+        (check,) = ticks.run(where, START + after).checks
+        assert (check.status, bool(check.remedy)) == (status, status == "warning"), check.message

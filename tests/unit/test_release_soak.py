@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import record, samples, soak
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.live import Live, kinds_of
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ReleaseError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.live import Live, _measure, kinds_of
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.samples import Pod, looked_at
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ReleaseError
 
 from tests.unit.soak_fixtures import NEW, OLD, START, Soak, live, pod, release
 
@@ -384,3 +385,101 @@ def test_what_is_to_be_undone_stays_so_until_it_is() -> None:
     assert made.phase == "undo"
     made.becomes(record.UNDONE, "It was undone.")
     assert made.phase == ""
+
+
+def unread(requests: float) -> Live:
+    seen = live(requests)
+    for each in seen.pods:
+        each.counters, each.problem = None, "its metrics could not be read"
+    return seen
+
+
+def test_what_came_while_metrics_could_not_be_read_is_neither_lost_nor_mixed_with_all_of_before() -> None:
+    run = Soak()
+    run.requests = 1_000_000.0
+    run.tick()
+    run.tick()
+    assert run.tick(seen=unread(0)).outcome == soak.HELD
+    # 60 of some 600 failed since the last look that saw anything; of a million since the start that would be nothing.
+    found = run.tick(errors=20)
+    assert found.summary
+    assert found.summary.requests == 600
+    assert found.failed, found.text
+
+
+def test_a_process_whose_counters_were_never_read_before_says_nothing_of_an_interval() -> None:
+    run = Soak(requests=5000)
+    run.requests = 1_000_000.0
+    run.tick(seen=unread(0))
+    found = run.tick()
+    assert found.outcome == soak.HELD
+    assert "No data of errors" in found.text
+    assert run.release.soak["requests"] == 0
+    assert run.tick().outcome == soak.COUNTED
+    assert run.release.soak["requests"] == 300
+
+
+def test_within_a_second_of_a_tick_that_held_nothing_is_told_as_healthy() -> None:
+    # Two ticks at once: the one that lost the race to write the record judges anew, in the same second.
+    run = Soak()
+    run.tick()
+    run.tick()
+    run.tick(requests=0)
+    found = run.tick(after=0, requests=0)
+    assert found.outcome == soak.HELD
+    assert "No requests came" in found.text
+    assert run.tick().outcome == soak.COUNTED
+    assert run.tick(after=0, requests=0, hindered=["It was scaled."]).outcome == soak.HELD
+
+
+def test_a_new_kind_of_error_is_not_forgotten_because_pods_were_replaced() -> None:
+    run = Soak()
+    run.tick()
+    seen = live(1100)
+    seen.pods[0].kinds = kinds(1)
+    assert run.tick(seen=seen).outcome == soak.HELD
+    # Somebody restarts it, and nobody has looked at the error: the log of then is gone with its pods.
+    unsettled = live(1200, template_hash="another", unsettled="2 of 3 pods ready, 3 there.")
+    assert run.tick(seen=unsettled).outcome == soak.RESET
+    assert run.tick(seen=live(1300, template_hash="another")).outcome == soak.BEGUN
+    found = run.tick(seen=live(1400, template_hash="another"))
+    assert found.outcome == soak.HELD
+    assert "Accept it by its fingerprint" in found.text
+
+
+def test_a_log_is_read_on_from_its_own_last_line_whatever_clock_the_node_has() -> None:
+    lines = (
+        b'2026-11-30T12:00:01.500000000Z {"level": "error", "message": "order 17 was refused"}\n'
+        b"2026-11-30T12:00:02.250000000Z ERROR disk is full\n"
+    )
+    asked: list[str] = []
+
+    class Cluster:
+        def proxied(self, *_args: Any) -> bytes:
+            raise ClusterError("It does not answer", "")
+
+        def logs(self, _namespace: str, _pod: str, _container: str, since: str, _most: int) -> bytes:
+            asked.append(since)
+            return lines
+
+    def look(since: datetime, past: dict[str, Any]) -> Pod:
+        found = pod(counters=None)
+        _measure(cast(Any, Cluster()), "staging", "app", found, {"port": 1, "metrics_path": "/"}, since, True, past)
+        return found
+
+    first = look(START, {})
+    assert len(first.kinds) == 2
+    # By our clock five minutes later, and by the node's it is still the same second.
+    later = START + timedelta(minutes=5)
+    lines += b"2026-11-30T12:00:02.750000000Z ERROR memory is full\n"
+    second = look(later, first.kept())
+    assert asked == ["2026-11-30T12:00:00Z", "2026-11-30T12:00:02Z"]
+    assert [kind["sample"] for kind in second.kinds.values()] == ["memory is full"]
+    assert look(later, second.kept()).kinds == {}
+    # What wrote nothing yet is read from where it was read before, and what could not be read from where it could.
+    lines = b""
+    silent = look(START, {})
+    look(later, silent.kept())
+    look(later, looked_at([pod(logs_problem="it does not answer")], {pod().uid: silent.kept()})[pod().uid])
+    assert len(set(asked[-2:])) == 1
+    assert asked[-1] <= "2026-11-30T12:00:00Z"

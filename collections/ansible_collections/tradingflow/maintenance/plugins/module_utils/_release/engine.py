@@ -79,13 +79,14 @@ class _Work:
             outcome.before["objects"], outcome.after["objects"] = shown["before"], shown["after"]
         outcome.record = {"digest": target.digest, "version": target.tag, "image": target.repository}
         before = self._earlier.release if self._earlier else None
+        # Before what runs is asked: at its end the first Deployment has the version, and the second is still there.
+        if strategies.on_its_way(before, target.image, target.digest, outcome):
+            return outcome
         ended = before is not None and before.state not in (ROLLING_OUT, FAILED, UNDONE)
         same = same_template(self._seen.template, wanted) and (self._chart is None or self._chart.unchanged())
         if before and ended and before.digest == target.digest and same:
             outcome.nothing = f"{target.image} runs already: release {before.id} is {said(before.state)}."
             outcome.checks = [Check("release.rollout", "Rollout", OK, "nothing to do", message=outcome.nothing)]
-            return outcome
-        if strategies.on_its_way(before, target.image, target.digest, outcome):
             return outcome
         going_on = bool(before and before.state == ROLLING_OUT and before.digest == target.digest)
         outcome.going_on = going_on

@@ -10,8 +10,8 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Dict, List, Mapping, Optional
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .._checks.metrics import BadMetrics
 from .._kubernetes import workloads
@@ -76,6 +76,7 @@ def read(
     log_since: Optional[datetime] = None,
     measured: bool = True,
     whole_log: bool = True,
+    earlier: Optional[Mapping[str, Any]] = None,
 ) -> Live:
     """Looks.
 
@@ -83,6 +84,7 @@ def read(
     :param log_since: from when on logs are read; None: not at all
     :param measured: whether pods are asked for metrics and logs
     :param whole_log: whether more log than can be read is a problem
+    :param earlier: uid -> Pod.kept() of the last look, from whose last line on logs are read
     :raises ClusterError: the API does not answer, or there is no such Deployment
     """
     seen = workloads.look(cluster, namespace, deployment)
@@ -91,8 +93,12 @@ def read(
     found = [_pod(each, container) for each in seen.pods_of(current)]
     if measured:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="pods") as pool:
+            where = (cluster, namespace, container)
+            past = earlier or {}
             list(
-                pool.map(lambda pod: _measure(cluster, namespace, container, pod, options, log_since, whole_log), found)
+                pool.map(
+                    lambda pod: _measure(*where, pod, options, log_since, whole_log, past.get(pod.uid) or {}), found
+                )
             )
     return Live(
         digest=workloads.digest_of(str(workloads.container(seen.template, container).get("image") or "")),
@@ -151,8 +157,12 @@ def _measure(
     options: Mapping[str, Any],
     log_since: Optional[datetime],
     whole_log: bool,
+    past: Mapping[str, Any],
 ) -> None:
-    """Asks one pod. What it does not answer is its problem and nobody else's."""
+    """Asks one pod. What it does not answer is its problem and nobody else's.
+
+    :param past: Pod.kept() of the last look; empty when there was none
+    """
     try:
         body = cluster.proxied(namespace, pod.name, options["port"], options["metrics_path"])
         pod.counters = counters_of(body, options)
@@ -164,9 +174,12 @@ def _measure(
         pod.problem = f"its metrics could not be understood: {type(error).__name__}"
     if log_since is None:
         return
+    after: Optional[float] = past.get("log_at")
+    # The node's clock is in the log, and it may be behind ours: nothing that it writes later may be left out.
+    since = log_since if after is None else min(log_since, datetime.fromtimestamp(after, timezone.utc))
     try:
-        data = cluster.logs(namespace, pod.name, container, text_of(log_since), MOST_LOG)
-        pod.kinds = kinds_of(data, log_since)
+        data = cluster.logs(namespace, pod.name, container, text_of(since), MOST_LOG)
+        pod.kinds, pod.log_at = read_on(data, since, after)
         if whole_log and len(data) >= MOST_LOG:
             pod.logs_problem = f"it wrote more than {size(MOST_LOG)} since the last look"
     except ClusterError as error:
@@ -176,18 +189,34 @@ def _measure(
 
 
 def kinds_of(data: bytes, since: datetime) -> Dict[str, Dict[str, Any]]:
+    """Kinds of errors, see read_on."""
+    return read_on(data, since, None)[0]
+
+
+def read_on(data: bytes, since: datetime, after: Optional[float]) -> Tuple[Dict[str, Dict[str, Any]], float]:
     """Kinds of errors in lines as the API gives them, each with its time before it: fingerprint -> level, count and a
-    sample without secrets.
+    sample without secrets; and the time of the last line, for who reads on.
+
+    :param after: time of the last line that was read before: what is not later was
     """
     now = time.time()
+    last = since.timestamp() - 1 if after is None else after
     times = Times("UTC", now)
     entries = Entries({}, times)
     # Whole seconds: the API takes no finer ones, and what it gives is what counts.
-    tally = Tally(since.replace(microsecond=0).timestamp() - 1, max(now, since.timestamp()) + 60, time.time)
+    until = max(now, since.timestamp()) + 60
+    tally = Tally(since.replace(microsecond=0).timestamp() - 1, until, time.time)
     tally.begin()
     for raw in data.decode("utf-8", "replace").split("\n"):
         match = _CARRIED.match(raw)
-        if match:
-            tally.add(entries.record(raw[match.end() :], times.value(match[1])))
+        if not match:
+            continue
+        at = times.value(match[1])
+        if at is not None and after is not None and at <= after:
+            continue
+        tally.add(entries.record(raw[match.end() :], at))
+        if at is not None and at <= until:
+            last = max(last, at)
     tally.end()
-    return {name: {key: kind[key] for key in ("level", "count", "sample")} for name, kind in tally.kinds.found.items()}
+    found = tally.kinds.found.items()
+    return {name: {key: kind[key] for key in ("level", "count", "sample")} for name, kind in found}, last

@@ -22,7 +22,7 @@ from .options import MAJOR, RELEASE
 from .options import SPEC as RELEASE_SPEC
 from .options import checked as release_checked
 from .preflight import Finding
-from .record import PROMOTED, SOAKING, Release, Stored
+from .record import FAILED, PROMOTED, SOAKING, UNDONE, Release, Stored
 from .session import Outcome, Session
 
 _NEEDS = ("hours", "requests", "market_minutes")
@@ -201,7 +201,12 @@ def _marked(target: Session, source: Session, id: str) -> List[Check]:
     try:
         for last in (False, True):
             stored: Optional[Stored] = source.stored()
-            if stored is None or stored.release.id != id or stored.release.state != SOAKING:
+            if stored is None or stored.release.id != id:
+                return []
+            if stored.release.state in (FAILED, UNDONE):
+                marked = any(each.kind == PROMOTED for each in stored.release.events)
+                return [] if marked else [_failed_meanwhile(target, stored.release)]
+            if stored.release.state != SOAKING:
                 return []
             stored.release.becomes(PROMOTED, text, run_id=source.run_id)
             try:
@@ -215,3 +220,11 @@ def _marked(target: Session, source: Session, id: str) -> List[Check]:
         remedy = "Run playbooks/promote.yml again: it only writes that."
         return [Check("release.marked", "Record of the soak", WARNING, 0, message=message, remedy=remedy)]
     return []
+
+
+def _failed_meanwhile(target: Session, release: Release) -> Check:
+    """That what is in place now has failed where it soaked, while it was promoted."""
+    ended = "failed" if release.state == FAILED else "been undone"
+    text = f"{release.tag} runs in {target.namespace}, and meanwhile its soak has {ended}: {release.reason}"
+    remedy = f"Undo it in {target.namespace} too (release_action=undo), unless the reason is none there."
+    return Check("release.marked", "Record of the soak", CRITICAL, 0, message=text, remedy=remedy)

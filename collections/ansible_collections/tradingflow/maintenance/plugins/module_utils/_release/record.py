@@ -338,3 +338,6 @@ def _keep(store: Store, release: Release) -> None:
         kept = load(store, release.application, release.namespace, release.id)
         if kept is None or kept.release.id != release.id or kept.release.revision > release.revision:
             raise
+        if kept.release.revision < release.revision:
+            # The run died right after, and a tick or an undo has gone on with it since.
+            _put(store, place, release, {"IfMatch": kept.etag})

@@ -56,6 +56,7 @@ class Pod:
     :param problem: then: why
     :param kinds: fingerprint -> {"level", "count", "sample"} of log lines of errors since the last look
     :param logs_problem: why its log could not be read; empty when it was
+    :param log_at: time of the last line of its log that was read, by the node's clock, in s; None when none was
     """
 
     name: str
@@ -69,6 +70,7 @@ class Pod:
     problem: str = ""
     kinds: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     logs_problem: str = ""
+    log_at: Optional[float] = None
 
     def kept(self) -> Dict[str, Any]:
         """What the next look needs of this one, as JSON data."""
@@ -80,6 +82,7 @@ class Pod:
             "restarts": self.restarts,
             "started_at": self.started_at,
             "counters": counters,
+            "log_at": self.log_at,
         }
 
 
@@ -198,17 +201,20 @@ def between(
             continue
         for measure, why in pod.counters.missing.items():
             result.missing[measure] = f"{pod.name} {why}"
-        same = past is not None and _same_process(past, pod)
-        earlier = Counters(**past["counters"]) if same and past and past["counters"] else Counters()
-        came, failed = _since(earlier, pod.counters)
-        if came is not None and failed is not None:
-            requests, errors = requests + came, errors + failed
-        now = from_data(pod.counters.buckets)
-        if now is not None:
-            new = now.since(from_data(earlier.buckets)) or now
-            counts = new if counts is None else _merged(counts, new, result)
         if pod.counters.memory is not None:
             result.memory = max(result.memory or 0.0, pod.counters.memory)
+        same = past is not None and _same_process(past, pod)
+        earlier = Counters(**past["counters"]) if same and past and past["counters"] else Counters()
+        # All since its start would hide what came now, and count what came before.
+        unread = _unread(earlier, pod.counters) if same else []
+        result.missing.update(dict.fromkeys(unread, f"{pod.name}: there was none at the last look"))
+        came, failed = _since(earlier, pod.counters)
+        if came is not None and failed is not None and "errors" not in unread:
+            requests, errors = requests + came, errors + failed
+        now = from_data(pod.counters.buckets)
+        if now is not None and "latency" not in unread:
+            new = now.since(from_data(earlier.buckets)) or now
+            counts = new if counts is None else _merged(counts, new, result)
     if not pods:
         result.missing.update(dict.fromkeys(("errors", "latency", "memory", "logs"), "no pod runs"))
     if any(pod.counters and pod.counters.requests is not None for pod in pods):
@@ -229,6 +235,29 @@ def quantile(histogram: Histogram, share: float = 0.95) -> Optional[List[Optiona
 
 def _same_process(past: Mapping[str, Any], pod: Pod) -> bool:
     return bool(past["restarts"] == pod.restarts and past["started_at"] == pod.started_at)
+
+
+def _unread(earlier: Counters, now: Counters) -> List[str]:
+    """Measures that a process has now, and had not when it was looked at before."""
+    found = ["errors"] if earlier.requests is None and now.requests is not None else []
+    return [*found, "latency"] if earlier.buckets is None and now.buckets is not None else found
+
+
+def looked_at(pods: Sequence[Pod], before: Mapping[str, Any]) -> Dict[str, Any]:
+    """What the next look needs: uid -> Pod.kept(). Of a process that does not say something now, what it said at an
+    earlier look stays: what came meanwhile comes with the next answer.
+
+    :param before: this, of the earlier look
+    """
+    found = {pod.uid: pod.kept() for pod in pods}
+    for pod in pods:
+        past = before.get(pod.uid)
+        if past and pod.log_at is None:
+            found[pod.uid]["log_at"] = past.get("log_at")
+        if past and past["counters"] and _same_process(past, pod):
+            said = {name: value for name, value in (found[pod.uid]["counters"] or {}).items() if value is not None}
+            found[pod.uid]["counters"] = {**past["counters"], **said}
+    return found
 
 
 def _since(earlier: Counters, now: Counters) -> Tuple[Optional[float], Optional[float]]:

@@ -144,17 +144,41 @@ def scaled(session: Session, release: Release) -> bool:
             raise Conflict(f"{release.strategy['helper']} is not of this release", "See whose it is.")
         return int(seen["spec"].get("replicas", 1)) == wanted
 
-    def change() -> None:
-        session.cluster.patch(
-            path,
-            [
-                {"op": "test", "path": "/metadata/uid", "value": seen["metadata"]["uid"]},
-                {"op": "test", "path": "/spec/replicas", "value": seen["spec"].get("replicas", 1)},
-                {"op": "replace", "path": "/spec/replicas", "value": wanted},
-            ],
-        )
+    return insisted(session, there, lambda: _scale(session, path, seen, wanted))
 
-    return insisted(session, there, change)
+
+def grown(session: Session, release: Release) -> bool:
+    """Gives the first Deployment its pods again, when all requests are to come back to it and somebody has scaled it
+    down meanwhile; gives whether that was to do.
+
+    :raises Conflict: somebody else scales it right now
+    """
+    strategy = release.strategy
+    if strategy.get("kind") != BLUE_GREEN or strategy.get("retired"):
+        return False
+    service = session.cluster.get(path_of("Service", session.namespace, strategy["service"]))
+    if selector_of(service) != strategy["helper_selector"]:
+        return False
+    wanted = int(strategy["replicas"])
+    seen: Dict[str, Any] = {}
+
+    def there() -> bool:
+        seen.update(session.cluster.get(session.path))
+        return int(seen["spec"].get("replicas", 1)) >= wanted
+
+    return insisted(session, there, lambda: _scale(session, session.path, seen, wanted))
+
+
+def _scale(session: Session, path: str, seen: Mapping[str, Any], wanted: int) -> None:
+    """Sets a number of pods, on the condition that it is the one that was seen."""
+    session.cluster.patch(
+        path,
+        [
+            {"op": "test", "path": "/metadata/uid", "value": seen["metadata"]["uid"]},
+            {"op": "test", "path": "/spec/replicas", "value": seen["spec"].get("replicas", 1)},
+            {"op": "replace", "path": "/spec/replicas", "value": wanted},
+        ],
+    )
 
 
 def ready(session: Session, release: Release) -> str:
@@ -176,6 +200,19 @@ def ready(session: Session, release: Release) -> str:
             f"{len(pods)} of {plural(least, 'pod')} of {release.deployment} {'is' if len(pods) == 1 else 'are'} ready."
         )
     return ""
+
+
+def whole(session: Session, release: Release) -> bool:
+    """Whether the second Deployment is there with all of its pods ready.
+
+    :raises ClusterError: the API does not answer
+    """
+    try:
+        seen = session_of(session, release).look()
+    except Missing:
+        return False
+    pods = [each for each in seen.pods_of(seen.current()) if condition(each, "Ready").get("status") == "True"]
+    return len(pods) >= pods_wanted(release.strategy)
 
 
 def switched(session: Session, release: Release, *, back: bool) -> bool:
@@ -254,6 +291,8 @@ def removed(session: Session, release: Release) -> bool:
     strategy, gone = release.strategy, False
     for kind in ("Deployment", "PodDisruptionBudget"):
         for each in _ours(session, release, kind):
+            if kind == "Deployment" and each["metadata"]["name"] != strategy["helper"]:
+                continue  # somebody's copy of it, annotations and all
             session.cluster.delete(
                 path_of(kind, session.namespace, each["metadata"]["name"]), uid=each["metadata"]["uid"]
             )
@@ -261,7 +300,8 @@ def removed(session: Session, release: Release) -> bool:
     labels = selector({"matchLabels": {TRACK: strategy["labels"][TRACK]}})
     deadline = time.monotonic() + _GOING
     while True:
-        there = _ours(session, release, "Deployment")
+        mine = _ours(session, release, "Deployment")
+        there = [each for each in mine if each["metadata"]["name"] == strategy["helper"]]
         replicasets = session.cluster.items(path_of("ReplicaSet", session.namespace), labelSelector=labels)
         left = [each for each in replicasets if strategy["helper"] in _owners(each)]
         if not there and not left:

@@ -20,7 +20,7 @@ from .analysis import FAILED, HEALTHY, INCONCLUSIVE, judge
 from .live import Live
 from .record import FAILED as RELEASE_FAILED
 from .record import SOAKING, STAGED, Release, moment_of, text_of
-from .samples import Summary, between, kept
+from .samples import Summary, between, kept, looked_at
 
 #: Seconds that a clock may be off another's.
 CLOCK_TOLERANCE = 60
@@ -184,9 +184,13 @@ def tick(
         text = f"The soak begins anew: {' '.join(changed)}" if changed else "The soak begins."
         return _begin(release, live, now, text, RESET if changed else BEGUN, kinds, run_id, changed)
     if not seconds:
+        # Nothing was measured: what held a moment ago, as another tick found, still does.
+        still = [*hindered, *(each for each in (live.unsettled, soak.get("hold")) if each)]
+        if still:
+            return Tick(HELD, " ".join(still), still)
         return Tick(COUNTED, "Less than a second has passed since the last tick: there is nothing to count yet.")
     soak["kinds"] = kinds
-    soak["last"] = _last(live, now)
+    soak["last"] = _last(live, now, last)
     if seconds < 0:
         text = f"The last tick was at {last['at']}, which is yet to come: a clock was set back. Nothing counts."
         _not_more_than_passed(soak, now)
@@ -256,7 +260,7 @@ def _begin(
 ) -> Tick:
     """A stay begins with what is there now."""
     soak, at = release.soak, text_of(now)
-    soak.update(since=at, stay=live.identity(), last=_last(live, now), hold="", blind=False, kinds=kinds)
+    soak.update(since=at, stay=live.identity(), last=_last(live, now, {}), hold="", blind=False, kinds=kinds)
     soak.update(counted=0.0, market=0.0, requests=0.0, held=0.0)
     soak["resets"] = int(soak.get("resets", 0)) + (outcome == RESET)
     release.happened(outcome, text, run_id=run_id, at=at)
@@ -267,7 +271,9 @@ def _forget(soak: Dict[str, Any]) -> None:
     """What runs is something else: what was counted is gone."""
     if soak.get("stay"):
         soak["resets"] = int(soak.get("resets", 0)) + 1
-    soak.update(since=None, stay=None, last=None, kinds={}, counted=0.0, market=0.0, requests=0.0, held=0.0)
+    # But no new kind of error: that holds until somebody has looked at it. What is still in the log is counted anew.
+    kinds = {name: {**kind, "count": 1} for name, kind in (soak.get("kinds") or {}).items()}
+    soak.update(since=None, stay=None, last=None, kinds=kinds, counted=0.0, market=0.0, requests=0.0, held=0.0)
 
 
 def _not_more_than_passed(soak: Dict[str, Any], now: datetime) -> None:
@@ -279,8 +285,8 @@ def _not_more_than_passed(soak: Dict[str, Any], now: datetime) -> None:
         soak[name] = min(soak[name], passed)
 
 
-def _last(live: Live, now: datetime) -> Dict[str, Any]:
-    return {"at": text_of(now), "pods": {pod.uid: pod.kept() for pod in live.pods}}
+def _last(live: Live, now: datetime, before: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"at": text_of(now), "pods": looked_at(live.pods, before.get("pods") or {})}
 
 
 def _of_stay(release: Release) -> List[Dict[str, Any]]:

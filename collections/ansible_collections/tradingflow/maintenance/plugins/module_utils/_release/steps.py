@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from .._kubernetes.client import path_of
 from .._kubernetes.services import said as selected
 from .._kubernetes.services import selector_of
+from .._kubernetes.workloads import template_hash, with_image
 from ..checks import CRITICAL, OK, UNKNOWN, Check
 from ..errors import ClusterError, MaintenanceError
 from ..words import plural
@@ -23,9 +24,9 @@ from .analysis import baseline_of
 from .live import Live
 from .live import read as read_live
 from .options import GRADUAL
-from .record import FAILED, STAGED, STEPPING, SWITCHED, Release, Stored, moment_of, text_of
+from .record import FAILED, STAGED, STEPPING, SWITCHED, LastGood, Release, Stored, moment_of, text_of
 from .retirement import back_check
-from .samples import Summary, between
+from .samples import Summary, between, looked_at
 from .session import Outcome, Session
 
 #: What a tick does with a step that is due: takes it, leaves it to somebody who may be asked first, or does only that.
@@ -69,10 +70,10 @@ def beside(session: Session, release: Release, now: datetime) -> Beside:
         return Beside()
     found = Beside()
     try:
-        found.hindered += _service(session, release)
         if release.state == SWITCHED:
             found.checks.append(back_check(session, release))
-        elif release.phase != "converging":
+        found.hindered += _service(session, release)
+        if release.state == STEPPING and release.phase != "converging":
             _measured(session, release, now, found)
     except ClusterError as error:
         found.hindered.append(f"The version of before could not be seen: {error.message.rstrip('.')}.")
@@ -116,7 +117,10 @@ def _measured(session: Session, release: Release, now: datetime, found: Beside) 
         found.hindered += [f"No data of {name} of the version of before: {why}." for name, why in missing.items()]
     else:
         found.baseline = baseline_of(live.pods, options, at)
-    strategy["beside"] = {"at": at, "pods": {pod.uid: pod.kept() for pod in live.pods}}
+    # What it does not say now is as it was before the release: against nothing, all would be too much.
+    known = {name: value for name, value in found.baseline.items() if value is not None}
+    found.baseline = {**release.baseline, **known}
+    strategy["beside"] = {"at": at, "pods": looked_at(live.pods, earlier.get("pods") or {})}
 
 
 def _changed(release: Release, live: Live) -> List[str]:
@@ -124,12 +128,21 @@ def _changed(release: Release, live: Live) -> List[str]:
     previous, found = release.previous, []
     if previous is not None and live.digest is not None and live.digest != previous.digest:
         found.append(f"{release.deployment} has another image than before: {live.digest}.")
+    elif previous is not None and live.template_hash not in _hashes(previous, release.container):
+        found.append(f"The pod template of {release.deployment} was changed, or it was restarted by hand.")
     if live.replicas != release.strategy["replicas"]:
         text = f"{release.deployment} was scaled from {release.strategy['replicas']} to {live.replicas}"
         found.append(f"{text}, so that shares are others; scale it back, or undo the release.")
     if live.unsettled:
         found.append(f"{release.deployment}: {live.unsettled}")
     return found
+
+
+def _hashes(previous: LastGood, name: str) -> List[str]:
+    """Of the pod template of before, named by its digest, or as it was."""
+    was = previous.more.get("was")
+    found = [previous.template, *([with_image(previous.template, name, was)] if isinstance(was, str) else [])]
+    return [template_hash(each) for each in found]
 
 
 def _baseline(summary: Summary, options: Mapping[str, Any]) -> Dict[str, Any]:

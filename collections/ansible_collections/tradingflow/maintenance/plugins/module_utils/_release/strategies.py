@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from .._kubernetes.client import Conflict, path_of
+from .._kubernetes.client import Conflict, Missing, path_of
 from .._kubernetes.configuration import hashes
 from .._kubernetes.workloads import Seen, differences, same_template, template_hash
 from ..checks import CRITICAL, OK, Check
@@ -89,6 +90,10 @@ def _taken_over(session: Session, stored: Stored) -> Came:
     why = second.ready(session, release)
     if why:
         return Came(stored, BROKEN, f"The Service is not switched, as nothing could take over: {why}")
+    if not second.whole(session, release):
+        pods = plural(stages.pods_wanted(release.strategy), "pod")
+        text = f"{release.strategy['helper']} has not all of its {pods} ready any more: the Service is left as it is."
+        return Came(stored, NOT_KNOWN, text)
     try:
         second.switched(session, release, back=False)
     except Conflict as error:
@@ -256,6 +261,17 @@ def stepped(session: Session, stored: Stored, outcome: Outcome) -> Came:
     return Came(session.save(stored), COMPLETE, text)
 
 
+def _fewer(session: Session, release: Release, seen: Seen) -> str:
+    """Why the first Deployment has too few pods to take all requests, be they ready; empty when it has enough."""
+    wanted = int(release.strategy["replicas"])
+    if release.strategy["kind"] == BLUE_GREEN:
+        with suppress(Missing):  # gone by a run that was killed at the end
+            wanted = max(wanted, second.session_of(session, release).look().replicas)
+    if seen.replicas >= wanted:
+        return ""
+    return f"{release.deployment} has {plural(seen.replicas, 'pod')} for the requests of {wanted}: scale it up first."
+
+
 def ended(session: Session, stored: Stored, outcome: Outcome) -> Came:
     """The first Deployment gets the version, and all requests; the second one goes. Run again it goes on.
 
@@ -266,6 +282,8 @@ def ended(session: Session, stored: Stored, outcome: Outcome) -> Came:
     if wanted is None or previous is None:
         raise ReleaseError(f"Release {release.id} has no last-good.", "Undo it.")
     seen = session.look()
+    if fewer := _fewer(session, release, seen):
+        return Came(stored, DRIFTED, fewer)
     if not same_template(seen.template, wanted):
         if not is_back(seen, previous, session.container):
             places = ", ".join(differences(previous.template, seen.template)[:6])
@@ -289,6 +307,8 @@ def ended(session: Session, stored: Stored, outcome: Outcome) -> Came:
     now = session.look()
     if not same_template(now.template, followed.seen.template):
         return Came(stored, DRIFTED, f"Somebody changed {release.deployment} while its pods were asked.")
+    if fewer := _fewer(session, release, now):
+        return Came(stored, DRIFTED, fewer)
     if release.strategy["kind"] == BLUE_GREEN:
         try:
             second.switched(session, release, back=True)

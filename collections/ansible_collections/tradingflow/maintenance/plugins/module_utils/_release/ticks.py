@@ -60,6 +60,8 @@ SPEC: Dict[str, Any] = {
 #: What an undo asks for besides; a tick passes nothing by.
 UNDO_OPTIONS: Dict[str, Any] = {"overrides": [], "reason": ""}
 
+#: Seconds after which a rollout of which nothing was heard counts as left alone.
+LEFT_ALONE = 3600
 STATUS = {
     soak.COUNTED: OK,
     soak.BEGUN: OK,
@@ -147,14 +149,15 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
     if release.state == FAILED:
         return _failed(session, stored, dry_run)
     if release.state not in (SOAKING, *STAGED):
-        return Ticked(release, checks=[_idle(release)])
+        return Ticked(release, checks=[_idle(release, now or datetime.now(timezone.utc))])
     if session.options["advance"] == steps.ONLY:
         at = now or datetime.now(timezone.utc)
         result = Ticked(release, due=steps.still_due(release, at, session.options["max_gap"]))
         _staged(session, stored, result, dry_run)
         return result
-    live, problem = _look(steps.watched(session, release), release)
+    # Before the look: what pods log in the course of it is for the next tick to read.
     moment = now or datetime.now(timezone.utc)
+    live, problem = _look(steps.watched(session, release), release)
     last = (release.soak.get("last") or {}).get("at")
     options = session.options
     seconds = open_seconds(options, moment_of(last), moment) if last and options["market_calendars"] else None
@@ -234,6 +237,7 @@ def _look(session: Session, release: Release) -> Tuple[Optional[Live], str]:
             session.container,
             options,
             log_since=moment_of(since) if wants_logs else None,
+            earlier=(release.soak.get("last") or {}).get("pods"),
         )
         return found, ""
     except ClusterError as error:
@@ -269,14 +273,18 @@ def _undone(session: Session, stored: Stored, why: str, result: Ticked) -> None:
     result.release = fresh.release if fresh else result.release
 
 
-def _idle(release: Release) -> Check:
-    """That nothing soaks, and why."""
+def _idle(release: Release, now: datetime) -> Check:
+    """That nothing soaks, and why. Where a rollout was left alone, nobody watches what it has done so far."""
     state = said(release.state)
     text = f"Release {release.id} ({release.tag}) is {state}: nothing soaks."
     if release.state == ROLLING_OUT:
         text = (
             f"Release {release.id} ({release.tag}) is being rolled out since {release.began_at}: it soaks afterwards."
         )
+        if release.events and (now - moment_of(release.events[-1].at)).total_seconds() > LEFT_ALONE:
+            text += f" Nothing has been heard of its run {release.run_id} since {release.events[-1].at}."
+            remedy = "Release the same version again, which goes on with it; or undo it."
+            return Check("release.soak", "Soak", WARNING, state, message=text, remedy=remedy)
     elif release.state != PROMOTED and release.reason:
         text += f" {release.reason}"
     return Check("release.soak", "Soak", OK, state, message=text)

@@ -106,6 +106,10 @@ def _carried_out(
     if not changed and second.taken_back(session, release, at_once=True):
         outcome.changed = True
         seen = session.look()
+    if second.grown(session, release):
+        outcome.changed = True
+        drift.append(f"It was scaled from {previous.replicas} to {seen.replicas} since; it takes all requests again.")
+        seen = session.look()
     if helm is not None:
         # What Helm puts back is Helm's to write: two that manage a field stand in each other's way.
         changed = [each for each in changed if each not in helm.managed()]
