@@ -17,6 +17,9 @@ from .client import Missing, Unanswered
 from .rollout import COMPLETE, DRIFTED, FAILED, FAILING, UNKNOWN, Judgement, Wanted, judge
 from .workloads import Seen
 
+#: What a look raises when the API says what nobody expects.
+NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError)
+
 
 @dataclass
 class Followed:
@@ -77,12 +80,8 @@ def follow(
             found = judge(seen, wanted, wall())
         except Missing as error:
             found = Judgement(FAILED, "gone", error.message)
-        except Unanswered as error:
-            found = Judgement(UNKNOWN, "unanswered", f"The API does not answer: {error.message}")
-        except ClusterError as error:
-            found = Judgement(UNKNOWN, "refused", error.message)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found = Judgement(UNKNOWN, "understood", f"What the API says is not understood ({type(error).__name__}).")
+        except (ClusterError, *NOT_UNDERSTOOD) as error:
+            found = Judgement(UNKNOWN, *unseen(error))
         now = clock()
         if found.state in (FAILING, FAILED) and noticed is None:
             noticed = round(now - begun, 3)
@@ -103,6 +102,15 @@ def follow(
                 UNKNOWN, "stopped" if why else (found.reason or "deadline"), text, events, seconds, noticed, seen
             )
         pause(interval)
+
+
+def unseen(error: Exception) -> Tuple[str, str]:
+    """Reason and message of a look that broke off: what it was at is unknown."""
+    if isinstance(error, Unanswered):
+        return "unanswered", f"The API does not answer: {error.message}"
+    if isinstance(error, ClusterError):
+        return "refused", error.message
+    return "understood", f"What the API says is not understood ({type(error).__name__})."
 
 
 def _patient(found: Judgement, failing: Dict[str, float], now: float) -> Judgement:

@@ -14,7 +14,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..checks import utc_now
 from ..errors import ClusterError
 from ..words import printable
-from .client import Cluster, Missing, Unanswered, path_of
+from .client import Cluster, Missing, path_of
+from .follow import NOT_UNDERSTOOD, unseen
 from .rollout import FAILING_WAITS, GOOD_WAITS, UNSCHEDULABLE, moment
 from .workloads import condition, owner
 
@@ -173,12 +174,8 @@ def follow(
             found = judge(seen, pods, datetime.now(timezone.utc))
         except Missing as error:
             return Ended(UNKNOWN, "gone", f"The Job is gone: {error.message}", clock() - begun, pod, events)
-        except Unanswered as error:
-            found = Judged(UNKNOWN, "unanswered", f"The API does not answer: {error.message}")
-        except ClusterError as error:
-            found = Judged(UNKNOWN, "refused", error.message)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found = Judged(UNKNOWN, "understood", f"What the API says is not understood ({type(error).__name__}).")
+        except (ClusterError, *NOT_UNDERSTOOD) as error:
+            found = Judged(UNKNOWN, *unseen(error))
         now = round(clock() - begun, 3)
         if (found.state, found.reason) != last:
             last = (found.state, found.reason)

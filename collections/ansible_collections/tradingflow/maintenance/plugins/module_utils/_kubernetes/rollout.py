@@ -182,9 +182,8 @@ def _cannot_make(failure: Mapping[str, Any]) -> Judgement:
 def _how_far(seen: Seen) -> str:
     counts = counted(seen)
     old = max(counts["total"] - counts["updated"], 0)
-    ready = sum(1 for pod in seen.pods_of(seen.current()) if condition(pod, "Ready").get("status") == "True")
     return (
-        f"{counts['updated']} of {plural(counts['wanted'], 'pod')} updated, {ready} of them ready,"
+        f"{counts['updated']} of {plural(counts['wanted'], 'pod')} updated, {len(seen.ready())} of them ready,"
         f" {old} of before still there."
     )
 

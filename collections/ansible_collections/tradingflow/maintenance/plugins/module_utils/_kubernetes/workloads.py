@@ -52,6 +52,10 @@ class Seen:
         mine = [each for each in self.pods if owner(each) == replicaset["metadata"]["uid"]]
         return [each for each in mine if not each["metadata"].get("deletionTimestamp")]
 
+    def ready(self) -> List[Dict[str, Any]]:
+        """Pods of the template that are ready."""
+        return [each for each in self.pods_of(self.current()) if condition(each, "Ready").get("status") == "True"]
+
 
 def look(cluster: Cluster, namespace: str, name: str) -> Seen:
     """Reads them.

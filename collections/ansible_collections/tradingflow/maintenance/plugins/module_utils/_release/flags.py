@@ -14,6 +14,7 @@ from .._kubernetes.client import Cluster
 from ..checks import CRITICAL, OK, UNKNOWN, Check, worst
 from ..errors import ClusterError
 from ..words import plural, printable
+from .verified import asked_each
 
 ID, TITLE = "release.flags", "Feature flags"
 #: Reasons by which a value holds. Another word is not known, and what is not known is not good.
@@ -25,8 +26,7 @@ DOUBTFUL = {
     "UNKNOWN": "the flag server does not say why",
 }
 ERROR = "ERROR"
-_PAUSE = 1.0
-#: Names, and bytes of an answer.
+#: Bytes of an answer.
 MOST = 1 << 20
 
 
@@ -45,21 +45,15 @@ def read_back(
 
     :param wanted: flag -> value, with its type: true is neither 1 nor "true"
     """
-    for left in range(tries - 1, -1, -1):
-        found = {str(pod["metadata"]["name"]): _asked(cluster, namespace, pod, wanted, port, path) for pod in pods}
-        status = worst(each[0] for each in found.values())
-        if status == OK or not left:
-            break
-        pause(_PAUSE)
-    wrong = {name: text for name, (state, text) in found.items() if state != OK}
-    if not found:
+    status, good, wrong = asked_each(
+        pods, lambda pod: _asked(cluster, namespace, pod, wanted, port, path), tries=tries, pause=pause
+    )
+    if not pods:
         text = "No pod is there that could be asked for its flags."
-    elif wrong:
-        text = " ".join(f"{name}: {said}" for name, said in sorted(wrong.items()))
     else:
-        text = f"All {plural(len(found), 'pod')} go by {', '.join(_assigned(wanted))}."
+        text = wrong or f"All {plural(len(pods), 'pod')} go by {', '.join(_assigned(wanted))}."
     remedy = "" if status == OK else f"See what {path} of the pod says, and where its flags come from."
-    value = None if status == UNKNOWN else len(found) - len(wrong)
+    value = None if status == UNKNOWN else good
     details = {"flags": dict(wanted)}
     return Check(ID, TITLE, status, value, "pods", message=text, remedy=remedy, source=path, details=details)
 

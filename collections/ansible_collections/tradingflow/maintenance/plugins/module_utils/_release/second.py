@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set
 
 from .._kubernetes.client import Conflict, Missing, Unanswered, path_of
 from .._kubernetes.services import behind, said, selector_of, switch
-from .._kubernetes.workloads import Seen, condition, matches, selector
+from .._kubernetes.workloads import Seen, matches, selector
 from ..errors import ReleaseError
 from ..words import plural
 from .last_good import is_back
@@ -193,7 +193,7 @@ def ready(session: Session, release: Release) -> str:
         return f"{release.deployment} is gone."
     if previous is None or not is_back(seen, previous, session.container):
         return f"{release.deployment} is not what ran before any more."
-    pods = [each for each in seen.pods_of(seen.current()) if condition(each, "Ready").get("status") == "True"]
+    pods = seen.ready()
     least = int(release.strategy["replicas"])
     if len(pods) < least:
         return (
@@ -211,7 +211,7 @@ def whole(session: Session, release: Release) -> bool:
         seen = session_of(session, release).look()
     except Missing:
         return False
-    pods = [each for each in seen.pods_of(seen.current()) if condition(each, "Ready").get("status") == "True"]
+    pods = seen.ready()
     return len(pods) >= pods_wanted(release.strategy)
 
 
@@ -254,9 +254,7 @@ def served(on: Session, release: Release, without: Optional[Session] = None) -> 
         asked: Set[str] = set()
         others: Set[str] = set()
         try:
-            seen = on.look()
-            pods = seen.pods_of(seen.current())
-            wanted = {_uid(each) for each in pods if condition(each, "Ready").get("status") == "True"}
+            wanted = {_uid(each) for each in on.look().ready()}
             others = _pods(without) if without is not None else set()
             asked = {uid for uid, ready in behind(on.cluster, on.namespace, name).items() if ready}
             if wanted and wanted <= asked and not others & asked:
@@ -291,8 +289,6 @@ def removed(session: Session, release: Release) -> bool:
     strategy, gone = release.strategy, False
     for kind in ("Deployment", "PodDisruptionBudget"):
         for each in _ours(session, release, kind):
-            if kind == "Deployment" and each["metadata"]["name"] != strategy["helper"]:
-                continue  # somebody's copy of it, annotations and all
             session.cluster.delete(
                 path_of(kind, session.namespace, each["metadata"]["name"]), uid=each["metadata"]["uid"]
             )
@@ -300,8 +296,7 @@ def removed(session: Session, release: Release) -> bool:
     labels = selector({"matchLabels": {TRACK: strategy["labels"][TRACK]}})
     deadline = time.monotonic() + _GOING
     while True:
-        mine = _ours(session, release, "Deployment")
-        there = [each for each in mine if each["metadata"]["name"] == strategy["helper"]]
+        there = _ours(session, release, "Deployment")
         replicasets = session.cluster.items(path_of("ReplicaSet", session.namespace), labelSelector=labels)
         left = [each for each in replicasets if strategy["helper"] in _owners(each)]
         if not there and not left:
@@ -316,7 +311,11 @@ def _owners(thing: Mapping[str, Any]) -> List[str]:
 
 
 def _ours(session: Session, release: Release, kind: str) -> List[Dict[str, Any]]:
-    return [each for each in session.cluster.items(path_of(kind, session.namespace)) if release_of(each) == release.id]
+    found = [each for each in session.cluster.items(path_of(kind, session.namespace)) if release_of(each) == release.id]
+    if kind != "Deployment":
+        return found
+    # Another one is somebody's copy of it, annotations and all.
+    return [each for each in found if each["metadata"]["name"] == release.strategy["helper"]]
 
 
 def taken_back(session: Session, release: Release, *, at_once: bool = False) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._kubernetes.client import Cluster
 from ..checks import CRITICAL, OK, UNKNOWN, Check, worst
@@ -19,6 +19,28 @@ from ..words import plural, printable
 _PAUSE = 1.0
 #: What a health answer may call itself.
 _WELL = ("ok", "up", "pass", "healthy", "ready")
+
+
+def asked_each(
+    pods: List[Dict[str, Any]],
+    ask: Callable[[Dict[str, Any]], Tuple[str, str]],
+    *,
+    tries: int,
+    pause: Callable[[float], None],
+) -> Tuple[str, int, str]:
+    """Asks all pods, and all of them again while one is not well.
+
+    :param ask: gives the status of a pod, and what is wrong with it
+    :returns: the worst status, how many pods are well, and what is wrong with the others
+    """
+    for left in range(tries - 1, -1, -1):
+        found = {str(pod["metadata"]["name"]): ask(pod) for pod in pods}
+        status = worst(each[0] for each in found.values())
+        if status == OK or not left:
+            break
+        pause(_PAUSE)
+    wrong = {name: text for name, (state, text) in found.items() if state != OK}
+    return status, len(found) - len(wrong), " ".join(f"{name}: {said}" for name, said in sorted(wrong.items()))
 
 
 def verified(
@@ -37,24 +59,18 @@ def verified(
 
     :param version: that each must say it is; with or without a leading v
     """
-    for left in range(tries - 1, -1, -1):
-        found = {
-            str(pod["metadata"]["name"]): _one(cluster, namespace, pod, port, health_path, version_path, version)
-            for pod in pods
-        }
-        status = worst(each[0] for each in found.values())
-        if status == OK or not left:
-            break
-        pause(_PAUSE)
-    wrong = {name: text for name, (state, text) in found.items() if state != OK}
-    if not found:
+    status, good, wrong = asked_each(
+        pods,
+        lambda pod: _one(cluster, namespace, pod, port, health_path, version_path, version),
+        tries=tries,
+        pause=pause,
+    )
+    if not pods:
         text = "No pod is there that could be asked."
-    elif wrong:
-        text = " ".join(f"{name}: {said}" for name, said in sorted(wrong.items()))
     else:
-        text = f"All {plural(len(found), 'pod')} are healthy and run {version}."
+        text = wrong or f"All {plural(len(pods), 'pod')} are healthy and run {version}."
     remedy = "" if status == OK else "Read the log of the pod."
-    value = len(found) - len(wrong) if status != UNKNOWN else None
+    value = good if status != UNKNOWN else None
     return Check(
         "release.verified",
         "Health and version",
@@ -69,7 +85,7 @@ def verified(
 
 def _one(
     cluster: Cluster, namespace: str, pod: Dict[str, Any], port: int, health: str, version_path: str, version: str
-) -> tuple[str, str]:
+) -> Tuple[str, str]:
     name = str(pod["metadata"]["name"])
     try:
         if health:
