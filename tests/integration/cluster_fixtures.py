@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.storage import client
 
 from sandbox.cluster import cluster as control
 from sandbox.cluster import programs
@@ -130,3 +131,12 @@ def cluster(platform: Sandbox) -> Iterator[Cluster]:
             yield Cluster(platform)
         finally:
             platform("cluster-down", check=False)
+            forgotten(platform)
+
+
+def forgotten(platform: Sandbox) -> None:
+    """Deletes the records of releases: the next cluster of this worker's sandbox is another, with another registry."""
+    store, bucket = client(platform.storage), platform.storage["bucket"]
+    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="releases/"):
+        for each in page.get("Contents", []):
+            store.delete_object(Bucket=bucket, Key=each["Key"])
