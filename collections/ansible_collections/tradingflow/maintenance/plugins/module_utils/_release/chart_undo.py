@@ -135,7 +135,8 @@ class ChartUndo:
             raise ReleaseError(f"The Helm release {name} is gone.", "See who uninstalled it, and why.")
         self._kept.update(back=newest.number + 1, client=owner.mine())
         try:
-            self.stored = session.save(self.stored, "helm rollback")
+            # The phase stays: what failed is undone by the next tick when we are killed here.
+            self.stored = session.save(self.stored)
         except StorageError as error:
             # What is bad is taken back all the same.
             session.say(error.message)
