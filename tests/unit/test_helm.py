@@ -15,6 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import client, revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.client import HELM_SPEC, Helm
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, Revision
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import client as api
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
     Conflict,
     Missing,
@@ -102,6 +103,24 @@ def test_a_client_that_is_killed_or_takes_too_long_is_unknown(tmp_path: Path) ->
         helm(tmp_path, "kill -9 $$").roll_back(1, served=True)
     with pytest.raises(Unanswered, match="did not end"):
         helm(tmp_path, "exec sleep 60", timeout=1).roll_back(1, served=True)
+
+
+def led(given: dict[str, Any]) -> str | None:
+    return Helm(options(), given, "staging")._environment.get("KUBECONFIG")
+
+
+def test_helm_goes_to_the_cluster_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works in another folder, and in a pod it would prefer a file of the user's home to the pod's account."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(["one", "/two", "", "~/three"]))
+    assert led({}) == os.pathsep.join([f"{tmp_path}/one", "/two", os.path.expanduser("~/three")])
+    assert led({"kubeconfig": "mine"}) == f"{tmp_path}/mine"
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setattr(api, "_IN_CLUSTER", tmp_path / "token")
+    assert led({}) is None
+    (tmp_path / "token").touch()
+    assert led({}) == os.devnull
+    assert led({"kubeconfig": "/mine"}) == "/mine"
 
 
 @pytest.mark.parametrize("script", ["echo v5.0.0", "echo v2.17.0", "echo", "echo 'WARNING: v3.22.0'"])

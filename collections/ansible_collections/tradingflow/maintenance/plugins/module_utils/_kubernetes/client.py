@@ -244,11 +244,19 @@ def _error(host: str, method: str, path: str, status: int, content: bytes) -> Cl
     return ClusterError(text, "Correct what is asked for.")
 
 
+def in_cluster(options: Mapping[str, Any]) -> bool:
+    """Whether the account of the pod that we run in leads to the cluster.
+
+    :param options: CLUSTER_SPEC
+    """
+    return not options.get("kubeconfig") and "KUBECONFIG" not in os.environ and _IN_CLUSTER.exists()
+
+
 def _configuration(options: Mapping[str, Any]) -> Any:
     configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
     file = options.get("kubeconfig")
     try:
-        if not file and "KUBECONFIG" not in os.environ and _IN_CLUSTER.exists():
+        if in_cluster(options):
             kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
             kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
