@@ -279,6 +279,33 @@ def test_texts_of_values_are_hidden_the_longest_first() -> None:
     assert text == "bad: *** and ***, image r/app"
 
 
+KEY = "MIIEvQIBADANBgkqhkiG9w0" * 40
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        pytest.param(KEY, f'Invalid value: "{KEY}"', id="longer than what is told"),
+        pytest.param(f"first\n{KEY}\nlast", f"Invalid value:\n first\n{KEY}\nlast\n", id="of several lines"),
+        pytest.param('four "words"\tor\nmore', 'Invalid value: "four \\"words\\"\\tor\\nmore"', id="quoted"),
+        pytest.param("kept-for-us", "Invalid value: a2VwdC1mb3ItdXM=", id="as a Secret holds it"),
+    ],
+)
+def test_values_are_hidden_in_whatever_form_they_are_quoted(tmp_path: Path, value: str, said: str) -> None:
+    (tmp_path / "said").write_text(f"Error: {said}", encoding="utf-8")
+    with pytest.raises(ClusterError) as failed:
+        helm(tmp_path, f"cat {tmp_path}/said >&2; exit 1").upgrade({"anything": value}, {}, "why", served=True)
+    assert "Invalid value" in failed.value.message
+    for part in ("MII", "first", "words", "a2Vw"):
+        assert part not in failed.value.message
+
+
+def test_a_roll_back_does_not_tell_the_values_of_then(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError) as failed:
+        helm(tmp_path, f"echo 'Error: bad {SECRET}' >&2; exit 1").roll_back(3, served=True, values={"anything": SECRET})
+    assert SECRET not in failed.value.message
+
+
 class Applying:
     """An API that says who manages what would be changed."""
 

@@ -314,7 +314,8 @@ class Chart:
                 f"Revision {newest.number} of the Helm release {name} is {newest.said}: {why}", "Wait for it."
             )
         session.say(f"Revision {newest.number} is {newest.said}: back to {good.number}")
-        self.helm.roll_back(good.number, served=revisions.served(good.content()))
+        content = good.content()
+        self.helm.roll_back(good.number, served=revisions.served(content), values=content.get("config"))
         # What Helm has put back is what it was when this release began.
         self._seen = session.look()
 

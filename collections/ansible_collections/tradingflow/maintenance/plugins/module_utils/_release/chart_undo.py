@@ -143,10 +143,11 @@ class ChartUndo:
         if self._there is None:
             revisions.back_in_history(session.cluster, session.namespace, name, number, self._kept["sha256"])
         session.say(f"Helm release {name}: back to revision {number}")
-        why = ""
+        why, content = "", self._content() or {}
         try:
             # Last-good takes its place whoever manages it by now: what others changed was looked at before.
-            self._helm.roll_back(number, served=revisions.served(self._content() or {}), force=True)
+            given = content.get("config")
+            self._helm.roll_back(number, served=revisions.served(content), force=True, values=given)
         except Missing:
             raise
         except ClusterError as error:
