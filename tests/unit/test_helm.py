@@ -23,7 +23,8 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     Unanswered,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values, whose
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.clients import whose
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ConfigurationError
@@ -193,6 +194,23 @@ def test_a_revision_is_read_as_helm_writes_it() -> None:
         assert revisions.identity({**CONTENT, **other}) != revisions.identity(CONTENT)
 
 
+def test_secrets_are_compared_by_a_hash_that_nobody_can_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(password: str) -> Any:
+        thing = {"kind": "Secret", "metadata": {"name": "app"}, "stringData": {"password": password}}
+        return revisions.by_name([thing])["Secret/app"]
+
+    assert held("1234") == held("1234") != held("1235")
+    first = held("1234")
+    assert "1234" not in json.dumps(first)
+    monkeypatch.setattr(revisions, "_KEY", b"of another process")
+    assert held("1234") != first
+
+
+def test_objects_of_one_name_in_two_namespaces_are_two() -> None:
+    both = [{"kind": "Role", "metadata": {"name": "app", "namespace": each}, "rules": [each]} for each in ("a", "b")]
+    assert revisions.by_name(both) == {"Role/a/app": both[0], "Role/b/app": both[1]}
+
+
 @pytest.mark.parametrize("text", ["", "%", "AAAA", "SDRzSUFBQUFBQUFBLy9v", revisions.packed({"manifest": 1})])
 def test_a_damaged_revision_is_no_revision(text: str) -> None:
     with pytest.raises(ClusterError):
@@ -244,6 +262,21 @@ def test_a_process_is_gone_only_when_that_is_proven() -> None:
         assert not owner.gone({**gone, **change})
     assert not owner.gone(None)
     assert not owner.gone({})
+
+
+def test_a_process_of_another_user_that_cannot_be_seen_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc hides it (hidepid), only the kernel says that it is there."""
+    with subprocess.Popen(["sleep", "30"]) as other:
+        there, real = owner._described(other.pid), owner._described
+        monkeypatch.setattr(owner, "_described", lambda pid: {} if pid == other.pid else real(pid))
+        try:
+            with monkeypatch.context() as patching:
+                patching.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(PermissionError()))
+                assert not owner.gone(there)
+            assert not owner.gone(there)
+        finally:
+            other.kill()
+    assert owner.gone(there)
 
 
 def test_whose_a_pending_revision_is() -> None:

@@ -10,14 +10,13 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from .._helm import revisions
 from .._helm.client import HELM_SPEC, Helm
-from .._helm.revisions import DEPLOYED, PENDING, UNKNOWN, Revision
+from .._helm.revisions import DEPLOYED, LABEL, PENDING, UNKNOWN, Revision
 from .._kubernetes.client import Missing
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
 from ..errors import ClusterError, MaintenanceError, ReleaseError, StorageError
 from ..words import printable
-from . import owner
-from .chart import HELM, whose
+from .clients import HELM, at_work, begins, part, whose
 from .preflight import Finding
 from .record import Stored
 from .session import Session
@@ -68,6 +67,10 @@ class ChartUndo:
 
     def findings(self) -> Iterator[Finding]:
         """Whether it can go back."""
+        if why := at_work(self.stored.release, revisions.last(self._found), self._options["timeout"]):
+            # Even where nothing is to be undone yet.
+            remedy = "Wait for that run, or for its end."
+            yield Finding("helm.client", "the Helm release", CRITICAL, None, why, remedy)
         if self.done():
             return
         try:
@@ -75,6 +78,7 @@ class ChartUndo:
         except MaintenanceError as error:
             yield Finding("helm", "Helm", UNMEASURED, None, error.message, error.remedy)
         yield self._pending()
+        yield from self._others()
         yield self._revision()
 
     def _pending(self) -> Finding:
@@ -91,6 +95,16 @@ class ChartUndo:
                 return Finding("helm.release", title, CRITICAL, newest.said, f"{what}: {why}", remedy)
             return Finding("helm.release", title, WARNING, newest.said, f"{what}, of our own run that has died.")
         return Finding("helm.release", title, OK, newest.number, f"{what}.")
+
+    def _others(self) -> Iterator[Finding]:
+        """What another client has released since: going back would take that away too."""
+        newest, kept = revisions.last(self._found), part(self.stored.release)
+        if newest is None or newest.status in PENDING or newest.labels.get(LABEL) == self.stored.release.id:
+            return
+        if newest.number not in [kept.get(name) for name in ("revision", "found", "to", "back")]:
+            text = f"Another client made revision {newest.number} since the release: an undo would take that back too."
+            remedy = "See what it changed (helm get values); to go back all the same: release_overrides: [drift]."
+            yield Finding("drift.helm", "changes by another client", CRITICAL, newest.number, text, remedy)
 
     def _revision(self) -> Finding:
         title, number, there = "the revision of before", self._kept["revision"], self._there
@@ -130,10 +144,15 @@ class ChartUndo:
         :raises ClusterError: nobody knows
         """
         session, name, number = self._session, self._kept["release"], self._kept["revision"]
+        looked = revisions.last(self._found)
+        self._found = self._read()
         newest = revisions.last(self._found)
         if newest is None:
             raise ReleaseError(f"The Helm release {name} is gone.", "See who uninstalled it, and why.")
-        self._kept.update(back=newest.number + 1, client=owner.mine())
+        if looked is None or (looked.number, looked.status) != (newest.number, newest.status):
+            text = f"Another client is at work: revision {newest.number} is {printable(newest.said, 40)}."
+            raise ReleaseError(text, "Look at helm history, and run again.")
+        begins(self.stored.release, "back", newest.number + 1, self._options["timeout"])
         try:
             # The phase stays: what failed is undone by the next tick when we are killed here.
             self.stored = session.save(self.stored)

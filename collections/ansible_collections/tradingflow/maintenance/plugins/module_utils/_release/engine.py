@@ -17,7 +17,7 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import MaintenanceError, StorageError
 from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
-from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .chart import RELEASED, Changed, Chart, NotWritten
 from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding, guarded
@@ -193,7 +193,7 @@ class _Work:
         previous.more.pop(RELEASED, None)
         if self._chart is not None:
             previous.more[RELEASED] = wanted
-            previous.more.setdefault(HELM, self._chart.keep())
+            self._chart.keep(previous)
         previous.more.update(self._goes_with_it())
         release = new(
             options["environment_name"],
