@@ -211,6 +211,42 @@ def test_objects_of_one_name_in_two_namespaces_are_two() -> None:
     assert revisions.by_name(both) == {"Role/a/app": both[0], "Role/b/app": both[1]}
 
 
+class Kept:
+    """Keeps Secrets."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Any] = {}
+
+    def items(self, *_path: str, **_query: str) -> list[Any]:
+        return []
+
+    def create(self, path: str, body: dict[str, Any]) -> None:
+        name = f"{path}/{body['metadata']['name']}"
+        if name in self.there:
+            raise Conflict("already there", "")
+        self.there[name] = body
+
+    def get(self, path: str) -> Any:
+        return self.there[path]
+
+
+def test_a_copy_that_is_kept_already_comes_back_under_the_number_of_now() -> None:
+    """An undo makes a revision that is as an earlier one, of which there is a copy."""
+    cluster: Any = Kept()
+    for number in (1, 3):
+        secret = {"metadata": {}, "data": {"release": revisions.packed({**CONTENT, "version": number})}}
+        digest = revisions.keep(cluster, "staging", "tradingflow", Revision(number, "deployed", "deployed", secret))
+    revisions.back_in_history(cluster, "staging", "tradingflow", 3, digest)
+    back = cluster.get("/api/v1/namespaces/staging/secrets/sh.helm.release.v1.tradingflow.v3")
+    content = revisions.unpacked(back["data"]["release"])
+    assert (content["version"], content["info"]["status"]) == (3, "superseded")
+    assert revisions.identity(content) == digest
+    (copy,) = [each for name, each in cluster.there.items() if "last-good" in name]
+    copy["data"]["release"] = revisions.packed({**CONTENT, "config": {}})
+    with pytest.raises(ClusterError, match="not what was kept"):
+        revisions.back_in_history(cluster, "staging", "tradingflow", 4, digest)
+
+
 @pytest.mark.parametrize("text", ["", "%", "AAAA", "SDRzSUFBQUFBQUFBLy9v", revisions.packed({"manifest": 1})])
 def test_a_damaged_revision_is_no_revision(text: str) -> None:
     with pytest.raises(ClusterError):

@@ -216,11 +216,13 @@ def back_in_history(cluster: Cluster, namespace: str, name: str, number: int, di
     content = copied(cluster, namespace, name, digest)
     if content is None:
         raise Missing(f"No copy of revision {number} was kept.", "Put the release right by hand (helm upgrade).")
-    if identity(content) != digest or content.get("version") != number:
+    if identity(content) != digest:
         raise ClusterError(
             f"The copy of revision {number} of the Helm release {name} is not what was kept.",
             "Put the release right by hand (helm upgrade).",
         )
+    # It may be of an earlier revision that was the same.
+    content["version"] = number
     content["info"] = {**(content.get("info") or {}), "status": SUPERSEDED}
     labels = {"name": name, "owner": "helm", "status": SUPERSEDED, "version": str(number)}
     body = {

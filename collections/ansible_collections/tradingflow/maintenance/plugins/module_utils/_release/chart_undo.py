@@ -115,10 +115,11 @@ class ChartUndo:
             remedy = "The release was installed anew since: put it right by helm upgrade."
             return Finding("helm.revision", title, CRITICAL, number, text, remedy)
         place = (self._session.cluster, self._session.namespace, self._kept["release"])
-        if revisions.copied(*place, self._kept["sha256"]) is not None:
+        copy = revisions.copied(*place, self._kept["sha256"])
+        if copy is not None and revisions.identity(copy) == self._kept["sha256"]:
             text = f"Helm's history has pruned revision {number}; the copy of it is put back first."
             return Finding("helm.revision", title, OK, number, text)
-        text = f"Helm's history has pruned revision {number}, and no copy of it is there."
+        text = f"Helm's history has pruned revision {number}, and no copy that it could be put back from is there."
         return Finding("helm.revision", title, CRITICAL, number, text, "Put the release right by helm upgrade.")
 
     def _content(self) -> Optional[Dict[str, Any]]:
