@@ -13,6 +13,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.workloads import Seen, with_image
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    engine,
     findings,
     manifests,
     record,
@@ -227,3 +228,43 @@ def test_a_version_of_before_that_is_gone_can_take_nothing_over() -> None:
     assert [each.kind for each in release.events].count("withdrawn") == 1
     refused = retirement.switch_back(gone, record.Stored(release, "tag"), "why")
     assert "undo" in refused.forbidden[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"flags": {"a": True}, "tests": [{"name": "e2e"}]}, "ok"),
+        # A suite may be repaired, or be another.
+        ({"flags": {"a": True}, "tests": [{"name": "smoke"}]}, "ok"),
+        ({"flags": {"a": True}, "tests": []}, "critical"),
+        ({"flags": {}, "tests": [{"name": "e2e"}]}, "critical"),
+        ({"flags": {"a": 1}, "tests": [{"name": "e2e"}]}, "critical"),
+        ({"flags": {"a": True, "b": True}, "tests": [{"name": "e2e"}]}, "critical"),
+    ],
+)
+def test_a_release_is_gone_on_with_as_it_was_begun(given: dict[str, Any], status: str) -> None:
+    """Its record says with which flags it is promoted; and what was to be tested is not left out on the way."""
+    release = stepping()
+    release.state, release.strategy = record.ROLLING_OUT, {}
+    release.previous = record.LastGood(OLD, image(OLD), template(OLD), {}, 3)
+    release.previous.more.update(wanted={"kind": "minor", "flags": {"a": True}}, tests=["e2e"])
+    stored = record.Stored(release, "tag")
+    assert standing.finding(stored, seen(OLD), NAME, going_on=True, options=given).status == status
+    release.previous.more.clear()  # of a record of before
+    assert standing.finding(stored, seen(OLD), NAME, going_on=True, options=given).status == "ok"
+
+
+def test_last_good_of_a_release_that_failed_is_not_changed_in_its_own_record() -> None:
+    """That is archived when the next one begins."""
+    release = stepping()
+    release.becomes(record.FAILED, "It is bad.")
+    release.previous = record.LastGood(OLD, image(OLD), template(OLD), {}, 3)
+    release.previous.more.update(released={"a": 1}, wanted={"flags": {"a": True}})
+    before = release.as_data()
+    work = object.__new__(engine._Work)
+    work._earlier, work._image = record.Stored(release, "tag"), f"any@{release.digest}"
+    found = work._last_good()
+    assert found == release.previous
+    found.more.pop("released")
+    found.more["wanted"]["flags"]["a"] = False
+    assert release.as_data() == before

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Optional
@@ -124,7 +125,7 @@ class _Work:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
         deployment, name = seen.deployment, session.container
-        yield standing.finding(self._earlier, seen, name, going_on=going_on)
+        yield standing.finding(self._earlier, seen, name, going_on=going_on, options=self._options)
         if (chart := self._chart) is not None:
             yield from guarded("helm", lambda: list(chart.findings(wanted)))
         if self._options["kind"] == MAJOR:
@@ -227,13 +228,14 @@ class _Work:
         """What belongs to last-good besides, and what was asked of the version that follows it."""
         id, options = self._outcome.record.get("recovery_point"), self._options
         found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"]}}
+        found["tests"] = [each["name"] for each in options["tests"]]
         return {**found, "recovery_point": recovery_point.point_of(options, id)} if id else found
 
     def _last_good(self) -> LastGood:
         """What an undo goes back to: what runs now, unless that is a release that failed."""
         earlier, now = self._earlier.release if self._earlier else None, digest_of(self._image)
         if earlier and earlier.state == FAILED and earlier.previous and now == earlier.digest:
-            return earlier.previous
+            return deepcopy(earlier.previous)
         works: List[str] = []
         if earlier and earlier.previous and now == earlier.previous.digest:
             works = list(earlier.previous.more.get("schemas") or [])
