@@ -347,3 +347,57 @@ def test_an_undo_does_not_write_beside_a_client_that_began_meanwhile() -> None:
     assert len(api.secrets) == 3
     del api.secrets[2]
     assert undo_of(api, stored, program).go().release.previous is not None
+
+
+class Applying(Api):
+    """An API where somebody manages an object each: by name, who."""
+
+    def __init__(self, managers: dict[str, str]) -> None:
+        super().__init__(secret(1, {**GOOD, "apply_method": "ssa"}))
+        self.managers, self.forced = managers, []  # type: ignore[var-annotated]
+
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == "/apis/networking.k8s.io/v1"
+        status = {"name": "ingresses/status", "kind": "Ingress", "namespaced": True}
+        return {"resources": [status, {"name": "ingresses", "kind": "Ingress", "namespaced": True}]}
+
+    def applied(self, path: str, body: dict[str, Any], *, manager: str, force: bool) -> dict[str, Any]:
+        assert manager == "helm"
+        who = self.managers.get(body["kind"])
+        if who and not force:
+            conflict = Conflict("conflicts", "")
+            conflict.causes = [f'conflict with "{who}" using v1']
+            raise conflict
+        self.forced += [path] if force else []
+        return body
+
+
+@pytest.mark.parametrize(
+    ("managers", "allowed"),
+    [
+        ({}, True),
+        ({"Deployment": "tradingflow-maintenance"}, True),
+        ({"Deployment": "tradingflow-maintenance", "Ingress": "kubectl-edit"}, False),
+        ({"Deployment": "tradingflow-maintenance", "Ingress": "tradingflow-maintenance"}, True),
+    ],
+)
+def test_helm_is_told_to_force_only_when_all_that_it_would_force_was_looked_at(
+    managers: dict[str, str], allowed: bool
+) -> None:
+    api = Applying(managers)
+    chart = chart_of(api, record_with(), {})
+    metadata = {"name": NAME, "namespace": "staging"}
+    made = [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": template(NEW)}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "app"}},
+    ]
+    chart._options = {"force_conflicts": False}
+    chart.helm.version, chart.helm.major, chart.helm.rendered = "v4.3.1", 4, lambda _values: made  # type: ignore[misc,method-assign]
+    if allowed:
+        assert chart.template() == template(NEW)
+        assert chart._force is bool(managers)
+        ingress = "/apis/networking.k8s.io/v1/namespaces/staging/ingresses/app"
+        assert (ingress in api.forced) is ("Ingress" in managers)
+    else:
+        with pytest.raises(Conflict):
+            chart.template()

@@ -283,6 +283,24 @@ def path_of(kind: str, namespace: str, name: Optional[str] = None) -> str:
     return f"{place}/{quote(name, safe='')}" if name else place
 
 
+def place_of(cluster: Cluster, thing: Mapping[str, Any], namespace: str) -> str:
+    """The path of an object of any kind, by what the API says of its kinds.
+
+    :param namespace: where it is when it does not say
+    :raises Missing: it has no such kind
+    """
+    version, metadata = str(thing.get("apiVersion")), thing["metadata"]
+    folder = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    for each in cluster.get(folder).get("resources") or []:
+        if each.get("kind") == thing["kind"] and "/" not in str(each.get("name")):
+            place = quote(str(metadata.get("namespace") or namespace), safe="")
+            inside = f"/namespaces/{place}" if each.get("namespaced") else ""
+            return f"{folder}{inside}/{each['name']}/{quote(str(metadata['name']), safe='')}"
+    raise Missing(
+        f"The API has no kind {printable(thing['kind'], 60)} in {printable(version, 60)}", "Correct the chart."
+    )
+
+
 _GROUPS = {
     "Deployment": "/apis/apps/v1",
     "ReplicaSet": "/apis/apps/v1",

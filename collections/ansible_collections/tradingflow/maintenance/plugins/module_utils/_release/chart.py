@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 from .._helm import revisions
 from .._helm.client import Helm
 from .._helm.revisions import DEPLOYED, FAILED, LABEL, PENDING, UNKNOWN, Revision
-from .._kubernetes.client import KINDS, MANAGER, Conflict, Unanswered, path_of
+from .._kubernetes.client import KINDS, MANAGER, Conflict, Unanswered, path_of, place_of
 from .._kubernetes.workloads import Seen, container, same_template
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
@@ -72,10 +72,13 @@ class Chart:
             if spec.get("replicas") != self._seen.replicas:
                 spec.pop("replicas", None)  # is a finding of its own
             tried = self._applied(session.path, {**made, "spec": spec})
-            for each in self.rendered:
-                if each is not made and not _hooks(each) and each["kind"] in KINDS:
-                    place = str(each["metadata"].get("namespace", session.namespace))
-                    self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
+            others = [each for each in self.rendered if each is not made and not _hooks(each)]
+            for each in [one for one in others if one["kind"] in KINDS]:
+                place = str(each["metadata"].get("namespace", session.namespace))
+                self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
+            # Helm forces all, or none.
+            for each in [one for one in others if self._force and one["kind"] not in KINDS]:
+                self._applied(place_of(session.cluster, each, session.namespace), each)
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
