@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, SUPERSEDED
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Conflict
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import findings, owner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import (
     RELEASED,
     Changed,
@@ -34,7 +34,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
     Stored,
     new,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ReleaseError
 
@@ -401,3 +401,18 @@ def test_helm_is_told_to_force_only_when_all_that_it_would_force_was_looked_at(
     else:
         with pytest.raises(Conflict):
             chart.template()
+
+
+def test_secrets_that_stand_in_a_pod_template_or_a_configmap_are_not_shown() -> None:
+    def made(text: str) -> dict[str, Any]:
+        pods = template(OLD)
+        env = [{"name": "API_TOKEN", "value": text}, {"name": "DEBUG", "value": "1"}, {"name": "X", "valueFrom": {}}]
+        pods["spec"]["containers"][0]["env"] = env
+        flags = {"kind": "ConfigMap", "data": {"BROKER_SECRET": text, "LEVEL": "info"}}
+        return {"template": pods, "objects": {"ConfigMap/app": flags}}
+
+    shown = findings.diff(Outcome(before=made("k3pt1"), after=made("k3pt2")), NAME)
+    for side in ("before", "after"):
+        assert "k3pt" not in shown[side]
+        assert '"info"' in shown[side]
+        assert '"value": "1"' in shown[side]
