@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +123,21 @@ def test_helm_goes_to_the_cluster_that_is_looked_at(tmp_path: Path, monkeypatch:
     (tmp_path / "token").touch()
     assert led({}) == os.devnull
     assert led({"kubeconfig": "/mine"}) == "/mine"
+
+
+def test_what_a_wrapper_has_started_ends_with_it(tmp_path: Path) -> None:
+    """A client that goes on after its time would write while it is taken back."""
+    script = f"sleep 60 & echo $! >{tmp_path}/client; wait"
+    with pytest.raises(Unanswered, match="did not end"):
+        helm(tmp_path, script, timeout=1).roll_back(1, served=True)
+    client_pid = int((tmp_path / "client").read_text())
+    for _try in range(100):
+        if not owner._described(client_pid) or "ended" in owner._described(client_pid):
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(client_pid, 9)
+        pytest.fail("it goes on")
 
 
 @pytest.mark.parametrize("script", ["echo v5.0.0", "echo v2.17.0", "echo", "echo 'WARNING: v3.22.0'"])

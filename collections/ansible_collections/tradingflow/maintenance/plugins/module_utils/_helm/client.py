@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional
 
 from .._kubernetes.client import Conflict, Missing, Refused, Unanswered, in_cluster
-from .._work.asked import Answer, asked
+from .._work.asked import Answer, asked_with_all
 from .._work.programs import child_setup, last_words
 from ..errors import ClusterError, ConfigurationError
 from ..masking import MASK, masked
@@ -187,7 +187,7 @@ class Helm:
         program, limit = str(self.options["program"]), float(self.options["timeout"])
         try:
             # It ends with us: a client that outlives the run would go on where nobody looks.
-            done = asked([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
+            done = asked_with_all([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
         except TimeoutError:
             raise Unanswered(
                 f"helm {arguments[0]} did not end within {limit:g} s, and was ended.",
