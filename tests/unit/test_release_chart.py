@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, SUPERSEDED
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Conflict
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import findings, owner
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import findings, owner, recovery_point
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import (
     RELEASED,
     Changed,
@@ -36,7 +36,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ReleaseError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, ReleaseError
 
 from tests.unit.release_fixtures import NAME, NEW, OLD, image, seen, template
 
@@ -416,3 +416,25 @@ def test_secrets_that_stand_in_a_pod_template_or_a_configmap_are_not_shown() -> 
         assert "k3pt" not in shown[side]
         assert '"info"' in shown[side]
         assert '"value": "1"' in shown[side]
+
+
+def test_what_a_major_update_was_begun_with_to_go_back_to_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    wrong: list[str] = []
+
+    def choose(_s3: Any, _storage: Any, _environment: str, id: str, **_more: Any) -> Any:
+        asked.append(id)
+        if id == "gone":
+            raise ConfigurationError("There is no recovery point gone.", "")
+        return SimpleNamespace(point={"id": id})
+
+    monkeypatch.setattr(recovery_point, "client", lambda _storage: None)
+    monkeypatch.setattr(recovery_point, "choose", choose)
+    monkeypatch.setattr(recovery_point, "_damage", lambda *_given: wrong)
+    options = {"storage": {}, "environment_name": "local"}
+    found = recovery_point.finding(options, {"id": "there"})
+    assert (found.status, found.value, asked) == ("ok", "there", ["there"])
+    wrong.append("a part is missing")
+    assert recovery_point.finding(options, {"id": "there"}).status == "critical"
+    with pytest.raises(ConfigurationError):  # and so unknown, as of any look
+        recovery_point.finding(options, {"id": "gone"})
