@@ -10,7 +10,7 @@ import time
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
@@ -137,7 +137,7 @@ class _Work:
         if self._options["strategy"] != ROLLING or (begun and begun.strategy):
             yield from guarded("service", lambda: list(strategies.looked(session, seen, wanted, target.image, begun)))
         yield from guarded("probes", lambda: list(preflight.probes(wanted, name)))
-        yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
+        yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._found(wanted))])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
         asked = bool(self._options["database"])
         what = f"{target.repository}:{target.tag}"
@@ -146,6 +146,11 @@ class _Work:
             yield from guarded("quota", lambda: list(self._quotas(wanted)))
             yield from guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
             yield from guarded("metrics", self._metrics)
+
+    def _found(self, wanted: Dict[str, Any]) -> Mapping[str, Any]:
+        if self._chart is None:
+            return self._objects
+        return kept.with_made(self._session.objects(wanted), self._chart.rendered, self._session.namespace)
 
     def _point(self, going_on: bool) -> Finding:
         """What there is to go back to."""
@@ -364,16 +369,9 @@ class _Work:
     def _abandoned(self, stored: Stored, text: str) -> None:
         """Somebody else changed it: nothing of theirs is overwritten, and nothing is undone."""
         self._outcome.failed = text
-        self._outcome.checks.append(
-            Check(
-                "release.changed",
-                "Changed by others",
-                CRITICAL,
-                1,
-                message=text,
-                remedy="See who did, and why; then release again.",
-            )
-        )
+        check = Check("release.changed", "Changed by others", CRITICAL, 1, message=text)
+        check.remedy = "See who did, and why; then release again."
+        self._outcome.checks.append(check)
         stored.release.becomes(FAILED, text, run_id=self._session.run_id)
         self._session.save(stored)
 
