@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +23,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.clients import whose
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ConfigurationError
 
@@ -172,11 +168,6 @@ def test_what_is_no_object_is_no_chart(tmp_path: Path, text: str) -> None:
         program.rendered({})
 
 
-def revision(number: int, said: str = "deployed", **labels: str) -> Revision:
-    secret = {"metadata": {"labels": labels, "creationTimestamp": "2026-11-30T12:00:00Z"}}
-    return Revision(number, said if said in revisions.STATUSES else revisions.UNKNOWN, said, secret)
-
-
 class Listed:
     """Gives Secrets; no more is asked."""
 
@@ -282,78 +273,6 @@ def test_values_have_the_flags_and_the_digest() -> None:
     assert found["image"] == {"pullPolicy": "Always", "repository": "r/app", "tag": "v1", "digest": "sha256:1"}
     assert found["app"]["flags"] == {"a": True, "b": 1}
     assert given["image"] == {"pullPolicy": "Always", "tag": "old"}
-
-
-def release_with(**helm_part: Any) -> Any:
-    good = LastGood("sha256:0", "r/app@sha256:0", {}, {}, 3, more={"helm": helm_part} if helm_part else {})
-    where = ("local", "tradingflow", "staging", "app", "app")
-    return new(*where, tag="v1", image="r/app", digest="sha256:1", previous=good, actor="", run_id="")
-
-
-def ended_process() -> dict[str, str]:
-    """What a process said of itself that has ended."""
-    code = (
-        f"import json, sys; sys.path[:0] = {sys.path!r}\nfrom {owner.__name__} import mine; print(json.dumps(mine()))"
-    )
-    found: dict[str, str] = json.loads(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    )
-    return found
-
-
-def test_a_process_is_gone_only_when_that_is_proven() -> None:
-    gone, here = ended_process(), owner.mine()
-    assert owner.gone(gone)
-    assert owner.gone(here)  # our own has waited for it
-    with subprocess.Popen(["sleep", "30"]) as other:
-        assert not owner.gone(owner._described(other.pid))
-        # Another of the same id is not the one that was recorded.
-        assert owner.gone({**owner._described(other.pid), "began": "1"})
-        other.kill()
-    for change in ({"boot": "another"}, {"space": "pid:[1]"}, {"pid": ""}):
-        assert not owner.gone({**gone, **change})
-    assert not owner.gone(None)
-    assert not owner.gone({})
-
-
-def test_a_process_of_another_user_that_cannot_be_seen_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where /proc hides it (hidepid), only the kernel says that it is there."""
-    with subprocess.Popen(["sleep", "30"]) as other:
-        there, real = owner._described(other.pid), owner._described
-        monkeypatch.setattr(owner, "_described", lambda pid: {} if pid == other.pid else real(pid))
-        try:
-            with monkeypatch.context() as patching:
-                patching.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(PermissionError()))
-                assert not owner.gone(there)
-            assert not owner.gone(there)
-        finally:
-            other.kill()
-    assert owner.gone(there)
-
-
-def test_whose_a_pending_revision_is() -> None:
-    gone = ended_process()
-    mine = release_with(to=5, client=gone)
-    pending = revision(5, "pending-upgrade", **{LABEL: mine.id})
-    assert whose(mine, pending, 60) == ""
-    # Another's: of another number, without our label, with the label of an earlier release that Helm has taken over.
-    assert "another client" in whose(mine, revision(6, "pending-upgrade", **{LABEL: mine.id}), 60)
-    assert "another client" in whose(mine, revision(5, "pending-upgrade"), 60)
-    assert "another client" in whose(mine, revision(5, "pending-upgrade", **{LABEL: "earlier"}), 60)
-    assert "another client" in whose(release_with(), pending, 60)
-    assert "another client" in whose(None, pending, 60)
-    # Ours, and nobody knows of its process: only age tells.
-    unknown = release_with(to=5, client={**gone, "boot": "another"})
-    fresh = revision(5, "pending-upgrade", **{LABEL: unknown.id})
-    fresh.secret["metadata"]["creationTimestamp"] = "2999-01-01T00:00:00Z"
-    assert "may still be" in whose(unknown, fresh, 60)
-    fresh.secret["metadata"]["creationTimestamp"] = "no time"
-    assert "may still be" in whose(unknown, fresh, 60)
-    fresh.secret["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
-    assert whose(unknown, fresh, 60) == ""
-    # A roll back has the labels of what it goes back to.
-    back = release_with(to=5, back=7, client=gone)
-    assert whose(back, revision(7, "pending-rollback", **{LABEL: "earlier"}), 60) == ""
 
 
 def test_texts_of_values_are_hidden_the_longest_first() -> None:

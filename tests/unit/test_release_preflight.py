@@ -225,7 +225,12 @@ def test_configuration_that_the_chart_makes_is_there() -> None:
     wanted["spec"]["containers"][0]["envFrom"] += [{"configMapRef": {"name": "new"}}]
     key = {"secretKeyRef": {"name": "made", "key": "password"}}
     wanted["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "valueFrom": key}]
-    there = {"ConfigMap/tradingflow": {}, "Secret/tradingflow": {}, "ConfigMap/new": None, "Secret/made": None}
+    there: dict[str, Any] = {
+        "ConfigMap/tradingflow": {},
+        "Secret/tradingflow": {},
+        "ConfigMap/new": None,
+        "Secret/made": None,
+    }
     assert preflight.configuration(wanted, there).value == 2
     flags = {"kind": "ConfigMap", "metadata": {"name": "new"}, "data": {"A": "1"}}
     login = {"kind": "Secret", "metadata": {"name": "made"}, "stringData": {"password": "x"}}
