@@ -10,7 +10,12 @@ import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, SUPERSEDED
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Conflict
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import findings, owner, recovery_point
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    engine,
+    findings,
+    owner,
+    recovery_point,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import (
     RELEASED,
     Changed,
@@ -29,10 +34,11 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.r
     LastGood,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, ReleaseError
 
-from tests.unit.chart_fixtures import BAD, GOOD, SHA256, Api, chart_of, record_with, secret, undo_of
-from tests.unit.release_fixtures import NAME, NEW, OLD, image, template
+from tests.unit.chart_fixtures import BAD, GOOD, SHA256, Api, Work, chart_of, record_with, secret, undo_of
+from tests.unit.release_fixtures import NAME, NEW, OLD, image, seen, template
 
 
 def test_an_undo_that_is_killed_while_helm_works_is_still_to_be_done() -> None:
@@ -265,9 +271,11 @@ def test_helm_is_told_to_force_only_when_all_that_it_would_force_was_looked_at(
         {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "app"}},
     ]
     chart._options = {"force_conflicts": False}
-    chart.helm.version, chart.helm.major, chart.helm.rendered = "v4.3.1", 4, lambda _values: made  # type: ignore[misc,method-assign]
+    program: Any = chart.helm
+    program.version, program.major, program.rendered = "v4.3.1", 4, lambda _values: made
     if allowed:
         assert chart.template() == template(NEW)
+        assert chart.tried["spec"]["template"] == template(NEW)
         assert chart._force is bool(managers)
         ingress = "/apis/networking.k8s.io/v1/namespaces/staging/ingresses/app"
         assert (ingress in api.forced) is ("Ingress" in managers)
@@ -311,3 +319,17 @@ def test_what_a_major_update_was_begun_with_to_go_back_to_is_still_there(monkeyp
     assert recovery_point.finding(options, {"id": "there"}).status == "critical"
     with pytest.raises(ConfigurationError):  # and so unknown, as of any look
         recovery_point.finding(options, {"id": "gone"})
+
+
+@pytest.mark.parametrize(("kind", "status"), [("Recreate", "critical"), ("RollingUpdate", "ok")])
+def test_how_pods_are_replaced_is_the_charts_to_say(kind: str, status: str) -> None:
+    """Not the Deployment's of now."""
+    after = seen(NEW).deployment
+    after["spec"]["strategy"]["type"] = kind
+    target, work = Target("r/app", "v1", NEW, (NEW,)), object.__new__(engine._Work)
+    work._session, work._seen, work._earlier = Work(Api()), seen(OLD), None
+    work._options = {"kind": "minor", "strategy": "rolling", "schemas_label": "x", "schemas": [], "database": None}
+    chart: Any = SimpleNamespace(tried=after, rendered=[], findings=lambda _wanted: [])
+    work._chart, work._heads, work._outcome = chart, None, Outcome()
+    found = {each.name: each for each in work._looked(target, template(NEW), going_on=True)}
+    assert found["strategy"].status == status

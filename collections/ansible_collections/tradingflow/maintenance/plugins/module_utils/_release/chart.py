@@ -51,6 +51,7 @@ class Chart:
         self._target = target
         self.found: List[Revision] = []
         self.rendered: List[Dict[str, Any]] = []
+        self.tried: Dict[str, Any] = {}  # the Deployment, as the API would have it
         #: Whether all that Helm would stumble over is ours.
         self._force = False
         #: The record as written() has written it.
@@ -85,6 +86,7 @@ class Chart:
             # Its status may change meanwhile; what is written has conditions of its own.
             body["metadata"].pop("resourceVersion", None)
             tried = session.cluster.replace(session.path, body, dry_run=True)
+        self.tried = tried
         template: Dict[str, Any] = tried["spec"]["template"]
         return template
 

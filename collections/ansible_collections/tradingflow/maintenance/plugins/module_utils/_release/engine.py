@@ -124,7 +124,7 @@ class _Work:
     def _looked(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Iterator[Finding]:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
-        deployment, name = seen.deployment, session.container
+        deployment, name = self._chart.tried if self._chart else seen.deployment, session.container
         yield standing.finding(self._earlier, seen, name, going_on=going_on, options=self._options)
         if (chart := self._chart) is not None:
             yield from guarded("helm", lambda: list(chart.findings(wanted)))
