@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
     Conflict,
     Unanswered,
@@ -28,6 +29,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release i
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome
 
+from tests.conftest import ROOT
 from tests.unit import soak_fixtures
 from tests.unit.release_fixtures import NAME, NEW, OLD, deployment, image, seen, template
 from tests.unit.soak_fixtures import START, Soak, live
@@ -268,3 +270,10 @@ def test_last_good_of_a_release_that_failed_is_not_changed_in_its_own_record() -
     found.more.pop("released")
     found.more["wanted"]["flags"]["a"] = False
     assert release.as_data() == before
+
+
+def test_what_takes_a_step_can_undo_it_as_what_counts_can() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/release_soak/tasks/main.yml").read_text(encoding="utf-8"))
+    given = [each["tradingflow.maintenance.release_soak"] for each in tasks if len(each.keys() & {"register"})]
+    assert [each.pop("advance") for each in given] == ["wait", "only"]
+    assert given[0] == given[1]
