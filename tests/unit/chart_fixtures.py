@@ -50,6 +50,8 @@ def secret(number: int, content: dict[str, Any], status: str = "deployed", **lab
 class Api:
     """Helm's Secrets; and what is made of them."""
 
+    context = ""
+
     def __init__(self, *secrets: dict[str, Any]) -> None:
         self.secrets, self.made = list(secrets), []  # type: ignore[var-annotated]
 

@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, Revision
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.clients import whose
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
 
 
 def revision(number: int, said: str = "deployed", **labels: str) -> Revision:
@@ -91,3 +94,22 @@ def test_whose_a_pending_revision_is() -> None:
     # A roll back has the labels of what it goes back to.
     back = release_with(to=5, back=7, client=gone)
     assert whose(back, revision(7, "pending-rollback", **{LABEL: "earlier"}), 60) == ""
+
+
+def test_helm_stays_in_the_context_that_was_looked_at(tmp_path: Path) -> None:
+    """Whoever works beside it may choose another one in the same file (kubectl config use-context)."""
+    file = tmp_path / "config"
+    made = {
+        "clusters": [{"name": each, "cluster": {"server": f"https://{each}"}} for each in ("one", "two")],
+        "users": [{"name": "me", "user": {"token": "x"}}],
+        "contexts": [{"name": f"in-{each}", "context": {"cluster": each, "user": "me"}} for each in ("one", "two")],
+    }
+    file.write_text(json.dumps({**made, "current-context": "in-one"}), encoding="utf-8")
+    options = {"kubeconfig": str(file), "context": None}
+    work = Session({"kubernetes": options}, Cluster(options), cast(Any, None), "", "")
+    file.write_text(json.dumps({**made, "current-context": "in-two"}), encoding="utf-8")
+    assert work.cluster.host == "https://one"
+    assert work.kubernetes == {**options, "context": "in-one"}
+    chosen = {**options, "context": "in-two"}
+    other = Session({"kubernetes": chosen}, Cluster(chosen), cast(Any, None), "", "")
+    assert (other.cluster.host, other.kubernetes) == ("https://two", chosen)

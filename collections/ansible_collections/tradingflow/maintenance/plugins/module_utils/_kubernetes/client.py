@@ -76,8 +76,31 @@ class Cluster:
         if kubernetes is None:
             raise ConfigurationError("The Python library kubernetes is missing on the controller.", "Install it.")
         self.timeout = float(options.get("timeout") or 10.0)
-        self._configuration = _configuration(options)
+        #: Of the kubeconfig, the context that is used whatever it calls its current one later; empty in a pod.
+        self.context = ""
+        self._configuration = self._led(options)
         self._client: Any = kubernetes.client.ApiClient(self._configuration)  # type: ignore[no-untyped-call]
+
+    def _led(self, options: Mapping[str, Any]) -> Any:
+        configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
+        file = options.get("kubeconfig")
+        try:
+            if in_cluster(options):
+                kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                self.context = options.get("context") or _current(file)
+                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+                    file, self.context, configuration, persist_config=False
+                )
+        except yaml.YAMLError as error:  # its text may quote the file
+            raise ConfigurationError(
+                f"The kubeconfig is no YAML ({type(error).__name__}).", "Write it by kubectl config view --raw."
+            ) from None
+        except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"The kubeconfig cannot be used: {printable(error, 200)}.", "Check its path, and the context."
+            ) from None
+        return configuration
 
     @property
     def host(self) -> str:
@@ -252,25 +275,9 @@ def in_cluster(options: Mapping[str, Any]) -> bool:
     return not options.get("kubeconfig") and "KUBECONFIG" not in os.environ and _IN_CLUSTER.exists()
 
 
-def _configuration(options: Mapping[str, Any]) -> Any:
-    configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
-    file = options.get("kubeconfig")
-    try:
-        if in_cluster(options):
-            kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
-                file, options.get("context"), configuration, persist_config=False
-            )
-    except yaml.YAMLError as error:  # its text may quote the file
-        raise ConfigurationError(
-            f"The kubeconfig is no YAML ({type(error).__name__}).", "Write it by kubectl config view --raw."
-        ) from None
-    except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"The kubeconfig cannot be used: {printable(error, 200)}.", "Check its path, and the context."
-        ) from None
-    return configuration
+def _current(file: Optional[str]) -> str:
+    _all, active = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+    return str(active["name"])
 
 
 def path_of(kind: str, namespace: str, name: Optional[str] = None) -> str:

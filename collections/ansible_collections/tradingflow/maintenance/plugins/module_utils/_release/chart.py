@@ -46,7 +46,7 @@ class Chart:
     def __init__(self, session: Session, target: Target, seen: Seen, earlier: Optional[Stored]) -> None:
         self._session, self._seen, self._earlier = session, seen, earlier
         self._options = session.options["helm"]
-        self.helm = Helm(self._options, session.options["kubernetes"], session.namespace)
+        self.helm = Helm(self._options, session.kubernetes, session.namespace)
         self.values = values(self._options, session.options.get("flags") or {}, target)
         self._target = target
         self.found: List[Revision] = []

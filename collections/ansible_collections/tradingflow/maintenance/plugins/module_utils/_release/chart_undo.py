@@ -46,7 +46,7 @@ class ChartUndo:
         given = session.options.get("helm") or {}
         defaults = {name: each.get("default") for name, each in HELM_SPEC["options"].items()}
         self._options = {**defaults, **given, "release": kept["release"]}
-        self._helm = Helm(self._options, session.options["kubernetes"], session.namespace)
+        self._helm = Helm(self._options, session.kubernetes, session.namespace)
         self._found = self._read()
 
     def _read(self) -> List[Revision]:
