@@ -14,7 +14,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm impo
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, Revision
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.clients import whose
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.clients import at_work, begins, whose
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
 
@@ -113,3 +113,11 @@ def test_helm_stays_in_the_context_that_was_looked_at(tmp_path: Path) -> None:
     chosen = {**options, "context": "in-two"}
     other = Session({"kubernetes": chosen}, Cluster(chosen), cast(Any, None), "", "")
     assert (other.cluster.host, other.kubernetes) == ("https://two", chosen)
+
+
+def test_numbers_of_a_helm_release_that_was_installed_anew_keep_nobody_waiting() -> None:
+    release = release_with(to=20, back=21, at="2999-01-01T00:00:00Z", client={"boot": "another"})
+    begins(release, "to", 2, 60)
+    release.previous.more["helm"]["client"] = {"boot": "another"}
+    assert "revision 2" in at_work(release, revision(1), 60)
+    assert at_work(release, revision(2), 60) == ""

@@ -164,7 +164,7 @@ def test_a_client_that_may_yet_begin_is_waited_for() -> None:
         assert bool(whose(stored.release, pending, 120)) is waits
     part["at"] = aged(0)
     assert at_work(stored.release, revisions.last(revisions.revisions(Api(secret(2, GOOD)), "", "")), 120) == ""  # type: ignore[arg-type]
-    del part["at"]  # of a record of before
+    del part["making"]  # of a record of before
     assert at_work(stored.release, newest, 120) == ""
 
 

@@ -16,8 +16,9 @@ from .record import Release, text_of
 
 #: Where a release's last-good has what is Helm's.
 HELM = "helm"
-#: Of it, what is of clients: the revision that a release makes, or a roll back; which release, process, limit, moment.
-_PARTS = ("to", "back", "by", "client", "timeout", "at")
+#: Of it, what is of clients: the revision that a release makes, or a roll back; of the last one its number, and which
+#: release, process, limit and moment.
+_PARTS = ("to", "back", "making", "by", "client", "timeout", "at")
 
 
 def part(release: Optional[Release]) -> Dict[str, Any]:
@@ -46,7 +47,7 @@ def begins(release: Release, what: str, number: int, timeout: float) -> None:
         raise ReleaseError("It has no last-good.")
     now = text_of(datetime.now(timezone.utc))
     kept = release.previous.more.setdefault(HELM, {})
-    kept.update({what: number}, by=release.id, client=owner.mine(), timeout=timeout, at=now)
+    kept.update({what: number, "making": number}, by=release.id, client=owner.mine(), timeout=timeout, at=now)
 
 
 def whose(release: Optional[Release], pending: Revision, timeout: float) -> str:
@@ -65,12 +66,12 @@ def whose(release: Optional[Release], pending: Revision, timeout: float) -> str:
 def at_work(release: Optional[Release], newest: Optional[Revision], timeout: float) -> str:
     """Why a client of ours may yet make the revision that the record says; empty when it has, or is provably gone."""
     kept = part(release)
-    number = max(int(kept.get("to") or 0), int(kept.get("back") or 0))
-    if "at" not in kept or not number or (newest is not None and newest.number >= number):
+    number = int(kept.get("making") or 0)
+    if not number or (newest is not None and newest.number >= number):
         return ""
-    if _ended(kept, str(kept["at"]), timeout):
+    if _ended(kept, str(kept.get("at")), timeout):
         return ""
-    return f"A client that is to make revision {number} may still be at work, since {kept['at']}."
+    return f"A client that is to make revision {number} may still be at work, since {kept.get('at')}."
 
 
 def _ended(kept: Mapping[str, Any], since: str, timeout: float) -> bool:
