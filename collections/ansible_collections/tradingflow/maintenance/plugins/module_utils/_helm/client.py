@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional
 
-from .._kubernetes.client import Conflict, Missing, Refused, Unanswered
-from .._work.asked import Answer, asked
+from .._kubernetes.client import Conflict, Missing, Refused, Unanswered, in_cluster
+from .._work.asked import Answer, asked_with_all
 from .._work.programs import child_setup, last_words
 from ..errors import ClusterError, ConfigurationError
 from ..masking import MASK, masked
@@ -74,8 +75,8 @@ class Helm:
         self.release = str(options["release"])
         self._environment = {name: text for name, text in os.environ.items() if not _LEFT_OUT.fullmatch(name)}
         self._environment.update(LC_ALL="C", HELM_DRIVER="secret", HELM_NAMESPACE=namespace)
-        if kubernetes.get("kubeconfig"):
-            self._environment["KUBECONFIG"] = str(kubernetes["kubeconfig"])
+        if files := _kubeconfig(kubernetes):
+            self._environment["KUBECONFIG"] = files
         if kubernetes.get("context"):
             self._environment["HELM_KUBECONTEXT"] = str(kubernetes["context"])
         self._version = ""
@@ -147,13 +148,16 @@ class Helm:
             arguments += ["--description", description, *self._limits(), *self._forced(served, force), "-o", "json"]
             self._run(arguments, values)
 
-    def roll_back(self, revision: int, *, served: bool, force: bool = False) -> None:
+    def roll_back(
+        self, revision: int, *, served: bool, force: bool = False, values: Optional[Mapping[str, Any]] = None
+    ) -> None:
         """Makes a new revision that is as an earlier one; nothing is waited for.
 
+        :param values: of then, which no message may have in it
         :param force: also what somebody else manages by now
         :raises Missing: there is no such revision
         """
-        self._run(["rollback", self.release, str(revision), *self._limits(), *self._forced(served, force)])
+        self._run(["rollback", self.release, str(revision), *self._limits(), *self._forced(served, force)], values)
 
     def _forced(self, served: bool, force: bool) -> List[str]:
         # Helm 4 refuses it where it does not let the API apply.
@@ -183,7 +187,7 @@ class Helm:
         program, limit = str(self.options["program"]), float(self.options["timeout"])
         try:
             # It ends with us: a client that outlives the run would go on where nobody looks.
-            done = asked([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
+            done = asked_with_all([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
         except TimeoutError:
             raise Unanswered(
                 f"helm {arguments[0]} did not end within {limit:g} s, and was ended.",
@@ -199,6 +203,17 @@ class Helm:
         return done
 
 
+def _kubeconfig(kubernetes: Mapping[str, Any]) -> str:
+    """What leads helm to the cluster that the client of the API looks at; empty for the file of the user's home."""
+    given = kubernetes.get("kubeconfig") or os.environ.get("KUBECONFIG")
+    if not given:
+        # To the account of a pod, which helm would only use where the home has no file.
+        return os.devnull if in_cluster({}) else ""
+    # It works in another folder.
+    files = [os.path.abspath(os.path.expanduser(each)) for each in str(given).split(os.pathsep) if each]
+    return os.pathsep.join(files)
+
+
 def _failed(command: str, done: Answer, values: Mapping[str, Any]) -> NoReturn:
     """What a failure means.
 
@@ -208,7 +223,8 @@ def _failed(command: str, done: Answer, values: Mapping[str, Any]) -> NoReturn:
         raise Unanswered(f"helm {command} was killed by signal {-done.status}.", "Run again.")
     # Warnings come before it; Helm 4 writes them as records of a log.
     words = done.messages.decode("utf-8", "replace")
-    said = hidden(last_words(words[max(words.rfind("Error:"), 0) :][:600].encode()), values)
+    # Hidden before it is cut, and put on one line: half a secret is none that would be found.
+    said = last_words(hidden(words[max(words.rfind("Error:"), 0) :], values)[:600].encode())
     text = f"helm {command} failed: {printable(said, 500)}"
     for pattern, kind in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
@@ -218,9 +234,18 @@ def _failed(command: str, done: Answer, values: Mapping[str, Any]) -> NoReturn:
 
 def hidden(text: str, values: Any) -> str:
     """A message without the texts of values, which helm and the API quote."""
-    for each in sorted(set(_texts(values)), key=len, reverse=True):
+    forms = {form for each in _texts(values) for form in _forms(each)}
+    for each in sorted(forms, key=len, reverse=True):
         text = text.replace(each, MASK)
     return masked(text)
+
+
+def _forms(text: str) -> Iterator[str]:
+    """A text as it may be quoted: as it is, escaped, on one line, line by line, and as a Secret holds it."""
+    found = [text, json.dumps(text, ensure_ascii=False)[1:-1], " ".join(text.split())]
+    found += [line.strip() for line in text.splitlines()]
+    found.append(base64.b64encode(text.encode("utf-8", "replace")).decode().rstrip("="))
+    yield from (each for each in found if len(each) >= _SHORT)
 
 
 def _texts(values: Any, key: str = "") -> Iterator[str]:

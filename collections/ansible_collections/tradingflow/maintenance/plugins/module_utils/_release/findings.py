@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, List, Mapping
 
 from ..checks import as_action
-from ..masking import masked_data
+from ..masking import MASK, masked, masked_data
 from .record import said
 from .session import Outcome
 
@@ -75,5 +75,25 @@ def diff(outcome: Outcome, name: str) -> Mapping[str, Any]:
         return {}
     if "objects" in outcome.after:
         before, after = ({"template": each["template"], **each["objects"]} for each in (outcome.before, outcome.after))
-    text = [json.dumps(masked_data(each), indent=1, sort_keys=True) + "\n" for each in (before, after)]
+    text = [json.dumps(masked_data(_hidden(each)), indent=1, sort_keys=True) + "\n" for each in (before, after)]
     return {"before": text[0], "after": text[1], "before_header": f"{name} (before)", "after_header": f"{name} (after)"}
+
+
+def _hidden(thing: Any) -> Any:
+    """Without the values of variables that are named as secrets: of a container, and in a ConfigMap."""
+    if isinstance(thing, list):
+        return [_hidden(each) for each in thing]
+    if not isinstance(thing, dict):
+        return thing
+    found = {name: _hidden(each) for name, each in thing.items()}
+    if isinstance(found.get("name"), str) and isinstance(found.get("value"), str):
+        found["value"] = _variable(found["name"], found["value"])
+    if found.get("kind") == "ConfigMap" and isinstance(found.get("data"), dict):
+        found["data"] = {name: _variable(str(name), each) for name, each in found["data"].items()}
+    return found
+
+
+def _variable(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or masked(value) != value:
+        return value  # is masked by itself
+    return value if masked(f"{name}={value}") == f"{name}={value}" else MASK
