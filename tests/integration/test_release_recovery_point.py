@@ -11,6 +11,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._recovery_
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import recovery_point
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.preflight import Finding
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
 from tests.conftest import Sandbox
 from tests.integration.retention_fixtures import Points
@@ -24,7 +25,7 @@ def points(platform: Sandbox) -> Points:
 
 @pytest.fixture
 def look(platform: Sandbox, points: Points) -> Callable[..., Finding]:
-    def looked(**changes: Any) -> Finding:
+    def looked(kept: dict[str, Any] | None = None, **changes: Any) -> Finding:
         options = {
             "storage": points.storage,
             "environment_name": points.environment,
@@ -34,7 +35,7 @@ def look(platform: Sandbox, points: Points) -> Callable[..., Finding]:
             "recovery_point_proven_days": 0,
             **changes,
         }
-        return recovery_point.finding(options)
+        return recovery_point.finding(options, kept)
 
     return looked
 
@@ -113,6 +114,13 @@ def test_nobody_knows_without_a_ledger_or_with_one_that_is_damaged(
     assert "ledger" in found.message
 
 
-def test_what_goes_on_keeps_the_one_that_it_began_with(look: Callable[..., Finding]) -> None:
-    assert recovery_point.finding({}, {"id": "20261130T120000Z-abcdef"}).value == "20261130T120000Z-abcdef"
-    assert store.ID.fullmatch("20261130T120000Z-abcdef")
+def test_what_goes_on_keeps_the_one_that_it_began_with_while_that_is_there(
+    platform: Sandbox, points: Points, look: Callable[..., Finding]
+) -> None:
+    old, none = make(platform, points, hours=48), "20261130T120000Z-abcdef"
+    assert (look({"id": old}).status, look({"id": old}).value) == (OK, old)
+    points.s3.delete_object(Bucket=points.bucket, Key=f"{points.prefix}/{old}/database/toc.dat")
+    assert (look({"id": old}).status, look({"id": old}).value) == (CRITICAL, "damaged")
+    assert store.ID.fullmatch(none)
+    with pytest.raises(ConfigurationError):
+        look({"id": none})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm import client, revisions
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.client import HELM_SPEC, Helm
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revisions import LABEL, Revision
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import client as api
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
     Conflict,
     Missing,
@@ -22,8 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     Unanswered,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import owner
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values, whose
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import LastGood, new
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.chart import Chart, values
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import Target
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ConfigurationError
 
@@ -104,6 +103,39 @@ def test_a_client_that_is_killed_or_takes_too_long_is_unknown(tmp_path: Path) ->
         helm(tmp_path, "exec sleep 60", timeout=1).roll_back(1, served=True)
 
 
+def led(given: dict[str, Any]) -> str | None:
+    return Helm(options(), given, "staging")._environment.get("KUBECONFIG")
+
+
+def test_helm_goes_to_the_cluster_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works in another folder, and in a pod it would prefer a file of the user's home to the pod's account."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(["one", "/two", "", "~/three"]))
+    assert led({}) == os.pathsep.join([f"{tmp_path}/one", "/two", os.path.expanduser("~/three")])
+    assert led({"kubeconfig": "mine"}) == f"{tmp_path}/mine"
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setattr(api, "_IN_CLUSTER", tmp_path / "token")
+    assert led({}) is None
+    (tmp_path / "token").touch()
+    assert led({}) == os.devnull
+    assert led({"kubeconfig": "/mine"}) == "/mine"
+
+
+def test_what_a_wrapper_has_started_ends_with_it(tmp_path: Path) -> None:
+    """A client that goes on after its time would write while it is taken back."""
+    script = f"sleep 60 & echo $! >{tmp_path}/client; wait"
+    with pytest.raises(Unanswered, match="did not end"):
+        helm(tmp_path, script, timeout=1).roll_back(1, served=True)
+    client_pid = int((tmp_path / "client").read_text())
+    for _try in range(100):
+        if not owner._described(client_pid) or "ended" in owner._described(client_pid):
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(client_pid, 9)
+        pytest.fail("it goes on")
+
+
 @pytest.mark.parametrize("script", ["echo v5.0.0", "echo v2.17.0", "echo", "echo 'WARNING: v3.22.0'"])
 def test_a_version_that_is_not_known_is_refused(tmp_path: Path, script: str) -> None:
     with pytest.raises(ConfigurationError):
@@ -134,11 +166,6 @@ def test_what_is_no_object_is_no_chart(tmp_path: Path, text: str) -> None:
     program = helm(tmp_path, f"[ \"$1\" = version ] && echo v4.3.1 || printf '%s' '{text}'")
     with pytest.raises(ClusterError):
         program.rendered({})
-
-
-def revision(number: int, said: str = "deployed", **labels: str) -> Revision:
-    secret = {"metadata": {"labels": labels, "creationTimestamp": "2026-11-30T12:00:00Z"}}
-    return Revision(number, said if said in revisions.STATUSES else revisions.UNKNOWN, said, secret)
 
 
 class Listed:
@@ -174,6 +201,59 @@ def test_a_revision_is_read_as_helm_writes_it() -> None:
         assert revisions.identity({**CONTENT, **other}) != revisions.identity(CONTENT)
 
 
+def test_secrets_are_compared_by_a_hash_that_nobody_can_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(password: str) -> Any:
+        thing = {"kind": "Secret", "metadata": {"name": "app"}, "stringData": {"password": password}}
+        return revisions.by_name([thing])["Secret/app"]
+
+    assert held("1234") == held("1234") != held("1235")
+    first = held("1234")
+    assert "1234" not in json.dumps(first)
+    monkeypatch.setattr(revisions, "_KEY", b"of another process")
+    assert held("1234") != first
+
+
+def test_objects_of_one_name_in_two_namespaces_are_two() -> None:
+    both = [{"kind": "Role", "metadata": {"name": "app", "namespace": each}, "rules": [each]} for each in ("a", "b")]
+    assert revisions.by_name(both) == {"Role/a/app": both[0], "Role/b/app": both[1]}
+
+
+class Kept:
+    """Keeps Secrets."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Any] = {}
+
+    def items(self, *_path: str, **_query: str) -> list[Any]:
+        return []
+
+    def create(self, path: str, body: dict[str, Any]) -> None:
+        name = f"{path}/{body['metadata']['name']}"
+        if name in self.there:
+            raise Conflict("already there", "")
+        self.there[name] = body
+
+    def get(self, path: str) -> Any:
+        return self.there[path]
+
+
+def test_a_copy_that_is_kept_already_comes_back_under_the_number_of_now() -> None:
+    """An undo makes a revision that is as an earlier one, of which there is a copy."""
+    cluster: Any = Kept()
+    for number in (1, 3):
+        secret = {"metadata": {}, "data": {"release": revisions.packed({**CONTENT, "version": number})}}
+        digest = revisions.keep(cluster, "staging", "tradingflow", Revision(number, "deployed", "deployed", secret))
+    revisions.back_in_history(cluster, "staging", "tradingflow", 3, digest)
+    back = cluster.get("/api/v1/namespaces/staging/secrets/sh.helm.release.v1.tradingflow.v3")
+    content = revisions.unpacked(back["data"]["release"])
+    assert (content["version"], content["info"]["status"]) == (3, "superseded")
+    assert revisions.identity(content) == digest
+    (copy,) = [each for name, each in cluster.there.items() if "last-good" in name]
+    copy["data"]["release"] = revisions.packed({**CONTENT, "config": {}})
+    with pytest.raises(ClusterError, match="not what was kept"):
+        revisions.back_in_history(cluster, "staging", "tradingflow", 4, digest)
+
+
 @pytest.mark.parametrize("text", ["", "%", "AAAA", "SDRzSUFBQUFBQUFBLy9v", revisions.packed({"manifest": 1})])
 def test_a_damaged_revision_is_no_revision(text: str) -> None:
     with pytest.raises(ClusterError):
@@ -193,63 +273,6 @@ def test_values_have_the_flags_and_the_digest() -> None:
     assert found["image"] == {"pullPolicy": "Always", "repository": "r/app", "tag": "v1", "digest": "sha256:1"}
     assert found["app"]["flags"] == {"a": True, "b": 1}
     assert given["image"] == {"pullPolicy": "Always", "tag": "old"}
-
-
-def release_with(**helm_part: Any) -> Any:
-    good = LastGood("sha256:0", "r/app@sha256:0", {}, {}, 3, more={"helm": helm_part} if helm_part else {})
-    where = ("local", "tradingflow", "staging", "app", "app")
-    return new(*where, tag="v1", image="r/app", digest="sha256:1", previous=good, actor="", run_id="")
-
-
-def ended_process() -> dict[str, str]:
-    """What a process said of itself that has ended."""
-    code = (
-        f"import json, sys; sys.path[:0] = {sys.path!r}\nfrom {owner.__name__} import mine; print(json.dumps(mine()))"
-    )
-    found: dict[str, str] = json.loads(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    )
-    return found
-
-
-def test_a_process_is_gone_only_when_that_is_proven() -> None:
-    gone, here = ended_process(), owner.mine()
-    assert owner.gone(gone)
-    assert owner.gone(here)  # our own has waited for it
-    with subprocess.Popen(["sleep", "30"]) as other:
-        assert not owner.gone(owner._described(other.pid))
-        # Another of the same id is not the one that was recorded.
-        assert owner.gone({**owner._described(other.pid), "began": "1"})
-        other.kill()
-    for change in ({"boot": "another"}, {"space": "pid:[1]"}, {"pid": ""}):
-        assert not owner.gone({**gone, **change})
-    assert not owner.gone(None)
-    assert not owner.gone({})
-
-
-def test_whose_a_pending_revision_is() -> None:
-    gone = ended_process()
-    mine = release_with(to=5, client=gone)
-    pending = revision(5, "pending-upgrade", **{LABEL: mine.id})
-    assert whose(mine, pending, 60) == ""
-    # Another's: of another number, without our label, with the label of an earlier release that Helm has taken over.
-    assert "another client" in whose(mine, revision(6, "pending-upgrade", **{LABEL: mine.id}), 60)
-    assert "another client" in whose(mine, revision(5, "pending-upgrade"), 60)
-    assert "another client" in whose(mine, revision(5, "pending-upgrade", **{LABEL: "earlier"}), 60)
-    assert "another client" in whose(release_with(), pending, 60)
-    assert "another client" in whose(None, pending, 60)
-    # Ours, and nobody knows of its process: only age tells.
-    unknown = release_with(to=5, client={**gone, "boot": "another"})
-    fresh = revision(5, "pending-upgrade", **{LABEL: unknown.id})
-    fresh.secret["metadata"]["creationTimestamp"] = "2999-01-01T00:00:00Z"
-    assert "may still be" in whose(unknown, fresh, 60)
-    fresh.secret["metadata"]["creationTimestamp"] = "no time"
-    assert "may still be" in whose(unknown, fresh, 60)
-    fresh.secret["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
-    assert whose(unknown, fresh, 60) == ""
-    # A roll back has the labels of what it goes back to.
-    back = release_with(to=5, back=7, client=gone)
-    assert whose(back, revision(7, "pending-rollback", **{LABEL: "earlier"}), 60) == ""
 
 
 def test_texts_of_values_are_hidden_the_longest_first() -> None:

@@ -20,7 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
     template_hash,
     with_image,
 )
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import last_good, preflight
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import kept, last_good, preflight
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.target import repository_of, tag_of
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import CRITICAL, OK, UNKNOWN, WARNING
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ClusterError, ReleaseError
@@ -218,3 +218,24 @@ def test_last_good_is_pinned_by_what_pods_run() -> None:
     assert not last_good.is_back(found, kept, NAME)
     with pytest.raises(ReleaseError):
         last_good.of(found, NAME, {}, None, [])
+
+
+def test_configuration_that_the_chart_makes_is_there() -> None:
+    wanted = template(NEW)
+    wanted["spec"]["containers"][0]["envFrom"] += [{"configMapRef": {"name": "new"}}]
+    key = {"secretKeyRef": {"name": "made", "key": "password"}}
+    wanted["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "valueFrom": key}]
+    there: dict[str, Any] = {
+        "ConfigMap/tradingflow": {},
+        "Secret/tradingflow": {},
+        "ConfigMap/new": None,
+        "Secret/made": None,
+    }
+    assert preflight.configuration(wanted, there).value == 2
+    flags = {"kind": "ConfigMap", "metadata": {"name": "new"}, "data": {"A": "1"}}
+    login = {"kind": "Secret", "metadata": {"name": "made"}, "stringData": {"password": "x"}}
+    assert preflight.configuration(wanted, kept.with_made(there, [flags, login], "staging")).status == OK
+    elsewhere = [{**flags, "metadata": {"name": "new", "namespace": "production"}}, {**login, "stringData": {"a": "b"}}]
+    found = preflight.configuration(wanted, kept.with_made(there, elsewhere, "staging"))
+    assert found.value == 2
+    assert "no key password" in found.message

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
     Conflict,
     Missing,
@@ -38,6 +39,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release i
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.preflight import Finding
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Outcome, Session
 
+from tests.conftest import ROOT
 from tests.unit import soak_fixtures
 from tests.unit.release_fixtures import NAME, NEW, OLD, deployment, image, seen, template
 from tests.unit.soak_fixtures import START, Soak, live
@@ -473,3 +475,50 @@ def test_a_version_of_before_that_was_scaled_down_gets_its_pods_again_before_its
     undo.undo(session(api), stored, "It is bad.")
     wanted = {"helper_selector": ["scaled to 3", "followed 3"], "main_selector": ["followed 1"]}[there]
     assert calls == (wanted if back != 3 else ["followed 3"])
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"flags": {"a": True}, "tests": [{"name": "e2e"}]}, "ok"),
+        # A suite may be repaired, or be another.
+        ({"flags": {"a": True}, "tests": [{"name": "smoke"}]}, "ok"),
+        ({"flags": {"a": True}, "tests": []}, "critical"),
+        ({"flags": {}, "tests": [{"name": "e2e"}]}, "critical"),
+        ({"flags": {"a": 1}, "tests": [{"name": "e2e"}]}, "critical"),
+        ({"flags": {"a": True, "b": True}, "tests": [{"name": "e2e"}]}, "critical"),
+    ],
+)
+def test_a_release_is_gone_on_with_as_it_was_begun(given: dict[str, Any], status: str) -> None:
+    """Its record says with which flags it is promoted; and what was to be tested is not left out on the way."""
+    release = stepping()
+    release.state, release.strategy = record.ROLLING_OUT, {}
+    release.previous = record.LastGood(OLD, image(OLD), template(OLD), {}, 3)
+    release.previous.more.update(wanted={"kind": "minor", "flags": {"a": True}}, tests=["e2e"])
+    stored = record.Stored(release, "tag")
+    assert standing.finding(stored, seen(OLD), NAME, going_on=True, options=given).status == status
+    release.previous.more.clear()  # of a record of before
+    assert standing.finding(stored, seen(OLD), NAME, going_on=True, options=given).status == "ok"
+
+
+def test_last_good_of_a_release_that_failed_is_not_changed_in_its_own_record() -> None:
+    """That is archived when the next one begins."""
+    release = stepping()
+    release.becomes(record.FAILED, "It is bad.")
+    release.previous = record.LastGood(OLD, image(OLD), template(OLD), {}, 3)
+    release.previous.more.update(released={"a": 1}, wanted={"flags": {"a": True}})
+    before = release.as_data()
+    work = object.__new__(engine._Work)
+    work._earlier, work._image = record.Stored(release, "tag"), f"any@{release.digest}"
+    found = work._last_good()
+    assert found == release.previous
+    found.more.pop("released")
+    found.more["wanted"]["flags"]["a"] = False
+    assert release.as_data() == before
+
+
+def test_what_takes_a_step_can_undo_it_as_what_counts_can() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/release_soak/tasks/main.yml").read_text(encoding="utf-8"))
+    given = [each["tradingflow.maintenance.release_soak"] for each in tasks if len(each.keys() & {"register"})]
+    assert [each.pop("advance") for each in given] == ["wait", "only"]
+    assert given[0] == given[1]

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional
 
-from .._kubernetes.client import Conflict, Missing, Refused, Unanswered
-from .._work.asked import Answer, asked
+from .._kubernetes.client import Conflict, Missing, Refused, Unanswered, in_cluster
+from .._work.asked import Answer, asked_with_all
 from .._work.programs import child_setup, last_words
 from ..errors import ClusterError, ConfigurationError
 from ..masking import MASK, masked
@@ -75,8 +75,8 @@ class Helm:
         self.release = str(options["release"])
         self._environment = {name: text for name, text in os.environ.items() if not _LEFT_OUT.fullmatch(name)}
         self._environment.update(LC_ALL="C", HELM_DRIVER="secret", HELM_NAMESPACE=namespace)
-        if kubernetes.get("kubeconfig"):
-            self._environment["KUBECONFIG"] = str(kubernetes["kubeconfig"])
+        if files := _kubeconfig(kubernetes):
+            self._environment["KUBECONFIG"] = files
         if kubernetes.get("context"):
             self._environment["HELM_KUBECONTEXT"] = str(kubernetes["context"])
         self._version = ""
@@ -187,7 +187,7 @@ class Helm:
         program, limit = str(self.options["program"]), float(self.options["timeout"])
         try:
             # It ends with us: a client that outlives the run would go on where nobody looks.
-            done = asked([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
+            done = asked_with_all([program, *arguments], self._environment, limit, preexec_fn=child_setup(0))
         except TimeoutError:
             raise Unanswered(
                 f"helm {arguments[0]} did not end within {limit:g} s, and was ended.",
@@ -201,6 +201,17 @@ class Helm:
         if done.status:
             _failed(arguments[0], done, values or {})
         return done
+
+
+def _kubeconfig(kubernetes: Mapping[str, Any]) -> str:
+    """What leads helm to the cluster that the client of the API looks at; empty for the file of the user's home."""
+    given = kubernetes.get("kubeconfig") or os.environ.get("KUBECONFIG")
+    if not given:
+        # To the account of a pod, which helm would only use where the home has no file.
+        return os.devnull if in_cluster({}) else ""
+    # It works in another folder.
+    files = [os.path.abspath(os.path.expanduser(each)) for each in str(given).split(os.pathsep) if each]
+    return os.pathsep.join(files)
 
 
 def _failed(command: str, done: Answer, values: Mapping[str, Any]) -> NoReturn:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import json
+import os
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ _TYPE, _KEPT = "helm.sh/release.v1", "tradingflow.io/helm-release.v1"
 _OWNER, _OF, _HASH = "tradingflow-maintenance", "tradingflow.io/helm-copy-of", "tradingflow.io/sha256"
 #: Bytes of a revision when it is unpacked, and copies of a release that stay.
 _MOST, _COPIES = 64 << 20, 3
+_KEY = os.urandom(32)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,22 @@ def objects(content: Mapping[str, Any]) -> List[Dict[str, Any]]:
         raise ClusterError("The objects of the Helm release are no YAML.", "Look at helm get manifest.") from None
 
 
+def by_name(found: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Objects by kind, namespace where they have one, and name; of Secrets a hash of what they hold, which is of no use
+    to another process: what is short would be found by trying.
+    """
+    result = {}
+    for each in found:
+        body, metadata = each, each.get("metadata") or {}
+        if each.get("kind") == "Secret":
+            held = json.dumps([each.get("data"), each.get("stringData")], sort_keys=True, default=str)
+            body = {name: each[name] for name in each if name not in ("data", "stringData")}
+            body["held"] = hmac.new(_KEY, held.encode(), "sha256").hexdigest()
+        place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+        result[f"{each.get('kind')}/{place}{metadata.get('name')}"] = body
+    return result
+
+
 def keep(cluster: Cluster, namespace: str, name: str, revision: Revision) -> str:
     """Keeps a copy of a revision, which may hold secrets and so stays in the namespace; gives its identity. Of older
     copies only the newest stay.
@@ -197,11 +216,13 @@ def back_in_history(cluster: Cluster, namespace: str, name: str, number: int, di
     content = copied(cluster, namespace, name, digest)
     if content is None:
         raise Missing(f"No copy of revision {number} was kept.", "Put the release right by hand (helm upgrade).")
-    if identity(content) != digest or content.get("version") != number:
+    if identity(content) != digest:
         raise ClusterError(
             f"The copy of revision {number} of the Helm release {name} is not what was kept.",
             "Put the release right by hand (helm upgrade).",
         )
+    # It may be of an earlier revision that was the same.
+    content["version"] = number
     content["info"] = {**(content.get("info") or {}), "status": SUPERSEDED}
     labels = {"name": name, "owner": "helm", "status": SUPERSEDED, "version": str(number)}
     body = {

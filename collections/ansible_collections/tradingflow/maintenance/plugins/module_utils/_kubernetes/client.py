@@ -76,8 +76,31 @@ class Cluster:
         if kubernetes is None:
             raise ConfigurationError("The Python library kubernetes is missing on the controller.", "Install it.")
         self.timeout = float(options.get("timeout") or 10.0)
-        self._configuration = _configuration(options)
+        #: Of the kubeconfig, the context that is used whatever it calls its current one later; empty in a pod.
+        self.context = ""
+        self._configuration = self._led(options)
         self._client: Any = kubernetes.client.ApiClient(self._configuration)  # type: ignore[no-untyped-call]
+
+    def _led(self, options: Mapping[str, Any]) -> Any:
+        configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
+        file = options.get("kubeconfig")
+        try:
+            if in_cluster(options):
+                kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                self.context = options.get("context") or _current(file)
+                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+                    file, self.context, configuration, persist_config=False
+                )
+        except yaml.YAMLError as error:  # its text may quote the file
+            raise ConfigurationError(
+                f"The kubeconfig is no YAML ({type(error).__name__}).", "Write it by kubectl config view --raw."
+            ) from None
+        except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"The kubeconfig cannot be used: {printable(error, 200)}.", "Check its path, and the context."
+            ) from None
+        return configuration
 
     @property
     def host(self) -> str:
@@ -244,25 +267,17 @@ def _error(host: str, method: str, path: str, status: int, content: bytes) -> Cl
     return ClusterError(text, "Correct what is asked for.")
 
 
-def _configuration(options: Mapping[str, Any]) -> Any:
-    configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
-    file = options.get("kubeconfig")
-    try:
-        if not file and "KUBECONFIG" not in os.environ and _IN_CLUSTER.exists():
-            kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
-                file, options.get("context"), configuration, persist_config=False
-            )
-    except yaml.YAMLError as error:  # its text may quote the file
-        raise ConfigurationError(
-            f"The kubeconfig is no YAML ({type(error).__name__}).", "Write it by kubectl config view --raw."
-        ) from None
-    except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"The kubeconfig cannot be used: {printable(error, 200)}.", "Check its path, and the context."
-        ) from None
-    return configuration
+def in_cluster(options: Mapping[str, Any]) -> bool:
+    """Whether the account of the pod that we run in leads to the cluster.
+
+    :param options: CLUSTER_SPEC
+    """
+    return not options.get("kubeconfig") and "KUBECONFIG" not in os.environ and _IN_CLUSTER.exists()
+
+
+def _current(file: Optional[str]) -> str:
+    _all, active = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+    return str(active["name"])
 
 
 def path_of(kind: str, namespace: str, name: Optional[str] = None) -> str:
@@ -273,6 +288,24 @@ def path_of(kind: str, namespace: str, name: Optional[str] = None) -> str:
     group = _GROUPS[kind]
     place = f"{group}/namespaces/{quote(namespace, safe='')}/{_PLURALS[kind]}"
     return f"{place}/{quote(name, safe='')}" if name else place
+
+
+def place_of(cluster: Cluster, thing: Mapping[str, Any], namespace: str) -> str:
+    """The path of an object of any kind, by what the API says of its kinds.
+
+    :param namespace: where it is when it does not say
+    :raises Missing: it has no such kind
+    """
+    version, metadata = str(thing.get("apiVersion")), thing["metadata"]
+    folder = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    for each in cluster.get(folder).get("resources") or []:
+        if each.get("kind") == thing["kind"] and "/" not in str(each.get("name")):
+            place = quote(str(metadata.get("namespace") or namespace), safe="")
+            inside = f"/namespaces/{place}" if each.get("namespaced") else ""
+            return f"{folder}{inside}/{each['name']}/{quote(str(metadata['name']), safe='')}"
+    raise Missing(
+        f"The API has no kind {printable(thing['kind'], 60)} in {printable(version, 60)}", "Correct the chart."
+    )
 
 
 _GROUPS = {

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from copy import deepcopy
 from typing import Any, Dict, Iterator, List, Mapping, Optional
@@ -15,20 +13,20 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 from .._helm import revisions
 from .._helm.client import Helm
 from .._helm.revisions import DEPLOYED, FAILED, LABEL, PENDING, UNKNOWN, Revision
-from .._kubernetes.client import KINDS, MANAGER, Conflict, Unanswered, path_of
+from .._kubernetes.client import KINDS, MANAGER, Conflict, Unanswered, path_of, place_of
 from .._kubernetes.workloads import Seen, container, same_template
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
 from ..errors import ClusterError, MaintenanceError, ReleaseError
 from ..words import plural, printable
-from . import owner
+from .clients import HELM, at_work, begins, handed_on, part, whose
 from .preflight import Finding
-from .record import Release, Stored
+from .record import LastGood, Release, Stored
 from .session import Session
 from .target import Target
 
-#: Where a release's last-good has what is Helm's, and what the release put in its place.
-HELM, RELEASED = "helm", "released"
+#: Where a release's last-good has the pod template that the release put in its place.
+RELEASED = "released"
 #: Annotation of what Helm runs besides.
 _HOOK = "helm.sh/hook"
 
@@ -48,11 +46,12 @@ class Chart:
     def __init__(self, session: Session, target: Target, seen: Seen, earlier: Optional[Stored]) -> None:
         self._session, self._seen, self._earlier = session, seen, earlier
         self._options = session.options["helm"]
-        self.helm = Helm(self._options, session.options["kubernetes"], session.namespace)
+        self.helm = Helm(self._options, session.kubernetes, session.namespace)
         self.values = values(self._options, session.options.get("flags") or {}, target)
         self._target = target
         self.found: List[Revision] = []
         self.rendered: List[Dict[str, Any]] = []
+        self.tried: Dict[str, Any] = {}  # the Deployment, as the API would have it
         #: Whether all that Helm would stumble over is ours.
         self._force = False
         #: The record as written() has written it.
@@ -74,16 +73,20 @@ class Chart:
             if spec.get("replicas") != self._seen.replicas:
                 spec.pop("replicas", None)  # is a finding of its own
             tried = self._applied(session.path, {**made, "spec": spec})
-            for each in self.rendered:
-                if each is not made and not _hooks(each) and each["kind"] in KINDS:
-                    place = str(each["metadata"].get("namespace", session.namespace))
-                    self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
+            others = [each for each in self.rendered if each is not made and not _hooks(each)]
+            for each in [one for one in others if one["kind"] in KINDS]:
+                place = str(each["metadata"].get("namespace", session.namespace))
+                self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
+            # Helm forces all, or none.
+            for each in [one for one in others if self._force and one["kind"] not in KINDS]:
+                self._applied(place_of(session.cluster, each, session.namespace), each)
         else:
             body = deepcopy(self._seen.deployment)
             body["spec"] = made["spec"]
             # Its status may change meanwhile; what is written has conditions of its own.
             body["metadata"].pop("resourceVersion", None)
             tried = session.cluster.replace(session.path, body, dry_run=True)
+        self.tried = tried
         template: Dict[str, Any] = tried["spec"]["template"]
         return template
 
@@ -120,9 +123,11 @@ class Chart:
         if newest is None or newest.status != DEPLOYED:
             return False
         content = newest.content()
-        there = revisions.objects(content)
-        made = [each for each in self.rendered if not _hooks(each)]
-        return (content.get("config") or {}) == self.values and _named(there) == _named(made)
+        there = revisions.by_name(revisions.objects(content))
+        return (content.get("config") or {}) == self.values and there == self._made()
+
+    def _made(self) -> Dict[str, Any]:
+        return revisions.by_name([each for each in self.rendered if not _hooks(each)])
 
     def findings(self, wanted: Mapping[str, Any]) -> Iterator[Finding]:
         """What is looked at before.
@@ -152,6 +157,9 @@ class Chart:
             remedy = "Install it once: helm upgrade --install; objects that are there already: --take-ownership."
             return Finding("helm.release", title, CRITICAL, "none", text, remedy)
         what = f"Revision {newest.number} of the Helm release {name} is {printable(newest.said, 40)}"
+        release = self._earlier.release if self._earlier else None
+        if why := at_work(release, newest, self._options["timeout"]):
+            return Finding("helm.client", title, CRITICAL, newest.number, why, "Wait for that run, or for its end.")
         if newest.status == DEPLOYED:
             return Finding("helm.release", title, OK, newest.number, f"{what}.")
         if revisions.last(self.found, DEPLOYED) is None:
@@ -160,7 +168,6 @@ class Chart:
             text = f"{what}: what is deployed is as Helm knows it, and may be more."
             return Finding("helm.release", title, WARNING, newest.said, text)
         if newest.status in PENDING:
-            release = self._earlier.release if self._earlier else None
             why = whose(release, newest, self._options["timeout"])
             if not why:
                 text = f"{what}, of our own run that has died: rolled back first."
@@ -197,7 +204,7 @@ class Chart:
         return Finding("values", title, CRITICAL, len(gone), text, remedy)
 
     def _changes(self, content: Mapping[str, Any]) -> Finding:
-        before, after = _named(revisions.objects(content)), _named([x for x in self.rendered if not _hooks(x)])
+        before, after = revisions.by_name(revisions.objects(content)), self._made()
         words = []
         for word, names in (
             ("new", sorted(set(after) - set(before))),
@@ -215,21 +222,32 @@ class Chart:
         """Objects before and after, for --diff; of Secrets only hashes."""
         good = revisions.last(self.found, DEPLOYED)
         content = good.content() if good is not None else {"manifest": ""}
-        made = [each for each in self.rendered if not _hooks(each)]
-        return {"before": _named(revisions.objects(content)), "after": _named(made)}
+        return {"before": revisions.by_name(revisions.objects(content)), "after": self._made()}
 
-    def keep(self) -> Dict[str, Any]:
-        """Keeps the revision of now for an undo; gives what the record has of it.
+    def keep(self, previous: LastGood) -> None:
+        """Keeps the revision of now for an undo, and puts into last-good what the record has of it; unless last-good
+        is of before, with its own revision.
 
         :raises ClusterError: it cannot be kept: then nothing may be begun
         """
-        session, good = self._session, revisions.last(self.found, DEPLOYED)
-        if good is None:
+        session, good, newest = self._session, revisions.last(self.found, DEPLOYED), revisions.last(self.found)
+        if good is None or newest is None:
             raise ReleaseError("No revision of the Helm release is deployed.", "Look at helm history.")
+        if previous.more.get(HELM):
+            previous.more[HELM]["found"] = newest.number
+            return
         digest = revisions.keep(session.cluster, session.namespace, self.helm.release, good)
         metadata = (good.content().get("chart") or {}).get("metadata") or {}
         chart = f"{printable(metadata.get('name'))} {printable(metadata.get('version'))}"
-        return {"release": self.helm.release, "revision": good.number, "sha256": digest, "chart": chart}
+        previous.more[HELM] = {
+            # A client that died may have left something to be taken back.
+            **handed_on(self._earlier.release if self._earlier else None, self.helm.release),
+            "release": self.helm.release,
+            "revision": good.number,
+            "sha256": digest,
+            "chart": chart,
+            "found": newest.number,
+        }
 
     def written(self, stored: Stored, cause: str) -> Dict[str, Any]:
         """Lets Helm write; gives the Deployment as it is then. A run that goes on finds it written, and writes nothing.
@@ -239,18 +257,21 @@ class Chart:
         :raises ClusterError: nobody knows
         """
         session, name = self._session, self.helm.release
-        release = stored.release
-        self._freed(release)
-        now = session.look()
+        stored = self._freed(stored)
+        release, now = stored.release, session.look()
         if not same_template(now.template, self._seen.template):
             raise Conflict("The pod template is another by now.", "See who changed it, and why.")
         newest = revisions.last(revisions.revisions(session.cluster, session.namespace, name))
+        looked = revisions.last(self.found)
         if newest is None:
             raise Conflict(f"The Helm release {name} is gone.", "See who uninstalled it, and why.")
-        kept = _kept(release)
-        if newest.status == DEPLOYED and newest.labels.get(LABEL) == release.id and kept.get("to") == newest.number:
+        if looked is None or looked.number != newest.number:
+            raise Conflict(f"Another client made revision {newest.number} meanwhile.", "Look at helm history.")
+        made = newest.labels.get(LABEL) == release.id and part(release).get("to") == newest.number
+        # Who goes on with other values wants those.
+        if made and self.unchanged():
             return self._ours(now)
-        kept.update(to=newest.number + 1, client=owner.mine())
+        begins(release, "to", newest.number + 1, self._options["timeout"])
         self.stored = session.save(stored, "helm upgrade")
         served = revisions.served(newest.content())
         why: Optional[MaintenanceError] = None
@@ -259,7 +280,7 @@ class Chart:
         except ClusterError as error:
             session.say(error.message)
             why = error
-        return self._afterwards(release, newest.number + 1, now, why)
+        return self._afterwards(self.stored.release, newest.number + 1, now, why)
 
     def _afterwards(
         self, release: Release, number: int, before: Seen, why: Optional[MaintenanceError]
@@ -284,40 +305,63 @@ class Chart:
                 Conflict(text, why.remedy) if isinstance(why, Conflict) else NotWritten(text, why.remedy if why else "")
             )
         if made.labels.get(LABEL) != release.id:
-            raise Conflict(f"Another client made revision {number}.", "Look at helm history.")
+            text = f"Another client made revision {number} meanwhile."
+            if any(each.number > number and each.labels.get(LABEL) == release.id for each in found):
+                raise Changed(text, "Look at helm history.")
+            raise Conflict(text, "Look at helm history.")
+        generations = [int(each.deployment["metadata"].get("generation") or 0) for each in (before, now)]
+        alone = generations[1] - generations[0] <= 1  # Helm writes once
         if made.status != DEPLOYED:
+            if alone and release.previous is not None and self._image_of(now) == self._target.image:
+                # Helm may leave what others added: an undo has to know it as the release's own.
+                release.previous.more[RELEASED] = now.template
             text = why.message if why else f"Revision {number} is {printable(made.said, 40)}."
             raise NotWritten(text, why.remedy if why else "Look at helm history.")
-        generations = [int(each.deployment["metadata"].get("generation") or 0) for each in (before, now)]
-        if generations[1] - generations[0] > 1:
-            # Helm writes once.
+        if not alone:
             raise Changed(f"Somebody else changed the Deployment while Helm did: generation {generations[1]}.")
         return self._ours(now)
 
+    def _image_of(self, now: Seen) -> str:
+        return str(container(now.template, self._session.container).get("image"))
+
     def _ours(self, now: Seen) -> Dict[str, Any]:
-        image = str(container(now.template, self._session.container).get("image"))
+        image = self._image_of(now)
         if image != self._target.image:
             raise NotWritten(
                 f"Helm has released, and the Deployment has {printable(image, 200)}.", "Look at the chart."
             )
         return now.deployment
 
-    def _freed(self, release: Release) -> None:
-        """Rolls a release that a dead client of ours left pending back to what was deployed."""
-        session, name = self._session, self.helm.release
+    def _freed(self, stored: Stored) -> Stored:
+        """Rolls a release that a dead client of ours left pending back to what was deployed; the record as it is then.
+
+        :raises Conflict: another client is at work, and nothing was written
+        :raises NotWritten: it could not be rolled back, and what the dead client wrote may be there
+        """
+        session, name, limit = self._session, self.helm.release, self._options["timeout"]
         found = revisions.revisions(session.cluster, session.namespace, name)
         newest, good = revisions.last(found), revisions.last(found, DEPLOYED)
         if newest is None or newest.status not in PENDING:
-            return
-        if (why := whose(release, newest, self._options["timeout"])) or good is None:
+            return stored
+        if (why := whose(stored.release, newest, limit)) or good is None:
             raise Conflict(
                 f"Revision {newest.number} of the Helm release {name} is {newest.said}: {why}", "Wait for it."
             )
         session.say(f"Revision {newest.number} is {newest.said}: back to {good.number}")
+        # Whoever comes after us, should we be killed now, has to know it as ours.
+        begins(stored.release, "back", newest.number + 1, limit)
+        self.stored = session.save(stored)
         content = good.content()
-        self.helm.roll_back(good.number, served=revisions.served(content), values=content.get("config"))
+        try:
+            self.helm.roll_back(good.number, served=revisions.served(content), values=content.get("config"))
+        except Unanswered:
+            raise
+        except ClusterError as error:
+            raise NotWritten(error.message, error.remedy) from None
+        self.found = revisions.revisions(session.cluster, session.namespace, name)
         # What Helm has put back is what it was when this release began.
         self._seen = session.look()
+        return self.stored
 
 
 class Changed(ReleaseError):
@@ -343,44 +387,8 @@ def values(options: Mapping[str, Any], flags: Mapping[str, Any], target: Target)
     return found
 
 
-def whose(release: Optional[Release], pending: Revision, timeout: float) -> str:
-    """Why a pending revision may not be taken away; empty when it is of a run of ours that is provably gone."""
-    kept = _kept(release) if release is not None else {}
-    ours = kept.get("to") == pending.number or kept.get("back") == pending.number
-    labelled = pending.status == "pending-rollback" or pending.labels.get(LABEL) == (release.id if release else "")
-    if not ours or not labelled:
-        return "another client began it."
-    if owner.gone(kept.get("client")):
-        return ""
-    # A client is ended after so many seconds, and ends with its run.
-    aged = owner.age(str(pending.secret["metadata"].get("creationTimestamp") or ""))
-    if aged is not None and aged > 2 * timeout + 60:
-        return ""
-    return "the run that began it may still be at work."
-
-
-def _kept(release: Release) -> Dict[str, Any]:
-    if release.previous is None:
-        return {}
-    found: Dict[str, Any] = release.previous.more.setdefault(HELM, {})
-    return found
-
-
 def _hooks(thing: Mapping[str, Any]) -> bool:
     return _HOOK in (thing["metadata"].get("annotations") or {})
-
-
-def _named(found: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """By kind and name; of Secrets the hash of what they hold."""
-    result = {}
-    for each in found:
-        body = each
-        if each.get("kind") == "Secret":
-            held = json.dumps([each.get("data"), each.get("stringData")], sort_keys=True, default=str)
-            body = {name: each[name] for name in each if name not in ("data", "stringData")}
-            body["sha256"] = hashlib.sha256(held.encode()).hexdigest()
-        result[f"{each.get('kind')}/{(each.get('metadata') or {}).get('name')}"] = body
-    return result
 
 
 def _places(found: Any, place: str = "") -> Iterator[str]:

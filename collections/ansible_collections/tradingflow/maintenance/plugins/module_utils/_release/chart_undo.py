@@ -10,14 +10,13 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from .._helm import revisions
 from .._helm.client import HELM_SPEC, Helm
-from .._helm.revisions import DEPLOYED, PENDING, UNKNOWN, Revision
+from .._helm.revisions import DEPLOYED, LABEL, PENDING, UNKNOWN, Revision
 from .._kubernetes.client import Missing
 from ..checks import CRITICAL, OK, WARNING
 from ..checks import UNKNOWN as UNMEASURED
 from ..errors import ClusterError, MaintenanceError, ReleaseError, StorageError
 from ..words import printable
-from . import owner
-from .chart import HELM, whose
+from .clients import HELM, at_work, begins, part, whose
 from .preflight import Finding
 from .record import Stored
 from .session import Session
@@ -47,7 +46,7 @@ class ChartUndo:
         given = session.options.get("helm") or {}
         defaults = {name: each.get("default") for name, each in HELM_SPEC["options"].items()}
         self._options = {**defaults, **given, "release": kept["release"]}
-        self._helm = Helm(self._options, session.options["kubernetes"], session.namespace)
+        self._helm = Helm(self._options, session.kubernetes, session.namespace)
         self._found = self._read()
 
     def _read(self) -> List[Revision]:
@@ -68,6 +67,10 @@ class ChartUndo:
 
     def findings(self) -> Iterator[Finding]:
         """Whether it can go back."""
+        if why := at_work(self.stored.release, revisions.last(self._found), self._options["timeout"]):
+            # Even where nothing is to be undone yet.
+            remedy = "Wait for that run, or for its end."
+            yield Finding("helm.client", "the Helm release", CRITICAL, None, why, remedy)
         if self.done():
             return
         try:
@@ -75,6 +78,7 @@ class ChartUndo:
         except MaintenanceError as error:
             yield Finding("helm", "Helm", UNMEASURED, None, error.message, error.remedy)
         yield self._pending()
+        yield from self._others()
         yield self._revision()
 
     def _pending(self) -> Finding:
@@ -92,6 +96,16 @@ class ChartUndo:
             return Finding("helm.release", title, WARNING, newest.said, f"{what}, of our own run that has died.")
         return Finding("helm.release", title, OK, newest.number, f"{what}.")
 
+    def _others(self) -> Iterator[Finding]:
+        """What another client has released since: going back would take that away too."""
+        newest, kept = revisions.last(self._found), part(self.stored.release)
+        if newest is None or newest.status in PENDING or newest.labels.get(LABEL) == self.stored.release.id:
+            return
+        if newest.number not in [kept.get(name) for name in ("revision", "found", "to", "back")]:
+            text = f"Another client made revision {newest.number} since the release: an undo would take that back too."
+            remedy = "See what it changed (helm get values); to go back all the same: release_overrides: [drift]."
+            yield Finding("drift.helm", "changes by another client", CRITICAL, newest.number, text, remedy)
+
     def _revision(self) -> Finding:
         title, number, there = "the revision of before", self._kept["revision"], self._there
         if there is not None and revisions.identity(there.content()) == self._kept["sha256"]:
@@ -101,10 +115,11 @@ class ChartUndo:
             remedy = "The release was installed anew since: put it right by helm upgrade."
             return Finding("helm.revision", title, CRITICAL, number, text, remedy)
         place = (self._session.cluster, self._session.namespace, self._kept["release"])
-        if revisions.copied(*place, self._kept["sha256"]) is not None:
+        copy = revisions.copied(*place, self._kept["sha256"])
+        if copy is not None and revisions.identity(copy) == self._kept["sha256"]:
             text = f"Helm's history has pruned revision {number}; the copy of it is put back first."
             return Finding("helm.revision", title, OK, number, text)
-        text = f"Helm's history has pruned revision {number}, and no copy of it is there."
+        text = f"Helm's history has pruned revision {number}, and no copy that it could be put back from is there."
         return Finding("helm.revision", title, CRITICAL, number, text, "Put the release right by helm upgrade.")
 
     def _content(self) -> Optional[Dict[str, Any]]:
@@ -130,12 +145,18 @@ class ChartUndo:
         :raises ClusterError: nobody knows
         """
         session, name, number = self._session, self._kept["release"], self._kept["revision"]
+        looked = revisions.last(self._found)
+        self._found = self._read()
         newest = revisions.last(self._found)
         if newest is None:
             raise ReleaseError(f"The Helm release {name} is gone.", "See who uninstalled it, and why.")
-        self._kept.update(back=newest.number + 1, client=owner.mine())
+        if looked is None or (looked.number, looked.status) != (newest.number, newest.status):
+            text = f"Another client is at work: revision {newest.number} is {printable(newest.said, 40)}."
+            raise ReleaseError(text, "Look at helm history, and run again.")
+        begins(self.stored.release, "back", newest.number + 1, self._options["timeout"])
         try:
-            self.stored = session.save(self.stored, "helm rollback")
+            # The phase stays: what failed is undone by the next tick when we are killed here.
+            self.stored = session.save(self.stored)
         except StorageError as error:
             # What is bad is taken back all the same.
             session.say(error.message)

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from .._kubernetes.client import Conflict, Refused, Unanswered, path_of
 from .._kubernetes.configuration import hashes
@@ -17,7 +18,7 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check, worst
 from ..errors import MaintenanceError, StorageError
 from . import analysis, kept, last_good, live, preflight, recovery_point, retirement, stages, standing, strategies
-from .chart import HELM, RELEASED, Changed, Chart, NotWritten
+from .chart import RELEASED, Changed, Chart, NotWritten
 from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding, guarded
@@ -124,8 +125,8 @@ class _Work:
     def _looked(self, target: Target, wanted: Dict[str, Any], going_on: bool) -> Iterator[Finding]:
         """The preflight. Each look for itself: one that breaks off is unknown, and takes no other along."""
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
-        deployment, name = seen.deployment, session.container
-        yield standing.finding(self._earlier, seen, name, going_on=going_on)
+        deployment, name = self._chart.tried if self._chart else seen.deployment, session.container
+        yield standing.finding(self._earlier, seen, name, going_on=going_on, options=self._options)
         if (chart := self._chart) is not None:
             yield from guarded("helm", lambda: list(chart.findings(wanted)))
         if self._options["kind"] == MAJOR:
@@ -137,7 +138,7 @@ class _Work:
         if self._options["strategy"] != ROLLING or (begun and begun.strategy):
             yield from guarded("service", lambda: list(strategies.looked(session, seen, wanted, target.image, begun)))
         yield from guarded("probes", lambda: list(preflight.probes(wanted, name)))
-        yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._objects)])
+        yield from guarded("configuration", lambda: [preflight.configuration(wanted, self._found(wanted))])
         works = schemas(target, self._options["schemas_label"], tuple(self._options["schemas"]))
         asked = bool(self._options["database"])
         what = f"{target.repository}:{target.tag}"
@@ -146,6 +147,11 @@ class _Work:
             yield from guarded("quota", lambda: list(self._quotas(wanted)))
             yield from guarded("disruption", lambda: [preflight.disruption(self._list("PodDisruptionBudget"), wanted)])
             yield from guarded("metrics", self._metrics)
+
+    def _found(self, wanted: Dict[str, Any]) -> Mapping[str, Any]:
+        if self._chart is None:
+            return self._objects
+        return kept.with_made(self._session.objects(wanted), self._chart.rendered, self._session.namespace)
 
     def _point(self, going_on: bool) -> Finding:
         """What there is to go back to."""
@@ -194,7 +200,7 @@ class _Work:
         previous.more.pop(RELEASED, None)
         if self._chart is not None:
             previous.more[RELEASED] = wanted
-            previous.more.setdefault(HELM, self._chart.keep())
+            self._chart.keep(previous)
         previous.more.update(self._goes_with_it())
         release = new(
             options["environment_name"],
@@ -228,13 +234,14 @@ class _Work:
         """What belongs to last-good besides, and what was asked of the version that follows it."""
         id, options = self._outcome.record.get("recovery_point"), self._options
         found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"]}}
+        found["tests"] = [each["name"] for each in options["tests"]]
         return {**found, "recovery_point": recovery_point.point_of(options, id)} if id else found
 
     def _last_good(self) -> LastGood:
         """What an undo goes back to: what runs now, unless that is a release that failed."""
         earlier, now = self._earlier.release if self._earlier else None, digest_of(self._image)
         if earlier and earlier.state == FAILED and earlier.previous and now == earlier.digest:
-            return earlier.previous
+            return deepcopy(earlier.previous)
         works: List[str] = []
         if earlier and earlier.previous and now == earlier.previous.digest:
             works = list(earlier.previous.more.get("schemas") or [])
@@ -363,16 +370,9 @@ class _Work:
     def _abandoned(self, stored: Stored, text: str) -> None:
         """Somebody else changed it: nothing of theirs is overwritten, and nothing is undone."""
         self._outcome.failed = text
-        self._outcome.checks.append(
-            Check(
-                "release.changed",
-                "Changed by others",
-                CRITICAL,
-                1,
-                message=text,
-                remedy="See who did, and why; then release again.",
-            )
-        )
+        check = Check("release.changed", "Changed by others", CRITICAL, 1, message=text)
+        check.remedy = "See who did, and why; then release again."
+        self._outcome.checks.append(check)
         stored.release.becomes(FAILED, text, run_id=self._session.run_id)
         self._session.save(stored)
 

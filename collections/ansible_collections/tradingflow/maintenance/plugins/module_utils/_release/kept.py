@@ -58,6 +58,22 @@ def _held(thing: Mapping[str, Any]) -> Dict[str, Any]:
     return {name: thing[name] for name in ("data", "binaryData", "type") if thing.get(name)}
 
 
+def with_made(
+    there: Mapping[str, Optional[Mapping[str, Any]]], made: List[Dict[str, Any]], namespace: str
+) -> Dict[str, Optional[Mapping[str, Any]]]:
+    """What pods will find once a chart has made its objects.
+
+    :param there: "Kind/name" -> what is there now
+    """
+    found = dict(there)
+    for each in made:
+        metadata = each["metadata"]
+        if each["kind"] in ("ConfigMap", "Secret") and metadata.get("namespace", namespace) == namespace:
+            data = {**(each.get("data") or {}), **(each.get("stringData") or {})}
+            found[f"{each['kind']}/{metadata['name']}"] = {**each, "data": data}
+    return found
+
+
 def changed(wanted: Mapping[str, str], objects: Mapping[str, Optional[Mapping[str, Any]]]) -> List[str]:
     """Which of last-good's are other than then, or gone."""
     found = []

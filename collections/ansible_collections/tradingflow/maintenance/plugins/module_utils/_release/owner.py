@@ -30,7 +30,7 @@ def _described(pid: int) -> Dict[str, str]:
     except OSError:
         return {}
     if fields[0] in ("Z", "X"):
-        return {}
+        return {"ended": str(pid)}
     return {"boot": boot, "space": space, "pid": str(pid), "began": fields[19]}
 
 
@@ -43,7 +43,21 @@ def gone(recorded: Any) -> bool:
         return False
     if any(recorded.get(name) != here[name] for name in ("boot", "space")):
         return False
-    return recorded == here or _described(int(recorded["pid"])) != recorded
+    if recorded == here:
+        return True
+    there = _described(int(recorded["pid"]))
+    return there != recorded if there else not _exists(int(recorded["pid"]))
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, which /proc may hide from other users (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def age(text: str) -> Optional[float]:

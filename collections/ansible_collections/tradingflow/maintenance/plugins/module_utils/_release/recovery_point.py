@@ -44,9 +44,12 @@ def finding(options: Mapping[str, Any], kept: Optional[Mapping[str, Any]] = None
     :param kept: the recovery point with which the release was begun, that is gone on with; it is not asked to be fresh
     :raises MaintenanceError: store or database do not answer
     """
+    s3, storage, environment = client(options["storage"]), options["storage"], options["environment_name"]
     if kept:
         text = f"It was begun with recovery point {kept['id']} to go back to."
-        return Finding(NAME, TITLE, OK, kept["id"], text)
+        return _damaged(s3, storage, choose(s3, storage, environment, str(kept["id"]), kind=KIND).point) or Finding(
+            NAME, TITLE, OK, kept["id"], text
+        )
     if not options["database"]:
         text = "No database is named whose recovery point would be looked for."
         return Finding(NAME, TITLE, CRITICAL, None, text, "Name it (release_database).")
@@ -54,13 +57,19 @@ def finding(options: Mapping[str, Any], kept: Optional[Mapping[str, Any]] = None
         point = recent(dict(options), identity(options["database"]), KIND)
     except NoRecoveryPointError as error:
         return Finding(NAME, TITLE, CRITICAL, "none", error.message, error.remedy)
-    s3, storage, environment = client(options["storage"]), options["storage"], options["environment_name"]
     whole = choose(s3, storage, environment, point["id"], kind=KIND).point
-    wrong = _damage(s3, storage, whole)
-    if wrong:
-        text = f"Recovery point {point['id']} is damaged: {'; '.join(wrong[:3])}."
-        return Finding(NAME, TITLE, CRITICAL, "damaged", text, REMEDY)
+    if damaged := _damaged(s3, storage, whole):
+        return damaged
     return proven(options, whole)
+
+
+def _damaged(s3: Any, storage: Dict[str, Any], point: Dict[str, Any]) -> Optional[Finding]:
+    """That a recovery point is not whole; None when it is."""
+    wrong = _damage(s3, storage, point)
+    if not wrong:
+        return None
+    text = f"Recovery point {point['id']} is damaged: {'; '.join(wrong[:3])}."
+    return Finding(NAME, TITLE, CRITICAL, "damaged", text, REMEDY)
 
 
 def point_of(options: Mapping[str, Any], id: str) -> Dict[str, Any]:

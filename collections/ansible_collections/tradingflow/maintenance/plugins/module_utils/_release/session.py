@@ -56,6 +56,12 @@ class Session:
         return path_of("Deployment", self.namespace, self.options["deployment"])
 
     @property
+    def kubernetes(self) -> Dict[str, Any]:
+        """What leads another client to the very same cluster: the current context of a kubeconfig may be changed."""
+        given: Dict[str, Any] = self.options["kubernetes"]
+        return {**given, "context": self.cluster.context} if self.cluster.context else given
+
+    @property
     def measured_by(self) -> Dict[str, Any]:
         """Options of live.read()."""
         return {**self.options["analysis"], "port": self.options["port"]}

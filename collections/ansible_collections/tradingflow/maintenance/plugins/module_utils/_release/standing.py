@@ -6,23 +6,33 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Mapping, Optional, Tuple
 
 from .._kubernetes.workloads import Seen, differences, same_template
 from ..checks import CRITICAL, OK, UNKNOWN
 from ..errors import ImageError
+from ..words import printable
 from . import last_good
 from .preflight import Finding
-from .record import FAILED, ROLLING_OUT, STAGED, UNDONE, Stored, said
+from .record import FAILED, ROLLING_OUT, STAGED, UNDONE, Release, Stored, said
 from .target import Target, resolved
 
 
-def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: bool) -> Finding:
+def finding(
+    earlier: Optional[Stored],
+    seen: Seen,
+    container: str,
+    *,
+    going_on: bool,
+    options: Optional[Mapping[str, Any]] = None,
+) -> Finding:
     """Whether what runs is what the record of the last release says.
 
     :param earlier: the record of now
     :param container: whose image is changed
     :param going_on: whether the release of the record is the one that is to be made
+    :param options: flags and tests that it is gone on with
     """
     title = "the record"
     if earlier is None:
@@ -37,6 +47,9 @@ def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: 
         text = f"Release {before.id} failed and was not undone: {before.strategy['helper']} may still get requests."
         remedy = "Undo it first (release_action: undo)."
         return Finding("record", title, CRITICAL, before.state, text, remedy)
+    if going_on and options is not None and (text := _otherwise(before, options)):
+        remedy = "Run it with those, or undo it (release_action: undo) and release again."
+        return Finding("record", title, CRITICAL, before.state, f"Release {before.id} was begun {text}", remedy)
     ours = last_good.released_template(before)
     good = before.previous
     known = [ours] if ours is not None else []
@@ -60,6 +73,18 @@ def finding(earlier: Optional[Stored], seen: Seen, container: str, *, going_on: 
     text = f"What runs is not what release {before.id} ({said(before.state)}) left: {changed}."
     remedy = "See who changed it, and why; to release over it: release_overrides: [drift], with a reason."
     return Finding("drift", title, CRITICAL, len(places), text, remedy)
+
+
+def _otherwise(begun: Release, options: Mapping[str, Any]) -> str:
+    """What was asked of it when it was begun, and is not now: its record would say what nobody has proven."""
+    more = begun.previous.more if begun.previous is not None else {}
+    wanted = more.get("wanted")
+    # As JSON: 1 is not true.
+    if wanted and json.dumps(wanted.get("flags"), sort_keys=True) != json.dumps(options["flags"], sort_keys=True):
+        return f"with other flags: {', '.join(map(printable, sorted(wanted.get('flags') or {}))) or 'none'}."
+    if more.get("tests") and not options["tests"]:
+        return f"with tests ({', '.join(map(printable, more['tests'][:5]))}), and none is given now."
+    return ""
 
 
 def named(options: Mapping[str, Any], repository: str) -> Tuple[Optional[Target], Finding]:

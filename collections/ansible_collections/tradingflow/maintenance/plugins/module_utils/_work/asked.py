@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from typing import Any, Dict, List, NamedTuple
 
 
@@ -37,3 +40,27 @@ def asked(arguments: List[str], environment: Dict[str, str], timeout: float, **m
     except subprocess.SubprocessError as error:
         raise OSError(str(error)) from error
     return Answer(done.returncode, done.stdout or b"", done.stderr or b"")
+
+
+def asked_with_all(arguments: List[str], environment: Dict[str, str], timeout: float, **more: Any) -> Answer:
+    """As asked(), of a program that may be a wrapper: what it has started is killed with it.
+
+    :param more: with what makes it the first of a group of its own, such as child_setup()
+    """
+    how = {"cwd": "/", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    try:
+        process = subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, **how)
+    except subprocess.SubprocessError as error:
+        raise OSError(str(error)) from error
+    with process:
+        try:
+            output, messages = process.communicate(timeout=timeout)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                # Only while it is there to be waited for is the number its own.
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TimeoutError(f"it did not end within {timeout:g} s") from None
+            raise
+    return Answer(process.returncode, output or b"", messages or b"")
