@@ -12,7 +12,6 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.revi
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Conflict
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
     engine,
-    findings,
     owner,
     recovery_point,
 )
