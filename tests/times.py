@@ -8,34 +8,41 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 #: Reports carry them from the workers to the one that prints.
 _PROCESSOR = "processor"
 
+#: Files that need a cluster, one at a time. They are one worker's, who begins with them: others would wait for it.
+CLUSTER = (
+    "integration/test_release_rollout.py",
+    "integration/test_release_helm.py",
+    "integration/test_release_soaking.py",
+    "integration/test_release_trouble.py",
+    "integration/test_release_strategies.py",
+    "integration/test_release_major.py",
+    "integration/test_cluster.py",
+)
+
 #: Files that take longer than two minutes on the clock, the longest first: they begin first, so that none is left
 #: to run alone when all others have ended.
 LONG = (
+    *CLUSTER,
     "end_to_end/test_daily.py",
     "integration/test_restore_timelines.py",
-    "integration/test_release_rollout.py",
     "end_to_end/test_machine.py",
     "integration/test_restore_point_in_time.py",
     "end_to_end/test_trouble.py",
     "end_to_end/test_migrate.py",
     "end_to_end/test_production.py",
     "end_to_end/test_patch.py",
-    # One cluster at a time: apart from one another.
-    "integration/test_release_helm.py",
-    "integration/test_release_soaking.py",
     "end_to_end/test_fleet.py",
     "integration/test_restore_trouble.py",
     "integration/test_pgbackrest_trouble.py",
     "integration/test_drill_physical.py",
     "integration/test_restore_text.py",
-    "integration/test_cluster.py",
     "integration/test_restore.py",
     "end_to_end/test_molecule.py",
-    "integration/test_release_strategies.py",
     "integration/test_trading_oracle.py",
     "integration/test_backup_trouble.py",
     "end_to_end/test_fresh_checkout.py",
@@ -52,6 +59,20 @@ def add(seconds: float) -> None:
     """Counts processor time of the present test that was spent by processes of others."""
     global _more
     _more += seconds
+
+
+class Scheduling(LoadFileScheduling):
+    """A file's tests are one worker's, and so are those of all files that need a cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "cluster" if file.removeprefix("tests/") in CLUSTER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """For ``--dist loadfile``."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
