@@ -9,13 +9,18 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes import jobs
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster, Unanswered
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import (
+    Cluster,
+    Missing,
+    Unanswered,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.jobs import Ended, judge
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
     flags,
     kept,
     leftovers,
     promotion,
+    proof,
     tests_job,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.options import SPEC, checked
@@ -110,6 +115,52 @@ def test_every_pod_must_say_so_and_is_asked_again() -> None:
     assert read_back(a=[good], b=[Unanswered("away")]).status == UNKNOWN
     assert read_back(a=[b"<html>"]).status == UNKNOWN
     assert read_back().status == UNKNOWN
+
+
+def gone_by(**answers: list[bytes | Exception]) -> dict[str, Any]:
+    pods = [{"metadata": {"name": name}} for name in answers]
+    return flags.gone_by(cast(Cluster, Pods(answers)), "staging", pods, ["newFeature"], port=3000, path="/flags")
+
+
+def test_an_undo_goes_back_to_flags_that_all_pods_had_for_a_reason() -> None:
+    good, other = json.dumps(said(False)).encode(), json.dumps(said(True)).encode()
+    none = b'{"flags": {}}'
+    assert gone_by(a=[good], b=[good]) == {"values": {"newFeature": False}, "unknown": {}}
+    # A version that came before the flag, or before all flags, has nothing to go back to.
+    for answer in (none, Missing("no such page", "")):
+        assert gone_by(a=[answer], b=[answer]) == {"values": {}, "unknown": {}}
+    failed = json.dumps(said(False, "ERROR")).encode()
+    bare = b'{"flags": {"newFeature": true}}'
+    odd: Any = (other, none, failed, bare, Unanswered("away"), b"<html>", b"[]", b'{"flags": []}')
+    for answer in odd:
+        found = gone_by(a=[good], b=[answer])
+        assert (found["values"], list(found["unknown"])) == ({}, ["newFeature"])
+    assert gone_by()["unknown"] == {"newFeature": "No pod is there."}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "status"),
+    [
+        ({}, b"", None),
+        ({"values": {}, "unknown": {}}, b"", None),
+        ({"values": {"newFeature": False}}, json.dumps(said(False)).encode(), OK),
+        ({"values": {"newFeature": False}}, json.dumps(said(True)).encode(), CRITICAL),
+        ({"values": {"newFeature": False}}, b"", UNKNOWN),
+        ({"values": {"newFeature": False}, "unknown": {"b": "late"}}, json.dumps(said(False)).encode(), UNKNOWN),
+        ({"values": {"newFeature": False}, "unknown": {"b": "late"}}, json.dumps(said(True)).encode(), CRITICAL),
+        ({"unknown": {"b": "late"}}, b"", UNKNOWN),
+    ],
+)
+def test_flags_after_an_undo_are_told(
+    before: dict[str, Any], now: bytes, status: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{verified.__module__}._PAUSE", 0.0)
+    session: Any = SimpleNamespace(cluster=Pods({"a": [now]}), namespace="staging")
+    seen: Any = SimpleNamespace(current=lambda: None, pods_of=lambda _one: [{"metadata": {"name": "a"}}])
+    previous: Any = SimpleNamespace(more={"flags": {**before, "port": 3000, "path": "/flags"}} if before else {})
+    found = proof.flags_back(session, previous, seen)
+    assert [(each.id, each.status) for each in found] == ([("release.undone:flags", status)] if status else [])
+    assert "late" not in repr(before) or "What b was is not known: late" in found[0].message
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from .chart import RELEASED, Changed, Chart, NotWritten
 from .leftovers import removed
 from .options import MAJOR, RETIRE, ROLLING, SWITCH_BACK, UNDO
 from .preflight import Finding, guarded
-from .proof import further
+from .proof import flags_of_now, further
 from .record import FAILED, ROLLING_OUT, SOAKING, UNDONE, LastGood, Stored, begin, new, said, text_of
 from .session import Outcome, Session, drift_check, rollout_check
 from .target import Target, repository_of, resolved, schemas, tag_of
@@ -201,6 +201,7 @@ class _Work:
         if self._chart is not None:
             previous.more[RELEASED] = wanted
             self._chart.keep(previous)
+        previous.more.setdefault("flags", flags_of_now(session, self._seen))
         previous.more.update(self._goes_with_it())
         release = new(
             options["environment_name"],

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
-from .._kubernetes.client import Cluster
+from .._kubernetes.client import Cluster, Missing
 from ..checks import CRITICAL, OK, UNKNOWN, Check, worst
 from ..errors import ClusterError
 from ..words import plural, printable
@@ -26,6 +26,7 @@ DOUBTFUL = {
     "UNKNOWN": "the flag server does not say why",
 }
 ERROR = "ERROR"
+NOT_SAID = "It does not say its flags."
 #: Bytes of an answer.
 MOST = 1 << 20
 
@@ -58,6 +59,50 @@ def read_back(
     return Check(ID, TITLE, status, value, "pods", message=text, remedy=remedy, source=path, details=details)
 
 
+def gone_by(
+    cluster: Cluster, namespace: str, pods: List[Dict[str, Any]], names: Iterable[str], *, port: int, path: str
+) -> Dict[str, Any]:
+    """What the pods of now go by, for an undo: {"values": {flag: value}, "unknown": {flag: why}}.
+
+    A flag that no pod knows is in neither: the version of now came before it.
+    """
+    found: Dict[str, Dict[str, Any]] = {"values": {}, "unknown": {}}
+    answers = [_answer(cluster, namespace, pod, port, path) for pod in pods]
+    for name in sorted(names):
+        said: List[Any] = [flags.get(name) for flags, _why in answers]
+        why = next((why for _flags, why in answers if why), "") or ("" if answers else "No pod is there.")
+        if why:
+            found["unknown"][name] = why
+        elif any(each is not None for each in said):
+            why = _unlike(said)
+            found["unknown" if why else "values"][name] = why or said[0]["value"]
+    return found
+
+
+def _answer(
+    cluster: Cluster, namespace: str, pod: Mapping[str, Any], port: int, path: str
+) -> Tuple[Dict[str, Any], str]:
+    """The flags of a pod, none where it has no page of them; or why they are not known."""
+    try:
+        said = _page(cluster, namespace, pod, port, path)
+    except Missing:
+        return {}, ""
+    except ClusterError as error:
+        return {}, error.message
+    flags = said.get("flags") if isinstance(said, dict) else None
+    return (flags, "") if isinstance(flags, dict) else ({}, NOT_SAID)
+
+
+def _unlike(said: List[Any]) -> str:
+    """Why what pods say of a flag is no value to go back to."""
+    if not all(isinstance(each, dict) and "value" in each for each in said):
+        return "Not all pods say its value."
+    doubtful = [each.get("reason") for each in said if each.get("reason") not in GOOD]
+    if doubtful:
+        return f"A pod has it by reason {printable(doubtful[0], 40)}."
+    return "" if all(same(each["value"], said[0]["value"]) for each in said) else "Pods say different values."
+
+
 def _assigned(wanted: Mapping[str, Any]) -> List[str]:
     return [f"{name}={json.dumps(value)}" for name, value in sorted(wanted.items())]
 
@@ -67,12 +112,20 @@ def _asked(
 ) -> Tuple[str, str]:
     """Status of a pod's flags, and what is wrong with them."""
     try:
-        said = json.loads(cluster.proxied(namespace, str(pod["metadata"]["name"]), port, path, MOST))
+        return judged(_page(cluster, namespace, pod, port, path), wanted)
     except ClusterError as error:
         return UNKNOWN, error.message
+
+
+def _page(cluster: Cluster, namespace: str, pod: Mapping[str, Any], port: int, path: str) -> Any:
+    """What a pod says of its flags.
+
+    :raises ClusterError: nothing, or no JSON
+    """
+    try:
+        return json.loads(cluster.proxied(namespace, str(pod["metadata"]["name"]), port, path, MOST))
     except ValueError:
-        return UNKNOWN, f"{path} answers with what is no JSON."
-    return judged(said, wanted)
+        raise ClusterError(f"{path} answers with what is no JSON.", "See what it says.") from None
 
 
 def judged(said: Any, wanted: Mapping[str, Any]) -> Tuple[str, str]:
@@ -82,7 +135,7 @@ def judged(said: Any, wanted: Mapping[str, Any]) -> Tuple[str, str]:
     """
     flags = said.get("flags") if isinstance(said, dict) else None
     if not isinstance(flags, dict):
-        return UNKNOWN, "It does not say its flags."
+        return UNKNOWN, NOT_SAID
     found = [_one(name, flags.get(name), value) for name, value in sorted(wanted.items())]
     wrong = [each for each in found if each[0] != OK]
     return worst(each[0] for each in found), " ".join(text for _status, text in wrong)

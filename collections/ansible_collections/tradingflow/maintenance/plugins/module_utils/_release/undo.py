@@ -15,7 +15,7 @@ from .._kubernetes.workloads import Seen, container, differences, digest_of, sam
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import MaintenanceError, ReleaseError
 from ..words import plural, printable
-from . import chart_undo, kept, second, tests_job
+from . import chart_undo, kept, proof, second, tests_job
 from .last_good import image_of, is_back, released_template, replicasets_of
 from .preflight import Finding, passed_by
 from .record import FAILED, UNDONE, LastGood, Release, Stored
@@ -157,6 +157,7 @@ def _carried_out(
     tests_job.forget_all(session, release)
     if not outcome.failed:
         session.save(_ended(session, stored, UNDONE, why))
+    outcome.checks += proof.flags_back(session, previous, followed.seen or seen)
 
 
 def _ended(session: Session, stored: Stored, state: str, text: str) -> Stored:
