@@ -12,6 +12,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.a
     HEALTHY,
     INCONCLUSIVE,
 )
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.live import _pod as read_pod
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.samples import (
     Summary,
     between,
@@ -170,6 +171,22 @@ def test_a_pod_that_cannot_be_read_is_missing_and_the_others_are_not() -> None:
     assert found.requests == 100
     assert found.missing["errors"] == "app-1: its metrics could not be read"
     assert analysis.judge(found, BASELINE, options()).verdict == INCONCLUSIVE
+
+
+def test_restarts_of_what_runs_beside_the_application_count() -> None:
+    status = {
+        "containerStatuses": [{"name": "app", "restartCount": 1}, {"name": "proxy", "restartCount": 2}],
+        "initContainerStatuses": [{"name": "wait", "restartCount": 9}, {"name": "mesh", "restartCount": 4}],
+    }
+    spec = {"initContainers": [{"name": "wait"}, {"name": "mesh", "restartPolicy": "Always"}]}
+    one = read_pod({"metadata": {"name": "a", "uid": "u"}, "spec": spec, "status": status}, "app")
+    assert (one.restarts, one.others) == (1, 6)
+    before, earlier = pod(0, 100, others=1).kept(), pod(0, 100).kept()
+    del earlier["others"]  # of a record that was made when they were not counted
+    for past, now, restarts in ((before, 3, 2), (before, 1, 0), (earlier, 3, 0), (None, 3, 3)):
+        found = between({"uid-0": past} if past else {}, [pod(0, 100, others=now)], "a", "b", 300, {})
+        assert found.restarts == restarts
+        assert found.notes == (["Containers beside it in app-0 were restarted."] if restarts else [])
 
 
 def test_no_pod_is_no_data() -> None:

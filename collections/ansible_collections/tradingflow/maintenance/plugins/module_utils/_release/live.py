@@ -146,7 +146,19 @@ def _pod(pod: Mapping[str, Any], container: str) -> Pod:
         restarts=int(mine.get("restartCount") or 0),
         started_at=str(((mine.get("state") or {}).get("running") or {}).get("startedAt") or ""),
         ended=printable(ended, 40) if ended else "",
+        others=_beside(pod, container),
     )
+
+
+def _beside(pod: Mapping[str, Any], container: str) -> int:
+    """Restarts of the other containers of a pod. One that runs before them, and ends, may have needed several tries."""
+    sidecars = [
+        each["name"] for each in pod["spec"].get("initContainers") or () if each.get("restartPolicy") == "Always"
+    ]
+    status = pod.get("status") or {}
+    running = [each for each in status.get("containerStatuses") or () if each.get("name") != container]
+    running += [each for each in status.get("initContainerStatuses") or () if each.get("name") in sidecars]
+    return sum(int(each.get("restartCount") or 0) for each in running)
 
 
 def _measure(

@@ -50,6 +50,7 @@ class Pod:
     :param digest: that its container runs; None when it does not say
     :param ready: by its condition
     :param restarts: of its container since the pod was made
+    :param others: restarts of the containers beside it, sidecars among them
     :param started_at: when its container's process was started, as the API says it
     :param ended: why the process before ended, e.g. OOMKilled; empty when none did
     :param counters: from its metrics; None when they could not be read
@@ -71,6 +72,7 @@ class Pod:
     kinds: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     logs_problem: str = ""
     log_at: Optional[float] = None
+    others: int = 0
 
     def kept(self) -> Dict[str, Any]:
         """What the next look needs of this one, as JSON data."""
@@ -80,6 +82,7 @@ class Pod:
         return {
             "name": self.name,
             "restarts": self.restarts,
+            "others": self.others,
             "started_at": self.started_at,
             "counters": counters,
             "log_at": self.log_at,
@@ -195,6 +198,10 @@ def between(
         result.restarts += max(0, pod.restarts - int(past["restarts"])) if past else pod.restarts
         if pod.restarts and (not past or pod.restarts > int(past["restarts"])):
             result.notes.append(f"{pod.name} was restarted{f' ({pod.ended})' if pod.ended else ''}.")
+        beside = max(0, pod.others - int(past.get("others", pod.others))) if past else pod.others
+        if beside:
+            result.restarts += beside
+            result.notes.append(f"Containers beside it in {pod.name} were restarted.")
         if pod.counters is None:
             for measure in ("errors", "latency", "memory"):
                 result.missing[measure] = f"{pod.name}: {pod.problem or 'its metrics were not read'}"
