@@ -7,12 +7,23 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import promotion, record, shown, ticks
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    promotion,
+    record,
+    shown,
+    soaked_chart,
+    ticks,
+)
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.eligibility import eligible
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
-from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
+    ClusterError,
+    ConfigurationError,
+    StorageError,
+)
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts
 
+from tests.unit.chart_fixtures import BAD, GOOD, Api, Work, record_with, secret
 from tests.unit.soak_fixtures import NEW, START, Soak, defaults, live, release
 
 PLACE: dict[str, Any] = {
@@ -73,6 +84,61 @@ def test_minutes_of_an_open_market_are_those_that_overlap() -> None:
     assert ticks.open_seconds(always, START, until) == 1800
     # A clock that was set back.
     assert ticks.open_seconds(always, until, START) == 0
+
+
+class Renderer:
+    """A Helm that makes these objects, of whatever values."""
+
+    objects: list[dict[str, Any]] | ClusterError = []
+    asked: list[tuple[Any, ...]] = []
+
+    def __init__(self, options: dict[str, Any], _kubernetes: Any, namespace: str) -> None:
+        self.release, self.namespace = options["release"], namespace
+
+    def rendered(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        self.asked.append((self.release, self.namespace, values))
+        if isinstance(self.objects, ClusterError):
+            raise self.objects
+        return self.objects
+
+
+FLAGS: dict[str, Any] = {"kind": "ConfigMap", "metadata": {"name": "flags"}}
+HOOK: dict[str, Any] = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}}}
+
+
+@pytest.mark.parametrize(
+    ("objects", "status"),
+    [
+        ([FLAGS, HOOK], "ok"),
+        ([{**FLAGS, "data": {"a": "b"}}], "critical"),
+        ([FLAGS, {"kind": "Service", "metadata": {"name": "flags"}}], "critical"),
+        ([], "critical"),
+        (ClusterError("The chart makes nothing.", "Correct the chart."), "unknown"),
+    ],
+)
+def test_another_chart_than_the_one_that_has_soaked_is_not_promoted(
+    objects: Any, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soaked_chart, "Helm", Renderer)
+    monkeypatch.setattr(Renderer, "objects", objects)
+    monkeypatch.setattr(Renderer, "asked", [])
+    soaks = Work(Api(secret(1, GOOD, "superseded"), secret(2, BAD), secret(3, GOOD, "failed")))
+    goes = Work(Api(), namespace="production", helm={"chart": "./chart", "release": "trading"})
+    (found,) = soaked_chart.findings(goes, soaks, record_with().release)
+    assert (found.name, found.status) == ("soak.chart", status)
+    assert found.forbids is (status != "ok")
+    # Where it soaks, and with what has soaked: production's own names and values are no difference.
+    assert Renderer.asked == [("tradingflow", "staging", BAD["config"])]
+
+
+def test_a_chart_on_one_side_only_is_told() -> None:
+    chart = Work(Api(), helm={"chart": "./chart", "release": "tradingflow"})
+    bare = Work(Api(), helm={"chart": "", "release": "tradingflow"})
+    assert [each.status for each in soaked_chart.findings(bare, bare, record_with().release)] == ["warning"]
+    assert [each.status for each in soaked_chart.findings(chart, bare, release())] == ["warning"]
+    assert soaked_chart.findings(bare, bare, release()) == []
+    # Gone from where it soaks.
+    assert [each.status for each in soaked_chart.findings(chart, bare, record_with().release)] == ["unknown"]
 
 
 def test_nothing_is_promoted_to_where_it_soaks() -> None:

@@ -36,6 +36,8 @@ STATUSES = (DEPLOYED, FAILED, SUPERSEDED, UNINSTALLED, UNINSTALLING, *PENDING)
 LABEL = "tradingflow.io/release"
 _TYPE, _KEPT = "helm.sh/release.v1", "tradingflow.io/helm-release.v1"
 _OWNER, _OF, _HASH = "tradingflow-maintenance", "tradingflow.io/helm-copy-of", "tradingflow.io/sha256"
+#: Annotation of what Helm runs besides.
+_HOOK = "helm.sh/hook"
 #: Bytes of a revision when it is unpacked, and copies of a release that stay.
 _MOST, _COPIES = 64 << 20, 3
 _KEY = os.urandom(32)
@@ -145,6 +147,16 @@ def objects(content: Mapping[str, Any]) -> List[Dict[str, Any]]:
         return [each for each in yaml.safe_load_all(content["manifest"]) if isinstance(each, dict)]
     except yaml.YAMLError:
         raise ClusterError("The objects of the Helm release are no YAML.", "Look at helm get manifest.") from None
+
+
+def is_hook(thing: Mapping[str, Any]) -> bool:
+    """Whether Helm runs an object besides, and does not keep it."""
+    return _HOOK in (thing["metadata"].get("annotations") or {})
+
+
+def without_hooks(rendered: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Of what a chart makes, what a revision has."""
+    return [each for each in rendered if not is_hook(each)]
 
 
 def by_name(found: List[Dict[str, Any]]) -> Dict[str, Any]:

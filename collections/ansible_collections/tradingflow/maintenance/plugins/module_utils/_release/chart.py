@@ -27,8 +27,6 @@ from .target import Target
 
 #: Where a release's last-good has the pod template that the release put in its place.
 RELEASED = "released"
-#: Annotation of what Helm runs besides.
-_HOOK = "helm.sh/hook"
 
 
 class NotWritten(ReleaseError):
@@ -73,7 +71,7 @@ class Chart:
             if spec.get("replicas") != self._seen.replicas:
                 spec.pop("replicas", None)  # is a finding of its own
             tried = self._applied(session.path, {**made, "spec": spec})
-            others = [each for each in self.rendered if each is not made and not _hooks(each)]
+            others = [each for each in revisions.without_hooks(self.rendered) if each is not made]
             for each in [one for one in others if one["kind"] in KINDS]:
                 place = str(each["metadata"].get("namespace", session.namespace))
                 self._applied(path_of(each["kind"], place, each["metadata"]["name"]), each)
@@ -127,7 +125,7 @@ class Chart:
         return (content.get("config") or {}) == self.values and there == self._made()
 
     def _made(self) -> Dict[str, Any]:
-        return revisions.by_name([each for each in self.rendered if not _hooks(each)])
+        return revisions.by_name(revisions.without_hooks(self.rendered))
 
     def findings(self, wanted: Mapping[str, Any]) -> Iterator[Finding]:
         """What is looked at before.
@@ -144,7 +142,9 @@ class Chart:
             content = good.content()
             yield self._dropped(content.get("config") or {})
             yield self._changes(content)
-        hooks = sorted({f"{each['kind']} {each['metadata']['name']}" for each in self.rendered if _hooks(each)})
+        hooks = sorted(
+            {f"{each['kind']} {each['metadata']['name']}" for each in self.rendered if revisions.is_hook(each)}
+        )
         if hooks:
             text = f"Helm runs {', '.join(map(printable, hooks[:5]))} besides, as the chart says: nothing undoes that."
             yield Finding("hooks", "hooks of the chart", WARNING, len(hooks), text)
@@ -385,10 +385,6 @@ def values(options: Mapping[str, Any], flags: Mapping[str, Any], target: Target)
             place = place.setdefault(each, {})
         place[name] = {**(place.get(name) or {}), **flags}
     return found
-
-
-def _hooks(thing: Mapping[str, Any]) -> bool:
-    return _HOOK in (thing["metadata"].get("annotations") or {})
 
 
 def _places(found: Any, place: str = "") -> Iterator[str]:

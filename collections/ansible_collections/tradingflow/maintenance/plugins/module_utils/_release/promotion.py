@@ -14,7 +14,7 @@ from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
 from ..storage import STORAGE_SPEC
-from . import engine, soak
+from . import engine, soak, soaked_chart
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
@@ -108,6 +108,8 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     at_least = {name: target.options[name] for name in _NEEDS}
     verdict = eligible(release, now or datetime.now(timezone.utc), live, at_least=at_least)
     found = findings(verdict, release, target.options["version"], problem)
+    if release is not None and not any(each.forbids for each in found):
+        found += soaked_chart.findings(target, source, release)
     if release is None or any(each.forbids for each in found):
         outcome.findings = found
         return outcome
