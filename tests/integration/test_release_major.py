@@ -116,6 +116,8 @@ def test_a_flag_that_is_not_as_wanted_and_a_test_that_fails_undo_it(cluster: Clu
     outcome = release(cluster, flags={"newFeature": False}, tests=[E2E])
     assert statuses(outcome)["release.flags"] == "critical"
     assert statuses(outcome)["release.undone"] == "ok"
+    # Back on the flags of before, too.
+    assert statuses(outcome)["release.undone:flags"] == "ok"
     assert "release.tests:e2e" not in statuses(outcome)
     runs(cluster, GOOD)
     wrong = {**E2E, "env": {"RELEASE_VERSION": "v9.9.9"}}
