@@ -69,6 +69,13 @@ def test_what_helm_says_has_a_meaning(tmp_path: Path, said: str, kind: type[Exce
     assert type(failed.value) is kind
 
 
+def test_a_chart_says_its_name_and_version(tmp_path: Path) -> None:
+    assert helm(tmp_path, "echo 'name: app'; echo 'version: 1.2.0'").named() == "app 1.2.0"
+    for said in ("", "name: app", "a: b: c", "- app"):
+        with pytest.raises(ClusterError):
+            helm(tmp_path, f"echo '{said}'").named()
+
+
 def test_values_are_never_on_the_command_line_nor_in_a_message(tmp_path: Path) -> None:
     script = f"""echo "$@" >{tmp_path}/arguments
 while [ "$1" != --values ]; do shift; done

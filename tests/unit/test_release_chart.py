@@ -272,6 +272,7 @@ def test_helm_is_told_to_force_only_when_all_that_it_would_force_was_looked_at(
     chart._options = {"force_conflicts": False}
     program: Any = chart.helm
     program.version, program.major, program.rendered = "v4.3.1", 4, lambda _values: made
+    program.named = lambda: "tradingflow 1.2.0"
     if allowed:
         assert chart.template() == template(NEW)
         assert chart.tried["spec"]["template"] == template(NEW)

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.client import Helm
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import promotion, record, shown, ticks
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.eligibility import eligible
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
+    engine,
+    promotion,
+    record,
+    shown,
+    ticks,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.eligibility import (
+    Verdict,
+    eligible,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import (
+    Outcome,
+    Session,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError, StorageError
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts
 
-from tests.unit.soak_fixtures import NEW, START, Soak, defaults, live, release
+from tests.unit.soak_fixtures import NEW, OLD, START, Soak, defaults, live, release
 
 PLACE: dict[str, Any] = {
     "environment_name": "production",
@@ -166,8 +182,10 @@ def test_texts_of_a_stay_are_escaped() -> None:
 
 
 def test_a_tick_is_an_action_and_so_is_its_undo() -> None:
-    nothing = ticks.Ticked(soaked().release)
-    assert shown.actions(nothing, "staging/app", "2026-11-30T12:00:00Z") == []
+    idle = [Check("release.soak", "Soak", "ok", "undone", message="It is undone: nothing soaks.")]
+    (action,) = shown.actions(ticks.Ticked(soaked().release, checks=idle), "staging/app", "2026-11-30T12:00:00Z")
+    assert (action["status"], action["changed"]) == ("skipped", False)
+    assert "nothing soaks" in action["message"]
     done = Soak()
     first = ticks.Ticked(done.release, done.tick(), changed=True)
     (action,) = shown.actions(first, "staging/app", "2026-11-30T12:00:00Z")
@@ -302,3 +320,73 @@ def test_a_rollout_that_nobody_goes_on_with_is_no_good_news(monkeypatch: pytest.
     for after, status in ((timedelta(minutes=59), "ok"), (timedelta(minutes=61), "warning")):
         (check,) = ticks.run(where, START + after).checks
         assert (check.status, bool(check.remedy)) == (status, status == "warning"), check.message
+
+
+@pytest.mark.parametrize(
+    ("soaked", "given", "more", "statuses"),
+    [
+        ("app 1.2.0", "", {}, ["critical"]),
+        ("app 1.2.0", "app 1.1.0", {}, ["critical"]),
+        ("app 1.2.0", "app 1.2.0", {}, ["ok"]),
+        ("", "app 1.2.0", {}, ["critical"]),
+        ("", "", {}, []),
+        (None, "app 1.2.0", {}, []),
+        ("app 1.2.0", "", {"overrides": ["values"], "reason": "Nothing but the image is new."}, ["warning"]),
+        ("app 1.2.0", "", {"strategy": "gradual"}, ["warning"]),
+    ],
+)
+def test_what_soaked_by_a_chart_is_promoted_by_that_chart(
+    monkeypatch: pytest.MonkeyPatch, soaked: str | None, given: str, more: dict[str, Any], statuses: list[str]
+) -> None:
+    wanted = {} if soaked is None else {"wanted": {"chart": soaked}}
+    good = record.LastGood(OLD, "registry/app", {}, {}, 3, more=wanted)
+    soaking, begun = release(previous=good), []
+    options = promote_options(helm={"chart": "/chart"} if given else {}, **more)
+    target = session_of(options | {"storage": AWAY})
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(soaking, "etag"))
+    monkeypatch.setattr(promotion, "_done", lambda _target, _release: False)
+    monkeypatch.setattr(promotion, "_seen", lambda _source, _release: (live(), ""))
+    monkeypatch.setattr(promotion, "eligible", lambda *_given, **_more: Verdict(True))
+    monkeypatch.setattr(Helm, "named", lambda _self: given)
+
+    def run(*_given: Any, **_more: Any) -> Outcome:
+        begun.append(1)
+        return Outcome()
+
+    monkeypatch.setattr(engine, "run", run)
+    target = replace(target, cluster=cast(Cluster, SimpleNamespace(context="")), options={**options, "storage": AWAY})
+    outcome = promotion.run(target, target, START, dry_run=True)
+    assert [each.status for each in outcome.findings if each.name == "values.chart"] == statuses
+    assert bool(begun) == ("critical" not in statuses)
+
+
+def test_that_a_failure_could_not_be_undone_is_told_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = record.LastGood(OLD, "registry/app", {}, {}, 3, more={"helm": {"release": "app", "revision": 1}})
+    run = Soak()
+    run.tick()
+    run.release.previous = good
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(run.release, "etag"))
+    monkeypatch.setattr(Session, "save", lambda _self, stored, _phase="": stored)
+    monkeypatch.setattr(ticks, "_look", lambda _session, _release: (live(1200), ""))
+    for program, statuses in (("/nowhere/helm", ["warning"]), (__file__, [])):
+        options = soak_options(helm={"program": program})
+        if not statuses:
+            monkeypatch.setattr(Helm, "version", "v4.3.1")
+        where = replace(session_of(options), cluster=cast(Cluster, SimpleNamespace(context="")))
+        done = ticks.run(where, run.now + timedelta(seconds=60))
+        assert [each.status for each in done.checks if each.id == "release.helm"] == statuses
+        assert done.checks[0].id == "release.soak"
+
+
+def test_what_a_tick_has_undone_is_not_told_as_still_to_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = release()
+    failed.becomes(record.FAILED, "12 % of requests failed.", phase="undo")
+    after = replace(failed, state=record.UNDONE)
+    for state, said in ((after, "is undone now"), (failed, "is not undone")):
+        kept = [record.Stored(failed, "etag"), record.Stored(state, "etag")]
+        monkeypatch.setattr(Session, "stored", lambda _self, kept=kept: kept.pop(0))
+        monkeypatch.setattr(ticks, "undone_at_once", lambda *_given: (Outcome(), []))
+        check = ticks.run(session_of(soak_options() | {"storage": AWAY})).checks[0]
+        assert check.status == "critical"
+        assert said in check.message
+        assert ("release_action=undo" in check.remedy) == (state is failed)

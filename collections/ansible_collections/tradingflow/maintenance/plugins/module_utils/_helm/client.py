@@ -125,6 +125,20 @@ class Helm:
             raise ClusterError("The chart makes nothing, or what is no object.", "Correct the chart.")
         return found
 
+    def named(self) -> str:
+        """The chart's own name and version, such as "tradingflow 1.2.0".
+
+        :raises ClusterError: it is no chart
+        """
+        text = self._run(["show", "chart", *self._chart()]).text
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError:
+            found = None
+        if not isinstance(found, dict) or not found.get("name") or not found.get("version"):
+            raise ClusterError("The chart does not say its name and version.", "Correct its Chart.yaml.")
+        return f"{printable(found['name'], 100)} {printable(found['version'], 100)}"
+
     def upgrade(
         self,
         values: Mapping[str, Any],

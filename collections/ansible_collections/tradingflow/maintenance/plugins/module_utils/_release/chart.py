@@ -53,7 +53,7 @@ class Chart:
         self.rendered: List[Dict[str, Any]] = []
         self.tried: Dict[str, Any] = {}  # the Deployment, as the API would have it
         #: Whether all that Helm would stumble over is ours.
-        self._force = False
+        self._force, self.named = False, ""  # the latter: see Helm.named()
         #: The record as written() has written it.
         self.stored: Optional[Stored] = None
 
@@ -65,7 +65,7 @@ class Chart:
         session = self._session
         self.helm.version  # noqa: B018 - whether it is there at all
         self.found = revisions.revisions(session.cluster, session.namespace, self.helm.release)
-        self.rendered = self.helm.rendered(self.values)
+        self.rendered, self.named = self.helm.rendered(self.values), self.helm.named()
         made, newest = self._deployment(), revisions.last(self.found)
         # Only tried: the answer has all that the API adds to it.
         if self.helm.major > 3 and newest is not None and revisions.served(newest.content()):

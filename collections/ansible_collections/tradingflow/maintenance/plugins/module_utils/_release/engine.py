@@ -233,7 +233,8 @@ class _Work:
     def _goes_with_it(self) -> Dict[str, Any]:
         """What belongs to last-good besides, and what was asked of the version that follows it."""
         id, options = self._outcome.record.get("recovery_point"), self._options
-        found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"]}}
+        chart = self._chart.named if self._chart is not None else ""
+        found: Dict[str, Any] = {"wanted": {"kind": options["kind"], "flags": options["flags"], "chart": chart}}
         found["tests"] = [each["name"] for each in options["tests"]]
         return {**found, "recovery_point": recovery_point.point_of(options, id)} if id else found
 

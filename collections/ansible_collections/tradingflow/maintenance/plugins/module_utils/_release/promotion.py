@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Optional
 
+from .._helm.client import Helm
 from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
@@ -18,10 +19,10 @@ from . import engine, soak
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
-from .options import MAJOR, RELEASE
+from .options import MAJOR, RELEASE, ROLLING
 from .options import SPEC as RELEASE_SPEC
 from .options import checked as release_checked
-from .preflight import Finding
+from .preflight import Finding, guarded, passed_by
 from .record import FAILED, PROMOTED, SOAKING, UNDONE, Release, Stored
 from .session import Outcome, Session
 
@@ -41,6 +42,8 @@ SPEC: Dict[str, Any] = {
 }
 #: Reasons that are no facts about the release: nobody knows.
 _UNKNOWN = ("live",)
+#: What says that it comes by another chart than soaked.
+CHART = "values.chart"
 
 
 def checked(options: Mapping[str, Any]) -> None:
@@ -108,6 +111,9 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     at_least = {name: target.options[name] for name in _NEEDS}
     verdict = eligible(release, now or datetime.now(timezone.utc), live, at_least=at_least)
     found = findings(verdict, release, target.options["version"], problem)
+    if release is not None:
+        looked = guarded(CHART, lambda: _by_chart(target, release))
+        found += passed_by(looked, target.options["overrides"], target.options["reason"])
     if release is None or any(each.forbids for each in found):
         outcome.findings = found
         return outcome
@@ -165,6 +171,29 @@ def findings(verdict: Verdict, release: Optional[Release], version: str, problem
         text = f"{release.tag} ({release.digest}) has soaked as release {release.id}."
         found.append(Finding("soak", title, OK, release.digest, text))
     return found
+
+
+def _by_chart(target: Session, release: Release) -> List[Finding]:
+    """Whether it comes to the target as it came to where it soaked: by that chart, or by none."""
+    more = release.previous.more if release.previous else {}
+    soaked = (more.get("wanted") or {}).get("chart")
+    if soaked is None:
+        return []  # it was begun before that was recorded
+    given = Helm(target.options["helm"], target.kubernetes, target.namespace).named() if _chart_of(target) else ""
+    if given == soaked:
+        return [Finding(CHART, "the chart", OK, given, f"The chart is {given}, as it soaked.")] if given else []
+    if soaked and not given:
+        text = f"{release.tag} soaked by the chart {soaked}: without it, only the image of what soaked is promoted."
+    else:
+        text = f"{release.tag} soaked by {f'the chart {soaked}' if soaked else 'no chart'}: {given} has not soaked."
+    # Those strategies go from Deployment to Deployment, as whoever chose one knows.
+    status = WARNING if not given and target.options["strategy"] != ROLLING else CRITICAL
+    remedy = "Promote by the chart that soaked (release_chart); or release_promote_overrides: [values], with a reason."
+    return [Finding(CHART, "the chart", status, given or "none", text, remedy)]
+
+
+def _chart_of(target: Session) -> str:
+    return str(target.options["helm"]["chart"] or "")
 
 
 def _seen(source: Session, release: Optional[Release]) -> tuple[Optional[Live], str]:
