@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._helm.client import Helm
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernetes.client import Cluster
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import (
     promotion,
     record,
     shown,
-    soaked_chart,
     ticks,
 )
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.eligibility import eligible
-from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import Session
+from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.session import (
+    Outcome,
+    Session,
+)
+from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import (
-    ClusterError,
     ConfigurationError,
     StorageError,
 )
 from ansible_collections.tradingflow.maintenance.plugins.plugin_utils.report.charts import charts
 
-from tests.unit.chart_fixtures import BAD, GOOD, Api, Work, record_with, secret
-from tests.unit.soak_fixtures import NEW, START, Soak, defaults, live, release
+from tests.unit.soak_fixtures import NEW, OLD, START, Soak, defaults, live, release
 
 PLACE: dict[str, Any] = {
     "environment_name": "production",
@@ -84,61 +88,6 @@ def test_minutes_of_an_open_market_are_those_that_overlap() -> None:
     assert ticks.open_seconds(always, START, until) == 1800
     # A clock that was set back.
     assert ticks.open_seconds(always, until, START) == 0
-
-
-class Renderer:
-    """A Helm that makes these objects, of whatever values."""
-
-    objects: list[dict[str, Any]] | ClusterError = []
-    asked: list[tuple[Any, ...]] = []
-
-    def __init__(self, options: dict[str, Any], _kubernetes: Any, namespace: str) -> None:
-        self.release, self.namespace = options["release"], namespace
-
-    def rendered(self, values: dict[str, Any]) -> list[dict[str, Any]]:
-        self.asked.append((self.release, self.namespace, values))
-        if isinstance(self.objects, ClusterError):
-            raise self.objects
-        return self.objects
-
-
-FLAGS: dict[str, Any] = {"kind": "ConfigMap", "metadata": {"name": "flags"}}
-HOOK: dict[str, Any] = {"kind": "Job", "metadata": {"name": "migrate", "annotations": {"helm.sh/hook": "pre-upgrade"}}}
-
-
-@pytest.mark.parametrize(
-    ("objects", "status"),
-    [
-        ([FLAGS, HOOK], "ok"),
-        ([{**FLAGS, "data": {"a": "b"}}], "critical"),
-        ([FLAGS, {"kind": "Service", "metadata": {"name": "flags"}}], "critical"),
-        ([], "critical"),
-        (ClusterError("The chart makes nothing.", "Correct the chart."), "unknown"),
-    ],
-)
-def test_another_chart_than_the_one_that_has_soaked_is_not_promoted(
-    objects: Any, status: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(soaked_chart, "Helm", Renderer)
-    monkeypatch.setattr(Renderer, "objects", objects)
-    monkeypatch.setattr(Renderer, "asked", [])
-    soaks = Work(Api(secret(1, GOOD, "superseded"), secret(2, BAD), secret(3, GOOD, "failed")))
-    goes = Work(Api(), namespace="production", helm={"chart": "./chart", "release": "trading"})
-    (found,) = soaked_chart.findings(goes, soaks, record_with().release)
-    assert (found.name, found.status) == ("soak.chart", status)
-    assert found.forbids is (status != "ok")
-    # Where it soaks, and with what has soaked: production's own names and values are no difference.
-    assert Renderer.asked == [("tradingflow", "staging", BAD["config"])]
-
-
-def test_a_chart_on_one_side_only_is_told() -> None:
-    chart = Work(Api(), helm={"chart": "./chart", "release": "tradingflow"})
-    bare = Work(Api(), helm={"chart": "", "release": "tradingflow"})
-    assert [each.status for each in soaked_chart.findings(bare, bare, record_with().release)] == ["warning"]
-    assert [each.status for each in soaked_chart.findings(chart, bare, release())] == ["warning"]
-    assert soaked_chart.findings(bare, bare, release()) == []
-    # Gone from where it soaks.
-    assert [each.status for each in soaked_chart.findings(chart, bare, record_with().release)] == ["unknown"]
 
 
 def test_nothing_is_promoted_to_where_it_soaks() -> None:
@@ -232,8 +181,10 @@ def test_texts_of_a_stay_are_escaped() -> None:
 
 
 def test_a_tick_is_an_action_and_so_is_its_undo() -> None:
-    nothing = ticks.Ticked(soaked().release)
-    assert shown.actions(nothing, "staging/app", "2026-11-30T12:00:00Z") == []
+    idle = [Check("release.soak", "Soak", "ok", "undone", message="It is undone: nothing soaks.")]
+    (action,) = shown.actions(ticks.Ticked(soaked().release, checks=idle), "staging/app", "2026-11-30T12:00:00Z")
+    assert (action["status"], action["changed"]) == ("skipped", False)
+    assert "nothing soaks" in action["message"]
     done = Soak()
     first = ticks.Ticked(done.release, done.tick(), changed=True)
     (action,) = shown.actions(first, "staging/app", "2026-11-30T12:00:00Z")
@@ -368,3 +319,35 @@ def test_a_rollout_that_nobody_goes_on_with_is_no_good_news(monkeypatch: pytest.
     for after, status in ((timedelta(minutes=59), "ok"), (timedelta(minutes=61), "warning")):
         (check,) = ticks.run(where, START + after).checks
         assert (check.status, bool(check.remedy)) == (status, status == "warning"), check.message
+
+
+def test_that_a_failure_could_not_be_undone_is_told_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = record.LastGood(OLD, "registry/app", {}, {}, 3, more={"helm": {"release": "app", "revision": 1}})
+    run = Soak()
+    run.tick()
+    run.release.previous = good
+    monkeypatch.setattr(Session, "stored", lambda _self: record.Stored(run.release, "etag"))
+    monkeypatch.setattr(Session, "save", lambda _self, stored, _phase="": stored)
+    monkeypatch.setattr(ticks, "_look", lambda _session, _release: (live(1200), ""))
+    for program, statuses in (("/nowhere/helm", ["warning"]), (__file__, [])):
+        options = soak_options(helm={"program": program})
+        if not statuses:
+            monkeypatch.setattr(Helm, "version", "v4.3.1")
+        where = replace(session_of(options), cluster=cast(Cluster, SimpleNamespace(context="")))
+        done = ticks.run(where, run.now + timedelta(seconds=60))
+        assert [each.status for each in done.checks if each.id == "release.helm"] == statuses
+        assert done.checks[0].id == "release.soak"
+
+
+def test_what_a_tick_has_undone_is_not_told_as_still_to_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = release()
+    failed.becomes(record.FAILED, "12 % of requests failed.", phase="undo")
+    after = replace(failed, state=record.UNDONE)
+    for state, said in ((after, "is undone now"), (failed, "is not undone")):
+        kept = [record.Stored(failed, "etag"), record.Stored(state, "etag")]
+        monkeypatch.setattr(Session, "stored", lambda _self, kept=kept: kept.pop(0))
+        monkeypatch.setattr(ticks, "undone_at_once", lambda *_given: (Outcome(), []))
+        check = ticks.run(session_of(soak_options() | {"storage": AWAY})).checks[0]
+        assert check.status == "critical"
+        assert said in check.message
+        assert ("release_action=undo" in check.remedy) == (state is failed)

@@ -12,13 +12,13 @@ from .._helm import revisions
 from .._helm.client import HELM_SPEC, Helm
 from .._helm.revisions import DEPLOYED, LABEL, PENDING, UNKNOWN, Revision
 from .._kubernetes.client import Missing
-from ..checks import CRITICAL, OK, WARNING
+from ..checks import CRITICAL, OK, WARNING, Check
 from ..checks import UNKNOWN as UNMEASURED
 from ..errors import ClusterError, MaintenanceError, ReleaseError, StorageError
 from ..words import printable
 from .clients import HELM, at_work, begins, part, whose
 from .preflight import Finding
-from .record import Stored
+from .record import Release, Stored
 from .session import Session
 
 #: Names of objects that Helm puts back by itself.
@@ -32,6 +32,19 @@ def of(session: Session, stored: Stored) -> Optional["ChartUndo"]:
     if not isinstance(kept, dict) or not isinstance(kept.get("revision"), int) or not kept.get("sha256"):
         return None
     return ChartUndo(session, stored, kept)
+
+
+def unable(session: Session, release: Release) -> List[Check]:
+    """That what fails could not be undone from here, which is better known before it fails."""
+    name = part(release).get("release")
+    if not name:
+        return []
+    try:
+        Helm({**session.options["helm"], "release": name}, session.kubernetes, session.namespace).version  # noqa: B018
+    except MaintenanceError as error:
+        text = f"Should it fail, it would not be undone from here: {error.message}"
+        return [Check("release.helm", "Helm, for an undo", WARNING, "none", message=text, remedy=error.remedy)]
+    return []
 
 
 class ChartUndo:

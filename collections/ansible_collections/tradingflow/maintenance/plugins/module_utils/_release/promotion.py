@@ -21,7 +21,7 @@ from .live import read as read_live
 from .options import MAJOR, RELEASE
 from .options import SPEC as RELEASE_SPEC
 from .options import checked as release_checked
-from .preflight import Finding
+from .preflight import Finding, guarded, passed_by
 from .record import FAILED, PROMOTED, SOAKING, UNDONE, Release, Stored
 from .session import Outcome, Session
 
@@ -109,7 +109,8 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     verdict = eligible(release, now or datetime.now(timezone.utc), live, at_least=at_least)
     found = findings(verdict, release, target.options["version"], problem)
     if release is not None and not any(each.forbids for each in found):
-        found += soaked_chart.findings(target, source, release)
+        looked = guarded(soaked_chart.NAME, lambda: soaked_chart.findings(target, source, release))
+        found += passed_by(looked, target.options["overrides"], target.options["reason"])
     if release is None or any(each.forbids for each in found):
         outcome.findings = found
         return outcome

@@ -186,7 +186,7 @@ def rollout_check(id: str, title: str, followed: Followed) -> Check:
         message=followed.message,
         remedy=""
         if followed.state == "complete"
-        else "See the timeline, and the events of the pods (kubectl describe).",
+        else "See the timeline, and kubectl get events, which has those of pods that an undo removed, too.",
         source="API of Kubernetes",
         details=details,
     )

@@ -17,7 +17,7 @@ MOST_EVENTS = 40
 
 
 def actions(ticked: Ticked, where: str, started_at: str, *, dry_run: bool = False) -> List[Dict[str, Any]]:
-    """One action of a tick; none when nothing soaks and nothing was undone.
+    """One action of a tick, and one of its undo. That nothing soaks is one, too: that must not pass for a count.
 
     :param where: namespace/deployment
     :param dry_run: whether it only says what it would come to
@@ -25,7 +25,8 @@ def actions(ticked: Ticked, where: str, started_at: str, *, dry_run: bool = Fals
     release, done, undone = ticked.release, ticked.tick, ticked.undone
     stage = ticked.stage
     if release is None or (done is None and undone is None and stage is None):
-        return []
+        text = ticked.checks[0].message if ticked.checks else "Nothing soaks."
+        return [as_action("release.soak", "Soak", "skipped", False, text, started_at, {"where": where})]
     failed = done.failed if done is not None else stage is None
     status = "planned" if dry_run else "failed" if failed or (stage is not None and stage.failed) else "ok"
     details: Dict[str, Any] = {"where": where, "release": release.id, "digest": release.digest, **stay(release)}

@@ -10,38 +10,39 @@ from typing import List
 
 from .._helm import revisions
 from .._helm.client import Helm
-from ..checks import CRITICAL, OK, UNKNOWN, WARNING
-from ..errors import MaintenanceError, ReleaseError
-from ..words import plural
+from ..checks import CRITICAL, OK, WARNING
+from ..errors import ReleaseError
+from ..words import plural, printable
 from .clients import part
+from .options import ROLLING
 from .preflight import Finding
 from .record import Release
 from .session import Session
 
-NAME, TITLE = "soak.chart", "the chart that has soaked"
+#: Passed by as values are: both say that something else goes to production than what has soaked.
+NAME, TITLE = "values.chart", "the chart"
 
 
 def findings(target: Session, source: Session, release: Release) -> List[Finding]:
-    """None where there is no chart. Charts are compared by what they make of the values that have soaked: production
-    may have others.
+    """Whether it comes to target as it came to where it soaks: by that chart, or by none. Charts are compared by what
+    they make of the values that have soaked: production may have others.
 
     :param release: that soaks in source
     """
-    given, soaked = bool((target.options.get("helm") or {}).get("chart")), part(release).get("release")
+    options, soaked = target.options, part(release).get("release")
+    given = str(options["helm"]["chart"] or "")
     if not given and not soaked:
         return []
-    if not soaked:
-        text = "It has soaked without a chart, and is promoted by one: nothing has tried that chart."
-        return [Finding(NAME, TITLE, WARNING, "none", text)]
+    remedy = "Promote by the chart that soaked (release_chart); or release_promote_overrides: [values], with a reason."
     if not given:
-        text = f"It has soaked as the Helm release {soaked}: what its chart has besides the image is not promoted."
-        return [Finding(NAME, TITLE, WARNING, "not given", text, "Name the chart (release_chart).")]
-    remedy = "Release it with this chart where it soaks, or promote with the chart that has soaked."
-    try:
-        unlike = _unlike(target, source, str(soaked))
-    except MaintenanceError as error:
-        text = f"Nobody knows whether this chart has soaked: {error.message}"
-        return [Finding(NAME, TITLE, UNKNOWN, None, text, error.remedy)]
+        text = f"{release.tag} soaked by a chart: without it, only the image of what soaked is promoted."
+        # These strategies go from Deployment to Deployment, as whoever chose one knows.
+        status = CRITICAL if options["strategy"] == ROLLING else WARNING
+        return [Finding(NAME, TITLE, status, "none", text, remedy)]
+    if not soaked:
+        text = f"{release.tag} soaked by no chart: {printable(given, 100)} has not soaked."
+        return [Finding(NAME, TITLE, CRITICAL, "not soaked", text, remedy)]
+    unlike = _unlike(target, source, str(soaked))
     if unlike:
         names = f"{', '.join(unlike[:6])}{' and more' if len(unlike) > 6 else ''}"
         text = f"This chart has not soaked: of the same values it makes {plural(len(unlike), 'other object')}: {names}."

@@ -21,12 +21,24 @@ from ..database import DATABASE_SPEC
 from ..errors import ClusterError, ConfigurationError, StorageError
 from ..storage import STORAGE_SPEC
 from ..words import plural, span
-from . import soak, steps
+from . import chart_undo, soak, steps
 from .eligibility import Verdict, eligible
 from .live import Live
 from .live import read as read_live
 from .measures import ANALYSIS_SPEC
-from .record import FAILED, PROMOTED, ROLLING_OUT, SOAKING, STAGED, ConflictError, Release, Stored, moment_of, said
+from .record import (
+    FAILED,
+    PROMOTED,
+    ROLLING_OUT,
+    SOAKING,
+    STAGED,
+    UNDONE,
+    ConflictError,
+    Release,
+    Stored,
+    moment_of,
+    said,
+)
 from .session import Outcome, Session
 from .undo import undone_at_once
 
@@ -200,12 +212,14 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         if not dry_run:
             _undone(session, stored, done.text, result)
         return result
+    if options["undo_on_failure"]:
+        result.checks += chart_undo.unable(session, release)
     if release.state in STAGED:
         result.checks += [_check(release, done), *beside.checks]
         _staged(session, stored, result, dry_run)
         return result
     result.eligible = eligible(release, moment, live)
-    result.checks += [_check(release, done), _eligible(release, result.eligible)]
+    result.checks[:0] = [_check(release, done), _eligible(release, result.eligible)]
     return result
 
 
@@ -254,6 +268,11 @@ def _failed(session: Session, stored: Stored, dry_run: bool) -> Ticked:
     result = Ticked(release, checks=[Check("release.soak", "Soak", CRITICAL, "failed", message=text, remedy=remedy)])
     if release.phase == "undo" and not dry_run:
         _undone(session, stored, release.reason, result)
+    if result.release is not None and result.release.state == UNDONE:
+        result.checks[
+            0
+        ].message = f"Release {release.id} ({release.tag}) had failed, and is undone now: {release.reason}"
+        result.checks[0].remedy = REMEDY[soak.FAILURE]
     return result
 
 
