@@ -148,14 +148,16 @@ class sandbox:
     """Context manager: a sandbox of the given size, gone at the end.
 
     :param variables: more of its environment
+    :param place: the folder for its own, see places.py
     """
 
-    def __init__(self, size: str, variables: dict[str, str] | None = None) -> None:
+    def __init__(self, size: str, variables: dict[str, str] | None = None, place: str = "/var/tmp") -> None:
         self.size = size
+        self.place = place
         self.variables = variables or {}
 
     def __enter__(self) -> Sandbox:
-        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir="/var/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="tradingflow-test-", dir=self.place))
         environment = {
             **os.environ,
             "TRADINGFLOW_SANDBOX_STATE": str(self.folder / "state"),

@@ -22,6 +22,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
+from tests import places
 from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on, sandbox
 
 #: Where a sandbox is.
@@ -161,7 +162,7 @@ class Physical:
 
     def drilled(self, point: dict[str, Any], **changes: Any) -> dict[str, str]:
         """Drills a recovery point and gives what is not well; nobody writes heartbeats for these."""
-        with tempfile.TemporaryDirectory(prefix="tradingflow-drilled-", dir="/var/tmp") as folder:
+        with tempfile.TemporaryDirectory(prefix="tradingflow-drilled-", dir=places.quick()) as folder:
             os.chmod(folder, 0o711)
             chosen = self.drill_options(point, folder, **changes)
             result = drill.run(chosen, Progress())
@@ -176,7 +177,7 @@ class Physical:
     @contextmanager
     def restored(self, point: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Restores by hand up to the restore point, and gives the option "database" of what came up."""
-        folder = Path(tempfile.mkdtemp(prefix="tradingflow-restored-", dir="/var/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="tradingflow-restored-", dir=places.quick()))
         engine, user = point["engine"], instance.account(None)
         try:
             folder.chmod(0o711)
@@ -314,7 +315,7 @@ def set_up(bin_dir: str | None = None, *, by_role: bool = False) -> Iterator[Phy
     :param bin_dir: the server's programs, instead of those of the newest installed one
     :param by_role: by the playbook, which takes ten times as long; its output is in setup
     """
-    with sandbox("small", {VARIABLE: bin_dir or server()}) as up:
+    with sandbox("small", {VARIABLE: bin_dir or server()}, places.quick()) as up:
         made = Physical(up)
         if by_role:
             done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
