@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._postgres 
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.progress import Progress
 
 from sandbox.postgres import VARIABLE, backed_up_physically, install, major, wheel
+from tests import places
 from tests.conftest import ROOT, Playbook, Sandbox, left_out, play_on, sandbox
+from tests.control import Control
 
 #: Where a sandbox is.
 STATE = ("TRADINGFLOW_SANDBOX_STATE", "TRADINGFLOW_SANDBOX_ROOT")
@@ -161,7 +163,7 @@ class Physical:
 
     def drilled(self, point: dict[str, Any], **changes: Any) -> dict[str, str]:
         """Drills a recovery point and gives what is not well; nobody writes heartbeats for these."""
-        with tempfile.TemporaryDirectory(prefix="tradingflow-drilled-", dir="/var/tmp") as folder:
+        with tempfile.TemporaryDirectory(prefix="tradingflow-drilled-", dir=places.quick()) as folder:
             os.chmod(folder, 0o711)
             chosen = self.drill_options(point, folder, **changes)
             result = drill.run(chosen, Progress())
@@ -176,7 +178,7 @@ class Physical:
     @contextmanager
     def restored(self, point: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Restores by hand up to the restore point, and gives the option "database" of what came up."""
-        folder = Path(tempfile.mkdtemp(prefix="tradingflow-restored-", dir="/var/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="tradingflow-restored-", dir=places.quick()))
         engine, user = point["engine"], instance.account(None)
         try:
             folder.chmod(0o711)
@@ -314,8 +316,11 @@ def set_up(bin_dir: str | None = None, *, by_role: bool = False) -> Iterator[Phy
     :param bin_dir: the server's programs, instead of those of the newest installed one
     :param by_role: by the playbook, which takes ten times as long; its output is in setup
     """
-    with sandbox("small", {VARIABLE: bin_dir or server()}) as up:
+    with ExitStack() as stack:
+        up = stack.enter_context(sandbox("small", {VARIABLE: bin_dir or server()}, places.quick()))
         made = Physical(up)
+        stack.callback((services := Control(up.environment, made.artifacts.parent / "control")).end)
+        up.control = services.program
         if by_role:
             done = made.play("backup_setup", "-e", "backup_pgbackrest_restart=true", "-vvv")
             if done.returncode:

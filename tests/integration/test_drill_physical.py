@@ -23,6 +23,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks imp
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.errors import ConfigurationError
 
+from tests import places
 from tests.integration import test_backup_trouble, test_drill_trouble
 from tests.integration.drill_fixtures import INVARIANTS, NO_HEARTBEAT, application, left_in
 from tests.integration.isolation_fixtures import every
@@ -90,7 +91,7 @@ class Drills:
 
 @pytest.fixture(scope="module")
 def drills() -> Iterator[Drills]:
-    folder = Path(tempfile.mkdtemp(prefix="tradingflow d'r\"i ll % ", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="tradingflow d'r\"i ll % ", dir=places.quick()))
     folder.chmod(0o711)
     try:
         with set_up() as physical:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -75,10 +74,7 @@ class Lived:
 
     def options(self, moment: datetime | None = None, **changes: Any) -> dict[str, Any]:
         """Options of a recovery that is wanted."""
-        environment = [
-            f"{name}={value}" for name, value in self.physical.sandbox.environment.items() if "SANDBOX" in name
-        ]
-        command = ["env", *environment, sys.executable, "-m", "sandbox"]
+        command = [self.physical.sandbox.control]
         postgres, cluster = self.postgres, changes.pop("cluster", {})
         database = {"port": postgres["port"], "user": postgres["superuser"], "password": postgres["superuser_password"]}
         theirs = {

@@ -15,6 +15,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._wal impor
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 
 from sandbox.postgres import VARIABLE
+from tests import places
 from tests.conftest import sandbox
 from tests.integration.pgbackrest_fixtures import Physical, configure, server
 
@@ -113,7 +114,7 @@ class Archiving(Physical):
 @contextmanager
 def archiving() -> Iterator[Archiving]:
     """A sandbox of its own."""
-    with sandbox("empty", {VARIABLE: server()}) as up:
+    with sandbox("empty", {VARIABLE: server()}, places.quick()) as up:
         made = Archiving(up)
         # One after the other: what is archived when is then known.
         configure(made, archive_async=False, wait_for_wal=60)
