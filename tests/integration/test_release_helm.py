@@ -20,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._kubernete
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import chart as charts
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release import engine, findings
 from ansible_collections.tradingflow.maintenance.plugins.module_utils._release.record import (
+    PROMOTED,
     ROLLING_OUT,
     SOAKING,
     UNDONE,
@@ -44,6 +45,7 @@ from tests.integration.test_release_rollout import (
     session,
     statuses,
 )
+from tests.integration.test_release_soaking import Stage
 
 __all__ = ["cluster"]
 #: What does not go by Helm's version.
@@ -76,6 +78,17 @@ class Installed:
 
     def helm(self, chart: Path = programs.CHART, **more: Any) -> dict[str, Any]:
         return {"chart": str(chart), "program": self.program, "timeout": 120, "history": 4, **more}
+
+    def take_over(self, folder: Path, namespace: str = NAMESPACE) -> None:
+        """What runs there becomes Helm's, as it is."""
+        repository, _, sha = self.cluster.state["images"][GOOD].partition("@")
+        values = folder / "values.json"
+        image = {"repository": repository, "tag": GOOD, "digest": sha}
+        values.write_text(json.dumps({"image": image}), encoding="utf-8")
+        command = [self.program, "-n", namespace, "upgrade", "--install", RELEASE, programs.CHART, "-f", values]
+        command += ["--take-ownership", *(["--force-conflicts"] if self.major == 4 else [])]
+        environment = {**os.environ, "KUBECONFIG": self.cluster.state["admin_kubeconfig"]}
+        subprocess.run([*map(str, command)], env=environment, check=True, capture_output=True)
 
     def release(self, version: str = WORSE, *, dry_run: bool = False, say: Any = None, **more: Any) -> Outcome:
         given = {"helm": self.helm(), "version": version, **more}
@@ -111,24 +124,7 @@ def installed(
 ) -> Iterator[Installed]:
     """The application of the cluster, taken over by Helm; in the end Helm knows nothing of it any more."""
     found = Installed(cluster, request.param, str(programs.program(request.param, lambda line: None)))
-    repository, _, sha = cluster.state["images"][GOOD].partition("@")
-    values = tmp_path_factory.mktemp("helm") / "values.json"
-    values.write_text(json.dumps({"image": {"repository": repository, "tag": GOOD, "digest": sha}}), encoding="utf-8")
-    command = [
-        found.program,
-        "-n",
-        NAMESPACE,
-        "upgrade",
-        "--install",
-        RELEASE,
-        programs.CHART,
-        "-f",
-        values,
-        "--take-ownership",
-    ]
-    environment = {**os.environ, "KUBECONFIG": cluster.state["admin_kubeconfig"]}
-    forced = ["--force-conflicts"] if found.major == 4 else []
-    subprocess.run([*map(str, command), *forced], env=environment, check=True, capture_output=True)
+    found.take_over(tmp_path_factory.mktemp("helm"))
     # Who made the objects does not manage them any more.
     for kind in ("deployment", "service", "pdb"):
         metadata = cluster.get("-n", NAMESPACE, f"{kind}/{NAME}", "--show-managed-fields")["metadata"]
@@ -381,3 +377,38 @@ def test_a_run_that_died_right_after_helm_goes_on_and_releases_no_second_time(
     assert not outcome.failed
     assert record(installed.cluster).state == SOAKING
     assert installed.revisions()[-1].number == number
+
+
+@helm_4
+def test_what_has_soaked_goes_to_production_by_its_chart_and_by_no_other(installed: Installed, slow: Path) -> None:
+    cluster, flags = installed.cluster, {"newFeature": True}
+    staging, production = Stage(cluster), Stage(cluster, "production")
+    installed.take_over(slow, "production")
+    cluster.settled("production")
+    # The image stays: it is the chart's values that are new.
+    assert not installed.release(GOOD, flags=flags).failed
+    cluster.asked()
+    staging.soaked()
+    for chart, status in (({}, "critical"), (installed.helm(slow), "ok"), (installed.helm(changed(slow)), "critical")):
+        outcome = staging.promote(helm={"program": installed.program, **chart}, dry_run=True)
+        found = {each.name: each for each in outcome.findings}["values.chart"]
+        assert found.status == status, found.message
+    assert "Service/" in found.message
+    # What runs before an upgrade is no object that stays; the values of production are its own.
+    done = staging.promote(helm=installed.helm(values={"replicas": 3}))
+    assert not done.forbidden, [each.message for each in done.forbidden]
+    assert not done.failed
+    assert statuses(done)["release.flags"] == "ok"
+    assert staging.now.state == PROMOTED
+    assert production.now.promoted_from == staging.now.id
+    there = json.loads(cluster.get("-n", "production", FLAGS)["data"]["FEATURE_FLAGS"])
+    assert there == flags
+
+
+def changed(chart: Path) -> Path:
+    """The chart with another Service."""
+    folder = shutil.copytree(chart, chart.parent / "changed")
+    (folder / "templates/slow.yaml").write_text(
+        "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {ports: [{port: 80}]}}", encoding="utf-8"
+    )
+    return Path(folder)

@@ -87,11 +87,11 @@ class Stage:
         found: ticks.Ticked = until(ready, 90)
         return found
 
-    def promote(self, **options: Any) -> Any:
+    def promote(self, *, dry_run: bool = False, **options: Any) -> Any:
         target = Stage(self.cluster, "production").session(promotion.SPEC, from_namespace=self.namespace, **options)
         source = replace(target, options=promotion.source_options(target.options))
         promotion.checked(target.options)
-        return promotion.run(target, source)
+        return promotion.run(target, source, dry_run=dry_run)
 
     @property
     def now(self) -> record.Release:
