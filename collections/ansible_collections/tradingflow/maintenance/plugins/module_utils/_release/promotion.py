@@ -183,7 +183,7 @@ def _by_chart(target: Session, release: Release) -> List[Finding]:
     if given == soaked:
         return [Finding(CHART, "the chart", OK, given, f"The chart is {given}, as it soaked.")] if given else []
     if soaked and not given:
-        text = f"{release.tag} soaked by the chart {soaked}: without it, only the image of what soaked is promoted."
+        text = f"{release.tag} soaked by the chart {soaked}: without it, only the image of what soaked would be promoted."
     else:
         text = f"{release.tag} soaked by {f'the chart {soaked}' if soaked else 'no chart'}: {given} has not soaked."
     # Those strategies go from Deployment to Deployment, as whoever chose one knows.
