@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Optional
@@ -15,6 +16,7 @@ from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
 from ..storage import STORAGE_SPEC
+from ..words import printable
 from . import engine, soak
 from .eligibility import Verdict, eligible
 from .live import Live
@@ -114,6 +116,7 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     if release is not None:
         looked = guarded(CHART, lambda: _by_chart(target, release))
         found += passed_by(looked, target.options["overrides"], target.options["reason"])
+        found += guarded("values.flags", lambda: _flags(target, release))
     if release is None or any(each.forbids for each in found):
         outcome.findings = found
         return outcome
@@ -183,13 +186,28 @@ def _by_chart(target: Session, release: Release) -> List[Finding]:
     if given == soaked:
         return [Finding(CHART, "the chart", OK, given, f"The chart is {given}, as it soaked.")] if given else []
     if soaked and not given:
-        text = f"{release.tag} soaked by the chart {soaked}: without it, only the image of what soaked would be promoted."
+        text = (
+            f"{release.tag} soaked by the chart {soaked}: without it, only the image of what soaked would be promoted."
+        )
     else:
         text = f"{release.tag} soaked by {f'the chart {soaked}' if soaked else 'no chart'}: {given} has not soaked."
     # Those strategies go from Deployment to Deployment, as whoever chose one knows.
     status = WARNING if not given and target.options["strategy"] != ROLLING else CRITICAL
     remedy = "Promote by the chart that soaked (release_chart); or release_promote_overrides: [values], with a reason."
     return [Finding(CHART, "the chart", status, given or "none", text, remedy)]
+
+
+def _flags(target: Session, release: Release) -> List[Finding]:
+    """Flags that the target gets and where it soaked nobody asked for: what they change has not soaked."""
+    wanted = (release.previous.more if release.previous else {}).get("wanted")
+    soaked, given = (wanted or {}).get("flags") or {}, target.options["flags"]
+    # As JSON: 1 is not true.
+    others = sorted(name for name in given if name not in soaked or json.dumps(soaked[name]) != json.dumps(given[name]))
+    if wanted is None or not others:
+        return []
+    text = f"{', '.join(map(printable, others[:8]))}: with this value, {release.tag} has not soaked."
+    remedy = f"See whether they are to differ in {target.namespace} (release_promote_flags)."
+    return [Finding("values.flags", "feature flags", WARNING, len(others), text, remedy)]
 
 
 def _chart_of(target: Session) -> str:
