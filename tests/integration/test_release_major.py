@@ -199,7 +199,7 @@ def test_the_playbook_makes_a_recovery_point_and_proves_it_first(
     assert kept.previous is not None
     point = kept.previous.more["recovery_point"]
     assert point["id"] in [each["content"].get("recovery_point") for each in drills(cluster)]
-    assert kept.previous.more["wanted"] == {"kind": "major", "flags": FLAGS}
+    assert kept.previous.more["wanted"] == {"kind": "major", "flags": FLAGS, "chart": ""}
 
 
 def drills(cluster: Cluster) -> list[dict[str, Any]]:
