@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import threading
@@ -36,6 +37,8 @@ class KubernetesApi:
         self.page = 2
         self.refused = False
         self.body: bytes | None = None
+        #: Names in the certificates of those who asked; empty without one.
+        self.names: list[str] = []
 
     def __enter__(self) -> KubernetesApi:
         api = self
@@ -45,6 +48,8 @@ class KubernetesApi:
                 parts = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 api.asked.append({"path": parts.path, **query})
+                shown: Any = self.connection.getpeercert() or {}  # type: ignore[attr-defined]
+                api.names += [text for part in shown.get("subject", ()) for _name, text in part] or [""]
                 if self.headers["Authorization"] != f"Bearer {TOKEN}":
                     self._status(401, "Unauthorized")
                 elif api.refused:
@@ -85,19 +90,25 @@ class KubernetesApi:
                 pass
 
         authority = Issued("cluster", ca=True)
-        server = Issued("api", authority)
+        server, self.client = Issued("api", authority), Issued("operator", authority)
         (self.folder / "ca.pem").write_bytes(authority.pem)
         (self.folder / "api.pem").write_bytes(server.pem + server.key_pem)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.folder / "api.pem")
+        context.load_verify_locations(self.folder / "ca.pem")
+        context.verify_mode = ssl.CERT_OPTIONAL
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def kubeconfig(self, token: str = TOKEN) -> str:
+    def kubeconfig(self, token: str = TOKEN, *, embedded: bool = False) -> str:
+        """The path of one.
+
+        :param embedded: with certificates and a key in it, instead of paths
+        """
         address = f"https://127.0.0.1:{self._server.server_port}"
-        config = {
+        config: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
@@ -107,6 +118,11 @@ class KubernetesApi:
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         }
+        if embedded:
+            authority = (self.folder / "ca.pem").read_bytes()
+            config["clusters"][0]["cluster"] = {"server": address, "certificate-authority-data": _base64(authority)}
+            own = {"client-certificate-data": self.client.pem, "client-key-data": self.client.key_pem}
+            config["users"][0]["user"].update({name: _base64(content) for name, content in own.items()})
         path = self.folder / "kubeconfig"
         path.write_text(json.dumps(config))
         return str(path)
@@ -114,3 +130,7 @@ class KubernetesApi:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

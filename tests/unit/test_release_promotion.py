@@ -351,3 +351,16 @@ def test_what_a_tick_has_undone_is_not_told_as_still_to_be_undone(monkeypatch: p
         assert check.status == "critical"
         assert said in check.message
         assert ("release_action=undo" in check.remedy) == (state is failed)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, ""), ({"a": True}, ""), ({"a": 1}, "a:"), ({"a": False, "b": True}, "a, b:")],
+)
+def test_a_flag_that_has_not_soaked_is_told(given: dict[str, Any], told: str) -> None:
+    good = record.LastGood(OLD, "registry/app", {}, {}, 3, more={"wanted": {"kind": "minor", "flags": {"a": True}}})
+    found = promotion._flags(session_of(promote_options(flags=given)), release(previous=good))
+    assert [each.message[: len(told)] for each in found] == ([told] if told else [])
+    assert all(each.status == "warning" for each in found)
+    # It was begun before that was recorded.
+    assert promotion._flags(session_of(promote_options(flags=given)), release()) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List, Optional
 
+from .._kubernetes.tls import in_memory
 from ..errors import ImageError
 from ..words import printable
 
@@ -61,6 +62,12 @@ def _containers(options: Dict[str, Any], namespace: Optional[str], timeout: floa
     except (kubernetes.config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(f"The kubeconfig cannot be used: {printable(error, 200)}") from None
     with kubernetes.client.ApiClient(configuration) as client:  # type: ignore[no-untyped-call]
+        try:
+            in_memory(client)
+        except OSError as error:
+            raise ImageError(
+                f"The certificate or key of the kubeconfig cannot be used: {printable(error, 200)}"
+            ) from None
         pods = _pods(kubernetes.client.CoreV1Api(client), namespace, timeout)
     try:
         return [each for pod in pods for each in _of_pod(pod)]

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from ..errors import ClusterError, ConfigurationError
 from ..words import printable
+from .tls import files_removed, in_memory
 
 try:
     import kubernetes
@@ -80,6 +81,13 @@ class Cluster:
         self.context = ""
         self._configuration = self._led(options)
         self._client: Any = kubernetes.client.ApiClient(self._configuration)  # type: ignore[no-untyped-call]
+        try:
+            in_memory(self._client)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The certificate or key of the kubeconfig cannot be used: {printable(error, 200)}.",
+                "Write it by kubectl config view --raw.",
+            ) from None
 
     def _led(self, options: Mapping[str, Any]) -> Any:
         configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
@@ -210,6 +218,7 @@ class Cluster:
         # Asked each time: a token may have been renewed.
         for setting in self._configuration.auth_settings().values():
             headers[str(setting["key"])] = str(setting["value"])
+        files_removed()
         if body is not None:
             headers["Content-Type"] = kind
         try:

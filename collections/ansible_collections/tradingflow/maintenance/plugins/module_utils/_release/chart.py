@@ -190,7 +190,9 @@ class Chart:
         made, now = self._deployment()["spec"].get("replicas"), self._seen.replicas
         if made is not None and made != now:
             text = f"The chart has {made} replicas, and {now} run: scaled by hand since."
-            remedy = "Give the chart the number of now (release_values); to go back to its own: release_overrides."
+            remedy = (
+                "Give the chart the number of now (release_values); to go back to its own: release_overrides: [drift]."
+            )
             yield Finding("drift.replicas", "changes by hand", CRITICAL, now, text, remedy)
 
     def _dropped(self, before: Mapping[str, Any]) -> Finding:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, Optional
@@ -14,6 +15,7 @@ from .._kubernetes.client import CLUSTER_SPEC
 from ..checks import CRITICAL, OK, UNKNOWN, WARNING, Check
 from ..errors import ClusterError, ConfigurationError, MaintenanceError
 from ..storage import STORAGE_SPEC
+from ..words import printable
 from . import engine, soak, soaked_chart
 from .eligibility import Verdict, eligible
 from .live import Live
@@ -111,6 +113,7 @@ def run(target: Session, source: Session, now: Optional[datetime] = None, *, dry
     if release is not None and not any(each.forbids for each in found):
         looked = guarded(soaked_chart.NAME, lambda: soaked_chart.findings(target, source, release))
         found += passed_by(looked, target.options["overrides"], target.options["reason"])
+        found += guarded("values.flags", lambda: _flags(target, release))
     if release is None or any(each.forbids for each in found):
         outcome.findings = found
         return outcome
@@ -168,6 +171,19 @@ def findings(verdict: Verdict, release: Optional[Release], version: str, problem
         text = f"{release.tag} ({release.digest}) has soaked as release {release.id}."
         found.append(Finding("soak", title, OK, release.digest, text))
     return found
+
+
+def _flags(target: Session, release: Release) -> List[Finding]:
+    """Flags that the target gets and where it soaked nobody asked for: what they change has not soaked."""
+    wanted = (release.previous.more if release.previous else {}).get("wanted")
+    soaked, given = (wanted or {}).get("flags") or {}, target.options["flags"]
+    # As JSON: 1 is not true.
+    others = sorted(name for name in given if name not in soaked or json.dumps(soaked[name]) != json.dumps(given[name]))
+    if wanted is None or not others:
+        return []
+    text = f"{', '.join(map(printable, others[:8]))}: with this value, {release.tag} has not soaked."
+    remedy = f"See whether they are to differ in {target.namespace} (release_promote_flags)."
+    return [Finding("values.flags", "feature flags", WARNING, len(others), text, remedy)]
 
 
 def _seen(source: Session, release: Optional[Release]) -> tuple[Optional[Live], str]:
