@@ -76,11 +76,8 @@ def last_order(books: Books, row: Row) -> Decimal | None:
     """When a strategy sent its last order, else when it began."""
     orders = [
         order["created_at"]
-        for order in books.rows("orders")
-        if row["strategy"] is not None
-        and order["strategy"] == row["strategy"]
-        and order["created_at"] is not None
-        and order["created_at"] <= books.now + AHEAD
+        for order in books.of("orders", "strategy", row["strategy"])
+        if order["created_at"] is not None and order["created_at"] <= books.now + AHEAD
     ]
     found: Decimal | None = max(orders, default=row["started_at"])
     return found

@@ -99,6 +99,9 @@ class Books:
     now: Decimal
     tables: dict[str, pd.DataFrame]
     read: dict[str, list[Row]] = field(default_factory=dict)
+    #: What others found out of them once.
+    found: dict[str, Any] = field(default_factory=dict)
+    sorted: dict[tuple[str, str], dict[Hashable, list[Row]]] = field(default_factory=dict)
 
     def __getitem__(self, view: str) -> pd.DataFrame:
         return self.tables[view]
@@ -108,6 +111,13 @@ class Books:
         if view not in self.read:
             self.read[view] = records(self.tables[view])
         return self.read[view]
+
+    def of(self, view: str, column: str, name: str | None) -> list[Row]:
+        """A view's rows with a name in a column, as they come; none for NULL, which is no name."""
+        groups = self.sorted.get((view, column))
+        if groups is None:
+            groups = self.sorted[view, column] = {key: rows for (key,), rows in grouped(self.rows(view), column)}
+        return [] if name is None else groups.get(name, [])
 
     def age(self, moment: Decimal | None) -> Decimal | None:
         """How long ago a moment was, in s; None when nobody knows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from .books import ZERO, Books, Row, is_number, number
+from .books import ZERO, Books, Row, grouped, is_number, number
 from .figures import CRITICAL, OK, UNKNOWN, Figure, Options, judged, status_of
 from .trades import QUIET, STATUSES, quiet, undated, within_a_day
 
@@ -97,10 +97,10 @@ def counting(books: Books) -> list[Row]:
 
 def slippage(books: Books, options: Options) -> Figure:
     points, executed = [], 0
-    rows = [row for row in counting(books) if row["kind"] != "cancel"]
+    rows = dict(grouped([row for row in counting(books) if row["kind"] != "cancel"], "order_id"))
     for order in recent(books):
-        own = [row for row in rows if row["order_id"] is not None and row["order_id"] == order["order_id"]]
-        if not own:
+        own = rows.get((order["order_id"],), [])
+        if order["order_id"] is None or not own:
             continue
         executed += 1
         if any(row["kind"] not in KINDS for row in own):
@@ -120,8 +120,8 @@ def executed(books: Books) -> dict[str, Decimal]:
     traded = {row["order_id"] for row in books.rows("executions")} - {None}
     # What was taken back and is no number is none: whether all of it was taken back, nobody knows.
     sums = {
-        id: sum((ZERO * number(row["quantity"]) for row in books.rows("executions")
-                 if row["order_id"] == id and row["kind"] != "cancel"), ZERO)
+        id: sum((ZERO * number(row["quantity"]) for row in books.of("executions", "order_id", id)
+                 if row["kind"] != "cancel"), ZERO)
         for id in traded
     }  # fmt: skip
     for row in counting(books):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from .books import ZERO, Books, Row, number, records
+from .books import ZERO, Books, Row, number
 from .figures import Figure, Options
 from .reconciliation import Break, Matching, close, concluded, instrument, matching
 
@@ -29,8 +29,8 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
 def charged(books: Books, found: Matching, options: Options) -> Iterator[tuple[Sum, Decimal]]:
     """What each side charged that the other did not: ours as it is, the venue's with the other sign."""
     waiting = {row["execution_id"] for row in found.waiting}
-    gone = taken_back([row for row in records(books["executions"]) if row["execution_id"] not in waiting])
-    gone_there = taken_back(records(books["venue_executions"]))
+    gone = taken_back([row for row in books.rows("executions") if row["execution_id"] not in waiting])
+    gone_there = taken_back(books.rows("venue_executions"))
     for pair in found.pairs:
         there = {name.removesuffix("_there"): value for name, value in pair.items() if name.endswith("_there")}
         there["venue"], there["venue_execution_id"] = pair["venue"], pair["venue_execution_id"]

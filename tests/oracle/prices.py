@@ -22,8 +22,8 @@ def prices(books: Books, options: Options) -> dict[str, Figure]:
     held = {row["instrument"] for row in books.rows("positions") if row["quantity"] != 0}
     ages, steps, missing, bad = [], [], False, False
     for instrument in held:
-        known = [row for row in books.rows("prices") if instrument is not None and row["instrument"] == instrument]
-        known = sorted((row for row in known if past(books, row)), key=lambda row: row["observed_at"])
+        known = [row for row in books.of("prices", "instrument", instrument) if past(books, row)]
+        known = sorted(known, key=lambda row: row["observed_at"])
         if not known:
             missing = bad = True
             continue

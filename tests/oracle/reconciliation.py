@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
-import pandas as pd
-
 from .alive import AHEAD
 from .books import NAN, ZERO, Books, Row, grouped, is_number, number, records
 from .figures import CRITICAL, OK, UNKNOWN, WARNING, Figure, Options, judged
@@ -110,7 +108,7 @@ class Matching:
 
 
 def matching(books: Books, options: Options) -> Matching:
-    pairs, ours_alone, theirs_alone = matched(books["executions"], books["venue_executions"])
+    pairs, ours_alone, theirs_alone = matched(books)
     found = Matching(standings(books, options, "executions"), pairs, theirs_alone)
     for row in ours_alone:
         one = found.standings.get((row["venue"], row["account"]))
@@ -134,7 +132,7 @@ def just_before(at: Decimal | None, one: Standing, books: Books, options: Option
 
 def executions(books: Books, options: Options) -> Figure:
     found = matching(books, options)
-    amended = referred(books["executions"]) & referred(books["venue_executions"])
+    amended = referred(books.rows("executions")) & referred(books.rows("venue_executions"))
     breaks: list[Break] = [(named(row), ["missing_here"]) for row in found.missing_here]
     breaks += [(named(row), ["missing_at_venue"]) for row in found.missing_there]
     for pair in found.pairs:
@@ -177,21 +175,29 @@ def alike(one: Row, other: Row, options: Options) -> bool:
     return near and all(one[name] == other[name] for name in ALIKE)
 
 
-def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[list[Row], list[Row], list[Row]]:
+def matched(books: Books) -> tuple[list[Row], list[Row], list[Row]]:
     """Pairs, ours alone and theirs alone. NULL is no name: what has none matches nothing."""
+    if "matched" not in books.found:
+        books.found["matched"] = match(books)
+    found: tuple[list[Row], list[Row], list[Row]] = books.found["matched"]
+    return found
+
+
+def match(books: Books) -> tuple[list[Row], list[Row], list[Row]]:
+    ours, theirs = books["executions"], books["venue_executions"]
     named, named_there = ours[ours[KEY].notna().all(axis=1)], theirs[theirs[KEY].notna().all(axis=1)]
     pairs = named.merge(named_there, on=KEY, suffixes=("", "_there"))
     names = set(zip(*(pairs[column] for column in KEY), strict=True))
 
-    def alone(side: pd.DataFrame) -> list[Row]:
-        return [row for row in records(side) if tuple(row[column] for column in KEY) not in names]
+    def alone(view: str) -> list[Row]:
+        return [row for row in books.rows(view) if tuple(row[column] for column in KEY) not in names]
 
-    return records(pairs), alone(ours), alone(theirs)
+    return records(pairs), alone("executions"), alone("venue_executions")
 
 
-def referred(side: pd.DataFrame) -> set[tuple[str, str]]:
+def referred(rows: list[Row]) -> set[tuple[str, str]]:
     """What other rows take back or replace."""
-    return {(row["venue"], row["reference"]) for row in records(side) if row["reference"] is not None}
+    return {(row["venue"], row["reference"]) for row in rows if row["reference"] is not None}
 
 
 def differences(pair: Row, options: Options) -> list[str]:

@@ -194,16 +194,13 @@ def newest_price(books: Books, instrument: str | None, options: Options) -> tupl
     """What one unit is worth, None when nobody knows, and in which currency."""
     prices = [
         row
-        for row in books.rows("prices")
-        if instrument is not None
-        and row["instrument"] == instrument
-        and row["observed_at"] is not None
-        and row["observed_at"] <= books.now + AHEAD
+        for row in books.of("prices", "instrument", instrument)
+        if row["observed_at"] is not None and row["observed_at"] <= books.now + AHEAD
     ]
     if not prices:
         return None, None
     newest = max(prices, key=lambda row: row["observed_at"])
-    multipliers = {row["multiplier"] for row in books.rows("instruments") if row["instrument"] == instrument} - {None}
+    multipliers = {row["multiplier"] for row in books.of("instruments", "instrument", instrument)} - {None}
     multiplier = multipliers.pop() if len(multipliers) == 1 else None
     factors = [newest["price"], multiplier]
     known = all(is_number(factor) and factor > 0 for factor in factors)

@@ -33,8 +33,8 @@ def figures(books: Books, options: Options) -> dict[str, Figure]:
 
 
 def times(books: Books, options: Options) -> Figure:
-    amended = referred(books["executions"]) & referred(books["venue_executions"])
-    pairs, _, _ = matched(books["executions"], books["venue_executions"])
+    amended = referred(books.rows("executions")) & referred(books.rows("venue_executions"))
+    pairs, _, _ = matched(books)
     pairs = [pair for pair in pairs if (pair["venue"], pair["venue_execution_id"]) not in amended]
     shifts, undated = [], 0
     for pair in pairs:
