@@ -253,7 +253,7 @@ def start_on(
     known = _known(platform.environment, Path(inventory))
     command = _command(artifacts, name, *known, *arguments, inventory=inventory)
     return subprocess.Popen(
-        [sys.executable, "-m", "ansible", "playbook", *command],
+        [sys.executable, "-c", "from tests import warm; warm.program()", *command],
         cwd=ROOT,
         env=platform.environment,
         stdin=subprocess.DEVNULL,

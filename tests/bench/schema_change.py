@@ -226,6 +226,8 @@ class Bench:
         change = CHANGES[name]
         folder = self.folder / f"{name} {way} {number}"
         project = Project(self.running, folder)
+        # As on a host: what a start of it takes is a part of ours, too.
+        project.python = sys.executable
         self.admin(f"CREATE DATABASE {quoted(project.name)} TEMPLATE bench_template")
         project.revision("start", "pass", None)
         before = "start"

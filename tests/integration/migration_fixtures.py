@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sys
 import tempfile
 import textwrap
 import time
@@ -21,6 +20,7 @@ from ansible_collections.tradingflow.maintenance.plugins.module_utils._work.prog
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.checks import Check
 from ansible_collections.tradingflow.maintenance.plugins.module_utils.database import quoted
 
+from tests import forked, times
 from tests.conftest import Sandbox
 
 ENV = """
@@ -53,12 +53,14 @@ class Project:
     """A database and an alembic project of the test's own.
 
     :ivar database: the option "database", as the owner of the tables
+    :ivar python: the project's Python: one with alembic at hand, unless a test is of how it starts or dies
     """
 
     def __init__(self, platform: Sandbox, folder: Path) -> None:
         postgres = platform.state["postgres"]
         self.platform = platform
         self.folder = folder
+        self.python = forked.python()
         #: A place for servers that run as somebody else, who may not enter pytest's folders.
         self.scratch = Path(tempfile.mkdtemp(prefix="migration-", dir="/var/tmp"))
         self.scratch.chmod(0o711)
@@ -94,7 +96,7 @@ class Project:
                 "config": str(self.folder / "alembic.ini"),
                 "section": "alembic",
                 "directory": None,
-                "python": sys.executable,
+                "python": others.pop("python", self.python),
                 "environment": {"URL": "postgresql+psycopg2://{database_address}", **others.pop("variables", {})},
             },
             "target": "head",
@@ -185,3 +187,4 @@ def project(platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         admin.close()
         shutil.rmtree(made.scratch)
+        times.add(forked.spent())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def released(project: Project, cursor: Any, locktype: str) -> Iterator[None]:
 
 
 def test_a_project_from_nothing_and_again(project: Project) -> None:
+    project.python = sys.executable
     plan = engine.plan(project.options())
     assert (plan["current"], plan["target"], plan["refusals"]) == ([], ["b2"], [])
     assert 'ALTER TABLE "user" ADD COLUMN "order" INTEGER' in plan["pending"][1]["sql"]
@@ -234,7 +236,7 @@ def test_killed_in_the_middle(project: Project, tmp_path: Path) -> None:
     project.revision("c3", "op.execute('CREATE TABLE half (id int)')\nop.execute('SELECT pg_sleep(600)')", "b2")
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
     with started_by("migration_worker.py", tmp_path) as start:
-        process = start(project.options(statement_timeout=900.0))
+        process = start(project.options(statement_timeout=900.0, python=sys.executable))
         until(lambda: project.run_sql(sleeping) == [(1,)])
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -298,7 +300,7 @@ def test_killed_in_the_middle_of_concurrently(project: Project, tmp_path: Path) 
     virtual = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
     with project.session() as cursor, started_by("migration_worker.py", tmp_path) as start:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1")
-        process = start(project.options())
+        process = start(project.options(python=sys.executable))
         until(lambda: project.run_sql(virtual) == [(1,)])
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def options(project: Project, **others: Any) -> dict[str, Any]:
         "config": str(home / "alembic.ini"),
         "section": "alembic",
         "directory": None,
-        "python": sys.executable,
+        "python": project.python,
         "environment": {},
         "settings": {
             "script_location": str(home / "alembic"),
