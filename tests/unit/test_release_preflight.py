@@ -239,3 +239,12 @@ def test_configuration_that_the_chart_makes_is_there() -> None:
     found = preflight.configuration(wanted, kept.with_made(there, elsewhere, "staging"))
     assert found.value == 2
     assert "no key password" in found.message
+
+
+def test_a_release_of_an_image_beside_helm_is_told() -> None:
+    metadata: dict[str, Any] = {"name": "app", "annotations": {"meta.helm.sh/release-name": "trading"}}
+    (found,) = preflight.helm({"metadata": metadata})
+    assert (found.name, found.status, found.forbids) == ("helm", "warning", False)
+    assert "trading" in found.message
+    for other in ({}, None, {"meta.helm.sh/release-name": ""}):
+        assert preflight.helm({"metadata": {"annotations": other}}) == []

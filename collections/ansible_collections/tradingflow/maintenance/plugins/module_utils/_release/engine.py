@@ -127,8 +127,8 @@ class _Work:
         seen, session, now = self._seen, self._session, datetime.now(timezone.utc)
         deployment, name = self._chart.tried if self._chart else seen.deployment, session.container
         yield standing.finding(self._earlier, seen, name, going_on=going_on, options=self._options)
-        if (chart := self._chart) is not None:
-            yield from guarded("helm", lambda: list(chart.findings(wanted)))
+        chart = self._chart
+        yield from guarded("helm", lambda: chart.findings(wanted) if chart else preflight.helm(seen.deployment))
         if self._options["kind"] == MAJOR:
             yield from guarded(recovery_point.NAME, lambda: [self._point(going_on)])
         if not going_on:

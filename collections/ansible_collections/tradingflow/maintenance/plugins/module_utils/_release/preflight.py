@@ -88,6 +88,16 @@ def rollout(seen: Seen, name: str, now: datetime) -> Finding:
     return Finding("rollout", title, status, found.state, found.message, remedy)
 
 
+def helm(deployment: Mapping[str, Any]) -> List[Finding]:
+    """That Helm does not know of a release of an image, where it manages the Deployment."""
+    name = (deployment["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name")
+    if not name:
+        return []
+    text = f"It is of the Helm release {printable(name, 60)}, which will not know of this image: its next upgrade or"
+    text += " rollback puts its own back."
+    return [Finding("helm", "Helm", WARNING, "not used", text, "Release by its chart (release_chart).")]
+
+
 def strategy(deployment: Mapping[str, Any]) -> Finding:
     """Whether pods of before stay until their successors are ready."""
     spec, title = deployment["spec"], "how pods are replaced"
