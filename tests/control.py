@@ -89,6 +89,8 @@ def _carry_out(folder: Path, arguments: list[str]) -> NoReturn:
         os.dup2(output, 2)
         status = __main__.main(arguments)
         sys.stdout.flush()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
