@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +28,13 @@ def test_status_and_output_are_those_of_the_command(control: Control) -> None:
         assert (done.returncode, said in done.stderr) == (status, True), done.stderr
 
 
-def test_who_asked_and_is_gone_stops_nobody(control: Control) -> None:
-    asking = subprocess.Popen([control.program, "start", "postgres"], stderr=subprocess.DEVNULL)
-    asking.kill()
-    asking.wait()
+def test_who_does_not_fetch_an_answer_stops_nobody(control: Control, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "status")
+    (tmp_path / "control/asked").write_text(f"{tmp_path} start postgres\n")
     done = subprocess.run([control.program, "start", "postgres"], capture_output=True, text=True)
     assert (done.returncode, "There is no sandbox" in done.stderr) == (1, True)
+    # It is still there to be fetched, and was not given up before the next was answered.
+    reading = os.open(tmp_path / "status", os.O_RDONLY | os.O_NONBLOCK)
+    select.select([reading], [], [], 60)
+    assert os.read(reading, 10) == b"1\n"
+    os.close(reading)
