@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import importlib.util
 import os
 import pwd
@@ -290,17 +293,27 @@ def cursor(
         connection.close()
 
 
+def _verifier(password: str) -> str:
+    """What the server stores of an ASCII password (RFC 5803), by one iteration: see scram_iterations in create()."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, 1)
+    client, own = (hmac.digest(salted, text, "sha256") for text in (b"Client Key", b"Server Key"))
+    parts = (base64.b64encode(each).decode() for each in (salt, hashlib.sha256(client).digest(), own))
+    return "SCRAM-SHA-256$1:{}${}:{}".format(*parts)
+
+
 def _create_roles(state: State) -> None:
     from psycopg2 import sql
-    from psycopg2.extensions import encrypt_password
 
     section = state["postgres"]
     owner, maintenance, name = (sql.Identifier(text) for text in (OWNER, MAINTENANCE, DATABASE))
     with cursor(section, database="postgres") as server:
         for user, role in (("owner", OWNER), ("maintenance", MAINTENANCE)):
             # As a verifier: the text of CREATE ROLE ends up in pg_stat_statements.
-            verifier = encrypt_password(section[f"{user}_password"], role, server, "scram-sha-256")
+            verifier = _verifier(section[f"{user}_password"])
             server.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(role)), [verifier])
+        # initdb before 16 knows no scram_iterations.
+        server.execute("ALTER ROLE postgres PASSWORD %s", [_verifier(section["superuser_password"])])
         server.execute(sql.SQL("GRANT pg_read_all_data, pg_monitor TO {}").format(maintenance))
         server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
         server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))

@@ -18,7 +18,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("start", "stop", "restart")
 #: Seconds that who asked has to fetch the answer: one that was killed never does.
-_PATIENCE = 60
+_PATIENCE = 300
 
 # Asks in one line, which is one write; prints what the command printed, and ends with its exit status.
 _CLIENT = """\
@@ -89,6 +89,8 @@ def _carry_out(folder: Path, arguments: list[str]) -> NoReturn:
         os.dup2(output, 2)
         status = __main__.main(arguments)
         sys.stdout.flush()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
@@ -100,13 +102,14 @@ def _carry_out(folder: Path, arguments: list[str]) -> NoReturn:
 
 
 def _tell(pipe: Path, status: int) -> NoReturn:
-    deadline = time.monotonic() + _PATIENCE
+    deadline, pause = time.monotonic() + _PATIENCE, 0.005
     while time.monotonic() < deadline:
         # Until it is open at the other end.
         with suppress(OSError):
             os.write(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), b"%d\n" % status)
             break
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 1)
     os._exit(0)
 
 
