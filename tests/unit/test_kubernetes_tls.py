@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,15 @@ def test_what_is_no_key_is_told_and_left_nowhere(tmp_path: Path, temporary: Path
         with pytest.raises(ConfigurationError, match="certificate or key"):
             Cluster({"kubeconfig": path})
         assert list(temporary.iterdir()) == []
+
+
+def test_one_thread_does_not_remove_what_another_has_just_written(tmp_path: Path, temporary: Path) -> None:
+    with KubernetesApi(tmp_path) as api:
+        where = {"kubeconfig": api.kubeconfig(embedded=True)}
+
+        def ask(_number: int) -> list[Any]:
+            return Cluster(where).items("/api/v1/pods")
+
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(ask, range(40))) == [[]] * 40
+    assert list(temporary.iterdir()) == []

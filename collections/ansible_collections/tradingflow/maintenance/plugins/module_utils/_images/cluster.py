@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List, Optional
 
-from .._kubernetes.tls import in_memory
+from .._kubernetes.tls import in_memory, no_files_left
 from ..errors import ImageError
 from ..words import printable
 
@@ -44,6 +44,7 @@ def found(options: Dict[str, Any], timeout: float) -> List[Dict[str, Any]]:
     return entries
 
 
+@no_files_left()
 def _containers(options: Dict[str, Any], namespace: Optional[str], timeout: float) -> List[Dict[str, Any]]:
     """
     :raises ImageError: the API refuses, does not answer, or not as it must

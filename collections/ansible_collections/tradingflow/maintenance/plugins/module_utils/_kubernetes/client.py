@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from ..errors import ClusterError, ConfigurationError
 from ..words import printable
-from .tls import files_removed, in_memory
+from .tls import in_memory, no_files_left
 
 try:
     import kubernetes
@@ -79,15 +79,16 @@ class Cluster:
         self.timeout = float(options.get("timeout") or 10.0)
         #: Of the kubeconfig, the context that is used whatever it calls its current one later; empty in a pod.
         self.context = ""
-        self._configuration = self._led(options)
-        self._client: Any = kubernetes.client.ApiClient(self._configuration)  # type: ignore[no-untyped-call]
-        try:
-            in_memory(self._client)
-        except OSError as error:
-            raise ConfigurationError(
-                f"The certificate or key of the kubeconfig cannot be used: {printable(error, 200)}.",
-                "Write it by kubectl config view --raw.",
-            ) from None
+        with no_files_left():
+            self._configuration = self._led(options)
+            self._client: Any = kubernetes.client.ApiClient(self._configuration)  # type: ignore[no-untyped-call]
+            try:
+                in_memory(self._client)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"The certificate or key of the kubeconfig cannot be used: {printable(error, 200)}.",
+                    "Write it by kubectl config view --raw.",
+                ) from None
 
     def _led(self, options: Mapping[str, Any]) -> Any:
         configuration: Any = kubernetes.client.Configuration()  # type: ignore[no-untyped-call]
@@ -216,9 +217,9 @@ class Cluster:
         url = f"{self.host}{path}{f'?{urlencode(query)}' if query else ''}"
         headers = {"Accept": "application/json" if kind else "*/*", "User-Agent": MANAGER}
         # Asked each time: a token may have been renewed.
-        for setting in self._configuration.auth_settings().values():
-            headers[str(setting["key"])] = str(setting["value"])
-        files_removed()
+        with no_files_left():
+            for setting in self._configuration.auth_settings().values():
+                headers[str(setting["key"])] = str(setting["value"])
         if body is not None:
             headers["Content-Type"] = kind
         try:
