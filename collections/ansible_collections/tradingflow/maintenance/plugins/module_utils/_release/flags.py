@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .._kubernetes.client import Cluster, Missing
 from ..checks import CRITICAL, OK, UNKNOWN, Check, worst
@@ -89,8 +89,8 @@ def _answer(
         return {}, ""
     except ClusterError as error:
         return {}, error.message
-    flags = said.get("flags") if isinstance(said, dict) else None
-    return (flags, "") if isinstance(flags, dict) else ({}, NOT_SAID)
+    flags = _flags(said)
+    return (flags, "") if flags is not None else ({}, NOT_SAID)
 
 
 def _unlike(said: List[Any]) -> str:
@@ -128,13 +128,19 @@ def _page(cluster: Cluster, namespace: str, pod: Mapping[str, Any], port: int, p
         raise ClusterError(f"{path} answers with what is no JSON.", "See what it says.") from None
 
 
+def _flags(said: Any) -> Optional[Dict[str, Any]]:
+    """The flags in what a pod says; None where it does not say them."""
+    flags = said.get("flags") if isinstance(said, dict) else None
+    return flags if isinstance(flags, dict) else None
+
+
 def judged(said: Any, wanted: Mapping[str, Any]) -> Tuple[str, str]:
     """Status of what a pod says, and what is wrong with it.
 
     :param said: {"flags": {name: {"value": ..., "reason": ...}}}
     """
-    flags = said.get("flags") if isinstance(said, dict) else None
-    if not isinstance(flags, dict):
+    flags = _flags(said)
+    if flags is None:
         return UNKNOWN, NOT_SAID
     found = [_one(name, flags.get(name), value) for name, value in sorted(wanted.items())]
     wrong = [each for each in found if each[0] != OK]

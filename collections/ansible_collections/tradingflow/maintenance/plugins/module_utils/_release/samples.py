@@ -195,12 +195,14 @@ def between(
     counts: Optional[Histogram] = None
     for pod in pods:
         past = before.get(pod.uid)
-        result.restarts += max(0, pod.restarts - int(past["restarts"])) if past else pod.restarts
-        if pod.restarts and (not past or pod.restarts > int(past["restarts"])):
+        own, beside = pod.restarts, pod.others
+        if past:
+            # A record from before restarts beside it were counted has no others.
+            own, beside = max(0, own - int(past["restarts"])), max(0, beside - int(past.get("others", beside)))
+        result.restarts += own + beside
+        if own:
             result.notes.append(f"{pod.name} was restarted{f' ({pod.ended})' if pod.ended else ''}.")
-        beside = max(0, pod.others - int(past.get("others", pod.others))) if past else pod.others
         if beside:
-            result.restarts += beside
             result.notes.append(f"Containers beside it in {pod.name} were restarted.")
         if pod.counters is None:
             for measure in ("errors", "latency", "memory"):

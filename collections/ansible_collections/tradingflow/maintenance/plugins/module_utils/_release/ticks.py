@@ -212,14 +212,13 @@ def _once(session: Session, now: Optional[datetime], dry_run: bool) -> Ticked:
         if not dry_run:
             _undone(session, stored, done.text, result)
         return result
-    if options["undo_on_failure"]:
-        result.checks += chart_undo.unable(session, release)
+    unable = chart_undo.unable(session, release) if options["undo_on_failure"] else []
     if release.state in STAGED:
-        result.checks += [_check(release, done), *beside.checks]
+        result.checks += [*unable, _check(release, done), *beside.checks]
         _staged(session, stored, result, dry_run)
         return result
     result.eligible = eligible(release, moment, live)
-    result.checks[:0] = [_check(release, done), _eligible(release, result.eligible)]
+    result.checks += [_check(release, done), _eligible(release, result.eligible), *unable]
     return result
 
 
@@ -265,14 +264,13 @@ def _failed(session: Session, stored: Stored, dry_run: bool) -> Ticked:
     release = stored.release
     text = f"Release {release.id} ({release.tag}) has failed and is not undone: {release.reason}"
     remedy = "Undo it: playbooks/release.yml -e release_action=undo."
-    result = Ticked(release, checks=[Check("release.soak", "Soak", CRITICAL, "failed", message=text, remedy=remedy)])
+    check = Check("release.soak", "Soak", CRITICAL, "failed", message=text, remedy=remedy)
+    result = Ticked(release, checks=[check])
     if release.phase == "undo" and not dry_run:
         _undone(session, stored, release.reason, result)
     if result.release is not None and result.release.state == UNDONE:
-        result.checks[
-            0
-        ].message = f"Release {release.id} ({release.tag}) had failed, and is undone now: {release.reason}"
-        result.checks[0].remedy = REMEDY[soak.FAILURE]
+        check.message = f"Release {release.id} ({release.tag}) had failed, and is undone now: {release.reason}"
+        check.remedy = REMEDY[soak.FAILURE]
     return result
 
 
