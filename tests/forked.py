@@ -1,8 +1,9 @@
-"""A Python that has alembic imported: what is started with it is forked from there, and costs a tenth of a start.
+"""A Python that has libraries imported: what is started with it is forked from there, and costs a tenth of a start.
 
-``python()`` gives a program that is called like ``python -c CODE`` and does what that does. It asks a server, which
-hands the code a process with the caller's streams, environment and folder; the process is killed when the program is,
-and the program ends as the process does. Whoever tests how Python starts or dies takes ``sys.executable``.
+``python()`` gives a program that is called like ``python -c CODE``, or like ``python`` with the code on standard
+input, and does what that does. It asks a server, which hands the code a process with the caller's streams, environment
+and folder; the process is killed when the program is, and the program ends as the process does. Whoever tests how
+Python starts or dies takes ``sys.executable``.
 """
 
 from __future__ import annotations
@@ -20,23 +21,33 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: What each project imports.
-MODULES = (
+#: What is imported: by a project's migrations, and by Ansible's modules, whose own libraries come with each of them.
+MIGRATIONS = (
     *("alembic.autogenerate", "alembic.command", "alembic.context", "alembic.op", "alembic.ddl.postgresql"),
     *("alembic.runtime.environment", "alembic.script", "psycopg2", "sqlalchemy.dialects.postgresql.psycopg2"),
     *("logging.config", "sqlalchemy.pool"),
+)
+MODULES = (
+    *("boto3", "botocore.session", "botocore.handlers", "s3transfer.manager", "psycopg2.extras", "yaml"),
+    *("cryptography.x509", "cryptography.hazmat.primitives.asymmetric.ed25519", "base64", "zipfile", "tempfile"),
+    *("ast", "asyncio", "concurrent.futures.thread", "contextlib", "csv", "dataclasses", "datetime", "decimal"),
+    *("difflib", "email.message", "fnmatch", "getpass", "glob", "grp", "gzip", "hashlib", "html", "http.client"),
+    *("ipaddress", "json", "locale", "logging", "logging.handlers", "multiprocessing", "platform", "pwd", "queue"),
+    *("resource", "runpy", "secrets", "selectors", "shlex", "ssl", "statistics", "subprocess", "syslog", "tarfile"),
+    *("traceback", "typing", "unicodedata", "urllib.request", "uuid", "xml.etree.ElementTree", "zoneinfo"),
 )
 _SIZE = 1 << 20
 _PR_SET_PDEATHSIG = 1
 
 
 @cache
-def python() -> str:
+def python(modules: tuple[str, ...] = MIGRATIONS) -> str:
     """The program, of this process; its server ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="forked-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -44,7 +55,7 @@ def python() -> str:
     listener.bind(str(folder / "socket"))
     listener.listen(64)
     server = subprocess.Popen(
-        [sys.executable, __file__, str(listener.fileno())],
+        [sys.executable, __file__, str(listener.fileno()), *modules],
         pass_fds=[listener.fileno()],
         env={**os.environ, "LANG": "C.UTF-8"},
         stdin=subprocess.PIPE,
@@ -55,24 +66,29 @@ def python() -> str:
     program = folder / "python"
     program.write_text(f"#!{sys.executable} -ISE\n{_CALLER.format(socket=str(folder / 'socket'))}", encoding="utf-8")
     program.chmod(0o755)
+    _programs.append(program)
     return str(program)
+
+
+_programs: list[Path] = []
 
 
 def spent() -> float:
     """Processor seconds of what has ended since this was asked last."""
-    if not python.cache_info().currsize:
-        return 0.0
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect(str(Path(python()).with_name("socket")))
-        asking.sendall(b"spent\n")
-        return float(asking.recv(100))
+    total = 0.0
+    for program in _programs:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(program.with_name("socket")))
+            asking.sendall(b"spent\n")
+            total += float(asking.recv(100))
+    return total
 
 
 _CALLER = """
 import _socket, array, posix, sys
 asking = _socket.socket(_socket.AF_UNIX)
 asking.connect({socket!r})
-parts = [posix.getcwdb(), *sys.argv[1:], *(name + b"=" + value for name, value in posix.environ.items())]
+parts = [posix.getcwdb(), *(sys.argv[1:] or ["", ""]), *(name + b"=" + value for name, value in posix.environ.items())]
 parts = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape") for part in parts]
 streams = array.array("i", [0, 1, 2]).tobytes()
 asking.sendmsg([b"run\\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
@@ -185,7 +201,7 @@ class _Server:
 def main() -> None:
     """Serves; ends the interpreter in the forked ones as ``python -c`` does."""
     sys.path[0] = ""
-    for name in MODULES:
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -196,12 +212,19 @@ def main() -> None:
     for each in asked["environment"]:
         name, _, value = os.fsdecode(each).partition("=")
         os.environ[name] = value
+    time.tzset()
     sys.argv[:] = [os.fsdecode(each) for each in asked["arguments"]]
     own = sys.modules["__main__"].__dict__
-    code = compile(asked["code"], "<string>", "exec", dont_inherit=True)
+    said = sys.argv[0] == "-c"
+    source, file = (asked["code"], "<string>") if said else (sys.stdin.buffer.read(), "<stdin>")
+    code = compile(source, file, "exec", dont_inherit=True)
     for name in [name for name in own if not name.startswith("__")]:
         del own[name]
     own["__doc__"] = None
+    for word in ("__file__", "__cached__"):
+        del own[word]
+    if not said:
+        own.update(__file__=file, __cached__=None)
     exec(code, own)
 
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests import warm
+from tests import forked, warm
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What is imported before a run: Ansible's programs, and what every run of ours needs.
@@ -107,6 +107,7 @@ class Ready:
 
         assert self._process.stdin
         asked = {"arguments": arguments, "environment": environment, "output": output}
+        asked["interpreter"] = forked.python(forked.MODULES)
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         self._process.stdin.flush()
         begun = self._answer(timeout + 60)
@@ -116,7 +117,7 @@ class Ready:
             os.kill(begun["pid"], signal.SIGKILL)
         ended = answer or self._answer(60)
         assert ended, "the run does not end"
-        times.add(ended["spent"])
+        times.add(ended["spent"] + forked.spent())
         return int(ended["status"]) if answer else None
 
     def _answer(self, timeout: float) -> Any:
@@ -185,6 +186,7 @@ def _run(asked: dict[str, Any], payloads: warm.Payloads | None) -> Any:
     if not payloads:
         return importlib.import_module(f"ansible.cli.{program}").main(asked["arguments"])
     payloads.give(constants.DEFAULT_LOCAL_TMP)
+    warm.interpreter(asked["interpreter"])
     own = os.getpid()
     try:
         return importlib.import_module(f"ansible.cli.{program}").main(asked["arguments"])

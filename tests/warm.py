@@ -197,6 +197,24 @@ def templates() -> None:
     bits.AnsibleEnvironment.compile = cached
 
 
+def interpreter(program: str) -> None:
+    """From now on, modules of this host are run by a Python that has their libraries imported, see forked.py.
+
+    Another interpreter than Ansible's own, and another user's, is started as usual.
+    """
+    from ansible.plugins.connection import local
+
+    exec_command = local.Connection.exec_command
+    usual = f"{sys.executable} && sleep 0'"
+
+    def cheaper(self: Any, cmd: Any, in_data: Any = None, sudoable: bool = True) -> Any:
+        if in_data and not self.become and not os.environ.get("PYTHONPATH"):
+            cmd = cmd.replace(usual, f"{program} && sleep 0'")
+        return exec_command(self, cmd, in_data, sudoable)
+
+    local.Connection.exec_command = cheaper
+
+
 def imported() -> None:
     """Imports what every run imports of the collection and of Ansible's plugins.
 
@@ -225,16 +243,19 @@ def imported() -> None:
     _AnsibleCollectionFinder._remove()
 
 
-def shim(folder: Path) -> None:
-    """Makes a program ``ansible-playbook`` for others to find on their PATH, before the environment's own."""
+def shim(folder: Path, modules: str = "") -> None:
+    """Makes a program ``ansible-playbook`` for others to find on their PATH, before the environment's own.
+
+    :param modules: what runs modules, see interpreter()
+    """
     folder.mkdir()
     path = folder / "ansible-playbook"
-    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests import warm\nwarm.program()\n"
+    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests import warm\nwarm.program({modules!r})\n"
     path.write_text(f"#!/usr/bin/env python3\n{code}", encoding="utf-8")
     path.chmod(0o755)
 
 
-def program() -> None:
+def program(modules: str = "") -> None:
     """``ansible-playbook`` with all of it, as a process of its own; ends it."""
     from ansible import constants
     from ansible.cli import playbook
@@ -242,6 +263,8 @@ def program() -> None:
     if kept := everything():
         own, folder = os.getpid(), constants.DEFAULT_LOCAL_TMP
         kept.give(folder)
+        if modules:
+            interpreter(modules)
         # Before Ansible removes that folder, and not in the processes that it forks.
         atexit.register(lambda: kept.take(folder) if os.getpid() == own else None)
     sys.exit(playbook.main(sys.argv))

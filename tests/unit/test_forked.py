@@ -1,8 +1,7 @@
-"""What is started by ``tests/forked.py`` is as what ``python -c`` starts."""
+"""What is started by ``tests/forked.py`` is as what ``python`` starts."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,31 +12,33 @@ import pytest
 from tests import forked
 
 TOLD = """
-import json, os, sys
-print(json.dumps([sys.argv, os.getcwd(), dict(os.environ), sys.path, sys.stdin.read(), __name__]))
+import json, os, sys, time
+print(json.dumps([sys.argv, os.getcwd(), dict(os.environ), sys.path, sys.stdin.read(), __name__, time.tzname]))
+print(sorted(globals()), "ansible" in sys.modules)
 print("said", file=sys.stderr)
 sys.exit(3)
 """
 
 
-@pytest.fixture
-def programs() -> list[str]:
-    return [sys.executable, forked.python()]
+@pytest.fixture(params=[forked.MIGRATIONS, forked.MODULES], ids=["migrations", "modules"])
+def programs(request: pytest.FixtureRequest) -> list[str]:
+    return [sys.executable, forked.python(request.param)]
 
 
-def test_it_does_what_python_does(programs: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["-c", "stdin"])
+def test_it_does_what_python_does(programs: list[str], tmp_path: Path, how: str) -> None:
     said = []
     for program in programs:
         done = subprocess.run(
-            [program, "-c", TOLD],
+            [program, "-c", TOLD] if how == "-c" else [program],
             cwd=tmp_path,
-            env={"LANG": "C.UTF-8", "OWN": "a=b\nü"},
-            input="x" * 300_000,
+            env={"LANG": "C.UTF-8", "OWN": "a=b\nü", "TZ": "Asia/Tokyo"},
+            input="x" * 300_000 if how == "-c" else "#" * 300_000 + TOLD,
             capture_output=True,
             text=True,
         )
         assert (done.returncode, done.stderr) == (3, "said\n")
-        said.append(json.loads(done.stdout))
+        said.append(done.stdout)
     assert said[0] == said[1]
 
 
